@@ -1,0 +1,49 @@
+"""Wire formats of LLM providers, as pure functions. `adapters._contract` says what an adapter is; FORMATS is the table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from adapters._contract import (
+    Chunk,
+    ClientSide,
+    Context,
+    Decoder,
+    Envelope,
+    Format,
+    Headers,
+    HttpCall,
+    Provider,
+    ProviderSide,
+    Request,
+    Response,
+    Target,
+    Task,
+)
+from adapters._errors import GatewayError, Kind
+from adapters._sse import Event
+from adapters.anthropic import FORMAT as ANTHROPIC
+from adapters.openai import FORMAT as OPENAI
+
+FORMATS: Mapping[str, Format] = {format_.name: format_ for format_ in (OPENAI, ANTHROPIC)}
+
+__all__ = [
+    "FORMATS",
+    "Chunk",
+    "ClientSide",
+    "Context",
+    "Decoder",
+    "Envelope",
+    "Event",
+    "Format",
+    "GatewayError",
+    "Headers",
+    "HttpCall",
+    "Kind",
+    "Provider",
+    "ProviderSide",
+    "Request",
+    "Response",
+    "Target",
+    "Task",
+]

@@ -1,0 +1,63 @@
+"""Why a call failed. What each service answers to that is said in sidecar/errors.py alone."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """The closed list of reasons; also `google.rpc.ErrorInfo.reason` (upper case) and a metric label."""
+
+    INVALID_REQUEST = "invalid_request"
+    CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
+    UNSUPPORTED_PARAMETER = "unsupported_parameter"
+    CONTENT_FILTERED = "content_filtered"
+    REQUEST_TOO_LARGE = "request_too_large"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    UNAUTHENTICATED = "unauthenticated"
+    PERMISSION_DENIED = "permission_denied"
+    ROUTE_NOT_FOUND = "route_not_found"
+    RATE_LIMITED = "rate_limited"
+    QUOTA_EXHAUSTED = "quota_exhausted"
+    BUDGET_EXCEEDED = "budget_exceeded"
+    OVERLOADED = "overloaded"
+    UPSTREAM_TIMEOUT = "upstream_timeout"
+    UPSTREAM_UNAVAILABLE = "upstream_unavailable"
+    UPSTREAM_REJECTED_CREDENTIALS = "upstream_rejected_credentials"
+    UPSTREAM_NOT_FOUND = "upstream_not_found"
+    UPSTREAM_PROTOCOL = "upstream_protocol"
+    UPSTREAM_INTERRUPTED = "upstream_interrupted"
+    INTERNAL = "internal"
+    CANCELLED = "cancelled"
+
+
+class GatewayError(Exception):
+    """A failed call: why, in words fit for the caller, and what else is known.
+
+    `message` must be safe to show: adapters take provider text only through their `error()`; secrets are redacted by the
+    gateway before anything is answered. `param` names the caller's field at fault, in the words of the caller's format.
+    `code` is the provider's own machine-readable word, if it has one. `retry_after_s` is what the provider asked for.
+    `status` is the provider's HTTP status, None where the failure is our own.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.param = param
+        self.code = code
+        self.retry_after_s = retry_after_s
+        self.status = status
+
+    def __repr__(self) -> str:
+        return f"GatewayError({self.kind}, {self.message!r}, param={self.param!r}, status={self.status})"
