@@ -1,0 +1,117 @@
+"""What supervisor and worker say to each other, over a private socket pair that the worker inherits.
+
+The supervisor starts `python -m sidecar.server --control-fd N`, sends `Configure`, and waits for `Ready`. Messages are
+pickled: the socket exists only between the two, and a snapshot (with its secrets) must never touch the disk. End of file on
+either side means that the other is gone: a worker then stops at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import socket
+from dataclasses import dataclass
+
+from sidecar.snapshot import Snapshot
+
+_LENGTH_BYTES = 4
+# 6,001 routes pickle to about 3 MB; more than this is a broken peer.
+_MESSAGE_BYTES_MAX = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What a worker needs to know beside the routes.
+
+    `run_dir` holds the sockets; its path is short enough for a socket name (107 bytes in all). The worker binds
+    `w<slot>-<pid>.sock` for the front and `s<slot>-<pid>.sock` for stubs in it and removes them when it stops.
+    """
+
+    slot: int  # lowest number not used by a living worker
+    run_dir: str
+    front: bool = True
+    stub_socket: bool = True
+    stub_address: str | None = None  # "127.0.0.1:50051", bound with SO_REUSEPORT by every worker
+    metrics_dir: str | None = None  # prometheus_client's multiprocess directory
+    message_bytes_max: int = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Configure:
+    """Supervisor's first message."""
+
+    settings: WorkerSettings
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """A new configuration: one assignment in the worker, calls under way keep theirs."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Health turns NOT_SERVING, no new calls, those under way get `grace_s` to finish; then the process ends with code 0."""
+
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The worker serves: health is SERVING on these sockets (None where switched off)."""
+
+    pid: int
+    front_path: str | None
+    stub_path: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """The worker answers by the snapshot with this hash from now on."""
+
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The worker cannot start; one line for the operator."""
+
+    message: str
+
+
+Message = Configure | Reload | Drain | Ready | Reloaded | Failed
+
+
+class Channel:
+    """One end of the socket pair."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def open(cls, sock: socket.socket) -> Channel:
+        sock.setblocking(False)
+        return cls(*await asyncio.open_unix_connection(sock=sock))
+
+    async def send(self, message: Message) -> None:
+        """Raises ConnectionError when the other side is gone."""
+        data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+        self._writer.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
+        await self._writer.drain()
+
+    async def receive(self) -> Message | None:
+        """The next message; None at the end of the other side."""
+        try:
+            size = int.from_bytes(await self._reader.readexactly(_LENGTH_BYTES), "big")
+            if size > _MESSAGE_BYTES_MAX:
+                return None
+            message: Message = pickle.loads(await self._reader.readexactly(size))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+        return message
+
+    def close(self) -> None:
+        self._writer.close()
