@@ -52,3 +52,19 @@ ANSWERS: dict[Kind, Answer] = {
 
 def answer_to(error: GatewayError) -> Answer:
     return ANSWERS[error.kind]
+
+
+# Kinds after which the same call may succeed a little later. Not a timeout: the provider may have done, and billed, the work.
+_TRANSIENT = frozenset({Kind.RATE_LIMITED, Kind.OVERLOADED, Kind.UPSTREAM_UNAVAILABLE})
+_OVERLOADED_RETRY_AFTER_S = 1.0
+
+
+def retry_after_s(error: GatewayError) -> float | None:
+    """How long a client should wait, where that is known."""
+    if error.retry_after_s is None and error.kind is Kind.OVERLOADED:
+        return _OVERLOADED_RETRY_AFTER_S
+    return error.retry_after_s
+
+
+def client_may_retry(error: GatewayError) -> bool:
+    return error.kind in _TRANSIENT

@@ -1,0 +1,100 @@
+"""Every metric of a worker, each with its worst-case number of series. Labels come from config and user file only.
+
+R routes (plus "unknown"), O = 5 operations, C consumers (the user file's plus "local"), K = 23 outcomes ("ok" and the kinds),
+P providers in use. Series appear with their first use. The supervisor's own metrics are in metrics of its package.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+
+# LLM latencies: cached embeddings answer in milliseconds, long reasoning takes minutes. 5 ms to 10 min.
+LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
+# What the gateway itself adds: hundreds of microseconds when all is well.
+OVERHEAD_BUCKETS_S = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
+
+UNKNOWN_ROUTE = "unknown"
+
+
+class _Labelled:
+    """A metric whose label children are cached: `labels()` takes a lock and checks its arguments on each call."""
+
+    __slots__ = ("_children", "_metric")
+
+    def __init__(self, metric: Any) -> None:
+        self._metric = metric
+        self._children: dict[tuple[str, ...], Any] = {}
+
+    def __call__(self, *labels: str) -> Any:
+        child = self._children.get(labels)
+        if child is None:
+            child = self._children[labels] = self._metric.labels(*labels)
+        return child
+
+
+class Metrics:
+    """The worker's metrics. Made once per process, after `use_directory`."""
+
+    def __init__(self) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+        registry = CollectorRegistry()
+
+        def counter(name: str, text: str, *labels: str) -> _Labelled:
+            return _Labelled(Counter(name, text, labels, registry=registry))
+
+        def seconds(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> _Labelled:
+            return _Labelled(Histogram(name, text, labels, buckets=buckets, registry=registry))
+
+        # R x O x C x K at worst; in practice a route has one task and a consumer few outcomes
+        self.requests = counter(
+            "sidecar_requests_total", "Calls ended, by outcome.", "route", "operation", "consumer", "outcome"
+        )
+        # R x 2 operations a task x 20
+        self.duration = seconds(
+            "sidecar_request_duration_seconds", "From decoded request to last byte.", LATENCY_BUCKETS_S, "route", "operation"
+        )
+        # R x 2 x 20
+        self.first_token = seconds(
+            "sidecar_time_to_first_token_seconds",
+            "From decoded request to the first semantic output of a stream.",
+            LATENCY_BUCKETS_S,
+            "route",
+            "operation",
+        )
+        # R x 2 x 15
+        self.overhead = seconds(
+            "sidecar_overhead_seconds",
+            "The gateway's own share of a call: total minus waiting for the provider and for the client.",
+            OVERHEAD_BUCKETS_S,
+            "route",
+            "operation",
+        )
+        # R x C x 5 kinds: input, output, cached_input, cache_write, reasoning
+        self.tokens = counter("sidecar_tokens_total", "Tokens, as the provider counted them.", "route", "consumer", "kind")
+        # R
+        self.in_flight = _Labelled(
+            Gauge(
+                "sidecar_in_flight", "Calls under way.", ("route",), registry=registry, multiprocess_mode="livesum"
+            )
+        )
+        # P x K
+        self.upstream_requests = counter(
+            "sidecar_upstream_requests_total", "Calls to providers ended, by outcome.", "provider", "outcome"
+        )
+
+
+def use_directory(directory: str, slot: int) -> None:
+    """Lets this process's metrics live in files of `directory` named by `slot`, so that worker generations share files.
+
+    Must run before any metric exists. What a killed predecessor in the slot left in its gauges is removed.
+    """
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
+    from prometheus_client import multiprocess, values
+
+    multiprocess.mark_process_dead(slot, directory)
+    make: Callable[..., Any] = values.MultiProcessValue
+    values.ValueClass = make(process_identifier=lambda: slot)

@@ -1,0 +1,69 @@
+"""InferenceService: typed calls in, typed answers out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from adapters import Task
+from sidecar.caller import Context, caller_of
+from sidecar.gateway import Call, Gateway
+from sidecar.status import answering
+from sidecar.strict import refuse_unknown_fields
+from sidecar.v1 import inference_pb2 as pb
+from sidecar.v1 import inference_pb2_grpc
+
+
+class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
+    """Every method: same steps, another task."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def Chat(self, request: pb.ChatRequest, context: Context) -> Any:
+        return await self._unary(request, context, Task.CHAT, "chat")
+
+    async def Complete(self, request: pb.CompleteRequest, context: Context) -> Any:
+        return await self._unary(request, context, Task.COMPLETIONS, "complete")
+
+    async def Embed(self, request: pb.EmbedRequest, context: Context) -> Any:
+        return await self._unary(request, context, Task.EMBEDDINGS, "embed")
+
+    async def StreamChat(self, request: pb.ChatRequest, context: Context) -> None:
+        await self._stream(request, context, Task.CHAT, "stream_chat")
+
+    async def StreamComplete(self, request: pb.CompleteRequest, context: Context) -> None:
+        await self._stream(request, context, Task.COMPLETIONS, "stream_complete")
+
+    async def _unary(self, request: Any, context: Context, task: Task, operation: str) -> Any:
+        async with answering(context):
+            answer = await self._gateway.unary(_call(request, context, task, operation))
+            return answer.message
+
+    async def _stream(self, request: Any, context: Context, task: Task, operation: str) -> None:
+        async with answering(context):
+            pieces: AsyncGenerator[Any, None] = self._gateway.stream(
+                _call(request, context, task, operation, stream=True)
+            )
+            # write() and not yield: a cancelled call is then cancelled inside our own await, and the provider's
+            # connection closes at once.
+            async with aclosing(pieces):
+                async for chunks in pieces:
+                    for chunk in chunks or ():
+                        await context.write(chunk)
+
+
+def _call(request: Any, context: Context, task: Task, operation: str, *, stream: bool = False) -> Call:
+    caller = caller_of(context)
+    refuse_unknown_fields(request)
+    return Call(
+        task=task,
+        operation=operation,
+        route=request.route,
+        consumer=caller.consumer,
+        request_id=caller.request_id,
+        stream=stream,
+        deadline=caller.deadline,
+        request=request,
+    )

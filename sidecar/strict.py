@@ -1,0 +1,38 @@
+"""Refuses protobuf fields that this version does not know: dropped in silence, they would change what the caller gets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from adapters import GatewayError, Kind
+
+
+def refuse_unknown_fields(message: Message) -> None:
+    """Raises invalid_request naming the first unknown field by message and number. The message is not changed."""
+    clean = type(message)()
+    clean.CopyFrom(message)
+    clean.DiscardUnknownFields()
+    # Both steps run in C; walking the message in Python costs more than the rest of the servicer.
+    if clean.ByteSize() == message.ByteSize():
+        return
+    where, number = _find(message)
+    raise GatewayError(
+        Kind.INVALID_REQUEST, f"Unknown field number {number} in {where}: this gateway's contract does not have it."
+    )
+
+
+def _find(message: Any) -> tuple[str, int]:
+    unknown = UnknownFieldSet(message)
+    if len(unknown):
+        return message.DESCRIPTOR.full_name, unknown[0].field_number
+    for field, value in message.ListFields():
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue
+        for inner in value if field.is_repeated else (value,):
+            where, number = _find(inner)
+            if number:
+                return where, number
+    return "", 0
