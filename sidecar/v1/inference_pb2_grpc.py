@@ -68,6 +68,7 @@ class InferenceServiceServicer:
 
     def Chat(self, request, context):
         """Chat answers a conversation in one message.
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -84,6 +85,7 @@ class InferenceServiceServicer:
 
     def Complete(self, request, context):
         """Complete continues a text.
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
