@@ -1,0 +1,127 @@
+"""Readers of single values: a node in, a checked value out, or None with a line in the report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from urllib.parse import SplitResult, urlsplit
+
+from sidecar.config._problems import Report, near_miss, shown
+from sidecar.config._tree import Entry, Node, yaml_type
+
+_KINDS = {"list": "a list", "mapping": "a mapping"}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h)?")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+_SIZE = re.compile(r"([0-9]{1,12}) ?(KiB|MiB|GiB)?")
+_BYTES = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, None: 1}
+# A day: longer is a mistake in the unit, and asyncio's timers need a bound.
+DURATION_S_MAX = 86_400.0
+# urlsplit drops tabs and newlines in silence, so they are looked for before.
+_URL_CHARS = re.compile(r"[\x21-\x7e]+")
+
+
+def kind_of(node: Node) -> str:
+    """What the user wrote, in words."""
+    return _KINDS.get(node.kind) or yaml_type(node)
+
+
+def empty(node: Node) -> bool:
+    return node.kind == "scalar" and yaml_type(node) == "nothing"
+
+
+def mapping(node: Node, path: str, report: Report, known: Collection[str]) -> dict[str, Entry] | None:
+    """The entries that have a value; unknown keys are reported. `key:` with nothing behind it counts as absent."""
+    if node.kind != "mapping":
+        report.error(node.line, path, f"expected a mapping, found {kind_of(node)}")
+        return None
+    for name, entry in node.entries.items():
+        if name not in known:
+            report.error(entry.line, path, f"unknown key {shown(name)}", near_miss(name, known))
+    return {name: entry for name, entry in node.entries.items() if name in known and not empty(entry.value)}
+
+
+def text(node: Node, path: str, report: Report) -> str | None:
+    """A string. What YAML 1.1 reads as something else is refused: `no` as a name is a mistake to show, not to guess."""
+    found = kind_of(node)
+    if found == "text":
+        if node.text:
+            return node.text
+        report.error(node.line, path, "must not be empty")
+    elif node.kind == "scalar":
+        report.error(node.line, path, f"expected text, but YAML reads this as {found}", "put it in quotes")
+    else:
+        report.error(node.line, path, f"expected text, found {found}")
+    return None
+
+
+def texts(node: Node, path: str, report: Report) -> tuple[str, ...] | None:
+    """A list of strings."""
+    if node.kind != "list":
+        report.error(node.line, path, f"expected a list, found {kind_of(node)}")
+        return None
+    found = [text(item, f"{path}[{index}]", report) for index, item in enumerate(node.items)]
+    return tuple(item for item in found if item is not None) if None not in found else None
+
+
+def integer(node: Node, path: str, report: Report, least: int, most: int) -> int | None:
+    if node.kind == "scalar" and re.fullmatch("[0-9]{1,15}", node.text) and least <= int(node.text) <= most:
+        return int(node.text)
+    report.error(node.line, path, f"expected a whole number from {least} to {most}")
+    return None
+
+
+def duration(node: Node, path: str, report: Report) -> float | None:
+    """Seconds, from a number or from text such as 500ms, 30s, 5m, 1h."""
+    match = _DURATION.fullmatch(node.text) if node.kind == "scalar" else None
+    if match:
+        seconds = float(match[1]) * _SECONDS[match[2]]
+        if 0.001 <= seconds <= DURATION_S_MAX:
+            return seconds
+    report.error(node.line, path, 'expected a time from 1ms to 24h, such as 30 (seconds), "500ms" or "5m"')
+    return None
+
+
+def size(node: Node, path: str, report: Report, least: int, most: int) -> int | None:
+    """Bytes, from a number or from text such as 64MiB."""
+    match = _SIZE.fullmatch(node.text) if node.kind == "scalar" else None
+    if match:
+        count = int(match[1]) * _BYTES[match[2]]
+        if least <= count <= most:
+            return count
+    report.error(node.line, path, f'expected a size from {least} to {most} bytes, such as 65536 or "64MiB"')
+    return None
+
+
+def url(node: Node, path: str, report: Report) -> SplitResult | None:
+    """An http(s) URL without user, query or fragment. Never shown in a message: it may hold a password."""
+    value = text(node, path, report)
+    if value is None:
+        return None
+    if problem := _url_problem(value):
+        report.error(node.line, path, *problem)
+        return None
+    return urlsplit(value)
+
+
+def _url_problem(value: str) -> tuple[str, str] | None:
+    if value.startswith("$"):
+        return "must be a URL", "variables are read in keys only"
+    if not _URL_CHARS.fullmatch(value):
+        return "must be a URL", "it has blanks, control or non-ASCII characters"
+    try:
+        parts = urlsplit(value)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "must be a URL", "host or port is malformed"
+    if parts.scheme not in ("http", "https") or not host:
+        return "must be a URL that starts with http:// or https://", ""
+    if "@" in parts.netloc:
+        return "must not hold a user or password", "the key has its own place"
+    if "?" in value or "#" in value:
+        return "must not hold a query or fragment", ""
+    return None
+
+
+def loopback(parts: SplitResult) -> bool:
+    host = parts.hostname or ""
+    return host in ("localhost", "::1") or bool(re.fullmatch(r"127(?:\.[0-9]{1,3}){3}", host))

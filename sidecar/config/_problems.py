@@ -1,0 +1,70 @@
+"""What is wrong with a config file, said so that it can be found: file, line, path, message, hint."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+# What may be shown of a name that we do not know. A provider key has capitals or digits, and people do write
+# `{openai_api_key:sk-...}` without the blank, which makes the secret part of a name.
+_HARMLESS = re.compile(r"(?!sk[_-]|key[_-])[a-z]{1,20}[0-9]{0,3}(?:[_-][a-z]{1,20}[0-9]{0,3}){0,5}")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding. `line` counts from 1 (0: the whole file). `path` is like `routes[2].model.provider`, or empty."""
+
+    file: str
+    line: int
+    path: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        middle = f" {self.path}:" if self.path else ""
+        return f"{place}:{middle} {self.message}" + (f"; {self.hint}" if self.hint else "")
+
+
+class ConfigErrors(Exception):
+    """A config that cannot be used; `problems` has everything found, in the file's order."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = sorted(problems, key=lambda problem: problem.line)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+@dataclass(slots=True)
+class Report:
+    """Where one load collects its findings."""
+
+    file: str
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+
+    def error(self, line: int, path: str, message: str, hint: str = "") -> None:
+        self.problems.append(Problem(self.file, line, path, message, hint))
+
+    def warn(self, line: int, path: str, message: str, hint: str = "") -> None:
+        self.warnings.append(Problem(self.file, line, path, message, hint))
+
+    def fatal(self, line: int, message: str, hint: str = "") -> ConfigErrors:
+        """For what makes further reading pointless: `raise report.fatal(...)`."""
+        self.error(line, "", message, hint)
+        return ConfigErrors(self.problems)
+
+
+def near_miss(word: str, known: Iterable[str]) -> str:
+    """`did you mean "openai"?`, or the choices where nothing is near and they are few, or nothing."""
+    choices = list(known)
+    near = difflib.get_close_matches(word[:64], choices, n=1, cutoff=0.6)
+    if near:
+        return f'did you mean "{near[0]}"?'
+    return f"known: {', '.join(choices)}" if len(choices) <= 12 else ""
+
+
+def shown(name: str) -> str:
+    """A name the user wrote, quoted, or words for it where it could be part of a secret."""
+    return f'"{name}"' if _HARMLESS.fullmatch(name) else "(not shown: it may hold a secret)"

@@ -1,0 +1,104 @@
+"""Where a key comes from: `$NAME`, `${NAME}`, `file:PATH`, the path of an existing file, or the text itself.
+
+No message here ever holds a part of a value; names of variables and the path behind `file:` are shown.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from sidecar.config import _fields as fields
+from sidecar.config._problems import Report
+from sidecar.config._tree import Node
+from sidecar.secret import Secret
+
+ReadFile = Callable[[str], str | None]
+
+_VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
+# Keys have tens to a few hundred characters, identity tokens some thousand; servers' header limits start at 8 KiB.
+_KEY_CHARS_MAX = 8192
+_ILLEGAL = re.compile(r"[\x00-\x1f\x7f-\x9f]|[^\x00-\xff]")
+
+
+@dataclass(slots=True)
+class Sources:
+    """Environment and files of one load. A file that several routes name is read once."""
+
+    env: Mapping[str, str]
+    read_file: ReadFile
+    _read: dict[str, str | None] = field(default_factory=dict)
+
+    def file(self, path: str) -> str | None:
+        """Content, or None where there is no such file. Raises OSError."""
+        if path not in self._read:
+            self._read[path] = self.read_file(path)
+        return self._read[path]
+
+
+def secret(node: Node, path: str, report: Report, sources: Sources) -> Secret | None:
+    """The key, or None with a problem reported."""
+    written = fields.text(node, path, report)
+    if written is None:
+        return None
+    try:
+        found = _resolve(written, node.line, path, report, sources)
+    except OSError as error:
+        report.error(node.line, path, f"the file cannot be read: {error.strerror or type(error).__name__}")
+        return None
+    if found is None:
+        return None
+    source, value = found
+    value = value.removesuffix("\n").removesuffix("\r")
+    if problem := _value_problem(value):
+        report.error(node.line, path, f"{source} {problem}")
+        return None
+    return Secret(value)
+
+
+def _resolve(written: str, line: int, path: str, report: Report, sources: Sources) -> tuple[str, str] | None:
+    """Where the value came from, in words, and the value."""
+    if written.startswith("$"):
+        return _variable(written, line, path, report, sources)
+    if written.startswith("file:"):
+        name = written.removeprefix("file:")
+        content = sources.file(name) if name else None
+        if content is None:
+            report.error(line, path, f'file "{name}" does not exist', "paths start at the config file's directory")
+            return None
+        return f'file "{name}"', content
+    content = sources.file(written) if len(written) <= 4096 and "\n" not in written and "\0" not in written else None
+    if content is not None:
+        return "the file it names", content
+    if written.startswith(("/", "./", "../", "~")):
+        hint = "a key that really starts like this goes into a variable: $NAME"
+        report.error(line, path, "looks like a path, but there is no such file", hint)
+        return None
+    report.warn(line, path, "the key itself stands in the file", "use $NAME or file:PATH")
+    return "the key", written
+
+
+def _variable(written: str, line: int, path: str, report: Report, sources: Sources) -> tuple[str, str] | None:
+    match = _VARIABLE.fullmatch(written)
+    if match is None:
+        report.error(line, path, "after $ comes the name of one environment variable: $NAME or ${NAME}")
+        return None
+    name = match[1] or match[2]
+    value = sources.env.get(name)
+    if not value:
+        report.error(line, path, f"environment variable {name} is {'not set' if value is None else 'empty'}")
+        return None
+    return f"environment variable {name}", value
+
+
+def _value_problem(value: str) -> str:
+    if not value:
+        return "is empty"
+    if _ILLEGAL.search(value):
+        return "has a control or non-Latin-1 character, which no header may have"
+    if value != value.strip():
+        return "starts or ends with a blank"
+    if len(value) > _KEY_CHARS_MAX:
+        return f"is longer than {_KEY_CHARS_MAX} characters"
+    return ""
