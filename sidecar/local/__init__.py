@@ -1,0 +1,12 @@
+"""The embedded model: SmolLM2-135M-Instruct, run by llama.cpp as an ordinary upstream of the OpenAI format on loopback.
+
+`ensure_model` fetches the file once, `command` says how to start its server, `ready` whether it serves. One server answers
+chat, completions and embeddings under one address (decision 0006).
+"""
+
+from __future__ import annotations
+
+from sidecar.local.fetch import ModelError, ensure_model
+from sidecar.local.launch import MODEL, base_url, command, free_port, ready
+
+__all__ = ["MODEL", "ModelError", "base_url", "command", "ensure_model", "free_port", "ready"]

@@ -1,0 +1,52 @@
+"""How the embedded model's server is started and asked, without importing llama.cpp: the supervisor's side of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+MODEL = "smollm2"  # `model.name` of a route with provider `local`
+# A health check on loopback takes a millisecond; a box under full load may need longer.
+_READY_TIMEOUT_S = 2.0
+_STATUS_LINE_BYTES_MAX = 64
+
+
+def free_port() -> int:
+    """A TCP port that is free on loopback now. Keep it over restarts of the model: the workers know its address."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def base_url(port: int) -> str:
+    """What a route of provider `local` uses as its base URL, for all three tasks."""
+    return f"http://127.0.0.1:{port}/v1"
+
+
+def command(model_path: Path, port: int) -> list[str]:
+    """The command that serves the model until SIGTERM, or until the process that called this function is gone.
+
+    It prints nothing but one line on stderr when it fails (exit code 1): no such file, no such port, no xllamacpp.
+    """
+    ours = ["--model", str(model_path), "--port", str(port), "--parent-pid", str(os.getpid())]
+    return [sys.executable, "-m", "sidecar.local.server", *ours]
+
+
+async def ready(url: str) -> bool:
+    """Whether the server with this base URL has loaded its model and answers. Never raises."""
+    parts = urlsplit(url)
+    try:
+        async with asyncio.timeout(_READY_TIMEOUT_S):
+            reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=_STATUS_LINE_BYTES_MAX)
+            try:
+                writer.write(f"GET /health HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n".encode())
+                return (await reader.readline()).split(b" ")[1:2] == [b"200"]
+            finally:
+                writer.close()
+    except (OSError, TimeoutError, ValueError):  # ValueError: a line beyond the limit
+        return False

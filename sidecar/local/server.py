@@ -1,0 +1,126 @@
+"""Serves the embedded model over HTTP in OpenAI's format, on loopback: `python -m sidecar.local.server --model FILE --port N`.
+
+The HTTP server is llama.cpp's own, inside xllamacpp. This process only sets it up, and ends with the one that started it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from sidecar.local.launch import MODEL
+
+# What the model was trained for. Its cache takes 190 MB of memory at this size; requests under way share it.
+_CONTEXT_TOKENS = 8192
+# Requests computed together. More would only make each slower: the processor is the limit.
+_SLOTS = 4
+# Longest answer where the caller sets no max_tokens: a model this small may repeat itself for ever.
+_ANSWER_TOKENS_MAX = 2048
+# One thread holds one connection, streams and keep-alive included.
+_CONNECTIONS_MAX = 128
+# On a small machine llama.cpp's spin-waits take the processor from the gateway: 2 threads on 2 busy cores were 20 times slower.
+_CORES_OF_A_SMALL_MACHINE = 4
+_THREADS_MAX = 4
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+# How often the parent is looked for where the kernel does not tell (macOS).
+_PARENT_POLL_S = 1.0
+
+
+def _threads() -> int:
+    cores = os.cpu_count() or 1
+    return 1 if cores <= _CORES_OF_A_SMALL_MACHINE else min(_THREADS_MAX, cores // 2)
+
+
+def _parameters(model: Path, port: int) -> Any:
+    """llama.cpp's settings for one server that writes text and makes embeddings (mean pooling)."""
+    import xllamacpp
+
+    parameters = xllamacpp.CommonParams()
+    parameters.model.path = str(model)
+    parameters.model_alias = {MODEL}
+    parameters.hostnames = ["127.0.0.1"]
+    parameters.port = port
+    parameters.cors_origins = ""  # no web page may call it
+    parameters.ui = False
+    parameters.endpoint_slots = False  # it shows other callers' prompts
+    parameters.verbosity = -1
+    parameters.embedding = True
+    parameters.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    # A text to embed must fit in one physical batch.
+    parameters.n_batch = parameters.n_ubatch = 2048
+    parameters.n_ctx = _CONTEXT_TOKENS
+    parameters.n_parallel = _SLOTS
+    parameters.kv_unified = True
+    parameters.n_predict = _ANSWER_TOKENS_MAX
+    parameters.n_threads_http = _CONNECTIONS_MAX
+    parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = _threads()
+    parameters.n_gpu_layers = 0
+    parameters.fit_params = False
+    parameters.cache_ram_mib = 0  # 8 GiB of kept prompts by default
+    return parameters
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    # llama.cpp joins its threads in a destructor, which waits for answers under way; there is nothing to save.
+    os._exit(0)
+
+
+def _port_problem(port: int) -> str | None:
+    """Asked before llama.cpp, which says "failed" without a reason."""
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error.strerror
+    return None
+
+
+def serve(model: Path, port: int, parent_pid: int) -> str:
+    """Serves until SIGTERM, SIGINT, or the parent's end. Gives one line when it cannot."""
+    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGINT, _stop)
+    _die_with_parent()
+    if not model.is_file():
+        return f"{model}: no such model file"
+    if (problem := _port_problem(port)) is not None:
+        return f"port {port} on 127.0.0.1: {problem}"
+    try:
+        import xllamacpp
+    except ImportError as error:
+        return f"the embedded model needs xllamacpp, which does not load here: {error}"
+    try:
+        server = xllamacpp.Server(_parameters(model, port))
+    except RuntimeError as error:
+        return f"{model}: llama.cpp cannot serve it: {error}"
+    while os.getppid() == parent_pid:
+        time.sleep(_PARENT_POLL_S)
+    del server
+    os._exit(0)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Serve the embedded model in OpenAI's format on loopback.")
+    parser.add_argument("--model", type=Path, required=True, help="the GGUF file")
+    parser.add_argument("--port", type=int, required=True, help="TCP port on 127.0.0.1")
+    parser.add_argument("--parent-pid", type=int, default=os.getppid(), help="end when this is no longer the parent")
+    arguments = parser.parse_args()
+    print(f"sidecar local model: {serve(arguments.model, arguments.port, arguments.parent_pid)}", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
