@@ -1,0 +1,26 @@
+"""Pages that come from tables are as the tables say, and the tables are complete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adapters import Kind
+from sidecar.errors import ANSWERS
+from tools.docs import MEANINGS, PAGES, ROOT, stale
+
+
+def test_every_kind_of_failure_has_an_answer_and_a_meaning() -> None:
+    assert set(ANSWERS) == set(MEANINGS) == set(Kind)
+
+
+def test_the_generated_pages_are_fresh() -> None:
+    assert stale(ROOT) == []
+
+
+def test_a_page_that_was_edited_is_found(tmp_path: Path) -> None:
+    for name, page in PAGES.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(page())
+    assert stale(tmp_path) == []
+    (tmp_path / "docs/errors.md").write_text("edited")
+    assert stale(tmp_path) == ["docs/errors.md"]

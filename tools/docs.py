@@ -1,0 +1,88 @@
+"""Writes the pages of docs/ that come from tables in the code. `--check` says what is stale and changes nothing."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from adapters import Kind
+from sidecar.errors import ANSWERS, client_may_retry
+from adapters import GatewayError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# What each kind means to whoever gets it. A test holds this against the list of kinds.
+MEANINGS = {
+    Kind.INVALID_REQUEST: "The request is malformed, or the provider says so. Repeating it does not help.",
+    Kind.CONTEXT_LENGTH_EXCEEDED: "Prompt and answer do not fit into the model's context.",
+    Kind.UNSUPPORTED_PARAMETER: "A parameter that this provider's format cannot express; the message names both.",
+    Kind.CONTENT_FILTERED: "The provider's content filter refused the request.",
+    Kind.REQUEST_TOO_LARGE: "The body is larger than the front or the provider takes.",
+    Kind.METHOD_NOT_ALLOWED: "This path does not take this HTTP method. REST only.",
+    Kind.UNSUPPORTED_MEDIA_TYPE: "The body is not `application/json`. REST only.",
+    Kind.UNAUTHENTICATED: "Credentials for the gateway are missing or wrong.",
+    Kind.PERMISSION_DENIED: "The caller may not do this.",
+    Kind.ROUTE_NOT_FOUND: "No route has this name, or the caller may not see it.",
+    Kind.RATE_LIMITED: "Too many calls, by our limit or the provider's. Wait as long as the answer says.",
+    Kind.QUOTA_EXHAUSTED: "The provider's account has no credit left.",
+    Kind.BUDGET_EXCEEDED: "The caller's or the route's budget is spent.",
+    Kind.OVERLOADED: "The gateway has as many calls as it takes.",
+    Kind.UPSTREAM_TIMEOUT: "The provider did not connect, answer or go on in time.",
+    Kind.UPSTREAM_UNAVAILABLE: "No connection to the provider, or it says that it failed.",
+    Kind.UPSTREAM_REJECTED_CREDENTIALS: "The provider refused the gateway's key: the operator's to mend.",
+    Kind.UPSTREAM_NOT_FOUND: "The provider knows no such model or path: the operator's to mend.",
+    Kind.UPSTREAM_PROTOCOL: "The provider's answer is not what its format says.",
+    Kind.UPSTREAM_INTERRUPTED: "The answer broke off after output had begun. On REST: an event in the stream, no `[DONE]`.",
+    Kind.INTERNAL: "A fault of the gateway's own.",
+    Kind.CANCELLED: "The caller went away. In metrics only.",
+}
+
+
+def errors_page() -> str:
+    """docs/errors.md."""
+    lines = [
+        "# Errors",
+        "",
+        "Generated from `sidecar/errors.py` by `python -m tools.docs`; do not edit.",
+        "",
+        'REST answers `{"error": {"message", "type", "param", "code"}}`; `code` is the provider\'s own word where it has one, else the one below.',
+        "gRPC answers a status with `google.rpc.ErrorInfo` (domain `sidecar`, reason as below), `RetryInfo` where waiting helps, and",
+        "`BadRequest` where one field is at fault. A provider's 401 is never the caller's 401. *Retry*: whether a client should try again by",
+        "itself; where it should not, REST says `x-should-retry: false` and gRPC `grpc-retry-pushback-ms: -1`.",
+        "",
+        "| reason | gRPC | HTTP | type | code | retry | meaning |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for kind, answer in ANSWERS.items():
+        retry = "yes" if client_may_retry(GatewayError(kind, "")) else "no"
+        lines.append(
+            f"| {kind.value.upper()} | {answer.grpc.name} | {answer.http} | {answer.type} | {answer.code} | {retry} | {MEANINGS[kind]} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+PAGES: dict[str, Callable[[], str]] = {"docs/errors.md": errors_page}
+
+
+def stale(root: Path) -> list[str]:
+    """Names the pages below `root` that differ from what the code says."""
+    return [name for name, page in PAGES.items() if not (root / name).is_file() or (root / name).read_text() != page()]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.docs", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only say what is stale; exit code 1 if anything is")
+    if parser.parse_args().check:
+        old = stale(ROOT)
+        for name in old:
+            sys.stderr.write(f"stale: {name}; run `make proto`\n")
+        return 1 if old else 0
+    for name, page in PAGES.items():
+        (ROOT / name).write_text(page())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
