@@ -1,0 +1,232 @@
+// REST <-> gRPC for one request. Written for njs >= 0.8.10, whose own engine knows no for-of and no destructuring.
+//
+//   public server:  head()              the bytes that go before the client's body to make it one gRPC message
+//   inner server:   header(), body()    gRPC answer -> HTTP status, headers and bytes
+//
+// A gRPC message on the wire is 1 flag byte, 4 bytes of length, then protobuf. google.api.HttpBody is content_type = 1,
+// data = 2. The body is always the LAST field, so that nginx appends the client's bytes itself ($request_body) and
+// JavaScript never copies them.
+
+import rpcs from 'rest_rpcs.js';
+
+const CONTENT_TYPE = 0x0a;      // HttpBody.content_type: field 1, length-delimited
+const DATA = 0x12;              // HttpBody.data:         field 2, length-delimited
+
+// ---------------------------------------------------------------------------------------------- request
+
+// js_set for $grpc_make. Leaves its result in $grpc_head and is itself empty: bytes returned by a js_set are not safe in
+// every njs. Must be read for the first time in proxy_set_body; before that the body has not been read.
+function head(r) {
+    try {
+        r.variables.grpc_head = message(r, rpcs[r.variables.rpc]);
+    } catch (e) {
+        // A js_set cannot answer, and an empty stream would leave grpc.aio waiting: the inner server is asked to refuse.
+        r.error('no gRPC request made: ' + e.message);
+        r.variables.front_error = '500';
+    }
+    return '';
+}
+
+// Everything of the gRPC message but the client's body, which comes last; with it, if nginx put the body into a file
+// ($request_body is empty then).
+function message(r, plan) {
+    const fields = [];
+    Object.keys(plan.path).forEach(function (name) {
+        const text = Buffer.from(r.variables[name]);
+        pushVarint(fields, plan.path[name] * 8 + 2);
+        pushVarint(fields, text.length);
+        pushBytes(fields, text);
+    });
+    if (plan.body === undefined) {
+        return prefix(fields, 0);
+    }
+    const bytes = r.variables.request_body_file ? r.requestBuffer : null;
+    const size = bytes === null ? bodySize(r) : bytes.length;
+    const type = Buffer.from(r.variables.content_type);
+    const body = [CONTENT_TYPE];
+    pushVarint(body, type.length);
+    pushBytes(body, type);
+    body.push(DATA);
+    pushVarint(body, size);
+    if (plan.body !== 0) {
+        pushVarint(fields, plan.body * 8 + 2);
+        pushVarint(fields, body.length + size);
+    }
+    const start = prefix(fields.concat(body), size);
+    return bytes === null ? start : Buffer.concat([start, bytes]);
+}
+
+// Length of a body that is in memory. A chunked one has no content-length of its own; then JavaScript has to look.
+function bodySize(r) {
+    const said = r.variables.content_length;
+    return said ? Number(said) : (r.requestBuffer || '').length;
+}
+
+// gRPC's five bytes, then the fields; `more` bytes of the message follow later.
+function prefix(fields, more) {
+    const start = Buffer.alloc(5);
+    start.writeUInt32BE(fields.length + more, 1);
+    return Buffer.concat([start, Buffer.from(fields)]);
+}
+
+function pushVarint(out, n) {
+    while (n > 127) {
+        out.push((n & 127) | 128);
+        n >>>= 7;
+    }
+    out.push(n);
+}
+
+function pushBytes(out, bytes) {
+    for (let i = 0; i < bytes.length; i++) {
+        out.push(bytes[i]);
+    }
+}
+
+// --------------------------------------------------------------------------------------------- response
+
+// A gRPC status that is not OK means that the core itself failed: what the client is told of it. CANCELLED is what grpc
+// answers to a call that meets its shutdown, RESOURCE_EXHAUSTED to one call too many.
+const FAILED = {
+    '1': [503, 'core_unavailable'], '4': [504, 'core_timeout'], '8': [503, 'core_unavailable'],
+    '14': [503, 'core_unavailable']
+};
+const COPIED = /^(retry-after|x-request-id|x-should-retry|x-ratelimit-[a-z0-9-]+|x-sidecar-upstream)$/i;
+const EVENTS = /^text\/event-stream/i;
+
+// js_header_filter: runs when the core's initial metadata is here (or, if it failed at once, its only headers).
+// State lives on r: one r a request in every njs engine.
+function header(r) {
+    const v = r.variables;
+    const status = v.upstream_http_x_http_status;
+    const type = v.upstream_http_x_http_content_type || 'application/json';
+    const allow = v.upstream_http_x_http_allow;
+    const code = v.upstream_http_grpc_status;           // here only in a Trailers-Only answer
+
+    r.rest = {error: null, ended: code === '0', out: JOIN, at: PREFIX, got: 0, left: 0, field: 0, size: 0, shift: 1};
+    Object.keys(r.headersOut).forEach(function (name) {
+        if (!COPIED.test(name)) {
+            delete r.headersOut[name];
+        }
+    });
+    delete r.headersOut['Content-Length'];              // that of the gRPC bytes, or 0 in a Trailers-Only answer
+    if (code !== undefined && code !== '0') {
+        // The text may hold anything (a Python exception): it goes to the log and not to the client.
+        r.error('core failed with gRPC status ' + code + ': ' + v.upstream_http_grpc_message);
+        refuse(r, FAILED[code] || [500, 'core_failed']);
+    } else if (!/^[2-5][0-9][0-9]$/.test(status)) {
+        r.error('the core sent no x-http-status');
+        refuse(r, [502, 'core_failed']);
+    } else {
+        r.status = Number(status);
+        r.headersOut['Content-Type'] = type;
+        if (allow) {
+            r.headersOut['Allow'] = allow;
+        }
+        if (EVENTS.test(type)) {
+            r.rest.out = NOW;
+            r.headersOut['X-Accel-Buffering'] = 'no';
+            r.headersOut['Cache-Control'] = 'no-cache';
+        }
+    }
+}
+
+function refuse(r, answer) {
+    r.status = answer[0];
+    r.headersOut['Content-Type'] = 'application/json';
+    if (answer[0] === 503) {
+        r.headersOut['Retry-After'] = '1';
+    }
+    r.rest.error = JSON.stringify(
+        {error: {message: 'The gateway core failed.', type: 'api_error', param: null, code: answer[1]}});
+}
+
+// Where the reader of the gRPC bytes stands.
+const PREFIX = 0;       // in the 5 bytes before a message
+const TAG = 1;          // in a field's tag
+const SIZE = 2;         // in a field's length
+const BYTES = 3;        // in a field's bytes
+
+const NOW = {last: false, flush: true};         // events leave at once
+const JOIN = {last: false, flush: false};       // the rest waits for 1460 bytes or the end: fewer writes, half the CPU
+
+// js_body_filter, buffer_type=buffer. Called with whatever bytes arrived; frames and fields may be cut anywhere. The data
+// of every HttpBody is sent on at once, nothing is collected (njs frees nothing until the request ends).
+// Throwing cuts the client's connection: after the headers that is the only honest way to say that it failed.
+function body(r, chunk, flags) {
+    const s = r.rest;
+    if (s.error !== null) {
+        if (flags.last) {
+            r.sendBuffer(s.error, flags);
+        }
+        return;
+    }
+    let i = 0;
+    while (i < chunk.length) {
+        if (s.at === BYTES) {
+            const end = Math.min(chunk.length, i + s.size);
+            if (s.field === DATA) {
+                r.sendBuffer(chunk.subarray(i, end), s.out);
+            }
+            s.size -= end - i;
+            s.left -= end - i;
+            i = end;
+            if (s.size === 0) {
+                s.at = s.left === 0 ? PREFIX : TAG;
+            }
+        } else {
+            step(s, chunk[i++]);
+        }
+    }
+    if (flags.last) {
+        finish(r, s, flags);
+    }
+}
+
+// One byte of a prefix, a tag or a length.
+function step(s, byte) {
+    if (s.at === PREFIX) {
+        if (s.got === 0 && byte !== 0) {
+            throw new Error('compressed gRPC message');         // the front never offers grpc-accept-encoding
+        }
+        s.left = s.got === 0 ? 0 : s.left * 256 + byte;
+        s.got += 1;
+        if (s.got === 5) {
+            s.got = 0;
+            s.at = s.left === 0 ? PREFIX : TAG;
+        }
+        return;
+    }
+    s.left -= 1;
+    if (s.at === TAG) {
+        if (byte !== CONTENT_TYPE && byte !== DATA) {
+            throw new Error('not a plain google.api.HttpBody: tag ' + byte);
+        }
+        s.field = byte;
+        s.size = 0;
+        s.shift = 1;
+        s.at = SIZE;
+        return;
+    }
+    s.size += (byte & 127) * s.shift;
+    s.shift *= 128;
+    if (byte < 128) {
+        if (s.size > s.left) {
+            throw new Error('HttpBody field is longer than its message');
+        }
+        s.at = s.size > 0 ? BYTES : s.left === 0 ? PREFIX : TAG;
+    }
+}
+
+function finish(r, s, flags) {
+    const code = r.variables.upstream_trailer_grpc_status;
+    if (s.at !== PREFIX || s.got !== 0) {
+        throw new Error('gRPC stream ended inside a message');
+    }
+    if (code !== '0' && !s.ended) {                     // no trailers at all is an error too
+        throw new Error('gRPC status ' + code + ' after the headers');
+    }
+    r.sendBuffer('', flags);
+}
+
+export default {head, header, body};
