@@ -1,0 +1,75 @@
+# `make` alone lists the targets.
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# Load tests take their counts from it: 1 is the full figure.
+SCALE ?= 0.1
+export SCALE
+
+LOCK := $(BIN)/uv pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock" --quiet $(if $(UPGRADE),--upgrade)
+
+.PHONY: help up down test check lint fmt soak proto lock dist clean
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
+
+up: $(VENV)/.server ## Start the gateway (DETACH=1: return once it serves; ARGS="--config-path config.yaml ...")
+	@exec $(BIN)/sidecar up $(if $(filter 1,$(DETACH)),--detach) $(ARGS)
+
+down: $(VENV)/.server ## Stop the gateway that `make up DETACH=1` started
+	@exec $(BIN)/sidecar down $(ARGS)
+
+test: $(VENV)/.dev lint ## Every check and every test, the slow ones too (ARGS="-k words" for pytest)
+	@$(BIN)/pytest $(ARGS)
+
+check: $(VENV)/.dev lint ## The inner loop, under a minute: lint, types, generated code, fast tests
+	@$(BIN)/pytest -q -m "not slow" $(ARGS)
+
+lint: $(VENV)/.dev ## Style, types, proto files
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --check --quiet
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/python tools/generate.py --check
+	@$(BIN)/buf lint
+
+fmt: $(VENV)/.dev ## Format, and fix what can be fixed
+	@$(BIN)/ruff format --quiet
+	@$(BIN)/ruff check --fix --quiet
+
+soak: SCALE := 1
+soak: $(VENV)/.dev ## The slow tests with their full counts
+	@$(BIN)/pytest -m slow $(ARGS)
+
+proto: $(VENV)/.dev ## Write anew what is generated from proto/
+	@$(BIN)/python tools/generate.py
+	@$(BIN)/python -m sidecar.front.bindings
+
+lock: $(VENV)/.dev ## Resolve the locks in requirements/ anew (UPGRADE=1: to the newest versions)
+	@$(LOCK) -o requirements/server.txt pyproject.toml
+	@$(LOCK) -c requirements/server.txt --group dev -o requirements/dev.txt pyproject.toml
+	@$(LOCK) -c requirements/dev.txt --group build -o requirements/build.txt
+
+dist: $(VENV)/.dev ## Build the wheel into dist/
+	@$(BIN)/python -m hatchling build -t wheel -d dist
+
+clean: ## Remove the virtual environment, caches and dist/ (.sidecar/ with users and keys stays)
+	@rm -rf $(VENV) dist build .buf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The server alone is what `make up` installs: no test tools. Hashes are checked, versions are the lock's.
+$(VENV)/.server: requirements/server.txt requirements/build.txt pyproject.toml
+	@tools/venv.sh $(VENV)
+	@echo "installing into $(VENV) (once; about 250 MB)"
+	@$(PIP) --require-hashes -r requirements/server.txt -r requirements/build.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.server requirements/dev.txt
+	@echo "installing test tools into $(VENV) (once)"
+	@$(PIP) --require-hashes -r requirements/dev.txt
+	@touch $@
