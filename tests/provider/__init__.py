@@ -1,11 +1,13 @@
 """A loopback LLM provider with faults: a real HTTP/1.1 server in a thread of its own, for sync and async tests alike.
 
     with Provider() as provider:                 # or `async with`
-        provider.script = lambda call: error_reply(call, 429, "slow down")   # None: the healthy answer of the path
+        provider.script = lambda call: error_reply(call, 429, "slow down")
         ...point an upstream at provider.base_url...
-        provider.wait_for(lambda p: p.calls and p.calls[0].outcome == "peer_closed")    # async tests: await provider.until(...)
+        provider.wait_for(lambda p: p.calls and p.calls[0].outcome == "peer_closed")
 
-Out of process: `python -m tests.provider --port P`, faults chosen by the request (tests/provider/faults.py), the record at
+A script that returns None, or none at all, gives the healthy answer of the path. Async tests: `await provider.until(...)`.
+
+Out of process: `python -m tests.provider --port P`, faults chosen by the request (tests/provider/faults.py), record at
 GET /_sim/calls, gates opened by POST /_sim/release?gate=NAME, all of it forgotten by POST /_sim/reset.
 """
 

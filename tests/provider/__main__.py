@@ -1,4 +1,4 @@
-"""`python -m tests.provider --port P`: the simulator as a process of its own, for stack tests. Prints one line when it serves."""
+"""`python -m tests.provider --port P`: the simulator as a process of its own. Prints one line when it serves."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@
     retry_after=S    seconds, with any status        echo_key=1      a 401 that repeats the key it was sent
     end=WORD         cut, rst, stall, garbage, half_close: after everything, or after
     after=N          N events, or                    cut_at=N        N bytes of the body (0: right after the head)
-    head=0           no byte at all before `end`     no_done=1       the stream lacks its end marker (Anthropic: message_stop)
+    head=0           no byte at all before `end`     no_done=1       the stream lacks its end marker
     head_ms=N        before the status line          first_ms=N      before the first body byte
     gap_ms=N         between events                  slice=N         writes of N bytes
     gate=NAME        holds before the first event (gate_at=N: before event N; -1: before the head) until released
@@ -23,19 +23,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from tests.provider.defaults import data, default_reply, error_reply, event, is_anthropic
+from tests.provider.defaults import default_reply, error_reply, is_anthropic
 from tests.provider.record import Call
-from tests.provider.reply import End, Framing, Gate, Part, Reply
+from tests.provider.reply import End, Framing, Gate, Part, Reply, data, event
 
-KNOWN = frozenset(
-    "tokens dims content_bytes event_bytes status message code retry_after echo_key end after cut_at head no_done head_ms "
-    "first_ms gap_ms slice gate gate_at gzip framing close times".split()
-)
+SPEECH = ("tokens", "dims", "content_bytes", "event_bytes", "status", "message", "code", "retry_after", "echo_key")
+ENDING = ("end", "after", "cut_at", "head", "no_done", "close", "times")
+TIMING = ("head_ms", "first_ms", "gap_ms", "slice", "gate", "gate_at", "gzip", "framing")
+KNOWN = frozenset(SPEECH + ENDING + TIMING)
 ENDS = {end.name.lower(): end for end in End}
 
 
 def wishes(body: Mapping[str, Any]) -> dict[str, str]:
-    """What the request asks of the simulator. ValueError for a word it does not know: a typo must not pass as health."""
+    """What the request asks of the simulator. ValueError on an unknown word: a typo must not pass as health."""
     member, model = body.get("sim"), body.get("model")
     if isinstance(member, dict):
         asked = {str(name): str(value) for name, value in member.items()}

@@ -1,4 +1,4 @@
-"""What the simulated provider saw and did. Times are time.monotonic() seconds, so they compare with the test's own clock."""
+"""What the simulated provider saw and did. Times are time.monotonic() seconds: the test's own clock."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One part of a body handed to the socket: its index among the reply's parts, when, and how many bytes on the wire."""
+    """One part of a body handed to the socket: its index among the reply's parts, when, how many bytes."""
 
     index: int
     at_s: float

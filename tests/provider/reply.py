@@ -66,12 +66,12 @@ Part = bytes | Gate | Pause
 class Reply:
     """One answer.
 
-    `parts` are the body's pieces, each given to the socket on its own (its own chunk when chunked), with `gap_s` between
-    byte parts; a Gate or a Pause among them holds the rest. `framing` None means: length for one part, else chunked.
-    `cut_at` counts wire bytes of the body (after gzip, before chunk framing) after which `end` happens; None: after all of
-    them. With `head` False nothing is sent at all before `end`. `slice_bytes` cuts each write into smaller ones.
-    `then_close`: "" keeps the connection, "announced" sends `connection: close`, "silent" closes without a word after the
-    answer (the stale keep-alive). `before` and `head_delay_s` hold the status line, `first_delay_s` the first part.
+    `parts` are the body's pieces, each given to the socket on its own (its own chunk when chunked), with `gap_s`
+    between byte parts; a Gate or a Pause among them holds the rest. `framing` None means: length for one part, else
+    chunked. `cut_at` counts wire bytes of the body (after gzip, before chunk framing) after which `end` happens; None:
+    after all of them. With `head` False nothing is sent at all before `end`. `slice_bytes` cuts each write into smaller
+    ones. `then_close`: "" keeps the connection, "announced" sends `connection: close`, "silent" closes without a word
+    after the answer (the stale keep-alive). `before` and `head_delay_s` hold the status line, `first_delay_s` the first part.
     """
 
     status: int = 200

@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 server that plays replies byte for byte and writes down what it saw. No framework: they hide the socket."""
+"""A small HTTP/1.1 server that plays replies byte for byte and writes down what it saw; frameworks hide the socket."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Log:
 
 
 class HttpServer(asyncio.Protocol):
-    """One connection. Requests are answered one after another, each in a task of its own, so that EOF is seen at once."""
+    """One connection. Requests are answered one by one, each in a task of its own, so that EOF is seen at once."""
 
     def __init__(self, log: Log, answer: Answer) -> None:
         self._log = log

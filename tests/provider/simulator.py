@@ -44,7 +44,7 @@ class Provider:
         self._faults = Faults(self.gate)
         self._thread = threading.Thread(target=self._run, name="provider-simulator", daemon=True)
         self._started = threading.Event()
-        self._failure: BaseException | None = None
+        self._failure: OSError | None = None
         self._stop = asyncio.Event()
         self._directory: tempfile.TemporaryDirectory[str] | None = None
 
@@ -112,6 +112,8 @@ class Provider:
         self._thread.start()
         self._started.wait()
         if self._failure is not None:
+            self._thread.join()
+            self._loop.close()
             raise self._failure
         return self
 
@@ -145,7 +147,7 @@ class Provider:
                 ssl=self._ssl_context() if self._tls else None,
                 backlog=BACKLOG,
             )
-        except BaseException as failure:
+        except OSError as failure:
             self._failure = failure
             self._started.set()
             return
@@ -174,7 +176,7 @@ class Provider:
             return error_reply(call, 400, "We could not parse the JSON body of your request.")
         try:
             scripted = self.script(call) if self.script is not None else None
-        except Exception as failure:  # a broken script must show as a failed call, not as a hang
+        except Exception as failure:  # noqa: BLE001 - a broken script must show as a failed call, not as a hang
             return error_reply(call, 500, f"the test's script failed: {failure!r}")
         return scripted if scripted is not None else self._faults.reply(call, body)
 

@@ -1,0 +1,85 @@
+"""Fixtures of every test, and the rule about skips: only what cannot be had, said aloud, and never under CI."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import AsyncIterator, Generator, Iterator
+
+import pytest
+
+from tests.processes import free_port as pick_free_port
+from tests.provider import Provider
+
+# Skips must say what is missing in these words; any other skip is a failure.
+SKIP_REASON_START = "needs "
+LEFTOVER_TASK_DEADLINE_S = 1.0
+
+
+def in_ci() -> bool:
+    return os.environ.get("CI", "").lower() in ("true", "1")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in item.iter_markers("needs"):
+        program = marker.args[0]
+        if shutil.which(program) is None:
+            reason = f"{SKIP_REASON_START}{program}, which is not on the PATH"
+            if in_ci():
+                pytest.fail(reason, pytrace=False)
+            pytest.skip(reason)
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if not report.skipped or hasattr(report, "wasxfail"):
+        return
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if in_ci() or not reason.removeprefix("Skipped: ").startswith(SKIP_REASON_START):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which is a failure {'in CI' if in_ci() else 'here'}: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    """A simulated provider, healthy until the test says otherwise."""
+    with Provider() as running:
+        yield running
+
+
+@pytest.fixture
+def tls_provider() -> Iterator[Provider]:
+    """The same behind TLS; `ca_file` is what a client must trust."""
+    with Provider(tls=True) as running:
+        yield running
+
+
+@pytest.fixture
+def free_port() -> int:
+    return pick_free_port()
+
+
+@pytest.fixture
+async def no_task_left() -> AsyncIterator[None]:
+    """Fails the test when asyncio tasks that it started still run at its end."""
+    before = asyncio.all_tasks()
+    yield
+    end_s = asyncio.get_running_loop().time() + LEFTOVER_TASK_DEADLINE_S
+    while left := asyncio.all_tasks() - before - {asyncio.current_task()}:
+        if asyncio.get_running_loop().time() > end_s:
+            pytest.fail(f"tasks left behind: {[str(task) for task in left]}", pytrace=False)
+        await asyncio.sleep(0.005)

@@ -1,0 +1,175 @@
+"""Free ports, conditions with deadlines, and child processes that cannot outlive their test."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+POLL_S = 0.005
+DEADLINE_S = 10.0
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def free_ports(count: int) -> list[int]:
+    """Different TCP ports of 127.0.0.1 that nobody listens on now."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def free_port() -> int:
+    return free_ports(1)[0]
+
+
+def wait_until(condition: Callable[[], object], deadline_s: float = DEADLINE_S, what: str = "the condition") -> None:
+    """Returns once condition() is true; AssertionError at the deadline. Async tests use `reached`."""
+    end_s = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < end_s, f"{what} did not come about within {deadline_s} s"
+        time.sleep(POLL_S)
+
+
+async def reached(condition: Callable[[], object], deadline_s: float = DEADLINE_S, what: str = "the condition") -> None:
+    """wait_until that leaves the loop free."""
+    end_s = time.monotonic() + deadline_s
+    while not condition():
+        assert time.monotonic() < end_s, f"{what} did not come about within {deadline_s} s"
+        await asyncio.sleep(POLL_S)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process exists and is not a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def accepts(port: int, host: str = "127.0.0.1") -> bool:
+    """Whether somebody listens on the port."""
+    with socket.socket() as probe:
+        probe.settimeout(1.0)
+        return probe.connect_ex((host, port)) == 0
+
+
+class Child:
+    """A process of the test's own, in its own process group; killed with its group when the `with` block ends.
+
+    Both outputs are collected, interleaved, in `lines`. `env` is added to this process' environment.
+    """
+
+    def __init__(
+        self, command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> None:
+        self.command = list(command)
+        self.lines: list[str] = []
+        self._process = subprocess.Popen(
+            self.command,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **(env or {})},
+            cwd=cwd or REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, name=f"output of {self.pid}", daemon=True)
+        self._reader.start()
+
+    @classmethod
+    def python(cls, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Self:
+        """`python ARGUMENTS` with this interpreter, from the repository unless `cwd` says otherwise."""
+        return cls([sys.executable, *arguments], env=env, cwd=cwd)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def output(self) -> str:
+        return "".join(self.lines)
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; -N after signal N."""
+        return self._process.poll()
+
+    def send(self, number: signal.Signals) -> None:
+        """A signal to the process alone."""
+        self._process.send_signal(number)
+
+    def interrupt(self) -> None:
+        """Ctrl-C as a terminal does it: SIGINT to the whole process group."""
+        os.killpg(self.pid, signal.SIGINT)
+
+    def wait(self, deadline_s: float = DEADLINE_S) -> int:
+        """Its exit code; AssertionError with its output when it does not end in time."""
+        try:
+            code = self._process.wait(deadline_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.command} still runs after {deadline_s} s:\n{self.output}") from None
+        self._reader.join(1.0)  # grandchildren may hold the pipe longer
+        return code
+
+    def wait_for_line(self, pattern: str, deadline_s: float = DEADLINE_S) -> re.Match[str]:
+        """The first match of `pattern` in the output so far; AssertionError if the process ends or time runs out first."""
+        end_s = time.monotonic() + deadline_s
+        while True:
+            ended = self.exit_code is not None
+            if ended:
+                self._reader.join(1.0)
+            found = re.search(pattern, self.output, re.MULTILINE)
+            if found:
+                return found
+            assert not ended, f"{self.command} ended with {self.exit_code} and never said {pattern!r}:\n{self.output}"
+            assert time.monotonic() < end_s, f"{self.command} did not say {pattern!r} in {deadline_s} s:\n{self.output}"
+            time.sleep(POLL_S)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, deadline_s: float = DEADLINE_S) -> int:
+        """Signals it and gives its exit code; AssertionError when it does not go in time (it is killed then)."""
+        if self.exit_code is None:
+            self.send(number)
+        try:
+            return self.wait(deadline_s)
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL to its group, whatever is left of it."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._process.wait()
+        self._reader.join(1.0)
+        if not self._reader.is_alive() and self._process.stdout is not None:
+            self._process.stdout.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.lines.append(line)
