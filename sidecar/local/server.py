@@ -6,7 +6,6 @@ The HTTP server is llama.cpp's own, inside xllamacpp. This process only sets it 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import os
 import signal
 import socket
@@ -17,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from sidecar.local.launch import MODEL
+from sidecar.local.parent import die_with_parent
 
 # What the model was trained for. Its cache takes 190 MB of memory at this size; requests under way share it.
 _CONTEXT_TOKENS = 8192
@@ -29,7 +29,6 @@ _CONNECTIONS_MAX = 128
 # On a small machine llama.cpp's spin-waits take the processor from the gateway: 2 threads on 2 busy cores were 20 times slower.
 _CORES_OF_A_SMALL_MACHINE = 4
 _THREADS_MAX = 4
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 # How often the parent is looked for where the kernel does not tell (macOS).
 _PARENT_POLL_S = 1.0
 
@@ -68,11 +67,6 @@ def _parameters(model: Path, port: int) -> Any:
     return parameters
 
 
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
 def _stop(number: int, frame: FrameType | None) -> None:
     # llama.cpp joins its threads in a destructor, which waits for answers under way; there is nothing to save.
     os._exit(0)
@@ -93,7 +87,7 @@ def serve(model: Path, port: int, parent_pid: int) -> str:
     """Serves until SIGTERM, SIGINT, or the parent's end. Gives one line when it cannot."""
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
-    _die_with_parent()
+    die_with_parent()
     if not model.is_file():
         return f"{model}: no such model file"
     if (problem := _port_problem(port)) is not None:
