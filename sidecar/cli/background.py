@@ -1,0 +1,108 @@
+"""`--detach`: the same command again in a session of its own, and word from it through a pipe once it serves or fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from types import TracebackType
+
+from sidecar.cli.failure import Failure
+from sidecar.supervisor.options import Options
+from sidecar.supervisor.process import own_env
+from sidecar.supervisor.start_error import StartError
+from sidecar.supervisor.state import make_private
+
+
+class Report:
+    """The end that serves: says once how the start went. Without a pipe it prints to stdout."""
+
+    def __init__(self, fd: int | None) -> None:
+        self._fd = fd
+        if fd is not None:
+            os.set_inheritable(fd, False)  # children must not hold it open
+
+    def __enter__(self) -> Report:
+        return self
+
+    def serving(self, text: str) -> None:
+        if self._fd is None:
+            print(text, flush=True)
+        else:
+            self._say({"serving": text})
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, StartError):
+            self._say({"failed": str(error)})
+
+    def _say(self, word: dict[str, str]) -> None:
+        if self._fd is not None:
+            with os.fdopen(self._fd, "w") as pipe:
+                json.dump(word, pipe)
+            self._fd = None
+
+
+def start_in_background(options: Options, arguments: list[str]) -> None:
+    """Returns once it serves, and prints what it says. Raises Failure with its reason when it does not."""
+    make_private(options.state_dir)
+    _fetch_model(options)
+    logs = options.state_dir / "logs"
+    logs.mkdir(mode=0o700, exist_ok=True)
+    log_path = logs / "sidecar.log"
+    ours, theirs = os.pipe()
+    with open(log_path, "ab") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "sidecar", *arguments, "--ready-fd", str(theirs)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=own_env(),
+            pass_fds=(theirs,),
+            start_new_session=True,
+        )
+    os.close(theirs)
+    try:
+        with os.fdopen(ours) as pipe:
+            said = pipe.read()
+    except KeyboardInterrupt:
+        child.send_signal(signal.SIGTERM)
+        child.wait()
+        raise
+    word = json.loads(said) if said else {}
+    if "serving" in word:
+        print(
+            f"{word['serving']}\nIn the background, pid {child.pid}; log: {log_path}; stop: sidecar down "
+            f"--state-dir {options.state_dir}"
+        )
+        child.returncode = 0  # it outlives this process, which need not wait for it
+        return
+    child.wait()
+    raise Failure(word.get("failed") or f"it ended while starting; see {log_path}")
+
+
+def _fetch_model(options: Options) -> None:
+    """Here, where somebody sees the progress bar. What else is wrong the background process will say."""
+    if options.front_address is None:
+        return
+    from sidecar import local
+    from sidecar.config import LOCAL_UNKNOWN, ConfigErrors, load, load_file, reader
+    from sidecar.supervisor.children import uses_local_model
+    from sidecar.supervisor.configuration import default_config
+
+    path = options.config_path or options.state_dir / "config.yaml"
+    try:
+        if options.config_path is None and not path.exists():
+            snapshot = load(default_config(), {}, read_file=reader("."), local_base_url=LOCAL_UNKNOWN)
+        else:
+            snapshot = load_file(str(path), os.environ, local_base_url=LOCAL_UNKNOWN)
+    except ConfigErrors:
+        return
+    if uses_local_model(snapshot):
+        try:
+            local.ensure_model()
+        except local.ModelError as error:
+            raise Failure(f"local model: {error}") from None

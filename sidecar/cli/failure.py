@@ -1,0 +1,9 @@
+"""How a command fails: one line on stderr, exit code 1."""
+
+from __future__ import annotations
+
+from sidecar.supervisor.start_error import StartError
+
+
+class Failure(StartError):
+    """The command cannot do what was asked; the message is the line for the operator."""

@@ -1,0 +1,162 @@
+"""Commands that read or write files: check, users, render, version. None needs a running gateway."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sidecar.cli.failure import Failure
+from sidecar.cli.processes import StateDirOption
+from sidecar.supervisor.options import FRONT_HOST, FRONT_PORT, STATE_DIR, WORKERS, WORKERS_MAX
+
+_Name = Annotated[str, typer.Argument(help="The user's name, which is also the consumer in metrics.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: sidecar check config.yaml")(check)
+    users = typer.Typer(
+        help="Who may come in through the front. Changes take effect at once, without a restart.",
+        no_args_is_help=True,
+        epilog="Example: sidecar users add alice",
+    )
+    users.command("add", epilog="Example: sidecar users add alice")(users_add)
+    users.command("list", epilog="Example: sidecar users list")(users_list)
+    users.command("remove", epilog="Example: sidecar users remove alice")(users_remove)
+    app.add_typer(users, name="users")
+    render = typer.Typer(
+        help="Write the configuration of a front proxy.",
+        no_args_is_help=True,
+        epilog="Example: sidecar render nginx --output front",
+    )
+    render.command("nginx", epilog="Example: sidecar render nginx --output front --host 0.0.0.0 --port 443")(
+        render_nginx
+    )
+    render.callback()(_render)
+    app.add_typer(render, name="render")
+    app.command(epilog="Example: sidecar version")(version)
+
+
+def check(file: Annotated[str, typer.Argument(help="The config file.")]) -> None:
+    """Say whether a config file can be used, and if not, everything that is wrong with it."""
+    from sidecar import config
+
+    code, lines = config.check(file, os.environ)
+    print("\n".join(lines), file=sys.stderr if code else sys.stdout)
+    sys.exit(code)
+
+
+def users_add(
+    name: _Name,
+    state_dir: StateDirOption = STATE_DIR,
+    replace: Annotated[bool, typer.Option("--replace", help="Give an existing user a new password.")] = False,
+) -> None:
+    """Add a user and print its password and API key. They are shown this once and stored nowhere."""
+    from sidecar.front import users
+    from sidecar.supervisor.state import make_private
+
+    make_private(state_dir)
+    try:
+        password = users.add_user(state_dir / "users", name, replace=replace)
+    except (users.UsersError, OSError) as error:
+        raise Failure(str(error)) from None
+    _keep_env_true(state_dir, name, password)
+    print(f"user      {name}\npassword  {password}\napi key   {users.api_key(name, password)}")
+
+
+def users_list(state_dir: StateDirOption = STATE_DIR) -> None:
+    """Print the users' names, one a line."""
+    from sidecar.front import users
+
+    try:
+        names = users.list_users(state_dir / "users")
+    except OSError as error:
+        raise Failure(str(error)) from None
+    for name in names:
+        print(name)
+
+
+def users_remove(name: _Name, state_dir: StateDirOption = STATE_DIR) -> None:
+    """Remove a user. Its calls under way may finish."""
+    from sidecar.front import users
+
+    try:
+        users.remove_user(state_dir / "users", name)
+    except (users.UsersError, OSError) as error:
+        raise Failure(str(error)) from None
+    _keep_env_true(state_dir, name, None)
+
+
+def _keep_env_true(state_dir: Path, name: str, password: str | None) -> None:
+    """The env file of the state directory may hold this user's password: it gets the new one, or loses it."""
+    from sidecar.front.users import api_key
+    from sidecar.supervisor.announcement import env_text, read_env
+    from sidecar.supervisor.state import write_private
+
+    values = read_env(state_dir / "env")
+    if values.get("SIDECAR_USER") != name:
+        return
+    if password is None:
+        values = {key: value for key, value in values.items() if key not in _CREDENTIALS}
+    else:
+        values |= {"SIDECAR_PASSWORD": password, "SIDECAR_API_KEY": api_key(name, password)}
+    write_private(state_dir / "env", env_text(values))
+
+
+_CREDENTIALS = ("SIDECAR_USER", "SIDECAR_PASSWORD", "SIDECAR_API_KEY")
+
+
+def _render() -> None:
+    """A group with one command so far."""
+
+
+def render_nginx(
+    output: Annotated[Path, typer.Option("--output", help="Folder to write to; made if missing.")],
+    state_dir: StateDirOption = STATE_DIR,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = FRONT_HOST,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="HTTPS port.")] = FRONT_PORT,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=WORKERS_MAX, help="As given to `serve`.")] = WORKERS,
+    tls_certificate: Annotated[
+        Path | None, typer.Option("--tls-certificate", help="PEM chain. Without one: of the private CA.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its key, PEM.")] = None,
+) -> None:
+    """Write the Nginx configuration that `up` would use, for an Nginx of your own in front of `sidecar serve`."""
+    from sidecar.front import nginx, pki, users
+    from sidecar.supervisor.state import make_private, run_dir
+
+    if (tls_certificate is None) != (tls_key is None):
+        raise Failure("--tls-certificate and --tls-key belong together")
+    make_private(state_dir)
+    root, run = state_dir.absolute(), run_dir(state_dir)
+    try:
+        users.ensure_users_file(root / "users")
+        if tls_certificate is None or tls_key is None:
+            own = pki.ensure_certificates(root, (host,))
+            tls_certificate, tls_key = own.certificate, own.key
+        settings = nginx.FrontSettings(
+            core_sockets=tuple(run / f"w{position}.sock" for position in range(workers)),
+            users_file=root / "users",
+            tls_certificate=tls_certificate,
+            tls_key=tls_key,
+            listen_host=host,
+            listen_port=port,
+        )
+        print(nginx.render(settings, output))
+    except (nginx.FrontError, OSError, ValueError) as error:
+        raise Failure(str(error)) from None
+
+
+def version() -> None:
+    """Print the version of sidecar, of Python, and of gRPC."""
+    import platform
+    from importlib import metadata
+
+    try:
+        own = metadata.version("llm-gateway-sidecar")
+    except metadata.PackageNotFoundError:
+        own = "(from source)"
+    print(f"sidecar {own}, Python {platform.python_version()}, grpcio {metadata.version('grpcio')}")

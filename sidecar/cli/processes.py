@@ -1,0 +1,173 @@
+"""Commands that run the gateway: up, start, serve, restart, down."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sidecar.cli.failure import Failure
+from sidecar.supervisor.options import (
+    DRAIN_GRACE_S,
+    FRONT_HOST,
+    FRONT_PORT,
+    METRICS_ADDRESS,
+    STATE_DIR,
+    STUB_ADDRESS,
+    WORKERS,
+    WORKERS_MAX,
+    Address,
+    Options,
+    loopback_address,
+)
+
+# `start` takes MLflow's flags and defaults.
+_MLFLOW_PORT = 5000
+
+StateDirOption = Annotated[Path, typer.Option("--state-dir", help="Where keys, users, sockets and logs live (0700).")]
+_ConfigPath = Annotated[
+    Path | None, typer.Option("--config-path", help="Config file. Without one: config.yaml in the state directory.")
+]
+_Host = Annotated[str, typer.Option("--host", help="Address of the HTTPS port.")]
+_Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="HTTPS port, for REST and gRPC; 0 for any.")]
+_Workers = Annotated[int, typer.Option("--workers", min=1, max=WORKERS_MAX, help="Worker processes.")]
+_Stub = Annotated[str, typer.Option("--stub", help="Loopback address for gRPC stubs without TLS, or `off`.")]
+_StubSocket = Annotated[bool, typer.Option(help="A unix socket for gRPC stubs, run/stub.sock in the state directory.")]
+_Metrics = Annotated[str, typer.Option("--metrics", help="Loopback address of /metrics, or `off`.")]
+_Grace = Annotated[
+    float, typer.Option("--drain-grace", min=0, help="Seconds that calls under way may take when stopping.")
+]
+_Detach = Annotated[bool, typer.Option("--detach", help="Return once it serves; it goes on in the background.")]
+_ReadyFd = Annotated[int | None, typer.Option("--ready-fd", hidden=True)]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: sidecar up --config-path config.yaml --detach")(up)
+    app.command(epilog="Example: sidecar start --config-path config.yaml --port 5000 --workers 2")(start)
+    app.command(epilog="Example: sidecar serve --config-path config.yaml --stub 127.0.0.1:50051")(serve)
+    app.command(epilog="Example: sidecar restart --state-dir .sidecar")(restart)
+    app.command(epilog="Example: sidecar down --state-dir .sidecar")(down)
+
+
+def up(
+    state_dir: StateDirOption = STATE_DIR,
+    config_path: _ConfigPath = None,
+    host: _Host = FRONT_HOST,
+    port: _Port = FRONT_PORT,
+    workers: _Workers = WORKERS,
+    stub: _Stub = STUB_ADDRESS,
+    stub_socket: _StubSocket = True,
+    metrics: _Metrics = METRICS_ADDRESS,
+    drain_grace: _Grace = DRAIN_GRACE_S,
+    detach: _Detach = False,
+    ready_fd: _ReadyFd = None,
+) -> None:
+    """Run it all: workers, Nginx with TLS and credentials, and the embedded model if a route uses it.
+
+    SIGHUP reads the configuration again, SIGUSR2 (or `sidecar restart`) replaces the workers without losing a call,
+    SIGTERM or Ctrl-C stops once calls under way have ended, a second one at once.
+    """
+    _run(
+        _options(state_dir, config_path, Address(host, port), workers, stub, stub_socket, metrics, drain_grace),
+        detach,
+        ready_fd,
+    )
+
+
+def start(
+    state_dir: StateDirOption = STATE_DIR,
+    config_path: _ConfigPath = None,
+    host: _Host = FRONT_HOST,
+    port: _Port = _MLFLOW_PORT,
+    workers: _Workers = WORKERS,
+    stub: _Stub = STUB_ADDRESS,
+    stub_socket: _StubSocket = True,
+    metrics: _Metrics = METRICS_ADDRESS,
+    drain_grace: _Grace = DRAIN_GRACE_S,
+    detach: _Detach = False,
+    ready_fd: _ReadyFd = None,
+) -> None:
+    """Like `up`, with the flags and defaults of MLflow's gateway: port 5000, which speaks HTTPS here."""
+    up(state_dir, config_path, host, port, workers, stub, stub_socket, metrics, drain_grace, detach, ready_fd)
+
+
+def serve(
+    state_dir: StateDirOption = STATE_DIR,
+    config_path: _ConfigPath = None,
+    workers: _Workers = WORKERS,
+    stub: _Stub = STUB_ADDRESS,
+    stub_socket: _StubSocket = True,
+    metrics: _Metrics = METRICS_ADDRESS,
+    drain_grace: _Grace = DRAIN_GRACE_S,
+    detach: _Detach = False,
+    ready_fd: _ReadyFd = None,
+) -> None:
+    """Run the core only: workers with their sockets and the stub port; no front proxy, no embedded model.
+
+    A front proxy of your own connects to run/w0.sock, run/w1.sock ... in the state directory (see `sidecar render nginx`).
+    """
+    _run(_options(state_dir, config_path, None, workers, stub, stub_socket, metrics, drain_grace), detach, ready_fd)
+
+
+def restart(state_dir: StateDirOption = STATE_DIR) -> None:
+    """Replace all workers, one after the other, without losing a call (SIGUSR2). Returns at once; the log tells the end."""
+    os.kill(_running(state_dir), signal.SIGUSR2)
+
+
+def down(state_dir: StateDirOption = STATE_DIR) -> None:
+    """Stop what runs on the state directory, once calls under way have ended, and wait for that."""
+    from sidecar.supervisor.state import wait_until_free
+
+    os.kill(_running(state_dir), signal.SIGTERM)
+    wait_until_free(state_dir)
+    print("stopped")
+
+
+def _running(state_dir: Path) -> int:
+    from sidecar.supervisor.state import running_pid
+
+    pid = running_pid(state_dir)
+    if pid is None:
+        raise Failure(f"nothing runs on the state directory {state_dir}")
+    return pid
+
+
+def _options(
+    state_dir: Path,
+    config_path: Path | None,
+    front: Address | None,
+    workers: int,
+    stub: str,
+    stub_socket: bool,
+    metrics: str,
+    drain_grace: float,
+) -> Options:
+    return Options(
+        state_dir=state_dir,
+        config_path=config_path,
+        front_address=front,
+        stub_address=loopback_address(stub, "--stub"),
+        stub_socket=stub_socket,
+        metrics_address=loopback_address(metrics, "--metrics"),
+        workers=workers,
+        drain_grace_s=drain_grace,
+    )
+
+
+def _run(options: Options, detach: bool, ready_fd: int | None) -> None:
+    from sidecar.cli.background import Report, start_in_background
+
+    if detach:
+        start_in_background(options, [argument for argument in sys.argv[1:] if argument != "--detach"])
+        return
+    from sidecar.supervisor.log import log_to_stderr
+    from sidecar.supervisor.run import run
+
+    log_to_stderr()
+    with Report(ready_fd) as report:
+        code = run(options, report.serving)
+    sys.exit(code)

@@ -1,0 +1,111 @@
+"""What the operator gets once it serves: the file to source, and the text with examples to copy. No secret in the text."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidecar.supervisor.options import Address
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """How the operator comes in. All None: the users' passwords are not known here."""
+
+    user: str | None = None
+    password: str | None = None
+    api_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where it serves and how to come in. None: switched off."""
+
+    state_dir: Path
+    front: Address | None
+    stub: Address | None
+    stub_socket: Path | None
+    metrics: Address | None
+    ca: Path | None
+    credential: Credential
+
+
+def env_values(endpoints: Endpoints) -> dict[str, str]:
+    """The variables of `<state>/env`; what is switched off or not known is left out."""
+    values: dict[str, str | None] = {}
+    if endpoints.front is not None:
+        values["SIDECAR_URL"] = f"https://{endpoints.front}"
+        values["SIDECAR_USER"] = endpoints.credential.user
+        values["SIDECAR_PASSWORD"] = endpoints.credential.password
+        values["SIDECAR_API_KEY"] = endpoints.credential.api_key
+        values["SIDECAR_CA"] = str(endpoints.ca) if endpoints.ca else None
+        values["SIDECAR_GRPC"] = str(endpoints.front)
+    if endpoints.stub is not None:
+        values["SIDECAR_GRPC_LOCAL"] = str(endpoints.stub)
+    elif endpoints.stub_socket is not None:
+        values["SIDECAR_GRPC_LOCAL"] = f"unix:{endpoints.stub_socket}"
+    if endpoints.metrics is not None:
+        values["SIDECAR_METRICS"] = f"http://{endpoints.metrics}/metrics"
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def env_text(values: dict[str, str]) -> str:
+    """The file for `. <state>/env`."""
+    lines = ["# Written by sidecar at each start. Holds a password: keep it private.\n"]
+    lines += [f"export {name}={shlex.quote(value)}\n" for name, value in values.items()]
+    return "".join(lines)
+
+
+def read_env(path: Path) -> dict[str, str]:
+    """What an earlier start wrote; empty when there is nothing to read."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        return {}
+    values = {}
+    for line in text.splitlines():
+        if line.startswith("export ") and "=" in line:
+            name, _, quoted = line.removeprefix("export ").partition("=")
+            values[name] = "".join(shlex.split(quoted))
+    return values
+
+
+def serving_text(endpoints: Endpoints, chat_route: str | None, first_answer: str | None) -> str:
+    """URLs, user and examples. `chat_route` None: no route to show a chat with."""
+    values = env_values(endpoints)
+    env = endpoints.state_dir / "env"
+    rows = [
+        ("REST and gRPC (TLS)", values.get("SIDECAR_URL")),
+        ("gRPC on this machine", values.get("SIDECAR_GRPC_LOCAL")),
+        ("metrics", values.get("SIDECAR_METRICS")),
+        ("user", f"{endpoints.credential.user} (password and API key in {env})" if endpoints.credential.user else None),
+        ("first chat", repr(first_answer) if first_answer is not None else None),
+    ]
+    lines = ["Sidecar serves.", ""]
+    lines += [f"  {name:<22}{value}" for name, value in rows if value is not None]
+    if chat_route is not None:
+        lines += ["", f"Try it; first: . {shlex.quote(str(env))}"]
+        if endpoints.front is not None:
+            lines += ["", _REST_EXAMPLES % {"route": chat_route}]
+        if "SIDECAR_GRPC_LOCAL" in values:
+            lines += ["", _GRPC_EXAMPLE % {"route": chat_route}]
+    return "\n".join(lines) + "\n"
+
+
+_REST_EXAMPLES = """\
+curl --cacert "$SIDECAR_CA" "$SIDECAR_URL/v1/chat/completions" \\
+  -H "Authorization: Bearer $SIDECAR_API_KEY" -H "Content-Type: application/json" \\
+  -d '{"model": "%(route)s", "messages": [{"role": "user", "content": "Say hello."}]}'
+
+SSL_CERT_FILE="$SIDECAR_CA" OPENAI_BASE_URL="$SIDECAR_URL/v1" OPENAI_API_KEY="$SIDECAR_API_KEY" python -c '
+from openai import OpenAI
+hello = [{"role": "user", "content": "Say hello."}]
+print(OpenAI().chat.completions.create(model="%(route)s", messages=hello).choices[0].message.content)'"""
+_GRPC_EXAMPLE = """\
+python -c '
+import os, grpc
+from sidecar.v1 import inference_pb2 as pb, inference_pb2_grpc as rpc
+service = rpc.InferenceServiceStub(grpc.insecure_channel(os.environ["SIDECAR_GRPC_LOCAL"]))
+hello = pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text="Say hello.")])
+print(service.Chat(pb.ChatRequest(route="%(route)s", messages=[hello])).choices[0].message.content[0].text)'"""

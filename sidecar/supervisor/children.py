@@ -1,0 +1,178 @@
+"""What `up` runs beside the workers: the local model, and Nginx with its certificate and users. `serve` runs neither."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+
+from sidecar.snapshot import Route, Snapshot
+from sidecar.supervisor.announcement import Credential, read_env
+from sidecar.supervisor.options import Address, Options
+from sidecar.supervisor.process import own_env, plain_env
+from sidecar.supervisor.service import Service
+from sidecar.supervisor.start_error import StartError
+from sidecar.supervisor.state import StateDir
+from sidecar.supervisor.through_front import FirstChatFailed, first_chat, healthy
+
+_log = logging.getLogger("sidecar")
+FIRST_USER = "sidecar"
+# Loading takes half a second from a warm disk, a minute from a cold one on a busy box.
+_MODEL_READY_S = 120.0
+_FRONT_READY_S = 20.0
+# The workers have ended by then; the front only sends what slow readers have not taken (its send_timeout is 30 s).
+_FRONT_QUIT_S = 35.0
+_MODEL_STOP_S = 5.0
+# The front must outwait the longest call, or it answers 504 first.
+_FRONT_READ_TIMEOUT_S_MIN = 3900
+_FRONT_READ_MARGIN_S = 60
+
+
+class Children:
+    """The local model and the front. `front` None: there are none of them."""
+
+    def __init__(self, options: Options, state: StateDir, front: Address | None) -> None:
+        self._options = options
+        self._state = state
+        self._address = front
+        self._front: Service | None = None
+        self._local: Service | None = None
+        self._model: Path | None = None
+        self.credential = Credential()
+        self.local_base_url: str | None = None
+        if front is not None:
+            from sidecar import local
+
+            self._local_port = local.free_port()
+            self.local_base_url = local.base_url(self._local_port)
+
+    @property
+    def ca(self) -> Path | None:
+        return self._state.root / "ca.pem" if self._address is not None else None
+
+    def fetch_model(self, snapshot: Snapshot) -> None:
+        """Fetches the model's file if a route uses it and it is not there. Blocks. Raises StartError."""
+        if self.local_base_url is None or self._model is not None or not uses_local_model(snapshot):
+            return
+        from sidecar import local
+
+        try:
+            self._model = local.ensure_model()
+        except local.ModelError as error:
+            raise StartError(f"local model: {error}") from None
+
+    async def start_local(self, snapshot: Snapshot) -> None:
+        """Starts the local model if a route uses it and it does not run yet; the file is there. Raises StartError."""
+        url, model = self.local_base_url, self._model
+        if url is None or model is None or self._local is not None or not uses_local_model(snapshot):
+            return
+        from sidecar import local
+
+        service = Service(
+            "local model",
+            local.command(model, self._local_port),
+            log_path=self._state.logs / "local.log",
+            env={**plain_env(), "PYTHONPATH": own_env()["PYTHONPATH"]},
+            ready=lambda: local.ready(url),
+            ready_timeout_s=_MODEL_READY_S,
+        )
+        try:
+            await service.start()
+        except BaseException:
+            await service.kill()
+            raise
+        self._local = service
+
+    async def start_front(self, snapshot: Snapshot) -> None:
+        """Certificate, first user, Nginx; returns once `GET /health` comes back through it. Raises StartError."""
+        address, ca = self._address, self.ca
+        if address is None or ca is None:
+            return
+        from sidecar.front.nginx import FrontError
+        from sidecar.front.users import UsersError
+
+        try:
+            command, folder = await asyncio.to_thread(self._prepare_front, address, snapshot)
+        except (FrontError, UsersError, OSError, ValueError) as error:
+            raise StartError(f"front: {error}") from None
+        self._front = Service(
+            "nginx",
+            command,
+            log_path=self._state.logs / "nginx.log",
+            ready=lambda: asyncio.to_thread(healthy, address, ca),
+            ready_timeout_s=_FRONT_READY_S,
+            stop_signal=signal.SIGQUIT,
+            death_signal=signal.SIGTERM,  # the master then ends its workers
+            env=plain_env(),
+            cwd=folder,
+        )
+        await self._front.start()
+
+    async def first_chat(self, snapshot: Snapshot) -> str | None:
+        """A first chat through the front on the local model; None where there is nothing to ask. Raises StartError."""
+        route = next((route for route in snapshot.routes.values() if _is_local(route) and route.task == "chat"), None)
+        key = self.credential.api_key
+        if route is None or self._address is None or self.ca is None or key is None:
+            return None
+        try:
+            return await asyncio.to_thread(first_chat, self._address, self.ca, key, route.name)
+        except FirstChatFailed as error:
+            raise StartError(f"{error}; see {self._state.logs}") from None
+
+    async def stop(self) -> None:
+        """In order: the front sends what is left, then the model ends."""
+        if self._front is not None:
+            await self._front.stop(_FRONT_QUIT_S)
+        if self._local is not None:
+            await self._local.stop(_MODEL_STOP_S)
+
+    async def kill(self) -> None:
+        for service in (self._front, self._local):
+            if service is not None:
+                await service.kill()
+
+    def _prepare_front(self, address: Address, snapshot: Snapshot) -> tuple[list[str], Path]:
+        from sidecar.front import nginx, pki
+
+        state = self._state
+        certificates = pki.ensure_certificates(state.root, (address.host,))
+        self.credential = _first_user(state)
+        longest_s = max((route.timeouts.total_s for route in snapshot.routes.values()), default=0)
+        settings = nginx.FrontSettings(
+            core_sockets=tuple(state.run / f"w{position}.sock" for position in range(self._options.workers)),
+            users_file=state.users,
+            tls_certificate=certificates.certificate,
+            tls_key=certificates.key,
+            listen_host=address.host,
+            listen_port=address.port,
+            read_timeout_s=max(_FRONT_READ_TIMEOUT_S_MIN, int(longest_s) + _FRONT_READ_MARGIN_S),
+        )
+        binary = nginx.find_nginx()
+        nginx.render(settings, state.front)
+        nginx.check(state.front, binary)
+        return nginx.command(state.front, binary)
+
+
+def uses_local_model(snapshot: Snapshot) -> bool:
+    return any(map(_is_local, snapshot.routes.values()))
+
+
+def _is_local(route: Route) -> bool:
+    return any(upstream.provider == "local" for upstream in route.upstreams)
+
+
+def _first_user(state: StateDir) -> Credential:
+    """The credential of the last start, or a new user where there is none yet."""
+    from sidecar.front import users
+
+    names = users.list_users(state.users)
+    known = read_env(state.env)
+    user, password = known.get("SIDECAR_USER"), known.get("SIDECAR_PASSWORD")
+    if not names:
+        user, password = FIRST_USER, users.add_user(state.users, FIRST_USER)
+    elif user not in names or password is None:
+        _log.info("no password of a user is known in %s: use your own, or `sidecar users add NAME`", state.env)
+        return Credential()
+    assert user is not None
+    return Credential(user, password, users.api_key(user, password))

@@ -1,0 +1,71 @@
+"""What `sidecar up`, `start` and `serve` were asked to do, as one value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from ipaddress import ip_address
+from pathlib import Path
+
+from sidecar.supervisor.start_error import StartError
+
+STATE_DIR = Path(".sidecar")
+FRONT_HOST = "127.0.0.1"
+FRONT_PORT = 8443
+STUB_ADDRESS = "127.0.0.1:50051"
+METRICS_ADDRESS = "127.0.0.1:9464"
+WORKERS = 2
+# Longer than most streams, shorter than the patience of whoever pulls the plug (systemd waits 90 s unless told otherwise).
+DRAIN_GRACE_S = 120.0
+# A worker takes one core; more of them than this is a typing error, and socket names leave room for two digits.
+WORKERS_MAX = 99
+OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A TCP address. `port` 0 means any free port."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def with_port(self, port: int) -> Address:
+        return replace(self, port=port)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to run. `front_address` None: no front proxy and no local model (`serve`). Addresses None: switched off."""
+
+    state_dir: Path = STATE_DIR
+    config_path: Path | None = None
+    front_address: Address | None = Address(FRONT_HOST, FRONT_PORT)
+    stub_address: Address | None = Address("127.0.0.1", 50051)
+    stub_socket: bool = True
+    metrics_address: Address | None = Address("127.0.0.1", 9464)
+    workers: int = WORKERS
+    drain_grace_s: float = DRAIN_GRACE_S
+
+
+def loopback_address(text: str, option: str) -> Address | None:
+    """`HOST:PORT` or `off` (None). Raises StartError for anything else and for hosts that other machines can reach."""
+    if text == OFF:
+        return None
+    host, _, port = text.rpartition(":")
+    host = host.strip("[]")
+    if host == "localhost":
+        host = "127.0.0.1"  # one address: gRPC would bind both families and the port probe see one
+    try:
+        address, number = ip_address(host), int(port)
+    except ValueError:
+        raise StartError(f"{option} {text}: not an address; write HOST:PORT such as 127.0.0.1:50051, or off") from None
+    if not 0 <= number <= 65535:
+        raise StartError(f"{option} {text}: the port must be 0 to 65535")
+    if not address.is_loopback:
+        raise StartError(
+            f"{option} {text}: not a loopback address; this listener has no TLS and no credentials, "
+            "so let other machines come in by the front port"
+        )
+    return Address(host, number)

@@ -1,0 +1,212 @@
+"""N places, each with a worker that serves; what dies comes back, and the front never notices a change of process.
+
+A *position* (0 to N-1) is a place: its symlinks `w<position>.sock` and `s<position>.sock` point at the sockets of the worker
+that serves there. A *slot* is a worker's identity among the living, the lowest free number when it starts: during a rolling
+restart the new worker of position 0 has slot N. Metric files are named by slot, and so are the sockets behind the symlinks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sidecar.control import WorkerSettings
+from sidecar.snapshot import Snapshot
+from sidecar.supervisor.metrics import SupervisorMetrics
+from sidecar.supervisor.process import CrashLoop, describe_exit, signal_group
+from sidecar.supervisor.worker import WORKER_COMMAND, Worker, WorkerFailed
+
+_log = logging.getLogger("sidecar")
+STUB_SOCKET = "stub.sock"
+
+
+class Pool:
+    """The workers. Made with the settings they share (slot is filled in) and the snapshot to begin with."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        snapshot: Snapshot,
+        count: int,
+        metrics: SupervisorMetrics,
+        command: Sequence[str] = WORKER_COMMAND,
+    ) -> None:
+        self._settings = settings
+        self._snapshot = snapshot
+        self._metrics = metrics
+        self._command = command
+        self._serving: list[Worker | None] = [None] * count
+        self._changing = [asyncio.Lock() for _ in range(count)]  # one start at a time in each position
+        self._crash_loops = [CrashLoop() for _ in range(count)]
+        self._slots: dict[int, Worker | None] = {}  # None: its process is being started
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._closing = asyncio.Event()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The newest configuration."""
+        return self._snapshot
+
+    async def start(self) -> None:
+        """Starts a worker in each position, side by side. Raises WorkerFailed when one cannot serve."""
+        try:
+            async with asyncio.TaskGroup() as starts:
+                for position in range(len(self._serving)):
+                    starts.create_task(self._fill(position))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        if self._settings.stub_socket:
+            _point(Path(self._settings.run_dir) / STUB_SOCKET, "s0.sock")
+
+    async def reload(self, snapshot: Snapshot) -> None:
+        """Gives all workers the snapshot and waits for each. One that does not take it is replaced."""
+        self._snapshot = snapshot
+        async with asyncio.TaskGroup() as reloads:
+            for worker in self._serving:
+                if worker is not None:
+                    reloads.create_task(self._reload_one(worker, snapshot))
+
+    async def restart(self, grace_s: float) -> None:
+        """Rolling restart: new worker, its health, the swap, then the old one drains while the next position goes on."""
+        for position in range(len(self._serving)):
+            async with self._changing[position]:
+                if self._closing.is_set():
+                    return
+                old = self._serving[position]
+                try:
+                    await self._fill(position)
+                except WorkerFailed as error:
+                    _log.error("rolling restart stopped, the old workers stay: new worker %d %s", position, error)
+                    return
+                if old is not None:
+                    self._run(old.drain(grace_s))
+        _log.info("rolling restart: %d new workers serve", len(self._serving))
+
+    async def drain(self, grace_s: float) -> None:
+        """No restarts any more; all workers finish their calls, side by side, and end."""
+        self._closing.set()
+        for worker in self._living():
+            if worker.ready is None:
+                worker.kill()
+            else:
+                self._run(worker.drain(grace_s))
+        await self._all_ended()
+
+    async def kill(self) -> None:
+        """Ends all workers at once."""
+        self._closing.set()
+        for worker in self._living():
+            worker.kill()
+        await self._all_ended()
+
+    def _living(self) -> list[Worker]:
+        return [worker for worker in self._slots.values() if worker is not None]
+
+    async def _all_ended(self) -> None:
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _fill(self, position: int) -> None:
+        """Starts a worker and lets it serve in the position. Raises WorkerFailed."""
+        slot = next(number for number in range(len(self._slots) + 1) if number not in self._slots)
+        self._slots[slot] = None
+        try:
+            worker = await Worker.start(replace(self._settings, slot=slot), position, self._command)
+        except BaseException:
+            del self._slots[slot]
+            raise
+        self._slots[slot] = worker
+        self._run(self._watch(worker))
+        try:
+            await worker.configure(self._snapshot)
+            while worker.snapshot is not self._snapshot:  # reloaded meanwhile
+                await worker.reload(self._snapshot)
+            if self._closing.is_set() or worker.child.returncode is not None:
+                raise WorkerFailed("ended before it served")
+        except BaseException:
+            worker.kill()
+            raise
+        self._serve(worker)
+
+    def _serve(self, worker: Worker) -> None:
+        assert worker.ready is not None
+        run = Path(self._settings.run_dir)
+        for kind, path in (("w", worker.ready.front_path), ("s", worker.ready.stub_path)):
+            if path is not None:
+                _point(run / f"{kind}{worker.position}.sock", Path(path).name)
+        self._serving[worker.position] = worker
+        self._count()
+        _log.info("%s serves", worker.name)
+
+    async def _watch(self, worker: Worker) -> None:
+        code = await worker.child.wait()
+        worker.close()
+        del self._slots[worker.slot]
+        self._metrics.forget_worker(worker.slot)
+        serving = self._serving[worker.position] is worker
+        if serving:
+            self._serving[worker.position] = None
+            self._count()
+        if worker.expected_to_end or not serving or self._closing.is_set():
+            _log.info("%s ended with %s", worker.name, describe_exit(code))
+            return
+        _log.error("%s died with %s; starting another", worker.name, describe_exit(code))
+        self._metrics.worker_restarts.inc()
+        self._run(self._refill(worker.position, time.monotonic() - worker.started_s))
+
+    async def _refill(self, position: int, lived_s: float) -> None:
+        """Until a worker serves in the position again: never gives up, but tries less often while it fails."""
+        while not await self._closing_within(self._crash_loops[position].pause_s(lived_s)):
+            began_s = time.monotonic()
+            async with self._changing[position]:
+                if self._closing.is_set() or self._serving[position] is not None:
+                    return
+                try:
+                    await self._fill(position)
+                except WorkerFailed as error:
+                    _log.error("worker %d %s; trying again", position, error)
+                else:
+                    return
+            lived_s = time.monotonic() - began_s
+            self._metrics.worker_restarts.inc()
+
+    async def _closing_within(self, pause_s: float) -> bool:
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._closing.wait()
+        except TimeoutError:
+            pass
+        return self._closing.is_set()
+
+    async def _reload_one(self, worker: Worker, snapshot: Snapshot) -> None:
+        try:
+            await worker.reload(snapshot)
+        except WorkerFailed as error:
+            if worker.child.returncode is None and not worker.expected_to_end:
+                _log.error("%s %s; replacing it", worker.name, error)
+                signal_group(worker.child, signal.SIGKILL)  # its watch starts another
+
+    def _count(self) -> None:
+        self._metrics.workers_up.set(sum(worker is not None for worker in self._serving))
+
+    def _run(self, work: Coroutine[object, object, object]) -> None:
+        task: asyncio.Task[object] = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _point(link: Path, target: str) -> None:
+    """Makes or moves a symlink in one step."""
+    fresh = link.with_name(f".{link.name}.new")
+    try:
+        os.unlink(fresh)
+    except FileNotFoundError:
+        pass
+    os.symlink(target, fresh)
+    os.replace(fresh, link)

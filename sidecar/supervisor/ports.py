@@ -1,0 +1,46 @@
+"""Ports are tried before anything starts, so that one in use is one line and not a crash of a child."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+
+from sidecar.supervisor.options import Address
+from sidecar.supervisor.start_error import StartError
+
+_ADVICE = {
+    errno.EADDRINUSE: "in use by another program",
+    errno.EACCES: "needs more rights than this user has",
+    errno.EADDRNOTAVAIL: "not an address of this machine",
+}
+
+
+def probe(address: Address, what: str, option: str) -> Address:
+    """Binds and lets go. Returns the address with its port filled in when it was 0; StartError when it cannot be bound."""
+    with _bound(address, what, option, reuse_address=True) as sock:
+        return address.with_port(sock.getsockname()[1])
+
+
+def reserve(address: Address, what: str, option: str) -> tuple[Address, socket.socket]:
+    """Like `probe`, but keeps a socket that never listens on the port, in the way SO_REUSEPORT lets workers join.
+
+    The plain bind comes first: with SO_REUSEPORT two supervisors would share the port and steal each other's calls.
+    """
+    address = probe(address, what, option)
+    return address, _bound(address, what, option, reuse_address=False)
+
+
+def _bound(address: Address, what: str, option: str, *, reuse_address: bool) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        # SO_REUSEADDR lets old connections in TIME_WAIT be; a listener still makes the bind fail (Linux).
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR if reuse_address else socket.SO_REUSEPORT, 1)
+        sock.bind((address.host, address.port))
+    except OSError as error:
+        sock.close()
+        code = error.errno or 0
+        reason = _ADVICE.get(code) or (os.strerror(code) if code > 0 else str(error))
+        raise StartError(f"{what} {address}: {reason}; choose another with {option}") from None
+    return sock

@@ -1,0 +1,108 @@
+"""Child processes: each in a process group of its own, each killed by the kernel when the supervisor dies."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+# What programs that are not ours get to see: no provider keys.
+_ENV_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH")
+_LAUNCH = str(Path(__file__).with_name("launch.py"))
+
+
+async def spawn(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    keep_fds: tuple[int, ...] = (),
+    output: IO[bytes] | None = None,
+    death_signal: signal.Signals = signal.SIGKILL,
+) -> asyncio.subprocess.Process:
+    """Starts `command`. `output` takes its stdout and stderr; None: both go to the supervisor's stderr.
+
+    Must be called in the main thread: the parent-death signal is sent when the *thread* that started the child ends.
+    """
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-I", "-S", _LAUNCH, str(int(death_signal)), str(os.getpid())),
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=output if output is not None else sys.stderr.fileno(),
+        stderr=output,
+        env=dict(os.environ if env is None else env),
+        cwd=cwd,
+        pass_fds=keep_fds,
+        process_group=0,
+    )
+
+
+def plain_env() -> dict[str, str]:
+    """The environment for programs that are not ours."""
+    return {name: os.environ[name] for name in _ENV_KEPT if name in os.environ}
+
+
+def own_env() -> dict[str, str]:
+    """The environment for our own programs run with `python -P -m`: they load this very code, wherever we run."""
+    root = str(Path(__file__).parents[2])
+    rest = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{rest}" if rest else root}
+
+
+def signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """Signals the child and what it started; nothing happens when all of it is gone."""
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def signal_one(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """Signals the child alone; nothing happens when it has ended."""
+    if process.returncode is None:
+        try:
+            process.send_signal(number)
+        except ProcessLookupError:
+            pass
+
+
+def describe_exit(code: int) -> str:
+    """`exit code 3` or `signal SIGKILL`."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"signal {signal.Signals(-code).name}"
+    except ValueError:
+        return f"signal {-code}"
+
+
+async def ended(process: asyncio.subprocess.Process, within_s: float) -> bool:
+    """Waits for the end of the child; False when the time is up first."""
+    try:
+        async with asyncio.timeout(within_s):
+            await process.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+class CrashLoop:
+    """How long to wait before the next start: not at all after a single crash, longer when starts keep failing."""
+
+    _LONG_ENOUGH_S = 10.0  # who lived that long was not in a crash loop
+    _FIRST_PAUSE_S = 0.25
+    _PAUSE_S_MAX = 5.0  # an operator who mends the cause should not wait longer
+
+    def __init__(self) -> None:
+        self._failures = 0
+
+    def pause_s(self, lived_s: float) -> float:
+        """Seconds to wait after a life of `lived_s` seconds."""
+        self._failures = 0 if lived_s >= self._LONG_ENOUGH_S else self._failures + 1
+        if self._failures <= 1:
+            return 0.0
+        return min(self._FIRST_PAUSE_S * 2.0 ** (self._failures - 2), self._PAUSE_S_MAX)

@@ -1,0 +1,193 @@
+"""The supervisor's life: start everything in order, follow the configuration, stop everything in the reverse order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from adapters import Task
+from sidecar.control import WorkerSettings
+from sidecar.snapshot import Snapshot
+from sidecar.supervisor.announcement import Endpoints, env_text, env_values, serving_text
+from sidecar.supervisor.children import Children
+from sidecar.supervisor.configuration import Configuration
+from sidecar.supervisor.metrics import MetricsPage, SupervisorMetrics
+from sidecar.supervisor.options import Options
+from sidecar.supervisor.pool import STUB_SOCKET, Pool
+from sidecar.supervisor.ports import probe, reserve
+from sidecar.supervisor.start_error import StartError
+from sidecar.supervisor.state import StateDir, write_private
+from sidecar.supervisor.worker import WORKER_COMMAND, WorkerFailed
+
+_log = logging.getLogger("sidecar")
+Announce = Callable[[str], None]  # called once it serves, with the text for the operator
+
+
+def run(options: Options, announce: Announce, worker_command: Sequence[str] = WORKER_COMMAND) -> int:
+    """Serves until it is told to stop. Returns the exit code; raises StartError, with nothing left running."""
+    with ExitStack() as cleanup:
+        state = StateDir.open(options.state_dir)
+        cleanup.callback(state.close)
+        return asyncio.run(Supervisor(options, state, cleanup, announce, worker_command).run())
+
+
+class Supervisor:
+    """Made by `run`. Its constructor does what blocks: it tries the ports, reads the configuration, fetches the model."""
+
+    def __init__(
+        self, options: Options, state: StateDir, cleanup: ExitStack, announce: Announce, worker_command: Sequence[str]
+    ) -> None:
+        self._options = options
+        self._state = state
+        self._cleanup = cleanup
+        self._announce = announce
+        self._bind()
+        self._children = Children(options, state, self._front)
+        self._configuration = Configuration(options, state, self._children.local_base_url)
+        self._snapshot = self._configuration.load()
+        self._children.fetch_model(self._snapshot)
+        self._metrics = SupervisorMetrics(state.metrics)
+        self._pool = self._make_pool(worker_command)
+        self._stop = asyncio.Event()
+        self._stop_again = asyncio.Event()
+        self._stop_signal = signal.SIGTERM
+        self._restart_asked = asyncio.Event()
+
+    def _bind(self) -> None:
+        options = self._options
+        self._front = self._stub = self._page = None
+        if options.front_address is not None:
+            self._front = probe(options.front_address, "front", "--port")
+        if options.stub_address is not None:
+            self._stub, held = reserve(options.stub_address, "stub port", "--stub")
+            self._cleanup.enter_context(held)
+        if options.metrics_address is not None:
+            self._page = probe(options.metrics_address, "metrics port", "--metrics")
+
+    def _make_pool(self, worker_command: Sequence[str]) -> Pool:
+        settings = WorkerSettings(
+            slot=0,
+            run_dir=str(self._state.run),
+            stub_socket=self._options.stub_socket,
+            stub_address=None if self._stub is None else str(self._stub),
+            metrics_dir=str(self._state.metrics),
+        )
+        return Pool(settings, self._snapshot, self._options.workers, self._metrics, worker_command)
+
+    async def run(self) -> int:
+        self._listen_to_signals()
+        start = asyncio.create_task(self._start())
+        try:
+            if not await _finished_before(start, self._stop):
+                start.cancel()
+                await asyncio.gather(start, return_exceptions=True)
+                return 128 + self._stop_signal
+            start.result()
+            await self._until_stopped()
+            stop = asyncio.create_task(self._drain())
+            if await _finished_before(stop, self._stop_again):
+                stop.result()
+                _log.info("stopped")
+                return 0
+            stop.cancel()
+            return 128 + self._stop_signal
+        finally:
+            await self._kill()
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop, number)
+        loop.add_signal_handler(signal.SIGHUP, self._configuration.poke)
+        loop.add_signal_handler(signal.SIGUSR2, self._restart_asked.set)
+
+    def _on_stop(self, number: signal.Signals) -> None:
+        self._stop_signal = number
+        if not self._stop.is_set():
+            _log.info("%s: stopping; calls under way may finish, once more to stop at once", number.name)
+            self._stop.set()
+        else:
+            _log.warning("%s: stopping at once", number.name)
+            self._stop_again.set()
+
+    async def _start(self) -> None:
+        await self._children.start_local(self._snapshot)
+        self._metrics.use_config(self._snapshot.hash)
+        try:
+            await self._pool.start()
+        except WorkerFailed as error:
+            raise StartError(f"a worker {error}") from None
+        if self._page is not None:
+            self._cleanup.callback(MetricsPage(self._page, self._metrics.registry).close)
+        await self._children.start_front(self._snapshot)
+        endpoints = Endpoints(
+            state_dir=self._state.root,
+            front=self._front,
+            stub=self._stub,
+            stub_socket=self._state.run / STUB_SOCKET if self._options.stub_socket else None,
+            metrics=self._page,
+            ca=self._children.ca,
+            credential=self._children.credential,
+        )
+        write_private(self._state.env, env_text(env_values(endpoints)))
+        answer = await self._children.first_chat(self._snapshot)
+        self._announce(serving_text(endpoints, _chat_route(self._snapshot), answer))
+
+    async def _until_stopped(self) -> None:
+        duties = [asyncio.create_task(self._follow_config()), asyncio.create_task(self._follow_restarts())]
+        try:
+            stop = asyncio.create_task(self._stop.wait())
+            done, _ = await asyncio.wait([stop, *duties], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()  # a duty only ends by a bug: say so loudly
+        finally:
+            for task in (stop, *duties):
+                task.cancel()
+            await asyncio.gather(*duties, return_exceptions=True)
+
+    async def _follow_config(self) -> None:
+        async for snapshot in self._configuration.changes():
+            if snapshot is None:
+                self._metrics.config_reloads.labels("failure").inc()
+                continue
+            try:
+                await asyncio.to_thread(self._children.fetch_model, snapshot)
+                await self._children.start_local(snapshot)
+            except StartError as error:
+                _log.error("configuration not taken, the old one stays: %s", error)
+                self._metrics.config_reloads.labels("failure").inc()
+                continue
+            await self._pool.reload(snapshot)
+            self._metrics.config_reloads.labels("success").inc()
+            self._metrics.use_config(snapshot.hash)
+            _log.info("configuration %s in use: %d routes", snapshot.hash, len(snapshot.routes))
+
+    async def _follow_restarts(self) -> None:
+        while True:
+            await self._restart_asked.wait()
+            self._restart_asked.clear()
+            await self._pool.restart(self._options.drain_grace_s)
+
+    async def _drain(self) -> None:
+        """Workers first (their calls end), then the front (it sends what is left), then the local model."""
+        await self._pool.drain(self._options.drain_grace_s)
+        await self._children.stop()
+
+    async def _kill(self) -> None:
+        await self._children.kill()
+        await self._pool.kill()
+
+
+async def _finished_before(task: asyncio.Task[None], event: asyncio.Event) -> bool:
+    """Waits for whichever comes first; True when the task has ended."""
+    waiting = asyncio.create_task(event.wait())
+    await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    return task.done()
+
+
+def _chat_route(snapshot: Snapshot) -> str | None:
+    return next((route.name for route in snapshot.routes.values() if route.task is Task.CHAT), None)

@@ -1,0 +1,117 @@
+"""A child that is not a worker (Nginx, the local model): started, waited for, started again when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+
+from sidecar.supervisor import process
+from sidecar.supervisor.process import CrashLoop
+from sidecar.supervisor.start_error import StartError
+
+_log = logging.getLogger("sidecar")
+_PROBE_PAUSE_S = 0.05
+# The last lines of a child's log go into the message when it does not start; more than this nobody reads.
+_REASON_BYTES_MAX = 400
+
+
+class Service:
+    """One program. Its output goes to `log_path`. `ready` says whether it answers.
+
+    `death_signal` is what it gets when the supervisor dies: SIGTERM for a master that must take its children with it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        log_path: Path,
+        ready: Callable[[], Awaitable[bool]],
+        ready_timeout_s: float,
+        stop_signal: signal.Signals = signal.SIGTERM,
+        death_signal: signal.Signals = signal.SIGKILL,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> None:
+        self.name = name
+        self._command = command
+        self._log_path = log_path
+        self._ready = ready
+        self._ready_timeout_s = ready_timeout_s
+        self._stop_signal = stop_signal
+        self._death_signal = death_signal
+        self._env = process.plain_env() if env is None else env
+        self._cwd = cwd
+        self._child: asyncio.subprocess.Process | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._closing = False
+
+    async def start(self) -> None:
+        """Starts the program and waits until it is ready; from then on it is kept alive. Raises StartError."""
+        child = await self._spawn()
+        try:
+            async with asyncio.timeout(self._ready_timeout_s):
+                while not await self._ready():
+                    if child.returncode is not None:
+                        raise StartError(
+                            f"{self.name} ended with {process.describe_exit(child.returncode)}: {self._last_words()}"
+                        )
+                    await asyncio.sleep(_PROBE_PAUSE_S)
+        except TimeoutError:
+            raise StartError(
+                f"{self.name} did not answer within {self._ready_timeout_s:g} s; see {self._log_path}"
+            ) from None
+        self._watch = asyncio.create_task(self._keep_alive())
+
+    def signal(self, number: signal.Signals) -> None:
+        """Signals the program itself, not what it started."""
+        if self._child is not None:
+            process.signal_one(self._child, number)
+
+    async def stop(self, grace_s: float) -> None:
+        """Asks it to end, waits, and kills what is left."""
+        self._closing = True
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._child is None:
+            return
+        process.signal_one(self._child, self._stop_signal)
+        if not await process.ended(self._child, grace_s):
+            _log.warning("%s did not end within %g s; killing it", self.name, grace_s)
+        await self.kill()
+
+    async def kill(self) -> None:
+        """Ends it and what it started at once."""
+        self._closing = True
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._child is not None:
+            process.signal_group(self._child, signal.SIGKILL)
+            await self._child.wait()
+
+    async def _spawn(self) -> asyncio.subprocess.Process:
+        with open(self._log_path, "ab") as log:  # noqa: ASYNC230 one open of a local file
+            self._child = await process.spawn(
+                self._command, env=self._env, cwd=self._cwd, output=log, death_signal=self._death_signal
+            )
+        return self._child
+
+    async def _keep_alive(self) -> None:
+        crash_loop = CrashLoop()
+        while self._child is not None:
+            began_s = time.monotonic()
+            code = await self._child.wait()
+            # Children of a killed master live on and would hold the port.
+            process.signal_group(self._child, signal.SIGKILL)
+            _log.error("%s died with %s; starting it again", self.name, process.describe_exit(code))
+            await asyncio.sleep(crash_loop.pause_s(time.monotonic() - began_s))
+            await self._spawn()
+
+    def _last_words(self) -> str:
+        text = self._log_path.read_bytes()[-_REASON_BYTES_MAX:].decode("utf-8", "replace").strip()
+        return text.splitlines()[-1] if text else f"it said nothing; see {self._log_path}"

@@ -1,0 +1,170 @@
+"""The state directory: keys, users, sockets, logs, and the lock of the one supervisor that uses it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from sidecar.supervisor.start_error import StartError
+
+_SOCKET_PATH_BYTES_MAX = 107  # sun_path is 108 bytes with its NUL on Linux
+_LONGEST_SOCKET_NAME = "w99-1234567.sock"  # two digits of slot, Linux's largest pid has seven
+_DIR_MODE = 0o700
+_FILE_MODE = 0o600
+# Made anew at each start: what a dead supervisor left there says nothing about this one.
+_FRESH = ("run", "metrics")
+_KEPT = ("front", "logs")
+
+
+class StateDir:
+    """Paths below the state directory, and its lock. `open` raises StartError in words for the operator."""
+
+    def __init__(self, root: Path, lock: int, run: Path) -> None:
+        self.root = root
+        self.run = run  # sockets; may lie elsewhere, see run_dir
+        self._lock = lock
+
+    @classmethod
+    def open(cls, root: Path, waiting: Callable[[], None] | None = None) -> StateDir:
+        """Makes the directory (0700), takes its lock, and empties run/ and metrics/."""
+        root = Path(os.path.abspath(root))
+        try:
+            make_private(root)
+            lock = _take_lock(root)
+        except OSError as error:
+            raise _unusable(root, error) from None
+        try:
+            run = _make_run_dir(root)
+            for name in _FRESH:
+                shutil.rmtree(root / name, ignore_errors=True)
+            for path in {run, *(root / name for name in (*_FRESH, *_KEPT))}:
+                path.mkdir(mode=_DIR_MODE, exist_ok=True)
+        except OSError as error:
+            os.close(lock)
+            raise StartError(f"state directory {root}: {error.strerror} ({error.filename})") from None
+        except StartError:
+            os.close(lock)
+            raise
+        return cls(root, lock, run)
+
+    def close(self) -> None:
+        """Removes the sockets and gives the lock back."""
+        shutil.rmtree(self.run, ignore_errors=True)
+        os.ftruncate(self._lock, 0)
+        os.close(self._lock)
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config.yaml"
+
+    @property
+    def users(self) -> Path:
+        return self.root / "users"
+
+    @property
+    def env(self) -> Path:
+        return self.root / "env"
+
+    @property
+    def metrics(self) -> Path:
+        return self.root / "metrics"
+
+    @property
+    def front(self) -> Path:
+        return self.root / "front"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+
+def make_private(root: Path) -> None:
+    """Makes the state directory, for its owner alone. Raises StartError."""
+    try:
+        root.mkdir(mode=_DIR_MODE, parents=True, exist_ok=True)
+        root.chmod(_DIR_MODE)
+    except OSError as error:
+        raise _unusable(root, error) from None
+
+
+def run_dir(root: Path) -> Path:
+    """Where the sockets of this state directory go: below it, or in a short private directory when its path is too long."""
+    root = Path(os.path.abspath(root))
+    name = "sidecar-" + hashlib.sha256(os.fsencode(root)).hexdigest()[:12]
+    places = [root / "run", Path("/tmp") / name]
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        places.insert(1, Path(runtime) / name)
+    return next(
+        (run for run in places if len(os.fsencode(run / _LONGEST_SOCKET_NAME)) <= _SOCKET_PATH_BYTES_MAX), places[-1]
+    )
+
+
+def running_pid(root: Path) -> int | None:
+    """The pid of the supervisor that holds the state directory's lock; None when there is none."""
+    try:
+        fd = os.open(root / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.pread(fd, 32, 0).strip()
+        return int(text) if text.isdigit() else None
+    finally:
+        os.close(fd)
+    return None
+
+
+def wait_until_free(root: Path) -> None:
+    """Returns once no supervisor holds the lock."""
+    with open(root / "lock", "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes a file that only its owner can read, in one step: nobody sees half of it."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _FILE_MODE)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write(text)
+    fresh.replace(path)
+
+
+def _take_lock(root: Path) -> int:
+    fd = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+        os.close(fd)
+        raise StartError(
+            f"state directory {root}: in use by a running sidecar (pid {pid}); stop it with "
+            f"`sidecar down --state-dir {root}` or choose another --state-dir"
+        ) from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, str(os.getpid()).encode(), 0)
+    return fd
+
+
+def _make_run_dir(root: Path) -> Path:
+    run = run_dir(root)
+    if run.parent == root:
+        return run
+    try:
+        run.mkdir(mode=_DIR_MODE)
+    except FileExistsError:
+        found = run.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != _DIR_MODE:
+            raise StartError(f"{run}: exists, but is not a private directory of this user; remove it") from None
+        shutil.rmtree(run)  # sockets of a supervisor that was killed: we hold the lock, so it is gone
+        run.mkdir(mode=_DIR_MODE)
+    return run
+
+
+def _unusable(root: Path, error: OSError) -> StartError:
+    return StartError(f"state directory {root}: {error.strerror}; choose a writable one with --state-dir")

@@ -1,0 +1,69 @@
+"""Two questions to the own front proxy, over TLS with the own CA: does it serve, and does a chat come back."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import ssl
+from pathlib import Path
+
+from sidecar.supervisor.options import Address
+
+_HEALTH_TIMEOUT_S = 2.0
+# The embedded model answers a few tokens in a second; a busy CI box takes a minute.
+_CHAT_TIMEOUT_S = 120.0
+_ANSWER_BYTES_MAX = 1024 * 1024
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+class FirstChatFailed(Exception):
+    """No chat came back; the message says what came instead."""
+
+
+def reachable(address: Address) -> Address:
+    """The address to call a server bound to `address` by, from this machine."""
+    return Address(_WILDCARDS.get(address.host, address.host), address.port)
+
+
+def healthy(address: Address, ca: Path) -> bool:
+    """Whether `GET /health` answers 200."""
+    try:
+        status, _ = _call(address, ca, "GET", "/health", None, {}, _HEALTH_TIMEOUT_S)
+    except (OSError, http.client.HTTPException):
+        return False
+    return status == 200
+
+
+def first_chat(address: Address, ca: Path, api_key: str, route: str) -> str:
+    """Asks the route for a few words and returns them. Raises FirstChatFailed."""
+    body = {"model": route, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 12}
+    headers = {"content-type": "application/json", "authorization": f"Bearer {api_key}"}
+    try:
+        status, answer = _call(
+            address, ca, "POST", "/v1/chat/completions", json.dumps(body).encode(), headers, _CHAT_TIMEOUT_S
+        )
+    except (OSError, http.client.HTTPException) as error:
+        raise FirstChatFailed(f"no answer to the first chat: {error}") from None
+    if status != 200:
+        raise FirstChatFailed(
+            f"the first chat was answered with HTTP {status}: {answer[:200].decode('utf-8', 'replace')}"
+        )
+    try:
+        return str(json.loads(answer)["choices"][0]["message"]["content"])
+    except (ValueError, LookupError, TypeError):
+        raise FirstChatFailed("the first chat's answer is not a chat completion") from None
+
+
+def _call(
+    address: Address, ca: Path, method: str, path: str, body: bytes | None, headers: dict[str, str], timeout_s: float
+) -> tuple[int, bytes]:
+    context = ssl.create_default_context(cafile=str(ca))
+    context.check_hostname = False  # the certificate must be of our CA; which of its names we bound does not matter
+    host = reachable(address)
+    connection = http.client.HTTPSConnection(host.host, host.port, timeout=timeout_s, context=context)
+    try:
+        connection.request(method, path, body=body, headers=headers)
+        response = connection.getresponse()
+        return response.status, response.read(_ANSWER_BYTES_MAX)
+    finally:
+        connection.close()

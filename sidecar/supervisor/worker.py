@@ -1,0 +1,143 @@
+"""One worker process, seen from the supervisor: started, configured, reloaded, drained, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Sequence
+
+from sidecar.control import Channel, Configure, Drain, Failed, Message, Ready, Reload, Reloaded, WorkerSettings
+from sidecar.snapshot import Snapshot
+from sidecar.supervisor import process
+
+# What runs as a worker; `--control-fd N` is added. The supervisor's own tests put a double in its place.
+WORKER_COMMAND = (sys.executable, "-P", "-m", "sidecar.server")
+# Importing gRPC on a busy machine takes seconds; a worker that is not ready by then never will be.
+_READY_TIMEOUT_S = 30.0
+# Reading 6,001 routes takes a worker 0.1 s; one that does not answer by then hangs.
+_RELOAD_TIMEOUT_S = 10.0
+# What a worker may take beyond its grace to close its sockets.
+_END_S = 5.0
+
+
+class WorkerFailed(Exception):
+    """The worker cannot serve; the message says why, for the operator."""
+
+
+class Worker:
+    """A living worker process. `slot` names its metrics and sockets, `position` the place it serves in (0 to N-1)."""
+
+    def __init__(
+        self, settings: WorkerSettings, position: int, child: asyncio.subprocess.Process, channel: Channel
+    ) -> None:
+        self.settings = settings
+        self.position = position
+        self.child = child
+        self.ready: Ready | None = None
+        self.expected_to_end = False
+        self.started_s = time.monotonic()
+        self._snapshot: Snapshot | None = None
+        self._channel = channel
+        self._answers: asyncio.Queue[Message | None] = asyncio.Queue()
+        self._reader = asyncio.create_task(self._read())
+        self._turn = asyncio.Lock()  # one question at a time: answers carry no number
+
+    @property
+    def slot(self) -> int:
+        return self.settings.slot
+
+    @property
+    def snapshot(self) -> Snapshot | None:
+        """What it answers by."""
+        return self._snapshot
+
+    @property
+    def name(self) -> str:
+        return f"worker {self.position} (pid {self.child.pid})"
+
+    @classmethod
+    async def start(cls, settings: WorkerSettings, position: int, command: Sequence[str] = WORKER_COMMAND) -> Worker:
+        """Starts the process; it waits for `configure`."""
+        ours, theirs = socket.socketpair()
+        try:
+            child = await process.spawn(
+                [*command, "--control-fd", str(theirs.fileno())],
+                env={**process.own_env(), "GRPC_ENABLE_FORK_SUPPORT": "0"},
+                keep_fds=(theirs.fileno(),),
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return cls(settings, position, child, await Channel.open(ours))
+
+    async def configure(self, snapshot: Snapshot) -> None:
+        """Hands over settings and routes, and waits until it serves. Raises WorkerFailed."""
+        answer = await self._ask(Configure(self.settings, snapshot), _READY_TIMEOUT_S)
+        if isinstance(answer, Failed):
+            raise WorkerFailed(answer.message)
+        if not isinstance(answer, Ready):
+            raise WorkerFailed(await self._why_not("did not get ready", _READY_TIMEOUT_S))
+        self.ready = answer
+        self._snapshot = snapshot
+
+    async def reload(self, snapshot: Snapshot) -> None:
+        """Raises WorkerFailed when it does not confirm the snapshot."""
+        answer = await self._ask(Reload(snapshot), _RELOAD_TIMEOUT_S)
+        if not isinstance(answer, Reloaded) or answer.hash != snapshot.hash:
+            raise WorkerFailed(await self._why_not("did not confirm the new configuration", _RELOAD_TIMEOUT_S))
+        self._snapshot = snapshot
+
+    async def drain(self, grace_s: float) -> int:
+        """Lets it finish its calls and waits for its end; returns its exit code. Past its grace it is killed."""
+        if not self.expected_to_end:
+            self.expected_to_end = True
+            try:
+                await self._channel.send(Drain(grace_s))
+            except ConnectionError:
+                pass  # it is ending already
+        if not await process.ended(self.child, grace_s + _END_S):
+            self.kill()
+        return await self.child.wait()
+
+    def kill(self) -> None:
+        self.expected_to_end = True
+        process.signal_group(self.child, signal.SIGKILL)
+
+    def close(self) -> None:
+        """After its end: frees the channel and removes sockets that a kill left behind."""
+        self._reader.cancel()
+        self._channel.close()
+        for kind in ("w", "s"):
+            try:
+                os.unlink(os.path.join(self.settings.run_dir, f"{kind}{self.slot}-{self.child.pid}.sock"))
+            except FileNotFoundError:
+                pass
+
+    async def _ask(self, question: Message, timeout_s: float) -> Message | None:
+        async with self._turn:
+            while not self._answers.empty():  # late answers to questions given up on
+                if self._answers.get_nowait() is None:
+                    return None
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._channel.send(question)
+                    return await self._answers.get()
+            except (TimeoutError, ConnectionError):
+                return None
+
+    async def _read(self) -> None:
+        message: Message | None = None
+        while (message := await self._channel.receive()) is not None:
+            self._answers.put_nowait(message)
+        self._answers.put_nowait(None)
+
+    async def _why_not(self, what: str, timeout_s: float) -> str:
+        if await process.ended(self.child, 1.0):
+            return f"ended with {process.describe_exit(self.child.returncode or 0)}"
+        return f"{what} within {timeout_s:g} s"
