@@ -154,13 +154,11 @@ def _channel(target: str | None, state_dir: Path) -> Iterator[grpc.Channel]:
     try:
         yield channel
     except grpc.RpcError as error:
-        # What a stub raises is a Call too; grpc's types do not say so.
-        code, details = error.code(), error.details()
-        if code is grpc.StatusCode.UNAVAILABLE and "connect" in (details or "").lower():
-            raise Failure(
-                f"cannot reach {address}: is `sidecar up` running? (--target names another address)"
-            ) from None
-        raise Failure(f"{code.name}: {' '.join((details or '').split())}") from None
+        code, details = error.code(), " ".join((error.details() or "").split())
+        answered = any(name == "grpc-status-details-bin" for name, _ in error.trailing_metadata() or ())
+        if code is grpc.StatusCode.UNAVAILABLE and not answered:
+            raise Failure(f"cannot reach {address}: is `sidecar up` running? (--target names another)") from None
+        raise Failure(f"{code.name}: {details}") from None
     finally:
         channel.close()
 

@@ -36,11 +36,12 @@ def env_values(endpoints: Endpoints) -> dict[str, str]:
     values: dict[str, str | None] = {}
     if endpoints.front is not None:
         values["SIDECAR_URL"] = f"https://{endpoints.front}"
-        values["SIDECAR_USER"] = endpoints.credential.user
-        values["SIDECAR_PASSWORD"] = endpoints.credential.password
-        values["SIDECAR_API_KEY"] = endpoints.credential.api_key
         values["SIDECAR_CA"] = str(endpoints.ca) if endpoints.ca else None
         values["SIDECAR_GRPC"] = str(endpoints.front)
+    # Also where there is no front: this file is the only place that keeps the password for the next `up`.
+    values["SIDECAR_USER"] = endpoints.credential.user
+    values["SIDECAR_PASSWORD"] = endpoints.credential.password
+    values["SIDECAR_API_KEY"] = endpoints.credential.api_key
     if endpoints.stub is not None:
         values["SIDECAR_GRPC_LOCAL"] = str(endpoints.stub)
     elif endpoints.stub_socket is not None:
@@ -71,15 +72,21 @@ def read_env(path: Path) -> dict[str, str]:
     return values
 
 
+def known_credential(path: Path) -> Credential:
+    """The user of an earlier start, as its env file has it."""
+    values = read_env(path)
+    return Credential(values.get("SIDECAR_USER"), values.get("SIDECAR_PASSWORD"), values.get("SIDECAR_API_KEY"))
+
+
 def serving_text(endpoints: Endpoints, chat_route: str | None, first_answer: str | None) -> str:
     """URLs, user and examples. `chat_route` None: no route to show a chat with."""
     values = env_values(endpoints)
-    env = endpoints.state_dir / "env"
+    env, user = endpoints.state_dir / "env", endpoints.credential.user
     rows = [
         ("REST and gRPC (TLS)", values.get("SIDECAR_URL")),
         ("gRPC on this machine", values.get("SIDECAR_GRPC_LOCAL")),
         ("metrics", values.get("SIDECAR_METRICS")),
-        ("user", f"{endpoints.credential.user} (password and API key in {env})" if endpoints.credential.user else None),
+        ("user", f"{user} (password and API key in {env})" if user and endpoints.front else None),
         ("first chat", repr(first_answer) if first_answer is not None else None),
     ]
     lines = ["Sidecar serves.", ""]

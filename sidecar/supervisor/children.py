@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 from sidecar.snapshot import Route, Snapshot
-from sidecar.supervisor.announcement import Credential, read_env
+from sidecar.supervisor.announcement import Credential, known_credential
 from sidecar.supervisor.options import Address, Options
 from sidecar.supervisor.process import own_env, plain_env
 from sidecar.supervisor.service import Service
@@ -39,7 +39,7 @@ class Children:
         self._front: Service | None = None
         self._local: Service | None = None
         self._model: Path | None = None
-        self.credential = Credential()
+        self.credential = known_credential(state.env)
         self.local_base_url: str | None = None
         if front is not None:
             from sidecar import local
@@ -166,13 +166,11 @@ def _first_user(state: StateDir) -> Credential:
     """The credential of the last start, or a new user where there is none yet."""
     from sidecar.front import users
 
-    names = users.list_users(state.users)
-    known = read_env(state.env)
-    user, password = known.get("SIDECAR_USER"), known.get("SIDECAR_PASSWORD")
+    names, known = users.list_users(state.users), known_credential(state.env)
     if not names:
-        user, password = FIRST_USER, users.add_user(state.users, FIRST_USER)
-    elif user not in names or password is None:
+        password = users.add_user(state.users, FIRST_USER)
+        return Credential(FIRST_USER, password, users.api_key(FIRST_USER, password))
+    if known.user not in names or known.api_key is None:
         _log.info("no password of a user is known in %s: use your own, or `sidecar users add NAME`", state.env)
         return Credential()
-    assert user is not None
-    return Credential(user, password, users.api_key(user, password))
+    return known

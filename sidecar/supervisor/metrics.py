@@ -30,9 +30,10 @@ class SupervisorMetrics:
     def __init__(self, workers_dir: Path) -> None:
         # In the environment it would turn the supervisor's own metrics into files too.
         os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
-        from prometheus_client import CollectorRegistry, Counter, Gauge
+        from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
         from prometheus_client.multiprocess import MultiProcessCollector
 
+        disable_created_metrics()  # multiprocess mode has none either
         self._workers_dir = workers_dir
         self.registry = CollectorRegistry()
         MultiProcessCollector(self.registry, str(workers_dir))
