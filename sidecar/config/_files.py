@@ -32,7 +32,7 @@ def read_config(path: str) -> str:
 
 
 def reader(directory: str) -> ReadFile:
-    """Reads secrets and CA bundles, relative to `directory`. Raises OSError for a file that exists but cannot be read."""
+    """Reads secrets and CA bundles, relative to `directory`. Raises OSError for one that exists but cannot be read."""
 
     def read(path: str) -> str | None:
         data = _read(os.path.join(directory, path), _FILE_BYTES_MAX)

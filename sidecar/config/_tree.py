@@ -9,7 +9,7 @@ from typing import Literal
 
 import yaml
 
-from sidecar.config._problems import Report, shown
+from sidecar.config._problems import ConfigErrors, Report, shown
 
 # 6,001 routes are about 1.2 MB; a file beyond this is not a config.
 TEXT_CHARS_MAX = 16 * 1024 * 1024
@@ -80,14 +80,23 @@ def _events(text: str, report: Report) -> Iterator[yaml.Event]:
     try:
         yield from yaml.parse(text, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        source = text.split("\n")[line - 1 : line]
-        tab = bool(source) and "\t" in source[0][: len(source[0]) - len(source[0].lstrip())]
-        hint = "indent with blanks, not tabs" if tab else ""
-        raise report.fatal(line, f"not YAML: {error.problem or error.context}", hint) from None
+        raise _syntax_error(error, text, report) from None
     except yaml.YAMLError:
         raise report.fatal(1, "not YAML") from None
+
+
+def _syntax_error(error: yaml.MarkedYAMLError, text: str, report: Report) -> ConfigErrors:
+    """The parser's own words are fixed sentences and hold nothing of the file; its `context` may."""
+    lines = text.rstrip("\n").split("\n")
+    mark = error.problem_mark or error.context_mark
+    line = min(mark.line + 1, len(lines)) if mark else 1
+    source = lines[line - 1]
+    hint = ""
+    if "\t" in source[: len(source) - len(source.lstrip())]:
+        hint = "indent with blanks, not tabs"
+    elif error.context_mark and error.context_mark.line + 1 < line:
+        hint = f"what it belongs to begins in line {error.context_mark.line + 1}"
+    return report.fatal(line, f"not YAML: {error.problem or 'malformed'}", hint)
 
 
 class _Builder:

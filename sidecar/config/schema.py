@@ -99,7 +99,7 @@ def text() -> str:
 
 def _model() -> _Schema:
     known = [{"enum": list(PROVIDERS)}, {"type": "string"}]  # any case, `-` and `_` alike: more than an enum can say
-    keys = {"provider": {"anyOf": known}, "name": {"type": "string", "minLength": 1}}
+    keys: dict[str, _Schema] = {"provider": {"anyOf": known}, "name": {"type": "string", "minLength": 1}}
     made = _object({**keys, "config": {"type": ["object", "null"]}}, "provider", "name")
     made["allOf"] = [
         {

@@ -1,0 +1,24 @@
+"""The published JSON Schema is the one the code makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from adapters.providers import PROVIDERS
+from sidecar.config import schema
+from sidecar.config._route import ROUTE_KEYS
+
+PUBLISHED = Path(__file__).parents[2] / "docs" / "config.schema.json"
+
+
+def test_the_published_schema_is_fresh() -> None:
+    assert PUBLISHED.read_text() == schema.text(), "run: python -m sidecar.config.schema > docs/config.schema.json"
+
+
+def test_the_schema_knows_every_key_and_provider() -> None:
+    made = schema.schema()
+    assert set(made["$defs"]["route"]["properties"]) == set(ROUTE_KEYS)
+    cases = made["$defs"]["model"]["allOf"]
+    assert [case["if"]["properties"]["provider"]["const"] for case in cases] == list(PROVIDERS)
+    for case, row in zip(cases, PROVIDERS.values(), strict=True):
+        assert set(row.config_keys) <= set(case["then"]["properties"]["config"]["properties"])
