@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from bench.load import Call, Plan, Run, grpc_call, rest_call
+import grpc
+
+from bench.load import GRPC_CHANNELS, Call, Plan, Run, grpc_call, rest_call
 from bench.run import Measured as Row
 from bench.run import cpu_by_process, percentile, table
 from bench.stack import Usage, read_env, upstream, usages
+from sidecar.v1 import inference_pb2 as pb
+from sidecar.v1 import inference_pb2_grpc as pb_grpc
 from tests.processes import Child, free_port, wait_until
 from tests.provider import Provider
 
@@ -97,3 +103,34 @@ def test_an_env_file_made_for_source_is_read(tmp_path: Path) -> None:
 def test_a_plan_survives_the_command_line() -> None:
     one = plan("grpc", "h:1", rate_per_s=5.0)
     assert Plan(**json.loads(json.dumps(asdict(one)))) == one
+
+
+class Answering(pb_grpc.InferenceServiceServicer):
+    """The least that can be called: what is tested is the load generator."""
+
+    def __init__(self) -> None:
+        self.peers: set[str] = set()
+
+    async def Chat(self, request: pb.ChatRequest, context: Any) -> pb.ChatResponse:
+        self.peers.add(context.peer())
+        return pb.ChatResponse(id=request.route)
+
+    async def StreamChat(self, request: pb.ChatRequest, context: Any) -> AsyncIterator[pb.StreamChatResponse]:
+        for _ in range(3):
+            yield pb.StreamChatResponse(id=request.route)
+
+
+async def test_stub_calls_are_spread_over_several_connections() -> None:
+    servicer = Answering()
+    server = grpc.aio.server()
+    pb_grpc.add_InferenceServiceServicer_to_server(servicer, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        for streamed in (False, True):
+            result = (await played(plan("grpc", f"127.0.0.1:{port}", streamed=streamed))).result(1.0)
+            assert (len(result.total_s), len(result.first_s), result.errors) == (10, 10, {})
+            assert min(result.first_s) > 0
+    finally:
+        await server.stop(None)
+    assert len(servicer.peers) == GRPC_CHANNELS
