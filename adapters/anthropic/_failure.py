@@ -1,4 +1,7 @@
-"""Why a call failed, from an error body or an error event."""
+"""Why a call failed, from an error body or an error event.
+
+Messages stay whole: a cut here could split a key and so hide it from the redaction that follows.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +33,6 @@ _WORDS = (
     ("content filtering policy", Kind.CONTENT_FILTERED),
 )
 
-# An error says what went wrong in a sentence or two; more would be a page of HTML or an echo of the prompt.
-_MESSAGE_CHARS_MAX = 1_000
-
 
 def error(status: int, headers: Headers, body: bytes) -> GatewayError:
     """The reason of a failed HTTP answer; never raises, whatever the body."""
@@ -47,13 +47,13 @@ def in_band_error(members: Members) -> GatewayError:
     failure = inner(members, "error")
     type_, message = string(failure, "type"), string(failure, "message")
     kind = _kind(type_, message) or Kind.UPSTREAM_UNAVAILABLE
-    return GatewayError(kind, message[:_MESSAGE_CHARS_MAX] or "the provider sent an error", code=type_ or None)
+    return GatewayError(kind, message or "the provider sent an error", code=type_ or None)
 
 
 def _read(body: bytes) -> tuple[str, str]:
     try:
         failure = inner(opened(body, "an error"), "error")
-        return string(failure, "type"), string(failure, "message")[:_MESSAGE_CHARS_MAX]
+        return string(failure, "type"), string(failure, "message")
     except GatewayError:
         return "", ""
 

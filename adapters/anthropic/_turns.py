@@ -43,6 +43,7 @@ def system_and_turns(messages: Sequence[pb.Message], target: Target) -> tuple[An
     for number, message in enumerate(messages):
         at = f"messages[{number}]"
         _refuse_name(message, target, at)
+        _refuse_misplaced(message, at)
         if message.role in _SYSTEM_ROLES and not any(p.WhichOneof("part") == "other_json" for p in message.content):
             _refuse_extra(message, at)
             system += _blocks(message.content, target, at)
@@ -57,6 +58,16 @@ def _refuse_name(message: pb.Message, target: Target, at: str) -> None:
     """A tool message's name repeats what its tool_call_id says; every other name would be lost."""
     if message.HasField("name") and message.role not in (pb.ROLE_TOOL, pb.ROLE_FUNCTION):
         refuse(target, f"{at}.name", "name")
+
+
+def _refuse_misplaced(message: pb.Message, at: str) -> None:
+    """Fields that belong to another role would be lost."""
+    if message.tool_calls and message.role != pb.ROLE_ASSISTANT:
+        raise invalid(f"{at}.tool_calls", "only an assistant calls tools")
+    if message.role != pb.ROLE_TOOL:
+        for field in ("tool_call_id", "tool_error"):
+            if message.HasField(field):
+                raise invalid(f"{at}.{field}", "only a tool message has it")
 
 
 def _refuse_extra(message: pb.Message, at: str) -> None:
@@ -81,8 +92,6 @@ def _turn(message: pb.Message, target: Target, at: str) -> _Turn:
             raise invalid(f"{at}.role", "role function cannot be left out")
         case _:
             raise invalid(f"{at}.role", "a role is needed")
-    if message.tool_calls and message.role != pb.ROLE_ASSISTANT:
-        raise invalid(f"{at}.tool_calls", "only an assistant calls tools")
     turn.extra = merged({}, [(f"{at}.extra_json", message.extra_json)], _TURN)
     return turn
 
@@ -107,8 +116,6 @@ def _tool_use(call: pb.ToolCall, target: Target, at: str) -> dict[str, Any] | No
 def _tool_result(message: pb.Message, target: Target, at: str) -> dict[str, Any]:
     if not message.tool_call_id:
         raise invalid(f"{at}.tool_call_id", "a tool message needs it")
-    if message.tool_calls:
-        raise invalid(f"{at}.tool_calls", "only an assistant calls tools")
     block: dict[str, Any] = {"type": "tool_result", "tool_use_id": message.tool_call_id}
     if message.content:
         block["content"] = _compact(_blocks(message.content, target, at))

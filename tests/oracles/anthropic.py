@@ -1,6 +1,7 @@
 """Reads recorded Anthropic exchanges by the provider's documentation alone: nothing of the code under test."""
 
 import json
+from typing import Any
 
 from tests.oracles.anthropic_request import request
 
@@ -11,7 +12,7 @@ WORDS |= {"model_context_window_exceeded": "length", "refusal": "content_filter"
 INPUTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 
 
-def answer(recording: dict) -> dict:
+def answer(recording: dict[str, Any]) -> dict[str, Any]:
     """Text, tool calls as (name, arguments text), finish reason and usage of the one choice."""
     message = recording["response"].get("body") or _streamed(recording["response"])
     calls = [(b["name"], b.get("text_of_input") or json.dumps(b["input"])) for b in _all(message, "tool_use")]
@@ -22,11 +23,11 @@ def answer(recording: dict) -> dict:
     return {"choices": [{"text": text, "tool_calls": calls, "finish_reason": word}], "usage": usage}
 
 
-def _all(message: dict, kind: str) -> list[dict]:
+def _all(message: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     return [block for block in message["content"] if block["type"] == kind]
 
 
-def _streamed(response: dict) -> dict:
+def _streamed(response: dict[str, Any]) -> dict[str, Any]:
     lines = response.get("chunks") or [x[5:] for x in response["sse"].split("\n") if x.startswith("data:")]
     events, message = [json.loads(line) for line in lines], {}
     for event in events:

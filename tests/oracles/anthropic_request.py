@@ -2,6 +2,7 @@
 
 import base64
 import json
+from typing import Any
 
 from sidecar.v1 import inference_pb2 as pb
 
@@ -9,7 +10,7 @@ ROLES = {"user": pb.ROLE_USER, "assistant": pb.ROLE_ASSISTANT, "system": pb.ROLE
 PLAIN = ("max_tokens", "temperature", "top_p", "service_tier")
 
 
-def request(body: dict, task: str) -> pb.ChatRequest:
+def request(body: dict[str, Any], task: str) -> pb.ChatRequest:
     """The canonical request that a recorded body says."""
     body = {k: v for k, v in body.items() if v is not None and k not in ("model", "stream")}
     out = pb.ChatRequest(**{k: body.pop(k) for k in PLAIN if k in body}, stop=body.pop("stop_sequences", []))
@@ -18,7 +19,7 @@ def request(body: dict, task: str) -> pb.ChatRequest:
     out.messages.extend(m for turn in body.pop("messages") for m in _messages(turn))
     out.tools.extend(_tool(tool) for tool in body.pop("tools", []))
     if choice := body.pop("tool_choice", None):
-        mode = {"auto": 2, "any": 3, "none": 1}.get(choice["type"])
+        mode = {"auto": "MODE_AUTO", "any": "MODE_REQUIRED", "none": "MODE_NONE"}.get(choice["type"])
         out.tool_choice.CopyFrom(pb.ToolChoice(mode=mode) if mode else pb.ToolChoice(function_name=choice["name"]))
         if "disable_parallel_tool_use" in choice:
             out.parallel_tool_calls = not choice["disable_parallel_tool_use"]
@@ -33,15 +34,15 @@ def request(body: dict, task: str) -> pb.ChatRequest:
     return out
 
 
-def _parts(content: str | list) -> list[pb.ContentPart]:
+def _parts(content: str | list[Any]) -> list[pb.ContentPart]:
     return [_part(b) for b in ([{"type": "text", "text": content}] if isinstance(content, str) else content)]
 
 
-def _extra(block: dict, *said: str) -> str:
+def _extra(block: dict[str, Any], *said: str) -> str:
     return json.dumps({k: v for k, v in block.items() if k not in said})
 
 
-def _part(b: dict) -> pb.ContentPart:
+def _part(b: dict[str, Any]) -> pb.ContentPart:
     if b["type"] == "text":
         return pb.ContentPart(text=b["text"], extra_json=_extra(b, "type", "text"))
     if b["type"] == "thinking":
@@ -53,7 +54,7 @@ def _part(b: dict) -> pb.ContentPart:
     return pb.ContentPart(other_json=json.dumps(b))
 
 
-def _messages(turn: dict) -> list[pb.Message]:
+def _messages(turn: dict[str, Any]) -> list[pb.Message]:
     out = [pb.Message(role=ROLES[turn["role"]])]
     for b in [{"type": "text", "text": turn["content"]}] if isinstance(turn["content"], str) else turn["content"]:
         if b["type"] == "tool_use":
@@ -64,14 +65,14 @@ def _messages(turn: dict) -> list[pb.Message]:
             out.append(pb.Message(role=ROLES[turn["role"]]))
         if b["type"] == "tool_result":
             more = _extra(b, "type", "tool_use_id", "content", "is_error")
-            result = {"content": _parts(b.get("content", [])), "tool_error": b.get("is_error"), "extra_json": more}
+            result: Any = {"content": _parts(b.get("content", [])), "tool_error": b.get("is_error"), "extra_json": more}
             out[-1].MergeFrom(pb.Message(role=pb.ROLE_TOOL, tool_call_id=b["tool_use_id"], **result))
         else:
             out[-1].content.append(_part(b))
     return [m for m in out if m.content or m.tool_calls or m.tool_call_id]
 
 
-def _tool(t: dict) -> pb.Tool:
+def _tool(t: dict[str, Any]) -> pb.Tool:
     if "input_schema" not in t:
         return pb.Tool(other_json=json.dumps(t))
     known = {"name": t["name"], "description": t.get("description"), "strict": t.get("strict")}
