@@ -99,8 +99,9 @@ def gateway(directory: Path, base_url: str, workers: int) -> Iterator[Stack]:
     ports = [f"--port={port}", f"--stub=127.0.0.1:{stub_port}", f"--metrics=127.0.0.1:{metrics_port}"]
     command = [sys.executable, "-m", "sidecar", "up", "--config-path", str(config), "--state-dir", str(state), *ports]
     command.append(f"--workers={workers}")
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}  # a checkout may be measured without being installed
     with log.open("w") as output:
-        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT, text=True)
+        process = subprocess.Popen(command, cwd=REPOSITORY, env=env, stdout=output, stderr=subprocess.STDOUT, text=True)
     try:
         _wait_for_env(state / "env", process, log)
         yield stack_of(state, process.pid)
