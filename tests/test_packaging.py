@@ -1,0 +1,133 @@
+"""The wheel: what is in it, what is not, and that it works in an empty virtual environment."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ("server.txt", "dev.txt", "build.txt")
+# An address, or an index option of pip.
+ADDRESS = re.compile(r"://|^\s*--(?!hash=)|\bfile:|@ ", re.MULTILINE)
+INSTALL_TIMEOUT_S = 300
+
+
+def run(*command: str | Path, cwd: Path = ROOT) -> str:
+    """Standard output; AssertionError with what was printed when it fails."""
+    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, check=False)
+    assert result.returncode == 0, f"{command}: {result.stdout}{result.stderr}"
+    return result.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder)
+    [path] = folder.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def names(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return set(archive.namelist())
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bin folder of a virtual environment that holds the wheel and what the lock names, nothing else."""
+    folder = tmp_path_factory.mktemp("empty") / "venv"
+    venv.create(folder, with_pip=True)
+    install = (folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
+    run(*install, "--require-hashes", "-r", ROOT / "requirements" / "server.txt")
+    run(*install, "--no-deps", wheel)
+    return folder / "bin"
+
+
+def test_the_wheel_has_its_name_and_runs_on_every_python(wheel: Path) -> None:
+    assert wheel.name == "llm_gateway_sidecar-0.1.0-py3-none-any.whl"
+
+
+def test_the_wheel_carries_every_module_and_data_file(names: set[str]) -> None:
+    tracked = run("git", "ls-files", "sidecar", "adapters").split()
+    assert "sidecar/default.yaml" in tracked
+    assert "sidecar/v1/descriptors.pb" in tracked
+    assert {name for name in tracked if (ROOT / name).exists()} <= names
+    assert {"sidecar/py.typed", "adapters/py.typed"} <= names
+
+
+def test_the_wheel_carries_the_front_proxys_files(names: set[str]) -> None:
+    files = {path.name for path in (ROOT / "deploy" / "nginx").iterdir() if path.is_file()}
+    assert {"nginx.conf.in", "rest.js"} <= files
+    assert {f"sidecar/_deploy/nginx/{name}" for name in files} <= names
+
+
+def test_the_wheel_carries_nothing_else(names: set[str]) -> None:
+    top = {name.split("/")[0] for name in names}
+    assert top == {"sidecar", "adapters", "llm_gateway_sidecar-0.1.0.dist-info"}
+    assert not [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".key", ".pem", ".gguf"))]
+    assert "llm_gateway_sidecar-0.1.0.dist-info/licenses/LICENSE" in names
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_a_lock_pins_every_package_by_version_and_hash_and_names_no_address(lock: str) -> None:
+    text = "\n".join(line.split("#")[0] for line in (ROOT / "requirements" / lock).read_text().splitlines())
+    assert ADDRESS.findall(text) == []
+    packages = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
+    assert packages
+    for package in packages:
+        assert re.match(r"[a-z0-9][a-z0-9._\[\],-]*==\S+", package), package
+        assert "--hash=sha256:" in package, package
+
+
+@pytest.mark.parametrize("line", ["--index-url x", "a @ file:///x", "--find-links /x", "    https://host/x.whl"])
+def test_an_address_in_a_lock_would_be_seen(line: str) -> None:
+    assert ADDRESS.search(line)
+
+
+def test_compiled_packages_are_pinned_for_more_platforms_than_this_one() -> None:
+    text = (ROOT / "requirements" / "server.txt").read_text()
+    for name in ("grpcio", "orjson", "uvloop"):
+        block = re.search(rf"^{name}==.*?(?=^[a-z])", text, re.MULTILINE | re.DOTALL)
+        assert block is not None
+        assert block.group().count("--hash=") > 20, name
+
+
+def test_the_tests_run_with_the_locks_versions() -> None:
+    text = (ROOT / "requirements" / "dev.txt").read_text()
+    for name in ("grpcio", "protobuf", "aiohttp", "pytest"):
+        assert f"\n{name}=={importlib.metadata.version(name)} " in text
+
+
+def test_every_dependency_is_in_the_lock() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    text = (ROOT / "requirements" / "server.txt").read_text()
+    for dependency in project["dependencies"]:
+        name = re.split(r"[<>=\[;]", dependency)[0]
+        assert f"\n{name}==" in text, name
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * INSTALL_TIMEOUT_S)
+def test_the_wheel_works_in_an_empty_environment(environment: Path, tmp_path: Path) -> None:
+    assert "No broken requirements found" in run(environment / "python", "-m", "pip", "check", cwd=tmp_path)
+    assert "0.1.0" in run(environment / "sidecar", "version", cwd=tmp_path)
+    where = run(environment / "python", "-c", "import sidecar, adapters; print(sidecar.__file__)", cwd=tmp_path)
+    assert Path(where.strip()).is_relative_to(environment.parent)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * INSTALL_TIMEOUT_S)
+def test_the_default_configuration_of_the_wheel_is_valid(environment: Path, tmp_path: Path) -> None:
+    [default] = environment.parent.glob("lib/python*/site-packages/sidecar/default.yaml")
+    assert os.access(default, os.R_OK)
+    run(environment / "sidecar", "check", default, cwd=tmp_path)
