@@ -152,8 +152,8 @@ class _Watch:
             return
         await self.off()
         self._places, self._stop = places, threading.Event()
-        task = asyncio.create_task(self._notice([directory for directory, _, _ in places]))
-        self._task = task
+        directories = [directory for directory, _, _ in places]
+        self._task = asyncio.create_task(self._notice(directories))
         # awatch sets up its watches before it first waits, which is in the task's first step.
         await asyncio.sleep(0)
 

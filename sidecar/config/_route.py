@@ -5,7 +5,7 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adapters import Task
@@ -43,7 +43,7 @@ _OUR_HEADERS = frozenset(
 class Settings:
     """What `defaults:` says, and a route may say otherwise."""
 
-    timeouts: Timeouts = Timeouts()
+    timeouts: Timeouts = field(default_factory=Timeouts)
     response_bytes_max: int = 64 * 1024 * 1024  # as Route has it; a test compares them
     ca_file: str | None = None
     proxy: str | None = None

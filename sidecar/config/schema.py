@@ -35,7 +35,7 @@ _SHARED: dict[str, _Schema] = {
     "timeouts": {
         "type": "object",
         "description": "Limits of one call. Defaults: connect 5s, first_output 120s, idle 120s, total 600s.",
-        "properties": {key: _DURATION for key in TIMEOUT_KEYS},
+        "properties": dict.fromkeys(TIMEOUT_KEYS, _DURATION),
         "additionalProperties": False,
     },
     "response_bytes_max": {

@@ -138,8 +138,10 @@ def test_warnings_name_the_line() -> None:
     text = route("limit: {calls: 10, renewal_period: minute}", config="api_key: x, base_url: http://llm.example/v1")
     assert loaded(text.replace("openai", "openai-compatible", 1)).warnings == (
         "config.yaml:4: routes[0].model.config.api_key: the key itself stands in the file; use $NAME or file:PATH",
-        "config.yaml:4: routes[0].model.config.base_url: plain http to another machine: keys and prompts travel "
-        "unencrypted; use https",
+        (
+            "config.yaml:4: routes[0].model.config.base_url: plain http to another machine: keys and prompts travel "
+            "unencrypted; use https"
+        ),
         "config.yaml:5: routes[0].limit: is read but not enforced yet",
     )
 

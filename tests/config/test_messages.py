@@ -17,8 +17,10 @@ routes:
     rout_type: llm/v1/chat
 """
     assert problems(text) == [
-        'config.yaml:3: routes[0].route_type: unknown type "llm/v1/chatt"; '
-        "known: llm/v1/chat, llm/v1/completions, llm/v1/embeddings",
+        (
+            'config.yaml:3: routes[0].route_type: unknown type "llm/v1/chatt"; '
+            "known: llm/v1/chat, llm/v1/completions, llm/v1/embeddings"
+        ),
         "config.yaml:4: routes[0].model.name: expected text, but YAML reads this as true or false; put it in quotes",
         'config.yaml:4: routes[0].model.provider: unknown provider "opnai"; did you mean "openai"?',
         'config.yaml:5: routes[1].name: "chat" is taken; first in line 2',
@@ -47,8 +49,10 @@ def _url(value: str) -> str:
         (route() + "route: x\n", 'config.yaml:5: unknown key "route"; did you mean "routes"?'),
         (
             route().replace("name: chat", "name: häuser"),
-            "config.yaml:2: routes[0].name: (not shown: it may hold a secret) is not a legal name; "
-            "1 to 128 letters, digits, _, - and . are allowed",
+            (
+                "config.yaml:2: routes[0].name: (not shown: it may hold a secret) is not a legal name; "
+                "1 to 128 letters, digits, _, - and . are allowed"
+            ),
         ),
         (
             route("endpoint_type: llm/v1/chat"),
@@ -60,8 +64,10 @@ def _url(value: str) -> str:
         ),
         (
             route(provider="cohere"),
-            'config.yaml:4: routes[0].model.provider: provider "cohere" is not yet supported; '
-            "use openai-compatible with base_url https://api.cohere.ai/compatibility/v1",
+            (
+                'config.yaml:4: routes[0].model.provider: provider "cohere" is not yet supported; '
+                "use openai-compatible with base_url https://api.cohere.ai/compatibility/v1"
+            ),
         ),
         (
             route(provider="bedrock"),
@@ -84,8 +90,10 @@ def _url(value: str) -> str:
         ),
         (
             route(config="openai_api_key: $OPENAI_API_KEY, openai_api_type: AzureAD"),
-            f"{_CONFIG}.openai_api_type: Azure is not yet supported; "
-            "use openai-compatible with base_url https://<resource>.openai.azure.com/openai/v1",
+            (
+                f"{_CONFIG}.openai_api_type: Azure is not yet supported; "
+                "use openai-compatible with base_url https://<resource>.openai.azure.com/openai/v1"
+            ),
         ),
         (
             route(config="openai_api_key: $OPENAI_API_KEY, openai_deployment_name: x"),
@@ -110,8 +118,10 @@ def _url(value: str) -> str:
         ),
         (
             route("response_bytes_max: -1"),
-            "config.yaml:5: routes[0].response_bytes_max: expected a size from 1024 to 1073741824 bytes, "
-            'such as 65536 or "64MiB"',
+            (
+                "config.yaml:5: routes[0].response_bytes_max: expected a size from 1024 to 1073741824 bytes, "
+                'such as 65536 or "64MiB"'
+            ),
         ),
         (
             route("default_max_tokens: 1.5"),
@@ -125,13 +135,17 @@ def _url(value: str) -> str:
         (route("headers: {Host: x}"), 'config.yaml:5: routes[0].headers: "Host" is set by the gateway'),
         (
             route('headers: {X-A: "a\\nb"}'),
-            "config.yaml:5: routes[0].headers.X-A: is not a legal header value; "
-            "printable ASCII, no blank at either end",
+            (
+                "config.yaml:5: routes[0].headers.X-A: is not a legal header value; "
+                "printable ASCII, no blank at either end"
+            ),
         ),
         (
             route("ca_file: ca.pem"),
-            'config.yaml:5: routes[0].ca_file: file "ca.pem" does not exist; '
-            "paths start at the config file's directory",
+            (
+                'config.yaml:5: routes[0].ca_file: file "ca.pem" does not exist; '
+                "paths start at the config file's directory"
+            ),
         ),
         (
             route("proxy: http://me:pw@proxy.example"),

@@ -48,8 +48,10 @@ def test_a_literal_key_works_with_a_warning_that_does_not_show_it() -> None:
         ("file:", 'file "" does not exist; paths start at the config file\'s directory'),
         (
             "/run/gone",
-            "looks like a path, but there is no such file; "
-            "a key that really starts like this goes into a variable: $NAME",
+            (
+                "looks like a path, but there is no such file; "
+                "a key that really starts like this goes into a variable: $NAME"
+            ),
         ),
         ("file:empty", 'file "empty" is empty'),
         ("file:two-lines", 'file "two-lines" has a control or non-Latin-1 character, which no header may have'),
@@ -129,8 +131,7 @@ def test_a_snapshot_prints_without_its_keys_and_still_travels_to_workers() -> No
 
 
 def test_the_error_holds_no_key_in_its_causes() -> None:
-    try:
+    with pytest.raises(ConfigErrors) as caught:
         loaded(route(config=f"openai_api_key: '{CANARY}"))
-    except ConfigErrors as error:
-        assert error.__cause__ is None
-        assert error.__suppress_context__
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
