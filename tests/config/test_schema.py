@@ -6,7 +6,8 @@ from pathlib import Path
 
 from adapters.providers import PROVIDERS
 from sidecar.config import schema
-from sidecar.config._route import ROUTE_KEYS
+from sidecar.config._route import LIST_KEYS, ROUTE_KEYS, SHARED_KEYS, TIMEOUT_KEYS
+from sidecar.config._upstream import MODEL_KEYS
 
 PUBLISHED = Path(__file__).parents[2] / "docs" / "config.schema.json"
 
@@ -22,3 +23,10 @@ def test_the_schema_knows_every_key_and_provider() -> None:
     assert [case["if"]["properties"]["provider"]["const"] for case in cases] == list(PROVIDERS)
     for case, row in zip(cases, PROVIDERS.values(), strict=True):
         assert set(row.config_keys) <= set(case["then"]["properties"]["config"]["properties"])
+
+
+def test_the_config_page_names_every_key_and_provider() -> None:
+    page = (PUBLISHED.parent / "config.md").read_text()
+    keys = [*ROUTE_KEYS, *TIMEOUT_KEYS, *SHARED_KEYS, *LIST_KEYS, *MODEL_KEYS]
+    keys += [key for row in PROVIDERS.values() for key in (row.name, *row.config_keys)]
+    assert [key for key in keys if f"`{key}`" not in page and f"model.{key}`" not in page] == []
