@@ -11,8 +11,9 @@ const PAIR = /^([A-Za-z0-9._-]{1,64}):([ -~]{1,256})$/;
 function bearer(r) {
     try {
         const key = KEY.exec(r.variables.http_authorization);
-        const pair = key === null ? null : PAIR.exec(Buffer.from(key[1], 'base64').toString());
-        if (pair === null) {
+        const text = key === null ? '' : Buffer.from(key[1], 'base64').toString();
+        const pair = PAIR.exec(text);
+        if (pair === null || pair[0] !== text) {            // in njs "$" also stands before a last newline
             return '';
         }
         const line = pair[1] + ':{SHA}' + crypto.createHash('sha1').update(pair[2]).digest('base64');

@@ -22,8 +22,7 @@ import pytest
 from sidecar.front.nginx import FrontSettings, check, command, find_nginx, render
 from sidecar.front.pki import ensure_certificates
 from sidecar.front.users import add_user, api_key
-
-from .double import Core
+from tests.front.double import Core
 
 _NUMBER = itertools.count()
 START_TIMEOUT_S = 10.0
@@ -131,7 +130,8 @@ def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
-            assert process.poll() is None and time.monotonic() < deadline, "nginx did not start"
+            assert process.poll() is None, "nginx ended"
+            assert time.monotonic() < deadline, "nginx did not start"
             time.sleep(0.01)
         else:
             return

@@ -70,7 +70,7 @@ class Core:
         )
         rest_pb2_grpc.add_RestServiceServicer_to_server(_Rest(self), self._server)
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(_Inference(self), self._server)
-        self.health = health.aio.HealthServicer()
+        self.health = health.aio.HealthServicer()  # type: ignore[attr-defined]
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
 
     async def start(self, link: Path) -> None:

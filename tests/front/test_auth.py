@@ -1,0 +1,168 @@
+"""Who comes in: no path but /health without credentials, Basic and Bearer alike, at once after a change."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import socket
+import time
+
+import pytest
+
+from sidecar.front.users import add_user, api_key, remove_user
+from tests.front.conftest import Front
+from tests.front.double import Core
+
+PATHS = [
+    "/v1/chat/completions",
+    "/v1/models",
+    "/v1/models/chat",
+    "/v1/embeddings",
+    "/",
+    "/nothing",
+    "/HEALTH",
+    "/health/",
+    "//health",
+    "/health%2f",
+    "/health%00x",
+    "/v1//models",
+    "//v1/models",
+    "/v1/./models",
+    "/health/../v1/models",
+    "/%2e/v1/models",
+    "/v1/%6dodels",
+    "/v1/models%2fchat",
+    "/V1/Models",
+    "/v1/models%0a",
+    "/./error",
+    "/%2e/error",
+    "/error",
+    "/none",
+    "/w0.sock",
+    "/inner.sock",
+    "/@rest_get",
+    "/sidecar.v1.RestService/ListModels",
+    "/sidecar.v1.InferenceService/Chat",
+    "/sidecar.v1.InferenceService/../v1/models",
+    "/unknown.Service/Method",
+]
+
+
+def _wrong(front: Front) -> dict[str, dict[str, str]]:
+    pair = f"{front.user}:{front.password}"
+
+    def basic(text: str) -> dict[str, str]:
+        return {"authorization": "Basic " + base64.b64encode(text.encode()).decode()}
+
+    return {
+        "nothing": {},
+        "wrong password": basic(f"{front.user}:wrong"),
+        "empty password": basic(f"{front.user}:"),
+        "wrong user": basic(f"bob:{front.password}"),
+        "no colon": basic(front.user),
+        "not base64": {"authorization": "Basic ***"},
+        "hash as password": basic(front.users_file.read_text().strip()),
+        "wrong key": {"authorization": f"Bearer {api_key(front.user, 'wrong')}"},
+        "password as key": {"authorization": f"Bearer {front.password}"},
+        "key of two lines": {"authorization": f"Bearer {api_key(front.user, front.password + chr(10))}"},
+        "hash as key": {"authorization": f"Bearer {base64.b64encode(front.users_file.read_bytes()).decode()}"},
+        "empty key": {"authorization": "Bearer"},
+        "pair as key": {"authorization": f"Bearer {pair}"},
+        "other scheme": {"authorization": f"Digest {api_key(front.user, front.password)}"},
+        "no scheme": {"authorization": api_key(front.user, front.password)},
+        "key as basic of a basic": basic(api_key(front.user, front.password)),
+    }
+
+
+async def _raw(front: Front, method: str, path: str, headers: dict[str, str]) -> tuple[int, str]:
+    """Status and head of a request whose path no client library has touched."""
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", front.port, ssl=front.tls(), server_hostname="localhost"
+    )
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", "Content-Length: 0"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    writer.write("\r\n".join([*lines, "", ""]).encode())
+    head = (await reader.read()).decode()
+    writer.close()
+    return int(head.split(" ", 2)[1]), head
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"])
+@pytest.mark.parametrize("path", PATHS)
+async def test_without_credentials_every_path_is_401(front: Front, core: Core, path: str, method: str) -> None:
+    status, head = await _raw(front, method, path, {})
+    if "%00" in path:
+        assert status == 400  # nginx refuses a NUL before it looks at anything
+        return
+    assert status == 401
+    assert 'www-authenticate: basic realm="sidecar"' in head.lower()
+    assert method == "HEAD" or '"type":"authentication_error"' in head
+    assert core.calls == []
+
+
+async def test_health_is_open_and_believes_no_credentials(front: Front, core: Core) -> None:
+    for headers in ({}, {"authorization": "Basic " + base64.b64encode(b"alice:wrong").decode()}):
+        async with front.http() as http:
+            answer = await http.get("/health", headers=headers)
+        assert answer.status_code == 200
+        assert "x-sidecar-user" not in dict(core.calls[-1].metadata)
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/nothing"])
+async def test_wrong_credentials_are_401(front: Front, core: Core, path: str) -> None:
+    async with front.http() as http:
+        for what, headers in _wrong(front).items():
+            answer = await http.get(path, headers=headers)
+            assert (what, answer.status_code) == (what, 401)
+            assert answer.headers["www-authenticate"] == 'Basic realm="sidecar"'
+            assert answer.json()["error"]["code"] == "invalid_api_key"
+    assert core.calls == []
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("scheme", ["basic", "bearer"])
+async def test_right_credentials_are_that_user(front: Front, core: Core, scheme: str, version: int) -> None:
+    headers = front.basic if scheme == "basic" else front.bearer
+    async with front.http(version) as http:
+        assert (await http.get("/v1/models", headers=headers)).status_code == 200
+        assert (await http.get("/nothing", headers=headers)).status_code == 404
+        lower = {"authorization": headers["authorization"].replace("B", "b", 1)}
+        assert (await http.get("/v1/models", headers=lower)).status_code == 200
+    assert [dict(call.metadata)["x-sidecar-user"] for call in core.calls] == ["alice", "alice"]
+    assert all("authorization" not in dict(call.metadata) for call in core.calls)
+
+
+async def test_users_come_and_go_without_a_restart(front: Front, core: Core) -> None:
+    async with front.http() as http:
+        old = add_user(front.users_file, "carol")
+        key = {"authorization": f"Bearer {api_key('carol', old)}"}
+        assert (await http.get("/v1/models", auth=("carol", old))).status_code == 200
+        assert (await http.get("/v1/models", headers=key)).status_code == 200
+        new = add_user(front.users_file, "carol", replace=True)
+        assert (await http.get("/v1/models", auth=("carol", old))).status_code == 401
+        assert (await http.get("/v1/models", headers=key)).status_code == 401
+        assert (await http.get("/v1/models", auth=("carol", new))).status_code == 200
+        remove_user(front.users_file, "carol")
+        assert (await http.get("/v1/models", auth=("carol", new))).status_code == 401
+        assert (await http.get("/v1/models", headers=front.basic)).status_code == 200
+
+
+async def test_a_stranger_is_refused_before_his_body_is_read(front: Front) -> None:
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", front.port, ssl=front.tls(), server_hostname="localhost"
+    )
+    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    writer.write(f"{head}Content-Length: 30000000\r\n\r\n{{".encode())
+    began_s = time.monotonic()
+    line = await asyncio.wait_for(reader.readline(), timeout=5)
+    assert line.split()[1] == b"401"
+    assert time.monotonic() - began_s < 1
+    writer.close()
+
+
+async def test_plain_http_on_the_tls_port_is_a_json_400(front: Front) -> None:
+    with socket.create_connection(("127.0.0.1", front.port), timeout=5) as plain:
+        plain.sendall(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        answer = b"".join(iter(lambda: plain.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"type":"invalid_request_error"' in answer

@@ -1,0 +1,88 @@
+"""The generated part of the front's configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from google.api import annotations_pb2, httpbody_pb2
+from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.descriptor import ServiceDescriptor
+
+from sidecar.front.bindings import PUBLIC, BindingError, generate, main, service
+from sidecar.front.nginx import templates
+
+
+def test_the_committed_files_are_what_the_bindings_say() -> None:
+    for name, text in generate(service()).items():
+        assert (templates() / name).read_text() == text, f"stale: run python -m sidecar.front.bindings ({name})"
+
+
+def test_the_command_writes_the_same_files(tmp_path: Path) -> None:
+    main([str(tmp_path)])
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == generate(service())
+
+
+def test_only_health_is_public() -> None:
+    assert {"Health"} == PUBLIC
+    locations = generate(service())["rest_locations.conf"]
+    assert locations.count("auth_basic off") == 1
+    assert "auth_basic off" in locations[locations.index("location = /health") :]
+
+
+def _service(*bindings: tuple[str, str, str, str]) -> ServiceDescriptor:
+    """A service like ours, with Health and the given (rpc, verb, path, body)."""
+    file = descriptor_pb2.FileDescriptorProto(name="planted.proto", package="planted", syntax="proto3")
+    file.dependency.extend(["google/api/annotations.proto", "google/api/httpbody.proto"])
+    message = file.message_type.add(name="Named")
+    field = descriptor_pb2.FieldDescriptorProto
+    message.field.add(name="id", number=1, type=field.TYPE_STRING, label=field.LABEL_OPTIONAL)
+    message.field.add(
+        name="body", number=20, type=field.TYPE_MESSAGE, type_name=".google.api.HttpBody", label=field.LABEL_OPTIONAL
+    )
+    file.message_type.add(name="Nothing")
+    rest = file.service.add(name="RestService")
+    for rpc, verb, path, body in (("Health", "get", "/health", ""), *bindings):
+        kind = ".google.api.HttpBody" if body == "*" else ".planted.Named" if "{" in path else ".planted.Nothing"
+        method = rest.method.add(name=rpc, input_type=kind, output_type=".google.api.HttpBody", server_streaming=True)
+        rule = method.options.Extensions[annotations_pb2.http]
+        setattr(rule, verb, path)
+        rule.body = body
+    pool = descriptor_pool.DescriptorPool()
+    for known in (descriptor_pb2.DESCRIPTOR, annotations_pb2.DESCRIPTOR, httpbody_pb2.DESCRIPTOR):
+        for each in (*known.dependencies, known):
+            for inner in (*each.dependencies, each):
+                pool.AddSerializedFile(inner.serialized_pb)
+    pool.AddSerializedFile(file.SerializeToString())
+    return pool.FindServiceByName("planted.RestService")
+
+
+def test_two_methods_of_one_path_share_a_location() -> None:
+    files = generate(_service(("List", "get", "/v1/things", ""), ("Make", "post", "/v1/things", "*")))
+    locations = files["rest_locations.conf"]
+    assert locations.count("location = /v1/things {") == 1
+    assert 'set $allow "GET, HEAD, POST";' in locations
+    assert "set $rpc_get List;" in locations
+    assert "set $rpc_post Make;" in locations
+
+
+def test_a_body_field_beside_a_path_variable_is_planned() -> None:
+    files = generate(_service(("Invoke", "post", "/gateway/{id}/invocations", "body")))
+    assert '"Invoke": {\n    "path": {\n      "id": 1\n    },\n    "body": 20\n  }' in files["rest_rpcs.js"]
+    assert 'location ~ "^/gateway/(?<id>' in files["rest_locations.conf"]
+
+
+@pytest.mark.parametrize(
+    ("binding", "why"),
+    [
+        (("A", "post", "/a", ""), "POST with body ''"),
+        (("A", "get", "/a", "*"), "GET with body"),
+        (("A", "get", "/a/{id}", ""), "query fields"),
+        (("A", "get", "/a/{id=**}", ""), "more than variables of one segment"),
+        (("A", "post", "/a/{body}", "id"), "body field id"),
+        (("A", "get", "/health", ""), "public"),
+    ],
+)
+def test_what_the_generator_does_not_know_is_refused(binding: tuple[str, str, str, str], why: str) -> None:
+    with pytest.raises(BindingError, match=why):
+        generate(_service(binding))

@@ -1,0 +1,176 @@
+"""Clients that leave, cores that come and go, and large bodies."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.front.conftest import Front, start_core, start_front
+from tests.front.double import PIECE_BYTES_MAX, Core, Script
+
+CHAT = "/v1/chat/completions"
+MIB = 1024 * 1024
+CANCEL_S = 0.25
+
+
+async def _ended(core: Core, since_s: float) -> float:
+    """Seconds from `since_s` until the only call ended."""
+    while core.call.ended_s is None:
+        assert time.monotonic() - since_s < 5
+        await asyncio.sleep(0.005)
+    return core.call.ended_s - since_s
+
+
+@pytest.mark.parametrize("version", [1, 2])
+async def test_a_client_that_leaves_before_the_first_byte_cancels_the_call(
+    front: Front, core: Core, version: int
+) -> None:
+    core.script = Script(wait_s=30)
+    async with front.http(version) as http:
+        asking = asyncio.ensure_future(http.post(CHAT, json={}, headers=front.basic))
+        await asyncio.wait_for(core.arrived.wait(), 5)
+        left_s = time.monotonic()
+        asking.cancel()
+        await http.aclose()  # httpx resets no HTTP/2 stream; test_grpc.py shows that a reset does the same
+        assert await _ended(core, left_s) < CANCEL_S
+    assert core.call.cancelled
+
+
+@pytest.mark.parametrize("version", [1, 2])
+async def test_a_client_that_leaves_in_mid_stream_cancels_the_call(front: Front, core: Core, version: int) -> None:
+    core.script = Script(content_type="text/event-stream", pieces=[b"data: 1\n\n"], hold=True)
+    async with front.http(version) as http:
+        async with http.stream("POST", CHAT, json={}, headers=front.basic) as answer:
+            assert await anext(answer.aiter_raw()) == b"data: 1\n\n"
+            assert core.call.ended_s is None
+            left_s = time.monotonic()
+        await http.aclose()
+        assert await _ended(core, left_s) < CANCEL_S
+    assert core.call.cancelled
+
+
+async def test_a_new_worker_behind_the_same_path_gets_the_next_calls_and_the_old_one_finishes_its_own(
+    front: Front, core: Core
+) -> None:
+    core.script = Script(content_type="text/event-stream", pieces=[b"data: 1\n\n", b"data: 2\n\n"], gap_s=0.5)
+    async with front.http() as http, http.stream("POST", CHAT, json={}, headers=front.basic) as answer:
+        pieces = answer.aiter_raw()
+        assert await anext(pieces) == b"data: 1\n\n"
+        fresh = await start_core(front)
+        try:
+            stopping = asyncio.ensure_future(core.stop(grace_s=10))
+            for _ in range(20):
+                assert (await http.get("/v1/models", headers=front.basic)).status_code == 200
+            assert await anext(pieces) == b"data: 2\n\n"
+            await stopping
+        finally:
+            await fresh.stop()
+    assert len(fresh.calls) == 20
+
+
+async def test_two_workers_share_the_calls_and_a_dead_one_is_passed_over(front: Front, core: Core) -> None:
+    second = await start_core(front, front.settings.core_sockets[1])
+    async with front.http() as http:
+        for _ in range(20):
+            assert (await http.get("/v1/models", headers=front.basic)).status_code == 200
+        assert core.calls
+        assert second.calls
+        await second.stop()
+        for _ in range(20):
+            assert (await http.get("/v1/models", headers=front.basic)).status_code == 200
+    assert len(core.calls) + len(second.calls) == 40
+
+
+async def test_sigquit_lets_a_stream_finish(state: Path) -> None:
+    front = start_front(state)
+    core = await start_core(front)
+    core.script = Script(content_type="text/event-stream", pieces=[b"data: 1\n\n", b"data: 2\n\n"], gap_s=0.5)
+    async with front.http() as http, http.stream("POST", CHAT, json={}, headers=front.basic) as answer:
+        pieces = answer.aiter_raw()
+        await anext(pieces)
+        stopping = asyncio.ensure_future(asyncio.to_thread(front.stop))
+        assert await anext(pieces) == b"data: 2\n\n"
+    await stopping
+    assert front.process.returncode == 0
+    await core.stop()
+
+
+def _resident(front: Front) -> int:
+    """Bytes of all of Nginx's processes."""
+    pid = front.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    statuses = [Path(f"/proc/{each}/status").read_text() for each in (str(pid), *children)]
+    return sum(int(line.split()[1]) * 1024 for text in statuses for line in text.splitlines() if "VmRSS" in line)
+
+
+# Asks in its own process until its input ends, because the test's own is busy with the body; then prints the slowest.
+PROBE = """
+import sys, threading, time, httpx
+url, ca, authorization = sys.argv[1:]
+ended = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+slowest_s, count = 0.0, 0
+with httpx.Client(verify=__import__("ssl").create_default_context(cafile=ca)) as http:
+    while not ended.is_set():
+        began_s = time.monotonic()
+        assert http.get(url + "/nothing", headers={"authorization": authorization}).status_code == 404
+        slowest_s = max(slowest_s, time.monotonic() - began_s) if count else 0.0
+        count += 1
+        if count == 1:
+            print("ready", flush=True)
+        ended.wait(0.002)
+print(slowest_s, count)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", ["request", "answer"])
+async def test_a_large_body_costs_little_memory_and_holds_nobody_up(state: Path, direction: str) -> None:
+    front = start_front(state)
+    core = await start_core(front)
+    size = (20 if direction == "request" else 32) * MIB
+    body = random.Random(1).randbytes(size)
+    headers = {**front.basic, "content-type": "application/json"}
+    argv = [sys.executable, "-c", PROBE, front.url, str(front.ca), front.basic["authorization"]]
+    probe = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    peak, done = 0, asyncio.Event()
+    try:
+        async with front.http() as http:
+            assert probe.stdout is not None
+            assert await asyncio.to_thread(probe.stdout.readline) == "ready\n"
+            before = _resident(front)
+
+            async def watch() -> None:
+                nonlocal peak
+                while not done.is_set():
+                    peak = max(peak, _resident(front))
+                    await asyncio.sleep(0.002)
+
+            watching = asyncio.ensure_future(watch())
+            if direction == "answer":
+                pieces = [body[at : at + PIECE_BYTES_MAX] for at in range(0, size, PIECE_BYTES_MAX)]
+                core.script = Script(pieces=pieces)
+                assert (await http.post(CHAT, content=b"{}", headers=headers)).content == body
+            else:
+                await http.post(CHAT, content=body, headers=headers)
+                assert core.call.request.data == body
+            done.set()
+            await watching
+        slowest_s, count = (float(word) for word in (await asyncio.to_thread(probe.communicate))[0].split())
+    finally:
+        probe.kill()
+        probe.wait()
+        await core.stop()
+        front.stop()
+    print(
+        f"\n{direction}: {(peak - before) / size:.2f} x the body, slowest of {count:.0f} others {slowest_s * 1000:.0f} ms"
+    )
+    assert peak - before <= 3 * size + MIB  # the body, nginx's copy of it as $request_body, the gRPC request
+    assert count > 10
+    assert slowest_s < 0.1

@@ -1,0 +1,147 @@
+"""What reaches the core of a REST request: the right RPC, the body byte for byte, and only allowed headers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from google.api.httpbody_pb2 import HttpBody
+
+from tests.front.conftest import Front, start_core, start_front
+from tests.front.double import Core
+
+JSON = {"content-type": "application/json"}
+CHAT = "/v1/chat/completions"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "rpc"),
+    [
+        ("POST", "/v1/chat/completions", "ChatCompletions"),
+        ("POST", "/v1/completions", "Completions"),
+        ("POST", "/v1/embeddings", "Embeddings"),
+        ("GET", "/v1/models", "ListModels"),
+        ("GET", "/v1/models/chat", "GetModel"),
+        ("GET", "/health", "Health"),
+    ],
+)
+async def test_each_path_is_its_rpc(front: Front, core: Core, method: str, path: str, rpc: str) -> None:
+    async with front.http() as http:
+        answer = await http.request(method, path, json={} if method == "POST" else None, headers=front.basic)
+    assert (answer.status_code, core.call.rpc) == (200, rpc)
+
+
+@pytest.mark.parametrize("name", ["chat", "gpt-4o.mini", "a:b@c+d~e_f", "x" * 256])
+async def test_a_path_variable_reaches_its_field(front: Front, core: Core, name: str) -> None:
+    async with front.http() as http:
+        await http.get(f"/v1/models/{name}", headers=front.basic)
+    assert core.call.request.id == name
+
+
+def _bodies() -> Iterator[bytes]:
+    for size in (0, 1, 127, 128, 16_383, 16_384, 100_000, 3_000_000):
+        yield random.Random(size).randbytes(size)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("chunked", [False, True])
+@pytest.mark.parametrize("body", list(_bodies()), ids=len)
+async def test_a_body_arrives_byte_for_byte(front: Front, core: Core, body: bytes, chunked: bool, version: int) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 70_001):
+            yield body[start : start + 70_001]
+
+    content = chunks() if chunked else body
+    kind = "application/json; charset=utf-8"
+    async with front.http(version) as http:
+        answer = await http.post(CHAT, content=content, headers={**front.basic, "content-type": kind})
+    assert answer.status_code == 200
+    assert isinstance(core.call.request, HttpBody)
+    assert core.call.request.data == body
+    assert core.call.request.content_type == kind
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_larger_than_the_buffer_goes_through_a_file(state: Path, chunked: bool) -> None:
+    front = start_front(state, body_buffer_bytes=65_536)
+    core = await start_core(front)
+    body = random.Random(1).randbytes(2_000_000)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield body
+
+    try:
+        async with front.http() as http:
+            content = chunks() if chunked else body
+            answer = await http.post(CHAT, content=content, headers={**front.basic, **JSON})
+        assert (answer.status_code, core.call.request.data == body) == (200, True)
+    finally:
+        await core.stop()
+        front.stop()
+
+
+async def test_only_allowed_headers_reach_the_core(front: Front, core: Core) -> None:
+    passed = {
+        "accept": "application/json",
+        "user-agent": "OpenAI/Python 3.0",
+        "x-request-id": "req-12345678",
+        "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "tracestate": "vendor=1",
+    }
+    dropped = {
+        "x-sidecar-user": "mallory",
+        "X-Sidecar-Admin": "1",
+        "x_sidecar_user": "mallory",
+        "x-front-error": "500",
+        "cookie": "a=b",
+        "grpc-timeout": "1n",
+        "grpc-encoding": "gzip",
+        "x-forwarded-for": "1.2.3.4",
+        "te": "trailers",
+        "x-http-status": "200",
+    }
+    async with front.http() as http:
+        answer = await http.post(CHAT, json={}, headers={**front.basic, **passed, **dropped})
+    assert answer.status_code == 200
+    seen = dict(core.call.metadata)
+    assert seen == {**passed, "x-sidecar-user": "alice"}
+    assert core.call.time_left_s is None
+    assert answer.headers["x-request-id"] == "req-12345678"
+
+
+async def test_the_core_knows_the_front_by_its_socket(front: Front, core: Core) -> None:
+    async with front.http() as http:
+        await http.get("/health")
+    assert core.call.transport == [b"local"]
+
+
+async def test_a_request_id_is_made_where_the_client_sends_none_or_a_bad_one(front: Front, core: Core) -> None:
+    async with front.http() as http:
+        for headers in ({}, {"x-request-id": "a b"}, {"x-request-id": "x" * 129}):
+            answer = await http.get("/v1/models", headers={**front.basic, **headers})
+            made = dict(core.calls[-1].metadata)["x-request-id"]
+            assert len(made) == 32
+            assert answer.headers["x-request-id"] == made
+
+
+async def test_logs_hold_no_query_and_no_credentials(front: Front, core: Core) -> None:
+    async with front.http() as http:
+        await http.get("/v1/models?planted-query=1", headers=front.basic)
+        await http.get("/v1/models", auth=("planted-name", "planted-password"))
+        await http.get("/v1/models", headers={"authorization": "Bearer planted-key"})
+        await http.get("/v1/models", headers={**front.basic, "x-request-id": "seen-in-the-log"})
+    for _ in range(500):  # written when the request ends, which may be after its last byte
+        if "seen-in-the-log" in front.logs:
+            break
+        await asyncio.sleep(0.01)
+    line = next(line for line in front.logs.splitlines() if "seen-in-the-log" in line)
+    assert " alice [" in line
+    assert "planted-query" not in front.logs
+    assert "planted-password" not in front.logs
+    assert "planted-key" not in front.logs
+    assert front.password not in front.logs
+    assert json.dumps(front.basic["authorization"])[7:-1] not in front.logs
