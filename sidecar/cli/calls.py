@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -155,7 +155,8 @@ def _channel(target: str | None, state_dir: Path) -> Iterator[grpc.Channel]:
         yield channel
     except grpc.RpcError as error:
         code, details = error.code(), " ".join((error.details() or "").split())
-        answered = any(name == "grpc-status-details-bin" for name, _ in error.trailing_metadata() or ())
+        trailers: Any = error.trailing_metadata() or ()
+        answered = "grpc-status-details-bin" in (name for name, _ in trailers)  # only a gateway sends these
         if code is grpc.StatusCode.UNAVAILABLE and not answered:
             raise Failure(f"cannot reach {address}: is `sidecar up` running? (--target names another)") from None
         raise Failure(f"{code.name}: {details}") from None

@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 from sidecar.supervisor.options import Address
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import CollectorRegistry, Metric
 
 _log = logging.getLogger("sidecar")
 # A worker that is just making its metric files can be read half-way; the next reading is whole.
@@ -31,12 +32,11 @@ class SupervisorMetrics:
         # In the environment it would turn the supervisor's own metrics into files too.
         os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
         from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
-        from prometheus_client.multiprocess import MultiProcessCollector
 
         disable_created_metrics()  # multiprocess mode has none either
         self._workers_dir = workers_dir
         self.registry = CollectorRegistry()
-        MultiProcessCollector(self.registry, str(workers_dir))
+        self.registry.register(_WorkerFiles(workers_dir))
         # 1
         self.worker_restarts = Counter(
             "sidecar_worker_restarts_total", "Workers that died and were started again.", registry=self.registry
@@ -61,6 +61,21 @@ class SupervisorMetrics:
         from prometheus_client.multiprocess import mark_process_dead
 
         mark_process_dead(slot, str(self._workers_dir))
+
+
+class _WorkerFiles:
+    """A collector of what all workers wrote."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        # One that was killed between making and sizing its file left an empty one.
+        files = [str(path) for path in self._folder.glob("*.db") if path.stat().st_size > 0]
+        merged: Iterable[Metric] = MultiProcessCollector.merge(files, accumulate=True)
+        return merged
 
 
 class MetricsPage:

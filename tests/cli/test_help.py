@@ -1,0 +1,136 @@
+"""Help that helps, and failures that say what failed."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import CORE_PORTS, config_for, sidecar
+from tests.processes import REPOSITORY
+
+COMMANDS = (
+    ("up",),
+    ("start",),
+    ("serve",),
+    ("restart",),
+    ("down",),
+    ("check",),
+    ("routes",),
+    ("chat",),
+    ("complete",),
+    ("embed",),
+    ("users",),
+    ("users", "add"),
+    ("users", "list"),
+    ("users", "remove"),
+    ("render",),
+    ("render", "nginx"),
+    ("version",),
+)
+
+
+def _names(*group: str) -> set[str]:
+    listed = sidecar(*group, "--help").stdout.partition("Commands:\n")[2].partition("\n\n")[0]
+    return {line.split()[0] for line in listed.splitlines() if not line.startswith("   ")}
+
+
+def test_this_list_of_commands_is_complete() -> None:
+    assert _names() == {command[0] for command in COMMANDS}
+    assert _names("users") == {"add", "list", "remove"}
+    assert "nginx" in _names("render")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_of_every_command_ends_in_an_example_of_that_command(command: tuple[str, ...]) -> None:
+    done = sidecar(*command, "--help")
+    assert done.returncode == 0
+    example = done.stdout.strip().splitlines()[-1].strip()
+    assert example.startswith("Example: sidecar " + " ".join(command))
+
+
+@pytest.mark.parametrize(
+    "arguments", [("nonsense",), ("up", "--nonsense"), ("up", "--port", "70000"), ("chat",), ("up", "--workers", "0")]
+)
+def test_wrong_usage_is_exit_code_two(arguments: tuple[str, ...]) -> None:
+    done = sidecar(*arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def _fails(*arguments: str, stdin: str = "") -> str:
+    """The one line that a failing command says."""
+    done = sidecar(*arguments, stdin=stdin)
+    assert done.returncode == 1, done.stdout + done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_a_missing_config_file_is_named(tmp_path: Path) -> None:
+    line = _fails(
+        "serve", "--state-dir", str(tmp_path / "s"), "--config-path", str(tmp_path / "none.yaml"), *CORE_PORTS
+    )
+    assert "none.yaml: does not exist" in line
+
+
+def test_an_unwritable_state_directory_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()  # root may write anywhere, but not below a file
+    assert "file/state: Not a directory" in _fails("up", "--state-dir", str(tmp_path / "file" / "state"))
+    assert "file/state: Not a directory" in _fails("up", "--detach", "--state-dir", str(tmp_path / "file" / "state"))
+
+
+def test_a_broken_config_says_everything_that_is_wrong(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("routes:\n  - name: a\n    route_type: llm/v1/chta\n    model: {provider: opnai, name: x}\n")
+    done = sidecar("serve", "--state-dir", str(tmp_path / "state"), "--config-path", str(config), *CORE_PORTS)
+    assert done.returncode == 1
+    assert "config.yaml:3: routes[0].route_type" in done.stderr
+    assert "config.yaml:4: routes[0].model.provider" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [("serve", "--stub"), ("serve", "--metrics"), ("up", "--port")],
+    ids=["stub", "metrics", "front"],
+)
+def test_a_port_in_use_is_named_with_the_option_to_change(tmp_path: Path, command: str, option: str) -> None:
+    (tmp_path / "config.yaml").write_text(config_for("http://127.0.0.1:9/v1"))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        given = {"--stub": "127.0.0.1:0", "--metrics": "127.0.0.1:0"} | (
+            {option: str(port)} if option == "--port" else {option: f"127.0.0.1:{port}"}
+        )
+        line = _fails(
+            command,
+            *("--state-dir", str(tmp_path / "state"), "--config-path", str(tmp_path / "config.yaml")),
+            *(word for pair in given.items() for word in pair),
+        )
+    assert f"127.0.0.1:{port}: in use by another program; choose another with {option}" in line
+
+
+def test_a_stub_port_that_others_could_reach_is_refused(tmp_path: Path) -> None:
+    assert "not a loopback address" in _fails("serve", "--state-dir", str(tmp_path), "--stub", "0.0.0.0:50051")
+
+
+def test_calls_without_a_gateway_say_that_none_is_there(tmp_path: Path) -> None:
+    target = ("--target", "127.0.0.1:9", "--state-dir", str(tmp_path))
+    assert "cannot reach 127.0.0.1:9" in _fails("routes", *target)
+    assert "cannot reach 127.0.0.1:9" in _fails("chat", "chat", "hello", *target)
+    assert "no prompt given" in _fails("chat", "chat", *target, stdin="")
+
+
+def test_down_and_restart_without_a_gateway_say_that_none_runs(tmp_path: Path) -> None:
+    for command in ("down", "restart"):
+        assert "nothing runs on the state directory" in _fails(command, "--state-dir", str(tmp_path))
+
+
+def test_importing_the_command_line_leaves_grpc_aiohttp_and_the_model_alone() -> None:
+    heavy = ("grpc", "aiohttp", "pydantic", "rich", "xllamacpp")
+    program = f"import sys, sidecar.cli; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=REPOSITORY, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,66 @@
+"""A worker without a gateway, for what a real one never does: it fails, crashes, hangs or stays busy as the routes' names say.
+
+Speaks sidecar.control like the real one. On its sockets it tells whoever connects "pid slot hash" and hangs up. Names:
+`fail`: Failed instead of Ready. `crash`: exits with 3 right after Ready. `busy`: a drain lasts until the file `release` stands in
+run_dir, or for its grace. `mute`: does not answer Reload.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import socket
+from pathlib import Path
+
+from sidecar.control import Channel, Configure, Drain, Failed, Ready, Reload, Reloaded
+from sidecar.snapshot import Snapshot
+
+_POLL_S = 0.01
+
+
+async def _drain(run_dir: Path, grace_s: float, snapshot: Snapshot) -> None:
+    if "busy" not in snapshot.routes:
+        return
+    end_s = asyncio.get_running_loop().time() + grace_s
+    while not (run_dir / "release").exists() and asyncio.get_running_loop().time() < end_s:
+        await asyncio.sleep(_POLL_S)
+
+
+async def _serve(control: socket.socket) -> int:
+    channel = await Channel.open(control)
+    first = await channel.receive()
+    assert isinstance(first, Configure)
+    settings, snapshot = first.settings, first.snapshot
+    if "fail" in snapshot.routes:
+        await channel.send(Failed("cannot do what the test forbids"))
+        return 1
+
+    async def tell(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"{os.getpid()} {settings.slot} {snapshot.hash}".encode())
+        writer.close()
+
+    front = os.path.join(settings.run_dir, f"w{settings.slot}-{os.getpid()}.sock")
+    stub = os.path.join(settings.run_dir, f"s{settings.slot}-{os.getpid()}.sock")
+    await asyncio.start_unix_server(tell, front)
+    await asyncio.start_unix_server(tell, stub)
+    await channel.send(Ready(os.getpid(), front, stub))
+    if "crash" in snapshot.routes:
+        os._exit(3)
+    while True:
+        match await channel.receive():
+            case Reload(fresh):
+                snapshot = fresh
+                if "mute" not in snapshot.routes:
+                    await channel.send(Reloaded(fresh.hash))
+            case Drain(grace_s):
+                await _drain(Path(settings.run_dir), grace_s, snapshot)
+                return 0
+            case _:
+                return 1
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--control-fd", type=int, required=True)
+    os._exit(asyncio.run(_serve(socket.socket(fileno=parser.parse_args().control_fd))))

@@ -1,0 +1,98 @@
+"""A running supervisor as the tests see it: its process, its sockets, its metrics."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.processes import Child, is_alive, wait_until
+
+CONFIG = """\
+routes:
+  - name: {name}
+    route_type: llm/v1/chat
+    model:
+      provider: openai-compatible
+      name: none
+      config:
+        base_url: http://127.0.0.1:9/v1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a double says of itself."""
+
+    pid: int
+    slot: int
+    hash: str
+
+
+class Supervised:
+    """`python -m tests.supervisor.supervise` on a state directory below `folder`, with one route."""
+
+    def __init__(self, folder: Path, route: str = "calm", grace_s: float = 10.0) -> None:
+        self.state = folder / "state"
+        self.config = folder / "config.yaml"
+        self.write(route)
+        self.child = Child.python("-m", "tests.supervisor.supervise", str(self.state), str(self.config), str(grace_s))
+
+    def __enter__(self) -> Supervised:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.child.kill()
+
+    def write(self, route: str) -> None:
+        """Another config, put in place at once."""
+        fresh = self.config.with_suffix(".new")
+        fresh.write_text(CONFIG.format(name=route))
+        fresh.replace(self.config)
+
+    def serving(self) -> Supervised:
+        self.child.wait_for_line("^Sidecar serves")
+        return self
+
+    def told(self, name: str) -> Told:
+        """Who answers behind a symlink in run/. Raises OSError while nobody does."""
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(5)
+            sock.connect(str(self.state / "run" / name))
+            pid, slot, digest = sock.recv(1024).decode().split()
+        return Told(int(pid), int(slot), digest)
+
+    def answers(self, name: str) -> bool:
+        try:
+            self.told(name)
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def metric(self, name: str) -> float:
+        url = self.child.wait_for_line(r"(http://\S+/metrics)").group(1)
+        with urllib.request.urlopen(url, timeout=5) as page:
+            found = re.search(rf"^{re.escape(name)} (\S+)$", page.read().decode(), re.MULTILINE)
+        assert found, name
+        return float(found.group(1))
+
+
+def descendants(pid: int) -> list[int]:
+    """Pids of the living children of a process, and of theirs."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in task.read_text().split():
+            found += [int(child), *descendants(int(child))]
+    return found
+
+
+def all_gone(pids: list[int], within_s: float) -> None:
+    """AssertionError when one of the processes lives longer."""
+    wait_until(lambda: not any(map(is_alive, pids)), within_s, f"the end of {pids}")
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, 9)
