@@ -67,7 +67,7 @@ class FrontSettings:
     version: tuple[int, int, int] = (1, 31, 3)
     """Of the nginx that will read this."""
     user: str | None = None
-    """Account of the worker processes when started by root. None: the folder's owner."""
+    """Account of the worker processes when started by root. None: the folder's owner (a new folder gets its parent's)."""
 
 
 def find_nginx() -> Path:
@@ -97,17 +97,20 @@ def templates() -> Path:
 def render(settings: FrontSettings, folder: Path) -> Path:
     """Writes everything Nginx reads into `folder` (made 0700, files 0600) and returns the configuration's path.
 
-    May be called while Nginx runs; SIGHUP then makes it effective. Raises FrontError, OSError.
+    The parent folder must exist. May be called while Nginx runs; SIGHUP then makes it effective. Raises FrontError, OSError.
     """
     folder = folder.absolute()
     for each in (folder, folder / "run"):
-        each.mkdir(parents=True, exist_ok=True)
+        if not each.exists():
+            each.mkdir()
+            _give_to_owner_of(each.parent, each)
         each.chmod(0o700)
     words = _words(settings, folder)
     for template in sorted(templates().iterdir()):
         text = re.sub(r"@([A-Z0-9_]+)@", lambda found: words[found[1]], template.read_text())
-        _write(folder / template.name.removesuffix(".in"), text)
-    _give_to_owner(folder)
+        name = template.name.removesuffix(".in")
+        _write(folder / name, text)
+        _give_to_owner_of(folder, folder / name)
     return folder / _CONF
 
 
@@ -199,8 +202,7 @@ def _write(path: Path, text: str) -> None:
     fresh.rename(path)
 
 
-def _give_to_owner(folder: Path) -> None:
+def _give_to_owner_of(folder: Path, path: Path) -> None:
     if os.geteuid() == 0:
         owner = folder.stat()
-        for path in (folder / "run", *folder.glob("*.*")):
-            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+        os.chown(path, owner.st_uid, owner.st_gid)

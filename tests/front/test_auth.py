@@ -166,3 +166,34 @@ async def test_plain_http_on_the_tls_port_is_a_json_400(front: Front) -> None:
         answer = b"".join(iter(lambda: plain.recv(65_536), b""))
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b'"type":"invalid_request_error"' in answer
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_with_credentials_no_path_is_401(front: Front, core: Core, path: str) -> None:
+    """The control of the test above: it is the credentials that make the difference."""
+    for headers in (front.basic, front.bearer):
+        status, _ = await _raw(front, "GET", path, headers)
+        assert status != 401
+
+
+async def test_a_users_file_edited_by_hand_without_a_last_newline_works_both_ways(front: Front, core: Core) -> None:
+    before = front.users_file.read_text()
+    try:
+        front.users_file.write_text(before.rstrip("\n"))
+        async with front.http() as http:
+            for headers in (front.basic, front.bearer):
+                assert (await http.get("/v1/models", headers=headers)).status_code == 200
+    finally:
+        front.users_file.write_text(before)
+
+
+async def test_a_key_that_is_only_part_of_a_line_is_refused(front: Front, core: Core) -> None:
+    password = add_user(front.users_file, "xdave")
+    try:
+        async with front.http() as http:
+            whole = {"authorization": f"Bearer {api_key('xdave', password)}"}
+            part = {"authorization": f"Bearer {api_key('dave', password)}"}
+            assert (await http.get("/v1/models", headers=whole)).status_code == 200
+            assert (await http.get("/v1/models", headers=part)).status_code == 401
+    finally:
+        remove_user(front.users_file, "xdave")

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
 import random
+import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from sidecar.front.nginx import render
+from sidecar.front.users import add_user
 from tests.front.conftest import Front, start_core, start_front
 from tests.front.double import PIECE_BYTES_MAX, Core, Script
 
@@ -174,3 +180,53 @@ async def test_a_large_body_costs_little_memory_and_holds_nobody_up(state: Path,
     assert peak - before <= 3 * size + MIB  # the body, nginx's copy of it as $request_body, the gRPC request
     assert count > 10
     assert slowest_s < 0.1
+
+
+async def test_several_processes_run_as_the_state_directorys_owner(state: Path) -> None:
+    if os.geteuid() == 0:
+        account = pwd.getpwnam("daemon")
+        (state / "run").mkdir(mode=0o700)
+        for folder in (state, state / "run"):
+            os.chown(folder, account.pw_uid, account.pw_gid)
+    front = start_front(state, worker_processes=2)
+    core = await start_core(front)
+    os.chown(core.path, state.stat().st_uid, state.stat().st_gid)  # as a worker of that account would own it
+    try:
+        pid = front.process.pid
+        workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        assert [Path(f"/proc/{worker}").stat().st_uid for worker in workers] == [state.stat().st_uid] * 2
+        body = b"x" * 3_000_000
+        for headers in (front.basic, front.bearer):
+            async with front.http() as http:
+                answer = await http.post(CHAT, content=body, headers={**headers, "content-type": "application/json"})
+            assert answer.status_code == 200
+        add_user(front.users_file, "bob")
+        async with front.http() as http:
+            assert (await http.get("/v1/models", headers=front.basic)).status_code == 200
+    finally:
+        await core.stop()
+        front.stop()
+
+
+async def test_a_folder_rendered_anew_is_read_at_sighup_without_losing_a_call(state: Path) -> None:
+    front = start_front(state)
+    core = await start_core(front)
+    core.script = Script(content_type="text/event-stream", pieces=[b"data: 1\n\n", b"data: 2\n\n"], gap_s=0.5)
+    try:
+        async with front.http() as http, http.stream("POST", CHAT, json={}, headers=front.basic) as answer:
+            pieces = answer.aiter_raw()
+            await anext(pieces)
+            render(replace(front.settings, body_bytes_max=1000), front.folder)
+            front.process.send_signal(signal.SIGHUP)
+            assert await anext(pieces) == b"data: 2\n\n"
+        core.script = Script()
+        deadline_s = time.monotonic() + 5
+        status = 200
+        while status == 200:
+            assert time.monotonic() < deadline_s
+            async with front.http() as http:
+                status = (await http.post(CHAT, json={"a": "x" * 1000}, headers=front.basic)).status_code
+        assert status == 413
+    finally:
+        await core.stop()
+        front.stop()
