@@ -168,6 +168,9 @@ def _run(options: Options, detach: bool, ready_fd: int | None) -> None:
     from sidecar.supervisor.run import run
 
     log_to_stderr()
-    with Report(ready_fd) as report:
-        code = run(options, report.serving)
+    try:
+        with Report(ready_fd) as report:
+            code = run(options, report.serving)
+    except KeyboardInterrupt:  # before it listens to signals itself: it was fetching the model
+        code = 128 + signal.SIGINT
     sys.exit(code)

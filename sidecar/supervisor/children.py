@@ -71,7 +71,7 @@ class Children:
 
         service = Service(
             "local model",
-            local.command(model, self._local_port),
+            lambda: local.command(model, self._local_port),
             log_path=self._state.logs / "local.log",
             env={**plain_env(), "PYTHONPATH": own_env()["PYTHONPATH"]},
             ready=lambda: local.ready(url),
@@ -89,23 +89,23 @@ class Children:
         address, ca = self._address, self.ca
         if address is None or ca is None:
             return
-        from sidecar.front.nginx import FrontError
+        from sidecar.front import nginx
         from sidecar.front.users import UsersError
 
         try:
-            command, folder = await asyncio.to_thread(self._prepare_front, address, snapshot)
-        except (FrontError, UsersError, OSError, ValueError) as error:
+            binary = await asyncio.to_thread(self._prepare_front, address, snapshot)
+        except (nginx.FrontError, UsersError, OSError, ValueError) as error:
             raise StartError(f"front: {error}") from None
         self._front = Service(
             "nginx",
-            command,
+            lambda: nginx.command(self._state.front, binary)[0],
             log_path=self._state.logs / "nginx.log",
             ready=lambda: asyncio.to_thread(healthy, address, ca),
             ready_timeout_s=_FRONT_READY_S,
             stop_signal=signal.SIGQUIT,
             death_signal=signal.SIGTERM,  # the master then ends its workers
             env=plain_env(),
-            cwd=folder,
+            cwd=self._state.front,
         )
         await self._front.start()
 
@@ -132,7 +132,8 @@ class Children:
             if service is not None:
                 await service.kill()
 
-    def _prepare_front(self, address: Address, snapshot: Snapshot) -> tuple[list[str], Path]:
+    def _prepare_front(self, address: Address, snapshot: Snapshot) -> Path:
+        """Writes what Nginx reads and returns its binary. Blocks."""
         from sidecar.front import nginx, pki
 
         state = self._state
@@ -151,7 +152,7 @@ class Children:
         binary = nginx.find_nginx()
         nginx.render(settings, state.front)
         nginx.check(state.front, binary)
-        return nginx.command(state.front, binary)
+        return binary
 
 
 def uses_local_model(snapshot: Snapshot) -> bool:

@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -88,6 +89,34 @@ async def ended(process: asyncio.subprocess.Process, within_s: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+async def in_daemon_thread(work: Callable[[], None]) -> None:
+    """Like asyncio.to_thread, but the end of the process does not wait for it: for downloads that take minutes."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def finish(error: BaseException | None) -> None:
+        if done.done():
+            return
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+    def run() -> None:
+        failed: BaseException | None = None
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 it is raised again where somebody waits
+            failed = error
+        try:
+            loop.call_soon_threadsafe(finish, failed)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            return
+
+    threading.Thread(target=run, name="aside", daemon=True).start()
+    await done
 
 
 class CrashLoop:

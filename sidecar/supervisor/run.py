@@ -7,6 +7,7 @@ import logging
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 
 from adapters import Task
 from sidecar.control import WorkerSettings
@@ -18,6 +19,7 @@ from sidecar.supervisor.metrics import MetricsPage, SupervisorMetrics
 from sidecar.supervisor.options import Options
 from sidecar.supervisor.pool import STUB_SOCKET, Pool
 from sidecar.supervisor.ports import probe, reserve
+from sidecar.supervisor.process import in_daemon_thread
 from sidecar.supervisor.start_error import StartError
 from sidecar.supervisor.state import StateDir, write_private
 from sidecar.supervisor.worker import WORKER_COMMAND, WorkerFailed
@@ -154,7 +156,7 @@ class Supervisor:
                 self._metrics.config_reloads.labels("failure").inc()
                 continue
             try:
-                await asyncio.to_thread(self._children.fetch_model, snapshot)
+                await in_daemon_thread(partial(self._children.fetch_model, snapshot))
                 await self._children.start_local(snapshot)
             except StartError as error:
                 _log.error("configuration not taken, the old one stays: %s", error)

@@ -20,7 +20,7 @@ _REASON_BYTES_MAX = 400
 
 
 class Service:
-    """One program. Its output goes to `log_path`. `ready` says whether it answers.
+    """One program. `command` is asked at each start. Its output goes to `log_path`. `ready` says whether it answers.
 
     `death_signal` is what it gets when the supervisor dies: SIGTERM for a master that must take its children with it.
     """
@@ -28,7 +28,7 @@ class Service:
     def __init__(
         self,
         name: str,
-        command: Sequence[str],
+        command: Callable[[], Sequence[str]],
         *,
         log_path: Path,
         ready: Callable[[], Awaitable[bool]],
@@ -97,7 +97,7 @@ class Service:
     async def _spawn(self) -> asyncio.subprocess.Process:
         with open(self._log_path, "ab") as log:  # noqa: ASYNC230 one open of a local file
             self._child = await process.spawn(
-                self._command, env=self._env, cwd=self._cwd, output=log, death_signal=self._death_signal
+                self._command(), env=self._env, cwd=self._cwd, output=log, death_signal=self._death_signal
             )
         return self._child
 

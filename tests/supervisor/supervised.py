@@ -84,7 +84,11 @@ def descendants(pid: int) -> list[int]:
     """Pids of the living children of a process, and of theirs."""
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in task.read_text().split():
+        try:
+            children = task.read_text().split()
+        except OSError:  # it ended just now
+            continue
+        for child in children:
             found += [int(child), *descendants(int(child))]
     return found
 
