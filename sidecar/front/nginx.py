@@ -24,6 +24,7 @@ _CONF = "nginx.conf"
 _HTTP2_DIRECTIVE = (1, 25, 1)
 # Before 1.27.4 a reload may close a kept-alive connection just as the next request arrives on it.
 _KEEPALIVE_MIN = (1, 27, 4)
+_FILES_BESIDE_CONNECTIONS = 512  # logs, the users file, request bodies that went to disk
 _CHECK_TIMEOUT_S = 20.0  # `nginx -t` takes some 30 ms; longer means that a disk hangs
 
 
@@ -144,6 +145,7 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
         "USER": _user(settings, folder),
         "WORKERS": str(settings.worker_processes),
         "CONNECTIONS": str(settings.worker_connections),
+        "FILES": str(settings.worker_connections + _FILES_BESIDE_CONNECTIONS),
         "SHUTDOWN_TIMEOUT_S": str(settings.shutdown_timeout_s),
         "ERROR_LOG": "stderr" if settings.error_log is None else _quoted(settings.error_log),
         "LOG_LEVEL": settings.log_level,

@@ -10,9 +10,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 
 from sidecar.front.nginx import render
@@ -230,3 +232,31 @@ async def test_a_folder_rendered_anew_is_read_at_sighup_without_losing_a_call(st
     finally:
         await core.stop()
         front.stop()
+
+
+async def test_a_hundred_streams_at_once_each_get_their_own_events(front: Front, core: Core) -> None:
+    core.script = Script(content_type="text/event-stream", pieces=[b"data: %d\n\n" % i for i in range(5)], gap_s=0.2)
+    limits = httpx.Limits(max_connections=100)
+    async with front.http(limits=limits) as first, front.http(2) as second:
+        asked = [http.post(CHAT, json={}, headers=front.bearer) for http in (first, second) for _ in range(50)]
+        answers = await asyncio.gather(*asked)
+    assert {answer.content for answer in answers} == {b"".join(core.script.pieces)}
+    assert len(core.calls) == 100
+
+
+async def test_a_client_that_is_slow_to_send_its_body_holds_nobody_up(front: Front, core: Core) -> None:
+    async def drip() -> AsyncIterator[bytes]:
+        yield b"{"
+        await finish.wait()
+        yield b"}"
+
+    finish = asyncio.Event()
+    headers = {**front.basic, "content-type": "application/json"}
+    async with front.http() as slow, front.http() as quick:
+        asking = asyncio.ensure_future(slow.post(CHAT, content=drip(), headers=headers))
+        for _ in range(5):
+            assert (await quick.get("/v1/models", headers=front.basic)).status_code == 200
+        assert {call.rpc for call in core.calls} == {"ListModels"}  # a core sees only whole bodies
+        finish.set()
+        assert (await asking).status_code == 200
+    assert core.calls[-1].request.data == b"{}"
