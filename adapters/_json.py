@@ -1,0 +1,174 @@
+"""JSON whose numbers, key order and spelling must survive: objects are opened one level at a time, values stay raw text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from adapters._errors import GatewayError, Kind
+
+_OBJECTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_ARRAYS = msgspec.json.Decoder(list[msgspec.Raw])
+_STRINGS = msgspec.json.Decoder(str)
+_INTEGERS = msgspec.json.Decoder(int)
+_NUMBERS = msgspec.json.Decoder(float)
+_BOOLEANS = msgspec.json.Decoder(bool)
+# What a decoder meets in arbitrary bytes; RecursionError is msgspec's own nesting limit.
+MALFORMED = (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError)
+_NULL = b"null"
+_INT32 = (-(2**31), 2**31 - 1)
+_INT64 = (-(2**63), 2**63 - 1)
+
+# (path of the member at fault, what it should be) -> the error to raise
+Refusal = Callable[[str, str], GatewayError]
+
+
+def of_request(path: str, wanted: str) -> GatewayError:
+    """The caller's fault."""
+    return GatewayError(Kind.INVALID_REQUEST, f"'{path}' must be {wanted}.", param=path)
+
+
+def of_answer(path: str, wanted: str) -> GatewayError:
+    """The provider's fault."""
+    return GatewayError(Kind.UPSTREAM_PROTOCOL, f"The provider's answer is not of its format: {path} is not {wanted}.")
+
+
+class Obj:
+    """A JSON object being read. Members that are taken are gone; what is left in the end is `extra`.
+
+    null counts as absent. A member of the wrong type raises the refusal, with its path.
+    """
+
+    __slots__ = ("members", "path", "refusal")
+
+    def __init__(self, raw: bytes | msgspec.Raw, path: str, refusal: Refusal) -> None:
+        self.path = path
+        self.refusal = refusal
+        try:
+            self.members: dict[str, msgspec.Raw] = _OBJECTS.decode(raw)
+        except MALFORMED:
+            raise refusal(path or "the body", "a JSON object") from None
+
+    def at(self, name: str) -> str:
+        return f"{self.path}.{name}" if self.path else name
+
+    def take(self, name: str) -> bytes | None:
+        """The member's raw text."""
+        raw = self.members.pop(name, None)
+        if raw is None:
+            return None
+        text = bytes(raw)
+        return None if text == _NULL else text
+
+    def _typed(self, name: str, decoder: msgspec.json.Decoder[Any], wanted: str) -> Any:
+        raw = self.take(name)
+        if raw is None:
+            return None
+        try:
+            return decoder.decode(raw)
+        except MALFORMED:
+            raise self.refusal(self.at(name), wanted) from None
+
+    def string(self, name: str) -> str | None:
+        value: str | None = self._typed(name, _STRINGS, "a string")
+        return value
+
+    def number(self, name: str) -> float | None:
+        value: float | None = self._typed(name, _NUMBERS, "a number")
+        return value
+
+    def boolean(self, name: str) -> bool | None:
+        value: bool | None = self._typed(name, _BOOLEANS, "true or false")
+        return value
+
+    def integer(self, name: str) -> int | None:
+        return self._integer(name, _INT32)
+
+    def integer64(self, name: str) -> int | None:
+        return self._integer(name, _INT64)
+
+    def _integer(self, name: str, bounds: tuple[int, int]) -> int | None:
+        value: int | None = self._typed(name, _INTEGERS, "a whole number")
+        if value is not None and not bounds[0] <= value <= bounds[1]:
+            raise self.refusal(self.at(name), f"a whole number from {bounds[0]} to {bounds[1]}")
+        return value
+
+    def json(self, name: str) -> str | None:
+        """Any value, as text."""
+        raw = self.take(name)
+        return None if raw is None else self._text(raw, name)
+
+    def _text(self, raw: bytes, name: str) -> str:
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            raise self.refusal(self.at(name), "valid UTF-8") from None
+
+    def object(self, name: str) -> Obj | None:
+        raw = self.take(name)
+        return None if raw is None else Obj(raw, self.at(name), self.refusal)
+
+    def array(self, name: str) -> list[tuple[bytes, str]] | None:
+        """The raw items with their paths."""
+        raw = self.take(name)
+        if raw is None:
+            return None
+        return array_items(raw, self.at(name), self.refusal)
+
+    def objects(self, name: str) -> Iterator[Obj]:
+        for raw, path in self.array(name) or ():
+            yield Obj(raw, path, self.refusal)
+
+    def extra(self) -> str | None:
+        """What was not taken, as the text of one JSON object; None if that is nothing."""
+        return object_text(self.members)
+
+
+def array_items(raw: bytes, path: str, refusal: Refusal) -> list[tuple[bytes, str]]:
+    try:
+        return [(bytes(item), f"{path}[{i}]") for i, item in enumerate(_ARRAYS.decode(raw))]
+    except MALFORMED:
+        raise refusal(path, "an array") from None
+
+
+def decoded_string(raw: bytes, path: str, refusal: Refusal) -> str:
+    try:
+        return _STRINGS.decode(raw)
+    except MALFORMED:
+        raise refusal(path, "a string") from None
+
+
+def object_text(members: dict[str, msgspec.Raw]) -> str | None:
+    """Members that are not null, as the text of one JSON object; None if there are none."""
+    left = {name: raw for name, raw in members.items() if bytes(raw) != _NULL}
+    if not left:
+        return None
+    return msgspec.json.encode(left).decode("utf-8", "replace")
+
+
+def raw_json(text: str, path: str) -> msgspec.Raw:
+    """A caller's JSON text, to be written as it is. Raises invalid_request if it is none."""
+    data = text.encode("utf-8", "surrogatepass")
+    try:
+        msgspec.json.decode(data)
+    except MALFORMED:
+        raise GatewayError(Kind.INVALID_REQUEST, f"'{path}' is not JSON.", param=path) from None
+    return msgspec.Raw(data)
+
+
+def merge_extra(fields: dict[str, Any], extra: str, path: str, modelled: frozenset[str]) -> dict[str, Any]:
+    """`fields` with the members of an extra_json under them. A member that a field models is refused by name."""
+    if not extra:
+        return fields
+    where = f"{path}.extra_json" if path else "extra_json"
+    try:
+        members = _OBJECTS.decode(extra)
+    except MALFORMED:
+        raise GatewayError(Kind.INVALID_REQUEST, f"'{where}' must be one JSON object.", param=where) from None
+    for name, raw in members.items():
+        if name in modelled or name in fields:
+            raise GatewayError(Kind.INVALID_REQUEST, f"'{where}' names '{name}', which has a field.", param=where)
+        fields[name] = raw
+    return fields

@@ -1,0 +1,53 @@
+"""OpenAI's HTTP API, both sides (https://platform.openai.com/docs/api-reference): chat, text completions, embeddings.
+
+The client side reads OpenAI SDKs; the provider side talks to OpenAI and to every server that speaks its format.
+"""
+
+from __future__ import annotations
+
+from adapters._contract import ClientSide, Format, ProviderSide, Task
+from adapters.openai import _chat_answer, _chat_request, _completions, _embeddings
+from adapters.openai._failure import checker, error
+from adapters.openai._open import encode_error, encode_stream_error, open_body, patcher
+from adapters.openai._stream import ChatDecoder, CompletionDecoder
+
+_STREAM_END = b"data: [DONE]\n\n"
+
+FORMAT = Format(
+    name="openai",
+    client={
+        Task.CHAT: ClientSide(
+            open_body, _chat_request.decode_request, _chat_answer.encode_response, _chat_answer.encode_chunk, _STREAM_END
+        ),
+        Task.COMPLETIONS: ClientSide(
+            open_body, _completions.decode_request, _completions.encode_response, _completions.encode_chunk, _STREAM_END
+        ),
+        Task.EMBEDDINGS: ClientSide(open_body, _embeddings.decode_request, _embeddings.encode_response, None),
+    },
+    provider={
+        Task.CHAT: ProviderSide(
+            encode=_chat_request.encode,
+            decode=_chat_answer.decode,
+            stream=ChatDecoder,
+            patch=patcher("/chat/completions"),
+            check=checker("choices"),
+        ),
+        Task.COMPLETIONS: ProviderSide(
+            encode=_completions.encode,
+            decode=_completions.decode,
+            stream=CompletionDecoder,
+            patch=patcher("/completions"),
+            check=checker("choices"),
+        ),
+        Task.EMBEDDINGS: ProviderSide(
+            encode=_embeddings.encode,
+            decode=_embeddings.decode,
+            stream=None,
+            patch=patcher("/embeddings"),
+            check=checker("data"),
+        ),
+    },
+    error=error,
+    encode_error=encode_error,
+    encode_stream_error=encode_stream_error,
+)

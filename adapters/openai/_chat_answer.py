@@ -1,0 +1,143 @@
+"""Chat answers and chunks, both ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from adapters._contract import Context
+from adapters._json import Obj, merge_extra, of_answer
+from adapters.openai import _fields as fields
+from adapters.openai._failure import protocol, refuse_error
+from adapters.openai._logprobs import read_logprobs, write_logprobs
+from adapters.openai._message import THINKING_NAMES, read_message, write_answer_message
+from adapters.openai._words import ROLE_WORDS, finish_word, read_finish, read_usage, write_usage
+from sidecar.v1 import inference_pb2 as pb
+
+
+def decode(body: bytes, context: Context) -> pb.ChatResponse:
+    """A whole answer."""
+    obj = Obj(body, "", of_answer)
+    refuse_error(obj)
+    answer = pb.ChatResponse()
+    read_head(obj, answer, context)
+    choices = obj.array("choices")
+    if choices is None:
+        raise protocol("it has no choices")
+    for raw, path in choices:
+        choice = Obj(raw, path, of_answer)
+        into = answer.choices.add()
+        into.index = choice.integer("index") or 0
+        message = choice.object("message")
+        if message is None:
+            raise protocol(f"{path} has no message")
+        read_message(message, into.message)
+        read_finish(choice, into)
+        read_logprobs(choice, into)
+        if (extra := choice.extra()) is not None:
+            into.extra_json = extra
+    if (extra := obj.extra()) is not None:
+        answer.extra_json = extra
+    return answer
+
+
+def read_head(obj: Obj, answer: Any, context: Context) -> None:
+    """Id, time, model, usage and the rest that chat and completions, whole and streamed, have in common."""
+    obj.take("object")
+    fields.read(obj, answer, fields.HEAD)
+    answer.id = answer.id or context.new_id("chatcmpl-" if "Chat" in answer.DESCRIPTOR.name else "cmpl-")
+    answer.created = answer.created or context.now_s
+    usage = read_usage(obj)
+    if usage is not None:
+        answer.usage.CopyFrom(usage)
+    for name in ("system_fingerprint", "service_tier"):
+        if name in answer.DESCRIPTOR.fields_by_name and (value := obj.string(name)) is not None:
+            setattr(answer, name, value)
+
+
+def write_head(answer: Any, object_: str) -> dict[str, Any]:
+    out: dict[str, Any] = {"id": answer.id, "object": object_, "created": answer.created, "model": answer.model}
+    for name in ("system_fingerprint", "service_tier"):
+        if name in answer.DESCRIPTOR.fields_by_name and answer.HasField(name):
+            out[name] = getattr(answer, name)
+    return out
+
+
+def encode_response(answer: pb.ChatResponse) -> bytes:
+    out = write_head(answer, "chat.completion")
+    out["choices"] = [
+        merge_extra(
+            {
+                "index": choice.index,
+                "message": write_answer_message(choice.message),
+                "logprobs": write_logprobs(choice),
+                "finish_reason": finish_word(choice),
+            },
+            choice.extra_json,
+            "choice",
+            frozenset(),
+        )
+        for choice in answer.choices
+    ]
+    if answer.HasField("usage"):
+        out["usage"] = write_usage(answer.usage)
+    return msgspec.json.encode(merge_extra(out, answer.extra_json, "answer", frozenset()))
+
+
+def encode_chunk(chunk: pb.StreamChatResponse, wants_usage: bool) -> bytes:
+    """The chunk as an event; usage as the event of its own that OpenAI makes of it, for who asked."""
+    head = write_head(chunk, "chat.completion.chunk")
+    data = b""
+    if chunk.choices or chunk.extra_json:
+        body = {**head, "choices": [_write_piece(piece) for piece in chunk.choices]}
+        data = event(merge_extra(body, chunk.extra_json, "chunk", frozenset()))
+    return data + usage_event(chunk, head, wants_usage)
+
+
+def usage_event(chunk: Any, head: dict[str, Any], wants_usage: bool) -> bytes:
+    if not wants_usage or not chunk.HasField("usage"):
+        return b""
+    return event({**head, "choices": [], "usage": write_usage(chunk.usage)})
+
+
+def event(body: dict[str, Any]) -> bytes:
+    return b"data: " + msgspec.json.encode(body) + b"\n\n"
+
+
+def _write_piece(piece: pb.ChunkChoice) -> dict[str, Any]:
+    out: dict[str, Any] = {"index": piece.index, "delta": _write_delta(piece.delta), "finish_reason": finish_word(piece)}
+    if piece.HasField("logprobs"):
+        out["logprobs"] = write_logprobs(piece)
+    return merge_extra(out, piece.extra_json, "choice", frozenset())
+
+
+def _write_delta(delta: pb.Delta) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    if delta.role:
+        out["role"] = ROLE_WORDS.get(delta.role, "assistant")
+        out["content"] = delta.content
+    elif delta.content:
+        out["content"] = delta.content
+    if delta.refusal:
+        out["refusal"] = delta.refusal
+    if delta.HasField("thinking") and delta.thinking.text:
+        out[delta.thinking.native_name or THINKING_NAMES[0]] = delta.thinking.text
+    if delta.tool_calls:
+        out["tool_calls"] = [_write_call(call) for call in delta.tool_calls]
+    return merge_extra(out, delta.extra_json, "delta", frozenset())
+
+
+def _write_call(call: pb.ToolCallDelta) -> dict[str, Any]:
+    out: dict[str, Any] = {"index": call.index}
+    kind = "custom" if call.HasField("custom_input") else "function"
+    inner: dict[str, Any] = {"name": call.name} if call.name else {}
+    if kind == "custom":
+        inner["input"] = call.custom_input
+    else:
+        inner["arguments"] = call.arguments_json
+    if call.id:
+        out["id"] = call.id
+        out["type"] = kind
+    out[kind] = inner
+    return merge_extra(out, call.extra_json, "tool_call", frozenset())

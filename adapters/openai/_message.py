@@ -1,0 +1,147 @@
+"""One message, both ways: roles, content, tool calls, thinking."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapters._errors import GatewayError, Kind
+from adapters._json import Obj, merge_extra, of_request
+from adapters.openai._parts import read_content, unsupported, write_part
+from adapters.openai._words import ROLE_WORDS, ROLES
+from sidecar.v1 import inference_pb2 as pb
+
+# Members in which providers of this format put what a model thought; the first one found is the thought.
+THINKING_NAMES = ("reasoning_content", "reasoning")
+_MODELLED = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "refusal"})
+
+
+def read_message(obj: Obj, into: pb.Message) -> None:
+    """A message of a request or an answer; what is not modelled goes to extra_json."""
+    word = obj.string("role")
+    role = ROLES.get(word or "", pb.ROLE_UNSPECIFIED)
+    if not role and obj.refusal is of_request:
+        raise obj.refusal(obj.at("role"), f"one of {', '.join(ROLES)}")
+    into.role = role or pb.ROLE_ASSISTANT
+    _read_thinking(obj, into)
+    read_content(obj, into)
+    if (refusal := obj.string("refusal")) is not None:
+        into.content.add(refusal=refusal)
+    if (name := obj.string("name")) is not None:
+        into.name = name
+    if (call_id := obj.string("tool_call_id")) is not None:
+        into.tool_call_id = call_id
+    for call in obj.objects("tool_calls"):
+        _read_call(call, into.tool_calls.add())
+    if (extra := obj.extra()) is not None:
+        into.extra_json = extra
+
+
+def _read_thinking(obj: Obj, into: pb.Message) -> None:
+    for name in THINKING_NAMES:
+        raw = obj.members.get(name)
+        if raw is not None and bytes(raw).startswith(b'"'):
+            into.content.add(thinking=pb.Thinking(text=obj.string(name) or "", native_name=name))
+            return
+
+
+def _read_call(obj: Obj, into: pb.ToolCall) -> None:
+    into.id = obj.string("id") or ""
+    kind = obj.string("type")
+    custom = obj.object("custom") if kind == "custom" else None
+    if custom is not None:
+        into.name = custom.string("name") or ""
+        into.custom_input = custom.string("input") or ""
+        inner = custom
+    else:
+        function = obj.object("function")
+        if function is None:
+            raise obj.refusal(obj.at("function"), "an object")
+        into.name = function.string("name") or ""
+        into.arguments_json = arguments_of(function) or "{}"
+        inner = function
+    if (extra := inner.extra()) is not None:
+        into.function_extra_json = extra
+    if (extra := obj.extra()) is not None:
+        into.extra_json = extra
+
+
+def arguments_of(function: Obj) -> str:
+    """The arguments' text. Some servers send the object itself and not its text."""
+    raw = function.members.get("arguments")
+    if raw is not None and bytes(raw)[:1] == b"{":
+        return function.json("arguments") or ""
+    return function.string("arguments") or ""
+
+
+def write_message(message: pb.Message, path: str, provider: str, drop: frozenset[str]) -> dict[str, Any]:
+    """A message of a request."""
+    if message.role not in ROLE_WORDS:
+        raise GatewayError(Kind.INVALID_REQUEST, f"'{path}.role' must be set.", param=f"{path}.role")
+    if message.HasField("tool_error") and "tool_error" not in drop:
+        raise unsupported(f"{path}.tool_error", provider)
+    out: dict[str, Any] = {"role": ROLE_WORDS[message.role]}
+    plain: list[tuple[int, pb.ContentPart]] = []
+    for i, part in enumerate(message.content):
+        match part.WhichOneof("part"):
+            case "thinking":
+                _write_thinking(part.thinking, f"{path}.content[{i}].thinking", provider, drop, out)
+            case "refusal" if message.role == pb.ROLE_ASSISTANT and "refusal" not in out:
+                out["refusal"] = part.refusal
+            case _:
+                plain.append((i, part))
+    if plain:
+        out["content"] = _write_content(plain, path, provider)
+    if message.HasField("name"):
+        out["name"] = message.name
+    if message.HasField("tool_call_id"):
+        out["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        out["tool_calls"] = [write_call(c, f"{path}.tool_calls[{i}]") for i, c in enumerate(message.tool_calls)]
+    return merge_extra(out, message.extra_json, path, _MODELLED)
+
+
+def _write_content(parts: list[tuple[int, pb.ContentPart]], path: str, provider: str) -> Any:
+    only = parts[0][1]
+    if len(parts) == 1 and only.WhichOneof("part") == "text" and not only.extra_json:
+        return only.text
+    return [write_part(part, f"{path}.content[{i}]", provider) for i, part in parts]
+
+
+def _write_thinking(
+    thinking: pb.Thinking, path: str, provider: str, drop: frozenset[str], out: dict[str, Any]
+) -> None:
+    if "thinking" in drop:
+        return
+    if not thinking.native_name or thinking.native_name not in THINKING_NAMES:
+        raise unsupported(path, provider)
+    for name in ("signature", "redacted"):
+        if thinking.HasField(name):  # type: ignore[arg-type]
+            raise unsupported(f"{path}.{name}", provider)
+    out[thinking.native_name] = out.get(thinking.native_name, "") + thinking.text
+
+
+def write_call(call: pb.ToolCall, path: str) -> dict[str, Any]:
+    if call.HasField("custom_input"):
+        kind, inner = "custom", {"name": call.name, "input": call.custom_input}
+    else:
+        kind, inner = "function", {"name": call.name, "arguments": call.arguments_json or "{}"}
+    merged = merge_extra(inner, call.function_extra_json, f"{path}.{kind}", frozenset())
+    return merge_extra({"id": call.id, "type": kind, kind: merged}, call.extra_json, path, frozenset())
+
+
+def write_answer_message(message: pb.Message) -> dict[str, Any]:
+    """A message of an answer: texts join, as OpenAI has one string; parts it has no member for are left to extra_json."""
+    texts = [part.text for part in message.content if part.WhichOneof("part") == "text"]
+    refusals = [part.refusal for part in message.content if part.WhichOneof("part") == "refusal"]
+    out: dict[str, Any] = {
+        "role": ROLE_WORDS.get(message.role, "assistant"),
+        "content": "".join(texts) if texts else None,
+        "refusal": "".join(refusals) if refusals else None,
+    }
+    for part in message.content:
+        if part.WhichOneof("part") == "thinking" and part.thinking.text:
+            name = part.thinking.native_name or THINKING_NAMES[0]
+            out[name] = out.get(name, "") + part.thinking.text
+    if message.tool_calls:
+        out["tool_calls"] = [write_call(call, "") for call in message.tool_calls]
+    return merge_extra(out, message.extra_json, "message", frozenset())

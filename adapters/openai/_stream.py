@@ -1,0 +1,192 @@
+"""Streamed answers: events in, chunks out. Chat and completions differ only in what a choice holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from adapters._contract import Context, Target
+from adapters._errors import GatewayError, Kind
+from adapters._json import Obj, of_answer
+from adapters._sse import Event
+from adapters.openai._chat_answer import read_head
+from adapters.openai._failure import protocol, refuse_error
+from adapters.openai._logprobs import read_logprobs
+from adapters.openai._message import THINKING_NAMES, arguments_of
+from adapters.openai._words import ROLES, read_finish
+from sidecar.v1 import inference_pb2 as pb
+
+_DONE = b"[DONE]"
+
+
+class StreamDecoder:
+    """What both kinds of stream share: end marker, errors, the head. Subclasses read a choice."""
+
+    def __init__(self, target: Target, context: Context) -> None:
+        self.done = False
+        self._target = target
+        self._context = context
+        self._id = ""
+        self._unfinished: dict[int, bool] = {}
+
+    def feed(self, event: Event) -> list[Any]:
+        if self.done or not event.data:
+            return []
+        if event.data == _DONE:
+            if not self._unfinished:
+                raise protocol("the stream has no answer in it")
+            self.done = True
+            return []
+        obj = Obj(event.data, "", of_answer)
+        refuse_error(obj)
+        if event.name == "error":  # Groq: the error's members without an error object around them
+            raise GatewayError(Kind.UPSTREAM_UNAVAILABLE, obj.string("message") or "The provider sent an error.")
+        return [self._chunk(obj)]
+
+    def close(self) -> list[Any]:
+        """The end of the body. Rows with stream_end "eof" end when every choice has finished; the others with [DONE]."""
+        if self.done:
+            return []
+        finished = bool(self._unfinished) and not any(self._unfinished.values())
+        if self._target.provider.stream_end == "eof" and finished:
+            self.done = True
+            return []
+        raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's stream ended before its end marker.")
+
+    def _chunk(self, obj: Obj) -> Any:
+        chunk = self._new_chunk()
+        if self._id and "id" not in obj.members:
+            chunk.id = self._id
+            chunk.created = self._context.now_s
+        read_head(obj, chunk, self._context)
+        self._id = chunk.id
+        for raw, path in obj.array("choices") or ():
+            choice = Obj(raw, path, of_answer)
+            into = chunk.choices.add()
+            into.index = choice.integer("index") or 0
+            self._unfinished.setdefault(into.index, True)
+            self._read_choice(choice, into)
+            if into.finish_reason:
+                self._unfinished[into.index] = False
+            if (extra := choice.extra()) is not None:
+                into.extra_json = extra
+        if (extra := obj.extra()) is not None:
+            chunk.extra_json = extra
+        return chunk
+
+    def _new_chunk(self) -> Any:
+        raise NotImplementedError
+
+    def _read_choice(self, choice: Obj, into: Any) -> None:
+        raise NotImplementedError
+
+
+class ChatDecoder(StreamDecoder):
+    """Chat streams. Tool calls are numbered by call, whatever indexes the provider gives."""
+
+    def __init__(self, target: Target, context: Context) -> None:
+        super().__init__(target, context)
+        self._calls: dict[int, _Calls] = {}
+
+    def _new_chunk(self) -> Any:
+        return pb.StreamChatResponse()
+
+    def _read_choice(self, choice: Obj, into: Any) -> None:
+        delta = choice.object("delta")
+        if delta is not None:
+            self._read_delta(delta, into.delta, self._calls.setdefault(into.index, _Calls()))
+        read_finish(choice, into)
+        read_logprobs(choice, into)
+        if into.finish_reason and into.index in self._calls:
+            into.delta.tool_calls.extend(self._calls[into.index].without_arguments())
+
+    def _read_delta(self, obj: Obj, into: pb.Delta, calls: _Calls) -> None:
+        role = obj.string("role")
+        if role:
+            into.role = ROLES.get(role, pb.ROLE_ASSISTANT)
+        raw = obj.members.get("content")
+        if raw is None or bytes(raw)[:1] in (b'"', b"n"):
+            into.content = obj.string("content") or ""  # any other form stays in extra_json
+        into.refusal = obj.string("refusal") or ""
+        for name in THINKING_NAMES:
+            raw = obj.members.get(name)
+            if raw is not None and bytes(raw).startswith(b'"'):
+                if text := obj.string(name):
+                    into.thinking.text = text
+                    into.thinking.native_name = name
+                break
+        for call in obj.objects("tool_calls"):
+            into.tool_calls.append(calls.read(call))
+        if (extra := obj.extra()) is not None:
+            into.extra_json = extra
+
+
+class _Calls:
+    """The tool calls of one choice: a new id opens a new call whatever the index says; without an id the index decides,
+    and without both it is the last call that goes on."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._named: list[bool] = []
+        self._empty: list[bool] = []
+        self._at_index: dict[int, int] = {}
+
+    def read(self, obj: Obj) -> pb.ToolCallDelta:
+        index, id_ = obj.integer("index"), obj.string("id") or ""
+        number = self._number(index, id_)
+        out = pb.ToolCallDelta(index=number)
+        if id_ and not self._ids[number]:
+            self._ids[number] = out.id = id_
+        kind = obj.string("type")
+        inner = obj.object("custom" if kind == "custom" or "custom" in obj.members else "function")
+        if inner is not None:
+            name = inner.string("name")
+            if name and not self._named[number]:
+                self._named[number] = True
+                out.name = name
+            if "input" in inner.members:
+                out.custom_input = inner.string("input") or ""
+                self._empty[number] = False
+            else:
+                out.arguments_json = arguments_of(inner)
+                self._empty[number] = self._empty[number] and not out.arguments_json
+            if (rest := inner.extra()) is not None:
+                obj.members["function"] = msgspec.Raw(rest.encode())
+        if (extra := obj.extra()) is not None:
+            out.extra_json = extra
+        return out
+
+    def without_arguments(self) -> list[pb.ToolCallDelta]:
+        """A call that ends without arguments has the empty object."""
+        out = [pb.ToolCallDelta(index=i, arguments_json="{}") for i, empty in enumerate(self._empty) if empty]
+        self._empty = [False] * len(self._empty)
+        return out
+
+    def _number(self, index: int | None, id_: str) -> int:
+        if id_ and id_ in self._ids:
+            return self._ids.index(id_)
+        known = self._at_index.get(index) if index is not None else (len(self._ids) - 1 if self._ids else None)
+        # Arguments may come before the id: then the id belongs to the call that is open there.
+        if known is not None and (not id_ or not self._ids[known]):
+            return known
+        self._ids.append("")
+        self._named.append(False)
+        self._empty.append(True)
+        number = len(self._ids) - 1
+        if index is not None:
+            self._at_index[index] = number
+        return number
+
+
+class CompletionDecoder(StreamDecoder):
+    """Text completion streams."""
+
+    def _new_chunk(self) -> Any:
+        return pb.StreamCompleteResponse()
+
+    def _read_choice(self, choice: Obj, into: Any) -> None:
+        into.text = choice.string("text") or ""
+        if (logprobs := choice.json("logprobs")) is not None:
+            into.logprobs_json = logprobs
+        read_finish(choice, into)
