@@ -22,6 +22,7 @@ from sidecar.supervisor.ports import probe, reserve
 from sidecar.supervisor.process import in_daemon_thread
 from sidecar.supervisor.start_error import StartError
 from sidecar.supervisor.state import StateDir, write_private
+from sidecar.supervisor.through_front import reachable
 from sidecar.supervisor.worker import WORKER_COMMAND, WorkerFailed
 
 _log = logging.getLogger("sidecar")
@@ -127,7 +128,7 @@ class Supervisor:
         await self._children.start_front(self._snapshot)
         endpoints = Endpoints(
             state_dir=self._state.root,
-            front=self._front,
+            front=None if self._front is None else reachable(self._front),
             stub=self._stub,
             stub_socket=self._state.run / STUB_SOCKET if self._options.stub_socket else None,
             metrics=self._page,
