@@ -46,11 +46,10 @@ class Parser:
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes. Raises upstream_protocol for an event above EVENT_BYTES_MAX."""
-        if not self._started and not self._start(data):
-            return []
         buffer = self._buffer
-        if self._started and data:
-            buffer += data
+        buffer += data
+        if not self._started and not self._start():
+            return []
         events: list[Event] = []
         begin = 0
         search = self._searched
@@ -68,15 +67,14 @@ class Parser:
             raise GatewayError(Kind.UPSTREAM_PROTOCOL, f"The provider sent an event larger than {EVENT_BYTES_MAX} bytes.")
         return events
 
-    def _start(self, data: bytes) -> bool:
+    def _start(self) -> bool:
         """Skips a byte order mark; False while there are too few bytes to tell."""
-        self._buffer += data
-        if len(self._buffer) < len(_BOM) and _BOM.startswith(bytes(self._buffer)):
+        buffer = self._buffer
+        if len(buffer) < len(_BOM) and _BOM.startswith(buffer):
             return False
-        rest = bytes(self._buffer).removeprefix(_BOM)
-        self._buffer = bytearray()
+        if buffer.startswith(_BOM):
+            del buffer[: len(_BOM)]
         self._started = True
-        self._buffer += rest
         return True
 
     def close(self) -> list[Event]:

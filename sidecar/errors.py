@@ -24,7 +24,9 @@ class Answer:
 
 ANSWERS: dict[Kind, Answer] = {
     Kind.INVALID_REQUEST: Answer(_Code.INVALID_ARGUMENT, 400, "invalid_request_error", "invalid_request"),
-    Kind.CONTEXT_LENGTH_EXCEEDED: Answer(_Code.INVALID_ARGUMENT, 400, "invalid_request_error", "context_length_exceeded"),
+    Kind.CONTEXT_LENGTH_EXCEEDED: Answer(
+        _Code.INVALID_ARGUMENT, 400, "invalid_request_error", "context_length_exceeded"
+    ),
     Kind.UNSUPPORTED_PARAMETER: Answer(_Code.INVALID_ARGUMENT, 400, "invalid_request_error", "unsupported_parameter"),
     Kind.CONTENT_FILTERED: Answer(_Code.INVALID_ARGUMENT, 400, "invalid_request_error", "content_filter"),
     Kind.REQUEST_TOO_LARGE: Answer(_Code.INVALID_ARGUMENT, 413, "invalid_request_error", "request_too_large"),

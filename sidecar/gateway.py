@@ -14,8 +14,9 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Any
 
-from adapters import FORMATS, Context, Decoder, Envelope, Format, GatewayError, HttpCall, Kind, ProviderSide, Task
 from adapters._chunks import has_output
+
+from adapters import FORMATS, Context, Decoder, Envelope, Format, GatewayError, HttpCall, Kind, ProviderSide, Task
 from adapters._sse import Parser
 from sidecar.accounting import Record
 from sidecar.credentials import headers_for, redact
@@ -141,9 +142,7 @@ class Gateway:
         finally:
             record.close()
 
-    async def _stream(
-        self, route: Route, attempt: _Attempt, call: Call, record: Record
-    ) -> AsyncGenerator[Piece, None]:
+    async def _stream(self, route: Route, attempt: _Attempt, call: Call, record: Record) -> AsyncGenerator[Piece, None]:
         clock = _StreamClock(route, _deadline(route, call))
         record.upstream_begins(attempt.upstream.provider)
         waiting = time.perf_counter()
@@ -175,11 +174,13 @@ class Gateway:
         context = Context(int(time.time()), _new_id)
         passthrough = call.envelope is not None and call.client_format == format_.name and side.patch is not None
         if passthrough:
-            assert call.envelope is not None and side.patch is not None
+            assert call.envelope is not None
+            assert side.patch is not None
             http = side.patch(call.envelope, target)
         else:
             if call.request is None:
-                assert call.envelope is not None and call.client_format is not None
+                assert call.envelope is not None
+                assert call.client_format is not None
                 call.request = FORMATS[call.client_format].client[call.task].decode_request(call.envelope)
             http = side.encode(call.request, target, call.stream, context)
         return _Attempt(upstream, format_, side, passthrough, http, headers_for(upstream, target.provider), context)
@@ -268,7 +269,9 @@ async def _refuse_failed_answer(response: UpstreamResponse, attempt: _Attempt) -
         return
     if 300 <= response.status < 400:
         raise GatewayError(
-            Kind.UPSTREAM_PROTOCOL, "The provider answered with a redirect, which is not followed.", status=response.status
+            Kind.UPSTREAM_PROTOCOL,
+            "The provider answered with a redirect, which is not followed.",
+            status=response.status,
         )
     try:
         body = await _read_body(response, _ERROR_BODY_BYTES_MAX, idle_s=10.0, cut=True)

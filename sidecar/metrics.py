@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-
 # LLM latencies: cached embeddings answer in milliseconds, long reasoning takes minutes. 5 ms to 10 min.
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 # What the gateway itself adds: hundreds of microseconds when all is well.
@@ -55,7 +54,11 @@ class Metrics:
         )
         # R x 2 operations a task x 20
         self.duration = seconds(
-            "sidecar_request_duration_seconds", "From decoded request to last byte.", LATENCY_BUCKETS_S, "route", "operation"
+            "sidecar_request_duration_seconds",
+            "From decoded request to last byte.",
+            LATENCY_BUCKETS_S,
+            "route",
+            "operation",
         )
         # R x 2 x 20
         self.first_token = seconds(
@@ -74,12 +77,12 @@ class Metrics:
             "operation",
         )
         # R x C x 5 kinds: input, output, cached_input, cache_write, reasoning
-        self.tokens = counter("sidecar_tokens_total", "Tokens, as the provider counted them.", "route", "consumer", "kind")
+        self.tokens = counter(
+            "sidecar_tokens_total", "Tokens, as the provider counted them.", "route", "consumer", "kind"
+        )
         # R
         self.in_flight = _Labelled(
-            Gauge(
-                "sidecar_in_flight", "Calls under way.", ("route",), registry=registry, multiprocess_mode="livesum"
-            )
+            Gauge("sidecar_in_flight", "Calls under way.", ("route",), registry=registry, multiprocess_mode="livesum")
         )
         # P x K
         self.upstream_requests = counter(

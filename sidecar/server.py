@@ -95,9 +95,7 @@ class Worker:
         front = stub = None
         if settings.front:
             front = self._path("w")
-            self._server.add_secure_port(
-                f"unix:{front}", grpc.local_server_credentials(grpc.LocalConnectionType.UDS)
-            )
+            self._server.add_secure_port(f"unix:{front}", grpc.local_server_credentials(grpc.LocalConnectionType.UDS))
         if settings.stub_socket:
             stub = self._path("s")
             self._server.add_insecure_port(f"unix:{stub}")

@@ -70,7 +70,9 @@ def _details(error: GatewayError, code: grpc.StatusCode, message: str) -> bytes:
     return status.SerializeToString()
 
 
-def _any(message: error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo | error_details_pb2.BadRequest) -> any_pb2.Any:
+def _any(
+    message: error_details_pb2.ErrorInfo | error_details_pb2.RetryInfo | error_details_pb2.BadRequest,
+) -> any_pb2.Any:
     packed = any_pb2.Any()
     packed.Pack(message)
     return packed

@@ -102,11 +102,14 @@ def protocol(what: str) -> GatewayError:
     return GatewayError(Kind.UPSTREAM_PROTOCOL, f"The provider's answer is not of its format: {what}.")
 
 
+_ABSENT = msgspec.Raw(b"null")
+
+
 class _Whole(msgspec.Struct):
     choices: list[msgspec.Raw] | None = None
     data: list[msgspec.Raw] | None = None
-    usage: msgspec.Raw | None = None
-    error: msgspec.Raw | None = None
+    usage: msgspec.Raw = _ABSENT
+    error: msgspec.Raw = _ABSENT
 
 
 _WHOLE = msgspec.json.Decoder(_Whole)
@@ -123,12 +126,10 @@ def checker(member: str) -> object:
                 body.decode()
         except MALFORMED:
             raise of_answer("the body", "one JSON object") from None
-        if whole.error is not None and bytes(whole.error) != b"null":
+        if bytes(whole.error) != b"null":
             raise in_band(bytes(whole.error))
         if getattr(whole, member) is None:
             raise of_answer(member, "a list")
-        if whole.usage is None:
-            return None
         return read_usage(Obj(b'{"usage":' + bytes(whole.usage) + b"}", "", of_answer))
 
     return check

@@ -52,7 +52,9 @@ class RestServicer(rest_pb2_grpc.RestServiceServicer):
     async def ListModels(self, request: rest_pb2.ListModelsRequest, context: Context) -> None:
         async with _Reply(context) as reply:
             caller_of(context)
-            models = [_model(route.name, route.upstreams[0].provider) for route in self._gateway.snapshot.routes.values()]
+            models = [
+                _model(route.name, route.upstreams[0].provider) for route in self._gateway.snapshot.routes.values()
+            ]
             await reply.whole(_json({"object": "list", "data": models}))
 
     async def GetModel(self, request: rest_pb2.GetModelRequest, context: Context) -> None:
@@ -93,7 +95,8 @@ class RestServicer(rest_pb2_grpc.RestServiceServicer):
         record.close()
 
     async def _stream(self, call: Call, side: ClientSide, reply: _Reply) -> None:
-        assert side.encode_chunk is not None and call.envelope is not None
+        assert side.encode_chunk is not None
+        assert call.envelope is not None
         wants_usage = call.envelope.include_usage
         pieces: AsyncGenerator[Any, None] = self._gateway.stream(call)
         async with aclosing(pieces):
@@ -181,7 +184,9 @@ class _Reply:
         view = memoryview(data)
         for start in range(0, len(view), PIECE_BYTES_MAX):
             await self._context.write(
-                HttpBody(content_type=content_type if start == 0 else "", data=bytes(view[start : start + PIECE_BYTES_MAX]))
+                HttpBody(
+                    content_type=content_type if start == 0 else "", data=bytes(view[start : start + PIECE_BYTES_MAX])
+                )
             )
 
 

@@ -1,0 +1,134 @@
+"""A real worker process with routes of the test's choice: what the supervisor starts, without the supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from adapters import Task
+from sidecar.control import Channel, Configure, Drain, Failed, Ready, Reload, Reloaded, WorkerSettings
+from sidecar.secret import Secret
+from sidecar.snapshot import Route, Snapshot, Timeouts, Upstream
+from sidecar.v1 import inference_pb2_grpc, rest_pb2_grpc, routes_pb2_grpc
+
+KEY = "sk-test-canary-0123456789abcdef"
+START_S = 20.0
+# What the documentation tells stub users to set: the server's own limit.
+CLIENT_OPTIONS = [("grpc.max_receive_message_length", 64 * 1024 * 1024)]
+
+
+def route(name: str, task: Task, base_url: str, **fields: Any) -> Route:
+    """A route to one upstream; `fields` are Route's, and of Upstream: provider, model, key, ca_file, options."""
+    of_upstream = {key: fields.pop(key) for key in ("provider", "model", "key", "ca_file", "options") if key in fields}
+    values = {"provider": "openai", "model": "gpt-test", "key": Secret(KEY), **of_upstream}
+    return Route(name, task, (Upstream(base_url=base_url, **values),), **fields)
+
+
+def snapshot(routes: Iterable[Route], hash_: str = "000000000000") -> Snapshot:
+    return Snapshot({each.name: each for each in routes}, hash_)
+
+
+def default_routes(base_url: str, timeouts: Timeouts | None = None) -> Snapshot:
+    """chat, completions and embeddings at one OpenAI-format provider."""
+    timeouts = timeouts or Timeouts()
+    return snapshot(
+        route(name, task, base_url, timeouts=timeouts)
+        for name, task in (("chat", Task.CHAT), ("completions", Task.COMPLETIONS), ("embeddings", Task.EMBEDDINGS))
+    )
+
+
+class WorkerProcess:
+    """async with WorkerProcess(snapshot) as worker: worker.inference(), worker.rest(user=...), ..."""
+
+    def __init__(self, routes: Snapshot, *, slot: int = 0, metrics: bool = False, stub_port: int | None = None) -> None:
+        self._routes = routes
+        self._slot = slot
+        self._metrics = metrics
+        self._stub_port = stub_port
+        self._directory = Path(tempfile.mkdtemp(prefix="sc-"))
+        self.log = self._directory / "log"
+        self.channels: list[grpc.aio.Channel] = []
+        self.process: asyncio.subprocess.Process | None = None
+
+    @property
+    def metrics_dir(self) -> Path:
+        return self._directory / "metrics"
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    async def __aenter__(self) -> Self:
+        ours, theirs = socket.socketpair()
+        self.metrics_dir.mkdir()
+        with self.log.open("wb") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "sidecar.server", "--control-fd", str(theirs.fileno()),
+                pass_fds=[theirs.fileno()], stderr=log, start_new_session=True, env={**os.environ},
+            )  # fmt: skip
+        theirs.close()
+        self._control = await Channel.open(ours)
+        settings = WorkerSettings(
+            slot=self._slot,
+            run_dir=str(self._directory),
+            stub_address=None if self._stub_port is None else f"127.0.0.1:{self._stub_port}",
+            metrics_dir=str(self.metrics_dir) if self._metrics else None,
+        )
+        await self._control.send(Configure(settings, self._routes))
+        async with asyncio.timeout(START_S):
+            ready = await self._control.receive()
+        assert isinstance(ready, Ready), ready if isinstance(ready, Failed) else self.log.read_text()
+        self.ready = ready
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for channel in self.channels:
+            await channel.close()
+        assert self.process is not None
+        self._control.close()
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
+        shutil.rmtree(self._directory)
+
+    def front_channel(self) -> grpc.aio.Channel:
+        """As the front proxy connects: over the front socket."""
+        credentials = grpc.local_channel_credentials(grpc.LocalConnectionType.UDS)
+        return self._keep(grpc.aio.secure_channel(f"unix:{self.ready.front_path}", credentials, CLIENT_OPTIONS))
+
+    def stub_channel(self) -> grpc.aio.Channel:
+        """As another service beside it connects."""
+        return self._keep(grpc.aio.insecure_channel(f"unix:{self.ready.stub_path}", CLIENT_OPTIONS))
+
+    def _keep(self, channel: grpc.aio.Channel) -> grpc.aio.Channel:
+        self.channels.append(channel)
+        return channel
+
+    def inference(self) -> Any:
+        return inference_pb2_grpc.InferenceServiceStub(self.stub_channel())
+
+    def routes(self) -> Any:
+        return routes_pb2_grpc.RouteServiceStub(self.stub_channel())
+
+    def rest(self) -> Any:
+        return rest_pb2_grpc.RestServiceStub(self.front_channel())
+
+    async def reload(self, routes: Snapshot) -> None:
+        await self._control.send(Reload(routes))
+        assert await self._control.receive() == Reloaded(routes.hash)
+
+    async def drain(self, grace_s: float) -> None:
+        await self._control.send(Drain(grace_s))
