@@ -23,7 +23,7 @@ IMPURE = frozenset(
         "threading",
         "subprocess",
         "aiohttp",
-    ]  # no I/O, clock or chance
+    ]
 )
 # Each layer may import its own and those before it. What is not of the request's path stands where its imports put it.
 LAYERS = (

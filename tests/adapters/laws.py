@@ -65,7 +65,7 @@ class Case:
 
     @property
     def answered(self) -> bool:
-        return self.recording["response"]["status"] == 200
+        return bool(self.recording["response"]["status"] == 200)
 
     @property
     def streamed(self) -> bool:
