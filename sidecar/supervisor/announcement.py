@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def serving_text(endpoints: Endpoints, chat_route: str | None, first_answer: str
         if endpoints.front is not None:
             lines += ["", _REST_EXAMPLES % {"route": chat_route}]
         if "SIDECAR_GRPC_LOCAL" in values:
-            lines += ["", _GRPC_EXAMPLE % {"route": chat_route}]
+            lines += ["", _GRPC_EXAMPLE % {"route": chat_route, "python": shlex.quote(sys.executable)}]
     return "\n".join(lines) + "\n"
 
 
@@ -105,12 +106,13 @@ curl --cacert "$SIDECAR_CA" "$SIDECAR_URL/v1/chat/completions" \\
   -H "Authorization: Bearer $SIDECAR_API_KEY" -H "Content-Type: application/json" \\
   -d '{"model": "%(route)s", "messages": [{"role": "user", "content": "Say hello."}]}'
 
+# pip install openai
 SSL_CERT_FILE="$SIDECAR_CA" OPENAI_BASE_URL="$SIDECAR_URL/v1" OPENAI_API_KEY="$SIDECAR_API_KEY" python -c '
 from openai import OpenAI
 hello = [{"role": "user", "content": "Say hello."}]
 print(OpenAI().chat.completions.create(model="%(route)s", messages=hello).choices[0].message.content)'"""
 _GRPC_EXAMPLE = """\
-python -c '
+%(python)s -c '
 import os, grpc
 from sidecar.v1 import inference_pb2 as pb, inference_pb2_grpc as rpc
 service = rpc.InferenceServiceStub(grpc.insecure_channel(os.environ["SIDECAR_GRPC_LOCAL"]))
