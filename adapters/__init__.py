@@ -1,4 +1,4 @@
-"""Wire formats of LLM providers, as pure functions. `adapters._contract` says what an adapter is; FORMATS is the table of them."""
+"""Wire formats of LLM providers, as pure functions. `_contract` says what an adapter is; FORMATS is the table of them."""
 
 from __future__ import annotations
 

@@ -53,7 +53,9 @@ class Provider:
     config_keys: Mapping[str, str] = field(default_factory=dict)
     headers: tuple[tuple[str, str], ...] = ()  # always sent, never secret
     include_usage: bool = True  # whether stream_options.include_usage is understood
-    stream_end: str = "done"  # "done": the format's own end marker must come; "eof": a finish reason, then the end of the body
+    stream_end: str = (
+        "done"  # "done": the format's own end marker must come; "eof": a finish reason, then the end of the body
+    )
     forbidden: frozenset[str] = frozenset()  # request members this provider refuses: refused by name here
     renamed: Mapping[str, str] = field(default_factory=dict)  # request member -> the provider's name of it
     options: Mapping[str, Any] = field(default_factory=dict)  # what else the format's code wants to know
@@ -97,10 +99,9 @@ class Envelope:
 class ClientSide:
     """Reads a caller's format and answers in it, for one task.
 
-    `open` and `decode_request` raise GatewayError (invalid_request, with `param`) on anything malformed. `encode_chunk` gives
-    the bytes of whole SSE events for one canonical chunk (b"" when there is nothing to say to this caller); `stream_end` is
-    what follows the last one (b"data: [DONE]\\n\\n"). `encode_error` gives an error body; `encode_stream_error` the in-band event.
-    `include_usage` tells encode_chunk whether this caller wants the usage chunk.
+    `open` and `decode_request` raise GatewayError (invalid_request, with `param`) on anything malformed. `encode_chunk`
+    gives the bytes of whole SSE events for one canonical chunk (b"" when there is nothing to say to this caller); its flag
+    says whether this caller wants the usage chunk. `stream_end` is what follows the last one (b"data: [DONE]\\n\\n").
     """
 
     open: Callable[[bytes], Envelope]

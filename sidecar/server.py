@@ -21,6 +21,7 @@ import sys
 from pathlib import Path
 
 import grpc
+import grpc.aio
 import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
@@ -73,7 +74,7 @@ class Worker:
         self._client = UpstreamClient()
         self.gateway = Gateway(configure.snapshot, self._client, self._metrics)
         self._server = grpc.aio.server(options=options(configure.settings.message_bytes_max))
-        self._health = health.aio.HealthServicer()
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # set at run time
         self._paths: list[Path] = []
 
     async def start(self) -> Ready:

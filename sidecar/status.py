@@ -67,7 +67,8 @@ def _details(error: GatewayError, code: grpc.StatusCode, message: str) -> bytes:
         )
         details.append(_any(error_details_pb2.BadRequest(field_violations=[violation])))
     status = status_pb2.Status(code=code_pb2.Code.Value(code.name), message=message, details=details)
-    return status.SerializeToString()
+    data: bytes = status.SerializeToString()
+    return data
 
 
 def _any(

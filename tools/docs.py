@@ -7,9 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from adapters import Kind
+from adapters import GatewayError, Kind
 from sidecar.errors import ANSWERS, client_may_retry
-from adapters import GatewayError
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,19 +46,19 @@ def errors_page() -> str:
         "",
         "Generated from `sidecar/errors.py` by `python -m tools.docs`; do not edit.",
         "",
-        'REST answers `{"error": {"message", "type", "param", "code"}}`; `code` is the provider\'s own word where it has one, else the one below.',
-        "gRPC answers a status with `google.rpc.ErrorInfo` (domain `sidecar`, reason as below), `RetryInfo` where waiting helps, and",
-        "`BadRequest` where one field is at fault. A provider's 401 is never the caller's 401. *Retry*: whether a client should try again by",
-        "itself; where it should not, REST says `x-should-retry: false` and gRPC `grpc-retry-pushback-ms: -1`.",
+        'REST answers `{"error": {"message", "type", "param", "code"}}`; `code` is the provider\'s own word where it has',
+        "one, else the one below. gRPC answers a status with `google.rpc.ErrorInfo` (domain `sidecar`, reason as below),",
+        "`RetryInfo` where waiting helps, and `BadRequest` where one field is at fault. A provider's 401 is never the",
+        "caller's 401. *Retry*: whether a client should try again by itself; where it should not, REST says",
+        "`x-should-retry: false` and gRPC `grpc-retry-pushback-ms: -1`.",
         "",
         "| reason | gRPC | HTTP | type | code | retry | meaning |",
         "|---|---|---|---|---|---|---|",
     ]
     for kind, answer in ANSWERS.items():
         retry = "yes" if client_may_retry(GatewayError(kind, "")) else "no"
-        lines.append(
-            f"| {kind.value.upper()} | {answer.grpc.name} | {answer.http} | {answer.type} | {answer.code} | {retry} | {MEANINGS[kind]} |"
-        )
+        cells = (kind.value.upper(), answer.grpc.name, answer.http, answer.type, answer.code, retry, MEANINGS[kind])
+        lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
+import grpc.aio
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 
@@ -26,9 +29,10 @@ def chat(text: str = "hello", **fields: object) -> pb.ChatRequest:
 def details(error: grpc.aio.AioRpcError) -> dict[str, object]:
     """google.rpc details by type name."""
     found: dict[str, object] = {}
-    for key, value in error.trailing_metadata() or ():
+    trailers: Any = error.trailing_metadata() or ()
+    for key, value in trailers:
         if key == "grpc-status-details-bin":
-            for packed in status_pb2.Status.FromString(value).details:  # type: ignore[arg-type]
+            for packed in status_pb2.Status.FromString(value).details:
                 for kind in (error_details_pb2.ErrorInfo, error_details_pb2.RetryInfo, error_details_pb2.BadRequest):
                     if packed.Is(kind.DESCRIPTOR):
                         message = kind()
@@ -77,8 +81,8 @@ async def test_a_streamed_chat_arrives_piece_by_piece_as_the_provider_produces_i
     assert rest[-1].choices[0].finish_reason == pb.FINISH_REASON_STOP
 
 
-async def _rest(stream: grpc.aio.UnaryStreamCall):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    while (chunk := await stream.read()) is not grpc.aio.EOF:
+async def _rest(stream: Any) -> AsyncIterator[pb.StreamChatResponse]:
+    while chunk := await stream.read():
         yield chunk
 
 

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import grpc
+import grpc.aio
 
 from adapters import Task
 from sidecar.control import Channel, Configure, Drain, Failed, Ready, Reload, Reloaded, WorkerSettings
@@ -96,7 +97,7 @@ class WorkerProcess:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         for channel in self.channels:
-            await channel.close()
+            await channel.close(None)
         assert self.process is not None
         self._control.close()
         if self.process.returncode is None:
