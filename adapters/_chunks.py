@@ -18,7 +18,13 @@ def has_output(chunk: Any) -> bool:
                 return True
             continue
         delta = choice.delta
-        if delta.content or delta.tool_calls or delta.refusal or delta.HasField("thinking") or delta.HasField("extra_json"):
+        if (
+            delta.content
+            or delta.tool_calls
+            or delta.refusal
+            or delta.HasField("thinking")
+            or delta.HasField("extra_json")
+        ):
             return True
     return False
 

@@ -64,7 +64,9 @@ class Parser:
             del buffer[:begin]
         self._searched = max(0, len(buffer) - _OVERLAP)
         if len(buffer) > EVENT_BYTES_MAX:
-            raise GatewayError(Kind.UPSTREAM_PROTOCOL, f"The provider sent an event larger than {EVENT_BYTES_MAX} bytes.")
+            raise GatewayError(
+                Kind.UPSTREAM_PROTOCOL, f"The provider sent an event larger than {EVENT_BYTES_MAX} bytes."
+            )
         return events
 
     def _start(self) -> bool:

@@ -17,7 +17,11 @@ FORMAT = Format(
     name="openai",
     client={
         Task.CHAT: ClientSide(
-            open_body, _chat_request.decode_request, _chat_answer.encode_response, _chat_answer.encode_chunk, _STREAM_END
+            open_body,
+            _chat_request.decode_request,
+            _chat_answer.encode_response,
+            _chat_answer.encode_chunk,
+            _STREAM_END,
         ),
         Task.COMPLETIONS: ClientSide(
             open_body, _completions.decode_request, _completions.encode_response, _completions.encode_chunk, _STREAM_END

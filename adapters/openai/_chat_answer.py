@@ -106,7 +106,11 @@ def event(body: dict[str, Any]) -> bytes:
 
 
 def _write_piece(piece: pb.ChunkChoice) -> dict[str, Any]:
-    out: dict[str, Any] = {"index": piece.index, "delta": _write_delta(piece.delta), "finish_reason": finish_word(piece)}
+    out: dict[str, Any] = {
+        "index": piece.index,
+        "delta": _write_delta(piece.delta),
+        "finish_reason": finish_word(piece),
+    }
     if piece.HasField("logprobs"):
         out["logprobs"] = write_logprobs(piece)
     return merge_extra(out, piece.extra_json, "choice", frozenset())

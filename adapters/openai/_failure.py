@@ -79,8 +79,12 @@ def _words(body: bytes) -> tuple[str, str, str, str | None]:
         return "", "", "", None
     inner = value.get("error")
     found = inner if isinstance(inner, dict) else value
-    message = inner if isinstance(inner, str) else next(
-        (found[name] for name in ("message", "detail", "error_description") if isinstance(found.get(name), str)), ""
+    message = (
+        inner
+        if isinstance(inner, str)
+        else next(
+            (found[name] for name in ("message", "detail", "error_description") if isinstance(found.get(name), str)), ""
+        )
     )
     type_, code, param = (found.get(name) for name in ("type", "code", "param"))
     return (

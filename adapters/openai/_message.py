@@ -107,9 +107,7 @@ def _write_content(parts: list[tuple[int, pb.ContentPart]], path: str, provider:
     return [write_part(part, f"{path}.content[{i}]", provider) for i, part in parts]
 
 
-def _write_thinking(
-    thinking: pb.Thinking, path: str, provider: str, drop: frozenset[str], out: dict[str, Any]
-) -> None:
+def _write_thinking(thinking: pb.Thinking, path: str, provider: str, drop: frozenset[str], out: dict[str, Any]) -> None:
     if "thinking" in drop:
         return
     if not thinking.native_name or thinking.native_name not in THINKING_NAMES:

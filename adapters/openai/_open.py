@@ -25,7 +25,9 @@ def open_body(body: bytes) -> Envelope:
         raise _invalid("We could not parse the JSON body of your request: it must be one JSON object.", None) from None
     _refuse_twice(body, members)
     obj = Obj(b"{}", "", of_request)
-    obj.members = {name: msgspec.Raw(members[name]) for name in ("model", "stream", "stream_options") if name in members}
+    obj.members = {
+        name: msgspec.Raw(members[name]) for name in ("model", "stream", "stream_options") if name in members
+    }
     model = obj.string("model")
     if not model:
         raise _invalid("You must provide a model parameter: the name of a route.", "model")
@@ -94,7 +96,9 @@ def apply_row(body: dict[str, Any], target: Target) -> dict[str, Any]:
     for name in provider.forbidden:
         if name in body:
             raise GatewayError(
-                Kind.UNSUPPORTED_PARAMETER, f"Provider '{provider.name}' does not take the parameter '{name}'.", param=name
+                Kind.UNSUPPORTED_PARAMETER,
+                f"Provider '{provider.name}' does not take the parameter '{name}'.",
+                param=name,
             )
     if provider.renamed:
         return {provider.renamed.get(name, name): value for name, value in body.items()}

@@ -140,7 +140,9 @@ def _exact_bytes(text: str) -> bytes | None:
 
 def _data_uri(mime_type: str, data: bytes, path: str) -> str:
     if not mime_type:
-        raise GatewayError(Kind.INVALID_REQUEST, f"'{path}.mime_type' must be set with data.", param=f"{path}.mime_type")
+        raise GatewayError(
+            Kind.INVALID_REQUEST, f"'{path}.mime_type' must be set with data.", param=f"{path}.mime_type"
+        )
     return f"data:{mime_type};base64,{base64.b64encode(data).decode()}"
 
 
@@ -195,5 +197,3 @@ def unsupported(param: str, provider: str) -> GatewayError:
     return GatewayError(
         Kind.UNSUPPORTED_PARAMETER, f"Provider '{provider}' has no way to say '{param}' in its format.", param=param
     )
-
-
