@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,21 +72,30 @@ class Pool:
                 if worker is not None:
                     reloads.create_task(self._reload_one(worker, snapshot))
 
-    async def restart(self, grace_s: float) -> None:
-        """Rolling restart: new worker, its health, the swap, then the old one drains while the next position goes on."""
+    async def restart(self, grace_s: float, swapped: Callable[[], float]) -> None:
+        """Rolling restart: in each position a new worker, its health, the swap; then the old ones drain.
+
+        `swapped` tells the front to let go of its connections to old workers, and says how many seconds that takes: a call
+        that arrives on one just as its worker begins to drain is cancelled by gRPC.
+        """
+        old: list[Worker] = []
         for position in range(len(self._serving)):
             async with self._changing[position]:
                 if self._closing.is_set():
                     return
-                old = self._serving[position]
+                before = self._serving[position]
                 try:
                     await self._fill(position)
                 except WorkerFailed as error:
                     _log.error("rolling restart stopped, the old workers stay: new worker %d %s", position, error)
-                    return
-                if old is not None:
-                    self._run(old.drain(grace_s))
-        _log.info("rolling restart: %d new workers serve", len(self._serving))
+                    break
+                if before is not None:
+                    old.append(before)
+        else:
+            _log.info("rolling restart: %d new workers serve", len(self._serving))
+        if old and not await self._closing_within(swapped()):
+            for worker in old:
+                self._run(worker.drain(grace_s))
 
     async def drain(self, grace_s: float) -> None:
         """No restarts any more; all workers finish their calls, side by side, and end."""

@@ -181,6 +181,7 @@ def test_serve_runs_the_core_alone(tmp_path: Path, provider: Provider) -> None:
         assert not _named(running.child.pid, "nginx")
 
 
+@pytest.mark.timeout(600)  # each takes the 12 s of _FRONT_LETS_GO_S
 async def test_rolling_restarts_lose_none_of_50_requests_a_second(gateway: Running) -> None:
     """Through Nginx, on kept-alive connections and on new ones. DESIGN.md section 9: stop-then-start lost 177 of 242."""
     env = gateway.env
@@ -206,6 +207,7 @@ async def test_rolling_restarts_lose_none_of_50_requests_a_second(gateway: Runni
         answers = asyncio.create_task(load())
         for count in range(1, restarts + 1):
             assert (await asyncio.to_thread(gateway.call, "restart")).returncode == 0
-            await reached(lambda count=count: gateway.child.output.count("2 new workers serve") == count, 20)  # type: ignore[misc]
+            await reached(lambda count=count: gateway.child.output.count("2 new workers serve") == count, 40)  # type: ignore[misc]
+        await reached(lambda: len(_named(gateway.child.pid, "--control-fd")) == 2, 40, "the end of the old workers")
         done.set()
         assert set(await answers) == {"200"}, await answers
