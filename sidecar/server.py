@@ -26,7 +26,18 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from sidecar.control import Channel, Configure, Drain, Failed, Ready, Reload, Reloaded, WorkerSettings
+from sidecar.control import (
+    CONNECTION_AGE_S,
+    Channel,
+    Configure,
+    Drain,
+    Failed,
+    Ready,
+    Reload,
+    Reloaded,
+    Retire,
+    WorkerSettings,
+)
 from sidecar.gateway import Gateway
 from sidecar.metrics import Metrics, use_directory
 from sidecar.servicers.inference import InferenceServicer
@@ -57,6 +68,7 @@ def options(message_bytes_max: int) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", 64 * 1024),
         ("grpc.absolute_max_metadata_size", 128 * 1024),
         ("grpc.so_reuseport", 1),
+        ("grpc.max_connection_age_ms", int(CONNECTION_AGE_S * 1000)),
         # Clients may ping idle connections every 10 s; grpc's default of 5 minutes cuts them off as abusive.
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
@@ -122,6 +134,20 @@ class Worker:
             path.unlink(missing_ok=True)
 
 
+def stop_accepting() -> None:
+    """Ends this process's TCP listeners, which share their port with the other workers'. The front and the stub socket need
+    nothing of the kind: their symlinks point elsewhere by now. gRPC itself can only stop listening and serving at once."""
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            with socket.socket(fileno=os.dup(int(name))) as each:
+                if each.family in (socket.AF_INET, socket.AF_INET6) and each.getsockopt(
+                    socket.SOL_SOCKET, socket.SO_ACCEPTCONN
+                ):
+                    each.shutdown(socket.SHUT_RD)
+        except OSError:  # no socket, or closed meanwhile
+            continue
+
+
 async def _serve(control: socket.socket) -> int:
     channel = await Channel.open(control)
     first = await channel.receive()
@@ -168,6 +194,8 @@ async def _commands(channel: Channel, worker: Worker) -> float | None:
             case Reload(snapshot):
                 worker.gateway.snapshot = snapshot
                 await channel.send(Reloaded(snapshot.hash))
+            case Retire():
+                stop_accepting()
             case Drain(grace_s):
                 return grace_s
             case _:

@@ -24,8 +24,6 @@ _FRONT_READY_S = 20.0
 # The workers have ended by then; the front only sends what slow readers have not taken (its send_timeout is 30 s).
 _FRONT_QUIT_S = 35.0
 _MODEL_STOP_S = 5.0
-# After SIGHUP an old Nginx process takes calls on kept-alive client connections for 10 s more (its keepalive_min_timeout).
-_FRONT_LETS_GO_S = 12.0
 # The front must outwait the longest call, or it answers 504 first.
 _FRONT_READ_TIMEOUT_S_MIN = 3900
 _FRONT_READ_MARGIN_S = 60
@@ -121,13 +119,6 @@ class Children:
             return await asyncio.to_thread(first_chat, self._address, self.ca, key, route.name)
         except FirstChatFailed as error:
             raise StartError(f"{error}; see {self._state.logs}") from None
-
-    def let_go_of_old_workers(self) -> float:
-        """Has Nginx open new connections to the workers; returns the seconds until the old ones carry no new call."""
-        if self._front is None:
-            return 0.0
-        self._front.signal(signal.SIGHUP)
-        return _FRONT_LETS_GO_S
 
     async def stop(self) -> None:
         """In order: the front sends what is left, then the model ends."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 
+from sidecar.control import CONNECTION_AGE_S
 from sidecar.supervisor.start_error import StartError
 
 STATE_DIR = Path(".sidecar")
@@ -16,6 +17,9 @@ METRICS_ADDRESS = "127.0.0.1:9464"
 WORKERS = 2
 # Longer than most streams, shorter than the patience of whoever pulls the plug (systemd waits 90 s unless told otherwise).
 DRAIN_GRACE_S = 120.0
+# A replaced worker serves until the last of its connections was asked to go: gRPC varies their age by a tenth. And a second for
+# the reconnects.
+LAME_DUCK_S = CONNECTION_AGE_S * 1.1 + 1.0
 # A worker takes one core; more of them than this is a typing error, and socket names leave room for two digits.
 WORKERS_MAX = 99
 OFF = "off"
@@ -47,6 +51,7 @@ class Options:
     metrics_address: Address | None = Address("127.0.0.1", 9464)
     workers: int = WORKERS
     drain_grace_s: float = DRAIN_GRACE_S
+    lame_duck_s: float = LAME_DUCK_S
 
 
 def loopback_address(text: str, option: str) -> Address | None:

@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +45,8 @@ class Pool:
         self._changing = [asyncio.Lock() for _ in range(count)]  # one start at a time in each position
         self._crash_loops = [CrashLoop() for _ in range(count)]
         self._slots: dict[int, Worker | None] = {}  # None: its process is being started
+        self._retired: set[Worker] = set()  # replaced, still there for the calls they have
+        self._left = asyncio.Event()  # one of those has ended
         self._tasks: set[asyncio.Task[object]] = set()
         self._closing = asyncio.Event()
 
@@ -68,34 +70,35 @@ class Pool:
         """Gives all workers the snapshot and waits for each. One that does not take it is replaced."""
         self._snapshot = snapshot
         async with asyncio.TaskGroup() as reloads:
-            for worker in self._serving:
-                if worker is not None:
+            for worker in (*self._serving, *self._retired):
+                if worker is not None and not worker.expected_to_end:
                     reloads.create_task(self._reload_one(worker, snapshot))
 
-    async def restart(self, grace_s: float, swapped: Callable[[], float]) -> None:
-        """Rolling restart: in each position a new worker, its health, the swap; then the old ones drain.
-
-        `swapped` tells the front to let go of its connections to old workers, and says how many seconds that takes: a call
-        that arrives on one just as its worker begins to drain is cancelled by gRPC.
-        """
-        old: list[Worker] = []
+    async def restart(self, lame_duck_s: float, grace_s: float) -> None:
+        """Rolling restart: in each position a new worker, its health, the swap. The old one takes no new connections and goes on
+        for `lame_duck_s`, until its clients have moved, then it drains. The next position does not wait for that, but a third
+        restart does: three generations at once are enough."""
+        while len(self._retired) > len(self._serving):
+            self._left.clear()
+            await self._left.wait()
         for position in range(len(self._serving)):
             async with self._changing[position]:
                 if self._closing.is_set():
                     return
-                before = self._serving[position]
+                old = self._serving[position]
                 try:
                     await self._fill(position)
                 except WorkerFailed as error:
                     _log.error("rolling restart stopped, the old workers stay: new worker %d %s", position, error)
-                    break
-                if before is not None:
-                    old.append(before)
-        else:
-            _log.info("rolling restart: %d new workers serve", len(self._serving))
-        if old and not await self._closing_within(swapped()):
-            for worker in old:
-                self._run(worker.drain(grace_s))
+                    return
+                if old is not None and old.child.returncode is None:
+                    self._retired.add(old)
+                    self._run(self._retire(old, lame_duck_s, grace_s))
+        _log.info("rolling restart: %d new workers serve", len(self._serving))
+
+    async def _retire(self, worker: Worker, lame_duck_s: float, grace_s: float) -> None:
+        await worker.retire(lame_duck_s)
+        await worker.drain(grace_s)
 
     async def drain(self, grace_s: float) -> None:
         """No restarts any more; all workers finish their calls, side by side, and end."""
@@ -158,6 +161,8 @@ class Pool:
         worker.close()
         del self._slots[worker.slot]
         self._metrics.forget_worker(worker.slot)
+        self._retired.discard(worker)
+        self._left.set()
         serving = self._serving[worker.position] is worker
         if serving:
             self._serving[worker.position] = None

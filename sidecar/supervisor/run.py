@@ -172,7 +172,7 @@ class Supervisor:
         while True:
             await self._restart_asked.wait()
             self._restart_asked.clear()
-            await self._pool.restart(self._options.drain_grace_s, self._children.let_go_of_old_workers)
+            await self._pool.restart(self._options.lame_duck_s, self._options.drain_grace_s)
 
     async def _drain(self) -> None:
         """Workers first (their calls end), then the front (it sends what is left), then the local model."""

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 
-from sidecar.control import Channel, Configure, Drain, Failed, Message, Ready, Reload, Reloaded, WorkerSettings
+from sidecar.control import Channel, Configure, Drain, Failed, Message, Ready, Reload, Reloaded, Retire, WorkerSettings
 from sidecar.snapshot import Snapshot
 from sidecar.supervisor import process
 
@@ -40,6 +40,7 @@ class Worker:
         self.ready: Ready | None = None
         self.expected_to_end = False
         self.started_s = time.monotonic()
+        self._ending = asyncio.Event()
         self._snapshot: Snapshot | None = None
         self._channel = channel
         self._answers: asyncio.Queue[Message | None] = asyncio.Queue()
@@ -93,10 +94,20 @@ class Worker:
             raise WorkerFailed(await self._why_not("did not confirm the new configuration", _RELOAD_TIMEOUT_S))
         self._snapshot = snapshot
 
+    async def retire(self, lame_duck_s: float) -> None:
+        """Lets its clients move to the worker in its place; returns when they had their time, or when it is to end."""
+        try:
+            await self._channel.send(Retire())
+            async with asyncio.timeout(lame_duck_s):
+                await self._ending.wait()
+        except (ConnectionError, TimeoutError):
+            pass
+
     async def drain(self, grace_s: float) -> int:
         """Lets it finish its calls and waits for its end; returns its exit code. Past its grace it is killed."""
         if not self.expected_to_end:
             self.expected_to_end = True
+            self._ending.set()
             try:
                 await self._channel.send(Drain(grace_s))
             except ConnectionError:
@@ -107,10 +118,12 @@ class Worker:
 
     def kill(self) -> None:
         self.expected_to_end = True
+        self._ending.set()
         process.signal_group(self.child, signal.SIGKILL)
 
     def close(self) -> None:
         """After its end: frees the channel and removes sockets that a kill left behind."""
+        self._ending.set()
         self._reader.cancel()
         self._channel.close()
         for kind in ("w", "s"):

@@ -13,7 +13,7 @@ import os
 import socket
 from pathlib import Path
 
-from sidecar.control import Channel, Configure, Drain, Failed, Ready, Reload, Reloaded
+from sidecar.control import Channel, Configure, Drain, Failed, Ready, Reload, Reloaded, Retire
 from sidecar.snapshot import Snapshot
 
 _POLL_S = 0.01
@@ -53,6 +53,8 @@ async def _serve(control: socket.socket) -> int:
                 snapshot = fresh
                 if "mute" not in snapshot.routes:
                     await channel.send(Reloaded(fresh.hash))
+            case Retire():
+                pass
             case Drain(grace_s):
                 await _drain(Path(settings.run_dir), grace_s, snapshot)
                 return 0

@@ -22,6 +22,7 @@ if __name__ == "__main__":
         stub_address=None,
         metrics_address=Address("127.0.0.1", 0),
         drain_grace_s=float(grace[0]) if grace else 10.0,
+        lame_duck_s=0.0,  # doubles have no clients to let go
     )
     try:
         sys.exit(run(options, print, DOUBLE))
