@@ -29,8 +29,10 @@ IMPURE = frozenset(
 LAYERS = (
     "v1",
     "adapters",
-    "secret snapshot caller config upstream credentials errors metrics limits strict control reload",
-    "accounting status gateway",
+    "secret snapshot caller calls config upstream credentials errors metrics limits strict control reload",
+    "accounting status attempt",
+    "streaming",
+    "gateway",
     "servicers",
     "server",
     "front local supervisor cli __main__",

@@ -8,7 +8,8 @@ from typing import Any
 
 from adapters import Task
 from sidecar.caller import Context, caller_of
-from sidecar.gateway import Call, Gateway
+from sidecar.calls import Call
+from sidecar.gateway import Gateway
 from sidecar.status import answering
 from sidecar.strict import refuse_unknown_fields
 from sidecar.v1 import inference_pb2 as pb

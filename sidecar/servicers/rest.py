@@ -18,8 +18,9 @@ from google.api.httpbody_pb2 import HttpBody
 from adapters import FORMATS, ClientSide, Envelope, GatewayError, Kind, Task
 from sidecar.accounting import Record
 from sidecar.caller import Caller, Context, caller_of, request_id_of
+from sidecar.calls import Call
 from sidecar.errors import answer_to, client_may_retry, retry_after_s
-from sidecar.gateway import Call, Gateway
+from sidecar.gateway import Gateway
 from sidecar.metrics import Metrics
 from sidecar.v1 import rest_pb2, rest_pb2_grpc
 

@@ -1,0 +1,41 @@
+"""What a servicer hands to the gateway and what it gets back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from adapters import Envelope, Task
+
+
+@dataclass(slots=True)
+class Call:
+    """What a servicer hands over: who calls which route with what.
+
+    Either `request` (a canonical message) or `envelope` with `client_format` (a body not translated yet) is set.
+    `deadline` is the caller's, on the event loop's clock; None where the caller set none.
+    """
+
+    task: Task
+    operation: str  # metric label: chat, stream_chat, complete, stream_complete, embed
+    route: str
+    consumer: str
+    request_id: str
+    stream: bool = False
+    deadline: float | None = None
+    request: Any = None
+    envelope: Envelope | None = None
+    client_format: str | None = None
+
+
+@dataclass(slots=True)
+class Answer:
+    """A whole answer: `body` where the provider's bytes pass unchanged, else `message`."""
+
+    upstream: str
+    body: bytes | None = None
+    message: Any = None
+
+
+# A piece of a streamed answer: bytes to pass on, canonical chunks, or None for "still silent".
+Piece = bytes | list[Any] | None
