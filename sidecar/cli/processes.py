@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +35,10 @@ _ConfigPath = Annotated[
 ]
 _Host = Annotated[str, typer.Option("--host", help="Address of the HTTPS port.")]
 _Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="HTTPS port, for REST and gRPC; 0 for any.")]
+_TlsCertificate = Annotated[
+    Path | None, typer.Option("--tls-certificate", help="PEM chain to serve. Without one: of the private CA it makes.")
+]
+_TlsKey = Annotated[Path | None, typer.Option("--tls-key", help="The chain's key, PEM.")]
 _Workers = Annotated[int, typer.Option("--workers", min=1, max=WORKERS_MAX, help="Worker processes.")]
 _Stub = Annotated[str, typer.Option("--stub", help="Loopback address for gRPC stubs without TLS, or `off`.")]
 _StubSocket = Annotated[bool, typer.Option(help="A unix socket for gRPC stubs, run/stub.sock in the state directory.")]
@@ -58,6 +63,8 @@ def up(
     config_path: _ConfigPath = None,
     host: _Host = FRONT_HOST,
     port: _Port = FRONT_PORT,
+    tls_certificate: _TlsCertificate = None,
+    tls_key: _TlsKey = None,
     workers: _Workers = WORKERS,
     stub: _Stub = STUB_ADDRESS,
     stub_socket: _StubSocket = True,
@@ -71,11 +78,8 @@ def up(
     SIGHUP reads the configuration again, SIGUSR2 (or `sidecar restart`) replaces the workers without losing a call,
     SIGTERM or Ctrl-C stops once calls under way have ended, a second one at once.
     """
-    _run(
-        _options(state_dir, config_path, Address(host, port), workers, stub, stub_socket, metrics, drain_grace),
-        detach,
-        ready_fd,
-    )
+    options = _options(state_dir, config_path, Address(host, port), workers, stub, stub_socket, metrics, drain_grace)
+    _run(replace(options, tls=_tls(tls_certificate, tls_key)), detach, ready_fd)
 
 
 def start(
@@ -83,6 +87,8 @@ def start(
     config_path: _ConfigPath = None,
     host: _Host = FRONT_HOST,
     port: _Port = _MLFLOW_PORT,
+    tls_certificate: _TlsCertificate = None,
+    tls_key: _TlsKey = None,
     workers: _Workers = WORKERS,
     stub: _Stub = STUB_ADDRESS,
     stub_socket: _StubSocket = True,
@@ -92,7 +98,8 @@ def start(
     ready_fd: _ReadyFd = None,
 ) -> None:
     """Like `up`, with the flags and defaults of MLflow's gateway: port 5000, which speaks HTTPS here."""
-    up(state_dir, config_path, host, port, workers, stub, stub_socket, metrics, drain_grace, detach, ready_fd)
+    options = _options(state_dir, config_path, Address(host, port), workers, stub, stub_socket, metrics, drain_grace)
+    _run(replace(options, tls=_tls(tls_certificate, tls_key)), detach, ready_fd)
 
 
 def serve(
@@ -156,6 +163,17 @@ def _options(
         workers=workers,
         drain_grace_s=drain_grace,
     )
+
+
+def _tls(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | None:
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise Failure("--tls-certificate and --tls-key belong together")
+    for path in (certificate, key):
+        if not path.is_file():
+            raise Failure(f"{path}: no such file")
+    return certificate, key
 
 
 def _run(options: Options, detach: bool, ready_fd: int | None) -> None:

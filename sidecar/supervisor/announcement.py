@@ -95,19 +95,23 @@ def serving_text(endpoints: Endpoints, chat_route: str | None, first_answer: str
     if chat_route is not None:
         lines += ["", f"Try it; first: . {shlex.quote(str(env))}"]
         if endpoints.front is not None:
-            lines += ["", _REST_EXAMPLES % {"route": chat_route}]
+            own_ca = endpoints.ca is not None  # else a certificate that clients trust anyway
+            trust = {"trust": _CURL_TRUST if own_ca else "", "trust_env": _SDK_TRUST if own_ca else ""}
+            lines += ["", _REST_EXAMPLES % {"route": chat_route, **trust}]
         if "SIDECAR_GRPC_LOCAL" in values:
             lines += ["", _GRPC_EXAMPLE % {"route": chat_route, "python": shlex.quote(sys.executable)}]
     return "\n".join(lines) + "\n"
 
 
+_CURL_TRUST = '--cacert "$SIDECAR_CA" '
+_SDK_TRUST = 'SSL_CERT_FILE="$SIDECAR_CA" '
 _REST_EXAMPLES = """\
-curl --cacert "$SIDECAR_CA" "$SIDECAR_URL/v1/chat/completions" \\
+curl %(trust)s"$SIDECAR_URL/v1/chat/completions" \\
   -H "Authorization: Bearer $SIDECAR_API_KEY" -H "Content-Type: application/json" \\
   -d '{"model": "%(route)s", "messages": [{"role": "user", "content": "Say hello."}]}'
 
 # pip install openai
-SSL_CERT_FILE="$SIDECAR_CA" OPENAI_BASE_URL="$SIDECAR_URL/v1" OPENAI_API_KEY="$SIDECAR_API_KEY" python -c '
+%(trust_env)sOPENAI_BASE_URL="$SIDECAR_URL/v1" OPENAI_API_KEY="$SIDECAR_API_KEY" python -c '
 from openai import OpenAI
 hello = [{"role": "user", "content": "Say hello."}]
 print(OpenAI().chat.completions.create(model="%(route)s", messages=hello).choices[0].message.content)'"""

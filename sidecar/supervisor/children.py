@@ -49,7 +49,12 @@ class Children:
 
     @property
     def ca(self) -> Path | None:
-        return self._state.root / "ca.pem" if self._address is not None else None
+        """What clients must trust; None where there is no front, or one with a certificate of the operator's."""
+        return self._state.root / "ca.pem" if self._address is not None and self._options.tls is None else None
+
+    @property
+    def _certificate(self) -> Path:
+        return self._options.tls[0] if self._options.tls is not None else self._state.root / "tls.crt"
 
     def fetch_model(self, snapshot: Snapshot) -> None:
         """Fetches the model's file if a route uses it and it is not there. Blocks. Raises StartError."""
@@ -86,8 +91,8 @@ class Children:
 
     async def start_front(self, snapshot: Snapshot) -> None:
         """Certificate, first user, Nginx; returns once `GET /health` comes back through it. Raises StartError."""
-        address, ca = self._address, self.ca
-        if address is None or ca is None:
+        address, certificate = self._address, self._certificate
+        if address is None:
             return
         from sidecar.front import nginx
         from sidecar.front.users import UsersError
@@ -100,7 +105,7 @@ class Children:
             "nginx",
             lambda: nginx.command(self._state.front, binary)[0],
             log_path=self._state.logs / "nginx.log",
-            ready=lambda: asyncio.to_thread(healthy, address, ca),
+            ready=lambda: asyncio.to_thread(healthy, address, certificate),
             ready_timeout_s=_FRONT_READY_S,
             stop_signal=signal.SIGQUIT,
             death_signal=signal.SIGTERM,  # the master then ends its workers
@@ -113,10 +118,10 @@ class Children:
         """A first chat through the front on the local model; None where there is nothing to ask. Raises StartError."""
         route = next((route for route in snapshot.routes.values() if _is_local(route) and route.task == "chat"), None)
         key = self.credential.api_key
-        if route is None or self._address is None or self.ca is None or key is None:
+        if route is None or self._address is None or key is None:
             return None
         try:
-            return await asyncio.to_thread(first_chat, self._address, self.ca, key, route.name)
+            return await asyncio.to_thread(first_chat, self._address, self._certificate, key, route.name)
         except FirstChatFailed as error:
             raise StartError(f"{error}; see {self._state.logs}") from None
 
@@ -137,14 +142,18 @@ class Children:
         from sidecar.front import nginx, pki
 
         state = self._state
-        certificates = pki.ensure_certificates(state.root, (address.host,))
+        if self._options.tls is None:
+            own = pki.ensure_certificates(state.root, (address.host,))
+            certificate, key = own.certificate, own.key
+        else:
+            certificate, key = self._options.tls
         self.credential = _first_user(state)
         longest_s = max((route.timeouts.total_s for route in snapshot.routes.values()), default=0)
         settings = nginx.FrontSettings(
             core_sockets=tuple(state.run / f"w{position}.sock" for position in range(self._options.workers)),
             users_file=state.users,
-            tls_certificate=certificates.certificate,
-            tls_key=certificates.key,
+            tls_certificate=certificate.absolute(),
+            tls_key=key.absolute(),
             listen_host=address.host,
             listen_port=address.port,
             read_timeout_s=max(_FRONT_READ_TIMEOUT_S_MIN, int(longest_s) + _FRONT_READ_MARGIN_S),

@@ -49,6 +49,7 @@ class Options:
     stub_address: Address | None = Address("127.0.0.1", 50051)
     stub_socket: bool = True
     metrics_address: Address | None = Address("127.0.0.1", 9464)
+    tls: tuple[Path, Path] | None = None  # certificate chain and key; None: of the private CA in the state directory
     workers: int = WORKERS
     drain_grace_s: float = DRAIN_GRACE_S
     lame_duck_s: float = LAME_DUCK_S

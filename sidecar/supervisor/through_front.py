@@ -1,9 +1,14 @@
-"""Two questions to the own front proxy, over TLS with the own CA: does it serve, and does a chat come back."""
+"""Two questions to the own front proxy: does it serve, and does a chat come back.
+
+It must present exactly the certificate it was given. Who signed that, and for which names, is for clients to judge: a real
+certificate names the public host, and is asked here on loopback.
+"""
 
 from __future__ import annotations
 
 import http.client
 import json
+import socket
 import ssl
 from pathlib import Path
 
@@ -25,22 +30,22 @@ def reachable(address: Address) -> Address:
     return Address(_WILDCARDS.get(address.host, address.host), address.port)
 
 
-def healthy(address: Address, ca: Path) -> bool:
+def healthy(address: Address, certificate: Path) -> bool:
     """Whether `GET /health` answers 200."""
     try:
-        status, _ = _call(address, ca, "GET", "/health", None, {}, _HEALTH_TIMEOUT_S)
+        status, _ = _call(address, certificate, "GET", "/health", None, {}, _HEALTH_TIMEOUT_S)
     except (OSError, http.client.HTTPException):
         return False
     return status == 200
 
 
-def first_chat(address: Address, ca: Path, api_key: str, route: str) -> str:
+def first_chat(address: Address, certificate: Path, api_key: str, route: str) -> str:
     """Asks the route for a few words and returns them. Raises FirstChatFailed."""
     body = {"model": route, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 12}
     headers = {"content-type": "application/json", "authorization": f"Bearer {api_key}"}
     try:
         status, answer = _call(
-            address, ca, "POST", "/v1/chat/completions", json.dumps(body).encode(), headers, _CHAT_TIMEOUT_S
+            address, certificate, "POST", "/v1/chat/completions", json.dumps(body).encode(), headers, _CHAT_TIMEOUT_S
         )
     except (OSError, http.client.HTTPException) as error:
         raise FirstChatFailed(f"no answer to the first chat: {error}") from None
@@ -55,15 +60,33 @@ def first_chat(address: Address, ca: Path, api_key: str, route: str) -> str:
 
 
 def _call(
-    address: Address, ca: Path, method: str, path: str, body: bytes | None, headers: dict[str, str], timeout_s: float
+    address: Address,
+    certificate: Path,
+    method: str,
+    path: str,
+    body: bytes | None,
+    headers: dict[str, str],
+    timeout_s: float,
 ) -> tuple[int, bytes]:
-    context = ssl.create_default_context(cafile=str(ca))
-    context.check_hostname = False  # the certificate must be of our CA; which of its names we bound does not matter
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # compared with the file below, which is stricter than any chain
     host = reachable(address)
     connection = http.client.HTTPSConnection(host.host, host.port, timeout=timeout_s, context=context)
     try:
+        connection.connect()
+        _refuse_another(connection.sock, certificate)
         connection.request(method, path, body=body, headers=headers)
         response = connection.getresponse()
         return response.status, response.read(_ANSWER_BYTES_MAX)
     finally:
         connection.close()
+
+
+def _refuse_another(sock: socket.socket, certificate: Path) -> None:
+    """Before anything is sent: an API key must not go to whoever else listens there."""
+    assert isinstance(sock, ssl.SSLSocket)
+    first, _, _ = certificate.read_text().partition("-----END CERTIFICATE-----")
+    begin = first.index("-----BEGIN CERTIFICATE-----")
+    if sock.getpeercert(binary_form=True) != ssl.PEM_cert_to_DER_cert(f"{first[begin:]}-----END CERTIFICATE-----"):
+        raise ssl.SSLError("another server's certificate")
