@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import msgspec
+
 from sidecar.v1 import inference_pb2 as pb
+
+# Members of a delta without a field of their own that say something all the same. Others (token ids, the channel's name, empty
+# lists) come with role-only deltas too.
+_SPOKEN = (
+    *(f'"{name}":' for name in ("audio", "content", "content_blocks", "content_block_deltas", "executed_tools")),
+    *(f'"{name}":' for name in ("function_call", "images")),
+    *(f'"{name}":[{{' for name in ("annotations", "reasoning_details")),
+)
 
 
 def has_output(chunk: Any) -> bool:
@@ -23,7 +33,7 @@ def has_output(chunk: Any) -> bool:
             or delta.tool_calls
             or delta.refusal
             or delta.HasField("thinking")
-            or delta.HasField("extra_json")
+            or (delta.extra_json and any(name in delta.extra_json for name in _SPOKEN))
         ):
             return True
     return False
@@ -56,9 +66,20 @@ def accumulate_completion(chunks: Iterable[pb.StreamCompleteResponse]) -> pb.Com
             choice.text += piece.text
             _take_finish(choice, piece)
             if piece.HasField("logprobs_json"):
-                choice.logprobs_json = piece.logprobs_json
+                choice.logprobs_json = _joined_lists(choice.logprobs_json, piece.logprobs_json)
     answer.choices.extend(choices[index] for index in sorted(choices))
     return answer
+
+
+def _joined_lists(first: str, second: str) -> str:
+    """Two JSON objects of lists (a completion's logprobs) as one: each list goes on where the first ends."""
+    if not first:
+        return second
+    out: dict[str, Any] = msgspec.json.decode(first)
+    for name, more in msgspec.json.decode(second, type=dict[str, Any]).items():
+        held = out.get(name)
+        out[name] = held + more if isinstance(held, list) and isinstance(more, list) else more
+    return msgspec.json.encode(out).decode()
 
 
 def _take_head(answer: Any, chunk: Any) -> None:

@@ -119,8 +119,8 @@ class Decoder(Protocol):
     marker did not come. `done` is True once it came; later events are ignored.
     """
 
-    done: bool
-
+    @property
+    def done(self) -> bool: ...
     def feed(self, event: Event) -> list[Any]: ...
     def close(self) -> list[Any]: ...
 
@@ -133,7 +133,8 @@ class ProviderSide:
     the target's `drop_params` option lists it. `decode` checks that the body is one whole JSON object of the format, and raises
     upstream_protocol otherwise. `patch` and `check` are the same-format path: `patch` makes the call out of the caller's own
     members with only `model` (and, on a stream, stream_options.include_usage) changed; `check` validates the answer's bytes
-    and reads usage without translating. A format without them is always translated.
+    and reads usage without translating. A format without them is always translated. `observe` is a cheaper `stream` for that
+    path: the same `done`, errors, first output and usage, but chunks that say no more than these, and none where there is none.
     """
 
     encode: Callable[[Any, Target, bool, Context], HttpCall]
@@ -141,6 +142,7 @@ class ProviderSide:
     stream: Callable[[Target, Context], Decoder] | None
     patch: Callable[[Envelope, Target], HttpCall] | None = None
     check: Callable[[bytes], pb.Usage | None] | None = None
+    observe: Callable[[Target, Context], Decoder] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from adapters._errors import GatewayError, Kind
 _OBJECTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAYS = msgspec.json.Decoder(list[msgspec.Raw])
 _STRINGS = msgspec.json.Decoder(str)
-_INTEGERS = msgspec.json.Decoder(int)
+_WHOLE = msgspec.json.Decoder(int | float)
 _NUMBERS = msgspec.json.Decoder(float)
 _BOOLEANS = msgspec.json.Decoder(bool)
 # What a decoder meets in arbitrary bytes; RecursionError is msgspec's own nesting limit.
@@ -84,16 +84,19 @@ class Obj:
         return value
 
     def integer(self, name: str) -> int | None:
+        """1.0 counts as 1: JSON has one kind of number."""
         return self._integer(name, _INT32)
 
     def integer64(self, name: str) -> int | None:
         return self._integer(name, _INT64)
 
     def _integer(self, name: str, bounds: tuple[int, int]) -> int | None:
-        value: int | None = self._typed(name, _INTEGERS, "a whole number")
-        if value is not None and not bounds[0] <= value <= bounds[1]:
+        value = self._typed(name, _WHOLE, "a whole number")
+        if value is None:
+            return None
+        if not bounds[0] <= value <= bounds[1] or value != int(value):
             raise self.refusal(self.at(name), f"a whole number from {bounds[0]} to {bounds[1]}")
-        return value
+        return int(value)
 
     def json(self, name: str) -> str | None:
         """Any value, as text."""
@@ -156,6 +159,14 @@ def raw_json(text: str, path: str) -> msgspec.Raw:
     except MALFORMED:
         raise GatewayError(Kind.INVALID_REQUEST, f"'{path}' is not JSON.", param=path) from None
     return msgspec.Raw(data)
+
+
+def beneath(fields: dict[str, Any], extra: str) -> dict[str, Any]:
+    """`fields` with what a provider said beyond them; a field wins over a member of its name."""
+    if extra:
+        for name, raw in _OBJECTS.decode(extra).items():
+            fields.setdefault(name, raw)
+    return fields
 
 
 def merge_extra(fields: dict[str, Any], extra: str, path: str, modelled: frozenset[str]) -> dict[str, Any]:

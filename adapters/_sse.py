@@ -29,15 +29,16 @@ class Event:
 
 
 class Parser:
-    """Takes the bytes of a stream in any cuts. Joining the `raw` of all events gives the stream back, but for a last
-    unfinished event: that is none, and `pending` tells of it."""
+    """Takes the bytes of a stream in any cuts. Joining the `raw` of all events gives the stream back, but for a byte order
+    mark at its start and a last unfinished event: that is none, and `pending` tells of it."""
 
-    __slots__ = ("_bytes", "_buffer", "_searched", "_started")
+    __slots__ = ("_buffer", "_carriage", "_searched", "_started")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._searched = 0
         self._started = False
+        self._carriage = False
 
     @property
     def pending(self) -> bool:
@@ -46,28 +47,43 @@ class Parser:
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes. Raises upstream_protocol for an event above EVENT_BYTES_MAX."""
-        buffer = self._buffer
-        buffer += data
+        if not self._carriage and b"\r" in data:
+            self._carriage = True
+        if not self._buffer and self._started and not self._carriage and data.find(b"\n\n") == len(data) - 2 >= 0:
+            return [_event(data)]  # one event, whole: what nearly every read gives
+        self._buffer += data
         if not self._started and not self._start():
             return []
+        return self._split()
+
+    def _split(self) -> list[Event]:
+        buffer = self._buffer
         events: list[Event] = []
         begin = 0
-        search = self._searched
-        while (end := _EVENT_END.search(buffer, search)) is not None:
-            # A CR at the very end may be the first half of CR LF: wait for the next byte.
-            if end.end() == len(buffer) and buffer[-1] == 0x0D:
-                break
-            search = end.end()
-            events.append(_event(bytes(buffer[begin:search])))
-            begin = search
+        end = self._end(self._searched)
+        while end > 0:
+            with memoryview(buffer) as view:
+                events.append(_event(bytes(view[begin:end])))
+            begin = end
+            end = self._end(begin)
         if begin:
             del buffer[:begin]
         self._searched = max(0, len(buffer) - _OVERLAP)
         if len(buffer) > EVENT_BYTES_MAX:
-            raise GatewayError(
-                Kind.UPSTREAM_PROTOCOL, f"The provider sent an event larger than {EVENT_BYTES_MAX} bytes."
-            )
+            raise _too_large()
         return events
+
+    def _end(self, begin: int) -> int:
+        """Where the event ends in which `begin` lies; 0 if that is not here yet."""
+        buffer = self._buffer
+        if not self._carriage:
+            at = buffer.find(b"\n\n", begin)
+            return at + 2 if at >= 0 else 0
+        match = _EVENT_END.search(buffer, begin)
+        # A CR at the very end may be the first half of CR LF: wait for the next byte.
+        if match is None or (match.end() == len(buffer) and buffer[-1] == 0x0D):
+            return 0
+        return match.end()
 
     def _start(self) -> bool:
         """Skips a byte order mark; False while there are too few bytes to tell."""
@@ -81,16 +97,21 @@ class Parser:
 
     def close(self) -> list[Event]:
         """The end of the stream: an event whose blank line's second half (after CR) never came is whole all the same."""
-        buffer = self._buffer
-        end = _EVENT_END.search(buffer, self._searched)
-        if end is None:
+        match = _EVENT_END.search(self._buffer, self._searched)
+        if match is None:
             return []
-        event = _event(bytes(buffer[: end.end()]))
-        del buffer[: end.end()]
+        event = _event(bytes(self._buffer[: match.end()]))
+        del self._buffer[: match.end()]
         return [event]
 
 
+def _too_large() -> GatewayError:
+    return GatewayError(Kind.UPSTREAM_PROTOCOL, f"The provider sent an event larger than {EVENT_BYTES_MAX} bytes.")
+
+
 def _event(raw: bytes) -> Event:
+    if len(raw) > EVENT_BYTES_MAX:
+        raise _too_large()
     if raw.startswith(b"data: ") and raw.endswith(b"\n\n") and raw.count(b"\n") == 2 and b"\r" not in raw:
         return Event("", raw[6:-2], raw)  # nearly every event of nearly every provider
     name = ""

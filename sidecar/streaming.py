@@ -54,8 +54,9 @@ async def pieces(
     response: UpstreamResponse, route: Route, attempt: Attempt, call: Call, record: Record, clock: StreamClock
 ) -> AsyncGenerator[Piece, None]:
     """Bytes from the provider -> events -> chunks, held back until the first semantic output."""
-    assert attempt.side.stream is not None
-    translator = _Translator(attempt, call, attempt.side.stream(attempt.plan.target, attempt.context))
+    decoder = (attempt.side.observe if attempt.passthrough else None) or attempt.side.stream
+    assert decoder is not None
+    translator = _Translator(attempt, call, decoder(attempt.plan.target, attempt.context))
     size = 0
     limit = clock.limit()
     while not translator.done:
@@ -119,15 +120,13 @@ class _Translator:
 
     def feed(self, data: bytes) -> None:
         """b"" is the end of the body. Raises GatewayError; what came before it in `data` can still be taken."""
-        if not data:
-            self._parser.close()
-            self._keep(self._decoder.close(), b"")
-            return
-        for event in self._parser.feed(data):
+        for event in self._parser.feed(data) if data else self._parser.close():
             chunks = self._decoder.feed(event)
             self._keep(chunks, b"" if self._decoder.done and not chunks else event.raw)
             if self._decoder.done:
                 return
+        if not data:
+            self._keep(self._decoder.close(), b"")
 
     def _keep(self, chunks: list[Any], raw: bytes) -> None:
         only_usage = False

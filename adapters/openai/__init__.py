@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from adapters._contract import ClientSide, Format, ProviderSide, Task
 from adapters.openai import _chat_answer, _chat_request, _completions, _embeddings
-from adapters.openai._failure import checker, error
+from adapters.openai._check import check_choices, check_vectors
+from adapters.openai._failure import error
+from adapters.openai._observe import observe_chat, observe_completion
 from adapters.openai._open import encode_error, encode_stream_error, open_body, patcher
 from adapters.openai._stream import ChatDecoder, CompletionDecoder
 
@@ -33,22 +35,24 @@ FORMAT = Format(
             encode=_chat_request.encode,
             decode=_chat_answer.decode,
             stream=ChatDecoder,
+            observe=observe_chat,
             patch=patcher("/chat/completions"),
-            check=checker("choices"),
+            check=check_choices,
         ),
         Task.COMPLETIONS: ProviderSide(
             encode=_completions.encode,
             decode=_completions.decode,
             stream=CompletionDecoder,
+            observe=observe_completion,
             patch=patcher("/completions"),
-            check=checker("choices"),
+            check=check_choices,
         ),
         Task.EMBEDDINGS: ProviderSide(
             encode=_embeddings.encode,
             decode=_embeddings.decode,
             stream=None,
             patch=patcher("/embeddings"),
-            check=checker("data"),
+            check=check_vectors,
         ),
     },
     error=error,

@@ -52,7 +52,9 @@ def decode_request(envelope: Envelope) -> pb.ChatRequest:
     read_stream_options(obj, request)
     _read_metadata(obj, request)
     if (audio := obj.object("audio")) is not None:
-        request.audio.voice = audio.string("voice") or ""
+        request.audio.SetInParent()
+        if bytes(audio.members.get("voice", b""))[:1] == b'"':  # a voice of one's own is an object: extra_json
+            request.audio.voice = audio.string("voice") or ""
         request.audio.format = audio.string("format") or ""
         if (extra := audio.extra()) is not None:
             request.audio.extra_json = extra
@@ -130,7 +132,7 @@ def _read_tool_choice(obj: Obj, request: pb.ChatRequest) -> None:
     kind = choice.string("type")
     inner = choice.object(kind) if kind in ("function", "custom") else None
     name = inner.string("name") if inner is not None else None
-    if name is None or choice.extra() is not None:
+    if inner is None or name is None or choice.extra() is not None or inner.extra() is not None:
         request.tool_choice.other_json = raw.decode("utf-8", "replace")
     elif kind == "function":
         request.tool_choice.function_name = name
@@ -146,7 +148,7 @@ def _read_response_format(obj: Obj, request: pb.ChatRequest) -> None:
     kind = form.string("type")
     into = request.response_format
     schema = form.object("json_schema") if kind == "json_schema" else None
-    if form.extra() is not None:
+    if form.extra() is not None or (schema is not None and "name" not in schema.members):
         into.other_json = raw.decode("utf-8", "replace")
     elif schema is not None:
         into.json_schema.SetInParent()
@@ -186,7 +188,9 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
     if request.modalities:
         out["modalities"] = list(request.modalities)
     if request.HasField("audio"):
-        audio = {"voice": request.audio.voice, "format": request.audio.format}
+        audio = {
+            name: value for name, value in (("voice", request.audio.voice), ("format", request.audio.format)) if value
+        }
         out["audio"] = merge_extra(audio, request.audio.extra_json, "audio", frozenset())
     write_streaming(request, target, stream, out)
     out = merge_extra(out, request.extra_json, "", _MODELLED)
@@ -198,7 +202,9 @@ def write_streaming(request: Any, target: Target, stream: bool, out: dict[str, A
     options: dict[str, Any] = {}
     if request.HasField("stream_options"):
         fields.write(request.stream_options, fields.STREAM_OPTIONS, options)
-        options = merge_extra(options, request.stream_options.extra_json, "stream_options", frozenset())
+        options = merge_extra(
+            options, request.stream_options.extra_json, "stream_options", fields.names(fields.STREAM_OPTIONS)
+        )
     if stream:
         out["stream"] = True
         if target.provider.include_usage:

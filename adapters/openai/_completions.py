@@ -8,9 +8,9 @@ import msgspec
 
 from adapters._contract import Context, Envelope, HttpCall, Target
 from adapters._errors import GatewayError, Kind
-from adapters._json import MALFORMED, Obj, array_items, decoded_string, merge_extra, of_answer, raw_json
+from adapters._json import MALFORMED, Obj, array_items, beneath, decoded_string, merge_extra, of_answer, raw_json
 from adapters.openai import _fields as fields
-from adapters.openai._chat_answer import event, read_head, usage_event, write_head
+from adapters.openai._chat_answer import event, open_answer, read_head, usage_event, write_head
 from adapters.openai._chat_request import check_n, envelope_object, read_stream_options, read_strings, write_streaming
 from adapters.openai._failure import protocol, refuse_error
 from adapters.openai._open import apply_row
@@ -92,8 +92,7 @@ def write_texts(texts: Any, oneof: str, path: str) -> Any:
 
 
 def decode(body: bytes, context: Context) -> pb.CompleteResponse:
-    obj = Obj(body, "", of_answer)
-    refuse_error(obj)
+    obj = open_answer(body)
     answer = pb.CompleteResponse()
     read_head(obj, answer, context)
     choices = obj.array("choices")
@@ -101,6 +100,7 @@ def decode(body: bytes, context: Context) -> pb.CompleteResponse:
         raise protocol("it has no choices")
     for raw, path in choices:
         choice = Obj(raw, path, of_answer)
+        refuse_error(choice)
         into = answer.choices.add()
         into.index = choice.integer("index") or 0
         text = choice.string("text")
@@ -122,7 +122,7 @@ def encode_response(answer: pb.CompleteResponse) -> bytes:
     out["choices"] = [_write_choice(choice) for choice in answer.choices]
     if answer.HasField("usage"):
         out["usage"] = write_usage(answer.usage)
-    return msgspec.json.encode(merge_extra(out, answer.extra_json, "answer", frozenset()))
+    return msgspec.json.encode(beneath(out, answer.extra_json))
 
 
 def encode_chunk(chunk: pb.StreamCompleteResponse, wants_usage: bool) -> bytes:
@@ -130,11 +130,13 @@ def encode_chunk(chunk: pb.StreamCompleteResponse, wants_usage: bool) -> bytes:
     data = b""
     if chunk.choices or chunk.extra_json:
         body = {**head, "choices": [_write_choice(choice) for choice in chunk.choices]}
-        data = event(merge_extra(body, chunk.extra_json, "chunk", frozenset()))
+        if wants_usage:
+            body["usage"] = None
+        data = event(beneath(body, chunk.extra_json))
     return data + usage_event(chunk, head, wants_usage)
 
 
 def _write_choice(choice: pb.CompletionChoice) -> dict[str, Any]:
     logprobs = raw_json(choice.logprobs_json, "logprobs") if choice.HasField("logprobs_json") else None
     out = {"index": choice.index, "text": choice.text, "logprobs": logprobs, "finish_reason": finish_word(choice)}
-    return merge_extra(out, choice.extra_json, "choice", frozenset())
+    return beneath(out, choice.extra_json)

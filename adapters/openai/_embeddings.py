@@ -10,11 +10,12 @@ import msgspec
 
 from adapters._contract import Context, Envelope, HttpCall, Target
 from adapters._errors import GatewayError, Kind
-from adapters._json import MALFORMED, Obj, decoded_string, merge_extra, of_answer, of_request
+from adapters._json import MALFORMED, Obj, beneath, decoded_string, merge_extra, of_answer, of_request
 from adapters.openai import _fields as fields
+from adapters.openai._chat_answer import open_answer
 from adapters.openai._chat_request import envelope_object
 from adapters.openai._completions import read_texts, write_texts
-from adapters.openai._failure import protocol, refuse_error
+from adapters.openai._failure import protocol
 from adapters.openai._open import apply_row
 from adapters.openai._words import read_usage, write_usage
 from sidecar.v1 import inference_pb2 as pb
@@ -47,14 +48,15 @@ def encode(request: pb.EmbedRequest, target: Target, stream: bool, context: Cont
     out: dict[str, Any] = {"model": target.model, "input": write_texts(request.inputs, "input", "inputs")}
     fields.write(request, fields.EMBEDDINGS, out)
     if request.encoding:
+        if request.encoding not in _ENCODING_WORDS:
+            raise of_request("encoding", "one of the encodings of EmbedRequest")
         out["encoding_format"] = _ENCODING_WORDS[request.encoding]
     out = merge_extra(out, request.extra_json, "", _MODELLED)
     return HttpCall(f"{target.base_url}/embeddings", msgspec.json.encode(apply_row(out, target)))
 
 
 def decode(body: bytes, context: Context) -> pb.EmbedResponse:
-    obj = Obj(body, "", of_answer)
-    refuse_error(obj)
+    obj = open_answer(body)
     answer = pb.EmbedResponse()
     obj.take("object")
     answer.model = obj.string("model") or ""
@@ -93,21 +95,13 @@ def _read_vector(obj: Obj, into: pb.Embedding) -> None:
 
 def encode_response(answer: pb.EmbedResponse) -> bytes:
     out: dict[str, Any] = {"object": "list", "model": answer.model}
-    out["data"] = [
-        merge_extra(
-            {
-                "object": "embedding",
-                "index": each.index,
-                "embedding": base64.b64encode(each.packed).decode()
-                if each.WhichOneof("vector") == "packed"
-                else list(each.values.values),
-            },
-            each.extra_json,
-            "data",
-            frozenset(),
-        )
-        for each in answer.embeddings
-    ]
+    out["data"] = [_write_vector(each) for each in answer.embeddings]
     if answer.HasField("usage"):
         out["usage"] = write_usage(answer.usage)
-    return msgspec.json.encode(merge_extra(out, answer.extra_json, "answer", frozenset()))
+    return msgspec.json.encode(beneath(out, answer.extra_json))
+
+
+def _write_vector(each: pb.Embedding) -> dict[str, Any]:
+    packed = each.WhichOneof("vector") == "packed"
+    vector = base64.b64encode(each.packed).decode() if packed else list(each.values.values)
+    return beneath({"object": "embedding", "index": each.index, "embedding": vector}, each.extra_json)

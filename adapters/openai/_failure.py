@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import msgspec
 
 from adapters._contract import Headers
 from adapters._errors import GatewayError, Kind
 from adapters._http_errors import kind_of_status, retry_after_s
-from adapters._json import MALFORMED, Obj, of_answer
+from adapters._json import MALFORMED, Obj
 
-# https://platform.openai.com/docs/guides/error-codes, and the words of Azure, vLLM, OpenRouter and Groq.
+# https://platform.openai.com/docs/guides/error-codes, and the words of Azure, vLLM, llama.cpp, OpenRouter and Groq.
 _KINDS = {
     "context_length_exceeded": Kind.CONTEXT_LENGTH_EXCEEDED,
+    "exceed_context_size_error": Kind.CONTEXT_LENGTH_EXCEEDED,
     "content_filter": Kind.CONTENT_FILTERED,
     "content_policy_violation": Kind.CONTENT_FILTERED,
     "insufficient_quota": Kind.QUOTA_EXHAUSTED,
@@ -35,6 +37,8 @@ _TOO_LONG = re.compile(r"maximum context length|context (?:size|window)|prompt i
 # A type that says less than the status does.
 _VAGUE = frozenset({Kind.INVALID_REQUEST, Kind.UPSTREAM_UNAVAILABLE})
 _ANY = msgspec.json.Decoder()
+# Proxies and model servers answer a line of text at times; more than that is a page.
+_PLAIN_CHARS_MAX = 500
 
 
 def error(status: int, headers: Headers, body: bytes) -> GatewayError:
@@ -60,8 +64,8 @@ def in_band(raw: bytes) -> GatewayError:
     """The reason in an error object that came with HTTP 200."""
     message, type_, code, param = _words(b'{"error":' + raw + b"}")
     kind = _KINDS.get(code or "") or _KINDS.get(type_ or "") or Kind.UPSTREAM_UNAVAILABLE
-    if code and code.isdigit() and 400 <= int(code[:3]) < 600:  # OpenRouter puts an HTTP status there
-        kind = kind_of_status(int(code[:3]))
+    if len(code) == 3 and code.isdigit() and 400 <= int(code) < 600:  # OpenRouter puts an HTTP status there
+        kind = kind_of_status(int(code))
     if kind is Kind.INVALID_REQUEST and message and _TOO_LONG.search(message):
         kind = Kind.CONTEXT_LENGTH_EXCEEDED
     return GatewayError(kind, message or "The provider sent an error.", code=code or None, param=param)
@@ -72,27 +76,43 @@ def _words(body: bytes) -> tuple[str, str, str, str | None]:
     try:
         value = _ANY.decode(body)
     except MALFORMED:
-        return "", "", "", None
+        return _plain(body), "", "", None
     if isinstance(value, list) and value:
         value = value[0]  # Gemini's OpenAI format wraps its error in a list
     if not isinstance(value, dict):
-        return "", "", "", None
+        return value if isinstance(value, str) else "", "", "", None
     inner = value.get("error")
     found = inner if isinstance(inner, dict) else value
-    message = (
-        inner
-        if isinstance(inner, str)
-        else next(
-            (found[name] for name in ("message", "detail", "error_description") if isinstance(found.get(name), str)), ""
-        )
-    )
-    type_, code, param = (found.get(name) for name in ("type", "code", "param"))
+    message = inner if isinstance(inner, str) else _message(found)
+    type_, code, param = found.get("type"), found.get("code") or found.get("error_code"), found.get("param")
     return (
         message,
         type_ if isinstance(type_, str) else "",
         str(code) if isinstance(code, str | int) and not isinstance(code, bool) else "",
         param if isinstance(param, str) else None,
     )
+
+
+def _message(found: dict[str, Any]) -> str:
+    """The first member that says what is wrong: OpenAI's, then those of servers built otherwise."""
+    for name in ("message", "detail", "error_description", "title"):
+        said = found.get(name)
+        if isinstance(said, str) and said:
+            return said
+        if isinstance(said, list):  # FastAPI's validation errors
+            lines = [one["msg"] for one in said if isinstance(one, dict) and isinstance(one.get("msg"), str)]
+            if lines:
+                return "; ".join(lines)
+    return ""
+
+
+def _plain(body: bytes) -> str:
+    """A body that is a line of plain text; an HTML page or half of a JSON body says nothing to a caller."""
+    try:
+        text = body.decode().strip()
+    except UnicodeDecodeError:
+        return ""
+    return text if len(text) <= _PLAIN_CHARS_MAX and text.isprintable() and text[:1] not in ("<", "{", "[") else ""
 
 
 def refuse_error(answer: Obj) -> None:
@@ -104,36 +124,3 @@ def refuse_error(answer: Obj) -> None:
 
 def protocol(what: str) -> GatewayError:
     return GatewayError(Kind.UPSTREAM_PROTOCOL, f"The provider's answer is not of its format: {what}.")
-
-
-_ABSENT = msgspec.Raw(b"null")
-
-
-class _Whole(msgspec.Struct):
-    choices: list[msgspec.Raw] | None = None
-    data: list[msgspec.Raw] | None = None
-    usage: msgspec.Raw = _ABSENT
-    error: msgspec.Raw = _ABSENT
-
-
-_WHOLE = msgspec.json.Decoder(_Whole)
-
-
-def checker(member: str) -> object:
-    """`check`: the body is one whole JSON object with the list that makes it an answer; its usage comes out."""
-    from adapters.openai._words import read_usage
-
-    def check(body: bytes) -> object:
-        try:
-            whole = _WHOLE.decode(body)
-            if not body.isascii():
-                body.decode()
-        except MALFORMED:
-            raise of_answer("the body", "one JSON object") from None
-        if bytes(whole.error) != b"null":
-            raise in_band(bytes(whole.error))
-        if getattr(whole, member) is None:
-            raise of_answer(member, "a list")
-        return read_usage(Obj(b'{"usage":' + bytes(whole.usage) + b"}", "", of_answer))
-
-    return check

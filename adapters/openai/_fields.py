@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
-from adapters._json import Obj, raw_json
+from adapters._json import Obj, of_request, raw_json
 
 # (JSON name, method of Obj that reads it, protobuf field)
 Row = tuple[str, str, str]
@@ -45,7 +46,6 @@ JSON_SCHEMA: tuple[Row, ...] = (
     *same("boolean", "strict"),
     ("schema", "json", "schema_json"),
 )
-HEAD: tuple[Row, ...] = (("id", "string", "id"), ("created", "integer64", "created"), ("model", "string", "model"))
 
 
 def names(*tables: Iterable[Row]) -> frozenset[str]:
@@ -67,5 +67,7 @@ def write(message: Any, table: tuple[Row, ...], out: dict[str, Any], path: str =
         if fields[attribute].has_presence and not message.HasField(attribute):
             continue
         value = getattr(message, attribute)
+        if kind == "number" and not math.isfinite(value):
+            raise of_request(f"{path}{attribute}", "a finite number")
         out[name] = raw_json(value, f"{path}{attribute}") if kind == "json" else value
     return out

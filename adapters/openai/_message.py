@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from adapters._errors import GatewayError, Kind
-from adapters._json import Obj, merge_extra, of_request
+from adapters._json import Obj, beneath, merge_extra, of_request
 from adapters.openai._parts import read_content, unsupported, write_part
 from adapters.openai._words import ROLE_WORDS, ROLES
 from sidecar.v1 import inference_pb2 as pb
@@ -112,19 +112,27 @@ def _write_thinking(thinking: pb.Thinking, path: str, provider: str, drop: froze
         return
     if not thinking.native_name or thinking.native_name not in THINKING_NAMES:
         raise unsupported(path, provider)
-    for name in ("signature", "redacted"):
-        if thinking.HasField(name):  # type: ignore[arg-type]
-            raise unsupported(f"{path}.{name}", provider)
+    for field, _ in thinking.ListFields():
+        if field.name not in ("text", "native_name"):
+            raise unsupported(f"{path}.{field.name}", provider)
     out[thinking.native_name] = out.get(thinking.native_name, "") + thinking.text
 
 
+def _answer_call(call: pb.ToolCall) -> dict[str, Any]:
+    kind, inner = _call(call)
+    return beneath({"id": call.id, "type": kind, kind: beneath(inner, call.function_extra_json)}, call.extra_json)
+
+
 def write_call(call: pb.ToolCall, path: str) -> dict[str, Any]:
-    if call.HasField("custom_input"):
-        kind, inner = "custom", {"name": call.name, "input": call.custom_input}
-    else:
-        kind, inner = "function", {"name": call.name, "arguments": call.arguments_json or "{}"}
+    kind, inner = _call(call)
     merged = merge_extra(inner, call.function_extra_json, f"{path}.{kind}", frozenset())
     return merge_extra({"id": call.id, "type": kind, kind: merged}, call.extra_json, path, frozenset())
+
+
+def _call(call: pb.ToolCall) -> tuple[str, dict[str, Any]]:
+    if call.HasField("custom_input"):
+        return "custom", {"name": call.name, "input": call.custom_input}
+    return "function", {"name": call.name, "arguments": call.arguments_json or "{}"}
 
 
 def write_answer_message(message: pb.Message) -> dict[str, Any]:
@@ -141,5 +149,5 @@ def write_answer_message(message: pb.Message) -> dict[str, Any]:
             name = part.thinking.native_name or THINKING_NAMES[0]
             out[name] = out.get(name, "") + part.thinking.text
     if message.tool_calls:
-        out["tool_calls"] = [write_call(call, "") for call in message.tool_calls]
-    return merge_extra(out, message.extra_json, "message", frozenset())
+        out["tool_calls"] = [_answer_call(call) for call in message.tool_calls]
+    return beneath(out, message.extra_json)

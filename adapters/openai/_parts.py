@@ -7,7 +7,6 @@ import binascii
 import re
 from typing import Any
 
-
 from adapters._errors import GatewayError, Kind
 from adapters._json import Obj, array_items, decoded_string, merge_extra, of_answer, raw_json
 from sidecar.v1 import inference_pb2 as pb
@@ -24,6 +23,9 @@ def read_content(message: Obj, into: pb.Message) -> None:
     path = message.at("content")
     if raw.startswith(_STRING_START):
         into.content.add(text=decoded_string(raw, path, message.refusal))
+        return
+    if raw.startswith(b"{") and message.refusal is of_answer:
+        into.content.add(text=raw.decode())  # Cloudflare: the object itself where a JSON schema was asked for
         return
     if not raw.startswith(b"["):
         raise message.refusal(path, "a string or an array")

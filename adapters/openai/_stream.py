@@ -8,78 +8,112 @@ import msgspec
 
 from adapters._contract import Context, Target
 from adapters._errors import GatewayError, Kind
-from adapters._json import Obj, of_answer
+from adapters._json import Obj, array_items, of_answer
 from adapters._sse import Event
-from adapters.openai._chat_answer import read_head
-from adapters.openai._failure import protocol, refuse_error
+from adapters.openai._chat_answer import new_id, open_answer, read_head
+from adapters.openai._failure import in_band, protocol, refuse_error
 from adapters.openai._logprobs import read_logprobs
 from adapters.openai._message import THINKING_NAMES, arguments_of
 from adapters.openai._words import ROLES, read_finish
 from sidecar.v1 import inference_pb2 as pb
 
-_DONE = b"[DONE]"
+DONE = b"[DONE]"
+_OBJECTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class StreamDecoder:
-    """What both kinds of stream share: end marker, errors, the head. Subclasses read a choice."""
+    """What both kinds of stream share: end marker, errors, the head. Subclasses read a choice.
+
+    Id, time and model are those that came first, in every chunk; a choice finishes once, whatever the provider repeats.
+    """
 
     def __init__(self, target: Target, context: Context) -> None:
         self.done = False
         self._target = target
         self._context = context
         self._id = ""
-        self._unfinished: dict[int, bool] = {}
+        self._created = 0
+        self._model = ""
+        self._held = ""  # extra_json of chunks that came before there was an id
+        self._finished: dict[int, bool] = {}  # by choice
 
     def feed(self, event: Event) -> list[Any]:
         if self.done or not event.data:
             return []
-        if event.data == _DONE:
-            if not self._unfinished:
-                raise protocol("the stream has no answer in it")
-            self.done = True
+        if event.data == DONE:
+            self.end_marker()
             return []
-        obj = Obj(event.data, "", of_answer)
-        refuse_error(obj)
-        if event.name == "error":  # Groq: the error's members without an error object around them
-            raise GatewayError(Kind.UPSTREAM_UNAVAILABLE, obj.string("message") or "The provider sent an error.")
-        return [self._chunk(obj)]
+        obj = open_answer(event.data)
+        if event.name == "error":  # the error's members without an error object around them
+            raise in_band(event.data)
+        chunk = self._chunk(obj)
+        return [] if chunk is None else [chunk]
+
+    def end_marker(self) -> None:
+        """[DONE] came. Raises upstream_protocol where there was nothing before it."""
+        if not self._finished:
+            raise protocol("the stream has no answer in it")
+        self.done = True
 
     def close(self) -> list[Any]:
         """The end of the body. Rows with stream_end "eof" end when every choice has finished; the others with [DONE]."""
         if self.done:
             return []
-        finished = bool(self._unfinished) and not any(self._unfinished.values())
+        finished = bool(self._finished) and all(self._finished.values())
         if self._target.provider.stream_end == "eof" and finished:
             self.done = True
             return []
         raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's stream ended before its end marker.")
 
-    def _chunk(self, obj: Obj) -> Any:
-        chunk = self._new_chunk()
-        if self._id and "id" not in obj.members:
-            chunk.id = self._id
-            chunk.created = self._context.now_s
-        read_head(obj, chunk, self._context)
-        self._id = chunk.id
+    def progress(self, index: int, finish_word: str | None) -> bool:
+        """Notes a piece of a choice; whether it is the one that finishes it."""
+        finishes = bool(finish_word) and not self._finished.get(index, False)
+        self._finished[index] = finishes or self._finished.get(index, False)
+        return finishes
+
+    def _chunk(self, obj: Obj) -> Any | None:
+        chunk = self.empty_chunk()
+        read_head(obj, chunk, None)
         for raw, path in obj.array("choices") or ():
             choice = Obj(raw, path, of_answer)
+            refuse_error(choice)
             into = chunk.choices.add()
             into.index = choice.integer("index") or 0
-            self._unfinished.setdefault(into.index, True)
+            read_finish(choice, into)
+            if not self.progress(into.index, into.native_finish_reason):
+                into.ClearField("finish_reason")
+                into.ClearField("native_finish_reason")
             self._read_choice(choice, into)
-            if into.finish_reason:
-                self._unfinished[into.index] = False
             if (extra := choice.extra()) is not None:
                 into.extra_json = extra
-        if (extra := obj.extra()) is not None:
-            chunk.extra_json = extra
+        return self._headed(chunk, obj.extra() or "")
+
+    def _headed(self, chunk: Any, extra: str) -> Any | None:
+        """The chunk with the stream's head. Azure's first chunk (filter results, no choices) has no id yet: what it says
+        waits for the next one."""
+        if not (self._id or chunk.id or chunk.choices or chunk.HasField("usage")):
+            self._held = _merged(self._held, extra)
+            return None
+        if not self._id:
+            self._id = chunk.id or new_id(chunk, self._context)
+            self._created = chunk.created or self._context.now_s
+        self._model = self._model or chunk.model
+        chunk.id, chunk.created, chunk.model = self._id, self._created, self._model
+        if self._held or extra:
+            chunk.extra_json, self._held = _merged(self._held, extra), ""
         return chunk
 
-    def _new_chunk(self) -> Any:
+    def empty_chunk(self) -> Any:
         raise NotImplementedError
 
     def _read_choice(self, choice: Obj, into: Any) -> None:
         raise NotImplementedError
+
+
+def _merged(first: str, second: str) -> str:
+    if not (first and second):
+        return first or second
+    return msgspec.json.encode({**_OBJECTS.decode(first), **_OBJECTS.decode(second)}).decode()
 
 
 class ChatDecoder(StreamDecoder):
@@ -89,14 +123,13 @@ class ChatDecoder(StreamDecoder):
         super().__init__(target, context)
         self._calls: dict[int, _Calls] = {}
 
-    def _new_chunk(self) -> Any:
+    def empty_chunk(self) -> Any:
         return pb.StreamChatResponse()
 
     def _read_choice(self, choice: Obj, into: Any) -> None:
         delta = choice.object("delta")
         if delta is not None:
             self._read_delta(delta, into.delta, self._calls.setdefault(into.index, _Calls()))
-        read_finish(choice, into)
         read_logprobs(choice, into)
         if into.finish_reason and into.index in self._calls:
             into.delta.tool_calls.extend(self._calls[into.index].without_arguments())
@@ -105,9 +138,7 @@ class ChatDecoder(StreamDecoder):
         role = obj.string("role")
         if role:
             into.role = ROLES.get(role, pb.ROLE_ASSISTANT)
-        raw = obj.members.get("content")
-        if raw is None or bytes(raw)[:1] in (b'"', b"n"):
-            into.content = obj.string("content") or ""  # any other form stays in extra_json
+        into.content = _text(obj)
         into.refusal = obj.string("refusal") or ""
         for name in THINKING_NAMES:
             raw = obj.members.get(name)
@@ -120,6 +151,18 @@ class ChatDecoder(StreamDecoder):
             into.tool_calls.append(calls.read(call))
         if (extra := obj.extra()) is not None:
             into.extra_json = extra
+
+
+def _text(delta: Obj) -> str:
+    """The content. Mistral's is a list at times: its texts count, and where there is more the list stays in extra_json."""
+    raw = bytes(delta.members.get("content", b""))
+    if not raw.startswith(b"["):
+        return delta.string("content") or ""
+    parts = [Obj(item, path, delta.refusal) for item, path in array_items(raw, delta.at("content"), delta.refusal)]
+    texts = [part for part in parts if bytes(part.members.get("type", b"")) == b'"text"']
+    if len(texts) == len(parts):
+        del delta.members["content"]
+    return "".join(part.string("text") or "" for part in texts)
 
 
 class _Calls:
@@ -182,11 +225,10 @@ class _Calls:
 class CompletionDecoder(StreamDecoder):
     """Text completion streams."""
 
-    def _new_chunk(self) -> Any:
+    def empty_chunk(self) -> Any:
         return pb.StreamCompleteResponse()
 
     def _read_choice(self, choice: Obj, into: Any) -> None:
         into.text = choice.string("text") or ""
         if (logprobs := choice.json("logprobs")) is not None:
             into.logprobs_json = logprobs
-        read_finish(choice, into)

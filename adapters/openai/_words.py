@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 
-from adapters._json import Obj
+from adapters._json import Obj, of_answer
 from sidecar.v1 import inference_pb2 as pb
+
+_OBJECTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 ROLES = {
     "system": pb.ROLE_SYSTEM,
@@ -45,47 +47,61 @@ def finish_word(choice: Any) -> str | None:
 
 
 _COUNTS = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"), ("total_tokens", "total_tokens"))
-_DETAILS = (
-    ("prompt_tokens_details", "cached_tokens", "cached_input_tokens"),
-    ("prompt_tokens_details", "cache_write_tokens", "cache_write_tokens"),
-    ("completion_tokens_details", "reasoning_tokens", "reasoning_tokens"),
-)
+_DETAILS = {
+    "prompt_tokens_details": (("cached_tokens", "cached_input_tokens"), ("cache_write_tokens", "cache_write_tokens")),
+    "completion_tokens_details": (("reasoning_tokens", "reasoning_tokens"),),
+}
+_COUNT_MAX = 2**31 - 1
+_COUNT_DIGITS_MAX = 10
 
 
 def read_usage(answer: Obj) -> pb.Usage | None:
-    """The usage member; counts that are absent stay unset."""
-    obj = answer.object("usage")
-    if obj is None:
+    """The usage member. It is bookkeeping, so a strange one never costs the caller the answer: see usage_of."""
+    raw = answer.members.get("usage")
+    if raw is None or bytes(raw)[:1] not in (b"{", b"n"):
+        return None  # what is not an object stays with the answer's extra_json
+    del answer.members["usage"]
+    return usage_of(bytes(raw))
+
+
+def usage_of(raw: bytes) -> pb.Usage | None:
+    """Counts that are absent stay unset; what is no count of 0 or more stays in extra_json."""
+    if not raw.startswith(b"{"):
         return None
+    obj = Obj(raw, "usage", of_answer)
     usage = pb.Usage()
     for name, attribute in _COUNTS:
-        value = obj.integer(name)
-        if value is not None:
-            setattr(usage, attribute, value)
-    details = {name: obj.object(name) for name in dict.fromkeys(row[0] for row in _DETAILS)}
-    for group, name, attribute in _DETAILS:
-        inner = details[group]
-        value = inner.integer(name) if inner is not None else None
-        if value is not None:
-            setattr(usage, attribute, value)
+        _take_count(obj, name, usage, attribute)
+    for group, rows in _DETAILS.items():
+        if bytes(obj.members.get(group, b"")).startswith(b"{"):
+            inner = Obj(obj.members.pop(group), group, of_answer)
+            for name, attribute in rows:
+                _take_count(inner, name, usage, attribute)
+            if rest := inner.extra():
+                obj.members[group] = msgspec.Raw(rest.encode())
     if not usage.HasField("total_tokens") and usage.HasField("input_tokens") and usage.HasField("output_tokens"):
-        usage.total_tokens = usage.input_tokens + usage.output_tokens
-    for group, inner in details.items():
-        if inner is not None and (rest := inner.extra()):
-            obj.members[group] = msgspec.Raw(rest.encode())
+        usage.total_tokens = min(usage.input_tokens + usage.output_tokens, _COUNT_MAX)
     if rest := obj.extra():
         usage.extra_json = rest
     return usage
 
 
+def _take_count(obj: Obj, name: str, usage: pb.Usage, attribute: str) -> None:
+    raw = bytes(obj.members.get(name, b""))
+    if raw.isdigit() and len(raw) <= _COUNT_DIGITS_MAX and int(raw) <= _COUNT_MAX:
+        setattr(usage, attribute, int(raw))
+        del obj.members[name]
+
+
 def write_usage(usage: pb.Usage) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    if usage.HasField("extra_json"):
-        out = msgspec.json.decode(usage.extra_json, type=dict[str, Any])
+    out: dict[str, Any] = dict(_OBJECTS.decode(usage.extra_json)) if usage.HasField("extra_json") else {}
+    fields = {field.name: value for field, value in usage.ListFields()}
     for name, attribute in _COUNTS:
-        if usage.HasField(attribute):  # type: ignore[arg-type]
-            out[name] = getattr(usage, attribute)
-    for group, name, attribute in _DETAILS:
-        if usage.HasField(attribute):  # type: ignore[arg-type]
-            out.setdefault(group, {})[name] = getattr(usage, attribute)
+        if attribute in fields:
+            out[name] = fields[attribute]
+    for group, rows in _DETAILS.items():
+        known = {name: fields[attribute] for name, attribute in rows if attribute in fields}
+        if known:
+            raw = out.get(group)
+            out[group] = known if raw is None or not bytes(raw).startswith(b"{") else {**_OBJECTS.decode(raw), **known}
     return out
