@@ -1,0 +1,96 @@
+"""A Node service that knows nothing but inference.proto: @grpc/grpc-js by stub and through the front."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.processes import REPOSITORY
+from tests.provider import Provider, default_reply
+from tests.stack.stack import FRONT, STUB, Stack
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+BIN = Path(sys.executable).parent
+INSTALL_S, RUN_S = 200, 90
+GAP_S = 0.3
+# Of each gap, what must be left of it on arrival: less would mean that pieces are held back and sent together.
+GAP_KEPT = 0.5
+
+
+@pytest.fixture(scope="module")
+def clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """tests/node with its packages, as the lock has them."""
+    folder = tmp_path_factory.mktemp("node")
+    for name in ("package.json", "package-lock.json", ".npmrc", "client.mjs"):
+        shutil.copy(REPOSITORY / "tests" / "node" / name, folder)
+    done = subprocess.run(
+        [BIN / "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
+        cwd=folder,
+        env={**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=INSTALL_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def run(clients: Path, stack: Stack, way: str, prompt: str) -> Any:
+    """What client.mjs printed."""
+    target = (
+        (stack.grpc_front, str(stack.ca), f"Bearer {stack.api_key}") if way == FRONT else (stack.grpc_local, "-", "-")
+    )
+    done = subprocess.run(
+        [BIN / "node", "client.mjs", str(REPOSITORY / "proto"), *target, prompt],
+        cwd=clients,
+        capture_output=True,
+        text=True,
+        timeout=RUN_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def text_of(pieces: list[Any]) -> str:
+    return "".join(
+        choice["delta"].get("content", "") for piece in pieces for choice in piece["chunk"].get("choices", [])
+    )
+
+
+@pytest.mark.parametrize("way", [STUB, FRONT])
+def test_node_gets_the_real_models_answer_whole_and_in_pieces(model_stack: Stack, clients: Path, way: str) -> None:
+    said = run(clients, model_stack, way, "Say hello.")
+    answer, pieces = said["answer"], said["pieces"]
+    text = answer["choices"][0]["message"]["content"][0]["text"]
+    assert text
+    assert answer["usage"]["output_tokens"] > 0
+    assert len(pieces) > 2
+    assert text_of(pieces) == text, "temperature 0: both are the same answer"
+    assert pieces[-1]["chunk"]["usage"]["output_tokens"] == answer["usage"]["output_tokens"]
+    assert said["unknown"]["code"] == "NOT_FOUND"
+    assert "no-such-route" in said["unknown"]["details"]
+
+
+@pytest.mark.parametrize("way", [STUB, FRONT])
+def test_node_gets_each_piece_when_it_is_made(stack: Stack, simulator: Provider, clients: Path, way: str) -> None:
+    def slowly(call: Any) -> Any:
+        return replace(default_reply(call, call.json), gap_s=GAP_S if call.json.get("stream") else 0)
+
+    simulator.script = slowly
+    pieces = run(clients, stack, way, "one two three")["pieces"]
+    assert text_of(pieces) == "echo: one two three"
+    arrived = [piece["at_ms"] / 1000 for piece in pieces if text_of([piece])]
+    gaps = [later - earlier for earlier, later in pairwise(arrived)]
+    assert len(gaps) == 3
+    assert min(gaps) > GAP_S * GAP_KEPT, gaps
