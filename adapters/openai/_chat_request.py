@@ -100,10 +100,10 @@ def _read_metadata(obj: Obj, request: pb.ChatRequest) -> None:
 
 
 def _read_tool(obj: Obj, raw: bytes, into: pb.Tool) -> None:
-    kind = obj.string("type")
+    kind = obj.string("type") or "function"  # Mistral's SDK leaves it out
     inner = obj.object(kind) if kind in ("function", "custom") else None
     if inner is None:
-        if kind in ("function", None):
+        if kind == "function":
             raise obj.refusal(obj.at("function"), "an object")
         into.other_json = raw.decode("utf-8", "replace")
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 from typing import Any
 
 import msgspec
@@ -89,7 +88,7 @@ def _read_vector(obj: Obj, into: pb.Embedding) -> None:
             into.packed = base64.b64decode(decoded_string(raw, path, obj.refusal), validate=True)
         else:
             into.values.values.extend(_VECTOR.decode(raw))
-    except (*MALFORMED, binascii.Error):
+    except (*MALFORMED, ValueError):  # base64 says both kinds
         raise obj.refusal(path, "a vector") from None
 
 
