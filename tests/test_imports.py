@@ -35,8 +35,12 @@ LAYERS = (
     "gateway",
     "servicers",
     "server",
-    "front local supervisor cli __main__",
+    "front local",
+    "supervisor",
+    "cli",
+    "__main__",
 )
+_APART = {"front", "local"}
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}
 
 
@@ -67,7 +71,17 @@ def violations(module: str, source: str) -> list[str]:
             found.append(f"{module} is pure and imports {name}")
         elif own in RANK and other in RANK and RANK[other] > RANK[own]:
             found.append(f"{module} imports {name}, which is above it")
+        elif strangers(module, name):
+            found.append(f"{module} imports {name}, which it should not know")
     return found
+
+
+def strangers(module: str, other: str) -> bool:
+    """Equals that know nothing of each other: the services, and what the supervisor starts beside the workers."""
+    own, theirs = module.split("."), other.split(".")
+    if own[:2] == ["sidecar", "servicers"] and theirs[:2] == ["sidecar", "servicers"]:
+        return len(own) > 2 and len(theirs) > 2 and own[2] not in ("__init__", theirs[2])
+    return own[0] == theirs[0] == "sidecar" and {own[1], theirs[1]} == _APART
 
 
 def sources() -> list[Path]:
@@ -104,6 +118,12 @@ def test_every_module_of_the_core_stands_in_a_layer() -> None:
         ("adapters._json", "from sidecar import errors"),
         ("sidecar.gateway", "from sidecar.servicers import rest"),
         ("sidecar.servicers.rest", "import sidecar.supervisor.pool"),
+        ("sidecar.servicers.rest", "from sidecar.servicers import inference"),
+        ("sidecar.servicers.rest", "from sidecar.servicers.inference import InferenceServicer"),
+        ("sidecar.upstream", "from sidecar.front import nginx"),
+        ("sidecar.server", "from sidecar.local.launch import start"),
+        ("sidecar.front.nginx", "from sidecar.local.fetch import fetch"),
+        ("sidecar.supervisor.pool", "from sidecar.cli import main"),
     ],
 )
 def test_a_planted_violation_is_found(module: str, source: str) -> None:
@@ -112,4 +132,8 @@ def test_a_planted_violation_is_found(module: str, source: str) -> None:
 
 def test_what_the_design_allows_is_no_violation() -> None:
     assert violations("adapters.openai", "import msgspec\nfrom sidecar.v1 import inference_pb2") == []
+    assert violations("sidecar.server", "from sidecar.servicers import inference, rest") == []
+    assert (
+        violations("sidecar.supervisor.run", "from sidecar.front import nginx\nfrom sidecar.local import launch") == []
+    )
     assert violations("sidecar.gateway", "import asyncio\nfrom sidecar.errors import TABLE") == []
