@@ -81,7 +81,7 @@ def strangers(module: str, other: str) -> bool:
     own, theirs = module.split("."), other.split(".")
     if own[:2] == ["sidecar", "servicers"] and theirs[:2] == ["sidecar", "servicers"]:
         return len(own) > 2 and len(theirs) > 2 and own[2] not in ("__init__", theirs[2])
-    return own[0] == theirs[0] == "sidecar" and {own[1], theirs[1]} == _APART
+    return own[0] == theirs[0] == "sidecar" and {*own[1:2], *theirs[1:2]} == _APART
 
 
 def sources() -> list[Path]:
