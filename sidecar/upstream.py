@@ -7,6 +7,7 @@ not followed (a key must not travel to another host), environment proxies are ig
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -63,10 +64,10 @@ class UpstreamResponse:
 
 
 class UpstreamClient:
-    """Connection pools to providers: one for each pair of CA file and proxy. Not config: a reload keeps them."""
+    """Connection pools to providers: one for each CA bundle as it stood when first used. Not config: a reload keeps them."""
 
     def __init__(self) -> None:
-        self._sessions: dict[tuple[str | None, bool], aiohttp.ClientSession] = {}
+        self._sessions: dict[tuple[str | None, int, bool], aiohttp.ClientSession] = {}
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
 
     async def open(
@@ -118,9 +119,11 @@ class UpstreamClient:
         return found
 
     def _session(self, ca_file: str | None, *, fresh: bool) -> aiohttp.ClientSession:
-        found = self._sessions.get((ca_file, fresh))
+        # A renewed bundle at the same path is another trust: connections made under the old one are not used for it.
+        changed_ns = os.stat(ca_file).st_mtime_ns if ca_file else 0
+        found = self._sessions.get((ca_file, changed_ns, fresh))
         if found is None:
-            found = self._sessions[ca_file, fresh] = _make_session(ca_file, fresh=fresh)
+            found = self._sessions[ca_file, changed_ns, fresh] = _make_session(ca_file, fresh=fresh)
         return found
 
     async def close(self) -> None:
