@@ -1,0 +1,118 @@
+"""Bytes to server-sent events: any cuts, any line ends, any size up to the limit."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from adapters import GatewayError, Kind
+from adapters._sse import EVENT_BYTES_MAX, Event, Parser
+
+LINE_ENDS = (b"\n", b"\r", b"\r\n")
+
+
+def events_of(*pieces: bytes) -> list[Event]:
+    parser = Parser()
+    found = [event for piece in pieces for event in parser.feed(piece)]
+    return found + parser.close()
+
+
+def data_of(*pieces: bytes) -> list[bytes]:
+    return [event.data for event in events_of(*pieces) if event.data]
+
+
+def test_an_event_has_its_name_its_joined_data_and_its_bytes() -> None:
+    raw = b"event: ping\nid: 7\ndata: a\ndata:b\ndata:  c\n: comment\n\n"
+    assert events_of(raw) == [Event("ping", b"a\nb\n c", raw)]
+
+
+def test_lines_end_at_cr_lf_or_both_and_at_nothing_else() -> None:
+    separators = "\u2028\u2029\u0085\x0b\x0c\x1c\x1d\x1e".encode()
+    for end in LINE_ENDS:
+        assert data_of(b"data: x" + separators + b"y" + end + b"data: z" + end + end) == [b"x" + separators + b"y\nz"]
+
+
+def test_mixed_line_ends_end_events_too() -> None:
+    assert data_of(b"data: 1\r\n\ndata: 2\n\r\ndata: 3\r\r\ndata: 4\n\rdata: 5\r\n\r\n") == [
+        b"1",
+        b"2",
+        b"3",
+        b"4",
+        b"5",
+    ]
+
+
+def test_a_byte_order_mark_is_skipped_at_the_start_only() -> None:
+    mark = "\ufeff".encode()
+    assert data_of(mark[:1], mark[1:] + b"data: a\n\n" + b"data: " + mark + b"\n\n") == [b"a", mark]
+
+
+def test_comments_blank_lines_and_unknown_fields_are_no_data() -> None:
+    assert data_of(b": keep-alive\n\n\n\nretry: 5\n\nerror: {}\n\ndata\n\ndata:\n\n") == []
+
+
+def test_an_event_without_its_blank_line_is_none() -> None:
+    parser = Parser()
+    assert parser.feed(b"data: a\n") == []
+    assert parser.pending
+    assert parser.close() == []
+
+
+def test_an_event_comes_out_with_its_last_byte_not_with_the_next_event() -> None:
+    for raw in (b"data: a\n\n", b"data: a\r\n\r\n", b": x\n\n"):
+        parser = Parser()
+        assert parser.feed(raw[:-1]) == []
+        assert len(parser.feed(raw[-1:])) == 1
+        assert not parser.pending
+
+
+def test_a_stream_that_ends_in_two_carriage_returns_keeps_its_last_event() -> None:
+    assert data_of(b"data: a\r\r") == [b"a"]
+
+
+lines = st.sampled_from(
+    [b"data: ", b"data:x", b"data: \xe2\x80\xa8", b"event: e", b":c", b"", b"data: \r", b"\xef\xbb\xbf"]
+)
+streams = st.lists(st.tuples(lines, st.sampled_from(LINE_ENDS)), max_size=14).map(
+    lambda all_: b"".join(map(b"".join, all_))
+)
+
+
+@given(streams, st.data())
+def test_cutting_the_bytes_anywhere_changes_nothing(stream: bytes, draw: st.DataObject) -> None:
+    cuts = sorted(draw.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    whole = events_of(stream)
+    assert events_of(*pieces) == whole
+    assert events_of(*(bytes([byte]) for byte in stream)) == whole
+    assert stream.removeprefix(b"\xef\xbb\xbf").startswith(b"".join(event.raw for event in whole))
+
+
+def test_an_event_above_the_limit_is_refused_in_any_cuts() -> None:
+    too_long = b"data: " + b"x" * EVENT_BYTES_MAX + b"\n\n"
+    for size in (len(too_long), 1 << 20):
+        with pytest.raises(GatewayError) as caught:
+            events_of(*(too_long[i : i + size] for i in range(0, len(too_long), size)))
+        assert caught.value.kind is Kind.UPSTREAM_PROTOCOL
+    fits = b"data: " + b"x" * (EVENT_BYTES_MAX - 8) + b"\n\n"
+    assert len(events_of(fits)) == 1
+
+
+@pytest.mark.parametrize("filler", [b"x", b"\r\nx", b"\nx"], ids=["plain", "carriage returns", "newlines"])
+def test_a_large_event_in_small_pieces_takes_linear_time(filler: bytes) -> None:
+    def cost_s(megabytes: int) -> float:
+        body = filler * ((megabytes << 20) // len(filler))
+        pieces = [body[i : i + 1024] for i in range(0, len(body), 1024)]
+        best = float("inf")
+        for _ in range(3):
+            parser = Parser()
+            began = time.thread_time()
+            for piece in pieces:
+                parser.feed(piece)
+            best = min(best, time.thread_time() - began)
+        return best
+
+    assert cost_s(4) < 10 * cost_s(1)  # quadratic would be 16
