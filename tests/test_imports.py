@@ -29,7 +29,7 @@ IMPURE = frozenset(
 LAYERS = (
     "v1",
     "adapters",
-    "secret snapshot caller calls config upstream credentials errors metrics limits strict control reload",
+    "secret redaction snapshot caller calls config upstream credentials errors metrics limits strict control reload",
     "accounting status attempt",
     "streaming",
     "gateway",

@@ -7,9 +7,13 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+_NOT_SHOWN = "(not shown: it may hold a secret)"
 # What may be shown of a name that we do not know. A provider key has capitals or digits, and people do write
 # `{openai_api_key:sk-...}` without the blank, which makes the secret part of a name.
 _HARMLESS = re.compile(r"(?!sk[_-]|key[_-])[a-z]{1,20}[0-9]{0,3}(?:[_-][a-z]{1,20}[0-9]{0,3}){0,5}")
+# The same for variables and for the parts of a path, which have their own habits; in a random key letters follow digits.
+_HARMLESS_VARIABLE = re.compile(r"(?:[A-Z]{0,20}[0-9]{0,3}(?:_|$)){1,8}|(?:[a-z]{0,20}[0-9]{0,3}(?:_|$)){1,8}")
+_HARMLESS_PART = re.compile(r"(?!sk[_-])[._ ~-]*(?:[A-Za-z]{0,20}[0-9]{0,5}(?:[._ -]+|$)){0,12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +71,14 @@ def near_miss(word: str, known: Iterable[str]) -> str:
 
 def shown(name: str) -> str:
     """A name the user wrote, quoted, or words for it where it could be part of a secret."""
-    return f'"{name}"' if _HARMLESS.fullmatch(name) else "(not shown: it may hold a secret)"
+    return f'"{name}"' if _HARMLESS.fullmatch(name) else _NOT_SHOWN
+
+
+def shown_variable(name: str) -> str:
+    """The name of an environment variable, or words for it where somebody may have put a key behind the $."""
+    return name if _HARMLESS_VARIABLE.fullmatch(name) else _NOT_SHOWN
+
+
+def shown_path(path: str) -> str:
+    """A path, quoted, or words for it where a part of it looks like a key."""
+    return f'"{path}"' if all(map(_HARMLESS_PART.fullmatch, path.split("/"))) else _NOT_SHOWN

@@ -1,6 +1,6 @@
 """Where a key comes from: `$NAME`, `${NAME}`, `file:PATH`, the path of an existing file, or the text itself.
 
-No message here ever holds a part of a value; names of variables and the path behind `file:` are shown.
+No message here ever holds a part of a value; names of variables and the path behind `file:` are shown unless they look like keys.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from sidecar.config import _fields as fields
-from sidecar.config._problems import Report
+from sidecar.config._problems import Report, shown_path, shown_variable
 from sidecar.config._tree import Node
 from sidecar.secret import Secret
 
@@ -65,9 +65,11 @@ def _resolve(written: str, line: int, path: str, report: Report, sources: Source
         name = written.removeprefix("file:")
         content = sources.file(name) if name else None
         if content is None:
-            report.error(line, path, f'file "{name}" does not exist', "paths start at the config file's directory")
+            report.error(
+                line, path, f"file {shown_path(name)} does not exist", "paths start at the config file's directory"
+            )
             return None
-        return f'file "{name}"', content
+        return f"file {shown_path(name)}", content
     content = sources.file(written) if len(written) <= 4096 and "\n" not in written and "\0" not in written else None
     if content is not None:
         return "the file it names", content
@@ -87,9 +89,11 @@ def _variable(written: str, line: int, path: str, report: Report, sources: Sourc
     name = match[1] or match[2]
     value = sources.env.get(name)
     if not value:
-        report.error(line, path, f"environment variable {name} is {'not set' if value is None else 'empty'}")
+        report.error(
+            line, path, f"environment variable {shown_variable(name)} is {'not set' if value is None else 'empty'}"
+        )
         return None
-    return f"environment variable {name}", value
+    return f"environment variable {shown_variable(name)}", value
 
 
 def _value_problem(value: str) -> str:

@@ -92,6 +92,9 @@ MISPLACED = [
     _with(f"{CANARY}\\n{CANARY}"),
     _with(f"/{CANARY}"),
     _with(f"${{{CANARY}}}"),
+    _with(f"${CANARY.replace('-', '_')}"),
+    _with(f"file:{CANARY}"),
+    _with(f"file:/run/secrets/{CANARY}"),
     route(config=f"openai_api_key:{CANARY}"),
     route(config=f"{CANARY}: openai_api_key"),
     route(config=f"openai_api_key: *{CANARY}"),
@@ -121,7 +124,7 @@ def test_no_message_shows_a_part_of_a_key(text: str) -> None:
 
 
 def test_the_search_for_the_canary_can_find_one() -> None:
-    assert "CANARY" in "\n".join(problems(_with(f"file:{CANARY}")))  # a path is shown: it is no secret
+    assert "CANARY" in "\n".join(problems(_with("$CANARY")))  # a variable's name is shown: it is no secret
 
 
 def test_a_snapshot_prints_without_its_keys_and_still_travels_to_workers() -> None:
