@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from adapters import Provider
+from sidecar.redaction import without_secret
 from sidecar.secret import Secret
 from sidecar.snapshot import Upstream
 
@@ -33,7 +34,7 @@ def _auth_header(scheme: str, key: Secret) -> tuple[str, str]:
 
 
 def redact(text: str, upstream: Upstream | None) -> str:
-    """`text` without the upstream's key and without anything that looks like a key."""
+    """`text` without the upstream's key, pieces of it, its base64, and without anything that looks like a key."""
     if upstream is not None and upstream.key is not None:
-        text = text.replace(upstream.key.reveal(), _REDACTED)
+        text = without_secret(text, upstream.key)
     return _KEY_FORMATS.sub(_REDACTED, text)
