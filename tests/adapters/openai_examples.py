@@ -33,7 +33,7 @@ SAID: tuple[Any, ...] = (
     chat(audio=pb.AudioOutput(voice="alloy", format="wav", extra_json=X), prediction_json='{"type":"content"}', store=False),
     chat(service_tier="flex", verbosity="low", safety_identifier="s", prompt_cache_key="k", extra_json=X),
     chat(stream_options=pb.StreamOptions(include_usage=True, include_obfuscation=False, extra_json=X)),
-    chat(messages=[pb.Message(role=role, content=HI.content, name="n") for role in pb.Role.values()[1:]]),
+    chat(messages=[pb.Message(role=role, content=HI.content, name="n") for role in pb.Role.keys()[1:]]),
     chat(messages=[pb.Message(role=pb.ROLE_TOOL, content=HI.content, tool_call_id="c", extra_json=X)]),
     part(image=pb.Image(data=b"\x00\xff", mime_type="image/png", detail="low", extra_json=X), extra_json=X),
     part(image=pb.Image(url="https://example.com/a.png")),
@@ -61,7 +61,7 @@ SAID: tuple[Any, ...] = (
             pb.Tool(other_json='{"type":"web_search","max":1.0}'),
         ]
     ),
-    *(chat(tool_choice=pb.ToolChoice(mode=mode)) for mode in pb.ToolChoice.Mode.values()[1:]),
+    *(chat(tool_choice=pb.ToolChoice(mode=mode)) for mode in pb.ToolChoice.Mode.keys()[1:]),
     chat(tool_choice=pb.ToolChoice(function_name="f")),
     chat(tool_choice=pb.ToolChoice(custom_name="c")),
     chat(tool_choice=pb.ToolChoice(other_json='{"type":"allowed_tools","allowed_tools":{}}')),
@@ -79,8 +79,10 @@ SAID: tuple[Any, ...] = (
         max_tokens=1, temperature=0.5, top_p=0.5, seed=1, frequency_penalty=0.5, presence_penalty=0.5,
         logit_bias_json="{}", user="u", stream_options=pb.StreamOptions(include_usage=False), extra_json=X,
     ),
-    pb.EmbedRequest(route="r", inputs=[pb.EmbedInput(text="a"), pb.EmbedInput(tokens=pb.Tokens(ids=[1]))], encoding="ENCODING_FLOAT"),
-    pb.EmbedRequest(route="r", inputs=[pb.EmbedInput(text="a")], dimensions=8, encoding="ENCODING_BASE64", user="u", extra_json=X),
+    pb.EmbedRequest(route="r", encoding="ENCODING_FLOAT",
+                    inputs=[pb.EmbedInput(text="a"), pb.EmbedInput(tokens=pb.Tokens(ids=[1]))]),
+    pb.EmbedRequest(route="r", inputs=[pb.EmbedInput(text="a")], dimensions=8,
+                    encoding="ENCODING_BASE64", user="u", extra_json=X),
 )  # fmt: skip
 
 _UNSAYABLE: tuple[tuple[str, Any], ...] = (("signature", b"s"), ("redacted", b"r"), ("extra_json", X))
