@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from adapters._errors import GatewayError
-from adapters._sse import Event
+from adapters._sse import Event, Parser
 from sidecar.v1 import inference_pb2 as pb
 
 
@@ -38,6 +38,7 @@ class Context:
 
     now_s: int  # seconds since 1970
     new_id: Callable[[str], str]  # prefix -> a fresh id that starts with it
+    model: str = ""  # the upstream's model, for answers that do not name one
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class Provider:
     base_url: str | None  # None: the config must say it
     auth: str = "bearer"  # how credentials.py puts the key: "bearer", "x-api-key", "api-key", "none"
     key_required: bool = True
-    # Config keys (below model.config) -> what they set: "api_key", "base_url", "header:<Name>", "query:<name>", "option:<name>".
+    # Config keys (below model.config) -> what they set: "api_key", "base_url", "header:<Name>", "query:<name>", "option:<name>";
+    # "setting:<name>" and "secret:<name>" are for sidecar/config/_cloud.py. Two keys of one meaning: the first is the usual one.
     config_keys: Mapping[str, str] = field(default_factory=dict)
     headers: tuple[tuple[str, str], ...] = ()  # always sent, never secret
     include_usage: bool = True  # whether stream_options.include_usage is understood
@@ -58,6 +60,7 @@ class Provider:
     )
     forbidden: frozenset[str] = frozenset()  # request members this provider refuses: refused by name here
     renamed: Mapping[str, str] = field(default_factory=dict)  # request member -> the provider's name of it
+    tasks: frozenset[Task] = frozenset(Task)  # what it offers, of what its format can say
     options: Mapping[str, Any] = field(default_factory=dict)  # what else the format's code wants to know
 
 
@@ -111,6 +114,13 @@ class ClientSide:
     stream_end: bytes = b""
 
 
+class Framing(Protocol):
+    """Bytes in any cuts -> events. `feed` raises upstream_protocol for an event that is too large; `close` is the end."""
+
+    def feed(self, data: bytes) -> list[Event]: ...
+    def close(self) -> list[Event]: ...
+
+
 class Decoder(Protocol):
     """A stream of one call: events in, chunks out.
 
@@ -143,6 +153,7 @@ class ProviderSide:
     patch: Callable[[Envelope, Target], HttpCall] | None = None
     check: Callable[[bytes], pb.Usage | None] | None = None
     observe: Callable[[Target, Context], Decoder] | None = None
+    framing: Callable[[], Framing] = Parser  # how a stream's bytes are cut into events; most formats stream SSE
 
 
 @dataclass(frozen=True, slots=True)

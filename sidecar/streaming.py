@@ -9,7 +9,6 @@ from typing import Any
 
 from adapters import Decoder, GatewayError, Kind
 from adapters._chunks import has_output
-from adapters._sse import Parser
 from sidecar.accounting import Record
 from sidecar.attempt import Attempt, too_large
 from sidecar.calls import Call, Piece
@@ -105,7 +104,7 @@ class _Translator:
     """A stream's bytes to what this caller gets: the provider's own events, or canonical chunks."""
 
     def __init__(self, attempt: Attempt, call: Call, decoder: Decoder) -> None:
-        self._parser = Parser()
+        self._parser = attempt.side.framing()
         self._decoder = decoder
         self._passthrough = attempt.passthrough
         self._wants_usage = call.envelope is not None and call.envelope.include_usage
