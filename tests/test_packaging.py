@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
+import ssl
 import subprocess
 import sys
 import tomllib
@@ -12,7 +13,14 @@ import venv
 import zipfile
 from pathlib import Path
 
+import httpx
 import pytest
+
+from sidecar.supervisor.announcement import read_env
+from tests.cli.running import FRONT_PORTS, SERVING_S
+from tests.processes import Child
+from tests.provider import Provider
+from tests.stack.stack import config_for
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ("server.txt", "dev.txt", "build.txt")
@@ -131,3 +139,22 @@ def test_the_default_configuration_of_the_wheel_is_valid(environment: Path, tmp_
     [default] = environment.parent.glob("lib/python*/site-packages/sidecar/default.yaml")
     assert os.access(default, os.R_OK)
     run(environment / "sidecar", "check", default, cwd=tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * INSTALL_TIMEOUT_S)
+def test_the_wheel_serves(environment: Path, tmp_path: Path, provider: Provider) -> None:
+    """`sidecar up --config-path config.yaml`, from a folder that has nothing else: Nginx and its templates come along."""
+    (tmp_path / "config.yaml").write_text(config_for(provider))
+    command = [str(environment / "sidecar"), "up", "--config-path", "config.yaml", *FRONT_PORTS]
+    with Child(command, cwd=tmp_path, env={"PYTHONPATH": ""}) as child:
+        child.wait_for_line("^Sidecar serves", SERVING_S)
+        env = read_env(tmp_path / ".sidecar" / "env")
+        with httpx.Client(verify=ssl.create_default_context(cafile=env["SIDECAR_CA"]), trust_env=False) as http:
+            answer = http.post(
+                f"{env['SIDECAR_URL']}/v1/chat/completions",
+                headers={"authorization": f"Bearer {env['SIDECAR_API_KEY']}"},
+                json={"model": "chat", "messages": [{"role": "user", "content": "Hi"}]},
+            )
+        assert answer.json()["choices"][0]["message"]["content"] == "echo: Hi"
+        assert child.stop() == 0
