@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from adapters._completions_by_chat import side_of
 from adapters._contract import (
     Chunk,
     ClientSide,
@@ -23,9 +24,11 @@ from adapters._contract import (
 from adapters._errors import GatewayError, Kind
 from adapters._sse import Event
 from adapters.anthropic import FORMAT as ANTHROPIC
+from adapters.mlflow import FORMAT as MLFLOW
+from adapters.mosaicml import FORMAT as MOSAICML
 from adapters.openai import FORMAT as OPENAI
 
-FORMATS: Mapping[str, Format] = {format_.name: format_ for format_ in (OPENAI, ANTHROPIC)}
+FORMATS: Mapping[str, Format] = {format_.name: format_ for format_ in (OPENAI, ANTHROPIC, MLFLOW, MOSAICML)}
 
 __all__ = [
     "FORMATS",
@@ -46,4 +49,5 @@ __all__ = [
     "Response",
     "Target",
     "Task",
+    "side_of",
 ]

@@ -1,22 +1,90 @@
-"""Providers as rows of data: a provider is a known format, an address, an auth scheme and its quirks. No code."""
+"""Providers as rows of data: a provider is a known format, an address, an auth scheme and its quirks. No code.
+
+Where a quirk has no other source it was seen in recorded traffic of 2024 to 2026.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
-from adapters._contract import Provider
+from adapters._contract import Provider, Task
+
+# What every row of OpenAI's format takes below model.config; MLflow says api_base where OpenAI's SDK says base_url.
+_KEYS = {"api_key": "api_key", "base_url": "base_url", "api_base": "base_url"}
+_NO_EMBEDDINGS = frozenset({Task.CHAT, Task.COMPLETIONS})
+# There is no /completions, or it is another thing (fill in the middle): completions go to chat as one user message.
+_CHAT_ONLY: Mapping[str, Any] = MappingProxyType({"completions_api": "chat"})
+# The newer of two names of one limit; these servers know the older only, and several ignore what they do not know.
+_OLD_LIMIT = MappingProxyType({"max_completion_tokens": "max_tokens"})
+# OpenAI's own models: all but a few take chat only, and reasoning models refuse the older name of the limit.
+_OPENAI_MODELS: Mapping[str, Any] = MappingProxyType(
+    {
+        "completions_api": "by_model",
+        "completions_models": ("gpt-3.5-turbo-instruct", "davinci-002", "babbage-002"),
+        "max_completion_tokens_models": ("o1", "o3", "o4", "gpt-5"),
+    }
+)
+_OPENAI_KEYS = {
+    "openai_api_key": "api_key",
+    "openai_api_base": "base_url",
+    "openai_organization": "header:OpenAI-Organization",
+    "openai_project": "header:OpenAI-Project",
+}
+# MLflow writes Azure as provider openai with openai_api_type azure or azuread, and with these keys; ours are beside them.
+_AZURE_KEYS = {
+    "openai_api_key": "api_key",
+    "api_key": "api_key",
+    "openai_api_base": "base_url",
+    "base_url": "base_url",
+    "openai_api_type": "setting:api_type",
+    "openai_api_version": "setting:api_version",
+    "openai_deployment_name": "setting:deployment",
+    "azure_tenant_id": "setting:tenant_id",
+    "azure_client_id": "setting:client_id",
+    "azure_client_secret": "secret:client_secret",
+    "azure_managed_identity": "setting:managed_identity",
+    "azure_scope": "setting:scope",
+    "azure_token_url": "setting:token_url",
+}
+_DATABRICKS_KEYS = {
+    "host": "base_url",
+    "token": "api_key",
+    "client_id": "setting:client_id",
+    "client_secret": "secret:client_secret",
+    "token_url": "setting:token_url",
+}
+
+
+def _hosted(name: str, base_url: str, mlflow_key: str | None = None, **fields: Any) -> Provider:
+    """A service of OpenAI's format. `mlflow_key` is what MLflow's YAML calls its key."""
+    own = {mlflow_key: "api_key"} if mlflow_key else {}
+    return Provider(name=name, format="openai", base_url=base_url, config_keys={**own, **_KEYS}, **fields)
+
+
+def _server(name: str, port: int, **fields: Any) -> Provider:
+    """A model server of OpenAI's format that people run themselves, at its default port."""
+    url = f"http://localhost:{port}/v1"
+    return Provider(name=name, format="openai", base_url=url, key_required=False, config_keys=_KEYS, **fields)
+
 
 _ROWS = (
     Provider(
         name="openai",
         format="openai",
         base_url="https://api.openai.com/v1",
-        config_keys={
-            "openai_api_key": "api_key",
-            "openai_api_base": "base_url",
-            "openai_organization": "header:OpenAI-Organization",
-            "openai_project": "header:OpenAI-Project",
-        },
+        config_keys=_OPENAI_KEYS,
+        options=_OPENAI_MODELS,
+    ),
+    # Two forms of one API: a deployment's URL with api-version, and /openai/v1. sidecar/config/_cloud.py tells them apart.
+    Provider(
+        name="azure",
+        format="openai",
+        base_url=None,
+        auth="api-key",
+        config_keys=_AZURE_KEYS,
+        options=_OPENAI_MODELS,
     ),
     Provider(
         name="anthropic",
@@ -29,17 +97,92 @@ _ROWS = (
             "anthropic_version": "header:anthropic-version",
         },
         headers=(("anthropic-version", "2023-06-01"),),
+        options=_CHAT_ONLY,  # the old /v1/complete is retired
     ),
-    # Any server that speaks OpenAI's HTTP API: vLLM, llama.cpp, LM Studio, a company's own.
+    # Model serving. The endpoint's name stands in the path; usage comes with every chunk, unasked.
+    Provider(
+        name="databricks",
+        format="openai",
+        base_url=None,
+        config_keys=_DATABRICKS_KEYS,
+        include_usage=False,
+        renamed=_OLD_LIMIT,
+        options={"path": "/{model}/invocations"},
+    ),
+    # Refuses members it does not know; usage comes with the finish, unasked.
+    _hosted(
+        "mistral",
+        "https://api.mistral.ai/v1",
+        "mistral_api_key",
+        include_usage=False,
+        renamed={**_OLD_LIMIT, "seed": "random_seed"},
+        options=_CHAT_ONLY,
+    ),
+    _hosted("groq", "https://api.groq.com/openai/v1", tasks=_NO_EMBEDDINGS, options=_CHAT_ONLY),
+    _hosted("together", "https://api.together.xyz/v1", "togetherai_api_key", include_usage=False, renamed=_OLD_LIMIT),
+    _hosted("deepseek", "https://api.deepseek.com", tasks=_NO_EMBEDDINGS, renamed=_OLD_LIMIT, options=_CHAT_ONLY),
+    _hosted("xai", "https://api.x.ai/v1", options=_CHAT_ONLY),
+    _hosted("openrouter", "https://openrouter.ai/api/v1"),
+    _hosted("fireworks", "https://api.fireworks.ai/inference/v1", renamed=_OLD_LIMIT),
+    _hosted("perplexity", "https://api.perplexity.ai", stream_end="eof", renamed=_OLD_LIMIT, options=_CHAT_ONLY),
+    _hosted("cerebras", "https://api.cerebras.ai/v1", stream_end="eof", tasks=_NO_EMBEDDINGS),
+    _hosted("nvidia", "https://integrate.api.nvidia.com/v1", renamed=_OLD_LIMIT),
+    # Its OpenAI format; the native one is not spoken yet.
+    _hosted("gemini", "https://generativelanguage.googleapis.com/v1beta/openai", "gemini_api_key", options=_CHAT_ONLY),
+    # Whoever runs the model behind it ends the stream in their own way.
+    _hosted(
+        "huggingface-router",
+        "https://router.huggingface.co/v1",
+        "huggingface_api_key",
+        stream_end="eof",
+        tasks=_NO_EMBEDDINGS,
+        options=_CHAT_ONLY,
+    ),
+    # A model that `mlflow models serve` serves. MLflow's YAML has no key for it; a proxy in front may want one.
+    Provider(
+        name="mlflow-model-serving",
+        format="mlflow",
+        base_url=None,
+        key_required=False,
+        config_keys={"model_server_url": "base_url", "api_key": "api_key"},
+    ),
+    # The key stands in the header as it is, without a scheme.
+    Provider(
+        name="mosaicml",
+        format="mosaicml",
+        base_url="https://models.hosted-on.mosaicml.hosting",
+        auth="authorization",
+        config_keys={"mosaicml_api_key": "api_key", "mosaicml_api_base": "base_url"},
+    ),
+    _server("ollama", 11434, renamed=_OLD_LIMIT),
+    _server("vllm", 8000),
+    _server("llama.cpp", 8080),
+    _server("sglang", 30000),
+    _server("lm-studio", 1234, renamed=_OLD_LIMIT),
+    # Any server that speaks OpenAI's HTTP API, a company's own for one.
     Provider(
         name="openai-compatible",
         format="openai",
         base_url=None,
         key_required=False,
-        config_keys={"api_key": "api_key", "base_url": "base_url"},
+        config_keys=_KEYS,
     ),
     # The model that `sidecar up` runs itself; the supervisor fills in its address.
     Provider(name="local", format="openai", base_url=None, auth="none", key_required=False),
 )
 
 PROVIDERS: Mapping[str, Provider] = {row.name: row for row in _ROWS}
+
+# Other names of a row: MLflow's, and how people write it. In lower case, with dashes.
+ALIASES: Mapping[str, str] = {
+    "togetherai": "together",
+    "together-ai": "together",
+    "azure-openai": "azure",
+    "databricks-model-serving": "databricks",
+    "llamacpp": "llama.cpp",
+    "llama-cpp": "llama.cpp",
+    "lmstudio": "lm-studio",
+    "fireworks-ai": "fireworks",
+    "huggingface-inference": "huggingface-router",
+    "mistralai": "mistral",
+}

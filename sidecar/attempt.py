@@ -8,7 +8,7 @@ import secrets
 import time
 from dataclasses import dataclass
 
-from adapters import FORMATS, Context, Format, GatewayError, HttpCall, Kind, ProviderSide, Target
+from adapters import FORMATS, Context, Format, GatewayError, HttpCall, Kind, ProviderSide, Target, side_of
 from sidecar.calls import Call
 from sidecar.credentials import headers_for, redact
 from sidecar.snapshot import Route, Upstream, target_of
@@ -29,14 +29,14 @@ class Plan:
     target: Target
     format: Format
     side: ProviderSide | None
-    headers: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, str], ...]  # with the key; without the token where one is fetched
 
 
 def plan_for(route: Route) -> Plan:
     upstream = route.upstreams[0]
     target = target_of(upstream)
     format_ = FORMATS[target.provider.format]
-    return Plan(upstream, target, format_, format_.provider.get(route.task), headers_for(upstream, target.provider))
+    return Plan(upstream, target, format_, side_of(format_, target, route.task), headers_for(upstream, target.provider))
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ def prepare(plan: Plan, call: Call) -> Attempt:
     if side is None or (call.stream and side.stream is None):
         what = f"{'streamed ' * call.stream}{call.task}"
         raise GatewayError(Kind.INVALID_REQUEST, f'Provider "{plan.upstream.provider}" has no {what}.')
-    context = Context(int(time.time()), _new_id)
+    context = Context(int(time.time()), _new_id, plan.target.model)
     if call.envelope is not None and call.client_format == plan.format.name and side.patch is not None:
         return Attempt(plan, side, True, side.patch(call.envelope, plan.target), context)
     if call.request is None:

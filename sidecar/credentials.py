@@ -1,19 +1,45 @@
-"""Authorises an outgoing call, in headers only, and keeps what it uses out of everything that is shown."""
+"""Authorises an outgoing call, in headers only, and keeps what it uses out of everything that is shown.
+
+A key stands in headers made once per snapshot. A token that must be fetched (Entra ID, OAuth client credentials, managed
+identity) is cached per worker, renewed while the old one still holds, and fetched once however many calls wait for it.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import logging
 import re
+import ssl
+import time
+from dataclasses import dataclass
+from typing import Any
 
-from adapters import Provider
+from adapters import GatewayError, Kind, Provider
 from sidecar.redaction import without_secret
 from sidecar.secret import Secret
-from sidecar.snapshot import Upstream
+from sidecar.snapshot import Grant, Upstream
+
+log = logging.getLogger(__name__)
 
 _REDACTED = "***"
 # Key formats of providers, for text in which a provider quotes a key that is not exactly ours: cut short, masked, another's.
+# The last one is a JSON Web Token, as identity services give them out.
 _KEY_FORMATS = re.compile(
     r"\b(?:sk|pk|rk|xai|gsk|hf|dapi|pplx|fw|nvapi|AIza|AKIA)[-_]?[A-Za-z0-9_\-*.]{12,}|\b[Bb]earer\s+[A-Za-z0-9_\-*.=+/]{8,}"
+    r"|\beyJ[A-Za-z0-9_\-]{8,}(?:\.[A-Za-z0-9_\-]*){1,4}"
 )
+# Token services answer in well under a second; a call waits no longer than this for one.
+_FETCH_S = 10.0
+# A token is renewed this long before it ends (Microsoft's libraries: 5 min), or after half its life where that is shorter.
+_RENEW_BEFORE_S = 300.0
+# A token that ends this soon is not used: the call has a way to go.
+_MARGIN_S = 10.0
+# After a failed renewal the old token is used on, and the service is left alone for so long.
+_RETRY_S = 30.0
+# Entra's tokens live an hour, Databricks' too. Where an answer says nothing, OAuth advises to assume little.
+_LIFETIME_S = 300.0
+_ANSWER_BYTES_MAX = 64 * 1024
 
 
 def headers_for(upstream: Upstream, provider: Provider) -> tuple[tuple[str, str], ...]:
@@ -22,9 +48,10 @@ def headers_for(upstream: Upstream, provider: Provider) -> tuple[tuple[str, str]
     if upstream.headers:  # the route's value stands in place of the provider's default of the same name
         own = {name.lower() for name, _ in upstream.headers}
         fixed = (*(pair for pair in provider.headers if pair[0].lower() not in own), *upstream.headers)
-    if upstream.key is None or provider.auth == "none":
+    scheme = upstream.auth or provider.auth
+    if upstream.key is None or scheme == "none":
         return fixed
-    return (*fixed, _auth_header(provider.auth, upstream.key))
+    return (*fixed, _auth_header(scheme, upstream.key))
 
 
 def _auth_header(scheme: str, key: Secret) -> tuple[str, str]:
@@ -34,7 +61,157 @@ def _auth_header(scheme: str, key: Secret) -> tuple[str, str]:
 
 
 def redact(text: str, upstream: Upstream | None) -> str:
-    """`text` without the upstream's key, pieces of it, its base64, and without anything that looks like a key."""
-    if upstream is not None and upstream.key is not None:
-        text = without_secret(text, upstream.key)
+    """`text` without the upstream's secrets, pieces of them, their base64, and without anything that looks like a key."""
+    if upstream is not None:
+        for secret in (upstream.key, upstream.grant.client_secret if upstream.grant else None):
+            if secret is not None:
+                text = without_secret(text, secret)
     return _KEY_FORMATS.sub(_REDACTED, text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    """Times are on the monotonic clock."""
+
+    value: Secret
+    renew_s: float
+    end_s: float
+
+
+# Who asks for a token, and by which way: the grant, CA file, proxy.
+_Source = tuple[Grant, str | None, str | None]
+
+
+class Tokens:
+    """Fetched tokens of one worker. Not config: a reload keeps them."""
+
+    def __init__(self) -> None:
+        self._tokens: dict[_Source, _Token] = {}
+        self._fetches: dict[_Source, asyncio.Task[_Token]] = {}
+
+    async def header(self, upstream: Upstream) -> tuple[str, str]:
+        """The header that authorises a call. Raises GatewayError: upstream_rejected_credentials where the token service refuses
+        ours, upstream_unavailable, upstream_timeout or rate_limited where it has no answer, upstream_protocol where that is no
+        token."""
+        assert upstream.grant is not None
+        source = (upstream.grant, upstream.ca_file, upstream.proxy)
+        token = self._tokens.get(source)
+        now_s = time.monotonic()
+        if token is None or token.end_s - _MARGIN_S <= now_s:
+            token = await self._fetched_for(source)
+        elif token.renew_s <= now_s:
+            self._fetch(source)
+        return _auth_header("bearer", token.value)
+
+    async def _fetched_for(self, source: _Source) -> _Token:
+        """A caller that leaves does not take the others' token along; each that waits gets an error of its own."""
+        try:
+            return await asyncio.shield(self._fetch(source))
+        except GatewayError as error:
+            raise GatewayError(error.kind, error.message, code=error.code, status=error.status) from error
+
+    def forget(self, upstream: Upstream) -> None:
+        """The provider refused the token: the next call fetches another."""
+        assert upstream.grant is not None
+        self._tokens.pop((upstream.grant, upstream.ca_file, upstream.proxy), None)
+
+    def _fetch(self, source: _Source) -> asyncio.Task[_Token]:
+        task = self._fetches.get(source)
+        if task is None:
+            task = self._fetches[source] = asyncio.create_task(_fetch(*source))
+            task.add_done_callback(lambda done: self._fetched(source, done))
+        return task
+
+    def _fetched(self, source: _Source, task: asyncio.Task[_Token]) -> None:
+        del self._fetches[source]
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None:
+            self._tokens[source] = task.result()
+            return
+        log.warning("no token from %s: %s", source[0].url.partition("?")[0], error)
+        old = self._tokens.get(source)
+        if old is not None:
+            self._tokens[source] = _Token(old.value, time.monotonic() + _RETRY_S, old.end_s)
+
+    async def close(self) -> None:
+        """Ends fetches under way."""
+        tasks = list(self._fetches.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _fetch(grant: Grant, ca_file: str | None, proxy: str | None) -> _Token:
+    import httpx  # off the start path: only upstreams with a grant need it
+
+    asked_s = time.monotonic()
+    try:
+        async with asyncio.timeout(_FETCH_S):
+            # Reading certificates takes tens of milliseconds: not on the loop.
+            trust = await asyncio.to_thread(ssl.create_default_context, cafile=ca_file)
+            async with httpx.AsyncClient(verify=trust, proxy=proxy, trust_env=False, timeout=None) as client:
+                status, body = await _send(client, grant)
+    except TimeoutError:
+        raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider's token service did not answer in time.") from None
+    except (httpx.HTTPError, OSError) as error:
+        # The error's text may name the address: the operator's log has it, the caller does not.
+        log.warning("token service: %s", type(error).__name__)
+        raise GatewayError(Kind.UPSTREAM_UNAVAILABLE, "No connection to the provider's token service.") from None
+    return _read(status, body, asked_s)
+
+
+async def _send(client: Any, grant: Grant) -> tuple[int, bytes]:
+    form = None if grant.form is None else dict(grant.form)
+    auth = None
+    if grant.client_secret is not None and form is not None:
+        if grant.basic:
+            auth = (grant.client_id, grant.client_secret.reveal())
+        else:
+            form |= {"client_id": grant.client_id, "client_secret": grant.client_secret.reveal()}
+    method = "GET" if form is None else "POST"
+    async with client.stream(method, grant.url, data=form, auth=auth, headers=dict(grant.headers)) as response:
+        body = b""
+        async for piece in response.aiter_bytes():
+            body += piece
+            if len(body) > _ANSWER_BYTES_MAX:
+                break
+        return response.status_code, body
+
+
+def _read(status: int, body: bytes, asked_s: float) -> _Token:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = None
+    said: dict[str, Any] = answer if isinstance(answer, dict) else {}
+    if status != 200:
+        raise _refused(status, said)
+    value = said.get("access_token")
+    if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]{1,16384}", value):
+        raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's token service gave no token.")
+    life_s = _lifetime_s(said)
+    return _Token(Secret(value), asked_s + max(life_s - _RENEW_BEFORE_S, life_s / 2), asked_s + life_s)
+
+
+def _lifetime_s(said: dict[str, Any]) -> float:
+    """expires_in is seconds, as a number or as text; App Service says expires_on, seconds since 1970, alone."""
+    for name, since_s in (("expires_in", 0.0), ("expires_on", time.time())):
+        try:
+            return max(0.0, float(said[name]) - since_s)
+        except (KeyError, TypeError, ValueError):
+            continue
+    return _LIFETIME_S
+
+
+def _refused(status: int, said: dict[str, Any]) -> GatewayError:
+    """The service's own word (`invalid_client`) is for the log; its description may quote ids."""
+    word = said.get("error")
+    code = word if isinstance(word, str) and re.fullmatch("[a-z_]{1,64}", word) else None
+    if status == 429 or status >= 500:
+        kind = Kind.RATE_LIMITED if status == 429 else Kind.UPSTREAM_UNAVAILABLE
+        text = f"The provider's token service answered HTTP {status}."
+        return GatewayError(kind, text, code=code, status=status)
+    text = f"The provider's token service refused the gateway's credentials{f' ({code})' if code else ''}."
+    return GatewayError(Kind.UPSTREAM_REJECTED_CREDENTIALS, text, code=code, status=status)

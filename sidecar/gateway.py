@@ -14,10 +14,11 @@ from adapters import GatewayError, Kind
 from sidecar.accounting import Record
 from sidecar.attempt import Attempt, Plan, plan_for, prepare, read_answer, refuse_failed_answer, shown_safely
 from sidecar.calls import Answer, Call, Piece
+from sidecar.credentials import Tokens
 from sidecar.metrics import Metrics
 from sidecar.snapshot import Route, Snapshot
 from sidecar.streaming import StreamClock, pieces
-from sidecar.upstream import UpstreamClient
+from sidecar.upstream import UpstreamClient, UpstreamResponse
 
 
 class Gateway:
@@ -26,6 +27,7 @@ class Gateway:
     def __init__(self, snapshot: Snapshot, client: UpstreamClient, metrics: Metrics) -> None:
         self._state: tuple[Snapshot, dict[str, Plan]] = (snapshot, {})
         self._client = client
+        self._tokens = Tokens()
         self._metrics = metrics
 
     @property
@@ -59,7 +61,7 @@ class Gateway:
         waiting = time.perf_counter()
         try:
             async with asyncio.timeout_at(deadline):
-                response = await self._client.open(attempt.http, attempt.upstream, attempt.plan.headers, route.timeouts)
+                response = await self._open(attempt, route)
                 try:
                     body = await read_answer(response, route, attempt)
                 finally:
@@ -102,7 +104,7 @@ class Gateway:
         waiting = time.perf_counter()
         try:
             async with asyncio.timeout_at(clock.limit()):
-                response = await self._client.open(attempt.http, attempt.upstream, attempt.plan.headers, route.timeouts)
+                response = await self._open(attempt, route)
         except TimeoutError:
             raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider sent no output in time.") from None
         finally:
@@ -114,6 +116,20 @@ class Gateway:
             await response.finish()
         finally:
             response.close()
+
+    async def _open(self, attempt: Attempt, route: Route) -> UpstreamResponse:
+        upstream, headers = attempt.upstream, attempt.plan.headers
+        if upstream.grant is None:
+            return await self._client.open(attempt.http, upstream, headers, route.timeouts)
+        headers = (*headers, await self._tokens.header(upstream))
+        response = await self._client.open(attempt.http, upstream, headers, route.timeouts)
+        if response.status == 401:
+            self._tokens.forget(upstream)  # revoked before its time
+        return response
+
+    async def close(self) -> None:
+        """Ends what calls have begun beside themselves."""
+        await self._tokens.close()
 
     def _plan(self, route: Route, plans: dict[str, Plan]) -> Plan:
         plan = plans.get(route.name)

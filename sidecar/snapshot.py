@@ -1,6 +1,6 @@
 """The configuration as the workers use it: frozen, checked, secrets resolved. `config.load` makes it, the gateway reads it.
 
-Apart from config.py so that a worker imports neither YAML nor pydantic.
+Apart from config.py so that a worker does not import YAML.
 """
 
 from __future__ import annotations
@@ -24,6 +24,19 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """How a token is fetched, where no key stands in the config: a form posted to `url`, or a GET of it where `form` is None
+    (managed identity). The answer is OAuth's: access_token and expires_in."""
+
+    url: str
+    form: tuple[tuple[str, str], ...] | None = None  # never secret
+    headers: tuple[tuple[str, str], ...] = ()  # never secret
+    client_id: str = ""
+    client_secret: Secret | None = None
+    basic: bool = False  # id and secret go into Basic auth rather than into the form
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """One target of a route: a provider's model with a key."""
 
@@ -33,6 +46,8 @@ class Upstream:
     key: Secret | None
     headers: tuple[tuple[str, str], ...] = ()  # from the config, beside the provider's own; never secret
     options: Mapping[str, Any] = field(default_factory=dict)  # Target.options
+    auth: str | None = None  # in place of the provider's own scheme
+    grant: Grant | None = None  # in place of a key
     ca_file: str | None = None  # PEM bundle to trust instead of the system's
     proxy: str | None = None  # only from the config: environment proxies are ignored
 

@@ -12,6 +12,7 @@ from adapters._json import Obj, array_items, decoded_string, merge_extra, of_req
 from adapters.openai import _fields as fields
 from adapters.openai._message import read_message, write_message
 from adapters.openai._open import apply_row
+from adapters.openai._url import url_of
 from sidecar.v1 import inference_pb2 as pb
 
 _MODES = {
@@ -194,7 +195,7 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
         out["audio"] = merge_extra(audio, request.audio.extra_json, "audio", frozenset())
     write_streaming(request, target, stream, out)
     out = merge_extra(out, request.extra_json, "", _MODELLED)
-    return HttpCall(f"{target.base_url}/chat/completions", msgspec.json.encode(apply_row(out, target)))
+    return HttpCall(url_of(target, "/chat/completions"), msgspec.json.encode(apply_row(out, target)))
 
 
 def write_streaming(request: Any, target: Target, stream: bool, out: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from adapters.openai._chat_answer import event, open_answer, read_head, usage_ev
 from adapters.openai._chat_request import check_n, envelope_object, read_stream_options, read_strings, write_streaming
 from adapters.openai._failure import protocol, refuse_error
 from adapters.openai._open import apply_row
+from adapters.openai._url import url_of
 from adapters.openai._words import finish_word, read_finish, write_usage
 from sidecar.v1 import inference_pb2 as pb
 
@@ -74,7 +75,7 @@ def encode(request: pb.CompleteRequest, target: Target, stream: bool, context: C
         out["stop"] = list(request.stop)
     write_streaming(request, target, stream, out)
     out = merge_extra(out, request.extra_json, "", _MODELLED)
-    return HttpCall(f"{target.base_url}/completions", msgspec.json.encode(apply_row(out, target)))
+    return HttpCall(url_of(target, "/completions"), msgspec.json.encode(apply_row(out, target)))
 
 
 def write_texts(texts: Any, oneof: str, path: str) -> Any:

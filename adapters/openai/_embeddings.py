@@ -16,6 +16,7 @@ from adapters.openai._chat_request import envelope_object
 from adapters.openai._completions import read_texts, write_texts
 from adapters.openai._failure import protocol
 from adapters.openai._open import apply_row
+from adapters.openai._url import url_of
 from adapters.openai._words import read_usage, write_usage
 from sidecar.v1 import inference_pb2 as pb
 
@@ -51,7 +52,7 @@ def encode(request: pb.EmbedRequest, target: Target, stream: bool, context: Cont
             raise of_request("encoding", "one of the encodings of EmbedRequest")
         out["encoding_format"] = _ENCODING_WORDS[request.encoding]
     out = merge_extra(out, request.extra_json, "", _MODELLED)
-    return HttpCall(f"{target.base_url}/embeddings", msgspec.json.encode(apply_row(out, target)))
+    return HttpCall(url_of(target, "/embeddings"), msgspec.json.encode(apply_row(out, target)))
 
 
 def decode(body: bytes, context: Context) -> pb.EmbedResponse:

@@ -11,6 +11,7 @@ import msgspec
 from adapters._contract import Envelope, HttpCall, Target
 from adapters._errors import GatewayError, Kind
 from adapters._json import MALFORMED, Obj, of_request
+from adapters.openai._url import names_model, url_of
 
 _OBJECTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _STRINGS = msgspec.json.Decoder(str)
@@ -104,6 +105,8 @@ def apply_row(body: dict[str, Any], target: Target) -> dict[str, Any]:
     for old, new in provider.renamed.items():
         if old in body and new in body:
             raise _invalid(f"Give either '{old}' or '{new}': provider '{provider.name}' knows one of them.", old)
+    if names_model(target):
+        body.pop("model", None)
     if provider.renamed:
         return {provider.renamed.get(name, name): value for name, value in body.items()}
     return body
@@ -119,7 +122,7 @@ def patcher(path: str) -> Callable[[Envelope, Target], HttpCall]:
             members["stream_options"] = _with_usage(members.get("stream_options"))
         members = apply_row(members, target)
         body = b"{" + b",".join(msgspec.json.encode(name) + b":" + raw for name, raw in members.items()) + b"}"
-        return HttpCall(target.base_url + path, body)
+        return HttpCall(url_of(target, path), body)
 
     return patch
 

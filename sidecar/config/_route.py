@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from adapters import Task
+from adapters import FORMATS, Task
+from adapters.providers import PROVIDERS
 from sidecar.config import _fields as fields
 from sidecar.config._problems import Report, shown
 from sidecar.config._secrets import Sources
@@ -20,12 +21,24 @@ LIST_KEYS = ("routes", "endpoints")
 TYPE_KEYS = ("route_type", "endpoint_type")
 # Settings of ours that stand on a route, or under `defaults:` for all of them.
 SHARED_KEYS = ("timeouts", "response_bytes_max", "ca_file", "proxy")
-ROUTE_KEYS = ("name", *TYPE_KEYS, "model", "limit", *SHARED_KEYS, "default_max_tokens", "drop_params", "headers")
+ROUTE_KEYS = (
+    "name",
+    *TYPE_KEYS,
+    "model",
+    "limit",
+    *SHARED_KEYS,
+    "default_max_tokens",
+    "drop_params",
+    "headers",
+    "completions_api",
+)
 TIMEOUT_KEYS = ("connect", "first_output", "idle", "total")
 TYPES: Mapping[str, Task] = {f"llm/v1/{task}": task for task in Task}
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 # Below 1 KiB no answer fits; 1 GiB is more than a worker's memory should be trusted with.
 RESPONSE_BYTES = (1024, 1024**3)
+# What a completions route calls at the provider, where the provider's row does not fit the model.
+COMPLETIONS_APIS = ("chat", "completions")
 MAX_TOKENS_MAX = 10_000_000
 # More routes than this in one file is a generated mistake; 6,001 is the largest MLflow tests.
 ROUTES_MAX = 50_000
@@ -165,6 +178,8 @@ def _target(
     made = upstream(entries["model"].value, f"{path}.model", scope.report, scope.sources, task, scope.local_base_url)
     if made is None:
         return None
+    if (entry := entries.get("completions_api")) is not None and task is not None:
+        _check_completions_api(entry, f"{path}.completions_api", task, made, scope.report)
     if made.provider != "local":
         made = replace(made, ca_file=settings.ca_file, proxy=settings.proxy)
     return with_settings(made, headers, options)
@@ -218,7 +233,23 @@ def _options(entries: Mapping[str, Entry], path: str, report: Report) -> dict[st
         options["default_max_tokens"] = count
     if (entry := entries.get("drop_params")) is not None:
         options["drop_params"] = fields.texts(entry.value, f"{path}.drop_params", report)
+    if (entry := entries.get("completions_api")) is not None:
+        options["completions_api"] = _completions_api(entry.value, f"{path}.completions_api", report)
     return options
+
+
+def _check_completions_api(entry: Entry, path: str, task: Task, made: Upstream, report: Report) -> None:
+    if task is not Task.COMPLETIONS:
+        report.error(entry.line, path, "is for routes of type llm/v1/completions")
+    elif entry.value.text == "completions" and task not in FORMATS[PROVIDERS[made.provider].format].provider:
+        report.error(entry.line, path, f'"{made.provider}" has no completions of its own', "leave it out: chat answers")
+
+
+def _completions_api(node: Node, path: str, report: Report) -> str | None:
+    written = fields.text(node, path, report)
+    if written is not None and written not in COMPLETIONS_APIS:
+        report.error(node.line, path, "unknown API", f"known: {', '.join(COMPLETIONS_APIS)}")
+    return written
 
 
 def _headers(entries: Mapping[str, Entry], path: str, report: Report) -> tuple[tuple[str, str], ...]:

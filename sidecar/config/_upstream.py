@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from adapters import FORMATS, Provider, Task
-from adapters.providers import PROVIDERS
+from adapters.providers import ALIASES, PROVIDERS
 from sidecar.config import _fields as fields
+from sidecar.config._cloud import AZURE_TYPES, Found, Place, azure, databricks
 from sidecar.config._problems import Report, near_miss, shown
 from sidecar.config._secrets import Sources, secret
 from sidecar.config._tree import Entry, Node, yaml_type
@@ -17,46 +18,28 @@ from sidecar.snapshot import Upstream
 
 MODEL_KEYS = ("provider", "name", "config")
 
-_OWN_URL = "use openai-compatible with base_url {}"
-# Providers of MLflow's that have no row yet, and the way around where their own documentation offers OpenAI's API.
+# Providers of MLflow's that have no row, and the way around where they offer OpenAI's API (addresses: their own documentation).
 NOT_YET: Mapping[str, str] = {
-    "ai21labs": "",
-    "amazon-bedrock": "",
-    "azure": "",
-    "bedrock": "",
-    "cohere": _OWN_URL.format("https://api.cohere.ai/compatibility/v1"),
-    "databricks": _OWN_URL.format("https://<workspace>/serving-endpoints"),
-    "databricks-model-serving": _OWN_URL.format("https://<workspace>/serving-endpoints"),
-    "deepseek": _OWN_URL.format("https://api.deepseek.com/v1"),
-    "gemini": _OWN_URL.format("https://generativelanguage.googleapis.com/v1beta/openai"),
-    "groq": _OWN_URL.format("https://api.groq.com/openai/v1"),
-    "huggingface-text-generation-inference": _OWN_URL.format("<hf_server_url>/v1"),
-    "litellm": _OWN_URL.format("<its proxy's address>/v1"),
-    "mistral": _OWN_URL.format("https://api.mistral.ai/v1"),
+    "amazon-bedrock": "https://bedrock-runtime.<region>.amazonaws.com/openai/v1",
+    "bedrock": "https://bedrock-runtime.<region>.amazonaws.com/openai/v1",
+    "cohere": "https://api.cohere.ai/compatibility/v1",
+    "huggingface-text-generation-inference": "<hf_server_url>/v1",
+    "litellm": "<its proxy's address>/v1",
     "mlflow-model-serving": "",
     "mosaicml": "",
-    "ollama": _OWN_URL.format("http://localhost:11434/v1"),
-    "openrouter": _OWN_URL.format("https://openrouter.ai/api/v1"),
-    "palm": "",
     "portkey": "",
+    "replicate": "",
     "sap-ai-core": "",
-    "togetherai": _OWN_URL.format("https://api.together.xyz/v1"),
     "vertex-ai": "",
-    "xai": _OWN_URL.format("https://api.x.ai/v1"),
 }
-# MLflow's keys of `openai` that only mean something with Azure.
-AZURE_KEYS = ("openai_api_type", "openai_api_version", "openai_deployment_name")
+# Providers whose service is gone, and what followed.
+GONE: Mapping[str, str] = {
+    "ai21labs": "its J2 models are gone; Jamba: use openai-compatible with base_url https://api.ai21.com/studio/v1",
+    "palm": "its service is gone; Gemini followed: use gemini with gemini_api_key",
+}
+# Ids, versions, deployments, scopes (an address with a word behind it).
+_WORD = re.compile(r"[A-Za-z0-9_.:/-]{1,256}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]{1,4096}")
-
-
-@dataclass(slots=True)
-class Found:
-    """What `config:` said, sorted by what its keys set."""
-
-    key: Any = None
-    base_url: str | None = None
-    headers: tuple[tuple[str, str], ...] = ()
-    options: Mapping[str, Any] | None = None
 
 
 def upstream(
@@ -76,7 +59,7 @@ def upstream(
     line = entries["provider"].value.line
     if task is not None:
         _check_task(row, task, line, path, report)
-    found = _config(row, entries.get("config"), line, f"{path}.config", report, sources)
+    row, found = _config(row, entries.get("config"), line, f"{path}.config", report, sources, model)
     base_url = found.base_url or row.base_url
     if row.name == "local":
         base_url = local_base_url
@@ -84,12 +67,14 @@ def upstream(
             report.error(line, f"{path}.provider", 'provider "local" needs `sidecar up`, which runs the model')
     if model is None or base_url is None:
         return None
-    return Upstream(row.name, model, base_url, found.key, found.headers, found.options or {})
+    made = Upstream(row.name, found.model or model, base_url, found.key, found.headers, found.options)
+    return replace(made, auth=found.auth, grant=found.grant)
 
 
 def provider_name(written: str) -> str:
     """MLflow reads providers in any case, `-` and `_` alike."""
-    return written.lower().replace("_", "-")
+    name = written.lower().replace("_", "-")
+    return ALIASES.get(name, name)
 
 
 def _provider(node: Node, path: str, report: Report) -> Provider | None:
@@ -99,51 +84,90 @@ def _provider(node: Node, path: str, report: Report) -> Provider | None:
     name = provider_name(written)
     if name in PROVIDERS:
         return PROVIDERS[name]
-    if name in NOT_YET:
-        report.error(node.line, path, f'provider "{name}" is not yet supported', NOT_YET[name])
+    if name in GONE:
+        report.error(node.line, path, f'provider "{name}" is no longer there', GONE[name])
+    elif name in NOT_YET:
+        hint = f"use openai-compatible with base_url {NOT_YET[name]}" if NOT_YET[name] else ""
+        report.error(node.line, path, f'provider "{name}" is not yet supported', hint)
     else:
-        report.error(node.line, path, f"unknown provider {shown(written)}", near_miss(name, [*PROVIDERS, *NOT_YET]))
+        report.error(node.line, path, f"unknown provider {shown(written)}", _near_provider(name))
     return None
 
 
-def _check_task(row: Provider, task: Task, line: int, path: str, report: Report) -> None:
+def _near_provider(name: str) -> str:
+    hint = near_miss(name, [*PROVIDERS, *ALIASES, *NOT_YET])
+    return hint or "any server of OpenAI's format: openai-compatible with base_url"
+
+
+def does(row: Provider, task: Task) -> bool:
+    """Whether some model of the provider does it."""
     supported = FORMATS[row.format].provider
-    if task not in supported:
-        names = ", ".join(known for known in Task if known in supported)
+    return task in row.tasks and (task in supported or (task is Task.COMPLETIONS and Task.CHAT in supported))
+
+
+def _check_task(row: Provider, task: Task, line: int, path: str, report: Report) -> None:
+    if not does(row, task):
+        names = ", ".join(known for known in Task if does(row, known))
         report.error(line, f"{path}.provider", f'"{row.name}" does not do {task}', f"it does {names}")
 
 
-def _config(row: Provider, entry: Entry | None, line: int, path: str, report: Report, sources: Sources) -> Found:
+def config_keys(row: Provider) -> tuple[str, ...]:
+    """What may stand below `config:`. Azure is provider openai in MLflow's files."""
+    return tuple(dict.fromkeys([*row.config_keys, *(PROVIDERS["azure"].config_keys if row.name == "openai" else ())]))
+
+
+def _config(
+    row: Provider, entry: Entry | None, line: int, path: str, report: Report, sources: Sources, model: str | None
+) -> tuple[Provider, Found]:
+    """The row with what was found: Azure's where a config of provider openai turns out to be that."""
     found = Found()
     node = entry.value if entry else Node("mapping", line)
-    azure = AZURE_KEYS if row.name == "openai" else ()
-    entries = fields.mapping(node, path, report, [*row.config_keys, *azure])
+    entries = fields.mapping(node, path, report, config_keys(row))
     if entries is None:
-        return found
-    if _azure(entries, azure, path, report):
-        return found
+        return row, found
+    place = Place(entries, entry.line if entry else line, path, report)
+    mlflow = row.name == "openai"
+    if mlflow and _is_azure(place):
+        row = PROVIDERS["azure"]
+        if "openai_organization" in entries:
+            place.wrong("openai_organization", "is not for Azure")
+    by_target: dict[str, str] = {}
     for name, item in entries.items():
-        if name in row.config_keys:
-            _set(found, row.config_keys[name], item.value, f"{path}.{name}", report, sources)
-    for name, target in row.config_keys.items():
-        needed = row.key_required if target == "api_key" else target == "base_url" and row.base_url is None
-        if needed and name not in entries:
-            report.error(entry.line if entry else line, f"{path}.{name}", "is missing")
-    return found
+        target = row.config_keys.get(name)
+        if target is None:
+            continue
+        if target in by_target:
+            report.error(item.line, path, f"{by_target[target]} and {name} mean the same", "keep one")
+        by_target[target] = name
+        _set(found, target, item.value, f"{path}.{name}", report, sources)
+    if row.name == "azure":
+        azure(found, place, model, mlflow=mlflow)
+    elif row.name == "databricks":
+        databricks(found, place)
+    else:
+        _check_needed(row, by_target, place)
+    return row, found
 
 
-def _azure(entries: Mapping[str, Entry], keys: tuple[str, ...], path: str, report: Report) -> bool:
-    """Whether the upstream is Azure's, which is reported. `openai_api_type: openai` is the default and says nothing."""
-    present = {key: entries[key] for key in keys if key in entries}
-    kind = present.pop("openai_api_type", None)
-    if kind is not None and kind.value.text.lower() in ("azure", "azuread", "azure-ad", "azure_ad"):
-        hint = "use openai-compatible with base_url https://<resource>.openai.azure.com/openai/v1"
-        report.error(kind.value.line, f"{path}.openai_api_type", "Azure is not yet supported", hint)
+def _check_needed(row: Provider, by_target: Mapping[str, str], place: Place) -> None:
+    needed = {"api_key": row.key_required, "base_url": row.base_url is None}
+    for target in dict.fromkeys(row.config_keys.values()):
+        if needed.get(target) and target not in by_target:
+            place.missing(next(name for name, meant in row.config_keys.items() if meant == target))
+
+
+def _is_azure(place: Place) -> bool:
+    """Whether provider openai is Azure's. `openai_api_type: openai` is the default and says nothing."""
+    kind = place.entries.get("openai_api_type")
+    word = kind.value.text.lower() if kind is not None else "openai"
+    if word in AZURE_TYPES:
         return True
-    if kind is not None and kind.value.text.lower() != "openai":
-        report.error(kind.value.line, f"{path}.openai_api_type", "unknown type", "known: openai, azure, azuread")
-    for key, entry in present.items():
-        report.error(entry.line, f"{path}.{key}", "is for Azure, which is not yet supported")
+    if word != "openai":
+        place.wrong("openai_api_type", "unknown type", "known: openai, azure, azuread")
+        return False
+    for name in place.entries:
+        if name in PROVIDERS["azure"].config_keys and name not in (*PROVIDERS["openai"].config_keys, "openai_api_type"):
+            place.wrong(name, "is for Azure", "openai_api_type: azure, or provider: azure, goes with it")
     return False
 
 
@@ -156,12 +180,35 @@ def _set(found: Found, target: str, node: Node, path: str, report: Report, sourc
     elif kind == "header":
         if (value := header_value(node, path, report)) is not None:
             found.headers = (*found.headers, (name, value))
+    elif kind == "secret":
+        if (hidden := secret(node, path, report, sources)) is not None:
+            found.secrets[name] = hidden
+    elif kind == "setting":
+        if (said := _setting(node, name, path, report)) is not None:
+            found.settings[name] = said
     elif kind == "query":
         if (value := fields.text(node, path, report)) is not None:
-            query = {**(found.options or {}).get("query", {}), name: value}
-            found.options = {**(found.options or {}), "query": query}
+            found.options["query"] = {**found.options.get("query", {}), name: value}
     elif (option := _option(node, path, report)) is not None:
-        found.options = {**(found.options or {}), name: option}
+        found.options[name] = option
+
+
+def _setting(node: Node, name: str, path: str, report: Report) -> str | None:
+    """A value of Azure's or Databricks' keys that is not secret: a word, an address, or "yes" and "" for true and false."""
+    if name == "token_url":
+        return base_url(node, path, report)
+    if name == "managed_identity":
+        if fields.kind_of(node) == "true or false":
+            return "yes" if node.text.lower() in ("true", "yes", "on") else ""
+        report.error(node.line, path, "expected true or false")
+        return None
+    # Dates are what api-versions look like, and YAML reads them as such.
+    value = node.text if node.kind == "scalar" and not fields.empty(node) else fields.text(node, path, report)
+    if value is None or _WORD.fullmatch(value):
+        return value
+    hint = "variables are read in keys only" if value.startswith("$") else "1 to 256 of A-Z a-z 0-9 _ - . : /"
+    report.error(node.line, path, "is not legal here", hint)
+    return None
 
 
 def base_url(node: Node, path: str, report: Report) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from adapters.providers import PROVIDERS
 from sidecar.config._route import (
+    COMPLETIONS_APIS,
     LIST_KEYS,
     MAX_TOKENS_MAX,
     NAME,
@@ -20,7 +21,7 @@ from sidecar.config._route import (
     TYPE_KEYS,
     TYPES,
 )
-from sidecar.config._upstream import AZURE_KEYS
+from sidecar.config._upstream import config_keys
 
 _Schema = dict[str, Any]
 
@@ -64,6 +65,10 @@ _ROUTE: dict[str, _Schema] = {
         "type": "array",
         "items": {"type": "string"},
         "description": "Request parameters to leave out where the provider's format lacks them, instead of refusing.",
+    },
+    "completions_api": {
+        "enum": list(COMPLETIONS_APIS),
+        "description": "What a completions route calls at the provider. Without it the provider and its model decide.",
     },
     "headers": {
         "type": "object",
@@ -114,15 +119,22 @@ def _model() -> _Schema:
 def _config(provider: str) -> _Schema:
     row = PROVIDERS[provider]
     keys: dict[str, _Schema] = {key: {"description": _meaning(target)} for key, target in row.config_keys.items()}
-    if provider == "openai":
-        keys.update({key: {"description": "Azure is not supported yet."} for key in AZURE_KEYS})
-    required = [key for key, target in row.config_keys.items() if target == "api_key" and row.key_required]
-    required += [key for key, target in row.config_keys.items() if target == "base_url" and row.base_url is None]
-    return {**_object(keys, *required), "type": "object" if required else ["object", "null"]}
+    keys.update({key: {"description": "For Azure."} for key in config_keys(row) if key not in keys})
+    needed = {"api_key": row.key_required, "base_url": row.base_url is None}
+    choices = [
+        [key for key, meant in row.config_keys.items() if meant == target]
+        for target in dict.fromkeys(row.config_keys.values())
+        if needed.get(target) and provider not in ("openai", "azure", "databricks")  # theirs depend on other keys
+    ]
+    made = _object(keys, *(names[0] for names in choices if len(names) == 1))
+    either = [{"anyOf": [{"required": [name]} for name in names]} for names in choices if len(names) > 1]
+    return {**made, **({"allOf": either} if either else {}), "type": "object" if choices else ["object", "null"]}
 
 
 def _meaning(target: str) -> str:
     kind, _, name = target.partition(":")
+    if kind == "secret":
+        return f"The {name.replace('_', ' ')}: $NAME, ${{NAME}} or file:PATH."
     if kind == "api_key":
         return "The key: $NAME, ${NAME} or file:PATH."
     return {"base_url": "Address of the API, without a trailing slash."}.get(kind, f"{kind.capitalize()} {name}.")

@@ -71,11 +71,39 @@ def _url(value: str) -> str:
         ),
         (
             route(provider="bedrock"),
-            'config.yaml:4: routes[0].model.provider: provider "bedrock" is not yet supported',
+            (
+                'config.yaml:4: routes[0].model.provider: provider "bedrock" is not yet supported; '
+                "use openai-compatible with base_url https://bedrock-runtime.<region>.amazonaws.com/openai/v1"
+            ),
+        ),
+        (
+            route(provider="replicate"),
+            'config.yaml:4: routes[0].model.provider: provider "replicate" is not yet supported',
+        ),
+        (
+            route(provider="palm", config="palm_api_key: $OPENAI_API_KEY"),
+            (
+                'config.yaml:4: routes[0].model.provider: provider "palm" is no longer there; '
+                "its service is gone; Gemini followed: use gemini with gemini_api_key"
+            ),
+        ),
+        (
+            route(provider="ai21labs", config="ai21labs_api_key: $OPENAI_API_KEY"),
+            (
+                'config.yaml:4: routes[0].model.provider: provider "ai21labs" is no longer there; its J2 models are gone; '
+                "Jamba: use openai-compatible with base_url https://api.ai21.com/studio/v1"
+            ),
+        ),
+        (
+            route(provider="qqqq"),
+            (
+                'config.yaml:4: routes[0].model.provider: unknown provider "qqqq"; '
+                "any server of OpenAI's format: openai-compatible with base_url"
+            ),
         ),
         (
             route(type="llm/v1/embeddings", provider="anthropic", config="anthropic_api_key: $OPENAI_API_KEY"),
-            'config.yaml:4: routes[0].model.provider: "anthropic" does not do embeddings; it does chat',
+            'config.yaml:4: routes[0].model.provider: "anthropic" does not do embeddings; it does chat, completions',
         ),
         (
             route(model="{provider: local, name: x}"),
@@ -89,15 +117,37 @@ def _url(value: str) -> str:
             f'{_CONFIG}: unknown key "openai_api_typ"; did you mean "openai_api_type"?',
         ),
         (
-            route(config="openai_api_key: $OPENAI_API_KEY, openai_api_type: AzureAD"),
-            (
-                f"{_CONFIG}.openai_api_type: Azure is not yet supported; "
-                "use openai-compatible with base_url https://<resource>.openai.azure.com/openai/v1"
-            ),
+            route(config="openai_api_key: $OPENAI_API_KEY, openai_api_type: azuer"),
+            f"{_CONFIG}.openai_api_type: unknown type; known: openai, azure, azuread",
         ),
         (
             route(config="openai_api_key: $OPENAI_API_KEY, openai_deployment_name: x"),
-            f"{_CONFIG}.openai_deployment_name: is for Azure, which is not yet supported",
+            f"{_CONFIG}.openai_deployment_name: is for Azure; openai_api_type: azure, or provider: azure, goes with it",
+        ),
+        (
+            route(provider="mistral", config="mistral_api_key: $OPENAI_API_KEY, api_key: $OPENAI_API_KEY"),
+            f"{_CONFIG}: mistral_api_key and api_key mean the same; keep one",
+        ),
+        (route(provider="togetherai", config=""), f"{_CONFIG}.togetherai_api_key: is missing"),
+        (
+            route("completions_api: completions", type="llm/v1/chat"),
+            "config.yaml:5: routes[0].completions_api: is for routes of type llm/v1/completions",
+        ),
+        (
+            route("completions_api: legacy", type="llm/v1/completions"),
+            "config.yaml:5: routes[0].completions_api: unknown API; known: chat, completions",
+        ),
+        (
+            route(
+                "completions_api: completions",
+                type="llm/v1/completions",
+                provider="anthropic",
+                config="anthropic_api_key: $OPENAI_API_KEY",
+            ),
+            (
+                'config.yaml:5: routes[0].completions_api: "anthropic" has no completions of its own; '
+                "leave it out: chat answers"
+            ),
         ),
         (_url("ftp://x"), f"{_CONFIG}.base_url: {_URL}"),
         (_url("llm.example/v1"), f"{_CONFIG}.base_url: {_URL}"),
