@@ -24,11 +24,9 @@ from adapters._contract import (
 from adapters._errors import GatewayError, Kind
 from adapters._sse import Event
 from adapters.anthropic import FORMAT as ANTHROPIC
-from adapters.mlflow import FORMAT as MLFLOW
-from adapters.mosaicml import FORMAT as MOSAICML
 from adapters.openai import FORMAT as OPENAI
 
-FORMATS: Mapping[str, Format] = {format_.name: format_ for format_ in (OPENAI, ANTHROPIC, MLFLOW, MOSAICML)}
+FORMATS: Mapping[str, Format] = {format_.name: format_ for format_ in (OPENAI, ANTHROPIC)}
 
 __all__ = [
     "FORMATS",
