@@ -65,7 +65,7 @@ def read_usage(answer: Obj) -> pb.Usage | None:
 
 
 def usage_of(raw: bytes) -> pb.Usage | None:
-    """Counts that are absent stay unset; what is no count of 0 or more stays in extra_json."""
+    """Counts that are absent stay unset; what is no count of 0 or more stays in extra_json. None where nothing is said."""
     if not raw.startswith(b"{"):
         return None
     obj = Obj(raw, "usage", of_answer)
@@ -83,7 +83,7 @@ def usage_of(raw: bytes) -> pb.Usage | None:
         usage.total_tokens = min(usage.input_tokens + usage.output_tokens, _COUNT_MAX)
     if rest := obj.extra():
         usage.extra_json = rest
-    return usage
+    return usage if usage.ListFields() else None
 
 
 def _take_count(obj: Obj, name: str, usage: pb.Usage, attribute: str) -> None:

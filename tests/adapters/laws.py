@@ -24,6 +24,22 @@ _OPENAI_TASKS = {
     "completions": Task.COMPLETIONS,
     "embeddings": Task.EMBEDDINGS,
 }
+# Providers whose row speaks OpenAI's format, named like the folder of their recordings.
+_ROWS_LIKE_OPENAI = (
+    "cerebras",
+    "databricks",
+    "deepseek",
+    "gemini",
+    "groq",
+    "mistral",
+    "ollama",
+    "openrouter",
+    "perplexity",
+) + (
+    "together",
+    "vllm",
+    "xai",
+)
 # Recordings that no law runs over, and why. At most ten.
 EXCLUDED = {
     "messages__sync__http400__dd-trace-py-e1e2e8ed": "its messages are a string, which no canonical request can say",
@@ -52,26 +68,18 @@ def _like_openai(stream_end: str) -> Provider:
 ROWS = (
     Row(PROVIDERS["openai"], openai_oracle, ("openai",), requests=True),
     Row(PROVIDERS["anthropic"], anthropic_oracle, ("anthropic",), {"messages": Task.CHAT}, requests=True),
-    # Servers that resemble OpenAI, by the plain row that anybody would write in a config.
-    Row(_like_openai("done"), openai_oracle, ("azure", "litellm-proxy"), requests=True),
+    *(Row(PROVIDERS[name], openai_oracle, (name,), requests=True) for name in ("azure",)),
+    Row(PROVIDERS["llama.cpp"], openai_oracle, ("llamacpp",)),
+    Row(PROVIDERS["huggingface-router"], openai_oracle, ("huggingface",)),
+    *(Row(PROVIDERS[name], openai_oracle, (name,)) for name in _ROWS_LIKE_OPENAI),
+    # Servers without a row, by the plain one that anybody would write in a config.
+    Row(_like_openai("done"), openai_oracle, ("litellm-proxy",), requests=True),
     Row(
         _like_openai("done"),
         openai_oracle,
-        (
-            "avian",
-            "cloudflare",
-            "crusoe",
-            "databricks",
-            "deepseek",
-            "groq",
-            "llamacpp",
-            "mistral",
-            "ollama",
-            "openrouter",
-        )
-        + ("snowflake", "together", "vercel-gateway", "vllm", "voyage", "xai", "zai"),
+        ("avian", "cloudflare", "crusoe", "snowflake", "vercel-gateway", "voyage", "zai"),
     ),
-    Row(_like_openai("eof"), openai_oracle, ("cerebras", "gpustack", "huggingface", "perplexity")),
+    Row(_like_openai("eof"), openai_oracle, ("gpustack",)),
 )
 
 
