@@ -72,7 +72,8 @@ def accumulate_completion(chunks: Iterable[pb.StreamCompleteResponse]) -> pb.Com
 
 
 def _joined_lists(first: str, second: str) -> str:
-    """Two JSON objects of lists (a completion's logprobs) as one: each list goes on where the first ends."""
+    """Two JSON objects as one: each list (a completion's logprobs, citations) goes on where the first ends; of what is no
+    list the later holds."""
     if not first:
         return second
     out: dict[str, Any] = msgspec.json.decode(first)
@@ -113,7 +114,7 @@ def _extend(choice: pb.Choice, piece: pb.ChunkChoice) -> None:
     for call in delta.tool_calls:
         _extend_call(message, call)
     if delta.HasField("extra_json"):
-        message.extra_json = delta.extra_json
+        message.extra_json = _joined_lists(message.extra_json, delta.extra_json)
     if piece.HasField("logprobs"):
         choice.logprobs.content.extend(piece.logprobs.content)
         choice.logprobs.refusal.extend(piece.logprobs.refusal)
