@@ -9,9 +9,9 @@ import msgspec
 
 from adapters._errors import GatewayError, Kind
 
-_OBJECTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_ARRAYS = msgspec.json.Decoder(list[msgspec.Raw])
-_STRINGS = msgspec.json.Decoder(str)
+OBJECTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+ARRAYS = msgspec.json.Decoder(list[msgspec.Raw])
+STRINGS = msgspec.json.Decoder(str)
 _WHOLE = msgspec.json.Decoder(int | float)
 _NUMBERS = msgspec.json.Decoder(float)
 _BOOLEANS = msgspec.json.Decoder(bool)
@@ -47,7 +47,7 @@ class Obj:
         self.path = path
         self.refusal = refusal
         try:
-            self.members: dict[str, msgspec.Raw] = _OBJECTS.decode(raw)
+            self.members: dict[str, msgspec.Raw] = OBJECTS.decode(raw)
         except MALFORMED:
             raise refusal(path or "the body", "a JSON object") from None
 
@@ -72,7 +72,7 @@ class Obj:
             raise self.refusal(self.at(name), wanted) from None
 
     def string(self, name: str) -> str | None:
-        value: str | None = self._typed(name, _STRINGS, "a string")
+        value: str | None = self._typed(name, STRINGS, "a string")
         return value
 
     def number(self, name: str) -> float | None:
@@ -131,14 +131,14 @@ class Obj:
 
 def array_items(raw: bytes, path: str, refusal: Refusal) -> list[tuple[bytes, str]]:
     try:
-        return [(bytes(item), f"{path}[{i}]") for i, item in enumerate(_ARRAYS.decode(raw))]
+        return [(bytes(item), f"{path}[{i}]") for i, item in enumerate(ARRAYS.decode(raw))]
     except MALFORMED:
         raise refusal(path, "an array") from None
 
 
 def decoded_string(raw: bytes, path: str, refusal: Refusal) -> str:
     try:
-        return _STRINGS.decode(raw)
+        return STRINGS.decode(raw)
     except MALFORMED:
         raise refusal(path, "a string") from None
 
@@ -164,22 +164,28 @@ def raw_json(text: str, path: str) -> msgspec.Raw:
 def beneath(fields: dict[str, Any], extra: str) -> dict[str, Any]:
     """`fields` with what a provider said beyond them; a field wins over a member of its name."""
     if extra:
-        for name, raw in _OBJECTS.decode(extra).items():
+        for name, raw in OBJECTS.decode(extra).items():
             fields.setdefault(name, raw)
     return fields
 
 
 def merge_extra(fields: dict[str, Any], extra: str, path: str, modelled: frozenset[str]) -> dict[str, Any]:
     """`fields` with the members of an extra_json under them. A member that a field models is refused by name."""
-    if not extra:
-        return fields
-    where = f"{path}.extra_json" if path else "extra_json"
-    try:
-        members = _OBJECTS.decode(extra)
-    except MALFORMED:
-        raise GatewayError(Kind.INVALID_REQUEST, f"'{where}' must be one JSON object.", param=where) from None
-    for name, raw in members.items():
+    return merge(fields, extra, f"{path}.extra_json" if path else "extra_json", modelled) if extra else fields
+
+
+def merge(fields: dict[str, Any], text: str, param: str, modelled: frozenset[str]) -> dict[str, Any]:
+    """The same for the text of any parameter."""
+    for name, raw in callers_object(text, param).items():
         if name in modelled or name in fields:
-            raise GatewayError(Kind.INVALID_REQUEST, f"'{where}' names '{name}', which has a field.", param=where)
+            raise GatewayError(Kind.INVALID_REQUEST, f"'{param}' names '{name}', which has a field.", param=param)
         fields[name] = raw
     return fields
+
+
+def callers_object(text: str, param: str) -> dict[str, msgspec.Raw]:
+    """The members of a JSON object in a caller's request; invalid_request for anything else."""
+    try:
+        return OBJECTS.decode(text)
+    except MALFORMED:
+        raise GatewayError(Kind.INVALID_REQUEST, f"'{param}' must be one JSON object.", param=param) from None

@@ -9,16 +9,18 @@ from typing import Any
 import msgspec
 
 from adapters._errors import GatewayError, Kind
+from adapters._json import ARRAYS, MALFORMED, OBJECTS, STRINGS, callers_object, merge
+from adapters._json import object_text as not_null_text
 
 Raw = msgspec.Raw
 Members = dict[str, msgspec.Raw]
 
-# What a decoder can meet in arbitrary bytes; RecursionError is msgspec's own nesting limit.
-_MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+__all__ = [
+    "Members", "Raw", "callers_object", "count", "inner", "is_object", "items", "member", "merged", "object_text", "opened",
+    "quoted", "rest", "string", "text_of",
+]  # fmt: skip
+
 _INT32_MAX = 2**31 - 1
-_OBJECTS = msgspec.json.Decoder(Members)
-_ARRAYS = msgspec.json.Decoder(list[msgspec.Raw])
-_STRINGS = msgspec.json.Decoder(str)
 _INTEGERS = msgspec.json.Decoder(int)
 
 
@@ -26,8 +28,8 @@ def opened(body: bytes, what: str) -> Members:
     """The members of a provider's JSON object; upstream_protocol for anything else."""
     try:
         # By way of str: msgspec passes over string bytes in raw members unchecked, and protobuf takes only valid UTF-8.
-        return _OBJECTS.decode(body.decode())
-    except _MALFORMED as error:
+        return OBJECTS.decode(body.decode())
+    except MALFORMED as error:
         raise GatewayError(Kind.UPSTREAM_PROTOCOL, f"the provider sent {what} that is not a JSON object") from error
 
 
@@ -46,8 +48,8 @@ def inner(members: Mapping[str, Raw], name: str) -> Members:
 def items(members: Mapping[str, Raw], name: str) -> list[Raw]:
     raw = member(members, name)
     try:
-        return [] if raw is None else _ARRAYS.decode(raw)
-    except _MALFORMED as error:
+        return [] if raw is None else ARRAYS.decode(raw)
+    except MALFORMED as error:
         raise _wrong(name, "an array") from error
 
 
@@ -55,8 +57,8 @@ def string(members: Mapping[str, Raw], name: str) -> str:
     """A string member, "" where it is absent."""
     raw = member(members, name)
     try:
-        return "" if raw is None else _STRINGS.decode(raw)
-    except _MALFORMED as error:
+        return "" if raw is None else STRINGS.decode(raw)
+    except MALFORMED as error:
         raise _wrong(name, "a string") from error
 
 
@@ -67,7 +69,7 @@ def count(members: Mapping[str, Raw], name: str) -> int | None:
         return None
     try:
         value = _INTEGERS.decode(raw)
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise _wrong(name, "a whole number") from error
     if not 0 <= value <= _INT32_MAX:
         raise _wrong(name, "a count")
@@ -81,41 +83,26 @@ def text_of(raw: Raw) -> str:
 def rest(members: Mapping[str, Raw], known: Iterable[str]) -> str | None:
     """What an answer says beyond the known members, as the text of one JSON object; None where that is nothing."""
     known = frozenset(known)
-    unknown = {name: raw for name, raw in members.items() if name not in known and member(members, name) is not None}
-    return msgspec.json.encode(unknown).decode() if unknown else None
+    return not_null_text({name: raw for name, raw in members.items() if name not in known})
 
 
 def object_text(members: Mapping[str, Any]) -> str:
     return msgspec.json.encode(members).decode()
 
 
-def callers_object(text: str, param: str) -> Members:
-    """The members of a JSON object in a caller's request; invalid_request for anything else."""
-    try:
-        return _OBJECTS.decode(text)
-    except (*_MALFORMED, UnicodeEncodeError) as error:
-        raise GatewayError(Kind.INVALID_REQUEST, f"{param} must be one JSON object", param=param) from error
-
-
 def merged(fields: dict[str, Any], extras: Iterable[tuple[str, str]], owned: frozenset[str]) -> dict[str, Any]:
     """`fields` with the members of each extra_json (param, text) under them. A member that a field owns is refused."""
-    out = fields
+    out = dict(fields)
     for param, text in extras:
-        if not text:
-            continue
-        for name, raw in callers_object(text, param).items():
-            if name in owned or name in out:
-                raise GatewayError(
-                    Kind.INVALID_REQUEST, f"{param} must not name {name!r}: there is a field for it", param=param
-                )
-            out = {**out, name: raw}
+        if text:
+            merge(out, text, param, owned)
     return out
 
 
 def is_object(text: str) -> bool:
     try:
-        _OBJECTS.decode(text)
-    except _MALFORMED:
+        OBJECTS.decode(text)
+    except MALFORMED:
         return False
     return True
 

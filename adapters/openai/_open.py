@@ -10,11 +10,9 @@ import msgspec
 
 from adapters._contract import Envelope, HttpCall, Target
 from adapters._errors import GatewayError, Kind
-from adapters._json import MALFORMED, Obj, of_request
+from adapters._json import MALFORMED, OBJECTS, STRINGS, Obj, of_request
 from adapters.openai._url import names_model, url_of
 
-_OBJECTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_STRINGS = msgspec.json.Decoder(str)
 _SPACE = re.compile(rb"[ \t\r\n]*")
 # OpenAI knows about 40 parameters of chat; a body of millions of members would hold up everybody else for seconds.
 _MEMBERS_MAX = 1000
@@ -24,7 +22,7 @@ _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 def open_body(body: bytes) -> Envelope:
     """Raises invalid_request for anything but one JSON object with a `model`, and for a key that stands twice."""
     try:
-        members = {name: bytes(raw) for name, raw in _OBJECTS.decode(body).items()}
+        members = {name: bytes(raw) for name, raw in OBJECTS.decode(body).items()}
         if not body.isascii():
             body.decode()
     except MALFORMED:
@@ -76,7 +74,7 @@ def _key(body: bytes, at: int, expected: str) -> tuple[int, str]:
         return at + len(plain), expected
     match = _STRING.match(body, at)
     assert match is not None  # msgspec has read the body: a key stands here
-    return match.end(), _STRINGS.decode(match[0])
+    return match.end(), STRINGS.decode(match[0])
 
 
 def _twice(key: str) -> GatewayError:
@@ -131,7 +129,7 @@ def _with_usage(options: bytes | None) -> bytes:
     """stream_options with include_usage true; other members keep their bytes."""
     if options is None or options == b"null":
         return b'{"include_usage":true}'
-    members = {**_OBJECTS.decode(options), "include_usage": msgspec.Raw(b"true")}
+    members = {**OBJECTS.decode(options), "include_usage": msgspec.Raw(b"true")}
     return msgspec.json.encode(members)
 
 

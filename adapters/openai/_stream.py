@@ -8,7 +8,7 @@ import msgspec
 
 from adapters._contract import Context, Target
 from adapters._errors import GatewayError, Kind
-from adapters._json import Obj, array_items, of_answer
+from adapters._json import OBJECTS, Obj, array_items, of_answer
 from adapters._sse import Event
 from adapters.openai._chat_answer import new_id, open_answer, read_head
 from adapters.openai._failure import in_band, protocol, refuse_error
@@ -18,7 +18,6 @@ from adapters.openai._words import ROLES, read_finish
 from sidecar.v1 import inference_pb2 as pb
 
 DONE = b"[DONE]"
-_OBJECTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class StreamDecoder:
@@ -113,7 +112,7 @@ class StreamDecoder:
 def _merged(first: str, second: str) -> str:
     if not (first and second):
         return first or second
-    return msgspec.json.encode({**_OBJECTS.decode(first), **_OBJECTS.decode(second)}).decode()
+    return msgspec.json.encode({**OBJECTS.decode(first), **OBJECTS.decode(second)}).decode()
 
 
 class ChatDecoder(StreamDecoder):

@@ -6,10 +6,8 @@ from typing import Any
 
 import msgspec
 
-from adapters._json import Obj, of_answer
+from adapters._json import OBJECTS, Obj, of_answer
 from sidecar.v1 import inference_pb2 as pb
-
-_OBJECTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 ROLES = {
     "system": pb.ROLE_SYSTEM,
@@ -94,7 +92,7 @@ def _take_count(obj: Obj, name: str, usage: pb.Usage, attribute: str) -> None:
 
 
 def write_usage(usage: pb.Usage) -> dict[str, Any]:
-    out: dict[str, Any] = dict(_OBJECTS.decode(usage.extra_json)) if usage.HasField("extra_json") else {}
+    out: dict[str, Any] = dict(OBJECTS.decode(usage.extra_json)) if usage.HasField("extra_json") else {}
     fields = {field.name: value for field, value in usage.ListFields()}
     for name, attribute in _COUNTS:
         if attribute in fields:
@@ -103,5 +101,5 @@ def write_usage(usage: pb.Usage) -> dict[str, Any]:
         known = {name: fields[attribute] for name, attribute in rows if attribute in fields}
         if known:
             raw = out.get(group)
-            out[group] = known if raw is None or not bytes(raw).startswith(b"{") else {**_OBJECTS.decode(raw), **known}
+            out[group] = known if raw is None or not bytes(raw).startswith(b"{") else {**OBJECTS.decode(raw), **known}
     return out
