@@ -68,7 +68,7 @@ def _like_openai(stream_end: str) -> Provider:
 ROWS = (
     Row(PROVIDERS["openai"], openai_oracle, ("openai",), requests=True),
     Row(PROVIDERS["anthropic"], anthropic_oracle, ("anthropic",), {"messages": Task.CHAT}, requests=True),
-    *(Row(PROVIDERS[name], openai_oracle, (name,), requests=True) for name in ("azure",)),
+    Row(PROVIDERS["azure"], openai_oracle, ("azure",), requests=True),
     Row(PROVIDERS["llama.cpp"], openai_oracle, ("llamacpp",)),
     Row(PROVIDERS["huggingface-router"], openai_oracle, ("huggingface",)),
     *(Row(PROVIDERS[name], openai_oracle, (name,)) for name in _ROWS_LIKE_OPENAI),
