@@ -18,7 +18,7 @@ from tests.processes import REPOSITORY
 from tests.provider import Provider, default_reply
 from tests.stack.stack import FRONT, STUB, Stack
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]  # the first start on a machine fetches the model
 BIN = Path(sys.executable).parent
 INSTALL_S, RUN_S = 200, 90
 GAP_S = 0.3

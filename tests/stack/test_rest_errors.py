@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 CHAT: dict[str, Any] = {"model": "chat", "messages": [{"role": "user", "content": "Hi"}]}
 JSON = {"content-type": "application/json"}
 REQUEST_ID = "abc-123.DEF_456"
-PATIENCE = "timeouts: {connect: 1s, first_output: 500ms, idle: 500ms, total: 5s}"
+PATIENCE = "timeouts: {connect: 1s, first_output: 500ms, idle: 500ms, total: 2s}"
 
 
 @pytest.fixture(scope="module")
