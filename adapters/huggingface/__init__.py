@@ -1,0 +1,25 @@
+"""Hugging Face's own servers, provider side.
+
+Text Generation Inference (https://huggingface.co/docs/text-generation-inference): conversations go to its Messages API, which
+speaks OpenAI's format and knows the model's chat template; text completions go to /generate and /generate_stream.
+Text Embeddings Inference (https://huggingface.co/docs/text-embeddings-inference): embeddings, see `_embed`. A provider's row
+says which of the two it is, by its tasks. The inference router is a plain row of OpenAI's format.
+"""
+
+from __future__ import annotations
+
+from adapters._contract import Format, ProviderSide, Task
+from adapters.huggingface import _chat, _embed, _generate
+from adapters.huggingface._failure import error
+from adapters.huggingface._stream import CompletionDecoder
+
+FORMAT = Format(
+    name="huggingface",
+    client={},
+    provider={
+        Task.CHAT: _chat.SIDE,
+        Task.COMPLETIONS: ProviderSide(_generate.encode, _generate.decode, CompletionDecoder),
+        Task.EMBEDDINGS: ProviderSide(_embed.encode, _embed.decode, None),
+    },
+    error=error,
+)

@@ -1,0 +1,24 @@
+"""Text Generation Inference's Messages API: OpenAI's chat below /v1, while the configured address is the server's root."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from adapters._contract import Context, HttpCall, ProviderSide, Target, Task
+from adapters.openai import FORMAT as OPENAI
+from sidecar.v1 import inference_pb2 as pb
+
+_CHAT = OPENAI.provider[Task.CHAT]
+
+
+def below_v1(target: Target) -> Target:
+    base = target.base_url.rstrip("/")
+    return target if base.endswith("/v1") else replace(target, base_url=f"{base}/v1")
+
+
+def _encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
+    call: HttpCall = _CHAT.encode(request, below_v1(target), stream, context)
+    return call
+
+
+SIDE = ProviderSide(encode=_encode, decode=_CHAT.decode, stream=_CHAT.stream)
