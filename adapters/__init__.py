@@ -24,9 +24,14 @@ from adapters._contract import (
 from adapters._errors import GatewayError, Kind
 from adapters._sse import Event
 from adapters.anthropic import FORMAT as ANTHROPIC
+from adapters.cohere import FORMAT as COHERE
+from adapters.cohere import FORMAT_V1 as COHERE_V1
+from adapters.huggingface import FORMAT as HUGGINGFACE
 from adapters.openai import FORMAT as OPENAI
 
-FORMATS: Mapping[str, Format] = {format_.name: format_ for format_ in (OPENAI, ANTHROPIC)}
+FORMATS: Mapping[str, Format] = {
+    format_.name: format_ for format_ in (OPENAI, ANTHROPIC, COHERE, COHERE_V1, HUGGINGFACE)
+}
 
 __all__ = [
     "FORMATS",

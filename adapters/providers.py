@@ -48,6 +48,9 @@ _AZURE_KEYS = {
     "azure_scope": "setting:scope",
     "azure_token_url": "setting:token_url",
 }
+_COHERE_URL = "https://api.cohere.com"
+# MLflow has only the key. input_type is what embeddings need where the request does not say it.
+_COHERE_KEYS = {"cohere_api_key": "api_key", "cohere_api_base": "base_url", "input_type": "option:input_type"}
 _DATABRICKS_KEYS = {
     "host": "base_url",
     "token": "api_key",
@@ -137,6 +140,31 @@ _ROWS = (
         stream_end="eof",
         tasks=_NO_EMBEDDINGS,
         options=_CHAT_ONLY,
+    ),
+    Provider(name="cohere", format="cohere", base_url=_COHERE_URL, config_keys=_COHERE_KEYS),
+    # Version 1 of its API, for those who still run it: private deployments, older clouds.
+    Provider(name="cohere-v1", format="cohere-v1", base_url=_COHERE_URL, config_keys=_COHERE_KEYS),
+    # The server needs no key; an endpoint in front of it does. Before 2.0.3 its chat streams had no [DONE].
+    Provider(
+        name="huggingface-text-generation-inference",
+        format="huggingface",
+        base_url=None,
+        key_required=False,
+        config_keys={"hf_server_url": "base_url", "huggingface_api_key": "api_key"},
+        stream_end="eof",
+        tasks=_NO_EMBEDDINGS,
+    ),
+    Provider(
+        name="text-embeddings-inference",
+        format="huggingface",
+        base_url=None,
+        key_required=False,
+        config_keys={
+            "hf_server_url": "base_url",
+            "huggingface_api_key": "api_key",
+            "embeddings_api": "option:embeddings_api",
+        },
+        tasks=frozenset({Task.EMBEDDINGS}),
     ),
     # A model that `mlflow models serve` serves. MLflow's YAML has no key for it; a proxy in front may want one.
     Provider(
