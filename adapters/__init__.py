@@ -27,10 +27,12 @@ from adapters.anthropic import FORMAT as ANTHROPIC
 from adapters.cohere import FORMAT as COHERE
 from adapters.cohere import FORMAT_V1 as COHERE_V1
 from adapters.huggingface import FORMAT as HUGGINGFACE
+from adapters.mlflow import FORMAT as MLFLOW
+from adapters.mosaicml import FORMAT as MOSAICML
 from adapters.openai import FORMAT as OPENAI
 
 FORMATS: Mapping[str, Format] = {
-    format_.name: format_ for format_ in (OPENAI, ANTHROPIC, COHERE, COHERE_V1, HUGGINGFACE)
+    format_.name: format_ for format_ in (OPENAI, ANTHROPIC, COHERE, COHERE_V1, HUGGINGFACE, MLFLOW, MOSAICML)
 }
 
 __all__ = [

@@ -13,6 +13,8 @@ from typing import Any
 from adapters import FORMATS, Context, Format, Provider, ProviderSide, Target, Task
 from adapters.providers import PROVIDERS
 from tests.oracles import anthropic as anthropic_oracle
+from tests.oracles import mlflow as mlflow_oracle
+from tests.oracles import mosaicml as mosaicml_oracle
 from tests.oracles import openai as openai_oracle
 from tests.shared import shared_path
 
@@ -59,6 +61,7 @@ class Row:
     folders: tuple[str, ...]
     tasks: dict[str, Task] = field(default_factory=lambda: _OPENAI_TASKS)
     requests: bool = False  # whether the oracle can build our request from every recorded one
+    shared: bool = True  # whether the large set has recordings of it; others have fixtures of our own only
 
 
 def _like_openai(stream_end: str) -> Provider:
@@ -68,6 +71,8 @@ def _like_openai(stream_end: str) -> Provider:
 ROWS = (
     Row(PROVIDERS["openai"], openai_oracle, ("openai",), requests=True),
     Row(PROVIDERS["anthropic"], anthropic_oracle, ("anthropic",), {"messages": Task.CHAT}, requests=True),
+    Row(PROVIDERS["mlflow-model-serving"], mlflow_oracle, ("mlflow",), requests=True, shared=False),
+    Row(PROVIDERS["mosaicml"], mosaicml_oracle, ("mosaicml",), requests=True, shared=False),
     Row(PROVIDERS["azure"], openai_oracle, ("azure",), requests=True),
     Row(PROVIDERS["llama.cpp"], openai_oracle, ("llamacpp",)),
     Row(PROVIDERS["huggingface-router"], openai_oracle, ("huggingface",)),
@@ -112,7 +117,9 @@ class Case:
     @property
     def target(self) -> Target:
         """The provider and the recorded model."""
-        return Target(self.row.provider, self.request.get("model") or "", "http://127.0.0.1/v1")
+        return Target(
+            self.row.provider, self.request.get("model") or self.recording.get("model") or "", "http://127.0.0.1/v1"
+        )
 
     @property
     def status(self) -> int:

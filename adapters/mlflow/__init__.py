@@ -1,0 +1,24 @@
+"""A model served by MLflow (`mlflow models serve`, or any server of its scoring protocol), provider side, without streams.
+
+https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/: POST /invocations with `inputs` and `params` gives
+`predictions`. The server itself passes on only the params that the model's signature names, and ignores others. Answers have
+neither model, finish reason nor usage.
+"""
+
+from __future__ import annotations
+
+from adapters._contract import Format, ProviderSide, Task
+from adapters._served_errors import error
+from adapters.mlflow._decode import decode_chat, decode_completion, decode_embeddings
+from adapters.mlflow._encode import encode_chat, encode_completion, encode_embeddings
+
+FORMAT = Format(
+    name="mlflow",
+    client={},
+    provider={
+        Task.CHAT: ProviderSide(encode=encode_chat, decode=decode_chat, stream=None),
+        Task.COMPLETIONS: ProviderSide(encode=encode_completion, decode=decode_completion, stream=None),
+        Task.EMBEDDINGS: ProviderSide(encode=encode_embeddings, decode=decode_embeddings, stream=None),
+    },
+    error=error,
+)

@@ -1,0 +1,146 @@
+"""MosaicML inference, provider side, without streams: POST {base}/{model}/v1/predict, `inputs` and `parameters` give `outputs`.
+
+The hosted service is gone; companies still run its endpoints. The key stands in `Authorization` without "Bearer". The names
+and the llama-2 template are those of MLflow's gateway, the last public client. Answers have neither model, finish reason nor
+usage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from adapters._contract import Context, Format, Headers, HttpCall, ProviderSide, Target, Task
+from adapters._errors import GatewayError, Kind
+from adapters._json import Obj, of_answer
+from adapters._refuse import invalid
+from adapters._served_errors import error as plain_error
+from adapters._texts import (
+    chat_answer,
+    chat_parameters,
+    completion_answer,
+    completion_parameters,
+    embedding_parameters,
+    embeddings_answer,
+    input_texts,
+    message_text,
+    only_prompt,
+    texts,
+)
+from adapters.openai._url import escaped
+from sidecar.v1 import inference_pb2 as pb
+
+_LIMIT = "max_new_tokens"
+# OpenAI's two names of the one limit.
+_LIMITS = ("max_tokens", "max_completion_tokens")
+# The service answers these two with HTTP 500.
+_REFUSALS = (
+    ("max output tokens is limited to", Kind.INVALID_REQUEST),
+    ("prompt token count", Kind.CONTEXT_LENGTH_EXCEEDED),
+)
+_ROLES = {
+    pb.ROLE_SYSTEM: "system",
+    pb.ROLE_DEVELOPER: "system",
+    pb.ROLE_USER: "user",
+    pb.ROLE_ASSISTANT: "assistant",
+}
+
+
+def encode_chat(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
+    """Raises invalid_request for a model that is no llama-2: its template is the only one known here."""
+    if not target.model.lower().replace("-", "").replace("_", "").startswith("llama2"):
+        text = f"Provider '{target.provider.name}' chats only with models whose name begins with llama2."
+        raise GatewayError(Kind.INVALID_REQUEST, text, param="model")
+    return _call([_llama2(request.messages, target)], chat_parameters(request, target), target)
+
+
+def encode_completion(request: pb.CompleteRequest, target: Target, stream: bool, context: Context) -> HttpCall:
+    return _call([only_prompt(request, target)], completion_parameters(request, target), target)
+
+
+def encode_embeddings(request: pb.EmbedRequest, target: Target, stream: bool, context: Context) -> HttpCall:
+    return _call(input_texts(request, target), embedding_parameters(request), target)
+
+
+def _llama2(messages: Sequence[pb.Message], target: Target) -> str:
+    """`<s>[INST] <<SYS>> S <</SYS>> U1 [/INST] A1 </s><s>[INST] U2 [/INST]`; an answer at the end stays open."""
+    if not messages:
+        raise invalid("messages", "at least one is needed")
+    prompt, asked = "<s>", False
+    for number, message in enumerate(messages):
+        at = f"messages[{number}]"
+        role = _ROLES.get(message.role)
+        if role is None:
+            text = f"Provider '{target.provider.name}' takes no messages of this role."
+            raise GatewayError(Kind.UNSUPPORTED_PARAMETER, text, param=f"{at}.role")
+        words = message_text(message, target, at)
+        if role == "assistant":
+            prompt += (" [/INST]" if asked else "") + f" {words} </s><s>"
+        else:
+            prompt += (" " if asked else "[INST] ") + (f"<<SYS>> {words} <</SYS>>" if role == "system" else words)
+        asked = role != "assistant"
+    return prompt + " [/INST]" if asked else prompt.removesuffix("</s><s>")
+
+
+def _call(inputs: list[str], parameters: dict[str, Any], target: Target) -> HttpCall:
+    body: dict[str, Any] = {"inputs": inputs}
+    if parameters := _renamed(parameters):
+        body["parameters"] = parameters
+    url = f"{target.base_url}/{escaped(target.model)}/v1/predict"
+    return HttpCall(url, msgspec.json.encode(body))
+
+
+def _renamed(parameters: dict[str, Any]) -> dict[str, Any]:
+    given = [name for name in _LIMITS if name in parameters]
+    if given and _LIMIT in parameters:
+        raise invalid(_LIMIT, f"give either this or {given[0]}")
+    if len(given) > 1:
+        raise invalid(given[1], f"give either this or {given[0]}")
+    return {_LIMIT if name in given else name: value for name, value in parameters.items()}
+
+
+def _outputs(body: bytes) -> tuple[Obj, bytes]:
+    obj = Obj(body, "", of_answer)
+    raw = obj.take("outputs")
+    if raw is None:
+        raise of_answer("outputs", "there")
+    return obj, raw
+
+
+def decode_chat(body: bytes, context: Context) -> pb.ChatResponse:
+    obj, raw = _outputs(body)
+    return chat_answer(texts(raw, "outputs", of_answer), context, obj.extra())
+
+
+def decode_completion(body: bytes, context: Context) -> pb.CompleteResponse:
+    obj, raw = _outputs(body)
+    return completion_answer(texts(raw, "outputs", of_answer), context, obj.extra())
+
+
+def decode_embeddings(body: bytes, context: Context) -> pb.EmbedResponse:
+    obj, raw = _outputs(body)
+    return embeddings_answer(raw, "outputs", of_answer, context, obj.extra())
+
+
+def error(status: int, headers: Headers, body: bytes) -> GatewayError:
+    """The reason of a failed HTTP answer; never raises, whatever the body."""
+    failure = plain_error(status, headers, body)
+    words = failure.message.lower()
+    for said, kind in _REFUSALS:
+        if status == 500 and said in words:
+            failure.kind = kind
+    return failure
+
+
+FORMAT = Format(
+    name="mosaicml",
+    client={},
+    provider={
+        Task.CHAT: ProviderSide(encode=encode_chat, decode=decode_chat, stream=None),
+        Task.COMPLETIONS: ProviderSide(encode=encode_completion, decode=decode_completion, stream=None),
+        Task.EMBEDDINGS: ProviderSide(encode=encode_embeddings, decode=decode_embeddings, stream=None),
+    },
+    error=error,
+)
