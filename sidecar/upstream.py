@@ -39,7 +39,7 @@ class UpstreamResponse:
     async def read_some(self) -> bytes:
         """The next bytes of the body, decompressed; b"" at its end. Cancelling loses nothing."""
         content = self._response.content
-        data = content.read_nowait(-1)
+        data = _arrived(content)
         while not data and not content.at_eof():
             data = await content.readany()
         return data
@@ -61,6 +61,19 @@ class UpstreamResponse:
             self._response.release()
         else:
             self._response.close()
+
+
+def _arrived(content: aiohttp.StreamReader) -> bytes:
+    """What is here. Where the connection broke after it, aiohttp 3.14 would raise at once and lose it: perhaps the last
+    event of a provider that closes without the end of its framing. The failure is told by the next read instead."""
+    failure = content.exception()
+    if failure is None:
+        return content.read_nowait(-1)
+    content.set_exception(None)  # type: ignore[arg-type]
+    try:
+        return content.read_nowait(-1)
+    finally:
+        content.set_exception(failure)
 
 
 class UpstreamClient:
