@@ -33,7 +33,7 @@ _KEY_FORMATS = re.compile(
 _FETCH_S = 10.0
 # A token is renewed this long before it ends (Microsoft's libraries: 5 min), or after half its life where that is shorter.
 _RENEW_BEFORE_S = 300.0
-# A token that ends this soon is not used: the call has a way to go.
+# A token that ends this soon is not used, as the call has a way to go; of one that lives shortly, a tenth.
 _MARGIN_S = 10.0
 # After a failed renewal the old token is used on, and the service is left alone for so long.
 _RETRY_S = 30.0
@@ -71,7 +71,7 @@ def redact(text: str, upstream: Upstream | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    """Times are on the monotonic clock."""
+    """Times are on the monotonic clock: when to fetch the next one, and until when this one is used."""
 
     value: Secret
     renew_s: float
@@ -97,7 +97,7 @@ class Tokens:
         source = (upstream.grant, upstream.ca_file, upstream.proxy)
         token = self._tokens.get(source)
         now_s = time.monotonic()
-        if token is None or token.end_s - _MARGIN_S <= now_s:
+        if token is None or token.end_s <= now_s:
             token = await self._fetched_for(source)
         elif token.renew_s <= now_s:
             self._fetch(source)
@@ -192,7 +192,8 @@ def _read(status: int, body: bytes, asked_s: float) -> _Token:
     if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]{1,16384}", value):
         raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's token service gave no token.")
     life_s = _lifetime_s(said)
-    return _Token(Secret(value), asked_s + max(life_s - _RENEW_BEFORE_S, life_s / 2), asked_s + life_s)
+    renew_s = asked_s + max(life_s - _RENEW_BEFORE_S, life_s / 2)
+    return _Token(Secret(value), renew_s, asked_s + life_s - min(_MARGIN_S, life_s / 10))
 
 
 def _lifetime_s(said: dict[str, Any]) -> float:

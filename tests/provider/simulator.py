@@ -171,14 +171,16 @@ class Provider:
     def _answer(self, call: Call) -> Reply:
         if call.path.startswith("/_sim/"):
             return self._control(call)
-        body = _object(call.body)
-        if body is None:
-            return error_reply(call, 400, "We could not parse the JSON body of your request.")
         try:
             scripted = self.script(call) if self.script is not None else None
         except Exception as failure:  # noqa: BLE001 - a broken script must show as a failed call, not as a hang
             return error_reply(call, 500, f"the test's script failed: {failure!r}")
-        return scripted if scripted is not None else self._faults.reply(call, body)
+        if scripted is not None:
+            return scripted
+        body = _object(call.body)
+        if body is None:
+            return error_reply(call, 400, "We could not parse the JSON body of your request.")
+        return self._faults.reply(call, body)
 
     def _control(self, call: Call) -> Reply:
         action, query = call.path.removeprefix("/_sim/"), parse_qs(call.query)
