@@ -44,14 +44,10 @@ def chat_request(text: str = "Say something.", *, route: str = "chat") -> pb.Cha
 
 
 class Callers:
-    """async with Callers(env) as callers: every way in. `env` is what `.sidecar/env` says.
+    """async with Callers(env) as callers: every way in. `env` is what `.sidecar/env` says."""
 
-    `wait_for_ready`: gRPC calls wait for a connection where there is none, instead of failing while the library backs off.
-    """
-
-    def __init__(self, env: Mapping[str, str], *, wait_for_ready: bool = False) -> None:
+    def __init__(self, env: Mapping[str, str]) -> None:
         self._env = env
-        self._wait = wait_for_ready
         self.metadata = (("authorization", f"Bearer {env['SIDECAR_API_KEY']}"),)
         self._stack = AsyncExitStack()
 
@@ -98,17 +94,17 @@ class Callers:
         return await _rest_stream(self._kept, body or chat_body(stream=True))
 
     async def stub(self) -> str:
-        return await _unary(self.by_stub, None, self._wait)
+        return await _unary(self.by_stub, None)
 
     async def front(self) -> str:
         """gRPC through Nginx."""
-        return await _unary(self.by_front, self.metadata, self._wait)
+        return await _unary(self.by_front, self.metadata)
 
     async def stub_stream(self, request: pb.ChatRequest | None = None) -> str:
-        return await _typed_stream(self.by_stub, None, request or chat_request(), self._wait)
+        return await _typed_stream(self.by_stub, None, request or chat_request())
 
     async def front_stream(self, request: pb.ChatRequest | None = None) -> str:
-        return await _typed_stream(self.by_front, self.metadata, request or chat_request(), self._wait)
+        return await _typed_stream(self.by_front, self.metadata, request or chat_request())
 
 
 async def _rest(session: aiohttp.ClientSession, body: dict[str, Any]) -> str:
@@ -135,18 +131,18 @@ async def _rest_stream(session: aiohttp.ClientSession, body: dict[str, Any]) -> 
     return OK if last == b"data: [DONE]" else f"ended with {last[:200]!r}"
 
 
-async def _unary(stub: Any, metadata: Any, wait: bool) -> str:
+async def _unary(stub: Any, metadata: Any) -> str:
     try:
-        answer = await stub.Chat(chat_request(), metadata=metadata, timeout=CALL_S, wait_for_ready=wait)
+        answer = await stub.Chat(chat_request(), metadata=metadata, timeout=CALL_S)
     except grpc.aio.AioRpcError as error:
         return f"{error.code().name}: {error.details()}"
     return OK if answer.choices else "no choices"
 
 
-async def _typed_stream(stub: Any, metadata: Any, request: pb.ChatRequest, wait: bool) -> str:
+async def _typed_stream(stub: Any, metadata: Any, request: pb.ChatRequest) -> str:
     finished = 0
     try:
-        async for chunk in stub.StreamChat(request, metadata=metadata, timeout=CALL_S, wait_for_ready=wait):
+        async for chunk in stub.StreamChat(request, metadata=metadata, timeout=CALL_S):
             finished += sum(bool(choice.finish_reason) for choice in chunk.choices)
     except grpc.aio.AioRpcError as error:
         return f"{error.code().name}: {error.details()}"

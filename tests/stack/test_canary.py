@@ -17,8 +17,8 @@ from sidecar.config import ConfigErrors, load, reader
 from sidecar.v1 import inference_pb2_grpc, routes_pb2, routes_pb2_grpc
 from tests.cli.running import sidecar
 from tests.processes import wait_until
-from tests.provider import Call, Provider, Reply, data, default_reply, error_reply, json_reply, sse_reply
-from tests.stack.canary import Canary, Scanner
+from tests.provider import Provider
+from tests.stack.canary import Canary, Careless, Scanner
 from tests.stack.load import chat_body, chat_request
 from tests.stack.stack import FRONT, STUB, Stack
 from tests.supervisor.supervised import descendants
@@ -26,46 +26,6 @@ from tests.supervisor.supervised import descendants
 pytestmark = pytest.mark.slow
 NAMES = ("environment", "file", "literal", "anthropic")
 SAYS = ("ok", "401", "403", "404", "429", "500", "html", "headers", "in_stream", "redirect", "no_json")
-
-
-class Careless:
-    """A provider that repeats the key it was sent in whatever way the prompt asks for."""
-
-    def __init__(self, canaries: dict[str, Canary]) -> None:
-        self._by_key = {canary.key: canary for canary in canaries.values()}
-        self.seen: set[tuple[str, str]] = set()  # whose key came with which wish
-
-    def __call__(self, call: Call) -> Reply | None:
-        canary = self._by_key.get(call.key)
-        if canary is None:
-            return error_reply(call, 400, "this is none of the keys")
-        content = call.json["messages"][0]["content"]
-        wish = content if isinstance(content, str) else content[0]["text"]
-        self.seen.add((canary.name, wish))
-        return self._answer(call, wish, canary.echoes())
-
-    def _answer(self, call: Call, wish: str, echo: str) -> Reply | None:
-        leaky = (("x-request-id", call.key), ("retry-after", "7"), ("x-ratelimit-reset", echo), ("x-debug", echo))
-        match wish:
-            case "ok":
-                return default_reply(call, call.json)
-            case "html":
-                return Reply(502, (("content-type", "text/html"),), (f"<html><h1>Bad</h1>{echo}</html>".encode(),))
-            case "headers":
-                return json_reply(
-                    {"error": {"message": echo, "type": echo, "code": call.key, "param": echo}}, 429, leaky
-                )
-            case "redirect":
-                return Reply(307, (("location", f"http://127.0.0.1:9/{call.key}"), *leaky), (echo.encode(),))
-            case "no_json":
-                return Reply(parts=(f"{{{echo}".encode(),), headers=(("content-type", "application/json"), *leaky))
-            case "in_stream":
-                event = data({"error": {"message": echo, "type": "server_error", "code": call.key}, "type": "error"})
-                return sse_reply(
-                    [*[part for part in default_reply(call, call.json).parts if isinstance(part, bytes)][:3], event]
-                )
-            case status:
-                return error_reply(call, int(status), echo, call.key, leaky)
 
 
 @contextmanager

@@ -181,7 +181,7 @@ def test_serve_runs_the_core_alone(tmp_path: Path, provider: Provider) -> None:
         assert not _named(running.child.pid, "nginx")
 
 
-@pytest.mark.timeout(600)  # each takes the 12 s of _FRONT_LETS_GO_S
+@pytest.mark.timeout(600)  # from the third restart on each waits 12 s, until workers of the first are gone
 async def test_rolling_restarts_lose_none_of_50_requests_a_second(gateway: Running) -> None:
     """Through Nginx, on kept-alive connections and on new ones. DESIGN.md section 9: stop-then-start lost 177 of 242."""
     env = gateway.env
