@@ -34,11 +34,14 @@ def kind_of_status(status: int) -> Kind:
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Seconds to wait, from retry-after-ms or retry-after. None without one, and for a date: adapters have no clock."""
+    found: float | None = None
     for name, per_second in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         try:
             wait_s = float(headers.get(name, "")) / per_second
         except ValueError:
             continue
         if math.isfinite(wait_s) and wait_s >= 0:
-            return min(wait_s, _RETRY_AFTER_S_MAX)
-    return None
+            found = min(wait_s, _RETRY_AFTER_S_MAX)
+        if found:  # Azure says 0 ms beside 1 s
+            return found
+    return found

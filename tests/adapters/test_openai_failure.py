@@ -86,6 +86,9 @@ def test_the_message_is_found_in_any_of_the_shapes_servers_use(body: Any, messag
 def test_the_wait_comes_from_the_headers() -> None:
     assert error(429, {}, {"retry-after": "3"}).retry_after_s == 3
     assert error(429, {}, {"retry-after": "9", "retry-after-ms": "250"}).retry_after_s == 0.25
+    assert error(429, {}, {"retry-after": "1", "retry-after-ms": "0"}).retry_after_s == 1
+    assert error(429, {}, {"retry-after": "0"}).retry_after_s == 0
+    assert error(429, {}, {"retry-after": "-1", "retry-after-ms": "nan"}).retry_after_s is None
     assert error(429, {}, {"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}).retry_after_s is None
 
 
