@@ -25,8 +25,6 @@ NOT_YET: Mapping[str, str] = {
     "cohere": "https://api.cohere.ai/compatibility/v1",
     "huggingface-text-generation-inference": "<hf_server_url>/v1",
     "litellm": "<its proxy's address>/v1",
-    "mlflow-model-serving": "",
-    "mosaicml": "",
     "portkey": "",
     "replicate": "",
     "sap-ai-core": "",
