@@ -9,7 +9,6 @@ from typing import Any
 
 from adapters import Decoder, Task
 from adapters._chunks import accumulate_chat, accumulate_completion
-from adapters._sse import Parser
 from sidecar.v1 import inference_pb2 as pb
 from tests.adapters.laws import CONTEXT, Case
 
@@ -21,7 +20,7 @@ def chunks_of(case: Case, pieces: Iterable[bytes], decoder: Decoder | None = Non
     if decoder is None:
         assert case.side.stream is not None
         decoder = case.side.stream(case.target, CONTEXT)
-    parser = Parser()
+    parser = case.side.framing()
     out: list[Any] = []
     for piece in pieces:
         for event in parser.feed(piece):

@@ -102,6 +102,7 @@ def prefixes(case: Case) -> Iterator[bytes]:
     that ends it."""
     events = events_of(case.sse)
     marker = b'"finish_reason":"' if case.row.provider.stream_end == "eof" else b"message_stop"
+    marker = b"stream-end" if case.sse.startswith(b"{") else marker
     end = next(
         (i for i, one in enumerate(events) if b"data: [DONE]" in one or marker in one.replace(b": ", b":")), len(events)
     )
