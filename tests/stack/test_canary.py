@@ -202,9 +202,10 @@ async def test_a_config_with_the_key_in_the_wrong_place_does_not_show_it_when_it
                 before = refused
                 wait_until(lambda: stack.metric("sidecar_config_reloads_total", result="failure") > before, 10, place)  # noqa: B023
                 refused = int(stack.metric("sidecar_config_reloads_total", result="failure"))
-                done = sidecar("check", str(stack.config))
-                assert done.returncode == 1, place
-                scanner.look(f"sidecar check, {place}", done.stdout + done.stderr)
+                if name == "literal":
+                    done = sidecar("check", str(stack.config))
+                    assert done.returncode == 1, place
+                    scanner.look(f"sidecar check, {place}", done.stdout + done.stderr)
         stack.config.write_text(good)
         wait_until(lambda: stack.metric("sidecar_config_reloads_total", result="success") == 1)
         _look_around(stack, scanner)
