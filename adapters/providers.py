@@ -127,7 +127,15 @@ _ROWS = (
     _hosted("xai", "https://api.x.ai/v1", options=_CHAT_ONLY),
     _hosted("openrouter", "https://openrouter.ai/api/v1"),
     _hosted("fireworks", "https://api.fireworks.ai/inference/v1", renamed=_OLD_LIMIT),
-    _hosted("perplexity", "https://api.perplexity.ai", stream_end="eof", renamed=_OLD_LIMIT, options=_CHAT_ONLY),
+    # Its vectors are 8-bit integers in base64, which OpenAI's format has no word for.
+    _hosted(
+        "perplexity",
+        "https://api.perplexity.ai",
+        stream_end="eof",
+        renamed=_OLD_LIMIT,
+        tasks=_NO_EMBEDDINGS,
+        options=_CHAT_ONLY,
+    ),
     _hosted("cerebras", "https://api.cerebras.ai/v1", stream_end="eof", tasks=_NO_EMBEDDINGS),
     _hosted("nvidia", "https://integrate.api.nvidia.com/v1", renamed=_OLD_LIMIT),
     # Its OpenAI format; the native one is not spoken yet.
@@ -141,8 +149,14 @@ _ROWS = (
         tasks=_NO_EMBEDDINGS,
         options=_CHAT_ONLY,
     ),
-    Provider(name="cohere", format="cohere", base_url=_COHERE_URL, config_keys=_COHERE_KEYS),
-    # Version 1 of its API, for those who still run it: private deployments, older clouds.
+    Provider(
+        name="cohere",
+        format="cohere",
+        base_url=_COHERE_URL,
+        config_keys={**_COHERE_KEYS, "cohere_api_version": "setting:api_version"},
+    ),
+    # Version 1 of its API, for those who still run it: private deployments, older clouds. Also what a config of provider
+    # cohere becomes by cohere_api_version: v1.
     Provider(name="cohere-v1", format="cohere-v1", base_url=_COHERE_URL, config_keys=_COHERE_KEYS),
     # The server needs no key; an endpoint in front of it does. Before 2.0.3 its chat streams had no [DONE].
     Provider(

@@ -22,6 +22,8 @@ AZURE_TYPES = {"azure": "api-key", "azuread": "bearer", "azure-ad": "bearer", "a
 _ENTRA = "https://login.microsoftonline.com/{}/oauth2/v2.0/token"
 _ENTRA_SCOPE = "https://cognitiveservices.azure.com/.default"
 _IDENTITY = "http://169.254.169.254/metadata/identity/oauth2/token"
+# What Microsoft's samples use; Foundry's model inference has no form without a version.
+_FOUNDRY_VERSION = "2024-05-01-preview"
 _IDENTITY_VERSION = "2018-02-01"
 # Any of these says how to be let in; one that was read wrongly has had its message.
 _AZURE_KEYS = frozenset({"openai_api_key", "api_key", "azure_client_secret", "azure_managed_identity"})
@@ -85,6 +87,10 @@ def azure(found: Found, place: Place, model: str | None, *, mlflow: bool) -> Non
 
 def _azure_address(found: Found, said: Mapping[str, str], deployment: str) -> None:
     base = found.base_url or ""
+    if base.endswith("/models"):  # Foundry: the model stands in the body
+        found.model = deployment
+        found.options["query"] = {"api-version": said.get("api_version", _FOUNDRY_VERSION)}
+        return
     version = said.get("api_version", "v1")
     if version in _UNVERSIONED or base.endswith("/openai/v1"):
         found.base_url = base.removesuffix("/v1").removesuffix("/openai") + "/openai/v1"

@@ -22,8 +22,6 @@ MODEL_KEYS = ("provider", "name", "config")
 NOT_YET: Mapping[str, str] = {
     "amazon-bedrock": "https://bedrock-runtime.<region>.amazonaws.com/openai/v1",
     "bedrock": "https://bedrock-runtime.<region>.amazonaws.com/openai/v1",
-    "cohere": "https://api.cohere.ai/compatibility/v1",
-    "huggingface-text-generation-inference": "<hf_server_url>/v1",
     "litellm": "<its proxy's address>/v1",
     "portkey": "",
     "replicate": "",
@@ -144,7 +142,16 @@ def _config(
         databricks(found, place)
     else:
         _check_needed(row, by_target, place)
+    if row.name == "cohere":
+        row = _cohere(row, found, place)
     return row, found
+
+
+def _cohere(row: Provider, found: Found, place: Place) -> Provider:
+    version = found.settings.get("api_version", "v2")
+    if version not in ("v1", "v2"):
+        place.wrong("cohere_api_version", "unknown version", "known: v1, v2")
+    return PROVIDERS["cohere-v1"] if version == "v1" else row
 
 
 def _check_needed(row: Provider, by_target: Mapping[str, str], place: Place) -> None:

@@ -63,10 +63,10 @@ def _url(value: str) -> str:
             "config.yaml:7: routes[1]: traffic splits (`task_type`, `destinations`) are not supported yet",
         ),
         (
-            route(provider="cohere"),
+            route(provider="litellm"),
             (
-                'config.yaml:4: routes[0].model.provider: provider "cohere" is not yet supported; '
-                "use openai-compatible with base_url https://api.cohere.ai/compatibility/v1"
+                'config.yaml:4: routes[0].model.provider: provider "litellm" is not yet supported; '
+                "use openai-compatible with base_url <its proxy's address>/v1"
             ),
         ),
         (

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from adapters.providers import PROVIDERS
+from adapters.providers import ALIASES, PROVIDERS
 from sidecar.config import schema
 from sidecar.config._route import LIST_KEYS, ROUTE_KEYS, SHARED_KEYS, TIMEOUT_KEYS
-from sidecar.config._upstream import MODEL_KEYS
+from sidecar.config._upstream import GONE, MODEL_KEYS, NOT_YET
 
 PUBLISHED = Path(__file__).parents[2] / "docs" / "config.schema.json"
 
@@ -23,6 +23,10 @@ def test_the_schema_knows_every_key_and_provider() -> None:
     assert [case["if"]["properties"]["provider"]["const"] for case in cases] == list(PROVIDERS)
     for case, row in zip(cases, PROVIDERS.values(), strict=True):
         assert set(row.config_keys) <= set(case["then"]["properties"]["config"]["properties"])
+
+
+def test_a_provider_is_supported_or_not_yet_but_not_both() -> None:
+    assert not {*NOT_YET, *GONE} & {*PROVIDERS, *ALIASES}
 
 
 def test_the_config_page_names_every_key_and_provider() -> None:
