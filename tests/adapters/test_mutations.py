@@ -270,7 +270,7 @@ def test_a_stream_eight_times_as_long_takes_about_eight_times_as_long(
 
 @pytest.mark.parametrize(("format_", "task", "side", "read"), SIDES)
 def test_a_body_eight_times_as_long_takes_about_eight_times_as_long(
-    format_: str, task: Task, side: ProviderSide
+    format_: str, task: Task, side: ProviderSide, read: Task
 ) -> None:
     for kind in range(len(list(hostile(b"x", SHORT_BYTES)))):
 
