@@ -11,9 +11,14 @@ from sidecar.v1 import inference_pb2 as pb
 _CHAT = OPENAI.provider[Task.CHAT]
 
 
-def below_v1(target: Target) -> Target:
+def root_of(target: Target) -> str:
+    """The server's own address: some configurations name a path below it."""
     base = target.base_url.rstrip("/")
-    return target if base.endswith("/v1") else replace(target, base_url=f"{base}/v1")
+    return base.removesuffix("/generate").removesuffix("/v1")
+
+
+def below_v1(target: Target) -> Target:
+    return replace(target, base_url=f"{root_of(target)}/v1")
 
 
 def _encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:

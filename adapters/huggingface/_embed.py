@@ -13,7 +13,7 @@ import msgspec
 from adapters._contract import Context, HttpCall, Target, Task
 from adapters._json import MALFORMED, Obj, array_items, merge_extra, of_answer, of_request
 from adapters._refuse import invalid, plain_fields, refuse
-from adapters.huggingface._chat import below_v1
+from adapters.huggingface._chat import below_v1, root_of
 from adapters.openai import FORMAT as OPENAI
 from sidecar.v1 import inference_pb2 as pb
 
@@ -36,7 +36,7 @@ def encode(request: pb.EmbedRequest, target: Target, stream: bool, context: Cont
     if request.encoding == pb.EmbedRequest.ENCODING_BASE64:
         refuse(target, "encoding_format", why="/embed answers in numbers")
     body = merge_extra(body, request.extra_json, "", _OWNED)
-    url = target.base_url.rstrip("/").removesuffix("/v1") + "/embed"
+    url = root_of(target) + "/embed"
     return HttpCall(url, msgspec.json.encode(body))
 
 

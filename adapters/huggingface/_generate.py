@@ -15,6 +15,7 @@ from adapters._contract import Context, HttpCall, Target
 from adapters._errors import GatewayError, Kind
 from adapters._json import MALFORMED, Obj, array_items, merge_extra, of_answer
 from adapters._refuse import Asked, invalid, plain_fields, refuse, refuse_asked
+from adapters.huggingface._chat import root_of
 from adapters.huggingface._failure import protocol, refuse_error
 from sidecar.v1 import inference_pb2 as pb
 
@@ -72,7 +73,7 @@ def encode(request: pb.CompleteRequest, target: Target, stream: bool, context: C
         parameters["top_n_tokens"] = max(1, request.logprobs)  # it gives probabilities with alternatives only
     parameters = merge_extra(parameters, request.extra_json, "", _OWNED)
     parameters.setdefault("details", True)
-    url = target.base_url.rstrip("/").removesuffix("/v1") + ("/generate_stream" if stream else "/generate")
+    url = root_of(target) + ("/generate_stream" if stream else "/generate")
     return HttpCall(url, msgspec.json.encode({"inputs": prompt, "parameters": parameters}))
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from sidecar.v1 import inference_pb2 as pb
 
-ROLES = {"system": 1, "user": 3, "assistant": 4, "chatbot": 4, "tool": 5}
+ROLES: dict[str, Any] = {"system": 1, "user": 3, "assistant": 4, "chatbot": 4, "tool": 5}
 PLAIN = {"temperature": "temperature", "p": "top_p", "seed": "seed", "max_tokens": "max_tokens", "logprobs": "logprobs"}
 PLAIN |= {"frequency_penalty": "frequency_penalty", "presence_penalty": "presence_penalty"}
 KNOWN = ("role", "content", "tool_plan", "tool_calls", "tool_call_id")
@@ -47,7 +47,7 @@ def _fill_chat(rest: dict[str, Any], out: pb.ChatRequest) -> None:
         schema = json.dumps(inner.pop("parameters"))
         out.tools.add(function=pb.FunctionTool(**inner, parameters_json=schema, strict=strict))
     if choice := rest.pop("tool_choice", None):
-        out.tool_choice.mode = {"NONE": 1, "REQUIRED": 3}[choice]
+        out.tool_choice.MergeFrom(pb.ToolChoice(mode=f"MODE_{choice}"))
     if form := rest.pop("response_format", None):
         if "json_schema" in form:
             out.response_format.json_schema.schema_json = json.dumps(form["json_schema"])
