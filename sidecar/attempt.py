@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from adapters import FORMATS, Context, Format, GatewayError, HttpCall, Kind, ProviderSide, Target, side_of
 from sidecar.calls import Call
-from sidecar.credentials import headers_for, redact
+from sidecar.credentials import Tokens, headers_for, redact
 from sidecar.snapshot import Route, Upstream, target_of
 from sidecar.upstream import UpstreamResponse, read_failure
 
@@ -123,10 +123,11 @@ async def refuse_failed_answer(response: UpstreamResponse, attempt: Attempt) -> 
 class shown_safely:  # noqa: N801 - reads as a phrase at its place of use
     """Takes keys out of an error's text and puts our own words in place of a provider's about our credentials."""
 
-    __slots__ = ("_upstream",)
+    __slots__ = ("_tokens", "_upstream")
 
-    def __init__(self, upstream: Upstream) -> None:
+    def __init__(self, upstream: Upstream, tokens: Tokens) -> None:
         self._upstream = upstream
+        self._tokens = tokens
 
     def __enter__(self) -> None:
         return None
@@ -134,7 +135,7 @@ class shown_safely:  # noqa: N801 - reads as a phrase at its place of use
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if not isinstance(error, GatewayError):
             return
-        error.message = redact(error.message, self._upstream)
+        error.message = self._redacted(error.message)
         if error.kind is not Kind.INVALID_REQUEST and error.status is not None:
             log.warning("provider %s answered %s: %s", self._upstream.provider, error.status, error.message)
         if error.kind is Kind.UPSTREAM_REJECTED_CREDENTIALS:
@@ -142,6 +143,9 @@ class shown_safely:  # noqa: N801 - reads as a phrase at its place of use
             error.code = None
         error.args = (error.message,)
         if error.code is not None:
-            error.code = redact(error.code, self._upstream)
+            error.code = self._redacted(error.code)
         if error.param is not None:
-            error.param = redact(error.param, self._upstream)
+            error.param = self._redacted(error.param)
+
+    def _redacted(self, text: str) -> str:
+        return redact(text, self._upstream, self._tokens.current(self._upstream))

@@ -60,10 +60,10 @@ def _auth_header(scheme: str, key: Secret) -> tuple[str, str]:
     return (scheme, key.reveal())  # "x-api-key", "api-key": the scheme is the header's name
 
 
-def redact(text: str, upstream: Upstream | None) -> str:
-    """`text` without the upstream's secrets, pieces of them, their base64, and without anything that looks like a key."""
+def redact(text: str, upstream: Upstream | None, token: Secret | None = None) -> str:
+    """`text` without the upstream's secrets and `token`, pieces of them, their base64, and what looks like a key."""
     if upstream is not None:
-        for secret in (upstream.key, upstream.grant.client_secret if upstream.grant else None):
+        for secret in (token, upstream.key, upstream.grant.client_secret if upstream.grant else None):
             if secret is not None:
                 text = without_secret(text, secret)
     return _KEY_FORMATS.sub(_REDACTED, text)
@@ -109,6 +109,11 @@ class Tokens:
             return await asyncio.shield(self._fetch(source))
         except GatewayError as error:
             raise GatewayError(error.kind, error.message, code=error.code, status=error.status) from error
+
+    def current(self, upstream: Upstream) -> Secret | None:
+        """The token that calls go with at the moment, to keep it out of what is shown."""
+        token = self._tokens.get((upstream.grant, upstream.ca_file, upstream.proxy)) if upstream.grant else None
+        return token.value if token is not None else None
 
     def forget(self, upstream: Upstream) -> None:
         """The provider refused the token: the next call fetches another."""

@@ -45,7 +45,7 @@ class Gateway:
             snapshot, plans = self._state
             route = find_route(snapshot, call, record)
             plan = self._plan(route, plans)
-            with shown_safely(plan.upstream):
+            with shown_safely(plan.upstream, self._tokens):
                 attempt = prepare(plan, call)
                 return await self._unary(route, attempt, call, record)
         except BaseException as error:
@@ -86,7 +86,7 @@ class Gateway:
             snapshot, plans = self._state
             route = find_route(snapshot, call, record)
             plan = self._plan(route, plans)
-            with shown_safely(plan.upstream):
+            with shown_safely(plan.upstream, self._tokens):
                 attempt = prepare(plan, call)
                 async for piece in self._stream(route, attempt, call, record):
                     suspended = time.perf_counter()

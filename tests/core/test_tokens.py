@@ -114,6 +114,15 @@ async def test_a_token_that_has_ended_is_not_used(provider: Provider, service: T
     assert seen(provider) == [f"Bearer {TOKEN}-{number}" for number in (1, 2, 3)]
 
 
+async def test_a_provider_that_quotes_the_token_does_not_show_it(provider: Provider, service: TokenService) -> None:
+    provider.script = lambda call: error_reply(call, 400, f"bad: {call.headers['authorization'].partition(' ')[2]}")
+    async with WorkerProcess(entra(provider, service)) as worker:
+        answer = await ask(worker)
+        log = worker.log.read_text()
+    assert answer.error["message"] == "bad: ***"
+    assert TOKEN not in log
+
+
 async def test_a_refused_token_is_fetched_anew_for_the_next_call(provider: Provider, service: TokenService) -> None:
     provider.script = lambda call: (
         error_reply(call, 401, "revoked") if call.headers["authorization"].endswith("-1") else None
