@@ -45,9 +45,11 @@ soak: SCALE := 1
 soak: $(VENV)/.dev ## The slow tests with their full counts
 	@$(BIN)/pytest -m slow $(ARGS)
 
-proto: $(VENV)/.dev ## Write anew what is generated from proto/
+proto: $(VENV)/.dev ## Write anew what is generated from proto/ and from tables in the code
 	@$(BIN)/python tools/generate.py
 	@$(BIN)/python -m sidecar.front.bindings
+	@$(BIN)/python -m tools.docs
+	@$(BIN)/python -m sidecar.config.schema > docs/config.schema.json.new && mv docs/config.schema.json.new docs/config.schema.json
 
 lock: $(VENV)/.dev ## Resolve the locks in requirements/ anew (UPGRADE=1: to the newest versions)
 	@$(LOCK) -o requirements/server.txt pyproject.toml

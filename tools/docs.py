@@ -9,6 +9,7 @@ from pathlib import Path
 
 from adapters import GatewayError, Kind
 from sidecar.errors import ANSWERS, client_may_retry
+from tools.providers_page import providers_page
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -62,7 +63,7 @@ def errors_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES: dict[str, Callable[[], str]] = {"docs/errors.md": errors_page}
+PAGES: dict[str, Callable[[], str]] = {"docs/errors.md": errors_page, "docs/providers.md": providers_page}
 
 
 def stale(root: Path) -> list[str]:

@@ -1,0 +1,193 @@
+"""docs/providers.md: what each provider's row and format can do, found out by asking the code.
+
+A feature is there when `encode` takes a request that uses it; a refusal is the "-" of the table. Whether a provider's model
+then does it is the provider's affair. How each row was verified comes from the table of the laws (tests/adapters/laws.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from adapters import FORMATS, Context, GatewayError, Provider, ProviderSide, Target, Task, side_of
+from adapters.providers import ALIASES, PROVIDERS
+from sidecar.v1 import inference_pb2 as pb
+from tests.adapters.laws import ROWS
+
+_CONTEXT = Context(0, lambda prefix: prefix + "1")
+# Names that formats look at: MosaicML's chat knows llama-2 only.
+_MODEL = "llama2-70b-chat"
+# What a provider insists on with every call of a kind, so that a refusal is about the feature alone.
+_OPTIONS = {"input_type": "search_document", "default_max_tokens": 100}
+_YES, _NO = "yes", "-"
+# Rows shown against servers that tests start on this machine; the others of MLflow and llama.cpp come from their fixtures.
+_LOCAL_SERVER = {
+    "llama.cpp": "the embedded model is served by llama.cpp",
+    "local": "the embedded model",
+    "mlflow-model-serving": "`mlflow models serve`",
+}
+
+
+def _chat(**fields: Any) -> pb.ChatRequest:
+    return pb.ChatRequest(messages=[pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text="hi")])], **fields)
+
+
+def _with_part(**part: Any) -> pb.ChatRequest:
+    request = _chat()
+    request.messages[0].content.add(**part)
+    return request
+
+
+def _conversation() -> pb.ChatRequest:
+    request = _chat()
+    request.messages.insert(0, pb.Message(role=pb.ROLE_SYSTEM, content=[pb.ContentPart(text="Be brief.")]))
+    request.messages.add(role=pb.ROLE_ASSISTANT).content.add(text="Hello.")
+    request.messages.add(role=pb.ROLE_USER).content.add(text="And now?")
+    return request
+
+
+_TOOL = pb.Tool(function=pb.FunctionTool(name="f", parameters_json='{"type":"object","properties":{}}'))
+_SCHEMA = pb.ResponseFormat(json_schema=pb.JsonSchemaFormat(name="s", schema_json='{"type":"object"}'))
+# Column -> a request that uses the feature.
+_CHAT_FEATURES: dict[str, pb.ChatRequest] = {
+    "system, turns": _conversation(),
+    "tools": _chat(tools=[_TOOL]),
+    "images": _with_part(image=pb.Image(data=b"\x89PNG", mime_type="image/png")),
+    "files": _with_part(file=pb.File(data=b"%PDF-1.4", mime_type="application/pdf", filename="a.pdf")),
+    "audio": _with_part(audio=pb.Audio(data=b"RIFF", format="wav")),
+    "JSON schema": _chat(response_format=_SCHEMA),
+    "JSON object": _chat(response_format=pb.ResponseFormat(json_object=pb.JsonObjectFormat())),
+    "reasoning effort": _chat(reasoning_effort="high"),
+    "stop": _chat(stop=["END"]),
+    "n": _chat(n=2),
+    "seed": _chat(seed=1),
+    "logprobs": _chat(logprobs=True),
+}
+_EMBED_FEATURES: dict[str, pb.EmbedRequest] = {
+    "several texts": pb.EmbedRequest(inputs=[pb.EmbedInput(text="a"), pb.EmbedInput(text="b")]),
+    "token ids": pb.EmbedRequest(inputs=[pb.EmbedInput(tokens=pb.Tokens(ids=[1]))]),
+    "dimensions": pb.EmbedRequest(inputs=[pb.EmbedInput(text="a")], dimensions=8),
+}
+
+
+def _target(row: Provider, model: str = _MODEL) -> Target:
+    return Target(row, model, "http://127.0.0.1", _OPTIONS)
+
+
+def _takes(side: ProviderSide | None, request: Any, row: Provider, *, stream: bool = False) -> bool:
+    if side is None or (stream and side.stream is None):
+        return False
+    try:
+        side.encode(request, _target(row), stream, _CONTEXT)
+    except GatewayError:
+        return False
+    return True
+
+
+def _side(row: Provider, task: Task, model: str = _MODEL) -> ProviderSide | None:
+    return side_of(FORMATS[row.format], _target(row, model), task)
+
+
+def _completions(row: Provider) -> str:
+    """Whether completions are the provider's own or go to its chat."""
+    own = FORMATS[row.format].provider.get(Task.COMPLETIONS)
+    legacy: Iterable[str] = row.options.get("completions_models", ())
+    found = {_way(_side(row, Task.COMPLETIONS, model), own) for model in (_MODEL, *legacy)}
+    if len(found) > 1:
+        return "by chat; own for " + ", ".join(legacy)
+    return found.pop()
+
+
+def _way(side: ProviderSide | None, own: ProviderSide | None) -> str:
+    if side is None:
+        return _NO
+    return "own" if side is own else "by chat"
+
+
+def _streams(row: Provider) -> str:
+    tasks = [task for task in (Task.CHAT, Task.COMPLETIONS) if (side := _side(row, task)) and side.stream]
+    return ", ".join(tasks) or _NO
+
+
+def _verified(row: Provider) -> str:
+    ways = ["recording"] if any(law.provider is row and law.shared for law in ROWS) else []
+    if row.name in _LOCAL_SERVER:
+        ways.append(f"local server ({_LOCAL_SERVER[row.name]})")
+    return ", ".join(ways) or "specification"
+
+
+def _mark(taken: bool) -> str:
+    return _YES if taken else _NO
+
+
+def _task_cells(row: Provider) -> tuple[str, ...]:
+    chat, embeddings = (_mark(_side(row, task) is not None) for task in (Task.CHAT, Task.EMBEDDINGS))
+    return row.format, chat, _completions(row), embeddings, _streams(row), _verified(row)
+
+
+def _feature_cells(row: Provider) -> tuple[str, ...]:
+    chat, embed = _side(row, Task.CHAT), _side(row, Task.EMBEDDINGS)
+    features = [_mark(_takes(chat, request, row)) for request in _CHAT_FEATURES.values()]
+    return (*features, *(_mark(_takes(embed, request, row)) for request in _EMBED_FEATURES.values()))
+
+
+_QUIRKS = ("renamed", "refused", "a stream ends with", "usage of a stream")
+
+
+def _quirks(row: Provider) -> tuple[str, ...]:
+    renamed = ", ".join(f"`{ours}` as `{theirs}`" for ours, theirs in row.renamed.items())
+    forbidden = ", ".join(f"`{name}`" for name in sorted(row.forbidden))
+    end = "the end of the body, after a finish reason" if row.stream_end == "eof" else "its format's end marker"
+    usage = "asked for" if row.include_usage else "comes unasked, or not at all"
+    return renamed or _NO, forbidden or _NO, end, usage
+
+
+def _table(
+    head: Iterable[str], cells: Callable[[Provider], tuple[str, ...]], rows: Iterable[Provider], *, merged: bool = False
+) -> list[str]:
+    """`merged`: providers of which the same is said share a line."""
+    lines: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        said = cells(row)
+        lines.setdefault(said if merged else (*said, row.name), []).append(f"`{row.name}`")
+    columns = ("provider", *head)
+    written = (
+        ", ".join(names) + "".join(f" | {cell}" for cell in said[: len(columns) - 1]) for said, names in lines.items()
+    )
+    return [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", *(f"| {line} |" for line in written)]
+
+
+def _like_openai(row: Provider) -> bool:
+    return row.format == "openai"
+
+
+def providers_page() -> str:
+    """docs/providers.md."""
+    rows = list(PROVIDERS.values())
+    aliases = ", ".join(f"`{other}` (`{name}`)" for other, name in ALIASES.items())
+    lines = [
+        "# Providers",
+        "",
+        "Generated from `adapters/` by `python -m tools.docs`; do not edit. Keys and addresses: [config.md](config.md).",
+        "",
+        "*Verified by*: **recording** (real exchanges, replayed in tests through the adapter and through running workers),",
+        "**local server** (a real server that tests start), **specification** (the provider's documentation alone).",
+        "Completions *by chat* go to the provider's chat as one user message; *own* are its text completions.",
+        "",
+        *_table(("format", "chat", "completions", "embeddings", "streams", "verified by"), _task_cells, rows),
+        "",
+        f"Other names that are understood: {aliases}.",
+        "",
+        "## Features",
+        "",
+        "*yes*: the provider's format can say it, and it is sent. *-*: refused by name (`unsupported_parameter`), unless the",
+        "route lists it under `drop_params`. Whether the model behind it does what is asked is the provider's affair. The last",
+        "three are of embeddings.",
+        "",
+        *_table((*_CHAT_FEATURES, *_EMBED_FEATURES), _feature_cells, rows, merged=True),
+        "",
+        "## Quirks of providers that speak OpenAI's format",
+        "",
+        *_table(_QUIRKS, _quirks, filter(_like_openai, rows), merged=True),
+    ]
+    return "\n".join(lines) + "\n"
