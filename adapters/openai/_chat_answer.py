@@ -10,7 +10,7 @@ from adapters._contract import Context
 from adapters._json import Obj, beneath, of_answer
 from adapters.openai._failure import protocol, refuse_error
 from adapters.openai._logprobs import read_logprobs, write_logprobs
-from adapters.openai._message import THINKING_NAMES, read_message, write_answer_message
+from adapters.openai._message import read_message, thinking_name, write_answer_message
 from adapters.openai._words import ROLE_WORDS, finish_word, read_finish, read_usage, write_usage
 from sidecar.v1 import inference_pb2 as pb
 
@@ -164,7 +164,7 @@ def _write_delta(delta: pb.Delta) -> dict[str, Any]:
     if delta.refusal:
         out["refusal"] = delta.refusal
     if delta.HasField("thinking") and delta.thinking.text:
-        out[delta.thinking.native_name or THINKING_NAMES[0]] = delta.thinking.text
+        out[thinking_name(delta.thinking)] = delta.thinking.text
     if delta.tool_calls:
         out["tool_calls"] = [_write_call(call) for call in delta.tool_calls]
     return beneath(out, delta.extra_json)

@@ -7,6 +7,7 @@ from typing import Any
 from adapters._errors import GatewayError, Kind
 from adapters._json import Obj, beneath, merge_extra, of_request
 from adapters.openai._parts import read_content, unsupported, write_part
+from adapters.openai._thought import is_part
 from adapters.openai._words import ROLE_WORDS, ROLES
 from sidecar.v1 import inference_pb2 as pb
 
@@ -34,6 +35,12 @@ def read_message(obj: Obj, into: pb.Message) -> None:
         _read_call(call, into.tool_calls.add())
     if (extra := obj.extra()) is not None:
         into.extra_json = extra
+
+
+def thinking_name(thinking: Any) -> str:
+    """The member for a thought in an answer of ours: the provider's own where this format has it."""
+    name: str = thinking.native_name
+    return name if name in THINKING_NAMES else THINKING_NAMES[0]
 
 
 def _read_thinking(obj: Obj, into: pb.Message) -> None:
@@ -83,7 +90,7 @@ def write_message(message: pb.Message, path: str, provider: str, drop: frozenset
     plain: list[tuple[int, pb.ContentPart]] = []
     for i, part in enumerate(message.content):
         match part.WhichOneof("part"):
-            case "thinking":
+            case "thinking" if not is_part(part.thinking):
                 _write_thinking(part.thinking, f"{path}.content[{i}].thinking", provider, drop, out)
             case "refusal" if message.role == pb.ROLE_ASSISTANT and "refusal" not in out:
                 out["refusal"] = part.refusal
@@ -146,7 +153,7 @@ def write_answer_message(message: pb.Message) -> dict[str, Any]:
     }
     for part in message.content:
         if part.WhichOneof("part") == "thinking" and part.thinking.text:
-            name = part.thinking.native_name or THINKING_NAMES[0]
+            name = thinking_name(part.thinking)
             out[name] = out.get(name, "") + part.thinking.text
     if message.tool_calls:
         out["tool_calls"] = [_answer_call(call) for call in message.tool_calls]

@@ -9,6 +9,7 @@ from typing import Any
 
 from adapters._errors import GatewayError, Kind
 from adapters._json import Obj, array_items, decoded_string, merge_extra, of_answer, raw_json
+from adapters.openai._thought import is_part, read_thought, write_thought
 from sidecar.v1 import inference_pb2 as pb
 
 _DATA_URI = re.compile(r"data:([A-Za-z0-9.+/-]+);base64,(.*)", re.DOTALL)
@@ -41,6 +42,8 @@ def _read_part(obj: Obj, raw: bytes) -> pb.ContentPart:
     if kind is None:
         raise obj.refusal(obj.at("type"), "a string")
     part = pb.ContentPart()
+    if obj.refusal is of_answer and (thought := read_thought(kind, obj)) is not None:
+        return pb.ContentPart(thinking=thought)
     reader = _READERS.get(kind)
     if reader is None or not reader(obj, part):
         return pb.ContentPart(other_json=raw.decode("utf-8", "replace"))
@@ -162,6 +165,8 @@ def write_part(part: pb.ContentPart, path: str, provider: str) -> Any:
             out = {"type": "input_audio", "input_audio": merge_extra(audio, part.audio.extra_json, path, frozenset())}
         case "file":
             out = {"type": "file", "file": _write_file(part.file, f"{path}.file", provider)}
+        case "thinking" if is_part(part.thinking):
+            return write_thought(part.thinking, f"{path}.thinking")
         case "other_json":
             return raw_json(part.other_json, f"{path}.other_json")
         case _:

@@ -14,6 +14,7 @@ from adapters.openai._chat_answer import new_id, open_answer, read_head
 from adapters.openai._failure import in_band, protocol, refuse_error
 from adapters.openai._logprobs import read_logprobs
 from adapters.openai._message import THINKING_NAMES, arguments_of
+from adapters.openai._thought import read_thought
 from adapters.openai._words import ROLES, read_finish
 from sidecar.v1 import inference_pb2 as pb
 
@@ -137,7 +138,7 @@ class ChatDecoder(StreamDecoder):
         role = obj.string("role")
         if role:
             into.role = ROLES.get(role, pb.ROLE_ASSISTANT)
-        into.content = _text(obj)
+        into.content = _content(obj, into)
         into.refusal = obj.string("refusal") or ""
         for name in THINKING_NAMES:
             raw = obj.members.get(name)
@@ -152,16 +153,34 @@ class ChatDecoder(StreamDecoder):
             into.extra_json = extra
 
 
-def _text(delta: Obj) -> str:
-    """The content. Mistral's is a list at times: its texts count, and where there is more the list stays in extra_json."""
+def _content(delta: Obj, into: pb.Delta) -> str:
+    """The text. Where the content is a list, a thought in it goes into `into`; if there is more, the list stays in extra_json."""
     raw = bytes(delta.members.get("content", b""))
     if not raw.startswith(b"["):
         return delta.string("content") or ""
-    parts = [Obj(item, path, delta.refusal) for item, path in array_items(raw, delta.at("content"), delta.refusal)]
-    texts = [part for part in parts if bytes(part.members.get("type", b"")) == b'"text"']
-    if len(texts) == len(parts):
+    texts: list[str] = []
+    whole = True
+    for item, path in array_items(raw, delta.at("content"), delta.refusal):
+        part = Obj(item, path, delta.refusal)
+        kind = part.string("type") or ""
+        if kind == "text":
+            texts.append(part.string("text") or "")
+        elif (thought := read_thought(kind, part)) is not None:
+            _think(thought, into)
+            whole = whole and not thought.extra_json  # Mistral's "closed", in the last piece
+        else:
+            whole = False
+    if whole:
         del delta.members["content"]
-    return "".join(part.string("text") or "" for part in texts)
+    return "".join(texts)
+
+
+def _think(thought: pb.Thinking, into: pb.Delta) -> None:
+    if thought.text or thought.HasField("signature"):
+        into.thinking.text += thought.text
+        into.thinking.native_name = thought.native_name
+    if thought.HasField("signature"):
+        into.thinking.signature = thought.signature
 
 
 class _Calls:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from adapters import FORMATS, Context, GatewayError, Kind, Task
+from adapters import FORMATS, Context, GatewayError, Kind, Target, Task
+from adapters.providers import PROVIDERS
 from sidecar.v1 import inference_pb2 as pb
 
 OPENAI = FORMATS["openai"]
@@ -162,8 +163,45 @@ def test_an_answer_may_have_no_content(change: dict[str, Any]) -> None:
 def test_arguments_may_come_as_an_object_and_content_as_parts() -> None:
     call = {"id": "t", "type": "function", "function": {"name": "f", "arguments": {"x": 1.0}}}
     assert message(content="", tool_calls=[call]).tool_calls[0].arguments_json == '{"x": 1.0}'
-    parts = message(content=[{"type": "thinking", "thinking": []}, {"type": "text", "text": "a"}]).content
-    assert (parts[0].other_json, parts[1].text) == ('{"type": "thinking", "thinking": []}', "a")
+    parts = message(content=[{"type": "odd", "odd": []}, {"type": "text", "text": "a"}]).content
+    assert (parts[0].other_json, parts[1].text) == ('{"type": "odd", "odd": []}', "a")
+
+
+MISTRALS = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}], "closed": True}
+DATABRICKS = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm", "signature": "s"}]}
+
+
+@pytest.mark.parametrize("part", [MISTRALS, DATABRICKS])
+def test_a_thought_among_the_parts_is_a_thought_and_goes_back_as_it_came(part: dict[str, Any]) -> None:
+    found = message(content=[part, {"type": "text", "text": "a"}])
+    thought = found.content[0].thinking
+    assert (thought.text, found.content[1].text) == ("hm", "a")
+    assert thought.signature == (b"s" if part is DATABRICKS else b"")
+    request = pb.ChatRequest(messages=[found])
+    call = OPENAI.provider[Task.CHAT].encode(request, Target(PROVIDERS["mistral"], "m", "https://x"), False, CONTEXT)
+    assert json.loads(call.body)["messages"][0]["content"] == [part, {"type": "text", "text": "a"}]
+
+
+@pytest.mark.parametrize("part", [MISTRALS, DATABRICKS])
+def test_openais_format_has_the_thought_beside_the_content(part: dict[str, Any]) -> None:
+    answered = decoded(
+        answer(choices=[{"index": 0, "message": {"role": "assistant", "content": [part]}, "finish_reason": "stop"}])
+    )
+    written = json.loads(OPENAI.client[Task.CHAT].encode_response(answered))["choices"][0]["message"]
+    assert (written["reasoning_content"], written["content"]) == ("hm", None)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "thinking", "thinking": "hm"},
+        {"type": "thinking", "thinking": [{"type": "image", "text": "x"}]},
+        {"type": "reasoning", "summary": [{"type": "summary_text", "text": "x", "more": 1}]},
+        {"type": "reasoning", "text": "x"},
+    ],
+)
+def test_a_thought_that_says_more_is_kept_whole(part: dict[str, Any]) -> None:
+    assert json.loads(message(content=[part]).content[0].other_json) == part
 
 
 @pytest.mark.parametrize(

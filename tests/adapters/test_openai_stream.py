@@ -225,7 +225,9 @@ def test_comments_and_what_follows_the_end_are_passed_over(way: str) -> None:
         ({"reasoning": "hm", "channel": "analysis"}, True),
         ({"refusal": "no"}, True),
         ({"tool_calls": [call(0, "a", "f", "")]}, True),
-        ({"content": [{"type": "thinking", "thinking": []}]}, True),
+        ({"content": [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]}, True),
+        ({"content": [{"type": "thinking", "thinking": []}]}, False),
+        ({"content": [{"type": "odd", "odd": []}]}, True),
         ({"audio": {"id": "a", "data": "AA=="}}, True),
         ({"function_call": {"name": "f"}}, True),
         ({"reasoning_details": [{"type": "reasoning.encrypted", "data": "x"}]}, True),
@@ -237,11 +239,37 @@ def test_output_is_what_a_caller_waits_for(delta: Any, speaks: bool) -> None:
 
 
 def test_a_list_as_content_gives_its_texts_and_keeps_what_else_it_has() -> None:
-    thinking = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+    odd = {"type": "odd", "odd": [{"type": "text", "text": "hm"}]}
     texts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    first, second = (decoder().feed(piece({"content": one}))[0].choices[0].delta for one in ([thinking], texts))
-    assert (first.content, json.loads(first.extra_json)) == ("", {"content": [thinking]})
+    first, second = (decoder().feed(piece({"content": one}))[0].choices[0].delta for one in ([odd], texts))
+    assert (first.content, json.loads(first.extra_json)) == ("", {"content": [odd]})
     assert (second.content, second.extra_json) == ("ab", "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "member", "piece_type"), [("thinking", "thinking", "text"), ("reasoning", "summary", "summary_text")]
+)
+def test_a_thought_in_a_list_is_a_thought(kind: str, member: str, piece_type: str) -> None:
+    def part(**more: Any) -> dict[str, Any]:
+        return {"type": kind, member: [{"type": piece_type, **more}]}
+
+    contents = [
+        [part(text="Hm")],
+        [part(text=", ", signature="s")],
+        [part(text="so"), {"type": "text", "text": "Yes"}],
+        ".",
+    ]
+    reader = decoder()
+    chunks = [chunk for content in contents for chunk in reader.feed(piece({"content": content}))]
+    said = accumulate_chat(chunks).choices[0].message.content
+    assert (said[0].thinking.text, said[0].thinking.signature, said[1].text) == ("Hm, so", b"s", "Yes.")
+    assert said[0].thinking.native_name == member
+
+
+def test_what_a_thought_says_beyond_its_text_is_kept_whole() -> None:
+    closed = {"type": "thinking", "thinking": [], "closed": True}
+    (chunk,) = decoder().feed(piece({"content": [closed]}))
+    assert json.loads(chunk.choices[0].delta.extra_json) == {"content": [closed]}
 
 
 def test_completions_stream_and_their_logprobs_add_up() -> None:
