@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from adapters import GatewayError, Target, Task, side_of
+from adapters import FORMATS, GatewayError, Target, Task, side_of
 from adapters._contract import Context
 from adapters.providers import ALIASES, PROVIDERS
 from tools import providers_page as page
@@ -31,7 +31,7 @@ def test_each_probe_is_taken_by_some_format_and_refused_by_another() -> None:
 def test_nothing_streams_that_the_adapter_cannot_stream() -> None:
     for row in PROVIDERS.values():
         target = Target(row, "llama2-70b-chat", "http://127.0.0.1", {"default_max_tokens": 1})
-        chat = side_of(page.FORMATS[row.format], target, Task.CHAT)
+        chat = side_of(FORMATS[row.format], target, Task.CHAT)
         claimed = "chat" in page._task_cells(row)[4].split(", ")
         assert claimed == (chat is not None and chat.stream is not None)
         if claimed and chat is not None:
