@@ -67,6 +67,8 @@ def accumulate_completion(chunks: Iterable[pb.StreamCompleteResponse]) -> pb.Com
             _take_finish(choice, piece)
             if piece.HasField("logprobs_json"):
                 choice.logprobs_json = _joined_lists(choice.logprobs_json, piece.logprobs_json)
+            if piece.HasField("extra_json"):
+                choice.extra_json = _joined_lists(choice.extra_json, piece.extra_json)
     answer.choices.extend(choices[index] for index in sorted(choices))
     return answer
 
