@@ -48,7 +48,8 @@ def _by_chat(own: ProviderSide | None, target: Target) -> bool:
     options = target.provider.options
     api = target.options.get("completions_api") or options.get("completions_api", "completions")
     if api == "by_model":
-        return target.model.lower() not in options["completions_models"]
+        base = target.model.lower().removeprefix("ft:").partition(":")[0]  # ft:davinci-002:company::id
+        return base not in options["completions_models"]
     return own is None or api == "chat"
 
 

@@ -102,7 +102,7 @@ _ROWS = (
         headers=(("anthropic-version", "2023-06-01"),),
         options=_CHAT_ONLY,  # the old /v1/complete is retired
     ),
-    # Model serving. The endpoint's name stands in the path; usage comes with every chunk, unasked.
+    # Model serving. The endpoint's name stands in the path; usage comes with every chunk, unasked, and stream_options is refused.
     Provider(
         name="databricks",
         format="openai",
@@ -110,16 +110,16 @@ _ROWS = (
         config_keys=_DATABRICKS_KEYS,
         include_usage=False,
         renamed=_OLD_LIMIT,
-        options={"path": "/{model}/invocations"},
+        options={"path": "/{model}/invocations", "usage_unasked": True},
     ),
-    # Refuses members it does not know; usage comes with the finish, unasked.
+    # Refuses members it does not know, stream_options among them; usage comes with the finish, unasked.
     _hosted(
         "mistral",
         "https://api.mistral.ai/v1",
         "mistral_api_key",
         include_usage=False,
         renamed={**_OLD_LIMIT, "seed": "random_seed"},
-        options=_CHAT_ONLY,
+        options={**_CHAT_ONLY, "usage_unasked": True},
     ),
     _hosted("groq", "https://api.groq.com/openai/v1", tasks=_NO_EMBEDDINGS, options=_CHAT_ONLY),
     _hosted("together", "https://api.together.xyz/v1", "togetherai_api_key", include_usage=False, renamed=_OLD_LIMIT),

@@ -210,6 +210,8 @@ def write_streaming(request: Any, target: Target, stream: bool, out: dict[str, A
         out["stream"] = True
         if target.provider.include_usage:
             options["include_usage"] = True
+    if target.provider.options.get("usage_unasked"):
+        options.pop("include_usage", None)  # as in the same-format way: usage comes unasked
     if options:
         out["stream_options"] = options
 

@@ -118,6 +118,8 @@ def patcher(path: str) -> Callable[[Envelope, Target], HttpCall]:
         members["model"] = msgspec.json.encode(target.model)
         if envelope.stream and target.provider.include_usage:
             members["stream_options"] = _with_usage(members.get("stream_options"))
+        elif target.provider.options.get("usage_unasked") and "stream_options" in members:
+            _forget_usage(members)
         members = apply_row(members, target)
         body = b"{" + b",".join(msgspec.json.encode(name) + b":" + raw for name, raw in members.items()) + b"}"
         return HttpCall(url_of(target, path), body)
@@ -131,6 +133,16 @@ def _with_usage(options: bytes | None) -> bytes:
         return b'{"include_usage":true}'
     members = {**OBJECTS.decode(options), "include_usage": msgspec.Raw(b"true")}
     return msgspec.json.encode(members)
+
+
+def _forget_usage(members: dict[str, bytes]) -> None:
+    """Takes include_usage out: these providers send usage unasked, and Mistral and Databricks refuse to be asked."""
+    options = members.pop("stream_options")
+    if options == b"null":
+        return
+    kept = {name: raw for name, raw in OBJECTS.decode(options).items() if name != "include_usage"}
+    if kept:
+        members["stream_options"] = msgspec.json.encode(kept)
 
 
 def encode_error(type_: str, message: str, param: str | None, code: str | None) -> bytes:

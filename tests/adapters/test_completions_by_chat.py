@@ -41,6 +41,8 @@ def sent(request: pb.CompleteRequest, at: Target, stream: bool = False) -> tuple
         ("openai", "gpt-4", {}, "/chat/completions"),
         ("openai", "gpt-3.5-turbo-instruct", {}, "/completions"),
         ("openai", "Davinci-002", {}, "/completions"),
+        ("openai", "ft:davinci-002:company::id", {}, "/completions"),
+        ("openai", "ft:gpt-3.5-turbo:company::id", {}, "/chat/completions"),
         ("azure", "babbage-002", {}, "/completions"),
         ("azure", "gpt-35-turbo", {}, "/chat/completions"),
         ("openai", "my-finetune", {"completions_api": "completions"}, "/completions"),

@@ -222,3 +222,22 @@ def test_an_eof_row_ends_without_a_marker_and_a_done_row_does_not() -> None:
         else:
             with pytest.raises(GatewayError):
                 decoder.close()
+
+
+@pytest.mark.parametrize("name", ["mistral", "databricks"])
+def test_a_provider_that_refuses_to_be_asked_for_usage_is_not_asked_by_the_caller_either(name: str) -> None:
+    row = PROVIDERS[name]
+    assert not row.include_usage
+    target = Target(row, "m", "https://x")
+    request = pb.ChatRequest(messages=REQUESTS[Task.CHAT].messages, stream_options=pb.StreamOptions(include_usage=True))
+    assert "stream_options" not in encoded(target, Task.CHAT, request, stream=True)[1]
+    client, side = FORMATS["openai"].client[Task.CHAT], FORMATS["openai"].provider[Task.CHAT]
+    assert side.patch is not None
+    for options, kept in (
+        ('{"include_usage": true}', None),
+        ("null", None),
+        ('{"include_usage":true,"z":1.0}', {"z": 1.0}),
+    ):
+        body = f'{{"model": "r", "messages": [], "stream": true, "stream_options": {options}}}'
+        sent = json.loads(side.patch(client.open(body.encode()), target).body)
+        assert sent.get("stream_options") == kept
