@@ -28,7 +28,7 @@ def open_answer(body: bytes) -> Obj:
 def decode(body: bytes, context: Context) -> pb.ChatResponse:
     obj = open_answer(body)
     native = obj.string("finish_reason") or ""
-    if failed(native):
+    if failed(native) or bytes(obj.members.get("message", b"")).startswith(b'"'):  # the shape of an error body
         raise in_band(obj)
     message = obj.object("message")
     if message is None:

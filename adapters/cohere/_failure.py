@@ -37,9 +37,12 @@ def error(status: int, headers: Headers, body: bytes) -> GatewayError:
 
 
 def in_band(answer: Obj) -> GatewayError:
-    """The reason in an answer or event whose finish reason is ERROR. Generating failed, so another try may help."""
+    """The reason in an answer or event whose finish reason is ERROR, or that has the shape of an error body. Generating failed,
+    so another try may help."""
     type_ = answer.string("error_type") or ""
-    message = answer.string("error") or answer.string("message") or "The provider could not generate an answer."
+    message = answer.string("error") or answer.string("message")
+    if message is None:
+        message = "The provider could not generate an answer."
     return GatewayError(_TYPES.get(type_, Kind.UPSTREAM_UNAVAILABLE), message, code=type_ or None)
 
 

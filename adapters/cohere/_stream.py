@@ -92,7 +92,11 @@ class ChatDecoder:
         name = obj.string("type") or event.name
         if self._finished:
             return []
+        if name == "error" or (not name and "message" in obj.members):  # the shape of an error body
+            raise in_band(obj)
         step = self._steps.get(name)
+        if not name:
+            raise protocol("an event without a type")
         if step is None:
             return self._unknown(obj, event)
         if self._started == (name == "message-start"):
@@ -119,7 +123,7 @@ class ChatDecoder:
             return [self._chunk(pb.Delta(extra_json=object_text(_with_type(content, kind))))]
         text, thought = content.string("text"), content.string("thinking")
         delta = pb.Delta(content=text or "")
-        if thought is not None:
+        if thought:
             part = self._thinking.setdefault(f"content {obj.integer('index') or 0}", len(self._thinking))
             delta.thinking.index, delta.thinking.text = part, thought
         if (extra := content.extra()) is not None:
@@ -129,8 +133,10 @@ class ChatDecoder:
         return [chunk] if delta.ListFields() or chunk.choices[0].HasField("logprobs") else []
 
     def _tool_plan(self, obj: Obj) -> list[pb.StreamChatResponse]:
+        text = _delta(obj).string(TOOL_PLAN)
+        if not text:
+            return []
         part = self._thinking.setdefault("plan", len(self._thinking))
-        text = _delta(obj).string(TOOL_PLAN) or ""
         return [self._chunk(pb.Delta(thinking=pb.ThinkingDelta(index=part, text=text, native_name=TOOL_PLAN)))]
 
     def _call_start(self, obj: Obj) -> list[pb.StreamChatResponse]:

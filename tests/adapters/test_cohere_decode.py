@@ -198,6 +198,7 @@ def test_events_and_blocks_newer_than_this_code_are_kept() -> None:
         [START, event("tool-call-start", {}, index=0)],
         [START, json.dumps({"type": "message-end", "delta": {}}).encode()],
         [START, b"nonsense"],
+        [START, b"{}"],
         [START, b'{"type":"content-delta","index":"x","delta":{"message":{"content":{"thinking":"a"}}}}'],
     ],
 )
@@ -218,6 +219,14 @@ def test_an_error_at_the_end_of_a_stream_or_in_an_answer_is_a_failure() -> None:
             "invalid tool generation",
             "INVALID_TOOL_GENERATION",
         )
+
+
+def test_an_error_body_that_comes_with_200_is_a_failure_with_its_words() -> None:
+    body = b'{"id":"1","message":"internal server error"}'
+    for read in (lambda: CHAT.decode(body, CONTEXT), lambda: chunks_of(START, body), lambda: chunks_of(body)):
+        with pytest.raises(GatewayError) as caught:
+            read()
+        assert (caught.value.kind, caught.value.message) == (Kind.UPSTREAM_UNAVAILABLE, "internal server error")
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"message":[]}', b'{"message":{"content":[{}]}}', b"{\xff}"])

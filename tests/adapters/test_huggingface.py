@@ -196,7 +196,10 @@ def test_a_seed_beyond_53_bits_keeps_every_digit_and_the_tokens_are_not_repeated
 
 
 def test_probabilities_come_in_the_shape_of_text_completions() -> None:
-    top: dict[str, Any] = {"tokens": [token("a"), token("b")], "top_tokens": [[token("a"), token("c", logprob=-2)], [token("b")]]}
+    top: dict[str, Any] = {
+        "tokens": [token("a"), token("b")],
+        "top_tokens": [[token("a"), token("c", logprob=-2)], [token("b")]],
+    }
     wanted = {
         "tokens": ["a", "b"],
         "token_logprobs": [-0.5, -0.5],
