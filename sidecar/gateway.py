@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncGenerator
 
 from adapters import GatewayError, Kind
+from adapters._vectors import as_asked
 from sidecar.accounting import Record
 from sidecar.attempt import Attempt, Plan, plan_for, prepare, read_answer, refuse_failed_answer, shown_safely
 from sidecar.calls import Answer, Call, Piece
@@ -19,6 +20,7 @@ from sidecar.metrics import Metrics
 from sidecar.snapshot import Route, Snapshot
 from sidecar.streaming import StreamClock, pieces
 from sidecar.upstream import UpstreamClient, UpstreamResponse
+from sidecar.v1 import inference_pb2 as pb
 
 
 class Gateway:
@@ -74,6 +76,8 @@ class Gateway:
             record.usage = attempt.side.check(body)
             return Answer(name, body=body)
         message = attempt.side.decode(body, attempt.context)
+        if isinstance(message, pb.EmbedResponse) and isinstance(call.request, pb.EmbedRequest):
+            as_asked(message, call.request)
         if message.HasField("usage"):
             record.usage = message.usage
         return Answer(name, message=message)

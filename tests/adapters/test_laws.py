@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adapters import GatewayError, Kind
+from adapters import FORMATS, GatewayError, Kind
 from adapters._chunks import has_output
 from adapters._sse import Parser
 from tests.adapters.laws import CONTEXT, EXCLUDED, OWN, ROWS, Case, cases, events_of
@@ -39,6 +39,7 @@ def test_the_large_set_of_recordings_is_here() -> None:
 
 def test_every_format_has_fixtures_of_our_own_that_say_so() -> None:
     first = {row.provider.format: row for row in reversed(ROWS)}
+    assert first.keys() == FORMATS.keys()
     for row in first.values():
         files = list((OWN / row.folders[0]).glob("*.json"))
         assert len(files) >= 5
