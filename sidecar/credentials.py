@@ -82,6 +82,13 @@ class _Token:
 _Source = tuple[Grant, str | None, str | None]
 
 
+def _source(upstream: Upstream) -> _Source:
+    """A machine's own identity is asked for on a link-local address, which no proxy reaches."""
+    grant = upstream.grant
+    assert grant is not None
+    return (grant, upstream.ca_file, None if grant.form is None else upstream.proxy)
+
+
 class Tokens:
     """Fetched tokens of one worker. Not config: a reload keeps them."""
 
@@ -93,8 +100,7 @@ class Tokens:
         """The header that authorises a call. Raises GatewayError: upstream_rejected_credentials where the token service refuses
         ours, upstream_unavailable, upstream_timeout or rate_limited where it has no answer, upstream_protocol where that is no
         token."""
-        assert upstream.grant is not None
-        source = (upstream.grant, upstream.ca_file, upstream.proxy)
+        source = _source(upstream)
         token = self._tokens.get(source)
         now_s = time.monotonic()
         if token is None or token.end_s <= now_s:
@@ -112,13 +118,12 @@ class Tokens:
 
     def current(self, upstream: Upstream) -> Secret | None:
         """The token that calls go with at the moment, to keep it out of what is shown."""
-        token = self._tokens.get((upstream.grant, upstream.ca_file, upstream.proxy)) if upstream.grant else None
+        token = self._tokens.get(_source(upstream)) if upstream.grant else None
         return token.value if token is not None else None
 
     def forget(self, upstream: Upstream) -> None:
         """The provider refused the token: the next call fetches another."""
-        assert upstream.grant is not None
-        self._tokens.pop((upstream.grant, upstream.ca_file, upstream.proxy), None)
+        self._tokens.pop(_source(upstream), None)
 
     def _fetch(self, source: _Source) -> asyncio.Task[_Token]:
         task = self._fetches.get(source)

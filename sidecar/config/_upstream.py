@@ -26,6 +26,7 @@ NOT_YET: Mapping[str, str] = {
     "portkey": "",
     "replicate": "",
     "sap-ai-core": "",
+    "typesafe": "",
     "vertex-ai": "",
 }
 # Providers whose service is gone, and what followed.

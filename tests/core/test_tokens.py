@@ -199,6 +199,19 @@ async def test_a_managed_identity_is_asked_by_the_machines_own_address(
     }
 
 
+async def test_a_machines_own_address_is_asked_without_the_routes_proxy(
+    provider: Provider, service: TokenService
+) -> None:
+    config = f"azure_managed_identity: true, azure_token_url: {service.server.root_url}/identity"
+    routes = _snapshot(
+        f"{{provider: azure, name: gpt-4o, config: {{base_url: {provider.root_url}, {config}}}}}\n    proxy: http://127.0.0.1:1"
+    )
+    async with WorkerProcess(routes) as worker:
+        assert (await ask(worker)).status == 503
+    assert len(service.server.calls) == 1
+    assert not provider.calls
+
+
 async def test_databricks_gives_a_token_for_basic_credentials_and_answers_at_the_endpoint(provider: Provider) -> None:
     def script(call: Call) -> Reply | None:
         if call.path == "/oidc/v1/token":
