@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
@@ -20,96 +18,29 @@ import msgspec
 import pytest
 from google.api.httpbody_pb2 import HttpBody
 
-from adapters import Task, side_of
-from adapters.providers import PROVIDERS
+from adapters import Task
 from sidecar.errors import ANSWERS
-from sidecar.v1 import inference_pb2 as pb
-from tests.adapters.laws import Case, cases, events_of, normal
+from tests.adapters.laws import cases, events_of, normal
 from tests.adapters.said import accumulated, said, with_parsed_arguments
-from tests.core.worker import WorkerProcess, route, snapshot
+from tests.core.worker import WorkerProcess
 from tests.oracles import openai as openai_oracle
 from tests.oracles.openai_words import COUNTS
-from tests.provider import Call, Framing, Provider, Reply
+from tests.provider import Call, Provider, Reply
+from tests.stack.replaying import REPLAYED, Replayed, cut, reply, rest_request, routes, typed_request
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 USER = (("x-sidecar-user", "replay"),)
 IN_FLIGHT = 8
-PIECES_MAX = 40
-GAP_S = 0.001
 METHODS = {Task.CHAT: "ChatCompletions", Task.COMPLETIONS: "Completions", Task.EMBEDDINGS: "Embeddings"}
-# What a provider insists on and the shortest request lacks (Cohere's embeddings); others do not look at it.
-OPTIONS = {"input_type": "search_document"}
-HEADERS = ("content-type", "retry-after", "retry-after-ms")
 
 
-@dataclass(frozen=True)
-class Replayed:
-    """A recording with the route that leads to it."""
-
-    case: Case
-    number: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.case.path.parent.name}/{self.case.path.stem}"
-
-    @property
-    def route(self) -> str:
-        return f"r{self.number}"
-
-    @property
-    def passes(self) -> bool:
-        return self.case.side.patch is not None
-
-    @property
-    def wanted(self) -> dict[str, Any]:
-        return with_parsed_arguments(self.case.row.oracle.answer(self.case.recording))
-
-
-def as_configured(case: Case) -> bool:
-    """Whether a route to the row's provider can be had: the laws also try rows that no config names."""
-    row = PROVIDERS.get(case.row.provider.name)
-    return row is not None and row.stream_end == case.row.provider.stream_end and side_of(
-        case.format, replace(case.target, provider=row), case.task
-    ) is case.side  # fmt: skip
-
-
-REPLAYED = [Replayed(case, number) for number, case in enumerate(filter(as_configured, cases()))]
 OK = [one for one in REPLAYED if one.case.status == 200 and not one.case.failed]
 FAILING = [one for one in REPLAYED if one not in OK]
 
 
-def reply(one: Replayed) -> Reply:
-    """The recording on the wire, in this recording's own way."""
-    dice = random.Random(one.name)
-    body = one.case.body
-    cuts = sorted(dice.sample(range(len(body) + 1), min(len(body), dice.choice((0, 3, PIECES_MAX)))))
-    parts = [body[start:end] for start, end in zip([0, *cuts], [*cuts, len(body)], strict=True) if end > start]
-    recorded = one.case.recording["response"]["headers"]
-    return Reply(
-        status=one.case.status,
-        headers=tuple((name, recorded[name]) for name in HEADERS if recorded.get(name)),
-        parts=parts,
-        framing=dice.choice((Framing.CHUNKED, Framing.CHUNKED, Framing.CLOSE, Framing.LENGTH)),
-        gzip=dice.random() < 0.3,
-        gap_s=dice.choice((0.0, GAP_S)),
-        slice_bytes=dice.choice((0, 0, 7)) if len(body) < 20_000 else 0,
-    )
-
-
 def script(call: Call) -> Reply:
     return reply(REPLAYED[int(call.path.split("/")[1])])
-
-
-def routes(provider: Provider) -> Any:
-    made = []
-    for one in REPLAYED:
-        url = f"{provider.root_url}/{one.number}"
-        model = one.case.target.model or "m"
-        fields = {"provider": one.case.row.provider.name, "model": model, "options": OPTIONS}
-        made.append(route(one.route, one.case.task, url, **fields))
-    return snapshot(made)
 
 
 async def each(wanted: list[Replayed], check: Callable[[Replayed], Awaitable[None]]) -> dict[str, str]:
@@ -134,33 +65,6 @@ async def rest(worker_stub: Any, one: Replayed, body: dict[str, Any]) -> tuple[i
     call = getattr(worker_stub, METHODS[one.case.task])(HttpBody(data=sent), metadata=USER)
     status = int(dict(await call.initial_metadata())["x-http-status"])
     return status, sent, b"".join([part.data async for part in call])
-
-
-def rest_request(one: Replayed) -> dict[str, Any]:
-    """The recorded one where the provider speaks OpenAI's format, else the shortest that asks for such an answer."""
-    stream = {"stream": True, "stream_options": {"include_usage": True}} if one.case.streamed else {}
-    if one.passes:
-        return {**one.case.request, "model": one.route, **stream}
-    asked: dict[Task, dict[str, Any]] = {
-        Task.CHAT: {"messages": [{"role": "user", "content": "hi"}]},
-        Task.COMPLETIONS: {"prompt": "hi"},
-        Task.EMBEDDINGS: {"input": "hi"},
-    }
-    return {"model": one.route, **asked[one.case.task], **stream}
-
-
-def typed_request(one: Replayed) -> Any:
-    """What the oracle reads in the recorded request, where it can read every one; else the shortest."""
-    if one.case.row.requests:
-        request = one.case.row.oracle.request(one.case.request, str(one.case.task))
-        request.route = one.route
-        return request
-    if one.case.task is Task.CHAT:
-        said_before = [pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text="hi")])]
-        return pb.ChatRequest(route=one.route, messages=said_before)
-    if one.case.task is Task.COMPLETIONS:
-        return pb.CompleteRequest(route=one.route, prompts=[pb.Prompt(text="hi")])
-    return pb.EmbedRequest(route=one.route, inputs=[pb.EmbedInput(text="hi")])
 
 
 def agrees(found: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -261,6 +165,22 @@ async def test_recorded_failures_reach_both_kinds_of_callers_by_the_table_of_err
             assert status != 200 or b"data: [DONE]" not in answer
 
         assert await each(FAILING, check) == {}, worker.log.read_text()
+
+
+async def test_an_answer_that_breaks_off_is_a_failure_to_both_kinds_of_callers(provider: Provider) -> None:
+    provider.script = cut
+    async with WorkerProcess(routes(provider)) as worker:
+        rest_stub, stub = worker.rest(), worker.inference()
+
+        async def check(one: Replayed) -> None:
+            status, _, answer = await rest(rest_stub, one, rest_request(one))
+            assert (status == 200) <= one.case.streamed, answer
+            assert b'"error"' in answer
+            assert b"data: [DONE]" not in answer
+            with pytest.raises(grpc.aio.AioRpcError):
+                await typed(stub, one)
+
+        assert await each(OK, check) == {}
 
 
 def test_nearly_every_recording_can_be_replayed_and_every_format_is_among_them() -> None:
