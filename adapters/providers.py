@@ -23,7 +23,7 @@ _OPENAI_MODELS: Mapping[str, Any] = MappingProxyType(
     {
         "completions_api": "by_model",
         "completions_models": ("gpt-3.5-turbo-instruct", "davinci-002", "babbage-002"),
-        "max_completion_tokens_models": ("o1", "o3", "o4", "gpt-5"),
+        "max_completion_tokens_models": ("o1", "o3", "o4", "gpt-5", "gpt-6"),
     }
 )
 _OPENAI_KEYS = {
