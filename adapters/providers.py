@@ -166,6 +166,7 @@ _ROWS = (
         key_required=False,
         config_keys={"hf_server_url": "base_url", "huggingface_api_key": "api_key"},
         stream_end="eof",
+        renamed=_OLD_LIMIT,
         tasks=_NO_EMBEDDINGS,
     ),
     Provider(
