@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -206,6 +207,20 @@ def test_a_stream_that_is_cut_or_out_of_order_is_no_success(events: list[bytes])
     with pytest.raises(GatewayError) as caught:
         chunks_of(*events)
     assert caught.value.kind is Kind.UPSTREAM_PROTOCOL
+
+
+def test_a_row_whose_streams_end_without_a_marker_takes_the_end_of_the_body_for_it() -> None:
+    assert CHAT.stream is not None
+    row = replace(target().provider, stream_end="eof")
+    for events, whole in (([START, end()], True), ([START], False)):
+        decoder = CHAT.stream(replace(target(), provider=row), CONTEXT)
+        for data in events:
+            decoder.feed(Event("", data, data))
+        if whole:
+            assert decoder.close() == []
+            continue
+        with pytest.raises(GatewayError):
+            decoder.close()
 
 
 def test_an_error_at_the_end_of_a_stream_or_in_an_answer_is_a_failure() -> None:
