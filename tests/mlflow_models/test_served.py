@@ -66,6 +66,11 @@ def test_embeddings_come_one_a_text(stack: Stack) -> None:
     ]
 
 
+def test_openais_sdks_ask_for_base64_and_get_it(stack: Stack) -> None:
+    asked = {"model": "echo-embeddings", "input": ["ab"], "dimensions": 2, "encoding_format": "base64"}
+    assert ask(stack, "/v1/embeddings", **asked)[1]["data"][0]["embedding"] == "AAAAQAAAgD8="
+
+
 async def test_the_typed_services_reach_it_too(stack: Stack) -> None:
     async with stack.channel(STUB) as channel:
         stub: Any = inference_pb2_grpc.InferenceServiceStub(channel)
