@@ -42,9 +42,12 @@ def test_a_route_may_ask_for_embed_and_token_ids_are_taken() -> None:
     assert asked(request, embeddings_api="embed") == ("http://h/embed", {"inputs": [[1, 2]]})
 
 
-@pytest.mark.parametrize(
-    ("fields", "name"), [({"user": "u"}, "user"), ({"encoding": pb.EmbedRequest.ENCODING_BASE64}, "encoding_format")]
-)
+def test_a_caller_who_wants_bytes_is_asked_for_in_numbers_which_the_gateway_packs() -> None:
+    request = pb.EmbedRequest(inputs=TEXTS, encoding=pb.EmbedRequest.ENCODING_BASE64)
+    assert asked(request, embeddings_api="embed")[1] == {"inputs": ["a", "b"]}
+
+
+@pytest.mark.parametrize(("fields", "name"), [({"user": "u"}, "user")])
 def test_what_embed_cannot_say_is_refused_by_name_unless_dropped(fields: dict[str, Any], name: str) -> None:
     request = pb.EmbedRequest(inputs=TEXTS, **fields)
     with pytest.raises(GatewayError) as caught:

@@ -6,7 +6,6 @@ import asyncio
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
-from signal import SIGINT, SIGTERM, Signals
 
 import grpc
 import httpx
@@ -93,20 +92,6 @@ class _Streams:
 
 
 _WHOLE = {"data: [DONE]", "FINISH_REASON_STOP"}
-
-
-@pytest.mark.parametrize("number", [SIGTERM, SIGINT])
-async def test_stopping_lets_streams_through_nginx_and_by_stub_finish(
-    gateway: Running, provider: Provider, number: Signals
-) -> None:
-    async with _Streams(gateway, provider) as streams:
-        if number is SIGINT:
-            gateway.child.interrupt()  # to the whole process group, as a terminal does it
-        else:
-            gateway.child.send(number)
-        await asyncio.to_thread(gateway.child.wait_for_line, f"{number.name}: stopping")
-        assert await streams.finish() == _WHOLE
-    assert await asyncio.to_thread(gateway.child.wait, 30) == 0
 
 
 async def test_streams_outlive_the_workers_they_run_on(gateway: Running, provider: Provider) -> None:

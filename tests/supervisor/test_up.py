@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import ssl
 import stat
 import urllib.error
 import urllib.request
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.cli.running import Running, config_for, sidecar
-from tests.processes import accepts, is_alive, reached, wait_until
+from tests.processes import accepts, is_alive, wait_until
 from tests.provider import Provider
-from tests.scale import scaled
 from tests.supervisor.supervised import all_gone, descendants
 
 pytestmark = pytest.mark.slow
@@ -179,35 +175,3 @@ def test_serve_runs_the_core_alone(tmp_path: Path, provider: Provider) -> None:
         assert set(running.env) == {"SIDECAR_GRPC_LOCAL", "SIDECAR_METRICS"}
         assert accepts(int(running.env["SIDECAR_GRPC_LOCAL"].rpartition(":")[2]))
         assert not _named(running.child.pid, "nginx")
-
-
-@pytest.mark.timeout(600)  # from the third restart on each waits 12 s, until workers of the first are gone
-async def test_rolling_restarts_lose_none_of_50_requests_a_second(gateway: Running) -> None:
-    """Through Nginx, on kept-alive connections and on new ones. DESIGN.md section 9: stop-then-start lost 177 of 242."""
-    env = gateway.env
-    restarts, rate_per_s = scaled(10, minimum=2), 50
-    trust = ssl.create_default_context(cafile=env["SIDECAR_CA"])
-    headers = {"authorization": f"Bearer {env['SIDECAR_API_KEY']}"}
-    async with httpx.AsyncClient(verify=trust, headers=headers, timeout=10) as client:
-        done = asyncio.Event()
-
-        async def ask() -> str:
-            try:
-                return str((await client.get(f"{env['SIDECAR_URL']}/v1/models")).status_code)
-            except httpx.HTTPError as error:
-                return repr(error)
-
-        async def load() -> Counter[str]:
-            asked = []
-            while not done.is_set():
-                asked.append(asyncio.create_task(ask()))
-                await asyncio.sleep(1 / rate_per_s)
-            return Counter(await asyncio.gather(*asked))
-
-        answers = asyncio.create_task(load())
-        for count in range(1, restarts + 1):
-            assert (await asyncio.to_thread(gateway.call, "restart")).returncode == 0
-            await reached(lambda count=count: gateway.child.output.count("2 new workers serve") == count, 40)  # type: ignore[misc]
-        await reached(lambda: len(_named(gateway.child.pid, "--control-fd")) == 2, 40, "the end of the old workers")
-        done.set()
-        assert set(await answers) == {"200"}, await answers
