@@ -59,6 +59,9 @@ def seen(provider: Provider) -> list[str]:
     return [call.headers["authorization"] for call in provider.calls]
 
 
+_POLL_S = 0.01  # between calls that wait for a renewal
+
+
 def form_of(call: Call) -> dict[str, str]:
     return {name: values[0] for name, values in parse_qs(call.body.decode()).items()}
 
@@ -96,6 +99,7 @@ async def test_a_token_is_renewed_before_it_ends_while_calls_go_on_with_the_old_
         async with asyncio.timeout(7):
             while len(service.server.calls) < 2:
                 assert (await ask(worker)).status == 200
+                await asyncio.sleep(_POLL_S)
         before = len(provider.calls)
         assert (await ask(worker)).status == 200
         assert set(seen(provider)[: before + 1]) == {f"Bearer {TOKEN}-1"}
@@ -103,6 +107,7 @@ async def test_a_token_is_renewed_before_it_ends_while_calls_go_on_with_the_old_
         async with asyncio.timeout(7):
             while seen(provider)[-1] != f"Bearer {TOKEN}-2":
                 assert (await ask(worker)).status == 200
+                await asyncio.sleep(_POLL_S)
     assert len(service.server.calls) == 2
 
 

@@ -60,6 +60,8 @@ class WorkerProcess:
         self.log = self._directory / "log"
         self.channels: list[grpc.aio.Channel] = []
         self.process: asyncio.subprocess.Process | None = None
+        self._front: grpc.aio.Channel | None = None
+        self._stub: grpc.aio.Channel | None = None
 
     @property
     def metrics_dir(self) -> Path:
@@ -119,13 +121,21 @@ class WorkerProcess:
         return channel
 
     def inference(self) -> Any:
-        return inference_pb2_grpc.InferenceServiceStub(self.stub_channel())
+        return inference_pb2_grpc.InferenceServiceStub(self._one_stub_channel())
 
     def routes(self) -> Any:
-        return routes_pb2_grpc.RouteServiceStub(self.stub_channel())
+        return routes_pb2_grpc.RouteServiceStub(self._one_stub_channel())
 
     def rest(self) -> Any:
-        return rest_pb2_grpc.RestServiceStub(self.front_channel())
+        if self._front is None:
+            self._front = self.front_channel()
+        return rest_pb2_grpc.RestServiceStub(self._front)
+
+    def _one_stub_channel(self) -> grpc.aio.Channel:
+        """One for all calls: a test that asks in a loop must not run out of descriptors."""
+        if self._stub is None:
+            self._stub = self.stub_channel()
+        return self._stub
 
     async def reload(self, routes: Snapshot) -> None:
         await self._control.send(Reload(routes))
