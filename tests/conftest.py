@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator, Generator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,14 +14,28 @@ from tests.processes import free_port as pick_free_port
 from tests.provider import Provider
 from tests.shared import shared_path
 
+TESTS = Path(__file__).parent
 # Skips must say what is missing in these words; any other skip is a failure.
 SKIP_REASON_START = "needs "
 EMPTY_REASON_START = "got empty parameter set"
 LEFTOVER_TASK_DEADLINE_S = 1.0
 
 
+# What starts processes is slow by what the marker says; of a worker's tests the typed service stays in the inner loop.
+SLOW_FOLDERS = frozenset({"bench", "cli", "core", "front", "local", "mlflow_models", "provider", "stack", "supervisor"})
+FAST_FILES = frozenset({"test_typed.py"})
+
+
 def in_ci() -> bool:
     return os.environ.get("CI", "").lower() in ("true", "1")
+
+
+@pytest.hookimpl(tryfirst=True)  # before `-m "not slow"` takes its choice
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        folder = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
+        if folder in SLOW_FOLDERS and item.path.name not in FAST_FILES:
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -22,6 +22,8 @@ from tests.adapters.laws import CONTEXT, Case, cases
 from tests.adapters.mutation import mutated_bytes, mutated_json, mutated_stream
 from tests.scale import scaled
 
+pytestmark = pytest.mark.slow  # 20 s of processor time
+
 # An example makes several mutations: what a mutation costs is less than what hypothesis needs around it.
 MUTATIONS_EACH = 12
 SEEDS = st.integers(0, 2**32 - 1)
