@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from adapters import GatewayError, Kind
 from adapters._vectors import as_asked
@@ -92,10 +93,13 @@ class Gateway:
             plan = self._plan(route, plans)
             with shown_safely(plan.upstream, self._tokens):
                 attempt = prepare(plan, call)
-                async for piece in self._stream(route, attempt, call, record):
-                    suspended = time.perf_counter()
-                    yield piece
-                    record.waited_s += time.perf_counter() - suspended
+                # aclosing, here and below: a generator that is closed while it waits for its caller leaves the one inside
+                # it to the garbage collector, and the provider's socket with it.
+                async with aclosing(self._stream(route, attempt, call, record)) as inner:
+                    async for piece in inner:
+                        suspended = time.perf_counter()
+                        yield piece
+                        record.waited_s += time.perf_counter() - suspended
         except BaseException as error:
             record.failed(error, deadline=call.deadline)
             raise
@@ -115,8 +119,9 @@ class Gateway:
             record.waited_s += time.perf_counter() - waiting
         try:
             await refuse_failed_answer(response, attempt)
-            async for piece in pieces(response, route, attempt, call, record, clock):
-                yield piece
+            async with aclosing(pieces(response, route, attempt, call, record, clock)) as inner:
+                async for piece in inner:
+                    yield piece
             await response.finish()
         finally:
             response.close()
