@@ -32,7 +32,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class Caller:
     """One call's caller. `deadline` is on the event loop's clock, None where the caller set none."""
 
-    consumer: str
+    user: str  # the front's user, or "local"
+    local: bool  # came by a stub listener; a front user may be called "local" too
     request_id: str
     deadline: float | None
 
@@ -40,13 +41,13 @@ class Caller:
 def caller_of(context: Context) -> Caller:
     """Raises unauthenticated for a call on the front socket that names no user: the front is set up wrongly."""
     metadata = context.invocation_metadata() or ()
-    consumer = LOCAL_CONSUMER
+    user, local = LOCAL_CONSUMER, True
     if is_front(context):
         users = [value for key, value in metadata if key == USER_KEY]
         if len(users) != 1 or not users[0]:
             raise GatewayError(Kind.UNAUTHENTICATED, "The front proxy named no user.")
-        consumer = str(users[0])
-    return Caller(consumer, request_id_of(metadata), _deadline_of(context))
+        user, local = str(users[0]), False
+    return Caller(user, local, request_id_of(metadata), _deadline_of(context))
 
 
 def is_front(context: Context) -> bool:

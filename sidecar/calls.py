@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters import Envelope, Task
+from sidecar.snapshot import Consumer
 
 
 @dataclass(slots=True)
@@ -19,7 +20,7 @@ class Call:
     task: Task
     operation: str  # metric label: chat, stream_chat, complete, stream_complete, embed
     route: str
-    consumer: str
+    consumer: Consumer
     request_id: str
     stream: bool = False
     deadline: float | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
 from adapters import GatewayError, Kind
@@ -16,6 +16,7 @@ from adapters._vectors import as_asked
 from sidecar.accounting import Record
 from sidecar.attempt import Attempt, Plan, plan_for, prepare, read_answer, refuse_failed_answer, shown_safely
 from sidecar.calls import Answer, Call, Piece
+from sidecar.consumers import Consumers
 from sidecar.credentials import Tokens
 from sidecar.metrics import Metrics
 from sidecar.snapshot import Route, Snapshot
@@ -28,7 +29,7 @@ class Gateway:
     """Serves calls by a snapshot; `snapshot` is replaced by one assignment, calls under way keep theirs."""
 
     def __init__(self, snapshot: Snapshot, client: UpstreamClient, metrics: Metrics) -> None:
-        self._state: tuple[Snapshot, dict[str, Plan]] = (snapshot, {})
+        self._state: tuple[Snapshot, dict[str, Plan], Consumers] = (snapshot, {}, Consumers(snapshot))
         self._client = client
         self._tokens = Tokens()
         self._metrics = metrics
@@ -39,14 +40,19 @@ class Gateway:
 
     @snapshot.setter
     def snapshot(self, snapshot: Snapshot) -> None:
-        self._state = (snapshot, {})
+        self._state = (snapshot, {}, Consumers(snapshot))
+
+    @property
+    def consumers(self) -> Consumers:
+        """By the newest snapshot."""
+        return self._state[2]
 
     async def unary(self, call: Call) -> Answer:
         """Answers a call whole. Raises GatewayError, its message fit to be shown."""
-        record = Record(self._metrics, call.operation, call.route, call.consumer)
+        record = Record(self._metrics, call.operation, call.route, call.consumer.name)
         try:
-            snapshot, plans = self._state
-            route = find_route(snapshot, call, record)
+            _, plans, consumers = self._state
+            route = find_route(consumers.routes(call.consumer), call, record)
             plan = self._plan(route, plans)
             with shown_safely(plan.upstream, self._tokens):
                 attempt = prepare(plan, call)
@@ -86,10 +92,10 @@ class Gateway:
     async def stream(self, call: Call) -> AsyncGenerator[Piece, None]:
         """Answers a call as it is produced. The first piece comes with the first semantic output, so a GatewayError raised
         before it can still become a status. Close the generator in any case: that closes the provider's socket."""
-        record = Record(self._metrics, call.operation, call.route, call.consumer)
+        record = Record(self._metrics, call.operation, call.route, call.consumer.name)
         try:
-            snapshot, plans = self._state
-            route = find_route(snapshot, call, record)
+            _, plans, consumers = self._state
+            route = find_route(consumers.routes(call.consumer), call, record)
             plan = self._plan(route, plans)
             with shown_safely(plan.upstream, self._tokens):
                 attempt = prepare(plan, call)
@@ -147,9 +153,10 @@ class Gateway:
         return plan
 
 
-def find_route(snapshot: Snapshot, call: Call, record: Record | None = None) -> Route:
-    """The call's route. Raises route_not_found, or invalid_request where the route does something else."""
-    route = snapshot.routes.get(call.route)
+def find_route(routes: Mapping[str, Route], call: Call, record: Record | None = None) -> Route:
+    """The call's route, of those its consumer may call. Raises route_not_found, or invalid_request where it does something
+    else."""
+    route = routes.get(call.route)
     if route is None:
         raise GatewayError(Kind.ROUTE_NOT_FOUND, f'There is no route "{call.route[:128]}".', param="model")
     if record is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from adapters import Target, Task
 from sidecar.secret import Secret
@@ -21,6 +21,67 @@ class Timeouts:
     first_output_s: float = 120.0  # streams: from the request's last byte to the first semantic output
     idle_s: float = 120.0  # longest silence between two pieces of a stream
     total_s: float = 600.0  # the call's deadline where the caller sets none, and the cap where it does
+    write_s: float = 30.0  # how long the core waits for a client to take a piece (gRPC and Envoy; Nginx: send_timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """So much of something in so long a time, or at once. On a route it holds for all its callers together, on a consumer
+    for all its routes together; `each` gives every consumer of the route (every route of the consumer) a bucket of its own."""
+
+    unit: Literal["requests", "tokens", "concurrent"]
+    count: int
+    per_s: int = 0  # 0 for concurrent
+    each: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Money that may be spent in a calendar day or month (UTC). `each` as in Limit."""
+
+    micro_dollars: int
+    per: Literal["day", "month"]
+    soft: float = 0.8  # from this share on the answer says so
+    each: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Micro-dollars for a million tokens: 2_500_000 is $2.50 a million. In place of the price table's."""
+
+    input: int
+    output: int
+    cached_input: int | None = None  # None: as input
+    cache_write: int | None = None  # None: as input
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """Further attempts of one call, over all its upstreams together, before the first output has reached the caller."""
+
+    budget: int = 1
+    backoff_s: float = 0.25  # full jitter: up to this, doubled with each attempt
+    backoff_max_s: float = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Breaker:
+    """When an upstream is left alone for a while."""
+
+    consecutive_failures: int = 5
+    error_ratio: float = 0.5
+    calls_min: int = 20  # in the window, before the ratio counts
+    window_s: float = 30.0
+    open_s: float = 10.0  # then one real call probes
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What may be under way and waiting at once. Over it: overloaded, at once."""
+
+    concurrent_max: int
+    queue_max: int = 0
+    queue_s: float = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +111,9 @@ class Upstream:
     grant: Grant | None = None  # in place of a key
     ca_file: str | None = None  # PEM bundle to trust instead of the system's
     proxy: str | None = None  # only from the config: environment proxies are ignored
+    weight: int = 1  # its share where the route's strategy is "weighted"; 0: only as a fallback
+    price: Price | None = None  # in place of the table's
+    name: str = ""  # what x-sidecar-upstream says where a route has several; "" means the provider
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +125,31 @@ class Route:
     upstreams: tuple[Upstream, ...]  # never empty
     timeouts: Timeouts = Timeouts()
     response_bytes_max: int = 64 * 1024 * 1024  # what one answer may hold
+    # "ordered": the first that is fit, the others as fallbacks. "weighted", "least_in_flight": the first by chance or by load.
+    strategy: Literal["ordered", "weighted", "least_in_flight"] = "ordered"
+    retries: Retries = Retries()
+    breaker: Breaker = Breaker()
+    admission: Admission | None = None  # in each worker
+    limits: tuple[Limit, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    mlflow_limit: tuple[int, str, str | None] | None = (
+        None  # MLflow's calls, renewal_period, key: its clients read them back
+    )
+    mlflow_dialect: Literal["a", "b"] = "a"  # of /gateway/{name}/invocations where nothing else tells
+
+
+@dataclass(frozen=True, slots=True)
+class Consumer:
+    """Somebody who calls: users of the front, the stub listeners, or both. The first that matches a call is its consumer."""
+
+    name: str
+    users: tuple[str, ...] = ()  # names or globs of the front's users
+    local: bool = False  # the stub listeners
+    admin: bool = False
+    allow: tuple[str, ...] = ("*",)  # globs of route names
+    deny: tuple[str, ...] = ()  # stronger than allow
+    limits: tuple[Limit, ...] = ()
+    budgets: tuple[Budget, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +159,11 @@ class Snapshot:
     routes: Mapping[str, Route]
     hash: str
     warnings: tuple[str, ...] = ()
+    # None: no such section. Every user may call every route then and is a consumer of its own name; nobody is admin.
+    consumers: tuple[Consumer, ...] | None = None
+    secrets_in_prompts: Literal["refuse", "log", "off"] = "refuse"
+    manage_routes: bool = False  # whether admins may make and remove routes by call
+    admission: Admission = Admission(1000)  # of one worker, over all its routes
 
 
 def target_of(upstream: Upstream) -> Target:

@@ -29,7 +29,7 @@ IMPURE = frozenset(
 LAYERS = (
     "v1",
     "adapters",
-    "secret redaction snapshot caller calls config upstream credentials errors metrics limits strict control reload",
+    "secret redaction snapshot caller calls config upstream credentials errors metrics limits strict control reload consumers",
     "accounting status attempt",
     "streaming",
     "gateway",

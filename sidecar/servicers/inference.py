@@ -39,13 +39,13 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
 
     async def _unary(self, request: Any, context: Context, task: Task, operation: str) -> Any:
         async with answering(context):
-            answer = await self._gateway.unary(_call(request, context, task, operation))
+            answer = await self._gateway.unary(self._call(request, context, task, operation))
             return answer.message
 
     async def _stream(self, request: Any, context: Context, task: Task, operation: str) -> None:
         async with answering(context):
             pieces: AsyncGenerator[Any, None] = self._gateway.stream(
-                _call(request, context, task, operation, stream=True)
+                self._call(request, context, task, operation, stream=True)
             )
             # write() and not yield: a cancelled call is then cancelled inside our own await, and the provider's
             # connection closes at once.
@@ -54,17 +54,16 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
                     for chunk in chunks or ():
                         await context.write(chunk)
 
-
-def _call(request: Any, context: Context, task: Task, operation: str, *, stream: bool = False) -> Call:
-    caller = caller_of(context)
-    refuse_unknown_fields(request)
-    return Call(
-        task=task,
-        operation=operation,
-        route=request.route,
-        consumer=caller.consumer,
-        request_id=caller.request_id,
-        stream=stream,
-        deadline=caller.deadline,
-        request=request,
-    )
+    def _call(self, request: Any, context: Context, task: Task, operation: str, *, stream: bool = False) -> Call:
+        caller = caller_of(context)
+        refuse_unknown_fields(request)
+        return Call(
+            task=task,
+            operation=operation,
+            route=request.route,
+            consumer=self._gateway.consumers.of(caller),
+            request_id=caller.request_id,
+            stream=stream,
+            deadline=caller.deadline,
+            request=request,
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -22,6 +22,7 @@ from sidecar.calls import Call
 from sidecar.errors import answer_to, client_may_retry, retry_after_s
 from sidecar.gateway import Gateway
 from sidecar.metrics import Metrics
+from sidecar.snapshot import Consumer, Route
 from sidecar.v1 import rest_pb2, rest_pb2_grpc
 
 log = logging.getLogger(__name__)
@@ -52,16 +53,12 @@ class RestServicer(rest_pb2_grpc.RestServiceServicer):
 
     async def ListModels(self, request: rest_pb2.ListModelsRequest, context: Context) -> None:
         async with _Reply(context) as reply:
-            caller_of(context)
-            models = [
-                _model(route.name, route.upstreams[0].provider) for route in self._gateway.snapshot.routes.values()
-            ]
+            models = [_model(route.name, route.upstreams[0].provider) for route in self._routes(context).values()]
             await reply.whole(_json({"object": "list", "data": models}))
 
     async def GetModel(self, request: rest_pb2.GetModelRequest, context: Context) -> None:
         async with _Reply(context) as reply:
-            caller_of(context)
-            route = self._gateway.snapshot.routes.get(request.id)
+            route = self._routes(context).get(request.id)
             if route is None:
                 raise GatewayError(Kind.ROUTE_NOT_FOUND, f'There is no route "{request.id}".', param="model")
             await reply.whole(_json(_model(route.name, route.upstreams[0].provider)))
@@ -70,18 +67,24 @@ class RestServicer(rest_pb2_grpc.RestServiceServicer):
         async with _Reply(context) as reply:
             await reply.whole(_json({"status": "OK"}))
 
+    def _routes(self, context: Context) -> Mapping[str, Route]:
+        """What the caller may see."""
+        consumers = self._gateway.consumers
+        return consumers.routes(consumers.of(caller_of(context)))
+
     async def _inference(self, body: bytes, context: Context, task: Task, unary: str, streamed: str) -> None:
         async with _Reply(context) as reply:
             caller = caller_of(context)
+            consumer = self._gateway.consumers.of(caller)
             side = _FORMAT.client[task]
             try:
                 envelope = side.open(body)
                 if envelope.stream and side.encode_chunk is None:
                     raise GatewayError(Kind.INVALID_REQUEST, "This call cannot be streamed.", param="stream")
             except GatewayError as error:
-                self._count_refused(unary, caller, error)
+                self._count_refused(unary, consumer, error)
                 raise
-            call = _call(caller, task, streamed if envelope.stream else unary, envelope)
+            call = _call(caller, consumer, task, streamed if envelope.stream else unary, envelope)
             if envelope.stream:
                 await self._stream(call, side, reply)
                 return
@@ -89,9 +92,9 @@ class RestServicer(rest_pb2_grpc.RestServiceServicer):
             reply.upstream = answer.upstream
             await reply.whole(side.encode_response(answer.message) if answer.body is None else answer.body)
 
-    def _count_refused(self, operation: str, caller: Caller, error: GatewayError) -> None:
+    def _count_refused(self, operation: str, consumer: Consumer, error: GatewayError) -> None:
         """A body that could not be opened: no call began, but the caller was answered."""
-        record = Record(self._metrics, operation, "", caller.consumer)
+        record = Record(self._metrics, operation, "", consumer.name)
         record.failed(error, deadline=None)
         record.close()
 
@@ -191,12 +194,12 @@ class _Reply:
             )
 
 
-def _call(caller: Caller, task: Task, operation: str, envelope: Envelope) -> Call:
+def _call(caller: Caller, consumer: Consumer, task: Task, operation: str, envelope: Envelope) -> Call:
     return Call(
         task=task,
         operation=operation,
         route=envelope.model,
-        consumer=caller.consumer,
+        consumer=consumer,
         request_id=caller.request_id,
         stream=envelope.stream,
         deadline=caller.deadline,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from itertools import islice
 
 from adapters import GatewayError, Kind, Task
@@ -28,27 +29,30 @@ class RouteServicer(routes_pb2_grpc.RouteServiceServicer):
 
     async def ListRoutes(self, request: pb.ListRoutesRequest, context: Context) -> pb.ListRoutesResponse:
         async with answering(context):
-            caller_of(context)
+            visible = self._visible(context)
             refuse_unknown_fields(request)
             if request.page_size < 0:
                 raise GatewayError(Kind.INVALID_REQUEST, "page_size is negative.", param="page_size")
             size = min(request.page_size or _PAGE_DEFAULT, _PAGE_MAX)
             start = _start_of(request.page_token)
-            routes = self._gateway.snapshot.routes
-            page = [_message(route) for route in islice(routes.values(), start, start + size)]
-            token = _token_for(start + size) if start + size < len(routes) else ""
+            page = [_message(route) for route in islice(visible.values(), start, start + size)]
+            token = _token_for(start + size) if start + size < len(visible) else ""
             return pb.ListRoutesResponse(routes=page, next_page_token=token)
         raise AssertionError("answering() always aborts")
 
     async def GetRoute(self, request: pb.GetRouteRequest, context: Context) -> pb.GetRouteResponse:
         async with answering(context):
-            caller_of(context)
+            visible = self._visible(context)
             refuse_unknown_fields(request)
-            route = self._gateway.snapshot.routes.get(request.name)
+            route = visible.get(request.name)
             if route is None:
                 raise GatewayError(Kind.ROUTE_NOT_FOUND, f'There is no route "{request.name[:128]}".', param="name")
             return pb.GetRouteResponse(route=_message(route))
         raise AssertionError("answering() always aborts")
+
+    def _visible(self, context: Context) -> Mapping[str, Route]:
+        consumers = self._gateway.consumers
+        return consumers.routes(consumers.of(caller_of(context)))
 
 
 def _message(route: Route) -> pb.Route:

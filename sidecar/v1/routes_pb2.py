@@ -24,15 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17sidecar/v1/routes.proto\x12\nsidecar.v1\"W\n\x05Route\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x04task\x18\x02 \x01(\x0e\x32\x10.sidecar.v1.Task\x12 \n\x05model\x18\x03 \x01(\x0b\x32\x11.sidecar.v1.Model\"\'\n\x05Model\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\":\n\x11ListRoutesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"P\n\x12ListRoutesResponse\x12!\n\x06routes\x18\x01 \x03(\x0b\x32\x11.sidecar.v1.Route\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"4\n\x10GetRouteResponse\x12 \n\x05route\x18\x01 \x01(\x0b\x32\x11.sidecar.v1.Route*V\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\r\n\tTASK_CHAT\x10\x01\x12\x14\n\x10TASK_COMPLETIONS\x10\x02\x12\x13\n\x0fTASK_EMBEDDINGS\x10\x03\x32\xa2\x01\n\x0cRouteService\x12K\n\nListRoutes\x12\x1d.sidecar.v1.ListRoutesRequest\x1a\x1e.sidecar.v1.ListRoutesResponse\x12\x45\n\x08GetRoute\x12\x1b.sidecar.v1.GetRouteRequest\x1a\x1c.sidecar.v1.GetRouteResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17sidecar/v1/routes.proto\x12\nsidecar.v1\"W\n\x05Route\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x04task\x18\x02 \x01(\x0e\x32\x10.sidecar.v1.Task\x12 \n\x05model\x18\x03 \x01(\x0b\x32\x11.sidecar.v1.Model\"\'\n\x05Model\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\":\n\x11ListRoutesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"P\n\x12ListRoutesResponse\x12!\n\x06routes\x18\x01 \x03(\x0b\x32\x11.sidecar.v1.Route\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"4\n\x10GetRouteResponse\x12 \n\x05route\x18\x01 \x01(\x0b\x32\x11.sidecar.v1.Route\"v\n\tRouteSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1e\n\x04task\x18\x02 \x01(\x0e\x32\x10.sidecar.v1.Task\x12$\n\x05model\x18\x03 \x01(\x0b\x32\x15.sidecar.v1.ModelSpec\x12\x15\n\rsettings_json\x18\x04 \x01(\t\"@\n\tModelSpec\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x13\n\x0b\x63onfig_json\x18\x03 \x01(\t\":\n\x12\x43reateRouteRequest\x12$\n\x05route\x18\x01 \x01(\x0b\x32\x15.sidecar.v1.RouteSpec\"7\n\x13\x43reateRouteResponse\x12 \n\x05route\x18\x01 \x01(\x0b\x32\x11.sidecar.v1.Route\":\n\x12UpdateRouteRequest\x12$\n\x05route\x18\x01 \x01(\x0b\x32\x15.sidecar.v1.RouteSpec\"7\n\x13UpdateRouteResponse\x12 \n\x05route\x18\x01 \x01(\x0b\x32\x11.sidecar.v1.Route\"\"\n\x12\x44\x65leteRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteRouteResponse\"k\n\tRateLimit\x12#\n\x04unit\x18\x01 \x01(\x0e\x32\x15.sidecar.v1.LimitUnit\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x13\n\x0bper_seconds\x18\x03 \x01(\x03\x12\x15\n\reach_consumer\x18\x04 \x01(\x08\"!\n\x10GetLimitsRequest\x12\r\n\x05route\x18\x01 \x01(\t\":\n\x11GetLimitsResponse\x12%\n\x06limits\x18\x01 \x03(\x0b\x32\x15.sidecar.v1.RateLimit\"H\n\x10SetLimitsRequest\x12\r\n\x05route\x18\x01 \x01(\t\x12%\n\x06limits\x18\x02 \x03(\x0b\x32\x15.sidecar.v1.RateLimit\":\n\x11SetLimitsResponse\x12%\n\x06limits\x18\x01 \x03(\x0b\x32\x15.sidecar.v1.RateLimit*V\n\x04Task\x12\x14\n\x10TASK_UNSPECIFIED\x10\x00\x12\r\n\tTASK_CHAT\x10\x01\x12\x14\n\x10TASK_COMPLETIONS\x10\x02\x12\x13\n\x0fTASK_EMBEDDINGS\x10\x03*r\n\tLimitUnit\x12\x1a\n\x16LIMIT_UNIT_UNSPECIFIED\x10\x00\x12\x17\n\x13LIMIT_UNIT_REQUESTS\x10\x01\x12\x15\n\x11LIMIT_UNIT_TOKENS\x10\x02\x12\x19\n\x15LIMIT_UNIT_CONCURRENT\x10\x03\x32\xa6\x04\n\x0cRouteService\x12K\n\nListRoutes\x12\x1d.sidecar.v1.ListRoutesRequest\x1a\x1e.sidecar.v1.ListRoutesResponse\x12\x45\n\x08GetRoute\x12\x1b.sidecar.v1.GetRouteRequest\x1a\x1c.sidecar.v1.GetRouteResponse\x12N\n\x0b\x43reateRoute\x12\x1e.sidecar.v1.CreateRouteRequest\x1a\x1f.sidecar.v1.CreateRouteResponse\x12N\n\x0bUpdateRoute\x12\x1e.sidecar.v1.UpdateRouteRequest\x1a\x1f.sidecar.v1.UpdateRouteResponse\x12N\n\x0b\x44\x65leteRoute\x12\x1e.sidecar.v1.DeleteRouteRequest\x1a\x1f.sidecar.v1.DeleteRouteResponse\x12H\n\tGetLimits\x12\x1c.sidecar.v1.GetLimitsRequest\x1a\x1d.sidecar.v1.GetLimitsResponse\x12H\n\tSetLimits\x12\x1c.sidecar.v1.SetLimitsRequest\x1a\x1d.sidecar.v1.SetLimitsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sidecar.v1.routes_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TASK']._serialized_start=398
-  _globals['_TASK']._serialized_end=484
+  _globals['_TASK']._serialized_start=1215
+  _globals['_TASK']._serialized_end=1301
+  _globals['_LIMITUNIT']._serialized_start=1303
+  _globals['_LIMITUNIT']._serialized_end=1417
   _globals['_ROUTE']._serialized_start=39
   _globals['_ROUTE']._serialized_end=126
   _globals['_MODEL']._serialized_start=128
@@ -45,6 +47,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETROUTEREQUEST']._serialized_end=342
   _globals['_GETROUTERESPONSE']._serialized_start=344
   _globals['_GETROUTERESPONSE']._serialized_end=396
-  _globals['_ROUTESERVICE']._serialized_start=487
-  _globals['_ROUTESERVICE']._serialized_end=649
+  _globals['_ROUTESPEC']._serialized_start=398
+  _globals['_ROUTESPEC']._serialized_end=516
+  _globals['_MODELSPEC']._serialized_start=518
+  _globals['_MODELSPEC']._serialized_end=582
+  _globals['_CREATEROUTEREQUEST']._serialized_start=584
+  _globals['_CREATEROUTEREQUEST']._serialized_end=642
+  _globals['_CREATEROUTERESPONSE']._serialized_start=644
+  _globals['_CREATEROUTERESPONSE']._serialized_end=699
+  _globals['_UPDATEROUTEREQUEST']._serialized_start=701
+  _globals['_UPDATEROUTEREQUEST']._serialized_end=759
+  _globals['_UPDATEROUTERESPONSE']._serialized_start=761
+  _globals['_UPDATEROUTERESPONSE']._serialized_end=816
+  _globals['_DELETEROUTEREQUEST']._serialized_start=818
+  _globals['_DELETEROUTEREQUEST']._serialized_end=852
+  _globals['_DELETEROUTERESPONSE']._serialized_start=854
+  _globals['_DELETEROUTERESPONSE']._serialized_end=875
+  _globals['_RATELIMIT']._serialized_start=877
+  _globals['_RATELIMIT']._serialized_end=984
+  _globals['_GETLIMITSREQUEST']._serialized_start=986
+  _globals['_GETLIMITSREQUEST']._serialized_end=1019
+  _globals['_GETLIMITSRESPONSE']._serialized_start=1021
+  _globals['_GETLIMITSRESPONSE']._serialized_end=1079
+  _globals['_SETLIMITSREQUEST']._serialized_start=1081
+  _globals['_SETLIMITSREQUEST']._serialized_end=1153
+  _globals['_SETLIMITSRESPONSE']._serialized_start=1155
+  _globals['_SETLIMITSRESPONSE']._serialized_end=1213
+  _globals['_ROUTESERVICE']._serialized_start=1420
+  _globals['_ROUTESERVICE']._serialized_end=1970
 # @@protoc_insertion_point(module_scope)

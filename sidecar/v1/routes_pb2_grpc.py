@@ -26,7 +26,11 @@ if _version_not_supported:
 
 
 class RouteServiceStub:
-    """RouteService lists what a caller may call. It makes no provider calls and costs nothing.
+    """RouteService lists what a caller may call, and lets admins change it at run time. It makes no provider calls.
+
+    Who is an admin says the config (`consumers:`, roles); anybody else gets PERMISSION_DENIED. Where the config does not turn
+    managing on (`manage_routes: true`), the calls that change routes are FAILED_PRECONDITION. When such a call answers, every
+    later call on any worker sees its effect, and a restart keeps it.
     """
 
     def __init__(self, channel):
@@ -45,10 +49,39 @@ class RouteServiceStub:
                 request_serializer=sidecar_dot_v1_dot_routes__pb2.GetRouteRequest.SerializeToString,
                 response_deserializer=sidecar_dot_v1_dot_routes__pb2.GetRouteResponse.FromString,
                 _registered_method=True)
+        self.CreateRoute = channel.unary_unary(
+                '/sidecar.v1.RouteService/CreateRoute',
+                request_serializer=sidecar_dot_v1_dot_routes__pb2.CreateRouteRequest.SerializeToString,
+                response_deserializer=sidecar_dot_v1_dot_routes__pb2.CreateRouteResponse.FromString,
+                _registered_method=True)
+        self.UpdateRoute = channel.unary_unary(
+                '/sidecar.v1.RouteService/UpdateRoute',
+                request_serializer=sidecar_dot_v1_dot_routes__pb2.UpdateRouteRequest.SerializeToString,
+                response_deserializer=sidecar_dot_v1_dot_routes__pb2.UpdateRouteResponse.FromString,
+                _registered_method=True)
+        self.DeleteRoute = channel.unary_unary(
+                '/sidecar.v1.RouteService/DeleteRoute',
+                request_serializer=sidecar_dot_v1_dot_routes__pb2.DeleteRouteRequest.SerializeToString,
+                response_deserializer=sidecar_dot_v1_dot_routes__pb2.DeleteRouteResponse.FromString,
+                _registered_method=True)
+        self.GetLimits = channel.unary_unary(
+                '/sidecar.v1.RouteService/GetLimits',
+                request_serializer=sidecar_dot_v1_dot_routes__pb2.GetLimitsRequest.SerializeToString,
+                response_deserializer=sidecar_dot_v1_dot_routes__pb2.GetLimitsResponse.FromString,
+                _registered_method=True)
+        self.SetLimits = channel.unary_unary(
+                '/sidecar.v1.RouteService/SetLimits',
+                request_serializer=sidecar_dot_v1_dot_routes__pb2.SetLimitsRequest.SerializeToString,
+                response_deserializer=sidecar_dot_v1_dot_routes__pb2.SetLimitsResponse.FromString,
+                _registered_method=True)
 
 
 class RouteServiceServicer:
-    """RouteService lists what a caller may call. It makes no provider calls and costs nothing.
+    """RouteService lists what a caller may call, and lets admins change it at run time. It makes no provider calls.
+
+    Who is an admin says the config (`consumers:`, roles); anybody else gets PERMISSION_DENIED. Where the config does not turn
+    managing on (`manage_routes: true`), the calls that change routes are FAILED_PRECONDITION. When such a call answers, every
+    later call on any worker sees its effect, and a restart keeps it.
     """
 
     def ListRoutes(self, request, context):
@@ -61,6 +94,44 @@ class RouteServiceServicer:
 
     def GetRoute(self, request, context):
         """GetRoute answers one route. Errors: NOT_FOUND for a name that no route has.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateRoute(self, request, context):
+        """CreateRoute makes a route beside those of the config file. Errors: ALREADY_EXISTS for a name that is taken,
+        INVALID_ARGUMENT with every problem found (the same checks as for the file).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateRoute(self, request, context):
+        """UpdateRoute replaces a route that CreateRoute made, whole. Errors: NOT_FOUND; FAILED_PRECONDITION for a route of the config
+        file, which only its owner changes; INVALID_ARGUMENT as above.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteRoute(self, request, context):
+        """DeleteRoute removes a route that CreateRoute made; calls under way finish. Errors: as UpdateRoute.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetLimits(self, request, context):
+        """GetLimits answers the rate limits of a route. Anybody who may call the route may ask. Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetLimits(self, request, context):
+        """SetLimits replaces the rate limits of a route, also of one from the config file; admins only. Errors: NOT_FOUND,
+        INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -79,6 +150,31 @@ def add_RouteServiceServicer_to_server(servicer, server):
                     request_deserializer=sidecar_dot_v1_dot_routes__pb2.GetRouteRequest.FromString,
                     response_serializer=sidecar_dot_v1_dot_routes__pb2.GetRouteResponse.SerializeToString,
             ),
+            'CreateRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateRoute,
+                    request_deserializer=sidecar_dot_v1_dot_routes__pb2.CreateRouteRequest.FromString,
+                    response_serializer=sidecar_dot_v1_dot_routes__pb2.CreateRouteResponse.SerializeToString,
+            ),
+            'UpdateRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateRoute,
+                    request_deserializer=sidecar_dot_v1_dot_routes__pb2.UpdateRouteRequest.FromString,
+                    response_serializer=sidecar_dot_v1_dot_routes__pb2.UpdateRouteResponse.SerializeToString,
+            ),
+            'DeleteRoute': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteRoute,
+                    request_deserializer=sidecar_dot_v1_dot_routes__pb2.DeleteRouteRequest.FromString,
+                    response_serializer=sidecar_dot_v1_dot_routes__pb2.DeleteRouteResponse.SerializeToString,
+            ),
+            'GetLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetLimits,
+                    request_deserializer=sidecar_dot_v1_dot_routes__pb2.GetLimitsRequest.FromString,
+                    response_serializer=sidecar_dot_v1_dot_routes__pb2.GetLimitsResponse.SerializeToString,
+            ),
+            'SetLimits': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetLimits,
+                    request_deserializer=sidecar_dot_v1_dot_routes__pb2.SetLimitsRequest.FromString,
+                    response_serializer=sidecar_dot_v1_dot_routes__pb2.SetLimitsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'sidecar.v1.RouteService', rpc_method_handlers)
@@ -88,7 +184,11 @@ def add_RouteServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RouteService:
-    """RouteService lists what a caller may call. It makes no provider calls and costs nothing.
+    """RouteService lists what a caller may call, and lets admins change it at run time. It makes no provider calls.
+
+    Who is an admin says the config (`consumers:`, roles); anybody else gets PERMISSION_DENIED. Where the config does not turn
+    managing on (`manage_routes: true`), the calls that change routes are FAILED_PRECONDITION. When such a call answers, every
+    later call on any worker sees its effect, and a restart keeps it.
     """
 
     @staticmethod
@@ -135,6 +235,141 @@ class RouteService:
             '/sidecar.v1.RouteService/GetRoute',
             sidecar_dot_v1_dot_routes__pb2.GetRouteRequest.SerializeToString,
             sidecar_dot_v1_dot_routes__pb2.GetRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sidecar.v1.RouteService/CreateRoute',
+            sidecar_dot_v1_dot_routes__pb2.CreateRouteRequest.SerializeToString,
+            sidecar_dot_v1_dot_routes__pb2.CreateRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sidecar.v1.RouteService/UpdateRoute',
+            sidecar_dot_v1_dot_routes__pb2.UpdateRouteRequest.SerializeToString,
+            sidecar_dot_v1_dot_routes__pb2.UpdateRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sidecar.v1.RouteService/DeleteRoute',
+            sidecar_dot_v1_dot_routes__pb2.DeleteRouteRequest.SerializeToString,
+            sidecar_dot_v1_dot_routes__pb2.DeleteRouteResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sidecar.v1.RouteService/GetLimits',
+            sidecar_dot_v1_dot_routes__pb2.GetLimitsRequest.SerializeToString,
+            sidecar_dot_v1_dot_routes__pb2.GetLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sidecar.v1.RouteService/SetLimits',
+            sidecar_dot_v1_dot_routes__pb2.SetLimitsRequest.SerializeToString,
+            sidecar_dot_v1_dot_routes__pb2.SetLimitsResponse.FromString,
             options,
             channel_credentials,
             insecure,
