@@ -29,8 +29,8 @@ IMPURE = frozenset(
 LAYERS = (
     "v1",
     "adapters",
-    "secret redaction snapshot caller calls config upstream credentials errors metrics limits strict control reload consumers",
-    "accounting status attempt",
+    "secret redaction snapshot caller calls config upstream credentials errors metrics limits strict control reload consumers access_log",
+    "accounting status attempt openapi",
     "streaming",
     "gateway",
     "servicers",

@@ -1,0 +1,10 @@
+"""What `/docs` shows: an OpenAPI 3.1 document of the REST paths for one caller, and Swagger UI to try them.
+
+document(routes, version) -> the document as a dict
+asset(name) -> a file of the page, or None
+"""
+
+from sidecar.openapi._document import document
+from sidecar.openapi._page import Asset, asset
+
+__all__ = ["Asset", "asset", "document"]
