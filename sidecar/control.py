@@ -3,6 +3,9 @@
 The supervisor starts `python -m sidecar.server --control-fd N`, sends `Configure`, and waits for `Ready`. Messages are
 pickled: the socket exists only between the two, and a snapshot (with its secrets) must never touch the disk. End of file on
 either side means that the other is gone: a worker then stops at once.
+
+Either side may begin. The supervisor's questions (`Configure`, `Reload`) are answered in their order; a worker's question
+(`Ask`) carries a number and is answered by `Answered` with the same, whenever that is. What comes in the meantime is served.
 """
 
 from __future__ import annotations
@@ -10,9 +13,12 @@ from __future__ import annotations
 import asyncio
 import pickle
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from sidecar.snapshot import Snapshot
+from adapters import GatewayError, Kind
+from sidecar.snapshot import Limit, Route, Snapshot
 
 # A worker asks each connection to go elsewhere at this age (a GOAWAY that lets its calls finish), so that a replaced worker is
 # rid of its clients without a call meeting its shutdown, which gRPC answers with CANCELLED. Stub channels spread over the
@@ -91,7 +97,69 @@ class Failed:
     message: str
 
 
-Message = Configure | Reload | Retire | Drain | Ready | Reloaded | Failed
+@dataclass(frozen=True, slots=True)
+class PutRoute:
+    """Make a route, or replace one that was made so. `spec` is the route in the config file's terms; keys stand in it as they
+    are, so it is not printed."""
+
+    spec: Mapping[str, Any]
+    replaces: bool
+
+    def __repr__(self) -> str:
+        return f"PutRoute(replaces={self.replaces})"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveRoute:
+    """Remove a route that `PutRoute` made."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutLimits:
+    """From now on these are the route's limits, whatever the config file says."""
+
+    route: str
+    limits: tuple[Limit, ...]
+
+
+Change = PutRoute | RemoveRoute | PutLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A GatewayError on its way (exceptions with keywords do not pickle)."""
+
+    kind: Kind
+    message: str
+    param: str | None = None
+
+    @classmethod
+    def of(cls, error: GatewayError) -> Refusal:
+        return cls(error.kind, error.message, error.param)
+
+    def error(self) -> GatewayError:
+        return GatewayError(self.kind, self.message, param=self.param)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A worker's question: a caller of its wants this change, and may have it as far as the worker knows."""
+
+    number: int
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The change was made and every worker goes by it (the route as it is now; None: it is gone), or why not."""
+
+    number: int
+    outcome: Route | Refusal | None
+
+
+Message = Configure | Reload | Retire | Drain | Ready | Reloaded | Failed | Ask | Answered
 
 
 class Channel:

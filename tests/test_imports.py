@@ -33,6 +33,7 @@ LAYERS = (
     "accounting status attempt openapi",
     "streaming",
     "gateway",
+    "route_changes",
     "servicers",
     "server",
     "front local",

@@ -1,0 +1,162 @@
+"""Changes of routes at run time, as a worker sees them: may this caller ask, and what did the supervisor say?
+
+The supervisor makes the change (sidecar/supervisor/changes.py): one at a time, files first, then every worker. When a method
+here returns, every later call on any worker meets the change. A change that was not confirmed may have happened: it is
+not_confirmed, never silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from adapters import GatewayError, Kind
+from sidecar.consumers import require_admin
+from sidecar.control import Answered, Ask, Change, PutLimits, PutRoute, Refusal, RemoveRoute
+from sidecar.gateway import Gateway
+from sidecar.snapshot import Consumer, Limit, Route
+
+# A reload waits up to 10 s for a worker that hangs and then replaces it; two changes may stand before this one.
+_ANSWER_TIMEOUT_S = 30.0
+# Changes are made one after the other at some tens of milliseconds: more than this waiting is a broken client.
+_WAITING_MAX = 256
+# A route with a long list of headers has some KiB.
+_SPEC_BYTES_MAX = 256 * 1024
+LIMITS_MAX = 16
+LIMIT_COUNT_MAX = 2**53 - 1
+LIMIT_PER_S_MAX = 31 * 86_400
+
+
+class RouteChanges:
+    """What both services call. `supervisor` is None where a worker runs without one: nothing can be changed then."""
+
+    def __init__(self, gateway: Gateway, supervisor: Questions | None) -> None:
+        self._gateway = gateway
+        self._supervisor = supervisor
+
+    async def create(self, consumer: Consumer, spec: Mapping[str, Any]) -> Route:
+        """Makes a route and returns it. `spec` is a route in the config file's terms, as JSON has them: name, route_type (or
+        endpoint_type), model {provider, name, config}, and the file's other keys; keys of providers stand in it as they are.
+
+        Raises permission_denied (no admin), failed_precondition (managing is off), already_exists, invalid_request with every
+        problem found, not_confirmed."""
+        return await self._put(consumer, spec, replaces=False)
+
+    async def update(self, consumer: Consumer, spec: Mapping[str, Any]) -> Route:
+        """Replaces a route that `create` made, whole, and returns it. Raises as `create`, but route_not_found in place of
+        already_exists, and failed_precondition for a route of the config file."""
+        return await self._put(consumer, spec, replaces=True)
+
+    async def delete(self, consumer: Consumer, name: str) -> None:
+        """Removes a route that `create` made, with its key. Calls under way finish. Raises as `update`."""
+        self._require_managing(consumer)
+        self._visible(consumer, name)
+        await self._ask(RemoveRoute(name))
+
+    async def set_limits(self, consumer: Consumer, route: str, limits: Sequence[Limit]) -> tuple[Limit, ...]:
+        """Replaces the limits of a route, also of one from the config file; none of them means no limit. Returns what holds.
+        Works for admins whether or not routes are managed. Raises permission_denied, route_not_found, invalid_request,
+        not_confirmed."""
+        require_admin(consumer)
+        self._visible(consumer, route)
+        _check(limits)
+        changed = await self._ask(PutLimits(route, tuple(limits)))
+        return changed.limits if changed is not None else ()
+
+    async def get_limits(self, consumer: Consumer, route: str) -> tuple[Limit, ...]:
+        """What holds now. Anybody who may call the route may ask. Raises route_not_found."""
+        return self._visible(consumer, route).limits
+
+    async def _put(self, consumer: Consumer, spec: Mapping[str, Any], *, replaces: bool) -> Route:
+        self._require_managing(consumer)
+        if len(json.dumps(spec)) > _SPEC_BYTES_MAX:
+            raise GatewayError(Kind.REQUEST_TOO_LARGE, f"A route is described in at most {_SPEC_BYTES_MAX} bytes.")
+        name = spec.get("name")
+        if replaces and isinstance(name, str):
+            self._visible(consumer, name)
+        changed = await self._ask(PutRoute(spec, replaces))
+        assert changed is not None
+        return changed
+
+    def _require_managing(self, consumer: Consumer) -> None:
+        require_admin(consumer)
+        if not self._gateway.snapshot.manage_routes:
+            raise GatewayError(
+                Kind.FAILED_PRECONDITION, "Routes are not managed by call here (`manage_routes: true` in the config)."
+            )
+
+    def _visible(self, consumer: Consumer, name: str) -> Route:
+        route = self._gateway.consumers.routes(consumer).get(name)
+        if route is None:
+            raise no_route(name)
+        return route
+
+    async def _ask(self, change: Change) -> Route | None:
+        if self._supervisor is None:
+            raise GatewayError(Kind.FAILED_PRECONDITION, "This worker runs without a supervisor.")
+        return await self._supervisor.ask(change)
+
+
+class Questions:
+    """A worker's open questions to its supervisor. `send` writes to the control socket."""
+
+    def __init__(self, send: Callable[[Ask], Awaitable[None]]) -> None:
+        self._send = send
+        self._open: dict[int, asyncio.Future[Answered]] = {}
+        self._asked = 0
+
+    async def ask(self, change: Change) -> Route | None:
+        """The route as it is now (None: gone). Raises what the supervisor refuses, and not_confirmed."""
+        if len(self._open) >= _WAITING_MAX:
+            raise GatewayError(Kind.OVERLOADED, "Too many changes of routes are waiting.")
+        self._asked += 1
+        number = self._asked
+        outcome: Route | Refusal | None
+        answer = self._open[number] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                await self._send(Ask(number, change))
+                outcome = (await answer).outcome
+        except (TimeoutError, ConnectionError):
+            raise GatewayError(
+                Kind.NOT_CONFIRMED, "The change was not confirmed; it may have happened. Look before you repeat it."
+            ) from None
+        finally:
+            del self._open[number]
+        if isinstance(outcome, Refusal):
+            raise outcome.error()
+        return outcome
+
+    def answered(self, answer: Answered) -> None:
+        """The supervisor's word; nobody may be waiting for it any more."""
+        waiting = self._open.get(answer.number)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer)
+
+    def lost(self) -> None:
+        """The supervisor is gone."""
+        for waiting in self._open.values():
+            if not waiting.done():
+                waiting.set_exception(ConnectionError())
+
+
+def no_route(name: str) -> GatewayError:
+    """For the caller, who cannot tell a route that is not there from one that is not for it."""
+    return GatewayError(Kind.ROUTE_NOT_FOUND, f'There is no route "{name[:128]}".', param="name")
+
+
+def _check(limits: Sequence[Limit]) -> None:
+    if len(limits) > LIMITS_MAX:
+        raise GatewayError(Kind.INVALID_REQUEST, f"A route has at most {LIMITS_MAX} limits.", param="limits")
+    for index, limit in enumerate(limits):
+        where = f"limits[{index}]"
+        if not 0 <= limit.count <= LIMIT_COUNT_MAX:
+            raise GatewayError(Kind.INVALID_REQUEST, f"{where}: count is from 0 to 2^53 - 1.", param=f"{where}.count")
+        least, most = (0, 0) if limit.unit == "concurrent" else (1, LIMIT_PER_S_MAX)
+        if not least <= limit.per_s <= most:
+            words = "no time" if most == 0 else f"a time from 1 to {most:,} seconds"
+            raise GatewayError(
+                Kind.INVALID_REQUEST, f"{where}: {limit.unit} have {words}.", param=f"{where}.per_seconds"
+            )
