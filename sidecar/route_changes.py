@@ -71,7 +71,7 @@ class RouteChanges:
 
     async def _put(self, consumer: Consumer, spec: Mapping[str, Any], *, replaces: bool) -> Route:
         self._require_managing(consumer)
-        if len(json.dumps(spec)) > _SPEC_BYTES_MAX:
+        if _json_bytes(spec) > _SPEC_BYTES_MAX:
             raise GatewayError(Kind.REQUEST_TOO_LARGE, f"A route is described in at most {_SPEC_BYTES_MAX} bytes.")
         name = spec.get("name")
         if replaces and isinstance(name, str):
@@ -145,6 +145,13 @@ class Questions:
 def no_route(name: str) -> GatewayError:
     """For the caller, who cannot tell a route that is not there from one that is not for it."""
     return GatewayError(Kind.ROUTE_NOT_FOUND, f'There is no route "{name[:128]}".', param="name")
+
+
+def _json_bytes(spec: Mapping[str, Any]) -> int:
+    try:
+        return len(json.dumps(spec, allow_nan=False))
+    except (TypeError, ValueError, RecursionError):
+        raise GatewayError(Kind.INVALID_REQUEST, "A route is described by a JSON object.") from None
 
 
 def _check(limits: Sequence[Limit]) -> None:

@@ -31,6 +31,7 @@ from grpc_reflection.v1alpha import reflection
 
 from sidecar.control import (
     CONNECTION_AGE_S,
+    Answered,
     Channel,
     Configure,
     Drain,
@@ -43,6 +44,7 @@ from sidecar.control import (
 )
 from sidecar.gateway import Gateway
 from sidecar.metrics import Metrics, use_directory
+from sidecar.route_changes import Questions, RouteChanges
 from sidecar.servicers.inference import InferenceServicer
 from sidecar.servicers.rest import RestServicer
 from sidecar.servicers.routes import RouteServicer
@@ -85,13 +87,14 @@ def options(message_bytes_max: int) -> list[tuple[str, int]]:
 class Worker:
     """The server with its listeners and its gateway."""
 
-    def __init__(self, configure: Configure) -> None:
+    def __init__(self, configure: Configure, questions: Questions) -> None:
         self._settings = configure.settings
         if configure.settings.metrics_dir is not None:
             use_directory(configure.settings.metrics_dir, configure.settings.slot)
         self._metrics = Metrics()
         self._client = UpstreamClient()
         self.gateway = Gateway(configure.snapshot, self._client, self._metrics)
+        self._changes = RouteChanges(self.gateway, questions)
         self._server = grpc.aio.server(options=options(configure.settings.message_bytes_max))
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # set at run time
         self._paths: list[Path] = []
@@ -100,7 +103,7 @@ class Worker:
         """Binds and serves. Raises RuntimeError or OSError, one line, when a listener cannot be had."""
         server = self._server
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(InferenceServicer(self.gateway), server)
-        routes_pb2_grpc.add_RouteServiceServicer_to_server(RouteServicer(self.gateway), server)
+        routes_pb2_grpc.add_RouteServiceServicer_to_server(RouteServicer(self.gateway, self._changes), server)
         rest_pb2_grpc.add_RestServiceServicer_to_server(RestServicer(self.gateway, self._metrics), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
@@ -176,14 +179,19 @@ async def _serve(control: socket.socket) -> int:
     first = await channel.receive()
     if not isinstance(first, Configure):
         return 1  # the supervisor is gone
-    worker = Worker(first)
+    questions = Questions(channel.send)
+    worker = Worker(first, questions)
     try:
         ready = await worker.start()
     except (RuntimeError, OSError) as error:
         await channel.send(Failed(str(error).splitlines()[0]))
         return 1
     await channel.send(ready)
-    grace_s = await _obey(channel, worker)
+    leave: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _leave, leave, _TERM_GRACE_S)
+    # Runs to the end of the process: a change that a caller waits for is answered while the worker drains, too.
+    reader = asyncio.create_task(_obey(channel, worker, questions, leave))
+    grace_s = await leave
     if grace_s is None:
         return 1
     try:
@@ -191,38 +199,36 @@ async def _serve(control: socket.socket) -> int:
             await worker.drain(grace_s)
     except TimeoutError:
         log.warning("some calls did not end when they were cancelled")
+    reader.cancel()
     return 0
 
 
-async def _obey(channel: Channel, worker: Worker) -> float | None:
-    """Takes new configurations until it is time to go: the grace of the drain, or None when the supervisor is gone."""
-    terminated = asyncio.get_running_loop().create_future()
+async def _obey(channel: Channel, worker: Worker, questions: Questions, leave: asyncio.Future[float | None]) -> None:
+    """Does what the supervisor says until it is gone. `leave` gets the grace of the drain, or None at the supervisor's end."""
+    try:
+        while (message := await channel.receive()) is not None:
+            match message:
+                case Reload(snapshot):
+                    worker.gateway.snapshot = snapshot
+                    await channel.send(Reloaded(snapshot.hash))
+                case Answered():
+                    questions.answered(message)
+                case Retire():
+                    stop_accepting()
+                case Drain(grace_s):
+                    _leave(leave, grace_s)
+                case _:
+                    return
+    except ConnectionError:
+        return
+    finally:
+        questions.lost()
+        _leave(leave, None)
 
-    def terminate() -> None:
-        if not terminated.done():
-            terminated.set_result(_TERM_GRACE_S)
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
-    commands = asyncio.ensure_future(_commands(channel, worker))
-    done, _ = await asyncio.wait((terminated, commands), return_when=asyncio.FIRST_COMPLETED)
-    if commands in done:
-        return commands.result()
-    commands.cancel()
-    return _TERM_GRACE_S
-
-
-async def _commands(channel: Channel, worker: Worker) -> float | None:
-    while True:
-        match await channel.receive():
-            case Reload(snapshot):
-                worker.gateway.snapshot = snapshot
-                await channel.send(Reloaded(snapshot.hash))
-            case Retire():
-                stop_accepting()
-            case Drain(grace_s):
-                return grace_s
-            case _:
-                return None
+def _leave(leave: asyncio.Future[float | None], grace_s: float | None) -> None:
+    if not leave.done():
+        leave.set_result(grace_s)
 
 
 def main() -> None:

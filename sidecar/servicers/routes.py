@@ -1,16 +1,20 @@
-"""RouteService: which routes there are."""
+"""RouteService: which routes there are, and changes to them."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from itertools import islice
+from typing import Any, Final, Literal
 
 from adapters import GatewayError, Kind, Task
 from sidecar.caller import Context, caller_of
+from sidecar.consumers import require_admin
 from sidecar.gateway import Gateway
-from sidecar.snapshot import Route
+from sidecar.route_changes import RouteChanges, no_route
+from sidecar.snapshot import Consumer, Limit, Route
 from sidecar.status import answering
 from sidecar.strict import refuse_unknown_fields
 from sidecar.v1 import routes_pb2 as pb
@@ -19,13 +23,24 @@ from sidecar.v1 import routes_pb2_grpc
 _PAGE_DEFAULT = 100
 _PAGE_MAX = 1000
 _TASKS = {Task.CHAT: pb.TASK_CHAT, Task.COMPLETIONS: pb.TASK_COMPLETIONS, Task.EMBEDDINGS: pb.TASK_EMBEDDINGS}
+_TYPES = {number: f"llm/v1/{task}" for task, number in _TASKS.items()}
+_Unit = Literal["requests", "tokens", "concurrent"]
+_UNITS: Final[Mapping[_Unit, pb.LimitUnit]] = {
+    "requests": pb.LIMIT_UNIT_REQUESTS,
+    "tokens": pb.LIMIT_UNIT_TOKENS,
+    "concurrent": pb.LIMIT_UNIT_CONCURRENT,
+}
+_UNIT_OF = {number: unit for unit, number in _UNITS.items()}
+# Of a route, these have fields of their own.
+_MODELLED = ("name", "route_type", "endpoint_type", "model")
 
 
 class RouteServicer(routes_pb2_grpc.RouteServiceServicer):
-    """Reads the gateway's snapshot; calls no provider."""
+    """Reads the gateway's snapshot and asks for changes of it; calls no provider."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, changes: RouteChanges) -> None:
         self._gateway = gateway
+        self._changes = changes
 
     async def ListRoutes(self, request: pb.ListRoutesRequest, context: Context) -> pb.ListRoutesResponse:
         async with answering(context):
@@ -46,13 +61,59 @@ class RouteServicer(routes_pb2_grpc.RouteServiceServicer):
             refuse_unknown_fields(request)
             route = visible.get(request.name)
             if route is None:
-                raise GatewayError(Kind.ROUTE_NOT_FOUND, f'There is no route "{request.name[:128]}".', param="name")
+                raise no_route(request.name)
             return pb.GetRouteResponse(route=_message(route))
         raise AssertionError("answering() always aborts")
 
+    async def CreateRoute(self, request: pb.CreateRouteRequest, context: Context) -> pb.CreateRouteResponse:
+        async with answering(context):
+            consumer = self._admin(context)
+            refuse_unknown_fields(request)
+            return pb.CreateRouteResponse(route=_message(await self._changes.create(consumer, _spec(request.route))))
+        raise AssertionError("answering() always aborts")
+
+    async def UpdateRoute(self, request: pb.UpdateRouteRequest, context: Context) -> pb.UpdateRouteResponse:
+        async with answering(context):
+            consumer = self._admin(context)
+            refuse_unknown_fields(request)
+            return pb.UpdateRouteResponse(route=_message(await self._changes.update(consumer, _spec(request.route))))
+        raise AssertionError("answering() always aborts")
+
+    async def DeleteRoute(self, request: pb.DeleteRouteRequest, context: Context) -> pb.DeleteRouteResponse:
+        async with answering(context):
+            consumer = self._admin(context)
+            refuse_unknown_fields(request)
+            await self._changes.delete(consumer, request.name)
+            return pb.DeleteRouteResponse()
+        raise AssertionError("answering() always aborts")
+
+    async def GetLimits(self, request: pb.GetLimitsRequest, context: Context) -> pb.GetLimitsResponse:
+        async with answering(context):
+            consumer = self._consumer(context)
+            refuse_unknown_fields(request)
+            return pb.GetLimitsResponse(limits=_messages(await self._changes.get_limits(consumer, request.route)))
+        raise AssertionError("answering() always aborts")
+
+    async def SetLimits(self, request: pb.SetLimitsRequest, context: Context) -> pb.SetLimitsResponse:
+        async with answering(context):
+            consumer = self._admin(context)
+            refuse_unknown_fields(request)
+            limits = [_limit(index, limit) for index, limit in enumerate(request.limits)]
+            holds = await self._changes.set_limits(consumer, request.route, limits)
+            return pb.SetLimitsResponse(limits=_messages(holds))
+        raise AssertionError("answering() always aborts")
+
+    def _consumer(self, context: Context) -> Consumer:
+        return self._gateway.consumers.of(caller_of(context))
+
+    def _admin(self, context: Context) -> Consumer:
+        """Before anything is read: what is wrong with a request is an admin's to know."""
+        consumer = self._consumer(context)
+        require_admin(consumer)
+        return consumer
+
     def _visible(self, context: Context) -> Mapping[str, Route]:
-        consumers = self._gateway.consumers
-        return consumers.routes(consumers.of(caller_of(context)))
+        return self._gateway.consumers.routes(self._consumer(context))
 
 
 def _message(route: Route) -> pb.Route:
@@ -60,6 +121,63 @@ def _message(route: Route) -> pb.Route:
     return pb.Route(
         name=route.name, task=_TASKS[route.task], model=pb.Model(provider=upstream.provider, name=upstream.model)
     )
+
+
+def _spec(route: pb.RouteSpec) -> dict[str, Any]:
+    """The route in the config file's terms. What is missing or wrong in it is said by the same checks as for the file."""
+    settings = _object(route.settings_json, "route.settings_json")
+    for name in _MODELLED:
+        if name in settings:
+            words = f"settings_json: {name} has a field of its own."
+            raise GatewayError(Kind.INVALID_REQUEST, words, param="route.settings_json")
+    if route.task not in _TYPES:
+        raise GatewayError(Kind.INVALID_REQUEST, "The route's task is missing.", param="route.task")
+    model: dict[str, Any] = {"provider": route.model.provider, "name": route.model.name}
+    if config := _object(route.model.config_json, "route.model.config_json"):
+        model["config"] = config
+    return {"name": route.name, "route_type": _TYPES[route.task], "model": model, **settings}
+
+
+def _object(text: str, param: str) -> dict[str, Any]:
+    """Never with a part of the text in a message: it may hold a key."""
+    if not text:
+        return {}
+    try:
+        value = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise GatewayError(Kind.INVALID_REQUEST, f"{param} is not a JSON object.", param=param)
+    return value
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Raises ValueError for a key that stands twice, as the file's reader does."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError
+    return found
+
+
+def _no_number(word: str) -> None:
+    """NaN and its like are no JSON."""
+    raise ValueError
+
+
+def _limit(index: int, limit: pb.RateLimit) -> Limit:
+    unit = _UNIT_OF.get(limit.unit)
+    if unit is None:
+        raise GatewayError(
+            Kind.INVALID_REQUEST, f"limits[{index}]: the unit is missing.", param=f"limits[{index}].unit"
+        )
+    return Limit(unit, limit.count, limit.per_seconds, limit.each_consumer)
+
+
+def _messages(limits: Iterable[Limit]) -> list[pb.RateLimit]:
+    return [
+        pb.RateLimit(unit=_UNITS[one.unit], count=one.count, per_seconds=one.per_s, each_consumer=one.each)
+        for one in limits
+    ]
 
 
 def _token_for(start: int) -> str:
