@@ -21,6 +21,8 @@ from pathlib import Path
 SOCKET_PATH_BYTES_MAX = 107
 MIB = 1024 * 1024
 _CONF = "nginx.conf"
+_INNER_SOCKET = "inner.sock"
+METRICS_SOCKET = "metrics.sock"  # in the folder's run/: GET /metrics is what the front counted
 _HTTP2_DIRECTIVE = (1, 25, 1)
 # Before 1.27.4 a reload may close a kept-alive connection just as the next request arrives on it.
 _KEEPALIVE_MIN = (1, 27, 4)
@@ -118,9 +120,10 @@ def render(settings: FrontSettings, folder: Path) -> Path:
 def command(folder: Path, binary: Path) -> tuple[list[str], Path]:
     """How to start it in the foreground: (argv, current folder). The current folder matters: socket paths are relative.
 
-    Takes away the inner socket that a killed Nginx left (bind would fail), so call it only when none runs there.
+    Takes away the sockets that a killed Nginx left (bind would fail), so call it only when none runs there.
     """
-    (folder / "run" / "inner.sock").unlink(missing_ok=True)
+    for name in (_INNER_SOCKET, METRICS_SOCKET):
+        (folder / "run" / name).unlink(missing_ok=True)
     return [str(binary.absolute()), "-p", ".", "-c", _CONF, "-e", "stderr", "-g", "daemon off;"], folder.absolute()
 
 

@@ -1,0 +1,109 @@
+// What the front counts, in a shared dictionary of all its processes: kept over a reload, lost at a restart.
+//
+// Series at worst: 7 groups x 6 classes of requests, 7 x 15 of the histogram, 4 counters. Every label is a word of this file:
+// nothing that a client sends becomes one.
+
+const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];    // seconds, to the last byte
+const GROUPS = [
+    ['/v1/', 'openai'],
+    ['/gateway/', 'mlflow'], ['/endpoints/', 'mlflow'], ['/api/', 'mlflow'],
+    ['/sidecar.v1.', 'grpc'], ['/grpc.', 'grpc'],
+    ['/docs', 'docs'], ['/openapi.json', 'docs'],
+    ['/health', 'health'],
+];
+// Of gRPC's statuses those that are the caller's doing; the others but OK and CANCELLED are ours.
+const CALLERS = ['3', '5', '6', '7', '8', '9', '11', '12', '16'];
+
+// Read by the `if=` of an access_log that writes nothing, because that is the one thing that runs in the log phase.
+function count(r) {
+    const v = r.variables;
+    const group = groupOf(v.request_uri || '');
+    const kind = classOf(v.status, group, v.upstream_trailer_grpc_status || v.sent_http_grpc_status);
+    const answered = v.upstream_status !== undefined;       // by the core, not by nginx itself
+    add(`requests_total{group="${group}",class="${kind}"}`, 1);
+    if (!answered && (v.status === '401' || v.sent_http_grpc_status === '16')) {
+        add('auth_failures_total', 1);
+    }
+    if (!answered && (v.status === '413' || v.sent_http_grpc_message === 'Request body too large')) {
+        add('too_large_total', 1);
+    }
+    refused(r);
+    let i = 0;
+    const seconds = Number(v.request_time);
+    while (i < BUCKETS.length && seconds > BUCKETS[i]) {
+        i++;
+    }
+    add(`bucket{group="${group}",le="${i < BUCKETS.length ? BUCKETS[i] : '+Inf'}"}`, 1);
+    add(`sum{group="${group}"}`, seconds);
+    return '';
+}
+
+// A worker that could not be reached: for gRPC here, for REST in the inner server, which asks only when there is one.
+function refused(r) {
+    const times = r.variables.upstream_connect_time;
+    if (times !== undefined && times.indexOf('-') >= 0) {
+        add('connect_errors_total', times.split('-').length - 1);
+    }
+    return '';
+}
+
+function groupOf(uri) {
+    for (let i = 0; i < GROUPS.length; i++) {
+        if (uri.startsWith(GROUPS[i][0])) {
+            return GROUPS[i][1];
+        }
+    }
+    return uri === '/' ? 'docs' : 'other';
+}
+
+function classOf(status, group, grpc) {
+    if (status === '499') {
+        return 'gone';                                      // the client left before the answer
+    }
+    if (group !== 'grpc' || grpc === undefined) {
+        return `${status[0]}xx`;
+    }
+    if (grpc === '0') {
+        return '2xx';
+    }
+    return grpc === '1' ? 'gone' : CALLERS.indexOf(grpc) >= 0 ? '4xx' : '5xx';
+}
+
+function add(series, n) {
+    ngx.shared.front.incr(series, n, 0);
+}
+
+// Prometheus' text format. Buckets are kept apart and summed up here, so that a request costs one write and not fifteen.
+function show(r) {
+    const zone = ngx.shared.front;
+    const keys = zone.keys(2000).sort();
+    const lines = ['# TYPE sidecar_front_requests_total counter'];
+    keys.forEach(function (key) {
+        if (key.startsWith('requests_total')) {
+            lines.push(`sidecar_front_${key} ${zone.get(key)}`);
+        }
+    });
+    ['auth_failures_total', 'too_large_total', 'connect_errors_total'].forEach(function (name) {
+        lines.push(`# TYPE sidecar_front_${name} counter`, `sidecar_front_${name} ${zone.get(name) || 0}`);
+    });
+    lines.push('# TYPE sidecar_front_request_duration_seconds histogram');
+    keys.forEach(function (key) {
+        if (key.startsWith('sum{')) {
+            histogram(zone, key.split('"')[1], lines);
+        }
+    });
+    r.headersOut['Content-Type'] = 'text/plain; version=0.0.4; charset=utf-8';
+    r.return(200, `${lines.join('\n')}\n`);
+}
+
+function histogram(zone, group, lines) {
+    const name = 'sidecar_front_request_duration_seconds';
+    let total = 0;
+    BUCKETS.concat(['+Inf']).forEach(function (le) {
+        total += zone.get(`bucket{group="${group}",le="${le}"}`) || 0;
+        lines.push(`${name}_bucket{group="${group}",le="${le}"} ${total}`);
+    });
+    lines.push(`${name}_count{group="${group}"} ${total}`, `${name}_sum{group="${group}"} ${zone.get(`sum{group="${group}"}`)}`);
+}
+
+export default {count, refused, show};
