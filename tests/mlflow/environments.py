@@ -38,7 +38,7 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
         "mlflow-skinny==3.17.2", "fastapi", "uvicorn", "gunicorn", "watchfiles", "aiohttp", "boto3", "slowapi", "tiktoken",
         "numpy", "psutil",
     ),
-    "client-2.5.0": ("mlflow-skinny==2.5.0", "pydantic<2", "urllib3<2", "setuptools<81"),
+    "client-2.5.0": ("mlflow-skinny==2.5.0", "pydantic<2", "urllib3<2", "setuptools<81", "psutil"),
     "client-2.8.1": ("mlflow-skinny==2.8.1", "pydantic<3", "setuptools<81"),
     "client-2.22.0": ("mlflow-skinny==2.22.0", "setuptools<81"),
     "client-3.17.2": ("mlflow-skinny==3.17.2",),
