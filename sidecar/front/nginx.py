@@ -138,7 +138,7 @@ def check(folder: Path, binary: Path | None = None) -> None:
 def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
     host = f"[{settings.listen_host}]" if ":" in settings.listen_host else settings.listen_host
     http2 = settings.version >= _HTTP2_DIRECTIVE
-    access_log = "off" if settings.access_log is None else f"{_quoted(settings.access_log)} front"
+    access_log = "" if settings.access_log is None else f"access_log {_quoted(settings.access_log)} front;"
     servers = [f"        server {_socket(path, folder)} max_fails=0;" for path in settings.core_sockets]
     if not servers:
         raise FrontError("the front needs at least one core socket")

@@ -53,7 +53,8 @@ class Children:
         return self._state.root / "ca.pem" if self._address is not None and self._options.tls is None else None
 
     @property
-    def _certificate(self) -> Path:
+    def certificate(self) -> Path:
+        """Of the front: the operator's, or ours."""
         return self._options.tls[0] if self._options.tls is not None else self._state.root / "tls.crt"
 
     def fetch_model(self, snapshot: Snapshot) -> None:
@@ -91,7 +92,7 @@ class Children:
 
     async def start_front(self, snapshot: Snapshot) -> None:
         """Certificate, first user, Nginx; returns once `GET /health` comes back through it. Raises StartError."""
-        address, certificate = self._address, self._certificate
+        address, certificate = self._address, self.certificate
         if address is None:
             return
         from sidecar.front import nginx
@@ -121,7 +122,7 @@ class Children:
         if route is None or self._address is None or key is None:
             return None
         try:
-            return await asyncio.to_thread(first_chat, self._address, self._certificate, key, route.name)
+            return await asyncio.to_thread(first_chat, self._address, self.certificate, key, route.name)
         except FirstChatFailed as error:
             raise StartError(f"{error}; see {self._state.logs}") from None
 

@@ -47,10 +47,22 @@ class SupervisorMetrics:
         )
         for result in ("success", "failure"):
             self.config_reloads.labels(result)  # alerts want a 0 before the first failure
+        # 1
+        self._taken = Gauge(
+            "sidecar_config_last_reload_successful",
+            "1 while the configuration in use is the one on disk, 0 while that one cannot be used.",
+            registry=self.registry,
+        )
+        self._taken.set(1)
         # 1: the label changes, the old one goes
         self._config_info = Gauge("sidecar_config_info", "The configuration in use.", ("hash",), registry=self.registry)
         # 1
         self.workers_up = Gauge("sidecar_workers_up", "Workers that serve.", registry=self.registry)
+
+    def reloaded(self, *, taken: bool) -> None:
+        """A changed configuration was read, and is used or not."""
+        self.config_reloads.labels("success" if taken else "failure").inc()
+        self._taken.set(taken)
 
     def use_config(self, digest: str) -> None:
         self._config_info.clear()

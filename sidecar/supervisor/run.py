@@ -15,6 +15,7 @@ from sidecar.snapshot import Snapshot
 from sidecar.supervisor.announcement import Endpoints, env_text, env_values, serving_text
 from sidecar.supervisor.children import Children
 from sidecar.supervisor.configuration import Configuration
+from sidecar.supervisor.front_metrics import FrontMetrics
 from sidecar.supervisor.metrics import MetricsPage, SupervisorMetrics
 from sidecar.supervisor.options import Options
 from sidecar.supervisor.pool import STUB_SOCKET, Pool
@@ -126,6 +127,9 @@ class Supervisor:
         if self._page is not None:
             self._cleanup.callback(MetricsPage(self._page, self._metrics.registry).close)
         await self._children.start_front(self._snapshot)
+        if self._front is not None:
+            page = self._state.front / "run" / "metrics.sock"
+            self._metrics.registry.register(FrontMetrics(self._front, self._children.certificate, page))
         endpoints = Endpoints(
             state_dir=self._state.root,
             front=None if self._front is None else reachable(self._front),
@@ -154,17 +158,17 @@ class Supervisor:
     async def _follow_config(self) -> None:
         async for snapshot in self._configuration.changes():
             if snapshot is None:
-                self._metrics.config_reloads.labels("failure").inc()
+                self._metrics.reloaded(taken=False)
                 continue
             try:
                 await in_daemon_thread(partial(self._children.fetch_model, snapshot))
                 await self._children.start_local(snapshot)
             except StartError as error:
                 _log.error("configuration not taken, the old one stays: %s", error)
-                self._metrics.config_reloads.labels("failure").inc()
+                self._metrics.reloaded(taken=False)
                 continue
             await self._pool.reload(snapshot)
-            self._metrics.config_reloads.labels("success").inc()
+            self._metrics.reloaded(taken=True)
             self._metrics.use_config(snapshot.hash)
             _log.info("configuration %s in use: %d routes", snapshot.hash, len(snapshot.routes))
 

@@ -1,0 +1,117 @@
+"""What the front counted, its connections and its certificate, for the supervisor's page. Read anew at each scrape.
+
+Nginx keeps its counters behind a unix socket in its private folder; connections are the kernel's to know, the certificate
+is a file. Whatever cannot be read just then is left out, as it is of a process that is down.
+"""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sidecar.supervisor.options import Address
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+_log = logging.getLogger("sidecar")
+# A front that does not answer on its own socket in this time is not worth the scrape's.
+_TIMEOUT_S = 2.0
+_PAGE_BYTES_MAX = 4 * 1024 * 1024
+_ESTABLISHED = "01"  # linux/tcp_states.h
+
+
+class FrontMetrics:
+    """A collector. `sockets` are the paths where a front may serve `GET /metrics`; the first that answers is it."""
+
+    def __init__(self, address: Address, certificate: Path, page: Path, path: str = "/metrics") -> None:
+        self._address = address
+        self._certificate = certificate
+        self._page = page
+        self._path = path
+
+    def collect(self) -> Iterator[Metric]:
+        from prometheus_client.core import GaugeMetricFamily
+
+        yield from self._own()
+        connections = established(self._address.port)
+        if connections is not None:
+            family = GaugeMetricFamily("sidecar_front_connections", "Client connections that are open at the front.")
+            family.add_metric((), connections)
+            yield family
+        expiry_s = expires_at(self._certificate)
+        if expiry_s is not None:
+            family = GaugeMetricFamily(
+                "sidecar_certificate_expiry_timestamp_seconds", "When the front's certificate file stops being valid."
+            )
+            family.add_metric((), expiry_s)
+            yield family
+
+    def _own(self) -> Iterator[Metric]:
+        from prometheus_client.parser import text_string_to_metric_families
+
+        try:
+            text = _get(self._page, self._path)
+        except (OSError, http.client.HTTPException):
+            return
+        yield from text_string_to_metric_families(text)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path) -> None:
+        super().__init__("front", timeout=_TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        # By way of its folder: the whole path may be longer than a socket's may be (107 bytes).
+        folder = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY)
+        try:
+            self.sock = socket.socket(socket.AF_UNIX)
+            self.sock.settimeout(_TIMEOUT_S)
+            self.sock.connect(f"/proc/self/fd/{folder}/{self._path.name}")
+        finally:
+            os.close(folder)
+
+
+def _get(socket_path: Path, path: str) -> str:
+    connection = _UnixConnection(socket_path)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise http.client.HTTPException(f"status {answer.status}")
+        return answer.read(_PAGE_BYTES_MAX).decode()
+    finally:
+        connection.close()
+
+
+def established(port: int) -> int | None:
+    """TCP connections of this machine that were accepted on the port. None where the kernel does not say."""
+    found = None
+    for name in ("tcp", "tcp6"):
+        try:
+            lines = Path("/proc/net", name).read_text().splitlines()[1:]
+        except OSError:
+            continue
+        found = (found or 0) + sum(_is_on(line.split(), port) for line in lines)
+    return found
+
+
+def _is_on(columns: list[str], port: int) -> bool:
+    return columns[3] == _ESTABLISHED and int(columns[1].rpartition(":")[2], 16) == port
+
+
+def expires_at(certificate: Path) -> float | None:
+    """When the first certificate of a PEM file ends, in seconds since 1970. None where there is none to read."""
+    from cryptography import x509
+
+    try:
+        return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc.timestamp()
+    except (OSError, ValueError) as error:
+        _log.debug("certificate %s cannot be read: %s", certificate, error)
+        return None
