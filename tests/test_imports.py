@@ -29,9 +29,12 @@ IMPURE = frozenset(
 LAYERS = (
     "v1",
     "adapters",
-    "secret redaction snapshot caller calls config upstream credentials errors metrics limits strict control reload consumers access_log",
-    "accounting status attempt openapi",
-    "streaming",
+    "client",
+    "secret redaction snapshot caller calls config upstream credentials errors metrics limits strict"
+    " control reload consumers access_log",
+    "accounting status attempt breaker admission openapi",
+    "streaming ways",
+    "tries writing",
     "gateway",
     "route_changes",
     "servicers",

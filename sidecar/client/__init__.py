@@ -1,0 +1,95 @@
+"""The Python client: `Client` and `AsyncClient` by gRPC or REST, and `fluent` with MLflow's names. See docs/client.md.
+
+Nothing here imports grpc or protobuf until a gRPC target is used; REST needs httpx alone.
+"""
+
+from __future__ import annotations
+
+from sidecar.client.async_client import AsyncClient
+from sidecar.client.calling import AsyncStream, Stream
+from sidecar.client.client import Client
+from sidecar.client.errors import (
+    BadAnswer,
+    Cancelled,
+    Conflict,
+    InternalError,
+    Interrupted,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    QuotaExhausted,
+    RateLimited,
+    SidecarError,
+    TargetError,
+    TimedOut,
+    Unauthenticated,
+    Unavailable,
+    Unreachable,
+    UpstreamRefused,
+)
+from sidecar.client.retries import Retries
+from sidecar.client.values import (
+    ChatChunk,
+    ChatResponse,
+    Choice,
+    ChunkChoice,
+    CompletionChoice,
+    CompletionChunk,
+    CompletionResponse,
+    Delta,
+    Embedding,
+    EmbedResponse,
+    Logprobs,
+    Message,
+    Model,
+    RateLimit,
+    Route,
+    TokenLogprob,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+
+__all__ = [
+    "AsyncClient",
+    "AsyncStream",
+    "BadAnswer",
+    "Cancelled",
+    "ChatChunk",
+    "ChatResponse",
+    "Choice",
+    "ChunkChoice",
+    "Client",
+    "CompletionChoice",
+    "CompletionChunk",
+    "CompletionResponse",
+    "Conflict",
+    "Delta",
+    "EmbedResponse",
+    "Embedding",
+    "InternalError",
+    "Interrupted",
+    "InvalidRequest",
+    "Logprobs",
+    "Message",
+    "Model",
+    "NotFound",
+    "PermissionDenied",
+    "QuotaExhausted",
+    "RateLimit",
+    "RateLimited",
+    "Retries",
+    "Route",
+    "SidecarError",
+    "Stream",
+    "TargetError",
+    "TimedOut",
+    "TokenLogprob",
+    "ToolCall",
+    "ToolCallDelta",
+    "Unauthenticated",
+    "Unavailable",
+    "Unreachable",
+    "UpstreamRefused",
+    "Usage",
+]
