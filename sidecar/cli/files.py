@@ -125,7 +125,7 @@ def render_nginx(
     tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its key, PEM.")] = None,
 ) -> None:
     """Write the Nginx configuration that `up` would use, for an Nginx of your own in front of `sidecar serve`."""
-    from sidecar.front import nginx, pki, users
+    from sidecar.front import nginx, pki, settings, users
     from sidecar.supervisor.state import make_private, run_dir
 
     if (tls_certificate is None) != (tls_key is None):
@@ -137,7 +137,7 @@ def render_nginx(
         if tls_certificate is None or tls_key is None:
             own = pki.ensure_certificates(root, (host,))
             tls_certificate, tls_key = own.certificate, own.key
-        settings = nginx.FrontSettings(
+        wanted = settings.FrontSettings(
             core_sockets=tuple(run / f"w{position}.sock" for position in range(workers)),
             users_file=root / "users",
             tls_certificate=tls_certificate,
@@ -145,8 +145,8 @@ def render_nginx(
             listen_host=host,
             listen_port=port,
         )
-        print(nginx.render(settings, output))
-    except (nginx.FrontError, OSError, ValueError) as error:
+        print(nginx.render(wanted, output))
+    except (settings.FrontError, OSError, ValueError) as error:
         raise Failure(str(error)) from None
 
 

@@ -12,65 +12,19 @@ import pwd
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-# The kernel's limit on a unix socket's path (sun_path is 108 bytes with its zero).
-SOCKET_PATH_BYTES_MAX = 107
-MIB = 1024 * 1024
+from sidecar.front.settings import METRICS_SOCKET, FrontError, FrontSettings, make_folder, socket_path, templates, write
+
 _CONF = "nginx.conf"
 _INNER_SOCKET = "inner.sock"
-METRICS_SOCKET = "metrics.sock"  # in the folder's run/: GET /metrics is what the front counted
 _HTTP2_DIRECTIVE = (1, 25, 1)
 # Before 1.27.4 a reload may close a kept-alive connection just as the next request arrives on it.
 _KEEPALIVE_MIN = (1, 27, 4)
 _FILES_BESIDE_CONNECTIONS = 512  # logs, the users file, request bodies that went to disk
 _CHECK_TIMEOUT_S = 20.0  # `nginx -t` takes some 30 ms; longer means that a disk hangs
-
-
-class FrontError(Exception):
-    """The front cannot be rendered or started; the text is one line for the operator."""
-
-
-@dataclass(frozen=True, slots=True)
-class FrontSettings:
-    """What differs between two fronts. Relative paths are taken from the current folder of the caller of render()."""
-
-    core_sockets: tuple[Path, ...]
-    """One a worker slot; a symlink that is swapped by rename is picked up by new connections."""
-    users_file: Path
-    """See users.py. Read at every request."""
-    tls_certificate: Path
-    tls_key: Path
-    listen_host: str = "127.0.0.1"
-    listen_port: int = 5000
-    worker_processes: int = 1
-    worker_connections: int = 4096
-    """Per process; a REST call takes 4, a gRPC call 2."""
-    body_bytes_max: int = 32 * MIB
-    """Larger requests are 413, REST and gRPC. Must be below the core's own message limit."""
-    body_buffer_bytes: int | None = None
-    """Larger bodies go through a file in the private folder. None: none does, so prompts never touch the disk."""
-    read_timeout_s: int = 3900
-    """Longest silence of the core. Must exceed the longest total time of any route, or the front answers 504 first."""
-    shutdown_timeout_s: int = 900
-    """How long calls may still run after SIGQUIT or SIGHUP."""
-    error_log: Path | None = None
-    """None: stderr."""
-    access_log: Path | None = None
-    """None: none. Holds no query strings, no credentials and no user name that was not checked."""
-    log_level: str = "warn"
-    modules: tuple[Path, ...] = ()
-    """Modules to load: a vendor's nginx has njs as a file (ngx_http_js_module.so); the wheel has it built in."""
-    headers_more: bool = True
-    """Whether this nginx has the headers-more module (the wheel has): then every x-sidecar-* header of a gRPC client is
-    dropped; without it only x-sidecar-user is overwritten, the one name that the core believes."""
-    version: tuple[int, int, int] = (1, 31, 3)
-    """Of the nginx that will read this."""
-    user: str | None = None
-    """Account of the worker processes when started by root. None: the folder's owner (a new folder gets its parent's)."""
 
 
 def find_nginx() -> Path:
@@ -88,32 +42,17 @@ def find_nginx() -> Path:
     return Path(on_path)
 
 
-def templates() -> Path:
-    """The folder of templates: beside the package in a checkout, inside it in an installed wheel. Raises FrontError."""
-    package = Path(__file__).parents[1]
-    for folder in (package / "_deploy" / "nginx", package.parent / "deploy" / "nginx"):
-        if (folder / "nginx.conf.in").is_file():
-            return folder
-    raise FrontError(f"the Nginx templates are missing beside {package}: the installation is incomplete")
-
-
 def render(settings: FrontSettings, folder: Path) -> Path:
     """Writes everything Nginx reads into `folder` (made 0700, files 0600) and returns the configuration's path.
 
     The parent folder must exist. May be called while Nginx runs; SIGHUP then makes it effective. Raises FrontError, OSError.
     """
     folder = folder.absolute()
-    for each in (folder, folder / "run"):
-        if not each.exists():
-            each.mkdir()
-            _give_to_owner_of(each.parent, each)
-        each.chmod(0o700)
+    make_folder(folder)
     words = _words(settings, folder)
-    for template in sorted(templates().iterdir()):
+    for template in sorted(templates("nginx").iterdir()):
         text = re.sub(r"@([A-Z0-9_]+)@", lambda found: words[found[1]], template.read_text())
-        name = template.name.removesuffix(".in")
-        _write(folder / name, text)
-        _give_to_owner_of(folder, folder / name)
+        write(folder / template.name.removesuffix(".in"), text)
     return folder / _CONF
 
 
@@ -139,7 +78,7 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
     host = f"[{settings.listen_host}]" if ":" in settings.listen_host else settings.listen_host
     http2 = settings.version >= _HTTP2_DIRECTIVE
     access_log = "" if settings.access_log is None else f"access_log {_quoted(settings.access_log)} front;"
-    servers = [f"        server {_socket(path, folder)} max_fails=0;" for path in settings.core_sockets]
+    servers = [f"        server unix:{socket_path(path, folder)} max_fails=0;" for path in settings.core_sockets]
     if not servers:
         raise FrontError("the front needs at least one core socket")
     body_buffer_bytes = settings.body_bytes_max if settings.body_buffer_bytes is None else settings.body_buffer_bytes
@@ -175,17 +114,6 @@ def _quoted(path: Path) -> str:
     return f'"{text}"'
 
 
-def _socket(path: Path, folder: Path) -> str:
-    """As Nginx, started in `folder`, will reach it: relative where that is shorter. A symlink stays one."""
-    absolute = str(path.absolute())
-    shortest = min(absolute, os.path.relpath(absolute, folder), key=len)
-    if len(os.fsencode(shortest)) > SOCKET_PATH_BYTES_MAX:
-        raise FrontError(f"socket path longer than {SOCKET_PATH_BYTES_MAX} bytes: {shortest}")
-    if not re.fullmatch(r"[\w./@+-]+", shortest):
-        raise FrontError(f"Nginx cannot take this socket path: {shortest!r}")
-    return f"unix:{shortest}"
-
-
 def _user(settings: FrontSettings, folder: Path) -> str:
     """A master that runs as root gives its workers to "nobody", who cannot enter a 0700 folder."""
     if os.geteuid() != 0:
@@ -197,17 +125,3 @@ def _user(settings: FrontSettings, folder: Path) -> str:
         return f"user {pwd.getpwuid(uid).pw_name};"
     except KeyError:
         raise FrontError(f"the owner of {folder} (uid {uid}) has no account name, which Nginx needs") from None
-
-
-def _write(path: Path, text: str) -> None:
-    fresh = path.with_name(path.name + ".new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    fresh.rename(path)
-
-
-def _give_to_owner_of(folder: Path, path: Path) -> None:
-    if os.geteuid() == 0:
-        owner = folder.stat()
-        os.chown(path, owner.st_uid, owner.st_gid)

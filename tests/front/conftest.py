@@ -19,8 +19,9 @@ import grpc
 import httpx
 import pytest
 
-from sidecar.front.nginx import FrontSettings, check, command, find_nginx, render
+from sidecar.front.nginx import check, command, find_nginx, render
 from sidecar.front.pki import ensure_certificates
+from sidecar.front.settings import FrontSettings
 from sidecar.front.users import add_user, api_key
 from tests.front.double import Core
 

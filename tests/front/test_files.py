@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from sidecar.front.nginx import FrontError, FrontSettings, check, command, find_nginx, render
+from sidecar.front.nginx import check, command, find_nginx, render
 from sidecar.front.pki import ensure_certificates
+from sidecar.front.settings import FrontError, FrontSettings
 from sidecar.front.users import UsersError, add_user, api_key, ensure_users_file, list_users, remove_user
 from tests.front.conftest import free_port
 

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sidecar.front.nginx import METRICS_SOCKET
+from sidecar.front.settings import METRICS_SOCKET
 from sidecar.v1 import inference_pb2, inference_pb2_grpc
 from tests.front.conftest import Front, start_front
 from tests.front.double import Core

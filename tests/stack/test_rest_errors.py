@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from sidecar.errors import ANSWERS
-from sidecar.front.nginx import MIB
+from sidecar.front.settings import MIB
 from tests.processes import free_port
 from tests.provider import End, Provider, Reply, error_reply, json_reply
 from tests.provider.reply import Script
