@@ -1,6 +1,7 @@
 // REST <-> gRPC for one request. Written for njs >= 0.8.10, whose own engine knows no for-of and no destructuring.
 //
-//   public server:  head()              the bytes that go before the client's body to make it one gRPC message
+//   public server:  query()             whether the query can be refused at once
+//                   head()              the bytes that go before the client's body to make it one gRPC message
 //   inner server:   header(), body()    gRPC answer -> HTTP status, headers and bytes
 //
 // A gRPC message on the wire is 1 flag byte, 4 bytes of length, then protobuf. google.api.HttpBody is content_type = 1,
@@ -13,6 +14,26 @@ const CONTENT_TYPE = 0x0a;      // HttpBody.content_type: field 1, length-delimi
 const DATA = 0x12;              // HttpBody.data:         field 2, length-delimited
 
 // ---------------------------------------------------------------------------------------------- request
+
+// What a query parameter may hold once it is decoded: like a path variable, it is then always valid UTF-8 for protobuf.
+const VALUE = /^[ -~]{0,1024}$/;
+
+// js_set for $query_check: "1" when a parameter is none of the RPC's, stands twice (njs gives an array) or holds what no field
+// may; else "".
+function query(r) {
+    const plan = rpcs[r.variables.rpc];
+    const known = plan === undefined || plan.query === undefined ? {} : plan.query;
+    const names = Object.keys(r.args);
+    for (let i = 0; i < names.length; i++) {
+        const value = r.args[names[i]];
+        // In njs "$" also stands before a last newline.
+        if (!Object.prototype.hasOwnProperty.call(known, names[i]) || typeof value !== 'string' || !VALUE.test(value)
+            || value.indexOf('\n') >= 0) {
+            return '1';
+        }
+    }
+    return '';
+}
 
 // js_set for $grpc_make. Leaves its result in $grpc_head and is itself empty: bytes returned by a js_set are not safe in
 // every njs. Must be read for the first time in proxy_set_body; before that the body has not been read.
@@ -32,10 +53,10 @@ function head(r) {
 function message(r, plan) {
     const fields = [];
     Object.keys(plan.path).forEach(function (name) {
-        const text = Buffer.from(r.variables[name]);
-        pushVarint(fields, plan.path[name] * 8 + 2);
-        pushVarint(fields, text.length);
-        pushBytes(fields, text);
+        pushText(fields, plan.path[name], r.variables[name]);
+    });
+    Object.keys(plan.query || {}).forEach(function (name) {
+        pushText(fields, plan.query[name], r.args[name] || '');
     });
     if (plan.body === undefined) {
         return prefix(fields, 0);
@@ -67,6 +88,13 @@ function prefix(fields, more) {
     const start = Buffer.alloc(5);
     start.writeUInt32BE(fields.length + more, 1);
     return Buffer.concat([start, Buffer.from(fields)]);
+}
+
+function pushText(out, field, value) {
+    const text = Buffer.from(value);
+    pushVarint(out, field * 8 + 2);
+    pushVarint(out, text.length);
+    pushBytes(out, text);
 }
 
 function pushVarint(out, n) {
@@ -229,4 +257,4 @@ function finish(r, s, flags) {
     r.sendBuffer('', flags);
 }
 
-export default {head, header, body};
+export default {query, head, header, body};

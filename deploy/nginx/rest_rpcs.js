@@ -20,6 +20,69 @@ export default {
       "id": 1
     }
   },
+  "ListMlflowRoutes": {
+    "path": {},
+    "query": {
+      "page_token": 1
+    }
+  },
+  "CreateMlflowRoute": {
+    "path": {},
+    "body": 0
+  },
+  "GetMlflowRoute": {
+    "path": {
+      "name": 1
+    }
+  },
+  "DeleteMlflowRoute": {
+    "path": {
+      "name": 1
+    }
+  },
+  "QueryMlflowRoute": {
+    "path": {
+      "name": 1
+    },
+    "body": 2
+  },
+  "ListMlflowEndpoints": {
+    "path": {},
+    "query": {
+      "page_token": 1
+    }
+  },
+  "GetMlflowEndpoint": {
+    "path": {
+      "name": 1
+    }
+  },
+  "QueryMlflowEndpoint": {
+    "path": {
+      "name": 1
+    },
+    "body": 2
+  },
+  "GetMlflowTrafficRoute": {
+    "path": {
+      "name": 1
+    }
+  },
+  "GetMlflowLimits": {
+    "path": {
+      "route": 1
+    }
+  },
+  "SetMlflowLimits": {
+    "path": {},
+    "body": 0
+  },
+  "InvokeMlflow": {
+    "path": {
+      "name": 1
+    },
+    "body": 2
+  },
   "Health": {
     "path": {}
   }

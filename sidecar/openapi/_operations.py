@@ -21,6 +21,7 @@ class Operation:
 
 
 _OPENAI = "OpenAI's API"
+_MLFLOW = "MLflow"
 _PAGE = Operation(None, "The page", "Json")
 
 OPERATIONS: Mapping[str, Operation] = {
@@ -29,5 +30,25 @@ OPERATIONS: Mapping[str, Operation] = {
     "Embeddings": Operation(_OPENAI, "Embed texts", "EmbeddingResponse", "EmbeddingRequest"),
     "ListModels": Operation(_OPENAI, "Your routes, as models", "ModelList"),
     "GetModel": Operation(_OPENAI, "One route, as a model", "Model", names_route=True),
+    "ListMlflowRoutes": Operation(_MLFLOW, "Your routes (MLflow 2.5 to 2.8)", "RouteList", error="Detail"),
+    "CreateMlflowRoute": Operation(_MLFLOW, "Make a route (admins)", "Route", "RouteSpec", error="Detail"),
+    "GetMlflowRoute": Operation(_MLFLOW, "One route", "Route", error="Detail", names_route=True),
+    "DeleteMlflowRoute": Operation(_MLFLOW, "Remove a route (admins)", "Json", error="Detail", names_route=True),
+    "QueryMlflowRoute": Operation(
+        _MLFLOW, "Call a route (MLflow 2.5 to 2.8)", "Json", "Query", error="Detail", streams=True, names_route=True
+    ),
+    "ListMlflowEndpoints": Operation(_MLFLOW, "Your routes (MLflow 2.9 and later)", "EndpointList", error="Detail"),
+    "GetMlflowEndpoint": Operation(_MLFLOW, "One route", "Endpoint", error="Detail", names_route=True),
+    "QueryMlflowEndpoint": Operation(
+        _MLFLOW, "Call a route (MLflow 2.9 and later)", "Json", "Query", error="Detail", streams=True, names_route=True
+    ),
+    "GetMlflowTrafficRoute": Operation(
+        _MLFLOW, "One route and the upstreams it is split over", "Json", error="Detail", names_route=True
+    ),
+    "GetMlflowLimits": Operation(_MLFLOW, "A route's rate limits", "Limits", error="Detail", names_route=True),
+    "SetMlflowLimits": Operation(_MLFLOW, "Change them (admins)", "Limits", "Limits", error="Detail"),
+    "InvokeMlflow": Operation(
+        _MLFLOW, "Call a route (MLflow 3.9 and later)", "Json", "Query", error="Detail", streams=True, names_route=True
+    ),
     "Health": Operation("Health", "Whether the gateway serves", "Health", public=True),
 }

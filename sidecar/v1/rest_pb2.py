@@ -26,7 +26,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15sidecar/v1/rest.proto\x12\nsidecar.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\"\x13\n\x11ListModelsRequest\"\x1d\n\x0fGetModelRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x0f\n\rHealthRequest2\xa0\x04\n\x0bRestService\x12`\n\x0f\x43hatCompletions\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/v1/chat/completions:\x01*0\x01\x12W\n\x0b\x43ompletions\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/completions:\x01*0\x01\x12U\n\nEmbeddings\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"\x19\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/embeddings:\x01*0\x01\x12W\n\nListModels\x12\x1d.sidecar.v1.ListModelsRequest\x1a\x14.google.api.HttpBody\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/models0\x01\x12X\n\x08GetModel\x12\x1b.sidecar.v1.GetModelRequest\x1a\x14.google.api.HttpBody\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/models/{id}0\x01\x12L\n\x06Health\x12\x19.sidecar.v1.HealthRequest\x1a\x14.google.api.HttpBody\"\x0f\x82\xd3\xe4\x93\x02\t\x12\x07/health0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15sidecar/v1/rest.proto\x12\nsidecar.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\"\x13\n\x11ListModelsRequest\"\x1d\n\x0fGetModelRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x0f\n\rHealthRequest\"-\n\x17ListMlflowRoutesRequest\x12\x12\n\npage_token\x18\x01 \x01(\t\"0\n\x1aListMlflowEndpointsRequest\x12\x12\n\npage_token\x18\x01 \x01(\t\"%\n\x15GetMlflowRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"(\n\x18\x44\x65leteMlflowRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"(\n\x18GetMlflowEndpointRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\",\n\x1cGetMlflowTrafficRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\'\n\x16GetMlflowLimitsRequest\x12\r\n\x05route\x18\x01 \x01(\t\"K\n\x17QueryMlflowRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"N\n\x1aQueryMlflowEndpointRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"G\n\x13InvokeMlflowRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody2\xb0\x11\n\x0bRestService\x12\xb4\x01\n\x0f\x43hatCompletions\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"s\x82\xd3\xe4\x93\x02m\"\x14/v1/chat/completions:\x01*Z(\"#/gateway/mlflow/v1/chat/completions:\x01*Z(\"#/gateway/openai/v1/chat/completions:\x01*0\x01\x12W\n\x0b\x43ompletions\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/completions:\x01*0\x01\x12y\n\nEmbeddings\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"=\x82\xd3\xe4\x93\x02\x37\"\x0e/v1/embeddings:\x01*Z\"\"\x1d/gateway/openai/v1/embeddings:\x01*0\x01\x12t\n\nListModels\x12\x1d.sidecar.v1.ListModelsRequest\x1a\x14.google.api.HttpBody\"/\x82\xd3\xe4\x93\x02)\x12\n/v1/modelsZ\x1b\x12\x19/gateway/mlflow/v1/models0\x01\x12X\n\x08GetModel\x12\x1b.sidecar.v1.GetModelRequest\x1a\x14.google.api.HttpBody\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/models/{id}0\x01\x12p\n\x10ListMlflowRoutes\x12#.sidecar.v1.ListMlflowRoutesRequest\x1a\x14.google.api.HttpBody\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/api/2.0/gateway/routes0\x01\x12\x65\n\x11\x43reateMlflowRoute\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/api/2.0/gateway/routes:\x01*0\x01\x12s\n\x0eGetMlflowRoute\x12!.sidecar.v1.GetMlflowRouteRequest\x1a\x14.google.api.HttpBody\"&\x82\xd3\xe4\x93\x02 \x12\x1e/api/2.0/gateway/routes/{name}0\x01\x12y\n\x11\x44\x65leteMlflowRoute\x12$.sidecar.v1.DeleteMlflowRouteRequest\x1a\x14.google.api.HttpBody\"&\x82\xd3\xe4\x93\x02 *\x1e/api/2.0/gateway/routes/{name}0\x01\x12z\n\x10QueryMlflowRoute\x12#.sidecar.v1.QueryMlflowRouteRequest\x1a\x14.google.api.HttpBody\")\x82\xd3\xe4\x93\x02#\"\x1b/gateway/{name}/invocations:\x04\x62ody0\x01\x12q\n\x13ListMlflowEndpoints\x12&.sidecar.v1.ListMlflowEndpointsRequest\x1a\x14.google.api.HttpBody\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/api/2.0/endpoints0\x01\x12\x98\x01\n\x11GetMlflowEndpoint\x12$.sidecar.v1.GetMlflowEndpointRequest\x1a\x14.google.api.HttpBody\"E\x82\xd3\xe4\x93\x02?\x12\x19/api/2.0/endpoints/{name}Z\"\x12 /api/3.0/gateway/endpoint/{name}0\x01\x12\x82\x01\n\x13QueryMlflowEndpoint\x12&.sidecar.v1.QueryMlflowEndpointRequest\x1a\x14.google.api.HttpBody\"+\x82\xd3\xe4\x93\x02%\"\x1d/endpoints/{name}/invocations:\x04\x62ody0\x01\x12\x80\x01\n\x15GetMlflowTrafficRoute\x12(.sidecar.v1.GetMlflowTrafficRouteRequest\x1a\x14.google.api.HttpBody\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/api/3.0/gateway/route/{name}0\x01\x12\x9b\x01\n\x0fGetMlflowLimits\x12\".sidecar.v1.GetMlflowLimitsRequest\x1a\x14.google.api.HttpBody\"L\x82\xd3\xe4\x93\x02\x46\x12\x1f/api/2.0/gateway/limits/{route}Z#\x12!/api/2.0/endpoints/limits/{route}0\x01\x12\x83\x01\n\x0fSetMlflowLimits\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"B\x82\xd3\xe4\x93\x02<\"\x17/api/2.0/gateway/limits:\x01*Z\x1e\"\x19/api/2.0/endpoints/limits:\x01*0\x01\x12y\n\x0cInvokeMlflow\x12\x1f.sidecar.v1.InvokeMlflowRequest\x1a\x14.google.api.HttpBody\"0\x82\xd3\xe4\x93\x02*\"\"/gateway/{name}/mlflow/invocations:\x04\x62ody0\x01\x12L\n\x06Health\x12\x19.sidecar.v1.HealthRequest\x1a\x14.google.api.HttpBody\"\x0f\x82\xd3\xe4\x93\x02\t\x12\x07/health0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,15 +34,39 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sidecar.v1.rest_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RESTSERVICE'].methods_by_name['ChatCompletions']._loaded_options = None
-  _globals['_RESTSERVICE'].methods_by_name['ChatCompletions']._serialized_options = b'\202\323\344\223\002\031\"\024/v1/chat/completions:\001*'
+  _globals['_RESTSERVICE'].methods_by_name['ChatCompletions']._serialized_options = b'\202\323\344\223\002m\"\024/v1/chat/completions:\001*Z(\"#/gateway/mlflow/v1/chat/completions:\001*Z(\"#/gateway/openai/v1/chat/completions:\001*'
   _globals['_RESTSERVICE'].methods_by_name['Completions']._loaded_options = None
   _globals['_RESTSERVICE'].methods_by_name['Completions']._serialized_options = b'\202\323\344\223\002\024\"\017/v1/completions:\001*'
   _globals['_RESTSERVICE'].methods_by_name['Embeddings']._loaded_options = None
-  _globals['_RESTSERVICE'].methods_by_name['Embeddings']._serialized_options = b'\202\323\344\223\002\023\"\016/v1/embeddings:\001*'
+  _globals['_RESTSERVICE'].methods_by_name['Embeddings']._serialized_options = b'\202\323\344\223\0027\"\016/v1/embeddings:\001*Z\"\"\035/gateway/openai/v1/embeddings:\001*'
   _globals['_RESTSERVICE'].methods_by_name['ListModels']._loaded_options = None
-  _globals['_RESTSERVICE'].methods_by_name['ListModels']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/models'
+  _globals['_RESTSERVICE'].methods_by_name['ListModels']._serialized_options = b'\202\323\344\223\002)\022\n/v1/modelsZ\033\022\031/gateway/mlflow/v1/models'
   _globals['_RESTSERVICE'].methods_by_name['GetModel']._loaded_options = None
   _globals['_RESTSERVICE'].methods_by_name['GetModel']._serialized_options = b'\202\323\344\223\002\021\022\017/v1/models/{id}'
+  _globals['_RESTSERVICE'].methods_by_name['ListMlflowRoutes']._loaded_options = None
+  _globals['_RESTSERVICE'].methods_by_name['ListMlflowRoutes']._serialized_options = b'\202\323\344\223\002\031\022\027/api/2.0/gateway/routes'
+  _globals['_RESTSERVICE'].methods_by_name['CreateMlflowRoute']._loaded_options = None
+  _globals['_RESTSERVICE'].methods_by_name['CreateMlflowRoute']._serialized_options = b'\202\323\344\223\002\034\"\027/api/2.0/gateway/routes:\001*'
+  _globals['_RESTSERVICE'].methods_by_name['GetMlflowRoute']._loaded_options = None
+  _globals['_RESTSERVICE'].methods_by_name['GetMlflowRoute']._serialized_options = b'\202\323\344\223\002 \022\036/api/2.0/gateway/routes/{name}'
+  _globals['_RESTSERVICE'].methods_by_name['DeleteMlflowRoute']._loaded_options = None
+  _globals['_RESTSERVICE'].methods_by_name['DeleteMlflowRoute']._serialized_options = b'\202\323\344\223\002 *\036/api/2.0/gateway/routes/{name}'
+  _globals['_RESTSERVICE'].methods_by_name['QueryMlflowRoute']._loaded_options = None
+  _globals['_RESTSERVICE'].methods_by_name['QueryMlflowRoute']._serialized_options = b'\202\323\344\223\002#\"\033/gateway/{name}/invocations:\004body'
+  _globals['_RESTSERVICE'].methods_by_name['ListMlflowEndpoints']._loaded_options = None
+  _globals['_RESTSERVICE'].methods_by_name['ListMlflowEndpoints']._serialized_options = b'\202\323\344\223\002\024\022\022/api/2.0/endpoints'
+  _globals['_RESTSERVICE'].methods_by_name['GetMlflowEndpoint']._loaded_options = None
+  _globals['_RESTSERVICE'].methods_by_name['GetMlflowEndpoint']._serialized_options = b'\202\323\344\223\002?\022\031/api/2.0/endpoints/{name}Z\"\022 /api/3.0/gateway/endpoint/{name}'
+  _globals['_RESTSERVICE'].methods_by_name['QueryMlflowEndpoint']._loaded_options = None
+  _globals['_RESTSERVICE'].methods_by_name['QueryMlflowEndpoint']._serialized_options = b'\202\323\344\223\002%\"\035/endpoints/{name}/invocations:\004body'
+  _globals['_RESTSERVICE'].methods_by_name['GetMlflowTrafficRoute']._loaded_options = None
+  _globals['_RESTSERVICE'].methods_by_name['GetMlflowTrafficRoute']._serialized_options = b'\202\323\344\223\002\037\022\035/api/3.0/gateway/route/{name}'
+  _globals['_RESTSERVICE'].methods_by_name['GetMlflowLimits']._loaded_options = None
+  _globals['_RESTSERVICE'].methods_by_name['GetMlflowLimits']._serialized_options = b'\202\323\344\223\002F\022\037/api/2.0/gateway/limits/{route}Z#\022!/api/2.0/endpoints/limits/{route}'
+  _globals['_RESTSERVICE'].methods_by_name['SetMlflowLimits']._loaded_options = None
+  _globals['_RESTSERVICE'].methods_by_name['SetMlflowLimits']._serialized_options = b'\202\323\344\223\002<\"\027/api/2.0/gateway/limits:\001*Z\036\"\031/api/2.0/endpoints/limits:\001*'
+  _globals['_RESTSERVICE'].methods_by_name['InvokeMlflow']._loaded_options = None
+  _globals['_RESTSERVICE'].methods_by_name['InvokeMlflow']._serialized_options = b'\202\323\344\223\002*\"\"/gateway/{name}/mlflow/invocations:\004body'
   _globals['_RESTSERVICE'].methods_by_name['Health']._loaded_options = None
   _globals['_RESTSERVICE'].methods_by_name['Health']._serialized_options = b'\202\323\344\223\002\t\022\007/health'
   _globals['_LISTMODELSREQUEST']._serialized_start=94
@@ -51,6 +75,26 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETMODELREQUEST']._serialized_end=144
   _globals['_HEALTHREQUEST']._serialized_start=146
   _globals['_HEALTHREQUEST']._serialized_end=161
-  _globals['_RESTSERVICE']._serialized_start=164
-  _globals['_RESTSERVICE']._serialized_end=708
+  _globals['_LISTMLFLOWROUTESREQUEST']._serialized_start=163
+  _globals['_LISTMLFLOWROUTESREQUEST']._serialized_end=208
+  _globals['_LISTMLFLOWENDPOINTSREQUEST']._serialized_start=210
+  _globals['_LISTMLFLOWENDPOINTSREQUEST']._serialized_end=258
+  _globals['_GETMLFLOWROUTEREQUEST']._serialized_start=260
+  _globals['_GETMLFLOWROUTEREQUEST']._serialized_end=297
+  _globals['_DELETEMLFLOWROUTEREQUEST']._serialized_start=299
+  _globals['_DELETEMLFLOWROUTEREQUEST']._serialized_end=339
+  _globals['_GETMLFLOWENDPOINTREQUEST']._serialized_start=341
+  _globals['_GETMLFLOWENDPOINTREQUEST']._serialized_end=381
+  _globals['_GETMLFLOWTRAFFICROUTEREQUEST']._serialized_start=383
+  _globals['_GETMLFLOWTRAFFICROUTEREQUEST']._serialized_end=427
+  _globals['_GETMLFLOWLIMITSREQUEST']._serialized_start=429
+  _globals['_GETMLFLOWLIMITSREQUEST']._serialized_end=468
+  _globals['_QUERYMLFLOWROUTEREQUEST']._serialized_start=470
+  _globals['_QUERYMLFLOWROUTEREQUEST']._serialized_end=545
+  _globals['_QUERYMLFLOWENDPOINTREQUEST']._serialized_start=547
+  _globals['_QUERYMLFLOWENDPOINTREQUEST']._serialized_end=625
+  _globals['_INVOKEMLFLOWREQUEST']._serialized_start=627
+  _globals['_INVOKEMLFLOWREQUEST']._serialized_end=698
+  _globals['_RESTSERVICE']._serialized_start=701
+  _globals['_RESTSERVICE']._serialized_end=2925
 # @@protoc_insertion_point(module_scope)

@@ -27,7 +27,11 @@ if _version_not_supported:
 
 
 class RestServiceStub:
-    """RestService is OpenAI's HTTP API, carried by gRPC.
+    """RestService is OpenAI's and MLflow's HTTP APIs, carried by gRPC.
+
+    MLflow has three dialects: A (2.5 to 2.8: routes, candidates), B (2.9 and later: endpoints, OpenAI's shapes) and C (the
+    paths below /gateway of its 3.9+ server). docs/mlflow.md says what differs from MLflow's own servers. Error bodies are OpenAI's
+    on paths with /v1/ in them and MLflow's on the others.
     """
 
     def __init__(self, channel):
@@ -61,6 +65,66 @@ class RestServiceStub:
                 request_serializer=sidecar_dot_v1_dot_rest__pb2.GetModelRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.ListMlflowRoutes = channel.unary_stream(
+                '/sidecar.v1.RestService/ListMlflowRoutes',
+                request_serializer=sidecar_dot_v1_dot_rest__pb2.ListMlflowRoutesRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.CreateMlflowRoute = channel.unary_stream(
+                '/sidecar.v1.RestService/CreateMlflowRoute',
+                request_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.GetMlflowRoute = channel.unary_stream(
+                '/sidecar.v1.RestService/GetMlflowRoute',
+                request_serializer=sidecar_dot_v1_dot_rest__pb2.GetMlflowRouteRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.DeleteMlflowRoute = channel.unary_stream(
+                '/sidecar.v1.RestService/DeleteMlflowRoute',
+                request_serializer=sidecar_dot_v1_dot_rest__pb2.DeleteMlflowRouteRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.QueryMlflowRoute = channel.unary_stream(
+                '/sidecar.v1.RestService/QueryMlflowRoute',
+                request_serializer=sidecar_dot_v1_dot_rest__pb2.QueryMlflowRouteRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.ListMlflowEndpoints = channel.unary_stream(
+                '/sidecar.v1.RestService/ListMlflowEndpoints',
+                request_serializer=sidecar_dot_v1_dot_rest__pb2.ListMlflowEndpointsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.GetMlflowEndpoint = channel.unary_stream(
+                '/sidecar.v1.RestService/GetMlflowEndpoint',
+                request_serializer=sidecar_dot_v1_dot_rest__pb2.GetMlflowEndpointRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.QueryMlflowEndpoint = channel.unary_stream(
+                '/sidecar.v1.RestService/QueryMlflowEndpoint',
+                request_serializer=sidecar_dot_v1_dot_rest__pb2.QueryMlflowEndpointRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.GetMlflowTrafficRoute = channel.unary_stream(
+                '/sidecar.v1.RestService/GetMlflowTrafficRoute',
+                request_serializer=sidecar_dot_v1_dot_rest__pb2.GetMlflowTrafficRouteRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.GetMlflowLimits = channel.unary_stream(
+                '/sidecar.v1.RestService/GetMlflowLimits',
+                request_serializer=sidecar_dot_v1_dot_rest__pb2.GetMlflowLimitsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.SetMlflowLimits = channel.unary_stream(
+                '/sidecar.v1.RestService/SetMlflowLimits',
+                request_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.InvokeMlflow = channel.unary_stream(
+                '/sidecar.v1.RestService/InvokeMlflow',
+                request_serializer=sidecar_dot_v1_dot_rest__pb2.InvokeMlflowRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
         self.Health = channel.unary_stream(
                 '/sidecar.v1.RestService/Health',
                 request_serializer=sidecar_dot_v1_dot_rest__pb2.HealthRequest.SerializeToString,
@@ -69,11 +133,16 @@ class RestServiceStub:
 
 
 class RestServiceServicer:
-    """RestService is OpenAI's HTTP API, carried by gRPC.
+    """RestService is OpenAI's and MLflow's HTTP APIs, carried by gRPC.
+
+    MLflow has three dialects: A (2.5 to 2.8: routes, candidates), B (2.9 and later: endpoints, OpenAI's shapes) and C (the
+    paths below /gateway of its 3.9+ server). docs/mlflow.md says what differs from MLflow's own servers. Error bodies are OpenAI's
+    on paths with /v1/ in them and MLflow's on the others.
     """
 
     def ChatCompletions(self, request, context):
-        """ChatCompletions is OpenAI's chat call. `"stream": true` in the body makes the answer server-sent events.
+        """ChatCompletions is OpenAI's chat call. `"stream": true` in the body makes the answer server-sent events. The two longer
+        paths are dialect C's, for OpenAI SDKs that were pointed at MLflow.
         buf:lint:ignore RPC_REQUEST_STANDARD_NAME
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
@@ -120,6 +189,117 @@ class RestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListMlflowRoutes(self, request, context):
+        """ListMlflowRoutes is dialect A's list of routes, 3,000 a page.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateMlflowRoute(self, request, context):
+        """CreateMlflowRoute makes a route: {name, route_type, model: {name, provider, config}}. Admins only, see RouteService.
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMlflowRoute(self, request, context):
+        """GetMlflowRoute is one route in dialect A.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteMlflowRoute(self, request, context):
+        """DeleteMlflowRoute removes a route that was made by a call. Admins only.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QueryMlflowRoute(self, request, context):
+        """QueryMlflowRoute calls a route. Dialects A and B share this path; which one it is tell the client's User-Agent, then the
+        members of the body, then the route's `mlflow_dialect`.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListMlflowEndpoints(self, request, context):
+        """ListMlflowEndpoints is dialect B's list of routes, 3,000 a page.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMlflowEndpoint(self, request, context):
+        """GetMlflowEndpoint is one route in dialect B.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QueryMlflowEndpoint(self, request, context):
+        """QueryMlflowEndpoint calls a route in dialect B, streamed or not as ChatCompletions. The body names no model.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMlflowTrafficRoute(self, request, context):
+        """GetMlflowTrafficRoute is a route with the upstreams it is split over, as MLflow 3.7 has it.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetMlflowLimits(self, request, context):
+        """GetMlflowLimits is the rate limits of a route in MLflow's shape.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetMlflowLimits(self, request, context):
+        """SetMlflowLimits replaces them: {route, limits: [{calls, renewal_period, key}]}. Admins only.
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def InvokeMlflow(self, request, context):
+        """InvokeMlflow calls a route in dialect C: chat with `messages` in the body, embeddings with `input`.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Health(self, request, context):
         """Health says `{"status":"OK"}` while a worker serves. The only path that needs no credentials.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
@@ -157,6 +337,66 @@ def add_RestServiceServicer_to_server(servicer, server):
                     request_deserializer=sidecar_dot_v1_dot_rest__pb2.GetModelRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
+            'ListMlflowRoutes': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListMlflowRoutes,
+                    request_deserializer=sidecar_dot_v1_dot_rest__pb2.ListMlflowRoutesRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'CreateMlflowRoute': grpc.unary_stream_rpc_method_handler(
+                    servicer.CreateMlflowRoute,
+                    request_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'GetMlflowRoute': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetMlflowRoute,
+                    request_deserializer=sidecar_dot_v1_dot_rest__pb2.GetMlflowRouteRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'DeleteMlflowRoute': grpc.unary_stream_rpc_method_handler(
+                    servicer.DeleteMlflowRoute,
+                    request_deserializer=sidecar_dot_v1_dot_rest__pb2.DeleteMlflowRouteRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'QueryMlflowRoute': grpc.unary_stream_rpc_method_handler(
+                    servicer.QueryMlflowRoute,
+                    request_deserializer=sidecar_dot_v1_dot_rest__pb2.QueryMlflowRouteRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'ListMlflowEndpoints': grpc.unary_stream_rpc_method_handler(
+                    servicer.ListMlflowEndpoints,
+                    request_deserializer=sidecar_dot_v1_dot_rest__pb2.ListMlflowEndpointsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'GetMlflowEndpoint': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetMlflowEndpoint,
+                    request_deserializer=sidecar_dot_v1_dot_rest__pb2.GetMlflowEndpointRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'QueryMlflowEndpoint': grpc.unary_stream_rpc_method_handler(
+                    servicer.QueryMlflowEndpoint,
+                    request_deserializer=sidecar_dot_v1_dot_rest__pb2.QueryMlflowEndpointRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'GetMlflowTrafficRoute': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetMlflowTrafficRoute,
+                    request_deserializer=sidecar_dot_v1_dot_rest__pb2.GetMlflowTrafficRouteRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'GetMlflowLimits': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetMlflowLimits,
+                    request_deserializer=sidecar_dot_v1_dot_rest__pb2.GetMlflowLimitsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'SetMlflowLimits': grpc.unary_stream_rpc_method_handler(
+                    servicer.SetMlflowLimits,
+                    request_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'InvokeMlflow': grpc.unary_stream_rpc_method_handler(
+                    servicer.InvokeMlflow,
+                    request_deserializer=sidecar_dot_v1_dot_rest__pb2.InvokeMlflowRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
             'Health': grpc.unary_stream_rpc_method_handler(
                     servicer.Health,
                     request_deserializer=sidecar_dot_v1_dot_rest__pb2.HealthRequest.FromString,
@@ -171,7 +411,11 @@ def add_RestServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RestService:
-    """RestService is OpenAI's HTTP API, carried by gRPC.
+    """RestService is OpenAI's and MLflow's HTTP APIs, carried by gRPC.
+
+    MLflow has three dialects: A (2.5 to 2.8: routes, candidates), B (2.9 and later: endpoints, OpenAI's shapes) and C (the
+    paths below /gateway of its 3.9+ server). docs/mlflow.md says what differs from MLflow's own servers. Error bodies are OpenAI's
+    on paths with /v1/ in them and MLflow's on the others.
     """
 
     @staticmethod
@@ -298,6 +542,330 @@ class RestService:
             target,
             '/sidecar.v1.RestService/GetModel',
             sidecar_dot_v1_dot_rest__pb2.GetModelRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMlflowRoutes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/ListMlflowRoutes',
+            sidecar_dot_v1_dot_rest__pb2.ListMlflowRoutesRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateMlflowRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/CreateMlflowRoute',
+            google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMlflowRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/GetMlflowRoute',
+            sidecar_dot_v1_dot_rest__pb2.GetMlflowRouteRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteMlflowRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/DeleteMlflowRoute',
+            sidecar_dot_v1_dot_rest__pb2.DeleteMlflowRouteRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QueryMlflowRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/QueryMlflowRoute',
+            sidecar_dot_v1_dot_rest__pb2.QueryMlflowRouteRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListMlflowEndpoints(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/ListMlflowEndpoints',
+            sidecar_dot_v1_dot_rest__pb2.ListMlflowEndpointsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMlflowEndpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/GetMlflowEndpoint',
+            sidecar_dot_v1_dot_rest__pb2.GetMlflowEndpointRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QueryMlflowEndpoint(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/QueryMlflowEndpoint',
+            sidecar_dot_v1_dot_rest__pb2.QueryMlflowEndpointRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMlflowTrafficRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/GetMlflowTrafficRoute',
+            sidecar_dot_v1_dot_rest__pb2.GetMlflowTrafficRouteRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetMlflowLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/GetMlflowLimits',
+            sidecar_dot_v1_dot_rest__pb2.GetMlflowLimitsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetMlflowLimits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/SetMlflowLimits',
+            google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InvokeMlflow(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/InvokeMlflow',
+            sidecar_dot_v1_dot_rest__pb2.InvokeMlflowRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,

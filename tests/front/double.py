@@ -14,6 +14,7 @@ import grpc
 from google.api.httpbody_pb2 import HttpBody
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from sidecar.front.bindings import service
 from sidecar.v1 import inference_pb2, inference_pb2_grpc, rest_pb2_grpc
 
 BODY_BYTES_MAX = 80 * 1024 * 1024
@@ -131,7 +132,7 @@ class Core:
 
 class _Rest(rest_pb2_grpc.RestServiceServicer):
     def __init__(self, core: Core) -> None:
-        for rpc in ("ChatCompletions", "Completions", "Embeddings", "ListModels", "GetModel", "Health"):
+        for rpc in (method.name for method in service().methods):
             setattr(self, rpc, self._method(core, rpc))
 
     @staticmethod

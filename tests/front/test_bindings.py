@@ -41,13 +41,22 @@ def _service(*bindings: tuple[str, str, str, str]) -> ServiceDescriptor:
         name="body", number=20, type=field.TYPE_MESSAGE, type_name=".google.api.HttpBody", label=field.LABEL_OPTIONAL
     )
     file.message_type.add(name="Nothing")
+    paged = file.message_type.add(name="Paged")
+    paged.field.add(name="page_token", number=3, type=field.TYPE_STRING, label=field.LABEL_OPTIONAL)
+    paged.field.add(name="id", number=4, type=field.TYPE_STRING, label=field.LABEL_OPTIONAL)
     rest = file.service.add(name="RestService")
+    numbers = file.message_type.add(name="Numbers")
+    numbers.field.add(name="page", number=1, type=field.TYPE_INT32, label=field.LABEL_OPTIONAL)
     for rpc, verb, path, body in (("Health", "get", "/health", ""), *bindings):
+        path, _, other = path.partition(" or ")
         kind = ".google.api.HttpBody" if body == "*" else ".planted.Named" if "{" in path else ".planted.Nothing"
+        kind = {"List": ".planted.Paged", "Count": ".planted.Numbers"}.get(rpc, kind)
         method = rest.method.add(name=rpc, input_type=kind, output_type=".google.api.HttpBody", server_streaming=True)
         rule = method.options.Extensions[annotations_pb2.http]
         setattr(rule, verb, path)
         rule.body = body
+        if other:
+            setattr(rule.additional_bindings.add(body=body), verb, other)
     pool = descriptor_pool.DescriptorPool()
     for known in (descriptor_pb2.DESCRIPTOR, annotations_pb2.DESCRIPTOR, httpbody_pb2.DESCRIPTOR):
         for each in (*known.dependencies, known):
@@ -72,12 +81,34 @@ def test_a_body_field_beside_a_path_variable_is_planned() -> None:
     assert 'location ~ "^/gateway/(?<id>' in files["rest_locations.conf"]
 
 
+def test_what_a_get_does_not_take_from_its_path_it_takes_from_the_query() -> None:
+    files = generate(_service(("List", "get", "/things/{id}", "")))
+    assert '"path": {\n      "id": 4\n    },\n    "query": {\n      "page_token": 3\n    }' in files["rest_rpcs.js"]
+
+
+def test_each_further_path_of_an_rpc_is_a_location() -> None:
+    locations = generate(_service(("Make", "post", "/v1/things or /gateway/things", "*")))["rest_locations.conf"]
+    assert locations.count("set $rpc_post Make;") == 2
+    assert "location = /gateway/things {" in locations
+
+
+def test_a_path_below_api_may_end_in_a_slash_and_no_other() -> None:
+    locations = generate(_service(("A", "post", "/api/things", "*"), ("B", "post", "/v1/things", "*")))
+    assert "location = /api/things {" in locations["rest_locations.conf"]
+    assert "location = /api/things/ {" in locations["rest_locations.conf"]
+    assert "location = /v1/things/" not in locations["rest_locations.conf"]
+    assert "location = /v1/things {" in locations["rest_locations.conf"]
+
+
 @pytest.mark.parametrize(
     ("binding", "why"),
     [
         (("A", "post", "/a", ""), "POST with body ''"),
         (("A", "get", "/a", "*"), "GET with body"),
-        (("A", "get", "/a/{id}", ""), "query fields"),
+        (("A", "get", "/a/{id}", ""), "only strings come from the query: \\['body'\\]"),
+        (("A", "post", "/a/{body}", "body"), "takes no query: \\['id'\\]"),
+        (("Count", "get", "/a", ""), "only strings come from the query: \\['page'\\]"),
+        (("List", "get", "/a or /a/{id}", ""), "do not fill the same fields"),
         (("A", "get", "/a/{id=**}", ""), "more than variables of one segment"),
         (("A", "post", "/a/{body}", "id"), "body field id"),
         (("A", "get", "/health", ""), "public"),

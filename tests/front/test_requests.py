@@ -27,6 +27,29 @@ CHAT = "/v1/chat/completions"
         ("GET", "/v1/models", "ListModels"),
         ("GET", "/v1/models/chat", "GetModel"),
         ("GET", "/health", "Health"),
+        ("POST", "/gateway/mlflow/v1/chat/completions", "ChatCompletions"),
+        ("POST", "/gateway/openai/v1/chat/completions", "ChatCompletions"),
+        ("POST", "/gateway/openai/v1/embeddings", "Embeddings"),
+        ("GET", "/gateway/mlflow/v1/models", "ListModels"),
+        ("GET", "/api/2.0/gateway/routes/", "ListMlflowRoutes"),
+        ("GET", "/api/2.0/gateway/routes", "ListMlflowRoutes"),
+        ("POST", "/api/2.0/gateway/routes/", "CreateMlflowRoute"),
+        ("GET", "/api/2.0/gateway/routes/chat", "GetMlflowRoute"),
+        ("GET", "/api/2.0/gateway/routes/chat/", "GetMlflowRoute"),
+        ("DELETE", "/api/2.0/gateway/routes/chat", "DeleteMlflowRoute"),
+        ("POST", "/gateway/chat/invocations", "QueryMlflowRoute"),
+        ("POST", "/gateway/mlflow/invocations", "QueryMlflowRoute"),
+        ("POST", "/gateway/chat/mlflow/invocations", "InvokeMlflow"),
+        ("GET", "/api/2.0/endpoints/", "ListMlflowEndpoints"),
+        ("GET", "/api/2.0/endpoints/chat", "GetMlflowEndpoint"),
+        ("GET", "/api/2.0/endpoints/limits", "GetMlflowEndpoint"),
+        ("GET", "/api/3.0/gateway/endpoint/chat", "GetMlflowEndpoint"),
+        ("GET", "/api/3.0/gateway/route/chat", "GetMlflowTrafficRoute"),
+        ("POST", "/endpoints/chat/invocations", "QueryMlflowEndpoint"),
+        ("GET", "/api/2.0/gateway/limits/chat", "GetMlflowLimits"),
+        ("GET", "/api/2.0/endpoints/limits/chat", "GetMlflowLimits"),
+        ("POST", "/api/2.0/gateway/limits/", "SetMlflowLimits"),
+        ("POST", "/api/2.0/endpoints/limits/", "SetMlflowLimits"),
     ],
 )
 async def test_each_path_is_its_rpc(front: Front, core: Core, method: str, path: str, rpc: str) -> None:
@@ -40,6 +63,80 @@ async def test_a_path_variable_reaches_its_field(front: Front, core: Core, name:
     async with front.http() as http:
         await http.get(f"/v1/models/{name}", headers=front.basic)
     assert core.call.request.id == name
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_arrives_beside_the_name_in_the_path(
+    front: Front, core: Core, chunked: bool, version: int
+) -> None:
+    body = b'{"text": "' + bytes(range(0x20, 0x7F)).replace(b'"', b"") * 3000 + b'"}'
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield body
+
+    async with front.http(version) as http:
+        content = chunks() if chunked else body
+        await http.post("/gateway/a.b-c/invocations", content=content, headers={**front.basic, **JSON})
+    request = core.call.request
+    assert (request.name, request.body.data, request.body.content_type) == ("a.b-c", body, "application/json")
+
+
+@pytest.mark.parametrize(
+    ("query", "token"),
+    [
+        ("", ""),
+        ("?", ""),
+        ("?page_token=", ""),
+        ("?page_token=eyJpbmRleCI6IDMwMDB9", "eyJpbmRleCI6IDMwMDB9"),
+        ("?page_token=eyJpbmRleCI6IDF9%3D%3d", "eyJpbmRleCI6IDF9=="),
+        ("?page_token=a%26page_token%3Db%2Fc", "a&page_token=b/c"),
+        ("?page_t%6Fken=a%20b", "a b"),
+        ("?page_token=$uri$rpc", "$uri$rpc"),
+        ("?page_token=" + "x" * 1024, "x" * 1024),
+        ("?__proto__=x", ""),  # no key of JavaScript's: it reaches nothing
+    ],
+)
+async def test_a_query_parameter_reaches_its_field_decoded(front: Front, core: Core, query: str, token: str) -> None:
+    async with front.http() as http:
+        answer = await http.get(f"/api/2.0/gateway/routes/{query}", headers=front.basic)
+    assert (answer.status_code, core.call.request.page_token) == (200, token)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "page_token=a&page_token=b",
+        "page_token=a&other=b",
+        "other=b",
+        "PAGE_TOKEN=a",
+        "page_token=a%00b",
+        "page_token=a%0A",
+        "page_token=a%0d%0aX-Sidecar-User:%20bob",
+        "page_token=%ff%fe",
+        "page_token=caf%C3%A9",
+        "page_token=" + "x" * 1025,
+        "constructor=a",
+        "rpc=Health",
+    ],
+)
+async def test_a_query_that_no_field_takes_is_refused_before_the_core(front: Front, core: Core, query: str) -> None:
+    async with front.http() as http:
+        answer = await http.get(f"/api/2.0/gateway/routes/?{query}", headers=front.basic)
+    assert (answer.status_code, core.calls) == (400, [])
+
+
+async def test_a_route_may_have_the_name_that_is_a_path_of_another_method(front: Front, core: Core) -> None:
+    async with front.http() as http:
+        await http.get("/api/2.0/endpoints/limits", headers=front.basic)
+    assert (core.call.rpc, core.call.request.name) == ("GetMlflowEndpoint", "limits")
+
+
+async def test_a_query_cannot_name_another_route(front: Front, core: Core) -> None:
+    async with front.http() as http:
+        posted = await http.post("/gateway/a/invocations?name=b", json={}, headers=front.basic)
+        got = await http.get("/api/2.0/gateway/routes/a?name=b", headers=front.basic)
+    assert (posted.status_code, got.status_code, core.calls) == (400, 400, [])
 
 
 def _bodies() -> Iterator[bytes]:
