@@ -10,12 +10,12 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
 
 from sidecar.front.bindings import PUBLIC, BindingError, generate, main, service
-from sidecar.front.nginx import templates
+from sidecar.front.settings import templates
 
 
 def test_the_committed_files_are_what_the_bindings_say() -> None:
     for name, text in generate(service()).items():
-        assert (templates() / name).read_text() == text, f"stale: run python -m sidecar.front.bindings ({name})"
+        assert (templates("nginx") / name).read_text() == text, f"stale: run python -m sidecar.front.bindings ({name})"
 
 
 def test_the_command_writes_the_same_files(tmp_path: Path) -> None:
