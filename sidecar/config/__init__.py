@@ -8,12 +8,16 @@ from __future__ import annotations
 import hashlib
 import os.path
 from collections.abc import Mapping
+from dataclasses import replace
 
+from adapters.providers import PROVIDERS
 from sidecar.config._files import ReadFile, read_config, reader
 from sidecar.config._problems import ConfigErrors, Problem, Report
-from sidecar.config._route import Scope, routes
 from sidecar.config._secrets import Sources
+from sidecar.config._settings import Scope
+from sidecar.config._top import read
 from sidecar.config._tree import parse
+from sidecar.config._upstream import provider_name
 from sidecar.snapshot import Snapshot
 
 __all__ = [
@@ -26,8 +30,10 @@ __all__ = [
     "load_file",
     "read_config",
     "reader",
+    "secret_keys",
 ]
 
+_SECRET_TARGETS = ("api_key", "secret")  # of Provider.config_keys
 # Stands for the local model's address where nobody will call it: in checks, and before the model has been started.
 LOCAL_UNKNOWN = "http://127.0.0.1:0/v1"
 
@@ -40,6 +46,8 @@ def load(
     read_file: ReadFile,
     local_base_url: str | None = None,
     directory: str | None = None,
+    extra: Mapping[str, str] | None = None,
+    read_secret: ReadFile | None = None,
 ) -> Snapshot:
     """A checked configuration with its secrets resolved. Raises ConfigErrors with every problem found.
 
@@ -47,14 +55,52 @@ def load(
     there is no such file. `file` is for messages. `directory` is where relative paths of `ca_file` start (default: that
     of `file`).
     `local_base_url` is where the embedded model answers; without it the provider `local` is an error.
+
+    `extra` is further files of routes, by their name for messages: routes that were made by call, one a file. Such a file
+    holds `routes:` or `endpoints:` and nothing else, checked as those of the main file are: `defaults:` holds for them, names
+    are unique over all files, a problem's `file` says which. Their routes follow the main file's, in the order of `extra`.
+    A key in them is written `secret:NAME` (`secret_keys` says which settings are keys), which `read_secret(NAME)` turns into
+    the content, or None where there is no such secret; NAME never leads out of a directory. Variables, paths and keys
+    themselves are refused there, and so is `ca_file`. `hash` covers all files.
     """
     report = Report(file)
     start = os.path.dirname(file) if directory is None else directory
-    found = routes(parse(text, report), Scope(report, Sources(env, read_file), start, local_base_url))
+    scope = Scope(report, Sources(env, read_file), start, local_base_url)
+    stored = Sources({}, _nothing, read_secret or _nothing)
+    root = parse(text, report)
+    others = []
+    for name, content in (extra or {}).items():
+        beside = replace(scope, report=report.beside(name), sources=stored)
+        others.append((parse(content, beside.report), beside))
+    found = read(root, others, scope)
     if report.problems:
         raise ConfigErrors(report.problems)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return Snapshot(found, digest, tuple(str(warning) for warning in report.warnings))
+    warnings = tuple(str(warning) for warning in report.warnings)
+    return Snapshot(found.routes, _digest(text, extra or {}), warnings, **found.others)
+
+
+def _nothing(path: str) -> str | None:
+    return None
+
+
+def _digest(text: str, extra: Mapping[str, str]) -> str:
+    """Of the main file alone what `sha256sum` says; else of that and each further file's name and content."""
+    digest = hashlib.sha256(text.encode())
+    if extra:
+        parts = [digest.digest()]
+        for name in sorted(extra):
+            parts += [hashlib.sha256(part.encode()).digest() for part in (name, extra[name])]
+        digest = hashlib.sha256(b"".join(parts))
+    return digest.hexdigest()[:12]
+
+
+def secret_keys(provider: str) -> frozenset[str]:
+    """The settings below `model.config` of a provider that are keys; every provider's where there is no such."""
+    row = PROVIDERS.get(provider_name(provider))
+    rows = PROVIDERS.values() if row is None else (row, PROVIDERS["azure"]) if row.name == "openai" else (row,)
+    return frozenset(
+        key for each in rows for key, target in each.config_keys.items() if target.partition(":")[0] in _SECRET_TARGETS
+    )
 
 
 def load_file(path: str, env: Mapping[str, str], *, local_base_url: str | None = None) -> Snapshot:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from sidecar.config._problems import Report, near_miss, shown
 from sidecar.config._tree import Entry, Node, yaml_type
 
+_Word = TypeVar("_Word", bound=str)
 _KINDS = {"list": "a list", "mapping": "a mapping"}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 _SIZE = re.compile(r"([0-9]{1,12}) ?(KiB|MiB|GiB)?")
 _BYTES = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, None: 1}
+_DECIMAL = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,12}))?")
 # A day: longer is a mistake in the unit, and asyncio's timers need a bound.
 DURATION_S_MAX = 86_400.0
 # urlsplit drops tabs and newlines in silence, so they are looked for before.
@@ -38,6 +41,14 @@ def mapping(node: Node, path: str, report: Report, known: Collection[str]) -> di
         if name not in known:
             report.error(entry.line, path, f"unknown key {shown(name)}", near_miss(name, known))
     return {name: entry for name, entry in node.entries.items() if name in known and not empty(entry.value)}
+
+
+def never_empty(node: Node, path: str, report: Report, keys: Collection[str]) -> None:
+    """Reports those of `keys` that have nothing behind them: what limits somebody must not count as absent where a template
+    left it empty."""
+    for key in keys:
+        if key in node.entries and empty(node.entries[key].value):
+            report.error(node.entries[key].line, f"{path}.{key}", "has nothing behind it", "leave it out, or write []")
 
 
 def text(node: Node, path: str, report: Report) -> str | None:
@@ -89,6 +100,40 @@ def size(node: Node, path: str, report: Report, least: int, most: int) -> int | 
         if least <= count <= most:
             return count
     report.error(node.line, path, f'expected a size from {least} to {most} bytes, such as 65536 or "64MiB"')
+    return None
+
+
+def word(node: Node, path: str, report: Report, known: tuple[_Word, ...]) -> _Word | None:
+    """One of `known`, as it is written: `off` too, which YAML 1.1 reads as false."""
+    for choice in known:
+        if node.kind == "scalar" and node.text == choice:
+            return choice
+    report.error(node.line, path, "unknown word", f"known: {', '.join(known)}")
+    return None
+
+
+def boolean(node: Node, path: str, report: Report) -> bool | None:
+    if kind_of(node) == "true or false":
+        return node.text.lower() in ("true", "yes", "on")
+    report.error(node.line, path, "expected true or false")
+    return None
+
+
+def decimal(node: Node, places: int) -> int | None:
+    """A number of at most `places` decimals times 10**places, exactly. None for anything else; the caller says why."""
+    match = _DECIMAL.fullmatch(node.text) if node.kind == "scalar" else None
+    if match is None:
+        return None
+    rest = (match[2] or "").rstrip("0")
+    return int(match[1]) * 10**places + int(rest.ljust(places, "0") or "0") if len(rest) <= places else None
+
+
+def share(node: Node, path: str, report: Report) -> float | None:
+    """From above 0 to 1."""
+    millionths = decimal(node, 6)
+    if millionths is not None and 0 < millionths <= 1_000_000:
+        return millionths / 1_000_000
+    report.error(node.line, path, "expected a share above 0 and up to 1, such as 0.8")
     return None
 
 

@@ -33,10 +33,12 @@ class Problem:
 
 
 class ConfigErrors(Exception):
-    """A config that cannot be used; `problems` has everything found, in the file's order."""
+    """A config that cannot be used; `problems` has everything found, in the file's order, one file after the other."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = sorted(problems, key=lambda problem: problem.line)
+        found = list(problems)
+        rank = {file: index for index, file in enumerate(dict.fromkeys(problem.file for problem in found))}
+        self.problems = sorted(found, key=lambda problem: (rank[problem.file], problem.line))
         super().__init__("\n".join(map(str, self.problems)))
 
 
@@ -47,6 +49,10 @@ class Report:
     file: str
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+
+    def beside(self, file: str) -> Report:
+        """The same report, about another file."""
+        return Report(file, self.problems, self.warnings)
 
     def error(self, line: int, path: str, message: str, hint: str = "") -> None:
         self.problems.append(Problem(self.file, line, path, message, hint))

@@ -1,5 +1,8 @@
 """Where a key comes from: `$NAME`, `${NAME}`, `file:PATH`, the path of an existing file, or the text itself.
 
+Files of routes that were made by call have one form only, `secret:NAME`: whoever may make a route must not read the server's
+environment and files by it.
+
 No message here ever holds a part of a value; names of variables and the path behind `file:` are shown unless they look like keys.
 """
 
@@ -16,6 +19,9 @@ from sidecar.secret import Secret
 
 ReadFile = Callable[[str], str | None]
 
+# Of a file in the secrets directory; no path leads out of it.
+SECRET_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
+_SECRET = "secret:"
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 # Keys have tens to a few hundred characters, identity tokens some thousand; servers' header limits start at 8 KiB.
 _KEY_CHARS_MAX = 8192
@@ -24,10 +30,14 @@ _ILLEGAL = re.compile(r"[\x00-\x1f\x7f-\x9f]|[^\x00-\xff]")
 
 @dataclass(slots=True)
 class Sources:
-    """Environment and files of one load. A file that several routes name is read once."""
+    """Environment and files of one load. A file that several routes name is read once.
+
+    `read_secret` is set for files of routes that were made by call: the content of one file of the secrets directory, None
+    where there is none, or OSError."""
 
     env: Mapping[str, str]
     read_file: ReadFile
+    read_secret: ReadFile | None = None
     _read: dict[str, str | None] = field(default_factory=dict)
 
     def file(self, path: str) -> str | None:
@@ -42,8 +52,9 @@ def secret(node: Node, path: str, report: Report, sources: Sources) -> Secret | 
     written = fields.text(node, path, report)
     if written is None:
         return None
+    resolve = _resolve if sources.read_secret is None else _resolve_stored
     try:
-        found = _resolve(written, node.line, path, report, sources)
+        found = resolve(written, node.line, path, report, sources)
     except OSError as error:
         report.error(node.line, path, f"the file cannot be read: {error.strerror or type(error).__name__}")
         return None
@@ -57,10 +68,26 @@ def secret(node: Node, path: str, report: Report, sources: Sources) -> Secret | 
     return Secret(value)
 
 
+def _resolve_stored(written: str, line: int, path: str, report: Report, sources: Sources) -> tuple[str, str] | None:
+    assert sources.read_secret is not None
+    name = written.removeprefix(_SECRET)
+    if name == written or not SECRET_NAME.fullmatch(name):
+        report.error(line, path, "here a key is written secret:NAME", "variables, paths and keys are refused")
+        return None
+    content = sources.read_secret(name)
+    if content is None:
+        report.error(line, path, "there is no stored secret of this name")
+        return None
+    return "the stored secret", content
+
+
 def _resolve(written: str, line: int, path: str, report: Report, sources: Sources) -> tuple[str, str] | None:
     """Where the value came from, in words, and the value."""
     if written.startswith("$"):
         return _variable(written, line, path, report, sources)
+    if written.startswith(_SECRET):
+        report.error(line, path, "secret:NAME is for routes made by call", "use $NAME or file:PATH")
+        return None
     if written.startswith("file:"):
         name = written.removeprefix("file:")
         content = sources.file(name) if name else None

@@ -6,55 +6,40 @@ Made from the same tables as the checks. It knows less than `load` (no secrets, 
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from adapters.providers import PROVIDERS
-from sidecar.config._route import (
-    COMPLETIONS_APIS,
-    LIST_KEYS,
-    MAX_TOKENS_MAX,
-    NAME,
-    RESPONSE_BYTES,
-    ROUTE_KEYS,
-    SHARED_KEYS,
-    TIMEOUT_KEYS,
-    TYPE_KEYS,
-    TYPES,
-)
+from sidecar.config._models import STRATEGIES, UPSTREAMS_MAX, WEIGHT_MAX
+from sidecar.config._names import NAME
+from sidecar.config._route import COMPLETIONS_APIS, MAX_TOKENS_MAX, ROUTE_KEYS, TYPE_KEYS, TYPES
+from sidecar.config._settings import SHARED_KEYS
+from sidecar.config._shapes import ADMISSION, DIALECT, LIMITED, SHARED, Schema, closed, consumers, definitions
+from sidecar.config._top import LIST_KEYS, SECRETS_IN_PROMPTS
 from sidecar.config._upstream import config_keys
 
-_Schema = dict[str, Any]
-
-_DURATION: _Schema = {
-    "description": 'Seconds, or text such as "500ms", "30s", "5m", "1h"; 1ms to 24h.',
-    "oneOf": [
-        {"type": "number", "minimum": 0.001, "maximum": 86400},
-        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(ms|s|m|h)?$"},
-    ],
-}
-_SHARED: dict[str, _Schema] = {
-    "timeouts": {
-        "type": "object",
-        "description": "Limits of one call. Defaults: connect 5s, first_output 120s, idle 120s, total 600s.",
-        "properties": dict.fromkeys(TIMEOUT_KEYS, _DURATION),
-        "additionalProperties": False,
-    },
-    "response_bytes_max": {
-        "description": 'What one answer may hold: bytes, or text such as "64MiB" (the default).',
-        "oneOf": [
-            {"type": "integer", "minimum": RESPONSE_BYTES[0], "maximum": RESPONSE_BYTES[1]},
-            {"type": "string", "pattern": "^[0-9]+ ?(KiB|MiB|GiB)?$"},
-        ],
-    },
-    "ca_file": {"type": "string", "description": "PEM bundle to trust instead of the system's."},
-    "proxy": {"type": "string", "format": "uri", "pattern": "^https?://", "description": "HTTP proxy to the provider."},
-}
-_ROUTE: dict[str, _Schema] = {
+_ROUTE: dict[str, Schema] = {
     "name": {"type": "string", "pattern": f"^{NAME.pattern}$", "description": "The name callers use."},
     **{key: {"enum": list(TYPES), "description": "What the route does."} for key in TYPE_KEYS},
     "model": {"$ref": "#/$defs/model"},
-    "limit": {"type": "object", "description": "MLflow's rate limit: read, not enforced yet."},
-    **_SHARED,
+    "fallbacks": {
+        "type": "array",
+        "items": {"$ref": "#/$defs/model"},
+        "maxItems": UPSTREAMS_MAX - 1,
+        "description": "Tried in this order where the model fails.",
+    },
+    "models": {
+        "type": "array",
+        "items": {"$ref": "#/$defs/model"},
+        "minItems": 1,
+        "maxItems": UPSTREAMS_MAX,
+        "description": "Several models in place of one; `strategy` says which answers.",
+    },
+    "strategy": {
+        "enum": list(STRATEGIES),
+        "description": "Of `models`: in their order (the default), by `weight`, or the one with the fewest calls.",
+    },
+    **LIMITED,
+    **SHARED,
+    "price": {"$ref": "#/$defs/price"},
     "default_max_tokens": {
         "type": "integer",
         "minimum": 1,
@@ -78,23 +63,44 @@ _ROUTE: dict[str, _Schema] = {
 }
 
 
-def schema() -> _Schema:
+def schema() -> Schema:
     """JSON Schema, draft 2020-12."""
-    routes = {"type": "array", "items": {"$ref": "#/$defs/route"}, "minItems": 1}
-    shared = {key: _SHARED[key] for key in SHARED_KEYS}
+    top = {
+        **dict.fromkeys(LIST_KEYS, _routes()),
+        "defaults": closed({key: SHARED[key] for key in SHARED_KEYS}),
+        "consumers": consumers(),
+        "secrets_in_prompts": {
+            "enum": [*SECRETS_IN_PROMPTS, False],  # YAML 1.1 reads `off` as false
+            "description": "What becomes of a prompt with one of the gateway's own keys in it: refuse is the default.",
+        },
+        "manage_routes": {"type": "boolean", "description": "Whether admins may make and remove routes by call."},
+        "admission": {**ADMISSION, "description": "Of each worker, over all routes. Default: 1000 at once."},
+        "mlflow_dialect": DIALECT,
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "llm-gateway-sidecar configuration",
-        **_object({**dict.fromkeys(LIST_KEYS, routes), "defaults": _object(shared)}),
-        "anyOf": [{"required": [key]} for key in LIST_KEYS],
+        **closed(top),
+        "anyOf": [*({"required": [key]} for key in LIST_KEYS), {"properties": {"manage_routes": {"const": True}}}],
         "$defs": {
             "route": {
-                **_object({key: _ROUTE[key] for key in ROUTE_KEYS}, "name", "model"),
-                "oneOf": [{"required": [key]} for key in TYPE_KEYS],
+                **closed({key: _ROUTE[key] for key in ROUTE_KEYS}, "name"),
+                "allOf": [
+                    {"oneOf": [{"required": [key]} for key in TYPE_KEYS]},
+                    {"oneOf": [{"required": [key]} for key in ("model", "models")]},
+                ],
             },
             "model": _model(),
+            **definitions(),
         },
     }
+
+
+def _routes() -> Schema:
+    """MLflow has two meanings of an item; the keys tell."""
+    split = {"anyOf": [{"required": ["destinations"]}, {"required": ["task_type"]}]}
+    either = {"if": split, "then": {"$ref": "#/$defs/split"}, "else": {"$ref": "#/$defs/route"}}
+    return {"type": "array", "items": either}
 
 
 def text() -> str:
@@ -102,10 +108,12 @@ def text() -> str:
     return json.dumps(schema(), indent=2) + "\n"
 
 
-def _model() -> _Schema:
+def _model() -> Schema:
     known = [{"enum": list(PROVIDERS)}, {"type": "string"}]  # any case, `-` and `_` alike: more than an enum can say
-    keys: dict[str, _Schema] = {"provider": {"anyOf": known}, "name": {"type": "string", "minLength": 1}}
-    made = _object({**keys, "config": {"type": ["object", "null"]}}, "provider", "name")
+    keys: dict[str, Schema] = {"provider": {"anyOf": known}, "name": {"type": "string", "minLength": 1}}
+    keys["weight"] = {"type": "integer", "minimum": 0, "maximum": WEIGHT_MAX, "description": "Its share, 1 by default."}
+    keys["price"] = {"$ref": "#/$defs/price"}
+    made = closed({**keys, "config": {"type": ["object", "null"]}}, "provider", "name")
     made["allOf"] = [
         {
             "if": {"properties": {"provider": {"const": name}}, "required": ["provider"]},
@@ -116,9 +124,9 @@ def _model() -> _Schema:
     return made
 
 
-def _config(provider: str) -> _Schema:
+def _config(provider: str) -> Schema:
     row = PROVIDERS[provider]
-    keys: dict[str, _Schema] = {key: {"description": _meaning(target)} for key, target in row.config_keys.items()}
+    keys: dict[str, Schema] = {key: {"description": _meaning(target)} for key, target in row.config_keys.items()}
     keys.update({key: {"description": "For Azure."} for key in config_keys(row) if key not in keys})
     needed = {"api_key": row.key_required, "base_url": row.base_url is None}
     choices = [
@@ -126,7 +134,7 @@ def _config(provider: str) -> _Schema:
         for target in dict.fromkeys(row.config_keys.values())
         if needed.get(target) and provider not in ("openai", "azure", "databricks")  # theirs depend on other keys
     ]
-    made = _object(keys, *(names[0] for names in choices if len(names) == 1))
+    made = closed(keys, *(names[0] for names in choices if len(names) == 1))
     either = [{"anyOf": [{"required": [name]} for name in names]} for names in choices if len(names) > 1]
     return {**made, **({"allOf": either} if either else {}), "type": "object" if choices else ["object", "null"]}
 
@@ -138,11 +146,6 @@ def _meaning(target: str) -> str:
     if kind == "api_key":
         return "The key: $NAME, ${NAME} or file:PATH."
     return {"base_url": "Address of the API, without a trailing slash."}.get(kind, f"{kind.capitalize()} {name}.")
-
-
-def _object(properties: dict[str, _Schema], *required: str) -> _Schema:
-    made: _Schema = {"type": "object", "properties": properties, "additionalProperties": False}
-    return {**made, "required": list(required)} if required else made
 
 
 if __name__ == "__main__":

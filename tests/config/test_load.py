@@ -8,7 +8,7 @@ import pytest
 
 from adapters import Task
 from sidecar.config import load
-from sidecar.config._route import Settings
+from sidecar.config._settings import Settings
 from sidecar.snapshot import Route, Timeouts, target_of
 from tests.config.loading import loaded, route
 
@@ -135,14 +135,13 @@ def test_the_hash_follows_the_text_but_not_the_secrets() -> None:
 
 
 def test_warnings_name_the_line() -> None:
-    text = route("limit: {calls: 10, renewal_period: minute}", config="api_key: x, base_url: http://llm.example/v1")
+    text = route(config="api_key: x, base_url: http://llm.example/v1")
     assert loaded(text.replace("openai", "openai-compatible", 1)).warnings == (
         "config.yaml:4: routes[0].model.config.api_key: the key itself stands in the file; use $NAME or file:PATH",
         (
             "config.yaml:4: routes[0].model.config.base_url: plain http to another machine: keys and prompts travel "
             "unencrypted; use https"
         ),
-        "config.yaml:5: routes[0].limit: is read but not enforced yet",
     )
 
 

@@ -60,7 +60,7 @@ def _url(value: str) -> str:
         ),
         (
             route() + "  - name: ab\n    task_type: llm/v1/chat\n    destinations: []\n",
-            "config.yaml:7: routes[1]: traffic splits (`task_type`, `destinations`) are not supported yet",
+            "config.yaml:7: routes[1].destinations: expected a list, found an empty one",
         ),
         (
             route(provider="litellm"),
@@ -164,7 +164,7 @@ def _url(value: str) -> str:
         (route("timeouts: {total: 2d}"), f"config.yaml:5: routes[0].timeouts.total: {_DURATION}"),
         (
             route("timeouts: {read: 1}"),
-            'config.yaml:5: routes[0].timeouts: unknown key "read"; known: connect, first_output, idle, total',
+            'config.yaml:5: routes[0].timeouts: unknown key "read"; known: connect, first_output, idle, total, write',
         ),
         (
             route("response_bytes_max: -1"),
