@@ -1,0 +1,299 @@
+"""Writes deploy/grafana/dashboards/: `python -m tools.dashboards`. One table a dashboard; the layout follows from it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parents[1] / "deploy" / "grafana" / "dashboards"
+_SOURCE = {"type": "prometheus", "uid": "${source}"}
+_COLUMNS = 24
+_PANEL_WIDTH = 12
+_PANEL_HEIGHT = 8
+_STAT_HEIGHT = 4
+_STAT_WIDTH = 6
+
+ROUTES = 'route=~"$route"'
+OURS = f'{ROUTES}, consumer=~"$consumer"'
+FAILED = 'outcome=~"internal|overloaded|upstream_.*"'
+NOT_CANCELLED = 'outcome!="cancelled"'
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """`queries`: legend -> PromQL. A stat shows one number, a graph lines over time."""
+
+    title: str
+    unit: str  # Grafana's name of it
+    queries: dict[str, str]
+    text: str = ""
+    stat: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    uid: str
+    title: str
+    panels: tuple[Panel, ...]
+    variables: tuple[str, ...] = ()  # label names to choose from
+
+
+def _quantile(share: str, metric: str, by: str = "", where: str = "") -> str:
+    labels = f"le, {by}" if by else "le"
+    return f"histogram_quantile({share}, {_rate(f'{metric}_bucket', labels, where)})"
+
+
+def _rate(metric: str, by: str = "", where: str = "") -> str:
+    inner = f"rate({metric}{{{where}}}[$__rate_interval])" if where else f"rate({metric}[$__rate_interval])"
+    return f"sum by ({by}) ({inner})" if by else f"sum({inner})"
+
+
+def _share(metric: str, of: str, by: str = "", where: str = "") -> str:
+    """Of the calls that were not cancelled."""
+    both = f"{where}, " if where else ""
+    return f"{_rate(metric, by, both + of)} / {_rate(metric, by, both + NOT_CANCELLED)}"
+
+
+OVERVIEW = Dashboard(
+    "sidecar-overview",
+    "LLM gateway: overview",
+    (
+        Panel("Calls", "reqps", {"calls": _rate("sidecar_requests_total")}, "All calls ended.", stat=True),
+        Panel(
+            "Failed",
+            "percentunit",
+            {"failed": _share("sidecar_requests_total", FAILED)},
+            "The gateway's or a provider's doing; what callers get wrong does not count.",
+            stat=True,
+        ),
+        Panel("Under way", "short", {"calls": "sum(sidecar_in_flight)"}, "Calls at this moment.", stat=True),
+        Panel("Workers", "short", {"workers": "sidecar_workers_up"}, "Worker processes that serve.", stat=True),
+        Panel("Calls by outcome", "reqps", {"{{outcome}}": _rate("sidecar_requests_total", "outcome")}),
+        Panel(
+            "Time to the last byte",
+            "s",
+            {
+                "p50": _quantile("0.5", "sidecar_request_duration_seconds"),
+                "p95": _quantile("0.95", "sidecar_request_duration_seconds"),
+                "p99": _quantile("0.99", "sidecar_request_duration_seconds"),
+            },
+        ),
+        Panel(
+            "Time to the first token",
+            "s",
+            {
+                "p50": _quantile("0.5", "sidecar_time_to_first_token_seconds"),
+                "p95": _quantile("0.95", "sidecar_time_to_first_token_seconds"),
+            },
+            "Streams only.",
+        ),
+        Panel(
+            "What the gateway itself adds",
+            "s",
+            {
+                "p50": _quantile("0.5", "sidecar_overhead_seconds"),
+                "p99": _quantile("0.99", "sidecar_overhead_seconds"),
+            },
+            "The total less the waits for provider and client.",
+        ),
+        Panel("Tokens", "short", {"{{kind}}": _rate("sidecar_tokens_total", "kind")}, "A second."),
+    ),
+)
+ROUTES_AND_CONSUMERS = Dashboard(
+    "sidecar-routes",
+    "LLM gateway: routes and consumers",
+    (
+        Panel("Calls by route", "reqps", {"{{route}}": _rate("sidecar_requests_total", "route", OURS)}),
+        Panel("Calls by consumer", "reqps", {"{{consumer}}": _rate("sidecar_requests_total", "consumer", OURS)}),
+        Panel(
+            "Failed by route",
+            "percentunit",
+            {"{{route}}": _share("sidecar_requests_total", FAILED, "route", OURS)},
+        ),
+        Panel(
+            "Turned away by a limit or a budget",
+            "reqps",
+            {
+                "{{route}} {{consumer}}": _rate(
+                    "sidecar_requests_total", "route, consumer", f'{OURS}, outcome=~"rate_limited|budget_exceeded"'
+                )
+            },
+        ),
+        Panel(
+            "Time to the last byte, p95",
+            "s",
+            {"{{route}}": _quantile("0.95", "sidecar_request_duration_seconds", "route", ROUTES)},
+        ),
+        Panel(
+            "Time to the first token, p95",
+            "s",
+            {"{{route}}": _quantile("0.95", "sidecar_time_to_first_token_seconds", "route", ROUTES)},
+        ),
+        Panel("Under way", "short", {"{{route}}": f"sum by (route) (sidecar_in_flight{{{ROUTES}}})"}),
+        Panel("Tokens by consumer", "short", {"{{consumer}}": _rate("sidecar_tokens_total", "consumer", OURS)}),
+        Panel("Tokens by route", "short", {"{{route}} {{kind}}": _rate("sidecar_tokens_total", "route, kind", OURS)}),
+    ),
+    ("route", "consumer"),
+)
+PROVIDERS = Dashboard(
+    "sidecar-providers",
+    "LLM gateway: providers",
+    (
+        Panel("Attempts", "reqps", {"{{provider}}": _rate("sidecar_upstream_requests_total", "provider")}),
+        Panel(
+            "Attempts by outcome",
+            "reqps",
+            {"{{provider}} {{outcome}}": _rate("sidecar_upstream_requests_total", "provider, outcome")},
+        ),
+        Panel(
+            "Failed attempts",
+            "percentunit",
+            {"{{provider}}": _share("sidecar_upstream_requests_total", 'outcome=~"upstream_.*"', "provider")},
+        ),
+        Panel(
+            "Keys that are rejected",
+            "reqps",
+            {
+                "{{provider}}": _rate(
+                    "sidecar_upstream_requests_total", "provider", 'outcome="upstream_rejected_credentials"'
+                )
+            },
+        ),
+    ),
+)
+FRONTS = Dashboard(
+    "sidecar-fronts",
+    "LLM gateway: front and workers",
+    (
+        Panel("Connections", "short", {"open": "sidecar_front_connections"}, stat=True),
+        Panel(
+            "Certificate",
+            "s",
+            {"left": "sidecar_certificate_expiry_timestamp_seconds - time()"},
+            "Until it expires.",
+            True,
+        ),
+        Panel("Workers", "short", {"serving": "sidecar_workers_up"}, stat=True),
+        Panel(
+            "Configuration",
+            "short",
+            {"taken": "sidecar_config_last_reload_successful"},
+            "0: what is on disk cannot be used.",
+            True,
+        ),
+        Panel("Requests by class", "reqps", {"{{class}}": _rate("sidecar_front_requests_total", "class")}),
+        Panel("Requests by path group", "reqps", {"{{group}}": _rate("sidecar_front_requests_total", "group")}),
+        Panel(
+            "Refused at the front",
+            "reqps",
+            {
+                "credentials": _rate("sidecar_front_auth_failures_total"),
+                "too large": _rate("sidecar_front_too_large_total"),
+                "no worker reached": _rate("sidecar_front_connect_errors_total"),
+            },
+        ),
+        Panel(
+            "Time to the last byte at the front, p95",
+            "s",
+            {"{{group}}": _quantile("0.95", "sidecar_front_request_duration_seconds", "group")},
+        ),
+        Panel("Workers started again", "short", {"restarts": "sidecar_worker_restarts_total"}),
+        Panel("Reloads", "short", {"{{result}}": "sidecar_config_reloads_total"}),
+    ),
+)
+DASHBOARDS = (OVERVIEW, ROUTES_AND_CONSUMERS, PROVIDERS, FRONTS)
+
+
+def as_json(dashboard: Dashboard) -> dict[str, Any]:
+    """Grafana's own model."""
+    return {
+        "uid": dashboard.uid,
+        "title": dashboard.title,
+        "tags": ["llm-gateway"],
+        "timezone": "browser",
+        "schemaVersion": 39,
+        "version": 1,
+        "refresh": "30s",
+        "editable": True,
+        "graphTooltip": 1,
+        "time": {"from": "now-1h", "to": "now"},
+        "templating": {"list": [_source_variable(), *map(_variable, dashboard.variables)]},
+        "annotations": {"list": []},
+        "links": [],
+        "panels": _laid_out(dashboard.panels),
+    }
+
+
+def _source_variable() -> dict[str, Any]:
+    return {"name": "source", "label": "Prometheus", "type": "datasource", "query": "prometheus", "hide": 0}
+
+
+def _variable(label: str) -> dict[str, Any]:
+    return {
+        "name": label,
+        "label": label.capitalize(),
+        "type": "query",
+        "datasource": _SOURCE,
+        "query": f"label_values(sidecar_requests_total, {label})",
+        "refresh": 2,
+        "multi": True,
+        "includeAll": True,
+        "allValue": ".*",
+        "current": {"text": "All", "value": "$__all"},
+        "sort": 1,
+    }
+
+
+def _laid_out(panels: tuple[Panel, ...]) -> list[dict[str, Any]]:
+    """Left to right, row by row; stats are small."""
+    found = []
+    x = y = row = 0
+    for number, panel in enumerate(panels, 1):
+        width, height = (_STAT_WIDTH, _STAT_HEIGHT) if panel.stat else (_PANEL_WIDTH, _PANEL_HEIGHT)
+        if x + width > _COLUMNS or (row and height != row):
+            x, y = 0, y + row
+        row = height
+        found.append(_panel(number, panel, {"x": x, "y": y, "w": width, "h": height}))
+        x += width
+    return found
+
+
+def _panel(number: int, panel: Panel, place: dict[str, int]) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "id": number,
+        "type": "stat" if panel.stat else "timeseries",
+        "title": panel.title,
+        "datasource": _SOURCE,
+        "gridPos": place,
+        "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
+        "targets": [
+            {"refId": chr(ord("A") + index), "datasource": _SOURCE, "expr": expr, "legendFormat": legend}
+            for index, (legend, expr) in enumerate(panel.queries.items())
+        ],
+        "options": {},
+    }
+    if panel.text:
+        made["description"] = panel.text
+    return made
+
+
+def files() -> dict[str, str]:
+    """File name -> text."""
+    return {
+        f"{dashboard.uid.removeprefix('sidecar-')}.json": json.dumps(as_json(dashboard), indent=2) + "\n"
+        for dashboard in DASHBOARDS
+    }
+
+
+def main() -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for name, text in files().items():
+        (FOLDER / name).write_text(text)
+    for stale in {path.name for path in FOLDER.glob("*.json")} - set(files()):
+        (FOLDER / stale).unlink()
+
+
+if __name__ == "__main__":
+    main()
