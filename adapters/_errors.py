@@ -41,7 +41,8 @@ class GatewayError(Exception):
     `message` must be safe to show: adapters take provider text only through their `error()`; secrets are redacted by the
     gateway before anything is answered. `param` names the caller's field at fault, in the words of the caller's format.
     `code` is the provider's own machine-readable word, if it has one. `retry_after_s` is what the provider asked for.
-    `status` is the provider's HTTP status, None where the failure is our own.
+    `status` is the provider's HTTP status, None where the failure is our own. `retried`: the gateway has made its own further
+    attempts, so that the caller should make none.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class GatewayError(Exception):
         self.code = code
         self.retry_after_s = retry_after_s
         self.status = status
+        self.retried = False
 
     def __repr__(self) -> str:
         return f"GatewayError({self.kind}, {self.message!r}, param={self.param!r}, status={self.status})"

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from adapters import GatewayError, Kind
-from sidecar.metrics import UNKNOWN_ROUTE, Metrics
+from sidecar.metrics import STALE_CONNECTION, UNKNOWN_ROUTE, Metrics
 
 OK = "ok"
 _TOKEN_KINDS = (
@@ -18,14 +18,30 @@ _TOKEN_KINDS = (
     ("reasoning", "reasoning_tokens"),
 )
 # Our own timer and the caller's deadline ring together; a cancellation this close to the deadline is the deadline.
-_DEADLINE_SLACK_S = 0.05
+DEADLINE_SLACK_S = 0.05
+# Of English text, by every tokenizer in use; other scripts have fewer characters a token.
+_CHARS_PER_TOKEN = 4
+
+
+def outcome_of(error: BaseException, deadline: float | None) -> str:
+    """`deadline` is the caller's, on the loop's clock: a cancellation at that time is a timeout."""
+    match error:
+        case GatewayError():
+            return error.kind.value
+        case asyncio.CancelledError() | GeneratorExit():
+            late = deadline is not None and asyncio.get_running_loop().time() >= deadline - DEADLINE_SLACK_S
+            return (Kind.UPSTREAM_TIMEOUT if late else Kind.CANCELLED).value
+        case _:
+            return Kind.INTERNAL.value
 
 
 class Record:
     """Collects what is known of a call while it runs.
 
     `waited_s` is time spent waiting for the provider or for a client that is slow to take a piece; what is left of the total
-    is the gateway's own. `usage` is the last one seen.
+    is the gateway's own. `usage` is the last one seen. `upstream` is the one asked last, `attempts` how many times one was
+    asked. Of a stream, `output_events` and `output_chars` count what was produced, for one that breaks off before its usage
+    comes (bodies that pass are not opened: no characters there).
     """
 
     __slots__ = (
@@ -35,10 +51,13 @@ class Record:
         "_metrics",
         "_name",
         "_operation",
-        "_provider",
         "_route",
         "_started",
+        "attempts",
         "outcome",
+        "output_chars",
+        "output_events",
+        "upstream",
         "usage",
         "waited_s",
     )
@@ -51,9 +70,12 @@ class Record:
         self._consumer = consumer
         self._started = time.perf_counter()
         self._first_output_s: float | None = None
-        self._provider: str | None = None
         self._in_flight: Any = None
+        self.attempts = 0
+        self.upstream: str | None = None
         self.outcome = OK
+        self.output_chars = 0
+        self.output_events = 0
         self.usage: Any = None
         self.waited_s = 0.0
 
@@ -63,22 +85,38 @@ class Record:
         self._in_flight = self._metrics.in_flight(self._route)
         self._in_flight.inc()
 
-    def upstream_begins(self, provider: str) -> None:
-        self._provider = provider
+    def attempt_begins(self, upstream: str) -> None:
+        """Once for each time an upstream is asked; `attempt_ends` follows."""
+        self.upstream = upstream
+        self.attempts += 1
+
+    def attempt_ends(self, provider: str, outcome: str) -> None:
+        self._metrics.upstream_requests(provider, outcome).inc()
+
+    def tries_again(self, error: GatewayError, *, elsewhere: bool) -> None:
+        """After this failure another attempt follows, at another upstream or the same."""
+        count = self._metrics.fallbacks if elsewhere else self._metrics.retries
+        count(self._route, error.kind.value).inc()
+
+    def sent_anew(self) -> None:
+        """A kept connection had ended unnoticed: the request went out again on a fresh one."""
+        self._metrics.retries(self._route, STALE_CONNECTION).inc()
+
+    @property
+    def first_output_seen(self) -> bool:
+        return self._first_output_s is not None
+
+    @property
+    def output_tokens_estimated(self) -> int:
+        """Of a stream: an event is a token at least, with most providers."""
+        return max(self.output_events, -(-self.output_chars // _CHARS_PER_TOKEN))
 
     def first_output(self) -> None:
         self._first_output_s = time.perf_counter() - self._started
 
     def failed(self, error: BaseException, *, deadline: float | None) -> None:
         """`deadline` is the caller's, on the loop's clock: a cancellation at that time is a timeout."""
-        match error:
-            case GatewayError():
-                self.outcome = error.kind.value
-            case asyncio.CancelledError() | GeneratorExit():
-                late = deadline is not None and asyncio.get_running_loop().time() >= deadline - _DEADLINE_SLACK_S
-                self.outcome = (Kind.UPSTREAM_TIMEOUT if late else Kind.CANCELLED).value
-            case _:
-                self.outcome = Kind.INTERNAL.value
+        self.outcome = outcome_of(error, deadline)
 
     def close(self) -> None:
         total_s = time.perf_counter() - self._started
@@ -89,11 +127,10 @@ class Record:
         metrics.duration(self._route, self._operation).observe(total_s)
         if self._first_output_s is not None:
             metrics.first_token(self._route, self._operation).observe(self._first_output_s)
-        if self._provider is None:
+        if not self.attempts:
             return
         if self.outcome == OK:  # a call that broke off has waits that nobody measured to their end
             metrics.overhead(self._route, self._operation).observe(max(0.0, total_s - self.waited_s))
-        metrics.upstream_requests(self._provider, self.outcome).inc()
         if self.usage is not None:
             for kind, member in _TOKEN_KINDS:
                 if count := getattr(self.usage, member):

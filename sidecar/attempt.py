@@ -6,9 +6,10 @@ import asyncio
 import logging
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from adapters import FORMATS, Context, Format, GatewayError, HttpCall, Kind, ProviderSide, Target, side_of
+from adapters import FORMATS, Context, Format, GatewayError, HttpCall, Kind, ProviderSide, Target, Task, side_of
 from sidecar.calls import Call
 from sidecar.credentials import Tokens, headers_for, redact
 from sidecar.snapshot import Route, Upstream, target_of
@@ -32,11 +33,10 @@ class Plan:
     headers: tuple[tuple[str, str], ...]  # with the key; without the token where one is fetched
 
 
-def plan_for(route: Route) -> Plan:
-    upstream = route.upstreams[0]
+def plan_for(upstream: Upstream, task: Task) -> Plan:
     target = target_of(upstream)
     format_ = FORMATS[target.provider.format]
-    return Plan(upstream, target, format_, side_of(format_, target, route.task), headers_for(upstream, target.provider))
+    return Plan(upstream, target, format_, side_of(format_, target, task), headers_for(upstream, target.provider))
 
 
 @dataclass(slots=True)
@@ -55,7 +55,8 @@ class Attempt:
 
 
 def prepare(plan: Plan, call: Call) -> Attempt:
-    """Encodes the call for the upstream. Raises GatewayError for what it cannot say."""
+    """Encodes the call for the upstream; the caller's body is decoded once for all attempts. Raises GatewayError for what the
+    upstream cannot say."""
     side = plan.side
     if side is None or (call.stream and side.stream is None):
         what = f"{'streamed ' * call.stream}{call.task}"
@@ -74,14 +75,26 @@ def _new_id(prefix: str) -> str:
     return prefix + secrets.token_hex(12)
 
 
-async def read_answer(response: UpstreamResponse, route: Route, attempt: Attempt) -> bytes:
-    """The body of a good answer. Raises the provider's error for any other."""
+async def read_answer(
+    response: UpstreamResponse, route: Route, attempt: Attempt, limit: asyncio.Timeout, deadline: float
+) -> bytes:
+    """The body of a good answer. Raises the provider's error for any other. `limit` is the clock under which this runs: from now
+    on it ends at a silence of idle_s, or at the deadline."""
+    idle_s = route.timeouts.idle_s
+    limit.reschedule(min(asyncio.get_running_loop().time() + idle_s, deadline))
     await refuse_failed_answer(response, attempt)
-    return await _read_body(response, route.response_bytes_max)
+
+    def goes_on() -> None:
+        limit.reschedule(min(asyncio.get_running_loop().time() + idle_s, deadline))
+
+    return await _read_body(response, route.response_bytes_max, goes_on)
 
 
-async def _read_body(response: UpstreamResponse, bytes_max: int, *, cut: bool = False) -> bytes:
-    """The body. Larger than `bytes_max`: cut there, or upstream_protocol."""
+async def _read_body(
+    response: UpstreamResponse, bytes_max: int, goes_on: Callable[[], None] | None = None, *, cut: bool = False
+) -> bytes:
+    """The body. Larger than `bytes_max`: cut there, or upstream_protocol. `goes_on` is called when something has come, but not
+    all."""
     parts: list[bytes] = []
     size = 0
     while True:
@@ -90,7 +103,7 @@ async def _read_body(response: UpstreamResponse, bytes_max: int, *, cut: bool = 
         except TimeoutError:
             raise  # the caller's clock
         except Exception as error:
-            raise read_failure(error) from error
+            raise without_output(read_failure(error)) from error
         if not data:
             return parts[0] if len(parts) == 1 else b"".join(parts)
         size += len(data)
@@ -99,6 +112,15 @@ async def _read_body(response: UpstreamResponse, bytes_max: int, *, cut: bool = 
             if cut:
                 return b"".join(parts)[:bytes_max]
             raise too_large(bytes_max)
+        if goes_on is not None and not response.ended:
+            goes_on()
+
+
+def without_output(error: GatewayError) -> GatewayError:
+    """What breaks off before the caller has seen any of it is no interruption yet: another upstream may answer."""
+    if error.kind is Kind.UPSTREAM_INTERRUPTED:
+        error.kind = Kind.UPSTREAM_PROTOCOL
+    return error
 
 
 def too_large(bytes_max: int) -> GatewayError:
@@ -120,32 +142,17 @@ async def refuse_failed_answer(response: UpstreamResponse, attempt: Attempt) -> 
     raise attempt.plan.format.error(response.status, response.headers, body)
 
 
-class shown_safely:  # noqa: N801 - reads as a phrase at its place of use
+def make_showable(error: GatewayError, upstream: Upstream, tokens: Tokens) -> None:
     """Takes keys out of an error's text and puts our own words in place of a provider's about our credentials."""
-
-    __slots__ = ("_tokens", "_upstream")
-
-    def __init__(self, upstream: Upstream, tokens: Tokens) -> None:
-        self._upstream = upstream
-        self._tokens = tokens
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if not isinstance(error, GatewayError):
-            return
-        error.message = self._redacted(error.message)
-        if error.kind is not Kind.INVALID_REQUEST and error.status is not None:
-            log.warning("provider %s answered %s: %s", self._upstream.provider, error.status, error.message)
-        if error.kind is Kind.UPSTREAM_REJECTED_CREDENTIALS:
-            error.message = f'Provider "{self._upstream.provider}" rejected the gateway\'s credentials.'
-            error.code = None
-        error.args = (error.message,)
-        if error.code is not None:
-            error.code = self._redacted(error.code)
-        if error.param is not None:
-            error.param = self._redacted(error.param)
-
-    def _redacted(self, text: str) -> str:
-        return redact(text, self._upstream, self._tokens.current(self._upstream))
+    token = tokens.current(upstream)
+    error.message = redact(error.message, upstream, token)
+    if error.kind is not Kind.INVALID_REQUEST and error.status is not None:
+        log.warning("provider %s answered %s: %s", upstream.provider, error.status, error.message)
+    if error.kind is Kind.UPSTREAM_REJECTED_CREDENTIALS:
+        error.message = f'Provider "{upstream.provider}" rejected the gateway\'s credentials.'
+        error.code = None
+    error.args = (error.message,)
+    if error.code is not None:
+        error.code = redact(error.code, upstream, token)
+    if error.param is not None:
+        error.param = redact(error.param, upstream, token)

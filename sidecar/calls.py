@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters import Envelope, Task
-from sidecar.snapshot import Consumer
+from sidecar.snapshot import Consumer, Timeouts
+
+_WRITE_S = Timeouts().write_s
 
 
 @dataclass(slots=True)
@@ -27,11 +29,14 @@ class Call:
     request: Any = None
     envelope: Envelope | None = None
     client_format: str | None = None
+    # Set by the gateway for the servicer: the upstream asked last (known before the first piece), the route's timeouts.write_s.
+    upstream: str | None = None
+    write_s: float = _WRITE_S
 
 
 @dataclass(slots=True)
 class Answer:
-    """A whole answer: `body` where the provider's bytes pass unchanged, else `message`."""
+    """A whole answer: `body` where the provider's bytes pass unchanged, else `message`. `upstream` served it."""
 
     upstream: str
     body: bytes | None = None

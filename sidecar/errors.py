@@ -60,7 +60,7 @@ def answer_to(error: GatewayError) -> Answer:
 
 
 # Kinds after which the same call may succeed a little later. Not a timeout: the provider may have done, and billed, the work.
-_TRANSIENT = frozenset({Kind.RATE_LIMITED, Kind.OVERLOADED, Kind.UPSTREAM_UNAVAILABLE})
+TRANSIENT = frozenset({Kind.RATE_LIMITED, Kind.OVERLOADED, Kind.UPSTREAM_UNAVAILABLE})
 _OVERLOADED_RETRY_AFTER_S = 1.0
 
 
@@ -72,4 +72,5 @@ def retry_after_s(error: GatewayError) -> float | None:
 
 
 def client_may_retry(error: GatewayError) -> bool:
-    return error.kind in _TRANSIENT
+    """Not where the gateway has tried again already: its attempts times those of the client would be many."""
+    return error.kind in TRANSIENT and not error.retried

@@ -1,12 +1,14 @@
-"""One call: find the route, choose the upstream, translate, send, account. Knows neither gRPC nor REST.
+"""One call: find the route, admit it, choose an upstream, translate, send, try again where that may help, account. Knows neither
+gRPC nor REST.
 
 A caller's body in the upstream's own format is patched, not translated (decision 0006); everything else goes through the
-canonical message. Both ways share everything else.
+canonical message. Both ways share everything else. What is tried again and what is not: docs/reliability.md.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -14,25 +16,36 @@ from contextlib import aclosing
 from adapters import GatewayError, Kind
 from adapters._vectors import as_asked
 from sidecar.accounting import Record
-from sidecar.attempt import Attempt, Plan, plan_for, prepare, read_answer, refuse_failed_answer, shown_safely
+from sidecar.admission import Admissions
+from sidecar.attempt import Attempt, prepare, read_answer, refuse_failed_answer
 from sidecar.calls import Answer, Call, Piece
 from sidecar.consumers import Consumers
 from sidecar.credentials import Tokens
 from sidecar.metrics import Metrics
 from sidecar.snapshot import Route, Snapshot
 from sidecar.streaming import StreamClock, pieces
+from sidecar.tries import Trial, Tries
 from sidecar.upstream import UpstreamClient, UpstreamResponse
 from sidecar.v1 import inference_pb2 as pb
+from sidecar.ways import Upstreams, Ways
 
 
 class Gateway:
-    """Serves calls by a snapshot; `snapshot` is replaced by one assignment, calls under way keep theirs."""
+    """Serves calls by a snapshot; `snapshot` is replaced by one assignment, calls under way keep theirs.
 
-    def __init__(self, snapshot: Snapshot, client: UpstreamClient, metrics: Metrics) -> None:
-        self._state: tuple[Snapshot, dict[str, Plan], Consumers] = (snapshot, {}, Consumers(snapshot))
+    `chance` decides on weights, ties and jitter.
+    """
+
+    def __init__(
+        self, snapshot: Snapshot, client: UpstreamClient, metrics: Metrics, chance: random.Random | None = None
+    ) -> None:
+        self._state: tuple[Snapshot, dict[str, Ways], Consumers] = (snapshot, {}, Consumers(snapshot))
         self._client = client
         self._tokens = Tokens()
         self._metrics = metrics
+        self._chance = chance or random.Random()
+        self._upstreams = Upstreams(metrics)
+        self.admissions = Admissions(snapshot)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -41,6 +54,8 @@ class Gateway:
     @snapshot.setter
     def snapshot(self, snapshot: Snapshot) -> None:
         self._state = (snapshot, {}, Consumers(snapshot))
+        self._upstreams.reload(snapshot)
+        self.admissions.reload(snapshot)
 
     @property
     def consumers(self) -> Consumers:
@@ -51,28 +66,73 @@ class Gateway:
         """Answers a call whole. Raises GatewayError, its message fit to be shown."""
         record = Record(self._metrics, call.operation, call.route, call.consumer.name)
         try:
-            _, plans, consumers = self._state
-            route = find_route(consumers.routes(call.consumer), call, record)
-            plan = self._plan(route, plans)
-            with shown_safely(plan.upstream, self._tokens):
-                attempt = prepare(plan, call)
-                return await self._unary(route, attempt, call, record)
+            ways = self._ways_of(call, record)
+            gate = await self.admissions.enter(ways.route)
+            try:
+                return await self._answered(ways, call, record)
+            finally:
+                self.admissions.leave(gate)
         except BaseException as error:
             record.failed(error, deadline=call.deadline)
             raise
         finally:
             record.close()
 
-    async def _unary(self, route: Route, attempt: Attempt, call: Call, record: Record) -> Answer:
-        deadline = _deadline(route, call)
-        name = attempt.upstream.provider
-        record.upstream_begins(name)
+    async def stream(self, call: Call) -> AsyncGenerator[Piece, None]:
+        """Answers a call as it is produced. The first piece comes with the first semantic output, so a GatewayError raised
+        before it can still become a status. Close the generator in any case: that closes the provider's socket."""
+        record = Record(self._metrics, call.operation, call.route, call.consumer.name)
+        try:
+            ways = self._ways_of(call, record)
+            gate = await self.admissions.enter(ways.route)
+            try:
+                # aclosing, here and below: a generator that is closed while it waits for its caller leaves the one inside
+                # it to the garbage collector, and the provider's socket with it.
+                async with aclosing(self._streamed(ways, call, record)) as inner:
+                    async for piece in inner:
+                        suspended = time.perf_counter()
+                        yield piece
+                        record.waited_s += time.perf_counter() - suspended
+            finally:
+                self.admissions.leave(gate)
+        except BaseException as error:
+            record.failed(error, deadline=call.deadline)
+            raise
+        finally:
+            record.close()
+
+    def _ways_of(self, call: Call, record: Record) -> Ways:
+        """The upstreams of the call's route. Raises what `find_route` does."""
+        _, plans, consumers = self._state
+        route = find_route(consumers.routes(call.consumer), call, record)
+        call.write_s = route.timeouts.write_s
+        ways = plans.get(route.name)
+        if ways is None:
+            ways = plans[route.name] = self._upstreams.ways_of(route)
+        return ways
+
+    async def _answered(self, ways: Ways, call: Call, record: Record) -> Answer:
+        """One attempt after another, until there is an answer or no sense in more of them."""
+        deadline = _deadline(ways.route, call)
+        tries = Tries(ways, deadline, self._chance)
+        while True:
+            trial = Trial(tries, call, record, self._upstreams, self._tokens)
+            try:
+                with trial:
+                    return await self._unary(tries, trial, call, record, deadline)
+            except GatewayError as error:
+                await _before_next(tries, trial, error, record)
+
+    async def _unary(self, tries: Tries, trial: Trial, call: Call, record: Record, deadline: float) -> Answer:
+        way, route = tries.way, tries.ways.route
+        attempt = prepare(way.plan, call)
+        trial.asks()
         waiting = time.perf_counter()
         try:
-            async with asyncio.timeout_at(deadline):
-                response = await self._open(attempt, route)
+            async with asyncio.timeout_at(tries.limit()) as limit:
+                response = await self._open(attempt, route, record)
                 try:
-                    body = await read_answer(response, route, attempt)
+                    body = await read_answer(response, route, attempt, limit, deadline)
                 finally:
                     response.close()
         except TimeoutError:
@@ -81,63 +141,67 @@ class Gateway:
             record.waited_s += time.perf_counter() - waiting
         if attempt.passthrough and attempt.side.check is not None:
             record.usage = attempt.side.check(body)
-            return Answer(name, body=body)
+            return Answer(way.name, body=body)
         message = attempt.side.decode(body, attempt.context)
         if isinstance(message, pb.EmbedResponse) and isinstance(call.request, pb.EmbedRequest):
             as_asked(message, call.request)
         if message.HasField("usage"):
             record.usage = message.usage
-        return Answer(name, message=message)
+        return Answer(way.name, message=message)
 
-    async def stream(self, call: Call) -> AsyncGenerator[Piece, None]:
-        """Answers a call as it is produced. The first piece comes with the first semantic output, so a GatewayError raised
-        before it can still become a status. Close the generator in any case: that closes the provider's socket."""
-        record = Record(self._metrics, call.operation, call.route, call.consumer.name)
-        try:
-            _, plans, consumers = self._state
-            route = find_route(consumers.routes(call.consumer), call, record)
-            plan = self._plan(route, plans)
-            with shown_safely(plan.upstream, self._tokens):
-                attempt = prepare(plan, call)
-                # aclosing, here and below: a generator that is closed while it waits for its caller leaves the one inside
-                # it to the garbage collector, and the provider's socket with it.
-                async with aclosing(self._stream(route, attempt, call, record)) as inner:
-                    async for piece in inner:
-                        suspended = time.perf_counter()
-                        yield piece
-                        record.waited_s += time.perf_counter() - suspended
-        except BaseException as error:
-            record.failed(error, deadline=call.deadline)
-            raise
-        finally:
-            record.close()
+    async def _streamed(self, ways: Ways, call: Call, record: Record) -> AsyncGenerator[Piece, None]:
+        """One attempt after another, until one has output. From then on a failure is the caller's to hear."""
+        deadline = _deadline(ways.route, call)
+        tries = Tries(ways, deadline, self._chance)
+        begun = False
+        while True:
+            trial = Trial(tries, call, record, self._upstreams, self._tokens)
+            try:
+                with trial:
+                    async with aclosing(self._stream(tries, trial, call, record, deadline)) as inner:
+                        async for piece in inner:
+                            if not begun:
+                                begun = True
+                                trial.answered()
+                            yield piece
+                    return
+            except GatewayError as error:
+                if begun:
+                    raise
+                await _before_next(tries, trial, error, record)
 
-    async def _stream(self, route: Route, attempt: Attempt, call: Call, record: Record) -> AsyncGenerator[Piece, None]:
-        clock = StreamClock(route, _deadline(route, call))
-        record.upstream_begins(attempt.upstream.provider)
-        waiting = time.perf_counter()
+    async def _stream(
+        self, tries: Tries, trial: Trial, call: Call, record: Record, deadline: float
+    ) -> AsyncGenerator[Piece, None]:
+        route = tries.ways.route
+        attempt = prepare(tries.way.plan, call)
+        trial.asks()
+        clock = StreamClock(route, deadline)
+        response: UpstreamResponse | None = None
         try:
-            async with asyncio.timeout_at(clock.limit()):
-                response = await self._open(attempt, route)
-        except TimeoutError:
-            raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider sent no output in time.") from None
-        finally:
-            record.waited_s += time.perf_counter() - waiting
-        try:
-            await refuse_failed_answer(response, attempt)
+            waiting = time.perf_counter()
+            try:
+                async with asyncio.timeout_at(clock.limit()):
+                    response = await self._open(attempt, route, record)
+                    await refuse_failed_answer(response, attempt)
+            except TimeoutError:
+                raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider sent no output in time.") from None
+            finally:
+                record.waited_s += time.perf_counter() - waiting
             async with aclosing(pieces(response, route, attempt, call, record, clock)) as inner:
                 async for piece in inner:
                     yield piece
             await response.finish()
         finally:
-            response.close()
+            if response is not None:
+                response.close()
 
-    async def _open(self, attempt: Attempt, route: Route) -> UpstreamResponse:
+    async def _open(self, attempt: Attempt, route: Route, record: Record) -> UpstreamResponse:
         upstream, headers = attempt.upstream, attempt.plan.headers
         if upstream.grant is None:
-            return await self._client.open(attempt.http, upstream, headers, route.timeouts)
+            return await self._client.open(attempt.http, upstream, headers, route.timeouts, record.sent_anew)
         headers = (*headers, await self._tokens.header(upstream))
-        response = await self._client.open(attempt.http, upstream, headers, route.timeouts)
+        response = await self._client.open(attempt.http, upstream, headers, route.timeouts, record.sent_anew)
         if response.status == 401:
             self._tokens.forget(upstream)  # revoked before its time
         return response
@@ -146,11 +210,18 @@ class Gateway:
         """Ends what calls have begun beside themselves."""
         await self._tokens.close()
 
-    def _plan(self, route: Route, plans: dict[str, Plan]) -> Plan:
-        plan = plans.get(route.name)
-        if plan is None:
-            plan = plans[route.name] = plan_for(route)
-        return plan
+
+async def _before_next(tries: Tries, trial: Trial, error: GatewayError, record: Record) -> None:
+    """Waits until the next attempt. Raises what the caller is to hear when there is none."""
+    wait_s = tries.wait_after(error, record, asked=trial.asked)
+    if wait_s is None:
+        raise tries.verdict(error)
+    if wait_s > 0:
+        waiting = time.perf_counter()
+        try:
+            await asyncio.sleep(wait_s)
+        finally:
+            record.waited_s += time.perf_counter() - waiting
 
 
 def find_route(routes: Mapping[str, Route], call: Call, record: Record | None = None) -> Route:

@@ -1,7 +1,8 @@
 """Every metric of a worker, each with its worst-case number of series. Labels come from config and user file only.
 
 R routes (plus "unknown"), O = 5 operations, C consumers (the user file's plus "local"), K = 23 outcomes ("ok" and the kinds),
-P providers in use. Series appear with their first use. The supervisor's own metrics are in metrics of its package.
+P providers in use, U upstreams of all routes. Series appear with their first use. The supervisor's own metrics are in metrics of
+its package.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20
 OVERHEAD_BUCKETS_S = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 
 UNKNOWN_ROUTE = "unknown"
+# A reason of sidecar_retries_total beside the kinds of failure.
+STALE_CONNECTION = "stale_connection"
 
 
 class _Labelled:
@@ -40,7 +43,7 @@ class Metrics:
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-        registry = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()  # this process's own
 
         def counter(name: str, text: str, *labels: str) -> _Labelled:
             return _Labelled(Counter(name, text, labels, registry=registry))
@@ -86,7 +89,40 @@ class Metrics:
         )
         # P x K
         self.upstream_requests = counter(
-            "sidecar_upstream_requests_total", "Calls to providers ended, by outcome.", "provider", "outcome"
+            "sidecar_upstream_requests_total", "Attempts at providers ended, by outcome.", "provider", "outcome"
+        )
+        # R x 4: the transient kinds and stale_connection
+        self.retries = counter(
+            "sidecar_retries_total", "Further attempts at the same upstream, by what went before.", "route", "reason"
+        )
+        # R x 7: the kinds after which another upstream may help
+        self.fallbacks = counter(
+            "sidecar_fallbacks_total", "Further attempts at another upstream, by what went before.", "route", "reason"
+        )
+        # U: upstreams, counted in each route they stand in
+        self.upstream_ejected = _Labelled(
+            Gauge(
+                "sidecar_upstream_ejected",
+                "Workers that leave an upstream alone.",
+                ("route", "upstream"),
+                registry=registry,
+                multiprocess_mode="livesum",
+            )
+        )
+        # U x 6 reasons
+        self.ejections = counter(
+            "sidecar_upstream_ejections_total",
+            "Times an upstream was left alone for a while, by why.",
+            "route",
+            "upstream",
+            "reason",
+        )
+        # U
+        self.credentials_rejected = counter(
+            "sidecar_upstream_credentials_rejected_total",
+            "Calls that a provider refused because of the gateway's key: somebody has to mend it.",
+            "route",
+            "upstream",
         )
 
 

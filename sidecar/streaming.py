@@ -10,17 +10,19 @@ from typing import Any
 from adapters import Decoder, GatewayError, Kind
 from adapters._chunks import has_output
 from sidecar.accounting import Record
-from sidecar.attempt import Attempt, too_large
+from sidecar.attempt import Attempt, too_large, without_output
 from sidecar.calls import Call, Piece
 from sidecar.snapshot import Route
 from sidecar.upstream import UpstreamResponse, read_failure
+from sidecar.v1 import inference_pb2 as pb
 
 # SSE comments keep load balancers from cutting a silent stream; the shortest common idle limit is 30 s.
 KEEPALIVE_S = 15.0
 
 
 class StreamClock:
-    """When the next byte must be here. Runs only while we wait for the provider, so a slow client costs the provider nothing."""
+    """When the next byte must be here. Stands still while a client is slow to take a piece, which costs the provider nothing;
+    only the deadline does not."""
 
     __slots__ = ("_deadline", "_first_until", "_idle_s", "_loop", "output")
 
@@ -35,6 +37,13 @@ class StreamClock:
         """On the loop's clock."""
         patience = self._loop.time() + self._idle_s if self.output else self._first_until
         return min(patience, self._deadline)
+
+    def now(self) -> float:
+        return self._loop.time()
+
+    def later(self, limit: float, since: float) -> float:
+        """A limit that stood still since then."""
+        return min(limit + self._loop.time() - since, self._deadline)
 
     async def read(self, response: UpstreamResponse, limit: float) -> bytes | None:
         """The next bytes, b"" at the end, None after KEEPALIVE_S of silence once output has begun."""
@@ -67,7 +76,9 @@ async def pieces(
         finally:
             record.waited_s += time.perf_counter() - waiting
         if data is None:
+            suspended = clock.now()
             yield None
+            limit = clock.later(limit, suspended)
             continue
         size += len(data)
         if size > route.response_bytes_max:
@@ -82,9 +93,11 @@ async def pieces(
         if translator.output and not clock.output:
             clock.output = True
             record.first_output()
+        if clock.output:
+            record.output_events, record.output_chars = translator.events, translator.chars
+            if piece := translator.take():
+                yield piece
         limit = clock.limit()
-        if clock.output and (piece := translator.take()):
-            yield piece
         if not data:
             break
     if not clock.output:  # an answer without any output: its frame all the same
@@ -95,7 +108,9 @@ async def pieces(
 
 def _after_output(error: GatewayError, clock: StreamClock) -> GatewayError:
     """Once the caller has seen output, a broken answer is interrupted: nothing may be retried."""
-    if clock.output and error.kind in (Kind.UPSTREAM_UNAVAILABLE, Kind.UPSTREAM_PROTOCOL):
+    if not clock.output:
+        return without_output(error)
+    if error.kind in (Kind.UPSTREAM_UNAVAILABLE, Kind.UPSTREAM_PROTOCOL):
         error.kind = Kind.UPSTREAM_INTERRUPTED
     return error
 
@@ -112,6 +127,8 @@ class _Translator:
         self._chunks: list[Any] = []
         self.output = False
         self.usage: Any = None
+        self.events = 0  # with output; counted for calls that break off
+        self.chars = 0
 
     @property
     def done(self) -> bool:
@@ -135,6 +152,9 @@ class _Translator:
                 only_usage = not chunk.choices
             if not self.output and has_output(chunk):
                 self.output = True
+            if not self._passthrough:
+                self.chars += _output_chars(chunk)
+        self.events += bool(chunks) or bool(raw)
         if not self._passthrough:
             self._chunks.extend(chunks)
         elif raw and not (only_usage and not self._wants_usage):
@@ -147,3 +167,19 @@ class _Translator:
             return b"".join(raw)
         chunks, self._chunks = self._chunks, []
         return chunks
+
+
+def _output_chars(chunk: Any) -> int:
+    """Of text, thinking and arguments."""
+    count = 0
+    for choice in chunk.choices:
+        if isinstance(choice, pb.CompletionChoice):
+            count += len(choice.text)
+            continue
+        delta = choice.delta
+        count += len(delta.content) + len(delta.refusal)
+        if delta.tool_calls:
+            count += sum(len(each.arguments_json) + len(each.custom_input) for each in delta.tool_calls)
+        if delta.HasField("thinking"):
+            count += len(delta.thinking.text)
+    return count

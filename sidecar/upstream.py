@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -24,6 +25,9 @@ _KEEPALIVE_S = 30.0
 _DNS_TTL_S = 30
 # Response heads: OpenAI sends 2 KiB, Azure up to 6.
 _HEADER_BYTES_MAX = 16 * 1024
+# A connection that had ended before we wrote tells so within a round trip. After longer than this the provider has read the
+# request and may have worked on it: that is a failure like any other.
+_STALE_S = 1.0
 # How long to wait for the end of a body whose last event was seen, so that the connection can be used again.
 _TAIL_S = 0.1
 
@@ -35,6 +39,11 @@ class UpstreamResponse:
     status: int
     headers: Headers
     _response: aiohttp.ClientResponse
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of the body has been read."""
+        return self._response.content.at_eof()
 
     async def read_some(self) -> bytes:
         """The next bytes of the body, decompressed; b"" at its end. Cancelling loses nothing."""
@@ -84,21 +93,30 @@ class UpstreamClient:
         self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
 
     async def open(
-        self, call: HttpCall, upstream: Upstream, headers: tuple[tuple[str, str], ...], timeouts: Timeouts
+        self,
+        call: HttpCall,
+        upstream: Upstream,
+        headers: tuple[tuple[str, str], ...],
+        timeouts: Timeouts,
+        sent_anew: Callable[[], None] | None = None,
     ) -> UpstreamResponse:
-        """Sends the call and waits for the answer's head.
+        """Sends the call and waits for the answer's head. `sent_anew` is called when it goes out once more, on a fresh connection
+        because a kept one had ended.
 
         Raises GatewayError: upstream_unavailable (no connection, TLS refused, connection lost), upstream_timeout (no
         connection within connect_s), upstream_protocol (not HTTP). The caller bounds the wait for the answer itself.
         """
         trace = SimpleNamespace(reused=False)
+        began_s = asyncio.get_running_loop().time()
         try:
             try:
                 return await self._send(call, upstream, headers, timeouts, trace, fresh=False)
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 # A kept connection that the server had closed meanwhile, seen before any byte of an answer.
-                if not trace.reused:
+                if not trace.reused or asyncio.get_running_loop().time() - began_s > _STALE_S:
                     raise
+                if sent_anew is not None:
+                    sent_anew()
                 return await self._send(call, upstream, headers, timeouts, trace, fresh=True)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise _failure(error) from error

@@ -148,17 +148,18 @@ async def test_provider_failures_have_the_statuses_of_the_error_table(
     assert isinstance(info, error_details_pb2.ErrorInfo)
     assert (info.reason, info.domain) == (reason, "sidecar")
     assert KEY not in str(caught.value)
-    assert len(provider.calls) == 1
+    assert len(provider.calls) == 1 + (reason in ("RATE_LIMITED", "UPSTREAM_UNAVAILABLE"))  # the default's one retry
 
 
 async def test_a_providers_retry_after_reaches_the_caller(provider: Provider) -> None:
-    provider.script = lambda call: error_reply(call, 429, "slow down", headers=(("retry-after", "7"),))
+    provider.script = lambda call: error_reply(call, 429, "slow down", headers=(("retry-after", "70"),))
     async with WorkerProcess(default_routes(provider.base_url)) as worker:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await worker.inference().Chat(chat())
     retry = details(caught.value)["RetryInfo"]
     assert isinstance(retry, error_details_pb2.RetryInfo)
-    assert retry.retry_delay.seconds == 7
+    assert retry.retry_delay.seconds == 70
+    assert len(provider.calls) == 1, "nobody waits that long inside a call"
 
 
 async def test_unknown_route_and_wrong_task_are_told_apart(provider: Provider) -> None:

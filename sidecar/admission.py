@@ -1,0 +1,125 @@
+"""How many calls may be under way at once: bounded for a worker and for a route, with a short bounded queue before each.
+
+Over it a caller hears so at once, while there is still time to do something else. A stream counts until its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from adapters import GatewayError, Kind
+from sidecar.snapshot import Admission, Route, Snapshot
+
+
+class Gate:
+    """A number of places, and a queue for them. First come, first served."""
+
+    __slots__ = ("_queue", "settings", "taken")
+
+    def __init__(self, settings: Admission) -> None:
+        self.settings = settings
+        self.taken = 0
+        self._queue: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
+
+    @property
+    def unused(self) -> bool:
+        return not self.taken and not self._queue
+
+    def try_enter(self) -> bool:
+        """Takes a place if one is free and nobody waits for it."""
+        if self.taken < self.settings.concurrent_max and not self._queue:
+            self.taken += 1
+            return True
+        return False
+
+    async def enter(self) -> None:
+        """Takes a place; waits for one in the queue. Raises overloaded when that is full, or the wait too long."""
+        if self.try_enter():
+            return
+        if len(self._queue) >= self.settings.queue_max:
+            raise _overloaded()
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._queue.append(place)
+        try:
+            async with asyncio.timeout(self.settings.queue_s):
+                await place
+        except BaseException as error:
+            if place.done() and not place.cancelled():
+                self.leave()  # it was handed over in the same moment
+            elif place in self._queue:
+                self._queue.remove(place)
+            if isinstance(error, TimeoutError):
+                raise _overloaded() from None
+            raise
+
+    def leave(self) -> None:
+        """Gives the place back: to the first in the queue, while there are no more of them than allowed."""
+        while self._queue and self.taken <= self.settings.concurrent_max:
+            place = self._queue.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+        self.taken -= 1
+
+    def resize(self, settings: Admission) -> None:
+        """A new configuration. Calls under way stay; whoever waits and now fits is let in."""
+        self.settings = settings
+        while self._queue and self.taken < settings.concurrent_max:
+            place = self._queue.popleft()
+            if not place.done():
+                place.set_result(None)
+                self.taken += 1
+
+
+class Admissions:
+    """The gates of one worker. A reload keeps them, with the calls that are in them."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._worker = Gate(snapshot.admission)
+        self._routes: dict[str, Gate] = {}
+
+    @property
+    def taken(self) -> int:
+        """Calls under way."""
+        return self._worker.taken
+
+    def reload(self, snapshot: Snapshot) -> None:
+        self._worker.resize(snapshot.admission)
+        for name, gate in list(self._routes.items()):
+            route = snapshot.routes.get(name)
+            if route is not None and route.admission is not None:
+                gate.resize(route.admission)
+            elif gate.unused:
+                del self._routes[name]
+
+    async def enter(self, route: Route) -> Gate | None:
+        """A place for a call of the route, to be given back by `leave` with what this returns. Raises overloaded."""
+        gate = None
+        if route.admission is not None:
+            gate = self._routes.get(route.name)
+            if gate is None:
+                gate = self._routes[route.name] = Gate(route.admission)
+            await gate.enter()
+        if self._worker.try_enter():
+            return gate
+        try:
+            await self._worker.enter()
+        except BaseException:
+            if gate is not None:
+                gate.leave()
+            raise
+        return gate
+
+    def leave(self, gate: Gate | None) -> None:
+        self._worker.leave()
+        if gate is not None:
+            gate.leave()
+
+
+def _overloaded() -> GatewayError:
+    return GatewayError(Kind.OVERLOADED, "The gateway has as many calls under way as it takes.")
