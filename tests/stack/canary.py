@@ -103,7 +103,7 @@ class Careless:
         return self._answer(call, wish, canary.echoes())
 
     def _answer(self, call: Call, wish: str, echo: str) -> Reply | None:
-        leaky = (("x-request-id", call.key), ("retry-after", "7"), ("x-ratelimit-reset", echo), ("x-debug", echo))
+        leaky = (("x-request-id", call.key), ("retry-after", "70"), ("x-ratelimit-reset", echo), ("x-debug", echo))
         match wish:
             case "ok":
                 return default_reply(call, call.json)

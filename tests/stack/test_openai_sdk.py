@@ -144,11 +144,11 @@ def test_a_providers_refusal_reaches_the_caller_with_its_words(simulated: OpenAI
 
 
 def test_a_rate_limit_says_when_to_come_back(simulated: OpenAI, simulator: Provider) -> None:
-    simulator.script = lambda call: error_reply(call, 429, "slow down", headers=(("retry-after", "7"),))
+    simulator.script = lambda call: error_reply(call, 429, "slow down", headers=(("retry-after", "70"),))
     with pytest.raises(openai.RateLimitError) as limited:
         simulated.with_options(max_retries=0).chat.completions.create(model="chat", messages=[HELLO])
     assert limited.value.type == "rate_limit_error"
-    assert limited.value.response.headers["retry-after"] == "7"
+    assert limited.value.response.headers["retry-after"] == "70"
 
 
 def test_the_sdks_own_retry_gets_the_answer_after_a_failure_that_passes(simulated: OpenAI, simulator: Provider) -> None:

@@ -58,7 +58,7 @@ def provider_says(status: int, **named: Any) -> Script:
 BODY_BYTES_MAX = 32 * MIB
 TOO_BIG = b'{"x": "' + b"x" * BODY_BYTES_MAX + b'"}'
 LARGE = {f"x-large-{number}": "x" * 6_000 for number in range(4)}
-LATER = {"retry-after": "7"}
+LATER = {"retry-after": "70"}
 NO_RETRY = {"x-should-retry": "false"}
 # What the front answers, without the core.
 FRONT: dict[str, Case] = {
@@ -100,7 +100,7 @@ PROVIDER: dict[str, Case] = {
         429,
         "rate_limit_exceeded",
         "rate_limit_error",
-        script=provider_says(429, headers=(("retry-after", "7"),)),
+        script=provider_says(429, headers=(("retry-after", "70"),)),
         answered=LATER,
     ),
     "429 quota": Case(
@@ -115,7 +115,7 @@ PROVIDER: dict[str, Case] = {
         503,
         "upstream_unavailable",
         "api_error",
-        script=provider_says(503, headers=(("retry-after", "7"),)),
+        script=provider_says(503, headers=(("retry-after", "70"),)),
         answered=LATER,
     ),
     "not there": Case(503, "upstream_unavailable", "api_error", body={**CHAT, "model": "gone"}),
