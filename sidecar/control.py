@@ -149,6 +149,7 @@ class Ask:
 
     number: int
     change: Change
+    by: str  # the consumer, for the log
 
 
 @dataclass(frozen=True, slots=True)

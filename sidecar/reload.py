@@ -1,7 +1,8 @@
 """Follows a config file: every change that matters becomes a finished Snapshot, or the reasons why not.
 
 The directories are watched, not the file, because an `mv` or a ConfigMap's `..data` swap puts another file in its
-place. What counts is content: the config's text and that of every secret file it names.
+place. What counts is content: the config's text and that of every secret file it names. Routes that were made by call
+(`routes.d/`) are loaded with it, but not watched: the gateway writes them itself.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from dataclasses import dataclass
 
 from watchfiles import awatch
 
-from sidecar.config import ConfigErrors, Problem, load, read_config, reader
+from sidecar.config import ConfigErrors, Problem, ReadFile, load, read_config, reader
+from sidecar.route_files import RouteFiles
 from sidecar.snapshot import Snapshot
 
 # Quiet for this long after an event, an editor has finished writing; a directory that never rests is looked at anyway.
@@ -42,15 +44,20 @@ class Watcher:
     """Loads one config and follows it. For one event loop; `reloads` is iterated once.
 
     `load()` first, then `async for reload in watcher.reloads()`: nothing that changes in between is missed. Without
-    `load()` the first reload comes at once. `local_base_url` may be set later; it holds from the next load.
+    `load()` the first reload comes at once. `local_base_url` may be set later; it holds from the next load. `made` are the
+    routes that were made by call.
     """
 
-    def __init__(self, path: str, env: Mapping[str, str], *, local_base_url: str | None = None) -> None:
+    def __init__(
+        self, path: str, env: Mapping[str, str], *, local_base_url: str | None = None, made: RouteFiles | None = None
+    ) -> None:
         self.local_base_url = local_base_url
+        self.made_version = -1  # of `made` as the last load saw it
         self.started = asyncio.Event()  # set once changes are seen
         self._path = path
         self._env = env
         self._directory = os.path.dirname(os.path.abspath(path))
+        self._made = made
         self._read = reader(self._directory)
         self._text: str | None = None  # what was looked at last; None: nothing yet
         self._failure: ConfigErrors | None = None  # why there was no text
@@ -66,14 +73,39 @@ class Watcher:
         except ConfigErrors as errors:
             self._failure = errors
             raise
+        return self.load_text(self._text, self._remember)
+
+    def load_text(
+        self,
+        text: str,
+        read_file: ReadFile | None = None,
+        *,
+        made: Mapping[str, str] | None = None,
+        key: ReadFile | None = None,
+    ) -> Snapshot:
+        """`text` in place of the file's, and where they are given `made` (texts by file name) and `key` in place of what
+        routes.d/ holds. Raises ConfigErrors. What is followed stays as it is."""
+        if self._made is not None and made is None:
+            self.made_version = self._made.version
+            try:
+                made = self._made.texts()
+            except (OSError, ValueError) as error:
+                raise ConfigErrors([Problem(str(self._made.root), 0, "", f"cannot be read: {error}")]) from None
         return load(
-            self._text,
+            text,
             self._env,
             file=self._path,
-            read_file=self._remember,
+            read_file=read_file or self._read,
             local_base_url=self.local_base_url,
             directory=self._directory,
+            extra=made,
+            read_secret=key or (None if self._made is None else self._made.secret),
         )
+
+    @property
+    def text(self) -> str | None:
+        """The file as it was looked at last."""
+        return self._text
 
     def poke(self) -> None:
         """Load again even if nothing changed (SIGHUP). Call it on the event loop."""

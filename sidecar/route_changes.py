@@ -53,7 +53,7 @@ class RouteChanges:
         """Removes a route that `create` made, with its key. Calls under way finish. Raises as `update`."""
         self._require_managing(consumer)
         self._visible(consumer, name)
-        await self._ask(RemoveRoute(name))
+        await self._ask(RemoveRoute(name), consumer)
 
     async def set_limits(self, consumer: Consumer, route: str, limits: Sequence[Limit]) -> tuple[Limit, ...]:
         """Replaces the limits of a route, also of one from the config file; none of them means no limit. Returns what holds.
@@ -62,7 +62,7 @@ class RouteChanges:
         require_admin(consumer)
         self._visible(consumer, route)
         _check(limits)
-        changed = await self._ask(PutLimits(route, tuple(limits)))
+        changed = await self._ask(PutLimits(route, tuple(limits)), consumer)
         return changed.limits if changed is not None else ()
 
     async def get_limits(self, consumer: Consumer, route: str) -> tuple[Limit, ...]:
@@ -76,7 +76,7 @@ class RouteChanges:
         name = spec.get("name")
         if replaces and isinstance(name, str):
             self._visible(consumer, name)
-        changed = await self._ask(PutRoute(spec, replaces))
+        changed = await self._ask(PutRoute(spec, replaces), consumer)
         assert changed is not None
         return changed
 
@@ -93,10 +93,10 @@ class RouteChanges:
             raise no_route(name)
         return route
 
-    async def _ask(self, change: Change) -> Route | None:
+    async def _ask(self, change: Change, by: Consumer) -> Route | None:
         if self._supervisor is None:
             raise GatewayError(Kind.FAILED_PRECONDITION, "This worker runs without a supervisor.")
-        return await self._supervisor.ask(change)
+        return await self._supervisor.ask(change, by.name)
 
 
 class Questions:
@@ -107,7 +107,7 @@ class Questions:
         self._open: dict[int, asyncio.Future[Answered]] = {}
         self._asked = 0
 
-    async def ask(self, change: Change) -> Route | None:
+    async def ask(self, change: Change, by: str) -> Route | None:
         """The route as it is now (None: gone). Raises what the supervisor refuses, and not_confirmed."""
         if len(self._open) >= _WAITING_MAX:
             raise GatewayError(Kind.OVERLOADED, "Too many changes of routes are waiting.")
@@ -117,7 +117,7 @@ class Questions:
         answer = self._open[number] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(_ANSWER_TIMEOUT_S):
-                await self._send(Ask(number, change))
+                await self._send(Ask(number, change, by))
                 outcome = (await answer).outcome
         except (TimeoutError, ConnectionError):
             raise GatewayError(

@@ -31,7 +31,7 @@ LAYERS = (
     "adapters",
     "client",
     "secret redaction snapshot caller calls config upstream credentials errors metrics limits strict"
-    " control reload consumers access_log",
+    " control reload route_files consumers access_log",
     "accounting status attempt breaker admission openapi",
     "streaming ways",
     "tries writing",

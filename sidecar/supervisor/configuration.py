@@ -1,15 +1,21 @@
-"""Where the configuration comes from: the file that was named, or the packaged default in the state directory."""
+"""Where the configuration comes from: the file that was named, or the packaged default in the state directory; with the routes
+and limits that were made by call, in `routes.d/` beside it."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
+from pathlib import Path
 
-from sidecar.config import ConfigErrors
-from sidecar.reload import Watcher
-from sidecar.snapshot import Snapshot
+from sidecar.config import ConfigErrors, Problem
+from sidecar.reload import Reload, Watcher
+from sidecar.route_files import RouteFiles
+from sidecar.snapshot import Limit, Snapshot
 from sidecar.supervisor.options import Options
 from sidecar.supervisor.start_error import StartError
 from sidecar.supervisor.state import StateDir, write_private
@@ -17,46 +23,151 @@ from sidecar.supervisor.state import StateDir, write_private
 _log = logging.getLogger("sidecar")
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A route's file as it would be; `text` None: without it. `keys` are not in the secrets directory yet."""
+
+    name: str
+    text: str | None
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    replaces: bool = False  # what was set for the name by call holds on
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A configuration: as the files of routes say it, and with the limits that were set by call."""
+
+    bare: Snapshot
+    snapshot: Snapshot
+
+
 class Configuration:
-    """The file, read at the start and again whenever it changes. `local_base_url` is where the local model answers."""
+    """The file, read at the start and again whenever it changes. `local_base_url` is where the local model answers.
+
+    `taken` says which reading is in use: `snapshot` is that, and what a change by call is checked against."""
 
     def __init__(self, options: Options, state: StateDir, local_base_url: str | None) -> None:
         self._option = "--config-path" if options.config_path else "--state-dir"
         self._path = options.config_path or state.config
         if options.config_path is None and not self._path.exists():
             write_private(self._path, default_config())
-        self._watcher = Watcher(str(self._path), os.environ, local_base_url=local_base_url)
+        self.files = RouteFiles(os.path.dirname(os.path.abspath(self._path)))
+        self._watcher = Watcher(str(self._path), os.environ, local_base_url=local_base_url, made=self.files)
+        self._text = ""  # of the main file, as it is in use
+        self._reading: Reading | None = None
+        self._refused = False  # whether the file says something else that cannot be used
+
+    @property
+    def _in_use(self) -> Reading:
+        assert self._reading is not None
+        return self._reading
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What is in use."""
+        return self._in_use.snapshot
 
     def load(self) -> Snapshot:
         """The first reading. Raises StartError with every problem found, one a line."""
         if not self._path.is_file():
             raise StartError(f"config file {self._path}: does not exist; name another with {self._option}")
         try:
-            snapshot = self._watcher.load()
+            self.files.sweep()
+        except (OSError, ValueError) as error:  # only tidying: what must be read is read below
+            _log.warning("%s: %s", self.files.root, error)
+        try:
+            reading = self._limited(self._watcher.load())
         except ConfigErrors as errors:
             raise StartError(str(errors)) from None
-        _warn(snapshot)
-        return snapshot
+        _warn(reading.snapshot)
+        self.taken(reading)
+        return reading.snapshot
+
+    def taken(self, reading: Reading) -> None:
+        """What `up_to_date` gave is in use from now on."""
+        self._text = self._watcher.text or ""
+        self._reading = reading
+
+    def changed(self, reading: Reading) -> None:
+        """So is what `with_candidate` or `with_limits` gave: the same main file, with a change by call."""
+        self._reading = reading
+
+    def retry(self) -> None:
+        """A route is gone: a file that was refused may be good now."""
+        if self._refused:
+            self.poke()
 
     def poke(self) -> None:
         """Reads it again even if nothing changed."""
         self._watcher.poke()
 
-    async def changes(self) -> AsyncIterator[Snapshot | None]:
-        """Each new configuration; None for each one that cannot be used, after its problems were logged."""
+    async def changes(self) -> AsyncIterator[Reload]:
+        """Each new reading of the file, good or not. `up_to_date` turns it into what can be taken."""
         async for reload in self._watcher.reloads():
-            for problem in reload.problems:
-                _log.error("%s", problem)
-            if reload.snapshot is None:
-                _log.error("configuration not taken, the old one stays")
-            else:
-                _warn(reload.snapshot)
-            yield reload.snapshot
+            yield reload
+
+    def up_to_date(self, reload: Reload) -> Reading | None:
+        """The reading with what was changed by call since; None, after its problems were logged, where it cannot be used.
+        Nothing may be changed by call meanwhile. Blocks."""
+        reading, problems = None, reload.problems
+        try:
+            bare = reload.snapshot if self._watcher.made_version == self.files.version else self._watcher.load()
+            reading = None if bare is None else self._limited(bare)
+        except ConfigErrors as errors:
+            problems = tuple(errors.problems)
+        self._refused = reading is None
+        if reading is not None:
+            _warn(reading.snapshot)
+            return reading
+        for problem in problems:
+            _log.error("%s", problem)
+        _log.error("configuration not taken, the old one stays")
+        return None
+
+    def with_candidate(self, candidate: Candidate) -> Reading:
+        """What is in use, with a route's file in place of what is there. Raises ConfigErrors. Blocks."""
+        path = str(self.files.path(candidate.name))
+        made = {**self.files.texts()}
+        made.pop(path, None)
+        if candidate.text is not None:
+            made[path] = candidate.text
+        made = {name: made[name] for name in sorted(made, key=Path)}
+
+        def key(name: str) -> str | None:
+            return candidate.keys.get(name) or self.files.secret(name)
+
+        bare = self._watcher.load_text(self._text, made=made, key=key)
+        return self._limited(bare, but=None if candidate.replaces else candidate.name)
+
+    def with_limits(self) -> Reading:
+        """What is in use, with the limits that are on the disk now. Raises ConfigErrors."""
+        return self._limited(self._in_use.bare)
+
+    def _limited(self, bare: Snapshot, but: str | None = None) -> Reading:
+        """With what was set by call, except for one route. Raises ConfigErrors."""
+        try:
+            limits = self.files.limits()
+        except (OSError, ValueError) as error:
+            raise ConfigErrors([Problem(str(self.files.root), 0, "", f"cannot be read: {error}")]) from None
+        return Reading(bare, _limited(bare, {name: each for name, each in limits.items() if name != but}))
 
 
 def default_config() -> str:
     """The configuration of a first start: the embedded model's three routes."""
     return (resources.files("sidecar") / "default.yaml").read_text(encoding="utf-8")
+
+
+def _limited(snapshot: Snapshot, limits: Mapping[str, tuple[Limit, ...]]) -> Snapshot:
+    """The hash covers them. MLflow's own form of a limit goes where ours is replaced: it would not be true any more."""
+    known = {name: each for name, each in limits.items() if name in snapshot.routes}
+    if not known:
+        return snapshot
+    routes = dict(snapshot.routes)
+    for name, each in known.items():
+        routes[name] = replace(routes[name], limits=each, mlflow_limit=None)
+    said = json.dumps({name: [asdict(limit) for limit in each] for name, each in sorted(known.items())})
+    digest = hashlib.sha256(f"{snapshot.hash}{said}".encode()).hexdigest()[:12]
+    return replace(snapshot, routes=routes, hash=digest)
 
 
 def _warn(snapshot: Snapshot) -> None:

@@ -20,7 +20,7 @@ from sidecar.control import WorkerSettings
 from sidecar.snapshot import Snapshot
 from sidecar.supervisor.metrics import SupervisorMetrics
 from sidecar.supervisor.process import CrashLoop, describe_exit, signal_group
-from sidecar.supervisor.worker import WORKER_COMMAND, Worker, WorkerFailed
+from sidecar.supervisor.worker import WORKER_COMMAND, MakeChange, Worker, WorkerFailed
 
 _log = logging.getLogger("sidecar")
 STUB_SOCKET = "stub.sock"
@@ -35,11 +35,13 @@ class Pool:
         snapshot: Snapshot,
         count: int,
         metrics: SupervisorMetrics,
+        make_change: MakeChange,
         command: Sequence[str] = WORKER_COMMAND,
     ) -> None:
         self._settings = settings
         self._snapshot = snapshot
         self._metrics = metrics
+        self._make_change = make_change
         self._command = command
         self._serving: list[Worker | None] = [None] * count
         self._changing = [asyncio.Lock() for _ in range(count)]  # one start at a time in each position
@@ -67,12 +69,12 @@ class Pool:
             _point(Path(self._settings.run_dir) / STUB_SOCKET, "s0.sock")
 
     async def reload(self, snapshot: Snapshot) -> None:
-        """Gives all workers the snapshot and waits for each. One that does not take it is replaced."""
+        """Gives all workers the snapshot and waits for each: those that start (their stub port takes calls before they stand
+        in their place), serve, are retired, and drain. One that does not take it is replaced."""
         self._snapshot = snapshot
         async with asyncio.TaskGroup() as reloads:
-            for worker in (*self._serving, *self._retired):
-                if worker is not None and not worker.expected_to_end:
-                    reloads.create_task(self._reload_one(worker, snapshot))
+            for worker in self._living():
+                reloads.create_task(self._reload_one(worker, snapshot))
 
     async def restart(self, lame_duck_s: float, grace_s: float) -> None:
         """Rolling restart: in each position a new worker, its health, the swap. The old one takes no new connections and goes on
@@ -129,7 +131,7 @@ class Pool:
         slot = next(number for number in range(len(self._slots) + 1) if number not in self._slots)
         self._slots[slot] = None
         try:
-            worker = await Worker.start(replace(self._settings, slot=slot), position, self._command)
+            worker = await Worker.start(replace(self._settings, slot=slot), position, self._make_change, self._command)
         except BaseException:
             del self._slots[slot]
             raise

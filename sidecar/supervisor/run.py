@@ -11,8 +11,10 @@ from functools import partial
 
 from adapters import Task
 from sidecar.control import WorkerSettings
+from sidecar.reload import Reload
 from sidecar.snapshot import Snapshot
 from sidecar.supervisor.announcement import Endpoints, env_text, env_values, serving_text
+from sidecar.supervisor.changes import Changes
 from sidecar.supervisor.children import Children
 from sidecar.supervisor.configuration import Configuration
 from sidecar.supervisor.front_metrics import FrontMetrics
@@ -54,6 +56,7 @@ class Supervisor:
         self._snapshot = self._configuration.load()
         self._children.fetch_model(self._snapshot)
         self._metrics = SupervisorMetrics(state.metrics)
+        self._changes = Changes(self._configuration, self._prepare, self._use)
         self._pool = self._make_pool(worker_command)
         self._stop = asyncio.Event()
         self._stop_again = asyncio.Event()
@@ -79,7 +82,7 @@ class Supervisor:
             stub_address=None if self._stub is None else str(self._stub),
             metrics_dir=str(self._state.metrics),
         )
-        return Pool(settings, self._snapshot, self._options.workers, self._metrics, worker_command)
+        return Pool(settings, self._snapshot, self._options.workers, self._metrics, self._changes.make, worker_command)
 
     async def run(self) -> int:
         self._listen_to_signals()
@@ -156,21 +159,33 @@ class Supervisor:
             await asyncio.gather(*duties, return_exceptions=True)
 
     async def _follow_config(self) -> None:
-        async for snapshot in self._configuration.changes():
-            if snapshot is None:
-                self._metrics.reloaded(taken=False)
-                continue
-            try:
-                await in_daemon_thread(partial(self._children.fetch_model, snapshot))
-                await self._children.start_local(snapshot)
-            except StartError as error:
-                _log.error("configuration not taken, the old one stays: %s", error)
-                self._metrics.reloaded(taken=False)
-                continue
-            await self._pool.reload(snapshot)
-            self._metrics.reloaded(taken=True)
-            self._metrics.use_config(snapshot.hash)
-            _log.info("configuration %s in use: %d routes", snapshot.hash, len(snapshot.routes))
+        async for reload in self._configuration.changes():
+            async with self._changes.turn:
+                self._metrics.reloaded(taken=await self._take(reload))
+
+    async def _take(self, reload: Reload) -> bool:
+        reading = await asyncio.to_thread(self._configuration.up_to_date, reload)
+        if reading is None:
+            return False
+        try:
+            await self._prepare(reading.snapshot)
+        except StartError as error:
+            _log.error("configuration not taken, the old one stays: %s", error)
+            return False
+        self._configuration.taken(reading)
+        await self._use(reading.snapshot)
+        _log.info("configuration %s in use: %d routes", reading.snapshot.hash, len(reading.snapshot.routes))
+        return True
+
+    async def _prepare(self, snapshot: Snapshot) -> None:
+        """Starts what the snapshot needs. Raises StartError."""
+        await in_daemon_thread(partial(self._children.fetch_model, snapshot))
+        await self._children.start_local(snapshot)
+
+    async def _use(self, snapshot: Snapshot) -> None:
+        """Returns once every worker goes by it."""
+        await self._pool.reload(snapshot)
+        self._metrics.use_config(snapshot.hash)
 
     async def _follow_restarts(self) -> None:
         while True:

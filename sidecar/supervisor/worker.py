@@ -8,10 +8,24 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
-from sidecar.control import Channel, Configure, Drain, Failed, Message, Ready, Reload, Reloaded, Retire, WorkerSettings
-from sidecar.snapshot import Snapshot
+from sidecar.control import (
+    Answered,
+    Ask,
+    Channel,
+    Configure,
+    Drain,
+    Failed,
+    Message,
+    Ready,
+    Refusal,
+    Reload,
+    Reloaded,
+    Retire,
+    WorkerSettings,
+)
+from sidecar.snapshot import Route, Snapshot
 from sidecar.supervisor import process
 
 # What runs as a worker; `--control-fd N` is added. The supervisor's own tests put a double in its place.
@@ -24,6 +38,10 @@ _RELOAD_TIMEOUT_S = 10.0
 _END_S = 5.0
 
 
+# Makes a change of routes that a worker asks for: the route as it is now, None where it is gone, or why not. Never raises.
+MakeChange = Callable[[Ask], Awaitable[Route | Refusal | None]]
+
+
 class WorkerFailed(Exception):
     """The worker cannot serve; the message says why, for the operator."""
 
@@ -32,7 +50,12 @@ class Worker:
     """A living worker process. `slot` names its metrics and sockets, `position` the place it serves in (0 to N-1)."""
 
     def __init__(
-        self, settings: WorkerSettings, position: int, child: asyncio.subprocess.Process, channel: Channel
+        self,
+        settings: WorkerSettings,
+        position: int,
+        child: asyncio.subprocess.Process,
+        channel: Channel,
+        make_change: MakeChange,
     ) -> None:
         self.settings = settings
         self.position = position
@@ -43,6 +66,8 @@ class Worker:
         self._ending = asyncio.Event()
         self._snapshot: Snapshot | None = None
         self._channel = channel
+        self._make_change = make_change
+        self._changing: set[asyncio.Task[None]] = set()
         self._answers: asyncio.Queue[Message | None] = asyncio.Queue()
         self._reader = asyncio.create_task(self._read())
         self._turn = asyncio.Lock()  # one question at a time: answers carry no number
@@ -61,7 +86,13 @@ class Worker:
         return f"worker {self.position} (pid {self.child.pid})"
 
     @classmethod
-    async def start(cls, settings: WorkerSettings, position: int, command: Sequence[str] = WORKER_COMMAND) -> Worker:
+    async def start(
+        cls,
+        settings: WorkerSettings,
+        position: int,
+        make_change: MakeChange,
+        command: Sequence[str] = WORKER_COMMAND,
+    ) -> Worker:
         """Starts the process; it waits for `configure`."""
         ours, theirs = socket.socketpair()
         try:
@@ -75,7 +106,7 @@ class Worker:
             raise
         finally:
             theirs.close()
-        return cls(settings, position, child, await Channel.open(ours))
+        return cls(settings, position, child, await Channel.open(ours), make_change)
 
     async def configure(self, snapshot: Snapshot) -> None:
         """Hands over settings and routes, and waits until it serves. Raises WorkerFailed."""
@@ -145,10 +176,24 @@ class Worker:
                 return None
 
     async def _read(self) -> None:
-        message: Message | None = None
-        while (message := await self._channel.receive()) is not None:
-            self._answers.put_nowait(message)
-        self._answers.put_nowait(None)
+        """Sorts what comes: a question of the worker's is a task of its own, anything else answers a question of ours."""
+        try:
+            while (message := await self._channel.receive()) is not None:
+                if isinstance(message, Ask):
+                    task = asyncio.create_task(self._answer(message))
+                    self._changing.add(task)
+                    task.add_done_callback(self._changing.discard)
+                else:
+                    self._answers.put_nowait(message)
+        finally:
+            self._answers.put_nowait(None)  # also when `close` ends it: nobody waits for an answer of the dead
+
+    async def _answer(self, ask: Ask) -> None:
+        outcome = await self._make_change(ask)
+        try:
+            await self._channel.send(Answered(ask.number, outcome))
+        except ConnectionError:
+            pass  # the worker died, and its caller with it knows no more than that; the change stands
 
     async def _why_not(self, what: str, timeout_s: float) -> str:
         if await process.ended(self.child, 1.0):

@@ -1,0 +1,187 @@
+"""What is changed at run time, on the disk beside the config: `routes.d/`, private to its owner.
+
+    routes.d/NAME.yaml           a route that was made by call; keys stand in it as `secret:NAME-...`
+    routes.d/secrets/NAME-...    a key
+    routes.d/limits/NAME.json    limits that were set by call, also of routes of the config file
+
+Each file appears, changes and goes in one step, and is on the disk before the next one begins: keys first, then the route. So
+whatever moment the machine stops at, a route is there whole or not at all; what may be left over is a key that no route names,
+and `sweep` removes it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets as randomness
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from sidecar.snapshot import Limit
+
+DIRECTORY = "routes.d"
+_DIR_MODE = 0o700
+_FILE_MODE = 0o600
+# A name's letters are those of a route; "~" is none of them, so a half-written file is never taken for a whole one.
+_HALF = "~"
+_NOT_FIRST = re.compile(r"^[.]|[^A-Za-z0-9_.-]")
+_ROUTE_CHARS = 100
+_REFERENCE = re.compile(r'"secret:([A-Za-z0-9_.-]+)"')
+
+
+class RouteFiles:
+    """`routes.d/` beside one config file. Made on the first write. Every method may raise OSError."""
+
+    def __init__(self, config_directory: str) -> None:
+        self.root = Path(config_directory) / DIRECTORY
+        self.secrets = self.root / "secrets"
+        self._limits = self.root / "limits"
+        self.version = 0  # counts changes of routes
+
+    def path(self, name: str) -> Path:
+        """Where the route of this name stands."""
+        return self.root / f"{name}.yaml"
+
+    def texts(self) -> dict[str, str]:
+        """Text of each route's file, by its path, in the order of names. May raise ValueError too (not UTF-8)."""
+        return {str(path): path.read_text("utf-8") for path in _files(self.root, ".yaml")}
+
+    def has(self, name: str) -> bool:
+        """Whether this route was made by call."""
+        return self.path(name).is_file()
+
+    def secret(self, name: str) -> str | None:
+        """A key by the name that `secret:` has; None where there is none."""
+        try:
+            return (self.secrets / name).read_text("utf-8", "surrogateescape")
+        except FileNotFoundError:
+            return None
+
+    def put(self, name: str, text: str, keys: Mapping[str, str], *, keep_limits: bool) -> None:
+        """Makes a route, or replaces one whole. `keys`: by the names that `secret:` has in the text. Where this raises, the
+        route is as it was."""
+        _make(self.root)
+        before = self.path(name).read_text("utf-8") if self.has(name) else None
+        try:
+            if keys:
+                _make(self.secrets)
+                for key_name, value in keys.items():
+                    _put(self.secrets / key_name, value)
+                _settle(self.secrets)
+            if not keep_limits:
+                self.write_limits(name, None)
+            _put(self.path(name), text)
+            _settle(self.root)
+            self._forget(before or "", text)
+        except OSError:
+            self._undo(name, before)
+            raise
+        finally:
+            self.version += 1  # last: whoever read the files meanwhile sees that they have changed since
+
+    def remove(self, name: str) -> None:
+        """Takes the route's file away, then its limits and keys."""
+        before = self.path(name).read_text("utf-8")
+        try:
+            self.path(name).unlink()
+            _settle(self.root)
+            self.write_limits(name, None)
+        finally:
+            self._forget(before, "")
+            self.version += 1
+
+    def _undo(self, name: str, before: str | None) -> None:
+        with suppress(OSError):
+            if before is None:
+                self.path(name).unlink(missing_ok=True)
+            elif self.path(name).read_text("utf-8") != before:
+                _put(self.path(name), before)
+            self.sweep()
+
+    def _forget(self, before: str, now: str) -> None:
+        """Removes the keys that only the old text names. What cannot be removed now goes with the next `sweep`."""
+        with suppress(OSError):
+            for key in set(_REFERENCE.findall(before)) - set(_REFERENCE.findall(now)):
+                (self.secrets / key).unlink(missing_ok=True)
+
+    def limits(self) -> dict[str, tuple[Limit, ...]]:
+        """What was set by call, by route. Raises ValueError for a file that is not ours."""
+        found = {}
+        for path in _files(self._limits, ".json"):
+            try:
+                found[path.name.removesuffix(".json")] = tuple(Limit(**each) for each in json.loads(path.read_bytes()))
+            except (TypeError, ValueError):
+                raise ValueError(f"{path}: not a list of limits") from None
+        return found
+
+    def write_limits(self, name: str, limits: tuple[Limit, ...] | None) -> None:
+        """None: the config file's hold again."""
+        path = self._limits / f"{name}.json"
+        if limits is None:
+            if path.exists():
+                path.unlink()
+                _settle(self._limits)
+            return
+        _make(self.root)
+        _make(self._limits)
+        _put(path, json.dumps([asdict(limit) for limit in limits]))
+        _settle(self._limits)
+
+    def sweep(self) -> None:
+        """Removes half-written files and keys that no route names: what a machine that stopped has left."""
+        named = {name for text in self.texts().values() for name in _REFERENCE.findall(text)}
+        for path in _files(self.secrets, ""):
+            if path.name not in named:
+                path.unlink(missing_ok=True)
+        for directory in (self.root, self._limits):
+            for path in _files(directory, _HALF):
+                path.unlink(missing_ok=True)
+
+
+def key_name(route: str) -> str:
+    """A new one for each key: the old one stays until the route that names it has been replaced. At most 128 characters, and
+    none of them is special to a path."""
+    return f"{_NOT_FIRST.sub('_', route[:_ROUTE_CHARS])}-{randomness.token_hex(8)}"
+
+
+def _files(directory: Path, end: str) -> list[Path]:
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.name.endswith(end) and entry.is_file())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=_DIR_MODE)
+    except FileExistsError:
+        return
+    _settle(directory.parent)
+
+
+def _put(path: Path, text: str) -> None:
+    fresh = path.with_name(path.name + _HALF)
+    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, _FILE_MODE)
+    try:
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), _FILE_MODE)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+
+
+def _settle(directory: Path) -> None:
+    """What was renamed or removed in it stays so."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

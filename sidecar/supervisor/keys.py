@@ -1,0 +1,62 @@
+"""Takes the keys out of a route that came by call: they go into the secrets directory, the route's file names them.
+
+What would make the gateway read its own environment or files is refused: whoever may make routes must not see those by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from adapters import GatewayError, Kind
+from sidecar.config import secret_keys
+from sidecar.route_files import key_name
+
+# Of whatever provider: where the provider is misspelt, the key must not stay in the text either.
+SECRET_KEYS: Final = secret_keys("")
+# Keys that name a file of the server's.
+FILE_KEYS: Final = frozenset({"ca_file"})
+_REFERENCES = ("$", "file:", "secret:", "/", "./", "../", "~")
+# The deepest legal place of the file is 6 levels down; this bounds the recursion here.
+_DEPTH_MAX = 32
+
+
+def without_keys(spec: Mapping[str, Any], name: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """The route as its file says it, and the keys by the names that `secret:` has there. Raises invalid_request."""
+    keys: dict[str, str] = {}
+    found = _walk(spec, "", name, keys, 0)
+    assert isinstance(found, dict)
+    return found, keys
+
+
+def _walk(value: Any, path: str, name: str, keys: dict[str, str], depth: int) -> Any:
+    if depth > _DEPTH_MAX:
+        raise GatewayError(Kind.INVALID_REQUEST, f"A route is nested at most {_DEPTH_MAX} levels deep.")
+    if isinstance(value, list):
+        return [_walk(each, f"{path}[{index}]", name, keys, depth + 1) for index, each in enumerate(value)]
+    if not isinstance(value, Mapping):
+        return value
+    made: dict[str, Any] = {}
+    for key, each in value.items():
+        where = f"{path}.{key}" if path else key
+        if key in FILE_KEYS:
+            raise GatewayError(
+                Kind.INVALID_REQUEST, f"{where}: files of the server are not named by call.", param=where
+            )
+        if key in SECRET_KEYS and isinstance(each, str):
+            made[key] = f"secret:{_keep(each, where, name, keys)}"
+        else:
+            made[key] = _walk(each, where, name, keys, depth + 1)
+    return made
+
+
+def _keep(value: str, where: str, name: str, keys: dict[str, str]) -> str:
+    if value.startswith(_REFERENCES):
+        raise GatewayError(
+            Kind.INVALID_REQUEST,
+            f"{where}: the key itself stands here; variables, files and paths of the server are refused by call.",
+            param=where,
+        )
+    stored = key_name(name)
+    keys[stored] = value
+    return stored
