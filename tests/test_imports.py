@@ -31,10 +31,10 @@ LAYERS = (
     "adapters",
     "client",
     "secret redaction snapshot caller calls config upstream credentials errors metrics limits strict"
-    " control reload route_files consumers access_log",
+    " control reload route_files consumers access_log writing",
     "accounting status attempt breaker admission openapi",
     "streaming ways",
-    "tries writing",
+    "tries",
     "gateway",
     "route_changes",
     "servicers",

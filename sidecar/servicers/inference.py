@@ -14,6 +14,7 @@ from sidecar.status import answering
 from sidecar.strict import refuse_unknown_fields
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
+from sidecar.writing import write_within
 
 
 class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
@@ -40,19 +41,23 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     async def _unary(self, request: Any, context: Context, task: Task, operation: str) -> Any:
         async with answering(context):
             answer = await self._gateway.unary(self._call(request, context, task, operation))
+            answer.message.upstream = answer.upstream
             return answer.message
 
     async def _stream(self, request: Any, context: Context, task: Task, operation: str) -> None:
         async with answering(context):
-            pieces: AsyncGenerator[Any, None] = self._gateway.stream(
-                self._call(request, context, task, operation, stream=True)
-            )
+            call = self._call(request, context, task, operation, stream=True)
+            pieces: AsyncGenerator[Any, None] = self._gateway.stream(call)
+            first = True
             # write() and not yield: a cancelled call is then cancelled inside our own await, and the provider's
             # connection closes at once.
             async with aclosing(pieces):
                 async for chunks in pieces:
                     for chunk in chunks or ():
-                        await context.write(chunk)
+                        if first:
+                            chunk.upstream = call.upstream or ""
+                            first = False
+                        await write_within(context, chunk, call.write_s)
 
     def _call(self, request: Any, context: Context, task: Task, operation: str, *, stream: bool = False) -> Call:
         caller = caller_of(context)
