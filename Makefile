@@ -49,6 +49,7 @@ proto: $(VENV)/.dev ## Write anew what is generated from proto/ and from tables 
 	@$(BIN)/python tools/generate.py
 	@$(BIN)/python -m sidecar.front.bindings
 	@$(BIN)/python -m tools.docs
+	@$(BIN)/python -m tools.dashboards
 	@$(BIN)/python -m sidecar.config.schema > docs/config.schema.json.new && mv docs/config.schema.json.new docs/config.schema.json
 
 lock: $(VENV)/.dev ## Resolve the locks in requirements/ anew (UPGRADE=1: to the newest versions)
