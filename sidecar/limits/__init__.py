@@ -1,0 +1,8 @@
+"""Rate and concurrency limits that hold over all workers of a machine: docs/limits.md."""
+
+from __future__ import annotations
+
+from sidecar.limits.buckets import Bucket, buckets_of
+from sidecar.limits.store import Level, LimitStore, Refused, Reservation
+
+__all__ = ["Bucket", "Level", "LimitStore", "Refused", "Reservation", "buckets_of"]

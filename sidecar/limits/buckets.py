@@ -1,0 +1,61 @@
+"""Which buckets a call has to ask: the limits of its route, of its consumer, and of both, each as a key and a rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sidecar.limits.gcra import Rate, rate_of
+from sidecar.limits.table import key_of
+from sidecar.snapshot import Consumer, Limit, Route
+
+# As the config's own words, for messages.
+_PERIODS = {1: "second", 60: "minute", 3600: "hour", 86_400: "day"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bucket:
+    """One limit in one scope. `key` holds the scope, the unit and the period but not the count: a limit whose count is changed
+    goes on with what was used of it. `rate` is None for what is limited at once (`unit` is "concurrent")."""
+
+    key: bytes
+    unit: str
+    count: int
+    rate: Rate | None
+    words: str  # 'of route "chat": 10 requests a minute'
+
+
+def buckets_of(route: Route, consumer: Consumer) -> tuple[Bucket, ...]:
+    """Where two limits say the same of the same scope, the stricter one."""
+    both = ("both", route.name, consumer.name)
+    of_both = f'of route "{route.name}" for consumer "{consumer.name}"'
+    found: dict[bytes, Bucket] = {}
+    _add(found, route.limits, ("route", route.name), f'of route "{route.name}"', both, of_both)
+    _add(found, consumer.limits, ("consumer", consumer.name), f'of consumer "{consumer.name}"', both, of_both)
+    return tuple(found.values())
+
+
+def _add(
+    found: dict[bytes, Bucket],
+    limits: Iterable[Limit],
+    scope: tuple[str, ...],
+    of_scope: str,
+    both: tuple[str, ...],
+    of_both: str,
+) -> None:
+    for limit in limits:
+        key = key_of(*(both if limit.each else scope), limit.unit, str(limit.per_s))
+        if key not in found or found[key].count > limit.count:
+            found[key] = _bucket(key, limit, of_both if limit.each else of_scope)
+
+
+def _bucket(key: bytes, limit: Limit, words: str) -> Bucket:
+    rate = None if limit.unit == "concurrent" else rate_of(limit.count, limit.per_s)
+    return Bucket(key, limit.unit, limit.count, rate, f"{words}: {_said(limit)}")
+
+
+def _said(limit: Limit) -> str:
+    if limit.unit == "concurrent":
+        return f"{limit.count} at once"
+    period = _PERIODS.get(limit.per_s)
+    return f"{limit.count} {limit.unit} {'a ' + period if period else f'in {limit.per_s} seconds'}"
