@@ -105,6 +105,7 @@ class Gateway:
         """The upstreams of the call's route. Raises what `find_route` does."""
         _, plans, consumers = self._state
         route = find_route(consumers.routes(call.consumer), call, record)
+        consumers.prompts.check(call)
         call.write_s = route.timeouts.write_s
         ways = plans.get(route.name)
         if ways is None:

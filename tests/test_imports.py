@@ -31,7 +31,7 @@ LAYERS = (
     "adapters",
     "client",
     "secret redaction snapshot caller calls config upstream credentials errors metrics limits strict"
-    " control reload route_files consumers access_log writing",
+    " connections control reload route_files consumers secrets_in_prompts access_log writing",
     "accounting status attempt breaker admission openapi",
     "streaming ways",
     "tries",

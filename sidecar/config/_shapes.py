@@ -6,7 +6,7 @@ from typing import Any
 
 from sidecar.config import _limits as limits
 from sidecar.config import _settings as settings
-from sidecar.config._consumers import CONSUMERS_MAX, GLOBS_MAX, NAME, ROLES, USERS_MAX
+from sidecar.config._consumers import CONSUMERS_MAX, ENTRIES_MAX, NAME, ROLES
 from sidecar.config._models import UPSTREAMS_MAX
 from sidecar.config._split import ROUTING
 
@@ -148,17 +148,17 @@ def _budget(each: str) -> Schema:
 
 
 def _consumer() -> Schema:
-    def words(most: int, description: str) -> Schema:
-        return {"type": "array", "items": {"type": "string"}, "maxItems": most, "description": description}
+    def words(description: str) -> Schema:
+        return {"type": "array", "items": {"type": "string"}, "maxItems": ENTRIES_MAX, "description": description}
 
     return closed(
         {
             "name": {"type": "string", "pattern": f"^{NAME.pattern}$"},
-            "users": words(USERS_MAX, "Users of the front proxy: names or globs."),
+            "users": words("Users of the front proxy: names or globs."),
             "local": {"type": "boolean", "description": "The stub listeners."},
             "roles": {"type": "array", "items": {"enum": list(ROLES)}},
-            "allow": words(GLOBS_MAX, "Globs of the routes it may call. Without it: all."),
-            "deny": words(GLOBS_MAX, "Globs of the routes it may not call; stronger than allow."),
+            "allow": words("Globs of the routes it may call. Without it: all."),
+            "deny": words("Globs of the routes it may not call; stronger than allow."),
             "limits": _list("consumer_limit", limits.SCOPE_MAX, "As on a route."),
             "budgets": _list("consumer_budget", limits.SCOPE_MAX, "As on a route."),
         },
