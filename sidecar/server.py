@@ -19,9 +19,10 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -29,6 +30,7 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from sidecar.connections import send_unpaced, stop_accepting, taken
 from sidecar.control import (
     CONNECTION_AGE_S,
     Answered,
@@ -98,22 +100,44 @@ class Worker:
         self._server = grpc.aio.server(options=options(configure.settings.message_bytes_max))
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # set at run time
         self._paths: list[Path] = []
+        self._draining = False
 
     async def start(self) -> Ready:
         """Binds and serves. Raises RuntimeError or OSError, one line, when a listener cannot be had."""
         server = self._server
-        inference_pb2_grpc.add_InferenceServiceServicer_to_server(InferenceServicer(self.gateway), server)
+        inference_pb2_grpc.add_InferenceServiceServicer_to_server(self._inference(), server)
         routes_pb2_grpc.add_RouteServiceServicer_to_server(RouteServicer(self.gateway, self._changes), server)
         rest_pb2_grpc.add_RestServiceServicer_to_server(RestServicer(self.gateway, self._metrics), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         with _low_descriptors_taken():
             ready = self._bind(self._settings)
+            send_unpaced()
             await server.start()
         for path in self._paths:
             path.chmod(0o600)
         await self._set_health(health_pb2.HealthCheckResponse.SERVING)
         return ready
+
+    def _inference(self) -> InferenceServicer:
+        servicer = InferenceServicer(self.gateway)
+        for method in inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].methods:
+            if method.server_streaming:
+                setattr(servicer, method.name, self._taken_when_draining(getattr(servicer, method.name)))
+        return servicer
+
+    def _taken_when_draining(
+        self, serve: Callable[[Any, Any], Awaitable[None]]
+    ) -> Callable[[Any, Any], Awaitable[None]]:
+        """gRPC closes a connection as soon as its last stream has ended, with what the client's kernel has not taken yet still in
+        ours; whatever the client says then (a ping, a window update) is answered with a reset that throws it away."""
+
+        async def serve_until_taken(request: Any, context: Any) -> None:
+            await serve(request, context)
+            if self._draining:
+                await taken(context.peer())
+
+        return serve_until_taken
 
     def _bind(self, settings: WorkerSettings) -> Ready:
         front = stub = None
@@ -138,6 +162,7 @@ class Worker:
 
     async def drain(self, grace_s: float) -> None:
         """No new calls; those under way get `grace_s`, then they are cancelled."""
+        self._draining = True
         await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         await self._server.stop(grace_s)
         await self.gateway.close()
@@ -158,20 +183,6 @@ def _low_descriptors_taken() -> Iterator[None]:
     finally:
         for each in taken:
             os.close(each)
-
-
-def stop_accepting() -> None:
-    """Ends this process's TCP listeners, which share their port with the other workers'. The front and the stub socket need
-    nothing of the kind: their symlinks point elsewhere by now. gRPC itself can only stop listening and serving at once."""
-    for name in os.listdir("/proc/self/fd"):
-        try:
-            with socket.socket(fileno=os.dup(int(name))) as each:
-                if each.family in (socket.AF_INET, socket.AF_INET6) and each.getsockopt(
-                    socket.SOL_SOCKET, socket.SO_ACCEPTCONN
-                ):
-                    each.shutdown(socket.SHUT_RD)
-        except OSError:  # no socket, or closed meanwhile
-            continue
 
 
 async def _serve(control: socket.socket) -> int:

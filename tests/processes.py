@@ -60,6 +60,14 @@ def is_alive(pid: int) -> bool:
     return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
+def command_line(pid: int) -> str:
+    """Its arguments with spaces between; "" when the process is gone, or is going just now."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
 def accepts(port: int, host: str = "127.0.0.1") -> bool:
     """Whether somebody listens on the port."""
     with socket.socket() as probe:

@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.supervisor.announcement import read_env
 from tests.cli.running import FRONT_PORTS
-from tests.processes import Child
+from tests.processes import Child, command_line
 from tests.provider import Provider
 from tests.supervisor.supervised import descendants
 
@@ -148,7 +148,7 @@ class Stack:
         return self._named("nginx: master") + self._named("nginx: worker")
 
     def _named(self, word: str) -> list[int]:
-        return [pid for pid in descendants(self.child.pid) if word in _command_line(pid)]
+        return [pid for pid in descendants(self.child.pid) if word in command_line(pid)]
 
     def trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.ca))
@@ -200,13 +200,6 @@ class Stack:
             for sample in self.samples()
             if sample.name == name and labels.items() <= dict(sample.labels).items()
         )
-
-
-def _command_line(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:  # it ended just now
-        return ""
 
 
 def route(

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import config_for
-from tests.processes import reached
+from tests.processes import command_line, reached
 from tests.provider import Provider
 from tests.scale import scaled
 from tests.stack.load import OK, Callers, Counts, at_rate, chat_body, chat_request, lost
@@ -166,14 +166,7 @@ async def test_rolling_restarts_at_50_requests_a_second_lose_none(gateway: Stack
 
 
 def _workers(gateway: Stack) -> int:
-    return sum(b"sidecar.server" in _command(pid) for pid in descendants(gateway.child.pid))
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
+    return sum("sidecar.server" in command_line(pid) for pid in descendants(gateway.child.pid))
 
 
 def test_the_watch_sees_a_counter_that_goes_down_a_double_sample_and_a_broken_page() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from sidecar.supervisor.announcement import read_env
 from tests.cli.running import FRONT_PORTS, sidecar
-from tests.processes import Child, wait_until
+from tests.processes import Child, command_line, wait_until
 from tests.supervisor.supervised import all_gone, descendants
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -31,7 +31,7 @@ def up(tmp_path: Path) -> Iterator[Child]:
 
 
 def _model_server(up: Child) -> list[int]:
-    return [pid for pid in descendants(up.pid) if "sidecar.local" in Path(f"/proc/{pid}/cmdline").read_text()]
+    return [pid for pid in descendants(up.pid) if "sidecar.local" in command_line(pid)]
 
 
 def test_the_first_chat_was_answered_and_the_examples_work_as_printed(up: Child, tmp_path: Path) -> None:

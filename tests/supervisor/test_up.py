@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.running import Running, config_for, sidecar
-from tests.processes import accepts, is_alive, wait_until
+from tests.processes import accepts, command_line, is_alive, wait_until
 from tests.provider import Provider
 from tests.supervisor.supervised import all_gone, descendants
 
@@ -49,14 +49,7 @@ def _serves(gateway: Running) -> bool:
 
 def _named(pid: int, word: str) -> list[int]:
     """Descendants with the word in their command line."""
-    return [one for one in descendants(pid) if word in _command_line(one)]
-
-
-def _command_line(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text()
-    except OSError:  # it ended just now
-        return ""
+    return [one for one in descendants(pid) if word in command_line(one)]
 
 
 def test_the_env_file_is_private_and_all_it_names_works(gateway: Running) -> None:
