@@ -28,11 +28,12 @@ from adapters.cohere import FORMAT as COHERE
 from adapters.cohere import FORMAT_V1 as COHERE_V1
 from adapters.huggingface import FORMAT as HUGGINGFACE
 from adapters.mlflow import FORMAT as MLFLOW
+from adapters.mlflow_client import FORMAT as MLFLOW_A
 from adapters.mosaicml import FORMAT as MOSAICML
 from adapters.openai import FORMAT as OPENAI
 
 FORMATS: Mapping[str, Format] = {
-    format_.name: format_ for format_ in (OPENAI, ANTHROPIC, COHERE, COHERE_V1, HUGGINGFACE, MLFLOW, MOSAICML)
+    format_.name: format_ for format_ in (OPENAI, ANTHROPIC, COHERE, COHERE_V1, HUGGINGFACE, MLFLOW, MLFLOW_A, MOSAICML)
 }
 
 __all__ = [

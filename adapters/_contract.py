@@ -104,7 +104,8 @@ class ClientSide:
 
     `open` and `decode_request` raise GatewayError (invalid_request, with `param`) on anything malformed. `encode_chunk`
     gives the bytes of whole SSE events for one canonical chunk (b"" when there is nothing to say to this caller); its flag
-    says whether this caller wants the usage chunk. `stream_end` is what follows the last one (b"data: [DONE]\\n\\n").
+    says whether this caller wants the usage chunk. `stream_end` is what follows the last one (b"data: [DONE]\\n\\n"). `fit`
+    changes a decoded request, in a copy, where its meaning depends on the upstream (a temperature in another scale).
     """
 
     open: Callable[[bytes], Envelope]
@@ -112,6 +113,7 @@ class ClientSide:
     encode_response: Callable[[Any], bytes]
     encode_chunk: Callable[[Any, bool], bytes] | None
     stream_end: bytes = b""
+    fit: Callable[[Any, Target], Any] | None = None
 
 
 class Framing(Protocol):

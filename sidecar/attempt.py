@@ -68,7 +68,10 @@ def prepare(plan: Plan, call: Call) -> Attempt:
         assert call.envelope is not None
         assert call.client_format is not None
         call.request = FORMATS[call.client_format].client[call.task].decode_request(call.envelope)
-    return Attempt(plan, side, False, side.encode(call.request, plan.target, call.stream, context), context)
+    request = call.request
+    if call.client_format is not None and (fit := FORMATS[call.client_format].client[call.task].fit) is not None:
+        request = fit(request, plan.target)
+    return Attempt(plan, side, False, side.encode(request, plan.target, call.stream, context), context)
 
 
 def _new_id(prefix: str) -> str:

@@ -59,6 +59,20 @@ def answer_to(error: GatewayError) -> Answer:
     return ANSWERS[error.kind]
 
 
+# MLflow's clients retry 429, 500, 502 and 503 for a minute and more, each time with another call of the provider; by then the
+# gateway has made its own further attempts.
+_ON_MLFLOW_PATHS = {Kind.UPSTREAM_UNAVAILABLE: 504, Kind.UPSTREAM_PROTOCOL: 424}
+# Found by ourselves in the caller's request, not by the provider: there MLflow's servers answer what FastAPI does.
+_REFUSED_BY_US = frozenset({Kind.INVALID_REQUEST, Kind.UNSUPPORTED_PARAMETER})
+
+
+def mlflow_status(error: GatewayError, violation: int) -> int:
+    """The HTTP status on MLflow's paths; `violation` is what this path says to a request that is no good in itself."""
+    if error.status is None and error.kind in _REFUSED_BY_US:
+        return violation
+    return _ON_MLFLOW_PATHS.get(error.kind) or answer_to(error).http
+
+
 # Kinds after which the same call may succeed a little later. Not a timeout: the provider may have done, and billed, the work.
 TRANSIENT = frozenset({Kind.RATE_LIMITED, Kind.OVERLOADED, Kind.UPSTREAM_UNAVAILABLE})
 _OVERLOADED_RETRY_AFTER_S = 1.0

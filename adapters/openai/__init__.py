@@ -9,9 +9,20 @@ from adapters._contract import ClientSide, Format, ProviderSide, Task
 from adapters.openai import _chat_answer, _chat_request, _completions, _embeddings
 from adapters.openai._check import check_choices, check_vectors
 from adapters.openai._failure import error
+from adapters.openai._message import write_answer_message
 from adapters.openai._observe import observe_chat, observe_completion
-from adapters.openai._open import encode_error, encode_stream_error, open_body, patcher
+from adapters.openai._open import (
+    encode_error,
+    encode_stream_error,
+    open_body,
+    open_members,
+    patcher,
+    read_streaming,
+)
 from adapters.openai._stream import ChatDecoder, CompletionDecoder
+from adapters.openai._words import finish_word
+
+__all__ = ["FORMAT", "finish_word", "open_members", "read_streaming", "write_answer_message"]
 
 _STREAM_END = b"data: [DONE]\n\n"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -21,6 +21,28 @@ _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 def open_body(body: bytes) -> Envelope:
     """Raises invalid_request for anything but one JSON object with a `model`, and for a key that stands twice."""
+    members = open_members(body)
+    obj = Obj(b"{}", "", of_request)
+    if (raw := members.get("model")) is not None:
+        obj.members = {"model": msgspec.Raw(raw)}
+    model = obj.string("model")
+    if not model:
+        raise _invalid("You must provide a model parameter: the name of a route.", "model")
+    stream, include_usage = read_streaming(members)
+    return Envelope(members, model, stream, include_usage)
+
+
+def read_streaming(members: Mapping[str, bytes]) -> tuple[bool, bool]:
+    """Whether the answer is to be streamed, and whether the caller wants the usage chunk."""
+    obj = Obj(b"{}", "", of_request)
+    obj.members = {name: msgspec.Raw(members[name]) for name in ("stream", "stream_options") if name in members}
+    stream = obj.boolean("stream") or False
+    options = obj.object("stream_options")
+    return stream, bool(options and options.boolean("include_usage"))
+
+
+def open_members(body: bytes) -> dict[str, bytes]:
+    """The top-level members with their bytes. Raises invalid_request, without `param` where the body is no JSON object."""
     try:
         members = {name: bytes(raw) for name, raw in OBJECTS.decode(body).items()}
         if not body.isascii():
@@ -30,16 +52,7 @@ def open_body(body: bytes) -> Envelope:
     if len(members) > _MEMBERS_MAX:
         raise _invalid(f"The body has more than {_MEMBERS_MAX} members.", None)
     _refuse_twice(body, members)
-    obj = Obj(b"{}", "", of_request)
-    obj.members = {
-        name: msgspec.Raw(members[name]) for name in ("model", "stream", "stream_options") if name in members
-    }
-    model = obj.string("model")
-    if not model:
-        raise _invalid("You must provide a model parameter: the name of a route.", "model")
-    stream = obj.boolean("stream") or False
-    options = obj.object("stream_options")
-    return Envelope(members, model, stream, bool(options and options.boolean("include_usage")))
+    return members
 
 
 def _invalid(message: str, param: str | None) -> GatewayError:

@@ -1,0 +1,48 @@
+"""What callers of MLflow's gateways speak, client side only (docs/mlflow.md). The provider format `mlflow` is another thing: a
+model that MLflow serves.
+
+Dialect A (2.5 to 2.8) is a format of its own. B (2.9 and later) and C (3.9+) are OpenAI's format without the name of a model, so
+that their bodies reach upstreams of that format unchanged; only how they are opened differs.
+
+The route's name stands in the path: an Envelope from here has an empty `model`, which the servicer fills in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from adapters._contract import ClientSide, Format, Task
+from adapters._served_errors import error
+from adapters.mlflow_client import _answer
+from adapters.mlflow_client._open import members_of, opener_a, opener_b, opener_c
+from adapters.mlflow_client._temperature import fit
+from adapters.mlflow_client._violations import Violations, detail_of
+from adapters.openai import FORMAT as OPENAI
+
+_ENCODE_A: Mapping[Task, Callable[[Any], bytes]] = {
+    Task.CHAT: _answer.encode_chat,
+    Task.COMPLETIONS: _answer.encode_completion,
+    Task.EMBEDDINGS: _answer.encode_embeddings,
+}
+# No streams in this dialect. Renamed by `open`, the members are read as OpenAI's: what A does not name passes on.
+FORMAT = Format(
+    name="mlflow-a",
+    client={
+        task: ClientSide(
+            opener_a(task),
+            OPENAI.client[task].decode_request,
+            _ENCODE_A[task],
+            None,
+            fit=None if task is Task.EMBEDDINGS else fit,
+        )
+        for task in Task
+    },
+    provider={},
+    error=error,
+)
+CLIENT_B = {task: replace(OPENAI.client[task], open=opener_b(task)) for task in Task}
+CLIENT_C = {task: replace(OPENAI.client[task], open=opener_c(task)) for task in Task}
+
+__all__ = ["CLIENT_B", "CLIENT_C", "FORMAT", "Violations", "detail_of", "members_of"]
