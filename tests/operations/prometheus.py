@@ -47,7 +47,7 @@ class Prometheus:
 
     def __enter__(self) -> Self:
         try:
-            wait_until(lambda: self.value("up"), _READY_S, "the first scrape")
+            wait_until(self._scraped, _READY_S, "the first scrape")
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -59,12 +59,15 @@ class Prometheus:
         self._http.close()
         self._child.kill()
 
-    def query(self, expr: str) -> list[tuple[dict[str, str], float]]:
-        """Labels and value of each sample now. ValueError for what is no PromQL; nothing before Prometheus answers."""
+    def _scraped(self) -> bool:
         try:
-            answer: dict[str, Any] = self._http.get("/api/v1/query", params={"query": expr}).json()
-        except (httpx.TransportError, ValueError):
-            return []
+            return self.value("up") == 1
+        except (httpx.TransportError, ValueError):  # it starts
+            return False
+
+    def query(self, expr: str) -> list[tuple[dict[str, str], float]]:
+        """Labels and value of each sample now. ValueError for what is no PromQL."""
+        answer: dict[str, Any] = self._http.get("/api/v1/query", params={"query": expr}).json()
         if answer["status"] != "success":
             raise ValueError(f"{expr}: {answer.get('error')}")
         return [(sample["metric"], float(sample["value"][1])) for sample in answer["data"]["result"]]
