@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from sidecar.cli import calls, files, processes
+from sidecar.cli import calls, files, processes, routes
 from sidecar.supervisor.start_error import StartError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 processes.register(app)
 files.register(app)
+routes.register(app)
 calls.register(app)
 
 

@@ -1,4 +1,4 @@
-"""Commands that call a running gateway by its typed gRPC services: routes, chat, complete, embed."""
+"""Commands that call a running gateway by its typed gRPC services: chat, complete, embed; `routes` has its own file."""
 
 from __future__ import annotations
 
@@ -19,42 +19,19 @@ if TYPE_CHECKING:
 
 _Route = Annotated[str, typer.Argument(help="Name of the route.")]
 _Prompt = Annotated[str | None, typer.Argument(help="What to say. Without it: standard input.")]
-_Target = Annotated[
+Target = Annotated[
     str | None, typer.Option("--target", help="Stub address. Without it: what the state directory's env file says.")
 ]
 _MaxTokens = Annotated[int | None, typer.Option("--max-tokens", min=1, help="Tokens of the answer at most.")]
 _Temperature = Annotated[float | None, typer.Option("--temperature", help="Randomness.")]
 # As the server's own limit: an embeddings answer may be large.
 _MESSAGE_BYTES_MAX = 64 * 1024 * 1024
-_LIST_TIMEOUT_S = 10.0
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: sidecar routes")(routes)
     app.command(epilog="Example: sidecar chat chat 'Say hello.'")(chat)
     app.command(epilog="Example: sidecar complete completions 'Once upon a time'")(complete)
     app.command(epilog="Example: sidecar embed embeddings 'some text' 'another text'")(embed)
-
-
-def routes(state_dir: StateDirOption = STATE_DIR, target: _Target = None) -> None:
-    """List the routes of the running gateway: name, task, provider, model."""
-    from sidecar.v1 import routes_pb2, routes_pb2_grpc
-
-    rows = [("ROUTE", "TASK", "PROVIDER", "MODEL")]
-    with _channel(target, state_dir) as channel:
-        stub = routes_pb2_grpc.RouteServiceStub(channel)
-        page = routes_pb2.ListRoutesRequest(page_size=1000)
-        while True:
-            answer = stub.ListRoutes(page, timeout=_LIST_TIMEOUT_S)
-            for route in answer.routes:
-                task = routes_pb2.Task.Name(route.task).removeprefix("TASK_").lower()
-                rows.append((route.name, task, route.model.provider, route.model.name))
-            if not answer.next_page_token:
-                break
-            page.page_token = answer.next_page_token
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def chat(
@@ -64,7 +41,7 @@ def chat(
     max_tokens: _MaxTokens = None,
     temperature: _Temperature = None,
     state_dir: StateDirOption = STATE_DIR,
-    target: _Target = None,
+    target: Target = None,
 ) -> None:
     """Chat with a route; the answer appears as it is produced."""
     from sidecar.v1 import inference_pb2 as pb
@@ -74,7 +51,7 @@ def chat(
     if system is not None:
         request.messages.add(role=pb.ROLE_SYSTEM).content.add(text=system)
     request.messages.add(role=pb.ROLE_USER).content.add(text=_given(prompt))
-    with _channel(target, state_dir) as channel:
+    with connected(target, state_dir) as channel:
         for chunk in inference_pb2_grpc.InferenceServiceStub(channel).StreamChat(request):
             for choice in chunk.choices:
                 _print_piece(choice.delta.content or choice.delta.refusal)
@@ -87,7 +64,7 @@ def complete(
     max_tokens: _MaxTokens = None,
     temperature: _Temperature = None,
     state_dir: StateDirOption = STATE_DIR,
-    target: _Target = None,
+    target: Target = None,
 ) -> None:
     """Continue a text; the continuation appears as it is produced."""
     from sidecar.v1 import inference_pb2 as pb
@@ -95,7 +72,7 @@ def complete(
 
     request = pb.CompleteRequest(route=route, max_tokens=max_tokens, temperature=temperature)
     request.prompts.add(text=_given(prompt))
-    with _channel(target, state_dir) as channel:
+    with connected(target, state_dir) as channel:
         for chunk in inference_pb2_grpc.InferenceServiceStub(channel).StreamComplete(request):
             for choice in chunk.choices:
                 _print_piece(choice.text)
@@ -106,7 +83,7 @@ def embed(
     route: _Route,
     texts: Annotated[list[str] | None, typer.Argument(help="Texts. Without any: standard input, one a line.")] = None,
     state_dir: StateDirOption = STATE_DIR,
-    target: _Target = None,
+    target: Target = None,
 ) -> None:
     """Turn texts into vectors: one JSON array a line, in the order of the texts."""
     import json
@@ -119,7 +96,7 @@ def embed(
     if not texts:
         raise Failure("no text given: name some, or write them to standard input, one a line")
     request = pb.EmbedRequest(route=route, inputs=[pb.EmbedInput(text=text) for text in texts])
-    with _channel(target, state_dir) as channel:
+    with connected(target, state_dir) as channel:
         answer = inference_pb2_grpc.InferenceServiceStub(channel).Embed(request)
     for embedding in sorted(answer.embeddings, key=lambda embedding: embedding.index):
         if embedding.WhichOneof("vector") == "packed":
@@ -142,7 +119,7 @@ def _print_piece(text: str) -> None:
 
 
 @contextmanager
-def _channel(target: str | None, state_dir: Path) -> Iterator[grpc.Channel]:
+def connected(target: str | None, state_dir: Path) -> Iterator[grpc.Channel]:
     """A channel to the stub port; a call that fails becomes one line."""
     import os
 

@@ -20,6 +20,8 @@ COMMANDS = (
     ("down",),
     ("check",),
     ("routes",),
+    ("routes", "create"),
+    ("routes", "delete"),
     ("chat",),
     ("complete",),
     ("embed",),
@@ -40,6 +42,7 @@ def _names(*group: str) -> set[str]:
 
 def test_this_list_of_commands_is_complete() -> None:
     assert _names() == {command[0] for command in COMMANDS}
+    assert _names("routes") == {"create", "delete"}
     assert _names("users") == {"add", "list", "remove"}
     assert "nginx" in _names("render")
 

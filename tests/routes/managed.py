@@ -4,17 +4,21 @@ the test says: so a test chooses which worker makes a change and which one must 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import grpc
 import grpc.aio
+from google.rpc import error_details_pb2, status_pb2
 
 from sidecar.supervisor.state import run_dir
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc, rest_pb2_grpc, routes_pb2, routes_pb2_grpc
 from tests.cli.running import Running
+from tests.processes import reached
 from tests.provider import Provider
 
 # "boss" is an admin, "ann" is not, "eve" may call nothing but chat.
@@ -26,6 +30,7 @@ consumers:
 """
 KEY = "sk-planted-0123456789abcdefghij"
 CALL_S = 60.0
+RELOAD_S = 30.0
 
 
 def config_for(provider: Provider, *, manage: bool = True, consumers: str = CONSUMERS, more: str = "") -> str:
@@ -79,6 +84,27 @@ class Managed:
         fresh = self.running.config.with_suffix(".new")
         fresh.write_text(config)
         fresh.replace(self.running.config)
+
+    async def reload(self, config: str) -> None:
+        """Another config, in use by every worker when this returns."""
+        before = self.log.count(" in use: ")
+        self.rewrite(config)
+        await reached(lambda: self.log.count(" in use: ") > before, RELOAD_S, "the new config")
+
+    async def logged(self, pattern: str) -> re.Match[str]:
+        await reached(lambda: re.search(pattern, self.log), RELOAD_S, pattern)
+        found = re.search(pattern, self.log)
+        assert found is not None
+        return found
+
+    def pid_of(self, worker: int) -> int:
+        """Of who serves there."""
+        target = os.readlink(run_dir(self.running.state) / f"w{worker}.sock")
+        return int(target.removesuffix(".sock").rpartition("-")[2])
+
+    async def serving_again(self, worker: int, but: int) -> None:
+        """Returns once another process serves there."""
+        await reached(lambda: self.pid_of(worker) != but, RELOAD_S, "another worker")
 
     def files(self) -> dict[str, str]:
         """What lies in routes.d/, by path below it."""
@@ -163,3 +189,23 @@ class Caller:
         async for _ in call:
             pass
         return int(dict(await call.initial_metadata())["x-http-status"])
+
+
+async def refused(call: Awaitable[object]) -> tuple[grpc.StatusCode, str]:
+    """Status and reason of a call that fails. AssertionError for one that does not."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return error.code(), _reason(error)
+    raise AssertionError("the call was not refused")
+
+
+def _reason(error: grpc.aio.AioRpcError) -> str:
+    trailers: Any = error.trailing_metadata() or ()
+    for name, value in trailers:
+        if name == "grpc-status-details-bin":
+            for detail in status_pb2.Status.FromString(value).details:
+                info = error_details_pb2.ErrorInfo()
+                if detail.Unpack(info):
+                    return str(info.reason)
+    return ""
