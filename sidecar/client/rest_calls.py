@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 from sidecar.client.errors import BadAnswer, SidecarError, kind_of_http, of_kind
 from sidecar.client.requests import Call
-from sidecar.client.values import Json
+from sidecar.client.values import Json, RateLimit
 
 # A page of an intermediary's apology is no use beyond its beginning.
 _TEXT_CHARS_MAX = 500
@@ -46,6 +46,8 @@ def request_of(call: Call) -> HttpRequest:
 
 def answer_of(call: Call, body: bytes) -> Json:
     """Raises BadAnswer for what is no JSON object."""
+    if call.name == "DeleteRoute":  # nothing to say beyond the status
+        return {}
     return _PATHS[call.name].read(object_of(body))
 
 
@@ -149,26 +151,27 @@ def _read_routes(answer: Json) -> Json:
 
 
 def _write_limits(body: Json) -> HttpRequest:
-    rows = [_write_limit(each) for each in body["limits"]]
+    rows = [write_limit(RateLimit(**each)) for each in body["limits"]]
     return HttpRequest("POST", "/api/2.0/gateway/limits/", {"route": body["route"], "limits": rows})
 
 
-def _write_limit(limit: Json) -> dict[str, Any]:
-    """MLflow's member names; it has calls only."""
-    period = _PERIOD_OF_S.get(limit["per_seconds"])
-    if limit["unit"] != "requests" or period is None:
+def write_limit(limit: RateLimit) -> dict[str, Any]:
+    """In MLflow's member names, which know calls only. Raises ValueError for another limit."""
+    period = _PERIOD_OF_S.get(limit.per_seconds)
+    if limit.unit != "requests" or period is None:
         raise ValueError(
-            f"over REST a limit counts requests by the {', '.join(_PERIODS_S)}; a gRPC target sets any other one"
+            f"MLflow's limits count requests by the {', '.join(_PERIODS_S)}; set_limits of a Client on gRPC sets any other"
         )
-    return {"calls": limit["count"], "key": "user" if limit["each_consumer"] else "route", "renewal_period": period}
+    return {"calls": limit.count, "key": "user" if limit.each_consumer else "route", "renewal_period": period}
 
 
 def _read_limits(answer: Json) -> Json:
     rows = answer.get("limits")
-    return {"limits": [_read_limit(each) for each in rows if isinstance(each, dict)] if isinstance(rows, list) else []}
+    return {"limits": [read_limit(each) for each in rows if isinstance(each, dict)] if isinstance(rows, list) else []}
 
 
-def _read_limit(row: Json) -> Json:
+def read_limit(row: Json) -> dict[str, Any]:
+    """RateLimit's fields, of MLflow's."""
     period = str(row.get("renewal_period"))
     return {
         "unit": "requests",

@@ -1,0 +1,195 @@
+"""One contract for both clients and every kind of target: the same calls, the same values, whatever carries them."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from sidecar.client import (
+    AsyncClient,
+    ChatResponse,
+    Choice,
+    ChunkChoice,
+    Client,
+    Delta,
+    Logprobs,
+    Message,
+    TokenLogprob,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+)
+from tests.client.ways import Way
+from tests.provider import Call, Provider, data, json_reply, sse_reply
+from tests.stack.stack import Stack
+
+pytestmark = pytest.mark.slow
+HELLO = [{"role": "user", "content": "one two"}]
+TOOL = {
+    "type": "function",
+    "function": {"name": "f", "parameters": {"type": "object", "properties": {"b": {}, "a": {}}}},
+}
+CALLS: dict[str, tuple[str, tuple[Any, ...], dict[str, Any]]] = {
+    "chat": ("chat", ("chat", HELLO), {"temperature": 0.1, "n": 2}),
+    "a plain question": ("chat", ("chat", "one two"), {"tools": [TOOL], "tool_choice": "auto"}),
+    "chat of another format": ("chat", ("claude", HELLO), {"max_tokens": 7}),
+    "stream": ("stream_chat", ("chat", HELLO), {}),
+    "stream of another format": ("stream_chat", ("claude", HELLO), {"max_tokens": 7}),
+    "complete": ("complete", ("completions", "Once"), {"stop": ["x"], "extra": {"top_k": 3}}),
+    "stream of a text": ("stream_complete", ("completions", "Once upon"), {}),
+    "embed": ("embed", ("embeddings", ["cats", "dogs"]), {}),
+    "embed in base64": ("embed", ("embeddings", "cats"), {"encoding_format": "base64"}),
+}
+
+
+def same(value: Any) -> Any:
+    """Without what every call has of its own."""
+    if isinstance(value, list):
+        return [same(each) for each in value]
+    return replace(value, **{name: type(getattr(value, name))() for name in ("id", "created") if hasattr(value, name)})
+
+
+@pytest.fixture(scope="module")
+def by_rest(stack: Stack) -> dict[str, Any]:
+    """What the sync client gets by REST: the others are compared with it."""
+    return {}
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_every_way_gives_the_same_values(
+    way: Way, name: str, stack: Stack, simulator: Provider, by_rest: dict[str, Any]
+) -> None:
+    method, arguments, keywords = CALLS[name]
+    if name not in by_rest:
+        answer = await Way("sync-rest", stack).call(method, *arguments, **keywords)
+        by_rest[name] = answer, simulator.calls[-1].json
+    answer = await way.call(method, *arguments, **keywords)
+    assert same(answer) == same(by_rest[name][0])
+    asked = simulator.calls[-1].json
+    assert asked == by_rest[name][1], "the provider was asked the same"
+    assert not isinstance(answer, list) or len(answer) > 2
+
+
+async def test_a_chat_says_all_that_the_provider_said(way: Way, simulator: Provider) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"b": 1,"a":  2.0}'}}
+    token = {"token": "é", "logprob": -0.5, "bytes": [195, 169]}
+    simulator.script = lambda _: json_reply(
+        {
+            "id": "chatcmpl-7", "object": "chat.completion", "created": 17, "model": "m-1", "system_fingerprint": "fp",
+            "service_tier": "flex", "x_more": {"big": 12345678901234567890},
+            "choices": [{
+                "index": 0, "finish_reason": "tool_calls",
+                "message": {"role": "assistant", "content": None, "reasoning_content": "hm", "tool_calls": [call]},
+                "logprobs": {"content": [{**token, "top_logprobs": [token]}], "refusal": None},
+            }],
+            "usage": {
+                "prompt_tokens": 9, "completion_tokens": 5, "total_tokens": 14, "prompt_tokens_details": {"cached_tokens": 3},
+                "completion_tokens_details": {"reasoning_tokens": 2},
+            },
+        }
+    )  # fmt: skip
+    answer: ChatResponse = await way.call("chat", "chat", HELLO)
+    top = TokenLogprob("é", -0.5, b"\xc3\xa9")
+    message = Message("assistant", reasoning="hm", tool_calls=(ToolCall("c1", "f", '{"b": 1,"a":  2.0}'),))
+    choice = Choice(0, message, "tool_calls", Logprobs((replace(top, top=(top,)),)))
+    usage = Usage(9, 5, 14, cached_input_tokens=3, reasoning_tokens=2)
+    assert answer == ChatResponse("chatcmpl-7", 17, "m-1", (choice,), usage, "fp", "flex")
+    assert answer.raw["x_more"] == {"big": 12345678901234567890}
+    assert answer.choices[0].message.tool_calls[0].parsed() == {"a": 2.0, "b": 1}
+    assert answer.text == ""
+
+
+async def test_a_streamed_chat_says_all_that_the_provider_said(way: Way, simulator: Provider) -> None:
+    def chunk(**choice: Any) -> bytes:
+        return data({"id": "s", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]})
+
+    pieces = [{"index": 0, "id": "c", "type": "function", "function": {"name": "f", "arguments": ""}}]
+    more = [{"index": 0, "function": {"arguments": '{"a":1}'}}]
+    simulator.script = lambda _: sse_reply(
+        [
+            chunk(index=0, delta={"role": "assistant", "content": ""}, finish_reason=None),
+            chunk(index=0, delta={"reasoning_content": "hm"}, finish_reason=None),
+            chunk(index=0, delta={"content": "line\u2028one"}, finish_reason=None),
+            chunk(index=0, delta={"tool_calls": pieces}, finish_reason=None),
+            chunk(index=0, delta={"tool_calls": more}, finish_reason=None),
+            chunk(index=0, delta={}, finish_reason="tool_calls"),
+            data(
+                {
+                    "id": "s",
+                    "created": 1,
+                    "model": "m",
+                    "choices": [],
+                    "usage": {"prompt_tokens": 1, "completion_tokens": 2},
+                }
+            ),
+            data("[DONE]"),
+        ]
+    )
+    chunks = await way.call("stream_chat", "chat", HELLO)
+    choices = [choice for each in chunks for choice in each.choices]
+    assert choices == [
+        ChunkChoice(0, Delta("assistant", "")),
+        ChunkChoice(0, Delta(reasoning="hm")),
+        ChunkChoice(0, Delta(content="line\u2028one")),
+        ChunkChoice(0, Delta(tool_calls=(ToolCallDelta(0, "c", "f"),))),
+        ChunkChoice(0, Delta(tool_calls=(ToolCallDelta(0, arguments='{"a":1}'),))),
+        ChunkChoice(0, Delta(), "tool_calls"),
+    ]
+    assert [each.usage for each in chunks if each.usage is not None] == [Usage(1, 2, 3)]
+
+
+async def test_an_answer_goes_back_as_the_next_turn(way: Way, simulator: Provider) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    first = {"role": "assistant", "content": None, "tool_calls": [call], "reasoning_content": "hm"}
+    simulator.script = lambda _: json_reply({"id": "x", "choices": [{"index": 0, "message": first}]})
+    answer: ChatResponse = await way.call("chat", "chat", HELLO)
+    simulator.script = None
+    await way.call("chat", "chat", [*HELLO, answer.choices[0].message, Message("tool", "4", tool_call_id="c1")])
+    asked = simulator.calls[-1].json["messages"]
+    assert asked[1]["tool_calls"] == [call]
+    assert "reasoning_content" not in asked[1]
+    assert asked[2] == {"role": "tool", "content": "4", "tool_call_id": "c1"}
+
+
+@pytest.mark.parametrize("name", ["sync-stub", "async-grpcs", "sync-rest"])
+async def test_an_answer_above_grpcs_own_limit_arrives(name: str, stack: Stack, simulator: Provider) -> None:
+    dims, count = 1536, 400
+
+    def reply(_: Call) -> Any:
+        rows = [{"index": i, "embedding": [0.123456789] * dims} for i in range(count)]
+        return json_reply({"object": "list", "model": "m", "data": rows})
+
+    simulator.script = reply
+    answer = await Way(name, stack).call("embed", "embeddings", ["x"] * count)
+    assert [len(vector) for vector in answer.vectors] == [dims] * count
+
+
+async def test_routes_are_listed_with_their_tasks_and_models(stack: Stack) -> None:
+    for name in ("sync-stub", "async-stub", "sync-grpcs", "async-unix"):
+        way = Way(name, stack)
+        routes = await way.call("list_routes")
+        assert [(route.name, route.task, route.model.provider) for route in routes] == [
+            ("chat", "chat", "openai-compatible"),
+            ("completions", "completions", "openai-compatible"),
+            ("embeddings", "embeddings", "openai-compatible"),
+            ("claude", "chat", "anthropic"),
+        ]
+        assert await way.call("get_route", "claude") == routes[-1]
+        assert routes[-1].route_type == "llm/v1/chat"
+
+
+def test_both_clients_have_the_same_methods_and_parameters() -> None:
+    sync, other = _signatures(Client), _signatures(AsyncClient)
+    assert sync.pop("close") == other.pop("aclose")
+    assert sync == other
+
+
+def _signatures(class_: type) -> dict[str, str]:
+    return {
+        name: str(inspect.signature(member).replace(return_annotation=inspect.Signature.empty))
+        for name, member in inspect.getmembers(class_, inspect.isfunction)
+        if not name.startswith("_") or name == "__init__"
+    }
