@@ -107,7 +107,7 @@ class Worker:
         server = self._server
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(self._inference(), server)
         routes_pb2_grpc.add_RouteServiceServicer_to_server(RouteServicer(self.gateway, self._changes), server)
-        rest_pb2_grpc.add_RestServiceServicer_to_server(RestServicer(self.gateway, self._metrics), server)
+        rest_pb2_grpc.add_RestServiceServicer_to_server(RestServicer(self.gateway, self._metrics, self._changes), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         with _low_descriptors_taken():

@@ -1,0 +1,25 @@
+"""RestService: OpenAI's and MLflow's HTTP APIs in HttpBody messages, for the front proxies (DESIGN 6).
+
+Status and headers go ahead as initial metadata, the body follows in pieces of at most 64 KiB, and the RPC ends OK whatever
+the HTTP status is: a non-OK RPC means that the core itself failed.
+"""
+
+from __future__ import annotations
+
+from sidecar.gateway import Gateway
+from sidecar.metrics import Metrics
+from sidecar.route_changes import RouteChanges
+from sidecar.servicers.rest._calls import Calls
+from sidecar.servicers.rest._mlflow import MlflowPaths
+from sidecar.servicers.rest._openai import OpenAiPaths
+from sidecar.servicers.rest._reply import PIECE_BYTES_MAX
+
+__all__ = ["PIECE_BYTES_MAX", "RestServicer"]
+
+
+class RestServicer(OpenAiPaths, MlflowPaths):
+    """Every path of rest.proto."""
+
+    def __init__(self, gateway: Gateway, metrics: Metrics, changes: RouteChanges) -> None:
+        self._calls = Calls(gateway, metrics)
+        self._changes = changes

@@ -1,0 +1,130 @@
+"""Calls of a route, whichever dialect they came in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from adapters import ClientSide, Envelope, GatewayError, Kind, Task
+from sidecar.accounting import Record
+from sidecar.caller import Caller, Context, caller_of
+from sidecar.calls import Call
+from sidecar.gateway import Gateway
+from sidecar.metrics import Metrics
+from sidecar.servicers.rest._reply import Reply
+from sidecar.snapshot import Consumer, Route
+
+_KEEPALIVE = b": keep-alive\n\n"
+# Metric labels: a whole answer, a stream.
+_OPERATIONS: Mapping[Task, tuple[str, str]] = {
+    Task.CHAT: ("chat", "stream_chat"),
+    Task.COMPLETIONS: ("complete", "stream_complete"),
+    Task.EMBEDDINGS: ("embed", "embed"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a caller speaks: the sides by task, and the name of the format their bodies are decoded in."""
+
+    format: str
+    sides: Mapping[Task, ClientSide]
+
+
+class Calls:
+    """What the groups of paths share."""
+
+    def __init__(self, gateway: Gateway, metrics: Metrics) -> None:
+        self._gateway = gateway
+        self._metrics = metrics
+
+    def consumer(self, context: Context) -> Consumer:
+        """Who calls. Raises unauthenticated."""
+        return self._gateway.consumers.of(caller_of(context))
+
+    def routes(self, consumer: Consumer) -> Mapping[str, Route]:
+        """What the consumer sees, in the config's order."""
+        return self._gateway.consumers.routes(consumer)
+
+    async def named_in_body(self, reply: Reply, context: Context, body: bytes, task: Task, dialect: Dialect) -> None:
+        """A call whose body names the route."""
+        caller = caller_of(context)
+        consumer = self._gateway.consumers.of(caller)
+        envelope = self._opened(lambda: dialect.sides[task].open(body), task, consumer)
+        await self._answer(reply, caller, consumer, task, envelope, dialect)
+
+    async def named_in_path(
+        self, reply: Reply, context: Context, name: str, body: bytes, choose: Callable[[Route], Dialect]
+    ) -> None:
+        """A call whose path names the route; its task is the route's. Raises route_not_found, and what `choose` does."""
+        caller = caller_of(context)
+        consumer = self._gateway.consumers.of(caller)
+        route = self.routes(consumer).get(name)
+        task = Task.CHAT if route is None else route.task
+
+        def opened() -> tuple[Dialect, Envelope]:
+            if route is None:
+                raise GatewayError(Kind.ROUTE_NOT_FOUND, f'There is no route "{name[:128]}".', param="name")
+            dialect = choose(route)
+            return dialect, dialect.sides[task].open(body)
+
+        dialect, envelope = self._opened(opened, task, consumer)
+        envelope = Envelope(envelope.members, name, envelope.stream, envelope.include_usage)
+        await self._answer(reply, caller, consumer, task, envelope, dialect)
+
+    def _opened(self, open_: Callable[[], Any], task: Task, consumer: Consumer) -> Any:
+        """A body that cannot be opened begins no call, but its caller is answered: it is counted."""
+        try:
+            return open_()
+        except GatewayError as error:
+            record = Record(self._metrics, _OPERATIONS[task][0], "", consumer.name)
+            record.failed(error, deadline=None)
+            record.close()
+            raise
+
+    async def _answer(
+        self, reply: Reply, caller: Caller, consumer: Consumer, task: Task, envelope: Envelope, dialect: Dialect
+    ) -> None:
+        side = dialect.sides[task]
+        if envelope.stream and side.encode_chunk is None:
+            error = GatewayError(Kind.INVALID_REQUEST, "This call cannot be streamed.", param="stream")
+            self._opened(lambda: _raise(error), task, consumer)
+        call = Call(
+            task=task,
+            operation=_OPERATIONS[task][envelope.stream],
+            route=envelope.model,
+            consumer=consumer,
+            request_id=caller.request_id,
+            stream=envelope.stream,
+            deadline=caller.deadline,
+            envelope=envelope,
+            client_format=dialect.format,
+        )
+        if envelope.stream:
+            await self._stream(call, side, reply)
+            return
+        answer = await self._gateway.unary(call)
+        reply.upstream, reply.write_s = answer.upstream, call.write_s
+        await reply.whole(side.encode_response(answer.message) if answer.body is None else answer.body)
+
+    async def _stream(self, call: Call, side: ClientSide, reply: Reply) -> None:
+        assert side.encode_chunk is not None
+        assert call.envelope is not None
+        wants_usage = call.envelope.include_usage
+        pieces: AsyncGenerator[Any, None] = self._gateway.stream(call)
+        async with aclosing(pieces):
+            async for piece in pieces:
+                reply.upstream, reply.write_s = call.upstream, call.write_s
+                if piece is None:
+                    await reply.events(_KEEPALIVE)
+                elif isinstance(piece, bytes):
+                    await reply.events(piece)
+                else:
+                    await reply.events(b"".join(side.encode_chunk(chunk, wants_usage) for chunk in piece))
+        await reply.events(side.stream_end)
+
+
+def _raise(error: GatewayError) -> None:
+    raise error

@@ -1,0 +1,9 @@
+"""JSON of our own making."""
+
+from __future__ import annotations
+
+import json
+
+
+def written(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

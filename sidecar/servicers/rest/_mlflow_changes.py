@@ -1,0 +1,93 @@
+"""What admins send on MLflow's paths: routes to be made, and limits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from adapters import GatewayError, Kind
+from adapters.mlflow_client import members_of
+from sidecar.snapshot import Limit
+
+_SECONDS: Final[Mapping[str, int]] = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "month": 2_592_000}
+_PERIOD = re.compile(rf"(?:([0-9]{{1,6}}) ?)?({'|'.join(_SECONDS)})s?", re.IGNORECASE)
+_CONFIG_SUFFIX = "_config"
+_SCOPES = ("route", "endpoint", "user")
+
+
+def spec_of(body: bytes) -> dict[str, Any]:
+    """A route in the config file's terms, of {name, route_type, model: {name, provider, config | <provider>_config}}. Raises
+    invalid_request; what is in it is checked by whoever makes the route."""
+    spec = _object(body)
+    model = spec.get("model")
+    if isinstance(model, dict):
+        spec["model"] = _with_config(model)
+    return spec
+
+
+def _with_config(model: dict[str, Any]) -> dict[str, Any]:
+    """MLflow's clients name the config after the provider: openai_config."""
+    named = [name for name in model if name.endswith(_CONFIG_SUFFIX)]
+    if not named:
+        return model
+    if len(named) > 1 or "config" in model:
+        raise _invalid("A model has one config.", "model.config")
+    provider = str(model.get("provider", "")).lower().replace("-", "_")
+    if named[0] != f"{provider}{_CONFIG_SUFFIX}":
+        raise _invalid(f"'{named[0][:64]}' is not the config of this provider.", f"model.{named[0][:64]}")
+    return {("config" if name == named[0] else name): value for name, value in model.items()}
+
+
+def limits_of(body: bytes) -> tuple[str, list[Limit]]:
+    """The route's name and its limits, of {route, limits: [{calls, renewal_period, key}]}. Raises invalid_request."""
+    value = _object(body)
+    name, limits = value.get("route"), value.get("limits")
+    if not isinstance(name, str):
+        raise _invalid("Field required: the name of a route.", "route")
+    if not isinstance(limits, list):
+        raise _invalid("Field required: a list of limits.", "limits")
+    return name, [_limit(each, f"limits[{index}]") for index, each in enumerate(limits)]
+
+
+def _limit(value: Any, at: str) -> Limit:
+    if not isinstance(value, dict):
+        raise _invalid("A limit is an object.", at)
+    calls, period, key = value.get("calls"), value.get("renewal_period"), value.get("key")
+    if type(calls) is not int or calls < 0:
+        raise _invalid("A whole number, 0 or more.", f"{at}.calls")
+    found = _PERIOD.fullmatch(period) if isinstance(period, str) else None
+    if found is None:
+        raise _invalid(f"One of {', '.join(_SECONDS)}, or so many of them.", f"{at}.renewal_period")
+    if key is not None and key not in _SCOPES:
+        raise _invalid(f"One of {', '.join(_SCOPES)}.", f"{at}.key")
+    if unknown := value.keys() - {"calls", "renewal_period", "key"}:
+        raise _invalid("A limit has calls, renewal_period and key.", f"{at}.{min(unknown)[:64]}")
+    return Limit("requests", calls, int(found[1] or 1) * _SECONDS[found[2].lower()], each=key == "user")
+
+
+def limits_json(limits: Iterable[Limit]) -> dict[str, Any]:
+    """Those that MLflow has words for: calls in a time. Tokens and calls at once stand in RouteService alone."""
+    return {
+        "limits": [
+            {"calls": each.count, "key": "user" if each.each else "route", "renewal_period": _period(each.per_s)}
+            for each in limits
+            if each.unit == "requests"
+        ]
+    }
+
+
+def _period(per_s: int) -> str:
+    """In the largest unit that fits: 60 -> "minute", 600 -> "10 minutes"."""
+    name, size = max(((name, size) for name, size in _SECONDS.items() if per_s % size == 0), key=lambda unit: unit[1])
+    return name if per_s == size else f"{per_s // size} {name}s"
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    return {name: msgspec.json.decode(raw) for name, raw in members_of(body).items()}
+
+
+def _invalid(message: str, param: str) -> GatewayError:
+    return GatewayError(Kind.INVALID_REQUEST, message, param=param)

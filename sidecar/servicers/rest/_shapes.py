@@ -1,0 +1,62 @@
+"""Error bodies in the callers' formats: OpenAI's {"error": ...}, MLflow's {"detail": ...}."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from adapters import FORMATS, GatewayError, Kind
+from adapters.mlflow_client import detail_of
+from sidecar.errors import answer_to, mlflow_status
+from sidecar.servicers.rest._json import written
+
+_OPENAI = FORMATS["openai"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a path says when a call fails: the HTTP status, the body, and the event where the answer has begun already."""
+
+    status: Callable[[GatewayError], int]
+    body: Callable[[GatewayError], bytes]
+    event: Callable[[GatewayError], bytes]
+
+
+def _words(error: GatewayError) -> tuple[str, str, str | None, str | None]:
+    answer = answer_to(error)
+    return answer.type, error.message, error.param, error.code or answer.code
+
+
+def _openai_body(error: GatewayError) -> bytes:
+    assert _OPENAI.encode_error is not None
+    return _OPENAI.encode_error(*_words(error))
+
+
+def _openai_event(error: GatewayError) -> bytes:
+    """In MLflow's streams too: they are OpenAI's."""
+    assert _OPENAI.encode_stream_error is not None
+    return _OPENAI.encode_stream_error(*_words(error))
+
+
+def _detail(error: GatewayError) -> bytes:
+    return written({"detail": detail_of(error)})
+
+
+def _text(error: GatewayError) -> bytes:
+    return written({"detail": error.message})
+
+
+def _c_detail(error: GatewayError) -> bytes:
+    if error.kind is Kind.ROUTE_NOT_FOUND:
+        return written({"detail": {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": error.message}})
+    return _text(error)
+
+
+OPENAI = Shape(lambda error: answer_to(error).http, _openai_body, _openai_event)
+# Dialects A and B: FastAPI's list of problems with 422.
+MLFLOW = Shape(lambda error: mlflow_status(error, 422), _detail, _openai_event)
+# Dialect C, and what has no body that could violate anything.
+MLFLOW_TEXT = Shape(lambda error: mlflow_status(error, 400), _text, _openai_event)
+MLFLOW_C = Shape(lambda error: mlflow_status(error, 400), _c_detail, _openai_event)
+
+__all__ = ["MLFLOW", "MLFLOW_C", "MLFLOW_TEXT", "OPENAI", "Shape"]
