@@ -53,6 +53,9 @@ class Price:
     output: int
     cached_input: int | None = None  # None: as input
     cache_write: int | None = None  # None: as input
+    call: int = 0  # micro-dollars for each call, beside its tokens
+    # (input tokens, the price of a whole call that has more of them), rising. Only the price table has such.
+    above: tuple[tuple[int, Price], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,9 +30,9 @@ LAYERS = (
     "v1",
     "adapters",
     "client",
-    "secret redaction snapshot caller calls config upstream credentials errors metrics limits strict"
+    "secret redaction snapshot caller calls config upstream credentials errors metrics limits spend strict"
     " connections control reload route_files consumers secrets_in_prompts access_log writing",
-    "accounting status attempt breaker admission openapi",
+    "accounting status attempt breaker admission meter openapi",
     "streaming ways",
     "tries",
     "gateway",

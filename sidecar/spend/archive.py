@@ -1,0 +1,71 @@
+"""What was spent, on the disk: one SQLite table, written by the supervisor alone and read by whoever may read the file."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+from sidecar.spend.calendar import Today, date_of, day_of
+from sidecar.spend.ledger import COUNTERS, Charge, Ledger, Line
+
+FILE_NAME = "spend.sqlite"
+_FILE_MODE = 0o600
+# Another program that reads, or a backup, holds the file for this long at most before a flush waits for its next turn.
+_BUSY_S = 1.0
+_COLUMNS = ("day", "consumer", "route", *COUNTERS)
+_SCHEMA = f"""CREATE TABLE IF NOT EXISTS spend (
+    day TEXT NOT NULL, consumer TEXT NOT NULL, route TEXT NOT NULL,
+    {", ".join(f"{name} INTEGER NOT NULL" for name in COUNTERS)},
+    PRIMARY KEY (day, consumer, route)
+) WITHOUT ROWID"""
+_WRITE = f"INSERT OR REPLACE INTO spend ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
+_READ = f"SELECT {', '.join(_COLUMNS)} FROM spend WHERE day >= ? ORDER BY day, consumer, route"
+
+
+class Archive:
+    """The writer's end. Raises sqlite3.Error where the file cannot be used."""
+
+    def __init__(self, path: Path) -> None:
+        path.touch(_FILE_MODE)
+        # Flushes run in threads, one at a time.
+        self._connection = sqlite3.connect(path, timeout=_BUSY_S, check_same_thread=False)
+        # A write-ahead log: readers never wait. FULL: what a flush wrote survives a power cut.
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        with self._connection:
+            self._connection.execute(_SCHEMA)
+        self._written: dict[tuple[int, str, str], Charge] = {}
+
+    def load(self, ledger: Ledger, today: Today) -> None:
+        """Puts this month into a fresh ledger."""
+        for line in _since(self._connection, date_of(today.day)[:8] + "01"):
+            ledger.restore(line, today)
+
+    def write(self, lines: Iterable[Line]) -> int:
+        """Replaces what has changed since the last time; returns how many lines that were. What fails is written the next
+        time: a line holds all of its day."""
+        seen = {(line.day, line.consumer, line.route): line.counts for line in lines}
+        changed = {key: counts for key, counts in seen.items() if any(counts) and self._written.get(key) != counts}
+        if changed:
+            with self._connection:
+                self._connection.executemany(
+                    _WRITE, [(date_of(day), *names, *counts) for (day, *names), counts in changed.items()]
+                )
+        self._written = seen
+        return len(changed)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def read_since(path: Path, first_day: str) -> list[Line]:
+    """Lines of `first_day` (2026-11-01) and later, by day, consumer and route. Raises sqlite3.Error."""
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)) as connection:
+        return list(_since(connection, first_day))
+
+
+def _since(connection: sqlite3.Connection, first_day: str) -> Iterator[Line]:
+    for day, consumer, route, *counts in connection.execute(_READ, (first_day,)):
+        yield Line(day_of(day), consumer, route, Charge(*counts))

@@ -1,0 +1,88 @@
+"""Which budgets a call has to keep, and whether they are spent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from adapters import GatewayError, Kind
+from sidecar.snapshot import Budget, Consumer, Route
+from sidecar.spend.calendar import Today, said
+from sidecar.spend.ledger import Ledger, consumer_key, pair_key, route_key
+
+_MICRO = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Allowance:
+    """One budget in one scope. `route` or `consumer` is "" where it holds for all of them."""
+
+    key: bytes
+    route: str
+    consumer: str
+    micro_dollars: int
+    per: Literal["day", "month"]
+    soft: float
+
+    @property
+    def words(self) -> str:
+        scope = [f'route "{self.route}"'] * bool(self.route) + [f'consumer "{self.consumer}"'] * bool(self.consumer)
+        return f"{dollars(self.micro_dollars)} a {self.per} of {' for '.join(scope)}"
+
+
+class Warned(NamedTuple):
+    """A budget that is past its soft threshold, though not spent. `used` is the share, below 1."""
+
+    allowance: Allowance
+    used: float
+    resets_s: int
+
+
+def allowances_of(route: Route, consumer: Consumer) -> tuple[Allowance, ...]:
+    return (
+        *_allowances(route.budgets, route.name, "", consumer.name),
+        *_allowances(consumer.budgets, "", consumer.name, route.name),
+    )
+
+
+def _allowances(budgets: Iterable[Budget], route: str, consumer: str, other: str) -> Iterator[Allowance]:
+    for budget in budgets:
+        names = (route or other, consumer or other) if budget.each else (route, consumer)
+        yield Allowance(_key(*names), *names, budget.micro_dollars, budget.per, budget.soft)
+
+
+def _key(route: str, consumer: str) -> bytes:
+    if route and consumer:
+        return pair_key(route, consumer)
+    return route_key(route) if route else consumer_key(consumer)
+
+
+def check(allowances: Sequence[Allowance], ledger: Ledger, today: Today, now_s: float) -> Warned | None:
+    """The budget that is nearest to its end, if one is past its soft threshold. Raises budget_exceeded when one is spent, with
+    the time until the last such begins anew. Calls that are under way then still end, and are charged."""
+    warned: Warned | None = None
+    exceeded: Warned | None = None
+    for each in allowances:
+        spent = ledger.spent(each.key, each.per, today)
+        used = spent / each.micro_dollars if each.micro_dollars else math.inf
+        if used < each.soft and used < 1:
+            continue
+        found = Warned(each, used, today.day_ends_s if each.per == "day" else today.month_ends_s)
+        if used >= 1:
+            if exceeded is None or found.resets_s > exceeded.resets_s:
+                exceeded = found
+        elif warned is None or found.used > warned.used:
+            warned = found
+    if exceeded is not None:
+        text = f"The budget of {exceeded.allowance.words} is spent. It begins anew at {said(exceeded.resets_s)}."
+        raise GatewayError(Kind.BUDGET_EXCEEDED, text, retry_after_s=max(0.0, exceeded.resets_s - now_s))
+    return warned
+
+
+def dollars(micro_dollars: int) -> str:
+    """As in $1.50: two digits of cents, or as many more as there are."""
+    whole, rest = divmod(micro_dollars, _MICRO)
+    digits = f"{rest:06}".rstrip("0")
+    return f"${whole}.{digits:0<2}"

@@ -1,0 +1,114 @@
+"""Prices of models whose upstream states none, from the table of `genai-prices`. In the supervisor, when a configuration is read:
+workers find every price in their snapshot and never load the table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from adapters import Task
+from adapters.providers import PROVIDERS
+from sidecar.snapshot import Price, Route, Snapshot, Upstream
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelPrice
+
+# Our providers -> the table's. Where one's address is changed in the config, somebody else sends the bill: no price then.
+_TABLE: Final = {
+    "openai": "openai",
+    "azure": "azure",
+    "anthropic": "anthropic",
+    "mistral": "mistral",
+    "groq": "groq",
+    "together": "together",
+    "deepseek": "deepseek",
+    "xai": "x-ai",
+    "openrouter": "openrouter",
+    "fireworks": "fireworks",
+    "perplexity": "perplexity",
+    "cerebras": "cerebras",
+    "gemini": "google",
+    "cohere": "cohere",
+    "cohere-v1": "cohere",
+    "databricks": "databricks",
+}
+# Runs on this machine: known to cost nothing.
+_FREE: Final = frozenset({"local"})
+_MICRO = 1_000_000
+
+
+def with_prices(snapshot: Snapshot, now_s: float) -> Snapshot:
+    """The same snapshot, every upstream with a price where one is known as of `now_s`."""
+    known: dict[tuple[str, str, Task], Price | None] = {}
+    routes = {name: _priced_route(route, known, now_s) for name, route in snapshot.routes.items()}
+    return replace(snapshot, routes=routes)
+
+
+def _priced_route(route: Route, known: dict[tuple[str, str, Task], Price | None], now_s: float) -> Route:
+    upstreams = tuple(_priced(each, route.task, known, now_s) for each in route.upstreams)
+    unchanged = all(new is old for new, old in zip(upstreams, route.upstreams, strict=True))
+    return route if unchanged else replace(route, upstreams=upstreams)
+
+
+def _priced(upstream: Upstream, task: Task, known: dict[tuple[str, str, Task], Price | None], now_s: float) -> Upstream:
+    if upstream.price is not None:
+        return upstream
+    own = PROVIDERS[upstream.provider].base_url
+    if own is not None and upstream.base_url != own:
+        return upstream
+    key = (upstream.provider, upstream.model, task)
+    if key not in known:
+        known[key] = table_price(*key, now_s)
+    return upstream if known[key] is None else replace(upstream, price=known[key])
+
+
+def table_price(provider: str, model: str, task: Task, now_s: float) -> Price | None:
+    """None where the table does not know the model, or does not price it by tokens."""
+    if provider in _FREE:
+        return Price(0, 0)
+    if provider not in _TABLE:
+        return None
+    from genai_prices import Usage, calc_price
+
+    try:
+        found = calc_price(
+            Usage(input_tokens=1, output_tokens=1),
+            model_ref=model,
+            provider_id=_TABLE[provider],
+            genai_request_timestamp=datetime.fromtimestamp(now_s, UTC),
+        ).model_price
+    except (LookupError, ValueError):
+        return None
+    return price_of(found, task)
+
+
+def price_of(found: ModelPrice, task: Task) -> Price | None:
+    """A row of the table as a price; its steps become `above`."""
+    members: dict[str, Any] = {key: getattr(found, key, None) for key in _MEMBERS}
+    if members["input_mtok"] is None or (members["output_mtok"] is None and task is not Task.EMBEDDINGS):
+        return None
+    call = members.pop("requests_kcount") or 0
+    steps = sorted({tier.start for value in members.values() for tier in getattr(value, "tiers", ())})
+    first, *others = (_at(members.values(), start, math.ceil(call * _MICRO / 1000)) for start in (0, *steps))
+    return replace(first, above=tuple(zip(steps, others, strict=True)))
+
+
+_MEMBERS = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok", "requests_kcount")
+
+
+def _at(values: Iterable[Any], start: int, call: int) -> Price:
+    """The price where a call has more than `start` input tokens."""
+    input_, output, cached, written = (_micro(value, start) for value in values)
+    return Price(input_ or 0, output or 0, cached, written, call)
+
+
+def _micro(value: Any, start: int) -> int | None:
+    if value is None:
+        return None
+    tiers = getattr(value, "tiers", None)
+    if tiers is not None:
+        value = next((tier.price for tier in reversed(tiers) if start >= tier.start > 0), value.base)
+    return int(math.ceil(value * _MICRO))
