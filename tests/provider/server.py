@@ -30,6 +30,7 @@ class Log:
     def __init__(self) -> None:
         self.connections: list[Connection] = []
         self.calls: list[Call] = []
+        self.transports: set[asyncio.Transport] = set()  # that are open
 
 
 class HttpServer(asyncio.Protocol):
@@ -48,6 +49,7 @@ class HttpServer(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._log.transports.add(self._transport)
         self._connection = Connection(id=len(self._log.connections), opened_s=time.monotonic())
         self._log.connections.append(self._connection)
 
@@ -60,6 +62,7 @@ class HttpServer(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._log.transports.discard(self._transport)
         self._lost("peer" if exc is not None else "provider")
 
     def pause_writing(self) -> None:

@@ -159,6 +159,10 @@ class Provider:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        # A client that was killed just now may not have been seen to go: no transport must outlive its loop.
+        for transport in tuple(self._log.transports):
+            transport.abort()
+        await asyncio.sleep(0)
 
     def _ssl_context(self) -> ssl.SSLContext:
         authority = trustme.CA()
