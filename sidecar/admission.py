@@ -88,6 +88,11 @@ class Admissions:
         """Calls under way."""
         return self._worker.taken
 
+    @property
+    def waiting(self) -> int:
+        """Calls in a queue."""
+        return self._worker.waiting + sum(gate.waiting for gate in self._routes.values())
+
     def reload(self, snapshot: Snapshot) -> None:
         self._worker.resize(snapshot.admission)
         for name, gate in list(self._routes.items()):

@@ -44,7 +44,7 @@ class Gateway:
         self._tokens = Tokens()
         self._metrics = metrics
         self._chance = chance or random.Random()
-        self._upstreams = Upstreams(metrics)
+        self.upstreams = Upstreams(metrics)
         self.admissions = Admissions(snapshot)
 
     @property
@@ -54,7 +54,7 @@ class Gateway:
     @snapshot.setter
     def snapshot(self, snapshot: Snapshot) -> None:
         self._state = (snapshot, {}, Consumers(snapshot))
-        self._upstreams.reload(snapshot)
+        self.upstreams.reload(snapshot)
         self.admissions.reload(snapshot)
 
     @property
@@ -109,7 +109,7 @@ class Gateway:
         call.write_s = route.timeouts.write_s
         ways = plans.get(route.name)
         if ways is None:
-            ways = plans[route.name] = self._upstreams.ways_of(route)
+            ways = plans[route.name] = self.upstreams.ways_of(route)
         return ways
 
     async def _answered(self, ways: Ways, call: Call, record: Record) -> Answer:
@@ -117,7 +117,7 @@ class Gateway:
         deadline = _deadline(ways.route, call)
         tries = Tries(ways, deadline, self._chance)
         while True:
-            trial = Trial(tries, call, record, self._upstreams, self._tokens)
+            trial = Trial(tries, call, record, self.upstreams, self._tokens)
             try:
                 with trial:
                     return await self._unary(tries, trial, call, record, deadline)
@@ -156,7 +156,7 @@ class Gateway:
         tries = Tries(ways, deadline, self._chance)
         begun = False
         while True:
-            trial = Trial(tries, call, record, self._upstreams, self._tokens)
+            trial = Trial(tries, call, record, self.upstreams, self._tokens)
             try:
                 with trial:
                     async with aclosing(self._stream(tries, trial, call, record, deadline)) as inner:

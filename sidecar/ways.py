@@ -117,6 +117,10 @@ class Upstreams:
         health.shown_as(self._metrics.upstream_ejected(route.name, name))
         return Way(name, plan_for(upstream, route.task), health, upstream.weight)
 
+    def health_of(self, upstream: Upstream, settings: Breaker) -> Health | None:
+        """What is known of an upstream; None where it was never asked."""
+        return self._health.get(_identity(upstream, settings))
+
     def reload(self, snapshot: Snapshot) -> None:
         for health in self._health.values():
             health.forget_series()

@@ -1,0 +1,119 @@
+"""The gateway without its servicers, in the test's own loop: for what only its decisions and its provider calls show."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Self
+
+from adapters import Task
+from sidecar.calls import Answer, Call
+from sidecar.gateway import Gateway
+from sidecar.metrics import Metrics
+from sidecar.secret import Secret
+from sidecar.snapshot import Consumer, Route, Snapshot, Upstream
+from sidecar.upstream import UpstreamClient
+from sidecar.v1 import inference_pb2 as pb
+from tests.provider import Provider
+
+SEED = 7
+
+
+def openai(provider: Provider, **fields: Any) -> Upstream:
+    """An upstream of the OpenAI format."""
+    return Upstream(
+        **{"provider": "openai", "model": "gpt-test", "base_url": provider.base_url, "key": Secret("sk-o"), **fields}
+    )
+
+
+def anthropic(provider: Provider, **fields: Any) -> Upstream:
+    values: dict[str, Any] = {
+        "provider": "anthropic",
+        "model": "claude-test",
+        "base_url": provider.root_url,
+        "key": Secret("sk-a"),
+    }
+    return Upstream(**{**values, **fields})
+
+
+def to(*upstreams: Upstream, **fields: Any) -> Snapshot:
+    """One route "chat" to these upstreams; `fields` are Route's."""
+    return Snapshot({"chat": Route("chat", Task.CHAT, upstreams, **fields)}, "0" * 12)
+
+
+class Core:
+    """async with Core(snapshot) as core: await core.chat()"""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.metrics = Metrics()
+        self._client = UpstreamClient()
+        self.gateway = Gateway(snapshot, self._client, self.metrics, random.Random(SEED))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.gateway.close()
+        await self._client.close()
+
+    def call(self, text: str = "hello", *, stream: bool = False, within_s: float | None = None, **fields: Any) -> Call:
+        message = pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text=text)])
+        return Call(
+            task=Task.CHAT,
+            operation="stream_chat" if stream else "chat",
+            route="chat",
+            consumer=Consumer("local"),
+            request_id="request-1",
+            stream=stream,
+            deadline=None if within_s is None else asyncio.get_running_loop().time() + within_s,
+            request=pb.ChatRequest(route="chat", messages=[message], **fields),
+        )
+
+    async def chat(self, text: str = "hello", **fields: Any) -> Answer:
+        return await self.gateway.unary(self.call(text, **fields))
+
+    async def stream(self, text: str = "hello", **fields: Any) -> list[Any]:
+        """All chunks."""
+        return [chunk async for piece in self.pieces(self.call(text, stream=True, **fields)) for chunk in piece or ()]
+
+    async def pieces(self, call: Call) -> AsyncGenerator[Any, None]:
+        async with aclosing(self.gateway.stream(call)) as stream:
+            async for piece in stream:
+                yield piece
+
+    async def ask(self, streamed: bool, **fields: Any) -> str:
+        """Either way; the name of the upstream that served it."""
+        call = self.call(stream=streamed, **fields)
+        await self.end_of(call)
+        assert call.upstream is not None
+        return call.upstream
+
+    async def end_of(self, call: Call) -> None:
+        """Reads the answer, however it comes."""
+        if call.stream:
+            async for _ in self.pieces(call):
+                pass
+        else:
+            assert (await self.gateway.unary(call)).upstream == call.upstream
+
+    def count(self, name: str, **labels: str) -> float:
+        """The sum of a metric's series with these labels."""
+        return sum(
+            sample.value
+            for metric in self.metrics.registry.collect()
+            for sample in metric.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    @property
+    def attempts(self) -> float:
+        return self.count("sidecar_upstream_requests_total")
+
+    @property
+    def resent(self) -> float:
+        return self.count("sidecar_retries_total", reason="stale_connection")
