@@ -165,9 +165,9 @@ class Child:
         except ProcessLookupError:
             pass
         self._process.wait()
-        self._reader.join(1.0)
-        if not self._reader.is_alive() and self._process.stdout is not None:
-            self._process.stdout.close()
+        self._reader.join(
+            DEADLINE_S
+        )  # grandchildren in groups of their own hold the pipe until their parent's death reaches them
 
     def __enter__(self) -> Self:
         return self
@@ -179,5 +179,8 @@ class Child:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.lines.append(line)
+        with (
+            self._process.stdout as output
+        ):  # closed here and nowhere else: a pipe left open fails some later test by a warning
+            for line in output:
+                self.lines.append(line)

@@ -83,10 +83,14 @@ class Supervised:
 def descendants(pid: int) -> list[int]:
     """Pids of the living children of a process, and of theirs."""
     found = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+    except OSError:  # it ended just now
+        return []
+    for task in tasks:
         try:
-            children = task.read_text().split()
-        except OSError:  # it ended just now
+            children = Path(f"/proc/{pid}/task/{task}/children").read_text().split()
+        except OSError:  # so did this thread
             continue
         for child in children:
             found += [int(child), *descendants(int(child))]

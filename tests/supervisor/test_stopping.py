@@ -47,7 +47,7 @@ def test_a_second_signal_ends_all_at_once(tmp_path: Path, number: signal.Signals
         it.child.wait_for_line("stopping; calls")
         it.child.send(number)
         assert it.child.wait(3) == code
-        all_gone(workers, 1)
+        all_gone(workers, 10)
         assert not (it.state / "run").exists()
 
 
