@@ -52,6 +52,7 @@ def upstream(
     model = fields.text(entries["name"].value, f"{path}.name", report) if "name" in entries else None
     row = _provider(entries["provider"].value, f"{path}.provider", report) if "provider" in entries else None
     if row is None:
+        _name_aws(entries.get("config"), path, report)
         return None
     line = entries["provider"].value.line
     if task is not None:
@@ -66,6 +67,13 @@ def upstream(
         return None
     made = Upstream(row.name, found.model or model, base_url, found.key, found.headers, found.options)
     return replace(made, auth=found.auth, grant=found.grant)
+
+
+def _name_aws(entry: Entry | None, path: str, report: Report) -> None:
+    """Bedrock's own credentials, by their line: they sign requests, which is not done here yet."""
+    if entry is not None and (aws := entry.value.entries.get("aws_config")) is not None:
+        hint = "a Bedrock API key is an api_key of openai-compatible"
+        report.error(aws.line, f"{path}.config.aws_config", "is not supported", hint)
 
 
 def provider_name(written: str) -> str:
