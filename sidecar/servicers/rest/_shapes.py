@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from adapters import FORMATS, GatewayError, Kind
 from adapters.mlflow_client import detail_of
 from sidecar.errors import answer_to, mlflow_status
@@ -39,7 +41,7 @@ def _openai_event(error: GatewayError) -> bytes:
 
 
 def _detail(error: GatewayError) -> bytes:
-    return written({"detail": detail_of(error)})
+    return msgspec.json.encode({"detail": detail_of(error)})  # members of the request stand in it as they came
 
 
 def _text(error: GatewayError) -> bytes:
