@@ -102,8 +102,9 @@ class RouteChanges:
 class Questions:
     """A worker's open questions to its supervisor. `send` writes to the control socket."""
 
-    def __init__(self, send: Callable[[Ask], Awaitable[None]]) -> None:
+    def __init__(self, send: Callable[[Ask], Awaitable[None]], *, answer_timeout_s: float = _ANSWER_TIMEOUT_S) -> None:
         self._send = send
+        self._answer_timeout_s = answer_timeout_s
         self._open: dict[int, asyncio.Future[Answered]] = {}
         self._asked = 0
 
@@ -116,7 +117,7 @@ class Questions:
         outcome: Route | Refusal | None
         answer = self._open[number] = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+            async with asyncio.timeout(self._answer_timeout_s):
                 await self._send(Ask(number, change, by))
                 outcome = (await answer).outcome
         except (TimeoutError, ConnectionError):

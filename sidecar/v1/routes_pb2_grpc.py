@@ -29,8 +29,9 @@ class RouteServiceStub:
     """RouteService lists what a caller may call, and lets admins change it at run time. It makes no provider calls.
 
     Who is an admin says the config (`consumers:`, roles); anybody else gets PERMISSION_DENIED. Where the config does not turn
-    managing on (`manage_routes: true`), the calls that change routes are FAILED_PRECONDITION. When such a call answers, every
-    later call on any worker sees its effect, and a restart keeps it.
+    managing on (`manage_routes: true`), CreateRoute, UpdateRoute and DeleteRoute are FAILED_PRECONDITION. When a call that
+    changes something answers, every later call on any worker sees its effect, and a restart keeps it. UNAVAILABLE means that
+    the change may have happened: look before you repeat it. After any other error nothing has changed.
     """
 
     def __init__(self, channel):
@@ -80,12 +81,13 @@ class RouteServiceServicer:
     """RouteService lists what a caller may call, and lets admins change it at run time. It makes no provider calls.
 
     Who is an admin says the config (`consumers:`, roles); anybody else gets PERMISSION_DENIED. Where the config does not turn
-    managing on (`manage_routes: true`), the calls that change routes are FAILED_PRECONDITION. When such a call answers, every
-    later call on any worker sees its effect, and a restart keeps it.
+    managing on (`manage_routes: true`), CreateRoute, UpdateRoute and DeleteRoute are FAILED_PRECONDITION. When a call that
+    changes something answers, every later call on any worker sees its effect, and a restart keeps it. UNAVAILABLE means that
+    the change may have happened: look before you repeat it. After any other error nothing has changed.
     """
 
     def ListRoutes(self, request, context):
-        """ListRoutes answers in the order of the config file, a page at a time.
+        """ListRoutes answers in the order of the config file, then the routes that were made by call; a page at a time.
         Errors: INVALID_ARGUMENT for a page token this service did not give out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -108,7 +110,7 @@ class RouteServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateRoute(self, request, context):
-        """UpdateRoute replaces a route that CreateRoute made, whole. Errors: NOT_FOUND; FAILED_PRECONDITION for a route of the config
+        """UpdateRoute replaces a route that CreateRoute made, whole; what SetLimits said holds on. Errors: NOT_FOUND; FAILED_PRECONDITION for a route of the config
         file, which only its owner changes; INVALID_ARGUMENT as above.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -116,7 +118,8 @@ class RouteServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteRoute(self, request, context):
-        """DeleteRoute removes a route that CreateRoute made; calls under way finish. Errors: as UpdateRoute.
+        """DeleteRoute removes a route that CreateRoute made, with its key and its limits; calls under way finish. Errors: as
+        UpdateRoute.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,8 +133,8 @@ class RouteServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetLimits(self, request, context):
-        """SetLimits replaces the rate limits of a route, also of one from the config file; admins only. Errors: NOT_FOUND,
-        INVALID_ARGUMENT.
+        """SetLimits replaces the rate limits of a route, also of one from the config file, whose own do not come back by themselves;
+        admins only, whether or not routes are managed by call. Errors: NOT_FOUND, INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -187,8 +190,9 @@ class RouteService:
     """RouteService lists what a caller may call, and lets admins change it at run time. It makes no provider calls.
 
     Who is an admin says the config (`consumers:`, roles); anybody else gets PERMISSION_DENIED. Where the config does not turn
-    managing on (`manage_routes: true`), the calls that change routes are FAILED_PRECONDITION. When such a call answers, every
-    later call on any worker sees its effect, and a restart keeps it.
+    managing on (`manage_routes: true`), CreateRoute, UpdateRoute and DeleteRoute are FAILED_PRECONDITION. When a call that
+    changes something answers, every later call on any worker sees its effect, and a restart keeps it. UNAVAILABLE means that
+    the change may have happened: look before you repeat it. After any other error nothing has changed.
     """
 
     @staticmethod
