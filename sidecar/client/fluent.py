@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sidecar.client.client import Client
-from sidecar.client.dialects import answer_in_a, dialect_of, typed_call
+from sidecar.client.dialects import dialect_of
 from sidecar.client.errors import TargetError
 from sidecar.client.requests import Call
 from sidecar.client.rest_calls import read_limit, write_limit
@@ -32,7 +32,7 @@ class _Current:
         self._lock = threading.Lock()
         self._client: Client | None = None
 
-    def set(self, client: Client) -> None:
+    def set(self, client: Client | None) -> None:
         with self._lock:
             self._client, old = client, self._client
         if old is not None:
@@ -57,6 +57,11 @@ def set_gateway_uri(
 ) -> None:
     """Where all functions here call from now on; any target of Client. Raises TargetError."""
     _current.set(_client(gateway_uri, user, password, ca))
+
+
+def reset() -> None:
+    """Closes the connections and forgets the address."""
+    _current.set(None)
 
 
 def get_gateway_uri() -> str:
@@ -92,13 +97,12 @@ def search_routes() -> list[Route]:
 
 def query(route: str, data: Json) -> dict[str, Any]:
     """Asks a route in either dialect (dialects.py) and answers in the same, as MLflow's gateway would."""
-    client, dialect = _current.get(), dialect_of(data)
-    if client.is_rest:
-        return dict(client.call(Call("Query", {"name": route, "dialect": dialect, "data": dict(data)})))
-    provider = client.get_route(route).model.provider if "temperature" in data and dialect == "A" else ""
-    call = typed_call(route, data, dialect, provider)
-    answer = client.call(call)
-    return answer_in_a(call, answer) if dialect == "A" else dict(answer)
+    client = _current.get()
+    body: dict[str, Any] = {"name": route, "dialect": dialect_of(data), "data": dict(data)}
+    if not client.is_rest:  # what a query means is then worked out here, by what the route is
+        found = client.get_route(route)
+        body |= {"task": found.task, "provider": found.model.provider, "model": found.model.name}
+    return dict(client.call(Call("Query", body)))
 
 
 def set_limits(route: str, limits: Sequence[Json | RateLimit]) -> list[dict[str, Any]]:

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import grpc
 from google.protobuf.json_format import MessageToDict
 from google.rpc import error_details_pb2, status_pb2
 
-from adapters import FORMATS, GatewayError, Task
+from adapters import FORMATS, GatewayError, Target, Task
+from adapters.mlflow_client import CLIENT_B
+from adapters.providers import PROVIDERS
 from sidecar.client.errors import BadAnswer, Interrupted, SidecarError, TimedOut, Unreachable, of_kind
 from sidecar.client.requests import Call
 from sidecar.client.rest_calls import object_of
@@ -53,6 +55,8 @@ class Rpc:
 
 def rpc_of(call: Call) -> tuple[Rpc, str]:
     """The RPC and its name on the stub."""
+    if call.name == "Query":
+        return _query(call.body)
     return _RPCS[call.name], f"Stream{call.name}" if call.stream else call.name
 
 
@@ -122,12 +126,34 @@ def _inference(name: str) -> Rpc:
     side = _SIDES[_TASKS[name]]
 
     def encode(body: Json) -> Any:
-        data = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-        return side.decode_request(side.open(data))
+        return side.decode_request(side.open(_written(body)))
 
     return Rpc(
         inference_pb2_grpc.InferenceServiceStub, encode, lambda message: object_of(side.encode_response(message))
     )
+
+
+def _query(query: Json) -> tuple[Rpc, str]:
+    """MLflow's query as the typed call it is; `query` is {"name", "dialect", "data", "task", "provider", "model"}."""
+    task = Task(query["task"])
+    side = FORMATS["mlflow-a"].client[task] if query["dialect"] == "A" else CLIENT_B[task]
+
+    def encode(body: Json) -> Any:
+        request = side.decode_request(replace(side.open(_written(body["data"])), model=body["name"]))
+        provider = PROVIDERS.get(body["provider"])
+        if side.fit is None or provider is None:
+            return request
+        return side.fit(request, Target(provider, body["model"], ""))
+
+    def decode(message: Any) -> Json:
+        return object_of(side.encode_response(message))
+
+    name = next(name for name, each in _TASKS.items() if each is task)
+    return Rpc(inference_pb2_grpc.InferenceServiceStub, encode, decode), name
+
+
+def _written(body: Json) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _routes(encode: Callable[[Json], Any], decode: Callable[[Any], Json]) -> Rpc:

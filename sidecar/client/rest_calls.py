@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,8 @@ _TEXT_CHARS_MAX = 500
 # The front's own word for a core that died under the call, which may have reached the provider.
 _CORE_GONE = "core_unavailable"
 _PREFIX = "llm/v1/"
-_PERIODS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800, "month": 2_678_400}
-_PERIOD_OF_S = {seconds: word for word, seconds in _PERIODS_S.items()}
+_PERIODS_S = {"month": 2_678_400, "day": 86_400, "hour": 3600, "minute": 60, "second": 1}
+_PERIOD = re.compile(rf"(?:(\d{{1,7}}) ?)?({'|'.join(_PERIODS_S)})s?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,18 @@ def _words(body: bytes) -> Json:
     if isinstance(error, dict):
         return error
     if isinstance(error, list):  # FastAPI's list of problems
-        return {"message": "; ".join(str(each.get("msg", each)) for each in error if isinstance(each, dict))}
+        problems = [each for each in error if isinstance(each, dict)]
+        where = [_param(each.get("loc")) for each in problems]
+        return {
+            "message": "; ".join(f"{at}: {each.get('msg')}" for at, each in zip(where, problems, strict=True)),
+            "param": where[0] if where else None,
+        }
     return {"message": error} if isinstance(error, str) else {}
+
+
+def _param(loc: Any) -> str:
+    """["body", "messages", 0] -> messages.0."""
+    return ".".join(str(step) for step in loc[1:]) if isinstance(loc, list) else ""
 
 
 def _text(value: Any) -> str | None:
@@ -157,12 +168,15 @@ def _write_limits(body: Json) -> HttpRequest:
 
 def write_limit(limit: RateLimit) -> dict[str, Any]:
     """In MLflow's member names, which know calls only. Raises ValueError for another limit."""
-    period = _PERIOD_OF_S.get(limit.per_seconds)
-    if limit.unit != "requests" or period is None:
-        raise ValueError(
-            f"MLflow's limits count requests by the {', '.join(_PERIODS_S)}; set_limits of a Client on gRPC sets any other"
-        )
-    return {"calls": limit.count, "key": "user" if limit.each_consumer else "route", "renewal_period": period}
+    if limit.unit != "requests" or limit.per_seconds < 1:
+        raise ValueError("MLflow's limits count requests in a time; set_limits of a Client on gRPC sets the others")
+    word, size = next(row for row in _PERIODS_S.items() if limit.per_seconds % row[1] == 0)
+    many = limit.per_seconds // size
+    return {
+        "calls": limit.count,
+        "key": "user" if limit.each_consumer else "route",
+        "renewal_period": word if many == 1 else f"{many} {word}s",
+    }
 
 
 def _read_limits(answer: Json) -> Json:
@@ -171,12 +185,14 @@ def _read_limits(answer: Json) -> Json:
 
 
 def read_limit(row: Json) -> dict[str, Any]:
-    """RateLimit's fields, of MLflow's."""
-    period = str(row.get("renewal_period"))
+    """RateLimit's fields, of MLflow's. Raises ValueError for what is none."""
+    found = _PERIOD.fullmatch(str(row.get("renewal_period")))
+    if found is None or not isinstance(row.get("calls"), int):
+        raise ValueError("a limit has calls and a renewal_period such as minute or 10 minutes")
     return {
         "unit": "requests",
-        "count": row.get("calls"),
-        "per_seconds": _PERIODS_S.get(period.rstrip("s"), 0),
+        "count": row["calls"],
+        "per_seconds": int(found[1] or 1) * _PERIODS_S[found[2]],
         "each_consumer": row.get("key") == "user",
     }
 

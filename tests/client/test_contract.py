@@ -167,20 +167,6 @@ async def test_an_answer_above_grpcs_own_limit_arrives(name: str, stack: Stack, 
     assert [len(vector) for vector in answer.vectors] == [dims] * count
 
 
-async def test_routes_are_listed_with_their_tasks_and_models(stack: Stack) -> None:
-    for name in ("sync-stub", "async-stub", "sync-grpcs", "async-unix"):
-        way = Way(name, stack)
-        routes = await way.call("list_routes")
-        assert [(route.name, route.task, route.model.provider) for route in routes] == [
-            ("chat", "chat", "openai-compatible"),
-            ("completions", "completions", "openai-compatible"),
-            ("embeddings", "embeddings", "openai-compatible"),
-            ("claude", "chat", "anthropic"),
-        ]
-        assert await way.call("get_route", "claude") == routes[-1]
-        assert routes[-1].route_type == "llm/v1/chat"
-
-
 def test_both_clients_have_the_same_methods_and_parameters() -> None:
     sync, other = _signatures(Client), _signatures(AsyncClient)
     assert sync.pop("close") == other.pop("aclose")

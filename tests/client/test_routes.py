@@ -1,0 +1,160 @@
+"""Routes and limits by call, and MLflow's functions, by every way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from sidecar.client import Conflict, InvalidRequest, Model, NotFound, RateLimit, Route, TargetError, fluent
+from sidecar.client.values import Json
+from tests.client.ways import Way
+from tests.provider import Provider
+from tests.stack.stack import Stack
+
+pytestmark = pytest.mark.slow
+PER_MINUTE = RateLimit("requests", 1000, 60, each_consumer=True)
+TEN_MINUTES = RateLimit("requests", 5000, 600)
+
+
+def model(simulator: Provider, key: str = "config") -> dict[str, Any]:
+    config = {"openai_api_key": "sk-made-by-call", "openai_api_base": simulator.base_url}
+    return {"provider": "openai", "name": "gpt-4", key: config}
+
+
+async def test_routes_are_listed_with_their_tasks_and_models(way: Way) -> None:
+    routes = {route.name: route for route in await way.call("list_routes")}
+    assert [routes[name].task for name in ("chat", "completions", "embeddings")] == [
+        "chat",
+        "completions",
+        "embeddings",
+    ]
+    assert routes["claude"] == Route("claude", "chat", Model("anthropic", "sim-chat"))
+    assert await way.call("get_route", "claude") == routes["claude"]
+    assert (routes["claude"].route_type, routes["claude"].route_url) == ("llm/v1/chat", "/gateway/claude/invocations")
+
+
+async def test_a_route_is_made_called_limited_and_removed(way: Way, simulator: Provider) -> None:
+    name = f"made-{way.name}"
+    made = await way.call("create_route", name, "llm/v1/chat", model(simulator))
+    assert made == Route(name, "chat", Model("openai", "gpt-4"))
+    assert (await way.call("chat", name, "x")).text == "echo: x"
+    assert simulator.calls[-1].key == "sk-made-by-call"
+    with pytest.raises(Conflict):
+        await way.call("create_route", name, "chat", model(simulator))
+
+    assert await way.call("set_limits", name, [PER_MINUTE, TEN_MINUTES]) == [PER_MINUTE, TEN_MINUTES]
+    assert await way.call("get_limits", name) == [PER_MINUTE, TEN_MINUTES]
+    assert await way.call("set_limits", name, []) == []
+
+    await way.call("delete_route", name)
+    with pytest.raises(NotFound):
+        await way.call("get_route", name)
+    with pytest.raises(NotFound):
+        await way.call("chat", name, "x")
+
+
+async def test_a_route_that_cannot_be_is_refused(way: Way) -> None:
+    wrong = {"provider": "opnai", "name": "gpt-4", "config": {"openai_api_key": "sk-x"}}
+    with pytest.raises(InvalidRequest, match="opnai"):
+        await way.call("create_route", "wrong", "chat", wrong)
+    with pytest.raises(ValueError, match="task"):
+        await way.call("create_route", "wrong", "llm/v1/speech", wrong)
+
+
+async def test_a_route_is_replaced_by_grpc(way: Way, simulator: Provider) -> None:
+    name = f"replaced-{way.name}"
+    await way.call("create_route", name, "chat", model(simulator))
+    changed = {**model(simulator), "name": "gpt-5"}
+    if way.target == "rest":  # MLflow has no such call, and so no path
+        with pytest.raises(InvalidRequest) as refused:
+            await way.call("update_route", name, "chat", changed)
+        assert refused.value.kind == "method_not_allowed"
+    else:
+        assert (await way.call("update_route", name, "chat", changed)).model.name == "gpt-5"
+        tokens = RateLimit("tokens", 100_000, 60)
+        assert await way.call("set_limits", name, [tokens]) == [tokens]
+    await way.call("delete_route", name)
+
+
+@pytest.fixture(params=["stub", "grpcs", "rest"])
+def gateway(request: pytest.FixtureRequest, stack: Stack) -> Iterator[str]:
+    """fluent, pointed at the stack by each kind of target."""
+    target, keywords = Way(f"sync-{request.param}", stack).arguments()
+    if "api_key" in keywords:
+        keywords = {"user": stack.user, "password": stack.password, "ca": stack.ca}
+    fluent.set_gateway_uri(target, **keywords)
+    yield request.param
+    fluent.reset()
+
+
+QUERIES: dict[str, tuple[str, Json, Json]] = {
+    "A chat": (
+        "chat",
+        {"messages": [{"role": "user", "content": "hi"}], "temperature": 0.25, "candidate_count": 1},
+        {
+            "candidates": [{"message": {"role": "assistant", "content": "echo: hi"}, "metadata": {"finish_reason": "stop"}}],
+            "metadata": {"input_tokens": 8, "output_tokens": 2, "total_tokens": 10, "model": "sim-chat",
+                         "route_type": "llm/v1/chat"},
+        },
+    ),
+    "A completions": (
+        "completions",
+        {"prompt": "hi"},
+        {
+            "candidates": [{"text": "echo: hi", "metadata": {"finish_reason": "stop"}}],
+            "metadata": {"input_tokens": 1, "output_tokens": 2, "total_tokens": 3, "model": "sim-completions",
+                         "route_type": "llm/v1/completions"},
+        },
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_query_in_dialect_a_is_answered_in_it(gateway: str, name: str, simulator: Provider) -> None:
+    route, data, answer = QUERIES[name]
+    assert fluent.query(route, data) == answer
+    if "temperature" in data:
+        assert simulator.calls[-1].json["temperature"] == 0.5, "0 to 1, stretched to the provider's 0 to 2"
+
+
+def test_a_query_in_dialect_b_is_answered_in_it(gateway: str, simulator: Provider) -> None:
+    answer = fluent.query("chat", {"messages": [{"role": "user", "content": "hi"}], "n": 2})
+    assert [choice["message"]["content"] for choice in answer["choices"]] == ["echo: hi"] * 2
+    assert answer["usage"]["total_tokens"] == 10
+    vectors = fluent.query("embeddings", {"input": ["a", "b"]})
+    assert [row["index"] for row in vectors["data"]] == [0, 1]
+    assert [row["embedding"] for row in vectors["data"]] == fluent.query("embeddings", {"text": ["a", "b"]})[
+        "embeddings"
+    ]
+
+
+def test_a_query_without_what_the_task_needs_names_it(gateway: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        fluent.query("chat", {"text": "x"})
+    assert refused.value.param == "messages"
+    with pytest.raises(NotFound):
+        fluent.query("no-such-route", {"prompt": "x"})
+
+
+def test_mlflows_functions_make_limit_and_remove_a_route(gateway: str, simulator: Provider) -> None:
+    name = f"fluent-{gateway}"
+    made = fluent.create_route(name, "llm/v1/completions", data=model(simulator, "openai_config"))
+    assert fluent.get_route(name) == made
+    assert made in fluent.search_routes()
+    limit = {"calls": 100, "key": "user", "renewal_period": "minute"}
+    assert fluent.set_limits(name, [limit]) == fluent.get_limits(name) == [limit]
+    assert fluent.query(name, {"prompt": "hi"})["candidates"][0]["text"] == "echo: hi"
+    fluent.delete_route(name)
+    with pytest.raises(NotFound):
+        fluent.get_route(name)
+    with pytest.raises(ValueError, match="either model or data"):
+        fluent.create_route(name, "llm/v1/chat")
+
+
+def test_the_address_is_kept_and_shows_no_password(gateway: str, stack: Stack) -> None:
+    assert stack.password not in fluent.get_gateway_uri()
+    with pytest.raises(TargetError, match="Databricks"):
+        fluent.set_gateway_uri("databricks")
+    assert fluent.search_routes(), "the old address stays"
