@@ -10,6 +10,7 @@ from sidecar.gateway import Gateway
 from sidecar.metrics import Metrics
 from sidecar.route_changes import RouteChanges
 from sidecar.servicers.rest._calls import Calls
+from sidecar.servicers.rest._docs import DocsPaths
 from sidecar.servicers.rest._mlflow import MlflowPaths
 from sidecar.servicers.rest._openai import OpenAiPaths
 from sidecar.servicers.rest._reply import PIECE_BYTES_MAX
@@ -17,7 +18,7 @@ from sidecar.servicers.rest._reply import PIECE_BYTES_MAX
 __all__ = ["PIECE_BYTES_MAX", "RestServicer"]
 
 
-class RestServicer(OpenAiPaths, MlflowPaths):
+class RestServicer(OpenAiPaths, MlflowPaths, DocsPaths):
     """Every path of rest.proto."""
 
     def __init__(self, gateway: Gateway, metrics: Metrics, changes: RouteChanges) -> None:

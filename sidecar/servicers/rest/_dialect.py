@@ -41,18 +41,19 @@ _PROVIDER_NAMES = {
 
 
 def client_version(context: Context) -> tuple[int, int] | None:
-    """Of MLflow's Python client; None for any other."""
+    """Of MLflow's Python client; None for any other, and for those that knew no gateway yet."""
     metadata: Iterable[tuple[str, Any]] = context.invocation_metadata() or ()
     said = {key: value for key, value in metadata if key in _USER_AGENT_KEYS and isinstance(value, str)}
     for key in _USER_AGENT_KEYS:
         if (found := _MLFLOW.search(said.get(key, ""))) is not None:
-            return int(found[1]), int(found[2])
+            version = int(found[1]), int(found[2])
+            return version if version >= _FIRST_OF_A else None
     return None
 
 
 def dialect_of(version: tuple[int, int] | None, members: Container[str], route: Route) -> Dialect:
     """By the client's version, then by what its body has, then by the route."""
-    if version is not None and version >= _FIRST_OF_A:
+    if version is not None:
         return A if version < _FIRST_OF_B else B
     if any(name in members for name in _ONLY_A):
         return A

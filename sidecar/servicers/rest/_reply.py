@@ -75,6 +75,11 @@ class Reply:
         await self._begin(200, JSON, [])
         await self._write(body, JSON)
 
+    async def file(self, content_type: str, body: bytes, headers: list[tuple[str, str]], status: int = 200) -> None:
+        """Something else than JSON. `headers` are of the kinds that the fronts copy."""
+        await self._begin(status, content_type, headers)
+        await self._write(body, content_type)
+
     async def events(self, data: bytes) -> None:
         """Server-sent events, whole ones; the first call begins the answer."""
         if not self._begun:
