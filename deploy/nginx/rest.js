@@ -119,7 +119,8 @@ const FAILED = {
     '1': [503, 'core_unavailable'], '4': [504, 'core_timeout'], '8': [503, 'core_unavailable'],
     '14': [503, 'core_unavailable']
 };
-const COPIED = /^(retry-after|x-request-id|x-should-retry|x-ratelimit-[a-z0-9-]+|x-sidecar-upstream)$/i;
+const COPIED = new RegExp('^(retry-after|x-request-id|x-should-retry|x-ratelimit-[a-z0-9-]+|x-sidecar-[a-z0-9-]+|location|' +
+    'cache-control|content-security-policy|referrer-policy)$', 'i');
 const EVENTS = /^text\/event-stream/i;
 
 // js_header_filter: runs when the core's initial metadata is here (or, if it failed at once, its only headers).

@@ -83,6 +83,20 @@ export default {
     },
     "body": 2
   },
+  "OpenRoot": {
+    "path": {}
+  },
+  "OpenDocs": {
+    "path": {}
+  },
+  "GetDocsFile": {
+    "path": {
+      "file": 1
+    }
+  },
+  "GetOpenApi": {
+    "path": {}
+  },
   "Health": {
     "path": {}
   }

@@ -5,6 +5,6 @@ asset(name) -> a file of the page, or None
 """
 
 from sidecar.openapi._document import document
-from sidecar.openapi._page import Asset, asset
+from sidecar.openapi._page import POLICY, Asset, asset
 
-__all__ = ["Asset", "asset", "document"]
+__all__ = ["POLICY", "Asset", "asset", "document"]

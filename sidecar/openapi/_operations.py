@@ -51,4 +51,8 @@ OPERATIONS: Mapping[str, Operation] = {
         _MLFLOW, "Call a route (MLflow 3.9 and later)", "Json", "Query", error="Detail", streams=True, names_route=True
     ),
     "Health": Operation("Health", "Whether the gateway serves", "Health", public=True),
+    "OpenRoot": _PAGE,
+    "OpenDocs": _PAGE,
+    "GetDocsFile": _PAGE,
+    "GetOpenApi": _PAGE,
 }

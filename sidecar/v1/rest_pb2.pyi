@@ -86,3 +86,21 @@ class InvokeMlflowRequest(_message.Message):
     name: str
     body: _httpbody_pb2.HttpBody
     def __init__(self, name: _Optional[str] = ..., body: _Optional[_Union[_httpbody_pb2.HttpBody, _Mapping]] = ...) -> None: ...
+
+class OpenRootRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class OpenDocsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetDocsFileRequest(_message.Message):
+    __slots__ = ("file",)
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    file: str
+    def __init__(self, file: _Optional[str] = ...) -> None: ...
+
+class GetOpenApiRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

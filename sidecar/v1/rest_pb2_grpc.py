@@ -125,6 +125,26 @@ class RestServiceStub:
                 request_serializer=sidecar_dot_v1_dot_rest__pb2.InvokeMlflowRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.OpenRoot = channel.unary_stream(
+                '/sidecar.v1.RestService/OpenRoot',
+                request_serializer=sidecar_dot_v1_dot_rest__pb2.OpenRootRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.OpenDocs = channel.unary_stream(
+                '/sidecar.v1.RestService/OpenDocs',
+                request_serializer=sidecar_dot_v1_dot_rest__pb2.OpenDocsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.GetDocsFile = channel.unary_stream(
+                '/sidecar.v1.RestService/GetDocsFile',
+                request_serializer=sidecar_dot_v1_dot_rest__pb2.GetDocsFileRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.GetOpenApi = channel.unary_stream(
+                '/sidecar.v1.RestService/GetOpenApi',
+                request_serializer=sidecar_dot_v1_dot_rest__pb2.GetOpenApiRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
         self.Health = channel.unary_stream(
                 '/sidecar.v1.RestService/Health',
                 request_serializer=sidecar_dot_v1_dot_rest__pb2.HealthRequest.SerializeToString,
@@ -300,6 +320,42 @@ class RestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def OpenRoot(self, request, context):
+        """OpenRoot sends a browser on to the page.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OpenDocs(self, request, context):
+        """OpenDocs is a page on which every call can be tried: Swagger UI, for use offline.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDocsFile(self, request, context):
+        """GetDocsFile is a script or style of that page.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOpenApi(self, request, context):
+        """GetOpenApi is the OpenAPI 3.1 document of these paths, with the caller's own routes in it.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Health(self, request, context):
         """Health says `{"status":"OK"}` while a worker serves. The only path that needs no credentials.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
@@ -395,6 +451,26 @@ def add_RestServiceServicer_to_server(servicer, server):
             'InvokeMlflow': grpc.unary_stream_rpc_method_handler(
                     servicer.InvokeMlflow,
                     request_deserializer=sidecar_dot_v1_dot_rest__pb2.InvokeMlflowRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'OpenRoot': grpc.unary_stream_rpc_method_handler(
+                    servicer.OpenRoot,
+                    request_deserializer=sidecar_dot_v1_dot_rest__pb2.OpenRootRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'OpenDocs': grpc.unary_stream_rpc_method_handler(
+                    servicer.OpenDocs,
+                    request_deserializer=sidecar_dot_v1_dot_rest__pb2.OpenDocsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'GetDocsFile': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetDocsFile,
+                    request_deserializer=sidecar_dot_v1_dot_rest__pb2.GetDocsFileRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'GetOpenApi': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetOpenApi,
+                    request_deserializer=sidecar_dot_v1_dot_rest__pb2.GetOpenApiRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'Health': grpc.unary_stream_rpc_method_handler(
@@ -866,6 +942,114 @@ class RestService:
             target,
             '/sidecar.v1.RestService/InvokeMlflow',
             sidecar_dot_v1_dot_rest__pb2.InvokeMlflowRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenRoot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/OpenRoot',
+            sidecar_dot_v1_dot_rest__pb2.OpenRootRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenDocs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/OpenDocs',
+            sidecar_dot_v1_dot_rest__pb2.OpenDocsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDocsFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/GetDocsFile',
+            sidecar_dot_v1_dot_rest__pb2.GetDocsFileRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOpenApi(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/GetOpenApi',
+            sidecar_dot_v1_dot_rest__pb2.GetOpenApiRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
