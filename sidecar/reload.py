@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from watchfiles import awatch
 
-from sidecar.config import ConfigErrors, Problem, ReadFile, load, read_config, reader
+from sidecar.config import Beside, ConfigErrors, Problem, ReadFile, beside, load, read_config, reader
 from sidecar.route_files import RouteFiles
 from sidecar.snapshot import Snapshot
 
@@ -100,6 +100,16 @@ class Watcher:
             directory=self._directory,
             extra=made,
             read_secret=key or (None if self._made is None else self._made.secret),
+        )
+
+    def beside(self, text: str) -> Beside:
+        """What a file of routes needs of `text` to be read by itself. Raises ConfigErrors."""
+        return beside(
+            text,
+            self._env,
+            read_file=self._read,
+            directory=self._directory,
+            local_base_url=self.local_base_url,
         )
 
     @property

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os.path
 from collections.abc import Mapping
 from dataclasses import replace
 
 from adapters.providers import PROVIDERS
+from sidecar.config._extra import Beside, beside, digest, load_beside
 from sidecar.config._files import ReadFile, read_config, reader
 from sidecar.config._problems import ConfigErrors, Problem, Report
 from sidecar.config._secrets import Sources
@@ -22,11 +22,15 @@ from sidecar.snapshot import Snapshot
 
 __all__ = [
     "LOCAL_UNKNOWN",
+    "Beside",
     "ConfigErrors",
     "Problem",
     "ReadFile",
+    "beside",
     "check",
+    "digest",
     "load",
+    "load_beside",
     "load_file",
     "read_config",
     "reader",
@@ -76,22 +80,11 @@ def load(
     if report.problems:
         raise ConfigErrors(report.problems)
     warnings = tuple(str(warning) for warning in report.warnings)
-    return Snapshot(found.routes, _digest(text, extra or {}), warnings, **found.others)
+    return Snapshot(found.routes, digest(text, extra or {}), warnings, **found.others)
 
 
 def _nothing(path: str) -> str | None:
     return None
-
-
-def _digest(text: str, extra: Mapping[str, str]) -> str:
-    """Of the main file alone what `sha256sum` says; else of that and each further file's name and content."""
-    digest = hashlib.sha256(text.encode())
-    if extra:
-        parts = [digest.digest()]
-        for name in sorted(extra):
-            parts += [hashlib.sha256(part.encode()).digest() for part in (name, extra[name])]
-        digest = hashlib.sha256(b"".join(parts))
-    return digest.hexdigest()[:12]
 
 
 def secret_keys(provider: str) -> frozenset[str]:

@@ -47,13 +47,13 @@ def read(root: Node, extra: Iterable[tuple[Node, Scope]], scope: Scope) -> Found
     """All of it, routes in the files' order; what is wrong goes to the report and is left out."""
     report, found = scope.report, Found()
     entries = fields.mapping(root, "", report, TOP_KEYS) or {}
-    defaults = _defaults(entries, scope)
+    defaults = defaults_of(entries, scope)
     read_routes: dict[str, Route | Split | None] = {}
     names: Names = {}
-    some = _routes(entries, defaults, names, read_routes, scope)
+    some = gather(entries, defaults, names, read_routes, scope)
     for node, beside in extra:
         there = fields.mapping(node, "", beside.report, EXTRA_KEYS) or {}
-        some = _routes(there, defaults, names, read_routes, beside) or some
+        some = gather(there, defaults, names, read_routes, beside) or some
     found.routes = resolved(read_routes)
     _others(root, entries, found, report)
     if root.kind == "mapping" and not some and not found.others.get("manage_routes"):
@@ -63,7 +63,7 @@ def read(root: Node, extra: Iterable[tuple[Node, Scope]], scope: Scope) -> Found
     return found
 
 
-def _defaults(entries: Mapping[str, Entry], scope: Scope) -> Settings:
+def defaults_of(entries: Mapping[str, Entry], scope: Scope) -> Settings:
     """The dialect may stand at the top too: it is the one setting that is of the gateway as much as of its routes."""
     found = Settings()
     if (entry := entries.get("mlflow_dialect")) is not None:
@@ -73,7 +73,7 @@ def _defaults(entries: Mapping[str, Entry], scope: Scope) -> Settings:
     return settings(fields.mapping(entry.value, "defaults", scope.report, SHARED_KEYS) or {}, "defaults", found, scope)
 
 
-def _routes(
+def gather(
     entries: Mapping[str, Entry], defaults: Settings, names: Names, found: dict[str, Route | Split | None], scope: Scope
 ) -> bool:
     """Whether there were any, good or not."""

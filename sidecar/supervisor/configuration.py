@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 
-from sidecar.config import ConfigErrors, Problem
+from sidecar.config import Beside, ConfigErrors, Problem, ReadFile, digest, load_beside
 from sidecar.reload import Reload, Watcher
 from sidecar.route_files import RouteFiles
 from sidecar.snapshot import Limit, Snapshot
@@ -39,6 +39,7 @@ class Reading:
 
     bare: Snapshot
     snapshot: Snapshot
+    made: Mapping[str, str] | None = None  # texts of the routes made by call, by path; None: as they are on the disk
 
 
 class Configuration:
@@ -55,6 +56,8 @@ class Configuration:
         self._watcher = Watcher(str(self._path), os.environ, local_base_url=local_base_url, made=self.files)
         self._text = ""  # of the main file, as it is in use
         self._reading: Reading | None = None
+        self._beside: Beside | None = None  # of the text, once somebody needed it
+        self._made: Mapping[str, str] | None = None  # texts of routes made by call, by path: the same
         self._refused = False  # whether the file says something else that cannot be used
 
     @property
@@ -87,10 +90,12 @@ class Configuration:
         """What `up_to_date` gave is in use from now on."""
         self._text = self._watcher.text or ""
         self._reading = reading
+        self._beside, self._made = None, None
 
     def changed(self, reading: Reading) -> None:
         """So is what `with_candidate` or `with_limits` gave: the same main file, with a change by call."""
         self._reading = reading
+        self._made = reading.made
 
     def retry(self) -> None:
         """A route is gone: a file that was refused may be good now."""
@@ -127,29 +132,49 @@ class Configuration:
     def with_candidate(self, candidate: Candidate) -> Reading:
         """What is in use, with a route's file in place of what is there. Raises ConfigErrors. Blocks."""
         path = str(self.files.path(candidate.name))
-        made = {**self.files.texts()}
-        made.pop(path, None)
+        before = self.files.texts() if self._made is None else self._made
+        made = {name: text for name, text in before.items() if name != path}
         if candidate.text is not None:
             made[path] = candidate.text
-        made = {name: made[name] for name in sorted(made, key=Path)}
 
         def key(name: str) -> str | None:
             return candidate.keys.get(name) or self.files.secret(name)
 
-        bare = self._watcher.load_text(self._text, made=made, key=key)
-        return self._limited(bare, but=None if candidate.replaces else candidate.name)
+        bare = self._by_itself(candidate, path, before, made, key)
+        if bare is None:
+            made = {name: made[name] for name in sorted(made, key=Path)}
+            bare = self._watcher.load_text(self._text, made=made, key=key)
+        return self._limited(bare, but=None if candidate.replaces else candidate.name, made=made)
+
+    def _by_itself(
+        self, candidate: Candidate, path: str, before: Mapping[str, str], made: Mapping[str, str], key: ReadFile
+    ) -> Snapshot | None:
+        """None where splits may name the route: then everything has to be read. A new route is the last one until then."""
+        if self._beside is None:
+            self._beside = self._watcher.beside(self._text)
+        if self._beside.splits or any("destinations" in text for text in before.values()):
+            return None
+        routes = dict(self._in_use.bare.routes)
+        if candidate.text is None:
+            del routes[candidate.name]
+        else:
+            found = load_beside(candidate.text, path, self._beside, key)
+            if found is None:
+                return None
+            routes |= found
+        return replace(self._in_use.bare, routes=routes, hash=digest(self._text, made))
 
     def with_limits(self) -> Reading:
         """What is in use, with the limits that are on the disk now. Raises ConfigErrors."""
-        return self._limited(self._in_use.bare)
+        return self._limited(self._in_use.bare, made=self._made)
 
-    def _limited(self, bare: Snapshot, but: str | None = None) -> Reading:
+    def _limited(self, bare: Snapshot, but: str | None = None, made: Mapping[str, str] | None = None) -> Reading:
         """With what was set by call, except for one route. Raises ConfigErrors."""
         try:
             limits = self.files.limits()
         except (OSError, ValueError) as error:
             raise ConfigErrors([Problem(str(self.files.root), 0, "", f"cannot be read: {error}")]) from None
-        return Reading(bare, _limited(bare, {name: each for name, each in limits.items() if name != but}))
+        return Reading(bare, _limited(bare, {name: each for name, each in limits.items() if name != but}), made)
 
 
 def default_config() -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import urllib.request
 from collections.abc import Awaitable, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -105,6 +106,13 @@ class Managed:
     async def serving_again(self, worker: int, but: int) -> None:
         """Returns once another process serves there."""
         await reached(lambda: self.pid_of(worker) != but, RELOAD_S, "another worker")
+
+    def config_hash(self) -> str:
+        """Of the configuration in use, as the metrics page says."""
+        with urllib.request.urlopen(self.running.env["SIDECAR_METRICS"], timeout=CALL_S) as page:
+            found = re.search(r'^sidecar_config_info\{hash="(\w+)"\} 1', page.read().decode(), re.MULTILINE)
+        assert found is not None
+        return found.group(1)
 
     def files(self) -> dict[str, str]:
         """What lies in routes.d/, by path below it."""

@@ -34,9 +34,13 @@ async def test_a_restart_and_a_reload_keep_created_routes(tmp_path: Path, provid
         async with core.caller(0) as boss, core.caller(1) as other:
             for name in ("b", "a", ".hidden", "n" * 128):
                 await boss.create(spec(name, provider.base_url))
-            names = await other.names()
+            made = core.config_hash()
+            assert await other.names() == ["chat", "b", "a", ".hidden", "n" * 128]
             await core.reload(config + "# changed\n")
-            assert await other.names() == await boss.names() == names
+            names = await other.names()
+            assert names == await boss.names() == ["chat", ".hidden", "a", "b", "n" * 128]
+            await core.reload(config)
+            assert core.config_hash() == made, "a change leads to what reading everything leads to"
         assert core.running.child.stop(deadline_s=60) == 0
     with Managed(tmp_path, config) as core:
         async with core.caller(1) as other:
