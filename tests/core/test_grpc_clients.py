@@ -89,7 +89,7 @@ def scrape(worker: WorkerProcess) -> str:
     from prometheus_client.multiprocess import MultiProcessCollector
 
     registry = CollectorRegistry()
-    MultiProcessCollector(registry, str(worker.metrics_dir))  # type: ignore[no-untyped-call]
+    MultiProcessCollector(registry, str(worker.metrics_dir))
     return generate_latest(registry).decode()
 
 
