@@ -1,0 +1,99 @@
+"""`/docs` in a real browser: it opens, a call can be tried, and it talks to nobody but the gateway."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import ConsoleMessage, Page, Request, sync_playwright
+
+from tests.provider import Provider
+from tests.stack.stack import Stack, config_for
+
+pytestmark = [pytest.mark.slow, pytest.mark.needs("chromium"), pytest.mark.timeout(300)]
+# Kept after the run, for people to look at.
+ARTEFACTS = Path(__file__).parents[2] / "build" / "artefacts"
+WITHIN_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with Provider() as provider, Stack(tmp_path_factory.mktemp("docs"), config_for(provider)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def page(stack: Stack) -> Iterator[Page]:
+    """A browser that was given the user's name and password, as a person would type them."""
+    with sync_playwright() as programs:
+        browser = programs.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        context = browser.new_context(
+            base_url=stack.url,
+            ignore_https_errors=True,  # the private CA; that it is right is other tests' matter
+            http_credentials={"username": stack.user, "password": stack.password},
+            viewport={"width": 1280, "height": 1400},
+        )
+        context.set_default_timeout(WITHIN_MS)
+        yield context.new_page()
+        browser.close()
+
+
+def test_a_person_opens_the_page_tries_a_route_and_sees_the_answer(stack: Stack, page: Page) -> None:
+    said: list[str] = []
+    asked: list[str] = []
+
+    def hears(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            said.append(message.text)
+
+    def sees(request: Request) -> None:
+        asked.append(request.url)
+
+    page.on("console", hears)
+    page.on("request", sees)
+    page.goto("/")
+    assert urlsplit(page.url).path == "/docs"
+    operation = page.locator("#operations-Your_routes-query_chat_63686174")
+    operation.locator(".opblock-summary").click()
+    operation.get_by_role("button", name="Execute").click()
+    answer = operation.locator(".live-responses-table td.response-col_description pre").first
+    answer.wait_for()
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=ARTEFACTS / "docs.png", full_page=True)
+    assert operation.locator(".live-responses-table td.response-col_status").last.inner_text().startswith("200")
+    body = json.loads(answer.inner_text())
+    assert body["choices"][0]["message"]["content"].startswith("echo: Say hello.")
+    hosts = {urlsplit(url).netloc for url in asked if not url.startswith("data:")}
+    assert hosts == {urlsplit(stack.url).netloc}, "usable offline"
+    assert said == [], "nothing that the page's own policy forbids"
+
+
+def test_the_policy_forbids_what_the_page_does_not_need(page: Page) -> None:
+    """The positive control of the test above: a browser does hear of it."""
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.goto("/docs")
+    page.evaluate("() => { const s = document.createElement('script'); s.textContent = '1'; document.body.append(s); }")
+    page.wait_for_function("() => true")
+    assert any("Content Security Policy" in text for text in said)
+
+
+def test_the_page_is_for_callers_with_credentials_and_shows_what_they_may_call(stack: Stack) -> None:
+    with stack.http(key=None) as stranger:
+        for path in ("/", "/docs", "/docs/swagger-ui.css", "/openapi.json"):
+            assert stranger.get(path).status_code == 401, path
+    with stack.http() as http:
+        root = http.get("/")
+        assert (root.status_code, root.headers["location"]) == (307, "/docs")
+        assert http.get("/docs/nothing").status_code == 404
+        script = http.get("/docs/swagger-ui-bundle.js")
+        assert script.headers["content-type"] == "text/javascript; charset=utf-8"
+        assert len(script.content) > 1_000_000
+        shown = http.get("/openapi.json").json()["paths"]
+        listed = http.get("/v1/models").json()["data"]
+        for model in listed:
+            assert f"/endpoints/{model['id']}/invocations" in shown
