@@ -4,7 +4,7 @@ The supervisor starts `python -m sidecar.server --control-fd N`, sends `Configur
 pickled: the socket exists only between the two, and a snapshot (with its secrets) must never touch the disk. End of file on
 either side means that the other is gone: a worker then stops at once.
 
-Either side may begin. The supervisor's questions (`Configure`, `Reload`) are answered in their order; a worker's question
+Either side may begin. The supervisor asks `Configure`, `Reload` and `Patch`, and is answered in that order; a worker's question
 (`Ask`) carries a number and is answered by `Answered` with the same, whenever that is. What comes in the meantime is served.
 """
 
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters import GatewayError, Kind
+from sidecar.patches import Patch
 from sidecar.snapshot import Limit, Route, Snapshot
 
 # A worker asks each connection to go elsewhere at this age (a GOAWAY that lets its calls finish), so that a replaced worker is
@@ -163,7 +164,7 @@ class Answered:
     outcome: Route | Refusal | None
 
 
-Message = Configure | Reload | Retire | Drain | Ready | Reloaded | Failed | Ask | Answered
+Message = Configure | Reload | Patch | Retire | Drain | Ready | Reloaded | Failed | Ask | Answered
 
 
 class Channel:

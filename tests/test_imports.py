@@ -31,8 +31,8 @@ LAYERS = (
     "adapters",
     "client",
     "secret redaction snapshot caller calls config upstream credentials errors metrics limits spend strict"
-    " connections control reload route_files consumers secrets_in_prompts access_log writing",
-    "accounting status attempt breaker admission meter openapi",
+    " connections control patches reload route_files consumers secrets_in_prompts access_log writing",
+    "accounting status attempt breaker admission estimate meter openapi",
     "streaming ways",
     "tries",
     "gateway",
