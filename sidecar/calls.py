@@ -32,6 +32,8 @@ class Call:
     # Set by the gateway for the servicer: the upstream asked last (known before the first piece), the route's timeouts.write_s.
     upstream: str | None = None
     write_s: float = _WRITE_S
+    # What limits and budgets say (x-ratelimit-*, x-sidecar-budget): names in lower case. Known before an answer or a refusal.
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)

@@ -13,14 +13,15 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 
-from adapters import GatewayError, Kind
+from adapters import GatewayError, Kind, Task
 from adapters._vectors import as_asked
-from sidecar.accounting import Record
+from sidecar.accounting import OK, Record
 from sidecar.admission import Admissions
 from sidecar.attempt import Attempt, prepare, read_answer, refuse_failed_answer
 from sidecar.calls import Answer, Call, Piece
 from sidecar.consumers import Consumers
 from sidecar.credentials import Tokens
+from sidecar.meter import Meter, Ticket
 from sidecar.metrics import Metrics
 from sidecar.snapshot import Route, Snapshot
 from sidecar.streaming import StreamClock, pieces
@@ -33,17 +34,23 @@ from sidecar.ways import Upstreams, Ways
 class Gateway:
     """Serves calls by a snapshot; `snapshot` is replaced by one assignment, calls under way keep theirs.
 
-    `chance` decides on weights, ties and jitter.
+    `chance` decides on weights, ties and jitter. Without a `meter` nothing is limited.
     """
 
     def __init__(
-        self, snapshot: Snapshot, client: UpstreamClient, metrics: Metrics, chance: random.Random | None = None
+        self,
+        snapshot: Snapshot,
+        client: UpstreamClient,
+        metrics: Metrics,
+        chance: random.Random | None = None,
+        meter: Meter | None = None,
     ) -> None:
         self._state: tuple[Snapshot, dict[str, Ways], Consumers] = (snapshot, {}, Consumers(snapshot))
         self._client = client
         self._tokens = Tokens()
         self._metrics = metrics
         self._chance = chance or random.Random()
+        self._meter = meter or Meter(metrics)
         self.upstreams = Upstreams(metrics)
         self.admissions = Admissions(snapshot)
 
@@ -65,8 +72,10 @@ class Gateway:
     async def unary(self, call: Call) -> Answer:
         """Answers a call whole. Raises GatewayError, its message fit to be shown."""
         record = Record(self._metrics, call.operation, call.route, call.consumer.name)
+        ticket: Ticket | None = None
         try:
             ways = self._ways_of(call, record)
+            ticket = self._meter.admit(call, ways.route)
             gate = await self.admissions.enter(ways.route)
             try:
                 return await self._answered(ways, call, record)
@@ -77,13 +86,17 @@ class Gateway:
             raise
         finally:
             record.close()
+            if ticket is not None:
+                _settle(ticket, ways, record)
 
     async def stream(self, call: Call) -> AsyncGenerator[Piece, None]:
         """Answers a call as it is produced. The first piece comes with the first semantic output, so a GatewayError raised
         before it can still become a status. Close the generator in any case: that closes the provider's socket."""
         record = Record(self._metrics, call.operation, call.route, call.consumer.name)
+        ticket: Ticket | None = None
         try:
             ways = self._ways_of(call, record)
+            ticket = self._meter.admit(call, ways.route)
             gate = await self.admissions.enter(ways.route)
             try:
                 # aclosing, here and below: a generator that is closed while it waits for its caller leaves the one inside
@@ -100,6 +113,8 @@ class Gateway:
             raise
         finally:
             record.close()
+            if ticket is not None:
+                _settle(ticket, ways, record)
 
     def _ways_of(self, call: Call, record: Record) -> Ways:
         """The upstreams of the call's route. Raises what `find_route` does."""
@@ -142,12 +157,14 @@ class Gateway:
             record.waited_s += time.perf_counter() - waiting
         if attempt.passthrough and attempt.side.check is not None:
             record.usage = attempt.side.check(body)
+            _measure(record, call, body)
             return Answer(way.name, body=body)
         message = attempt.side.decode(body, attempt.context)
         if isinstance(message, pb.EmbedResponse) and isinstance(call.request, pb.EmbedRequest):
             as_asked(message, call.request)
         if message.HasField("usage"):
             record.usage = message.usage
+        _measure(record, call, body)
         return Answer(way.name, message=message)
 
     async def _streamed(self, ways: Ways, call: Call, record: Record) -> AsyncGenerator[Piece, None]:
@@ -210,6 +227,19 @@ class Gateway:
     async def close(self) -> None:
         """Ends what calls have begun beside themselves."""
         await self._tokens.close()
+
+
+def _measure(record: Record, call: Call, body: bytes) -> None:
+    """What there is to go by where a provider counts nothing."""
+    if record.usage is None and call.task is not Task.EMBEDDINGS:
+        record.output_chars = len(body)
+
+
+def _settle(ticket: Ticket, ways: Ways, record: Record) -> None:
+    """At the price of the upstream that was asked last."""
+    price = next((way.plan.upstream.price for way in ways.all if way.name == record.upstream), None)
+    output_tokens = record.output_tokens_estimated
+    ticket.settle(ok=record.outcome == OK, usage=record.usage, output_tokens=output_tokens, price=price)
 
 
 async def _before_next(tries: Tries, trial: Trial, error: GatewayError, record: Record) -> None:

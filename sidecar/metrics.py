@@ -124,6 +124,22 @@ class Metrics:
             "route",
             "upstream",
         )
+        # R x C
+        self.spend = counter(
+            "sidecar_spend_micro_dollars_total", "Money spent, in millionths of a dollar.", "route", "consumer"
+        )
+        # R
+        self.unpriced_tokens = counter(
+            "sidecar_unpriced_tokens_total", "Tokens whose price is not known: no money was counted for them.", "route"
+        )
+        # R
+        self.estimated_tokens = counter(
+            "sidecar_estimated_tokens_total", "Tokens that no provider counted: the gateway's own estimate.", "route"
+        )
+        # R x 4: requests, tokens, concurrent, budget
+        self.limited = counter(
+            "sidecar_limited_total", "Calls refused by the gateway's own limits and budgets.", "route", "unit"
+        )
 
 
 def use_directory(directory: str, slot: int) -> None:

@@ -45,11 +45,15 @@ from sidecar.control import (
     WorkerSettings,
 )
 from sidecar.gateway import Gateway
+from sidecar.limits import LimitStore
+from sidecar.meter import Meter
 from sidecar.metrics import Metrics, use_directory
+from sidecar.patches import Patch, patched
 from sidecar.route_changes import Questions, RouteChanges
 from sidecar.servicers.inference import InferenceServicer
 from sidecar.servicers.rest import RestServicer
 from sidecar.servicers.routes import RouteServicer
+from sidecar.spend.ledger import Ledger
 from sidecar.upstream import UpstreamClient
 from sidecar.v1 import inference_pb2, inference_pb2_grpc, rest_pb2, rest_pb2_grpc, routes_pb2, routes_pb2_grpc
 
@@ -87,7 +91,7 @@ def options(message_bytes_max: int) -> list[tuple[str, int]]:
 
 
 class Worker:
-    """The server with its listeners and its gateway."""
+    """The server with its listeners and its gateway. Raises OSError where the memory it shares with the others cannot be had."""
 
     def __init__(self, configure: Configure, questions: Questions) -> None:
         self._settings = configure.settings
@@ -95,7 +99,9 @@ class Worker:
             use_directory(configure.settings.metrics_dir, configure.settings.slot)
         self._metrics = Metrics()
         self._client = UpstreamClient()
-        self.gateway = Gateway(configure.snapshot, self._client, self._metrics)
+        run_dir = Path(configure.settings.run_dir)
+        meter = Meter(self._metrics, LimitStore(run_dir, configure.settings.slot), Ledger(run_dir))
+        self.gateway = Gateway(configure.snapshot, self._client, self._metrics, meter=meter)
         self._changes = RouteChanges(self.gateway, questions)
         self._server = grpc.aio.server(options=options(configure.settings.message_bytes_max))
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # set at run time
@@ -107,7 +113,9 @@ class Worker:
         server = self._server
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(self._inference(), server)
         routes_pb2_grpc.add_RouteServiceServicer_to_server(RouteServicer(self.gateway, self._changes), server)
-        rest_pb2_grpc.add_RestServiceServicer_to_server(RestServicer(self.gateway, self._metrics, self._changes), server)
+        rest_pb2_grpc.add_RestServiceServicer_to_server(
+            RestServicer(self.gateway, self._metrics, self._changes), server
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         with _low_descriptors_taken():
@@ -160,6 +168,13 @@ class Worker:
         for name in ("", *_SERVICES):
             await self._health.set(name, status)
 
+    def patch(self, patch: Patch) -> None:
+        """Takes the change of a snapshot, unless it was made for another than this one: whoever sent it sees that."""
+        try:
+            self.gateway.snapshot = patched(self.gateway.snapshot, patch)
+        except ValueError as error:
+            log.error("%s", error)
+
     async def drain(self, grace_s: float) -> None:
         """No new calls; those under way get `grace_s`, then they are cancelled."""
         self._draining = True
@@ -191,8 +206,8 @@ async def _serve(control: socket.socket) -> int:
     if not isinstance(first, Configure):
         return 1  # the supervisor is gone
     questions = Questions(channel.send)
-    worker = Worker(first, questions)
     try:
+        worker = Worker(first, questions)
         ready = await worker.start()
     except (RuntimeError, OSError) as error:
         await channel.send(Failed(str(error).splitlines()[0]))
@@ -222,6 +237,9 @@ async def _obey(channel: Channel, worker: Worker, questions: Questions, leave: a
                 case Reload(snapshot):
                     worker.gateway.snapshot = snapshot
                     await channel.send(Reloaded(snapshot.hash))
+                case Patch():
+                    worker.patch(message)
+                    await channel.send(Reloaded(worker.gateway.snapshot.hash))
                 case Answered():
                     questions.answered(message)
                 case Retire():

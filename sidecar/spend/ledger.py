@@ -36,8 +36,6 @@ _SUM_ROWS = 32_768
 _DAY, _DAY_SPENT, _MONTH, _MONTH_SPENT = range(4)
 # Where more consumers call more routes in two days than there are rows: their money is not lost, only who spent it.
 OTHER = "(other)"
-# Rows that are read in one go: 50 KB, during which workers wait.
-_CHUNK_ROWS = 64
 
 
 class Charge(NamedTuple):
@@ -76,7 +74,7 @@ def pair_key(route: str, consumer: str) -> bytes:
 
 
 class Ledger:
-    """Opened by each worker and by the supervisor. One thread of a process uses it."""
+    """Opened by each worker and by the supervisor. One thread of a process writes; any may read."""
 
     def __init__(self, folder: Path) -> None:
         """Raises OSError where the files cannot be had."""
@@ -126,16 +124,15 @@ class Ledger:
         return words[at + _MONTH_SPENT] if words[at + _MONTH] == today.month else 0
 
     def lines(self) -> Iterator[Line]:
-        """Everything that is in the rows: at most two days of each pair."""
-        for start in range(0, self._pairs.used, _CHUNK_ROWS):
-            end = min(start + _CHUNK_ROWS, self._pairs.used)
-            self._pairs.lock()
-            try:
-                words = memoryview(bytes(self._pairs.words[start * _WIDTH : end * _WIDTH])).cast("q")
-            finally:
-                self._pairs.unlock()
-            for at in range(0, len(words), _WIDTH):
-                yield from _lines_of(words[at : at + _WIDTH])
+        """Everything that is in the rows: at most two days of each pair. Without the lock, which no worker should have to wait
+        for: a row is copied, and a day of it holds if it has not begun anew meanwhile. A call that is just being added may be
+        there in part; the next reading has it whole."""
+        words = self._pairs.words
+        for at in range(0, self._pairs.used * _WIDTH, _WIDTH):
+            row = memoryview(bytes(words[at : at + _WIDTH])).cast("q")
+            for day_at in (0, _DAY_WORDS):
+                if row[day_at] and words[at + day_at] == row[day_at]:
+                    yield _line_of(row, day_at)
 
     def close(self) -> None:
         self._pairs.close()
@@ -213,11 +210,9 @@ def _packed(route: str, consumer: str) -> tuple[int, bytes] | None:
     return len(first) << 16 | len(second), text.ljust(-(-len(text) // 8) * 8, b"\0")
 
 
-def _lines_of(row: memoryview) -> Iterator[Line]:
+def _line_of(row: memoryview, day_at: int) -> Line:
     length = row[_NAMES_AT - 1]
     split, end = length >> 16, (length >> 16) + (length & 0xFFFF)
     text = bytes(row[_NAMES_AT:])
     route, consumer = text[:split].decode("utf-8", "replace"), text[split:end].decode("utf-8", "replace")
-    for at in (0, _DAY_WORDS):
-        if row[at]:
-            yield Line(row[at], consumer, route, Charge(*row[at + 1 : at + _DAY_WORDS]))
+    return Line(row[day_at], consumer, route, Charge(*row[day_at + 1 : day_at + _DAY_WORDS]))

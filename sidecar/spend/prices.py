@@ -111,4 +111,5 @@ def _micro(value: Any, start: int) -> int | None:
     tiers = getattr(value, "tiers", None)
     if tiers is not None:
         value = next((tier.price for tier in reversed(tiers) if start >= tier.start > 0), value.base)
-    return int(math.ceil(value * _MICRO))
+    micro: int = math.ceil(value * _MICRO)
+    return micro

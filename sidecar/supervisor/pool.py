@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +27,8 @@ STUB_SOCKET = "stub.sock"
 
 
 class Pool:
-    """The workers. Made with the settings they share (slot is filled in) and the snapshot to begin with."""
+    """The workers. Made with the settings they share (slot is filled in) and the snapshot to begin with. `ended` is told the
+    slot of each worker whose process is gone."""
 
     def __init__(
         self,
@@ -37,12 +38,15 @@ class Pool:
         metrics: SupervisorMetrics,
         make_change: MakeChange,
         command: Sequence[str] = WORKER_COMMAND,
+        *,
+        ended: Callable[[int], None] = lambda slot: None,
     ) -> None:
         self._settings = settings
         self._snapshot = snapshot
         self._metrics = metrics
         self._make_change = make_change
         self._command = command
+        self._ended = ended
         self._serving: list[Worker | None] = [None] * count
         self._changing = [asyncio.Lock() for _ in range(count)]  # one start at a time in each position
         self._crash_loops = [CrashLoop() for _ in range(count)]
@@ -163,6 +167,7 @@ class Pool:
         worker.close()
         del self._slots[worker.slot]
         self._metrics.forget_worker(worker.slot)
+        self._ended(worker.slot)  # before another worker can have the slot
         self._retired.discard(worker)
         self._left.set()
         serving = self._serving[worker.position] is worker

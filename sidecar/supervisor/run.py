@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -13,7 +14,10 @@ from adapters import Task
 from sidecar.control import WorkerSettings
 from sidecar.reload import Reload
 from sidecar.snapshot import Snapshot
+from sidecar.spend.archive import FILE_NAME
+from sidecar.spend.prices import with_prices
 from sidecar.supervisor.announcement import Endpoints, env_text, env_values, serving_text
+from sidecar.supervisor.books import Books
 from sidecar.supervisor.changes import Changes
 from sidecar.supervisor.children import Children
 from sidecar.supervisor.configuration import Configuration
@@ -56,6 +60,7 @@ class Supervisor:
         self._snapshot = self._configuration.load()
         self._children.fetch_model(self._snapshot)
         self._metrics = SupervisorMetrics(state.metrics)
+        self._books = self._open_books()
         self._changes = Changes(self._configuration, self._prepare, self._use)
         self._pool = self._make_pool(worker_command)
         self._stop = asyncio.Event()
@@ -74,6 +79,12 @@ class Supervisor:
         if options.metrics_address is not None:
             self._page = probe(options.metrics_address, "metrics port", "--metrics")
 
+    def _open_books(self) -> Books:
+        books = Books(self._state.run, self._state.root / FILE_NAME)
+        self._cleanup.callback(books.close)
+        self._metrics.registry.register(books)
+        return books
+
     def _make_pool(self, worker_command: Sequence[str]) -> Pool:
         settings = WorkerSettings(
             slot=0,
@@ -82,7 +93,16 @@ class Supervisor:
             stub_address=None if self._stub is None else str(self._stub),
             metrics_dir=str(self._state.metrics),
         )
-        return Pool(settings, self._snapshot, self._options.workers, self._metrics, self._changes.make, worker_command)
+        self._books.use(self._snapshot)
+        return Pool(
+            settings,
+            with_prices(self._snapshot, time.time()),
+            self._options.workers,
+            self._metrics,
+            self._changes.make,
+            worker_command,
+            ended=self._books.forget_worker,
+        )
 
     async def run(self) -> int:
         self._listen_to_signals()
@@ -147,7 +167,9 @@ class Supervisor:
         self._announce(serving_text(endpoints, _chat_route(self._snapshot), answer))
 
     async def _until_stopped(self) -> None:
-        duties = [asyncio.create_task(self._follow_config()), asyncio.create_task(self._follow_restarts())]
+        duties = [
+            asyncio.create_task(duty) for duty in (self._follow_config(), self._follow_restarts(), self._books.keep())
+        ]
         try:
             stop = asyncio.create_task(self._stop.wait())
             done, _ = await asyncio.wait([stop, *duties], return_when=asyncio.FIRST_COMPLETED)
@@ -184,7 +206,8 @@ class Supervisor:
 
     async def _use(self, snapshot: Snapshot) -> None:
         """Returns once every worker goes by it."""
-        await self._pool.reload(snapshot)
+        await self._pool.reload(await asyncio.to_thread(with_prices, snapshot, time.time()))
+        self._books.use(snapshot)
         self._metrics.use_config(snapshot.hash)
 
     async def _follow_restarts(self) -> None:

@@ -1,0 +1,215 @@
+"""What a call may use and what it has used: all limits and budgets of its route, of its consumer and of both, at once.
+
+`admit` before anything is sent, `settle` once at the end. The gateway calls nothing else of limits and spend.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from adapters import GatewayError, Kind
+from sidecar.calls import Call
+from sidecar.estimate import Estimate, estimate_tokens
+from sidecar.limits import Bucket, Level, LimitStore, Refused, Reservation, buckets_of
+from sidecar.metrics import Metrics
+from sidecar.snapshot import Budget, Consumer, Limit, Price, Route
+from sidecar.spend.budgets import Allowance, Warned, allowances_of, check
+from sidecar.spend.calendar import Calendar, said
+from sidecar.spend.cost import Tokens, cost_micro_dollars, tokens_of
+from sidecar.spend.ledger import Charge, Ledger
+
+# What is worked out for pairs of route and consumer; many more than call at one time. Then it begins anew.
+_RULES_MAX = 20_000
+_MS_NS = 1_000_000
+_NOTHING = Reservation((), [], [])
+
+
+class _Rules:
+    """What holds for one consumer on one route. It stands as long as both have the same limits and budgets."""
+
+    __slots__ = ("allowances", "buckets", "made_of")
+
+    def __init__(self, route: Route, consumer: Consumer) -> None:
+        self.made_of = _made_of(route, consumer)
+        self.buckets: tuple[Bucket, ...] = buckets_of(route, consumer)
+        self.allowances: tuple[Allowance, ...] = allowances_of(route, consumer)
+
+
+def _made_of(
+    route: Route, consumer: Consumer
+) -> tuple[tuple[Limit, ...], tuple[Budget, ...], tuple[Limit, ...], tuple[Budget, ...]]:
+    return route.limits, route.budgets, consumer.limits, consumer.budgets
+
+
+class Meter:
+    """One per worker. Without a store nothing is limited, without a ledger no money is counted."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        limits: LimitStore | None = None,
+        ledger: Ledger | None = None,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self.metrics = metrics
+        self.limits = limits
+        self.ledger = ledger
+        self.now_s = now_s
+        self.calendar = Calendar()
+        self._rules: dict[tuple[str, str], _Rules] = {}
+
+    def admit(self, call: Call, route: Route) -> Ticket:
+        """Takes what the call needs of every bucket, or nothing of any. Either way `call.headers` says how things stand. Raises
+        rate_limited with the time after which it would pass (none where that depends on when other calls end), or
+        budget_exceeded with the time until the budget begins anew."""
+        rules = self._rules_of(route, call.consumer)
+        ticket = Ticket(self, call, route)
+        if rules.allowances and self.ledger is not None:
+            now_s = self.now_s()
+            try:
+                ticket.warned = check(rules.allowances, self.ledger, self.calendar.at(now_s), now_s)
+            except GatewayError:
+                self.metrics.limited(route.name, "budget").inc()
+                raise
+        if rules.buckets and self.limits is not None:
+            ticket.reservation = self.limits.reserve(rules.buckets, ticket.estimate.total)
+        ticket.write_headers()
+        refused = ticket.reservation.refused
+        if refused is not None:
+            self.metrics.limited(route.name, refused.bucket.unit).inc()
+            raise _rate_limited(refused)
+        return ticket
+
+    def _rules_of(self, route: Route, consumer: Consumer) -> _Rules:
+        key = (route.name, consumer.name)
+        rules = self._rules.get(key)
+        # Another configuration has other tuples, though they may be equal.
+        if rules is None or any(a is not b for a, b in zip(rules.made_of, _made_of(route, consumer), strict=True)):
+            if len(self._rules) >= _RULES_MAX:
+                self._rules.clear()
+            rules = self._rules[key] = _Rules(route, consumer)
+        return rules
+
+    def close(self) -> None:
+        if self.limits is not None:
+            self.limits.close()
+        if self.ledger is not None:
+            self.ledger.close()
+
+
+class Ticket:
+    """One admitted call. `settle` ends it, whatever happened; a second time it does nothing."""
+
+    __slots__ = ("_call", "_estimate", "_meter", "_open", "_route", "reservation", "warned")
+
+    def __init__(self, meter: Meter, call: Call, route: Route) -> None:
+        self._meter = meter
+        self._call = call
+        self._route = route
+        self._estimate: Estimate | None = None
+        self._open = True
+        self.reservation = _NOTHING
+        self.warned: Warned | None = None
+
+    @property
+    def estimate(self) -> Estimate:
+        """Worked out when somebody asks: most calls have no limit on tokens, and a provider that counts."""
+        if self._estimate is None:
+            self._estimate = estimate_tokens(self._call)
+        return self._estimate
+
+    def settle(self, *, ok: bool, usage: Any, output_tokens: int, price: Price | None) -> None:
+        """`usage` is the provider's (None: it gave none), `output_tokens` an estimate of what was produced, `price` that of the
+        upstream that produced it.
+
+        A call that failed before it produced anything gives everything back. What was produced is charged, also when the call
+        broke off: by the provider's count, else by estimate."""
+        if not self._open:
+            return
+        self._open = False
+        kept = ok or usage is not None or output_tokens > 0
+        tokens, estimated = self._tokens(ok, usage, output_tokens) if kept else (Tokens(), False)
+        if self._meter.limits is not None and self.reservation is not _NOTHING:
+            self._meter.limits.settle(self.reservation, kept=kept, tokens=tokens.total)
+            self.write_headers()
+        if kept:
+            self._charge(tokens, price, estimated=estimated)
+
+    def _tokens(self, ok: bool, usage: Any, output_tokens: int) -> tuple[Tokens, bool]:
+        """And whether they are estimated. What a provider counts at the beginning of a stream that breaks off is its prompt."""
+        if usage is None:
+            return Tokens(self.estimate.prompt, output_tokens), True
+        tokens = tokens_of(usage)
+        if ok or tokens.output >= output_tokens:
+            return tokens, False
+        return tokens._replace(output=output_tokens), True
+
+    def _charge(self, tokens: Tokens, price: Price | None, *, estimated: bool) -> None:
+        meter, route, consumer = self._meter, self._route.name, self._call.consumer.name
+        money = unpriced = 0
+        if price is not None:
+            money = cost_micro_dollars(price, tokens)
+        else:
+            unpriced = tokens.total
+        if money:
+            meter.metrics.spend(route, consumer).inc(money)
+        if unpriced:
+            meter.metrics.unpriced_tokens(route).inc(unpriced)
+        if estimated and tokens.total:
+            meter.metrics.estimated_tokens(route).inc(tokens.total)
+        if meter.ledger is not None:
+            charge = Charge(1, *tokens, money, unpriced, tokens.total if estimated else 0)
+            meter.ledger.add(route, consumer, charge, meter.calendar.at(meter.now_s()))
+
+    def write_headers(self) -> None:
+        """Into the call: how things stand now."""
+        levels = self.reservation.levels
+        if levels or self.warned is not None:
+            self._call.headers = (*rate_headers(levels), *_budget_header(self.warned))
+
+
+def _rate_limited(refused: Refused) -> GatewayError:
+    wait_ns = refused.retry_after_ns
+    if wait_ns is None:
+        return GatewayError(Kind.RATE_LIMITED, f"The limit {refused.bucket.words} is reached.")
+    # Up to the next whole millisecond: what is said in milliseconds and cut must not come too early.
+    wait_s = (wait_ns // _MS_NS + 1) / 1000
+    text = f"The limit {refused.bucket.words} is reached; this call passes in {duration(wait_ns)}."
+    return GatewayError(Kind.RATE_LIMITED, text, retry_after_s=wait_s)
+
+
+def rate_headers(levels: list[Level]) -> list[tuple[str, str]]:
+    """OpenAI's headers: of all buckets for requests the one with least left, and of those for tokens."""
+    headers: list[tuple[str, str]] = []
+    for unit in ("requests", "tokens"):
+        found = [level for level in levels if level.bucket.unit == unit]
+        if found:
+            bucket, remaining, reset_ns = min(found, key=lambda level: level.remaining)
+            headers.append((f"x-ratelimit-limit-{unit}", str(bucket.count)))
+            headers.append((f"x-ratelimit-remaining-{unit}", str(remaining)))
+            headers.append((f"x-ratelimit-reset-{unit}", duration(reset_ns)))
+    return headers
+
+
+def _budget_header(warned: Warned | None) -> list[tuple[str, str]]:
+    if warned is None:
+        return []
+    share = math.floor(warned.used * 100)
+    return [("x-sidecar-budget", f"{share}% of {warned.allowance.words}; begins anew at {said(warned.resets_s)}")]
+
+
+def duration(ns: int) -> str:
+    """As OpenAI writes it: 0s, 20ms, 1s, 6m0s, 1h2m3.5s. Rounded up to milliseconds."""
+    ms = -(-ns // _MS_NS)
+    if 0 < ms < 1000:
+        return f"{ms}ms"
+    whole_s, rest_ms = divmod(ms, 1000)
+    minutes, seconds = divmod(whole_s, 60)
+    hours, minutes = divmod(minutes, 60)
+    text = f"{seconds}.{rest_ms:03}".rstrip("0") if rest_ms else str(seconds)
+    if hours:
+        return f"{hours}h{minutes}m{text}s"
+    return f"{minutes}m{text}s" if minutes else f"{text}s"

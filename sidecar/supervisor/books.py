@@ -1,0 +1,125 @@
+"""What the workers count together, from the supervisor's side: a dead worker's places are freed, money goes to the disk each
+second, and budgets are metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sidecar.limits import LimitStore
+from sidecar.snapshot import Consumer, Snapshot
+from sidecar.spend.archive import Archive
+from sidecar.spend.budgets import Allowance, allowances_of
+from sidecar.spend.calendar import today_at
+from sidecar.spend.ledger import Ledger
+from sidecar.supervisor.start_error import StartError
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+_log = logging.getLogger("sidecar")
+# A power cut loses what was spent since the last time.
+_FLUSH_S = 1.0
+# Budgets with `each` make one for every pair that spent something.
+SERIES_MAX = 1_000
+_NOBODY = Consumer("")
+
+
+class Books:
+    """Opened before the first worker starts, closed after the last has ended."""
+
+    def __init__(self, run_dir: Path, archive: Path, now_s: Callable[[], float] = time.time) -> None:
+        """Raises StartError, in words for the operator."""
+        self._now_s = now_s
+        try:
+            self._limits = LimitStore(run_dir, 0)
+            self._ledger = Ledger(run_dir)
+        except OSError as error:
+            raise StartError(f"{run_dir}: {error.strerror}; 15 MB are needed there") from None
+        try:
+            self._archive = Archive(archive)
+            self._archive.load(self._ledger, today_at(now_s()))
+        except (sqlite3.Error, OSError, ValueError) as error:
+            raise StartError(f"{archive}: {error}; what was spent is kept there. Mend it, or move it away") from None
+        self._snapshot: Snapshot | None = None
+        self._failing = False
+
+    def use(self, snapshot: Snapshot) -> None:
+        """Whose budgets are shown."""
+        self._snapshot = snapshot
+
+    def forget_worker(self, slot: int) -> None:
+        """Its process is gone: calls it had under way are, too."""
+        self._limits.forget_worker(slot)
+
+    async def keep(self) -> None:
+        """Flushes until it is cancelled. In a thread: a disk that hangs holds nobody up."""
+        while True:
+            await asyncio.sleep(_FLUSH_S)
+            await asyncio.to_thread(self.flush)
+
+    def flush(self) -> None:
+        try:
+            self._archive.write(self._ledger.lines())
+        except sqlite3.Error as error:
+            if not self._failing:
+                _log.error("what was spent cannot be written down: %s; it goes on trying", error)
+            self._failing = True
+        else:
+            self._failing = False
+
+    def close(self) -> None:
+        """With a last flush."""
+        self.flush()
+        self._archive.close()
+        self._ledger.close()
+        self._limits.close()
+
+    def collect(self) -> Iterable[Metric]:
+        """As a Prometheus collector: budgets of the newest snapshot, those of routes first, SERIES_MAX at most."""
+        from prometheus_client.core import GaugeMetricFamily
+
+        today = today_at(self._now_s())
+        family = GaugeMetricFamily(
+            "sidecar_budget_used_ratio",
+            "Share of a budget that is spent; 1 and more: calls are refused. No consumer: all of the route's.",
+            labels=("route", "consumer", "per"),
+        )
+        shown: set[tuple[str, str, str]] = set()
+        for each in self._allowances():
+            labels = (each.route, each.consumer, each.per)
+            if labels in shown or not each.micro_dollars:
+                continue
+            if len(shown) == SERIES_MAX:
+                break
+            shown.add(labels)
+            family.add_metric(labels, self._ledger.spent(each.key, each.per, today) / each.micro_dollars)
+        return [family]
+
+    def _allowances(self) -> Iterable[Allowance]:
+        snapshot = self._snapshot
+        if snapshot is None:
+            return
+        for route in snapshot.routes.values():
+            yield from (each for each in allowances_of(route, _NOBODY) if not each.consumer)
+        consumers = {each.name: each for each in snapshot.consumers or ()}
+        for consumer in consumers.values():
+            if consumer.budgets and snapshot.routes:
+                some = next(iter(snapshot.routes.values()))
+                yield from (each for each in allowances_of(some, consumer) if not each.route)
+        yield from self._of_pairs(snapshot, consumers)
+
+    def _of_pairs(self, snapshot: Snapshot, consumers: dict[str, Consumer]) -> Iterable[Allowance]:
+        budgets = [each.budgets for each in snapshot.routes.values()] + [each.budgets for each in consumers.values()]
+        if not any(budget.each for some in budgets for budget in some):
+            return
+        for line in self._ledger.lines():
+            route = snapshot.routes.get(line.route)
+            if route is not None:
+                consumer = consumers.get(line.consumer, Consumer(line.consumer))
+                yield from (each for each in allowances_of(route, consumer) if each.route and each.consumer)
