@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
 
 from adapters.providers import ALIASES, PROVIDERS
 from sidecar.config import schema
@@ -13,6 +20,7 @@ from sidecar.config._settings import ADMISSION_KEYS, BREAKER_KEYS, RETRIES_KEYS,
 from sidecar.config._split import DESTINATION_KEYS, SPLIT_KEYS
 from sidecar.config._top import TOP_KEYS
 from sidecar.config._upstream import GONE, MODEL_KEYS, NOT_YET
+from tests.config.loading import loaded, problems
 
 PUBLISHED = Path(__file__).parents[2] / "docs" / "config.schema.json"
 
@@ -45,6 +53,108 @@ def test_the_schema_knows_every_key_and_provider() -> None:
     assert [case["if"]["properties"]["provider"]["const"] for case in cases] == list(PROVIDERS)
     for case, row in zip(cases, PROVIDERS.values(), strict=True):
         assert set(row.config_keys) <= set(case["then"]["properties"]["config"]["properties"])
+
+
+EVERYTHING = """\
+defaults:
+  timeouts: {connect: 1, first_output: 2s, idle: 3s, total: 4m, write: 5s}
+  retries: {budget: 0, backoff: 100ms, backoff_max: 1s}
+  breaker: {consecutive_failures: 1, error_ratio: 0.5, calls_min: 1, window: 1m, open: 1s}
+  admission: {concurrent: 1, queue: 0, queue_time: 10ms}
+  mlflow_dialect: b
+admission: {concurrent: 10}
+mlflow_dialect: a
+manage_routes: true
+secrets_in_prompts: log
+routes:
+  - name: several
+    route_type: llm/v1/chat
+    strategy: weighted
+    models:
+      - {provider: ollama, name: a, weight: 3, price: {input: 0.15, output: 1, cached_input: "0.075", cache_write: 0}}
+      - {provider: ollama, name: b}
+    price: {input: 1, output: 2}
+    limit: {calls: 1, renewal_period: 10 minutes, key: user}
+    limits: [{requests: 1, per: 30s, each: consumer}, {tokens: 5, per: "10 minutes"}, {concurrent: 2}]
+    budgets: [{dollars: 0.5, per: day, soft: 0.9, each: consumer}]
+  - name: short
+    endpoint_type: llm/v1/chat
+    model: {provider: ollama, name: a}
+    fallbacks: [{provider: ollama, name: b}]
+    limit: null
+  - name: split
+    task_type: llm/v1/chat
+    routing_strategy: TRAFFIC_SPLIT
+    destinations: [{name: several, traffic_percentage: 100}, {name: short, traffic_percentage: 0}]
+    limits: [{calls: 1, renewal_period: day}]
+consumers:
+  - {name: a, users: [u, "v-*"], roles: [admin], allow: ["*"], deny: [short]}
+  - {name: b, local: true, limits: [{requests: 1, per: day, each: route}], budgets: [{dollars: 1, per: month}]}
+"""
+
+
+def _complaints(text: str) -> list[str]:
+    made: Any = Draft202012Validator(schema.schema())
+    return [error.message for error in made.iter_errors(yaml.safe_load(text))]
+
+
+def test_the_schema_takes_what_loads() -> None:
+    Draft202012Validator.check_schema(schema.schema())
+    assert loaded(EVERYTHING).warnings == ()
+    assert _complaints(EVERYTHING) == []
+    for version in ("2.5", "2.22", "3.17"):
+        assert _complaints((Path(__file__).with_name("mlflow") / f"{version}.yaml").read_text()) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("budget: 0,", "budget: 11,"),
+        ("error_ratio: 0.5", "error_ratio: 2"),
+        ("manage_routes: true", "manage_routes: 1"),
+        ("secrets_in_prompts: log", "secrets_in_prompts: maybe"),
+        ("strategy: weighted", "strategy: random"),
+        ("weight: 3", "weight: -1"),
+        ("{concurrent: 2}", "{concurrent: 2, requests: 1, per: day}"),
+        ("each: consumer}, {tokens", "each: route}, {tokens"),
+        ("per: day, soft", "per: week, soft"),
+        ("roles: [admin]", "roles: [admim]"),
+        ("traffic_percentage: 0}", "traffic_percentage: 101}"),
+        ("    fallbacks:", "    fallback:"),
+        ("consumers:", "consumer:"),
+        ("{name: b, local: true", "{local: true"),
+    ],
+)
+def test_the_schema_refuses_what_does_not_load(old: str, new: str) -> None:
+    assert old in EVERYTHING
+    wrong = EVERYTHING.replace(old, new, 1)
+    assert _complaints(wrong)
+    assert problems(wrong)
+
+
+def test_every_example_of_the_config_page_loads() -> None:
+    """Pieces stand in a file around them: of a route, of the list, or beside it."""
+    page = (PUBLISHED.parent / "config.md").read_text()
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    keys = {"ANTHROPIC_API_KEY": "k", "AZURE_OPENAI_API_KEY": "k"}
+    for block in blocks:
+        one = "    route_type: llm/v1/chat\n" + (
+            "" if "model:" in block else "    model: {provider: ollama, name: m}\n"
+        )
+        if block.startswith("- name"):
+            text = "routes:\n" + textwrap.indent(block, "  ")
+        elif block.startswith("routes:") and "destinations" in block:
+            text = block + "".join(f"  - name: {name}\n{one}" for name in ("chat", "new-chat")).replace(
+                one, "    route_type: llm/v1/chat\n    model: {provider: ollama, name: m}\n"
+            )
+        elif block.startswith("routes:"):
+            text = block
+        elif block.startswith("consumers:"):
+            text = f"routes:\n  - name: chat-expensive\n{one}  - name: embeddings\n{one}{block}"
+        else:
+            text = f"routes:\n  - name: r\n{one}" + textwrap.indent(block, "    ")
+        assert loaded(text, None, None, **keys).routes
+    assert len(blocks) >= 7
 
 
 def test_a_provider_is_supported_or_not_yet_but_not_both() -> None:

@@ -113,6 +113,15 @@ MISPLACED = [
     route(provider="openai-compatible", config=f"base_url: https://{CANARY}@x/"),
     route(provider="openai-compatible", config=f"base_url: https://x/?key={CANARY}"),
     route().replace("name: chat", f"name: {CANARY}!"),
+    route(f"limits: [{{requests: {CANARY}, per: {CANARY}, each: {CANARY}}}]"),
+    route(f"limits: [{{{CANARY}: 1}}]\nlimit: {{calls: {CANARY}, renewal_period: {CANARY}, key: {CANARY}}}"),
+    route(f"budgets: [{{dollars: {CANARY}, per: {CANARY}, soft: {CANARY}}}]\nprice: {{input: {CANARY}, output: 1}}"),
+    route(f"strategy: {CANARY}\nretries: {{backoff: {CANARY}}}\nbreaker: {{error_ratio: {CANARY}}}"),
+    route(f"fallbacks: [{{provider: {CANARY}, name: x}}]\nadmission: {{{CANARY}: 1}}\nmlflow_dialect: {CANARY}"),
+    route() + f"  - {{name: s, task_type: {CANARY}, destinations: [{{name: {CANARY}, traffic_percentage: 100}}]}}\n",
+    route() + f"  - {{name: s, task_type: llm/v1/chat, destinations: [{{name: {CANARY}, traffic_percentage: 100}}]}}\n",
+    route() + f"consumers: [{{name: {CANARY}!, users: [{CANARY}], roles: [{CANARY}], allow: [{CANARY}]}}]\n",
+    route() + f"secrets_in_prompts: {CANARY}\nmanage_routes: {CANARY}\n{CANARY}: 1\n",
 ]
 
 

@@ -18,8 +18,9 @@ from tests.core.worker import WorkerProcess, default_routes, route
 from tests.provider import Provider
 
 ROUTES = 6001
-# The promise is 100 ms (measured: 40); ten times that on a machine that does other things beside.
-STALL_S_MAX = 1.0
+# The promise is 100 ms on an idle machine. This is no measurement: it finds what grows with the square of the routes, and must
+# not find a neighbour's compiler.
+STALL_S_MAX = 3.0
 
 
 def _many(base_url: str) -> Snapshot:
@@ -84,4 +85,3 @@ async def test_a_reload_of_six_thousand_routes_does_not_hold_up_a_worker(provide
     assert len(listed.routes) > 0
     assert 60 < len(models.json["data"]) < 64  # 6,001 routes in 97 teams
     assert pings.longest_s < STALL_S_MAX
-    print(f"longest wait {pings.longest_s * 1000:.0f} ms")

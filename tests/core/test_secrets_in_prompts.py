@@ -7,10 +7,12 @@ from typing import Any
 
 import grpc
 import pytest
+from google.api.httpbody_pb2 import HttpBody
 
 from sidecar.secrets_in_prompts import CODE
 from sidecar.v1 import inference_pb2 as pb
-from tests.core.test_rest import chat, post
+from sidecar.v1 import rest_pb2
+from tests.core.test_rest import USER, chat, post, read
 from tests.core.worker import KEY, WorkerProcess, default_routes
 from tests.provider import Provider
 
@@ -28,6 +30,13 @@ async def test_the_gateways_own_key_is_refused_by_both_services_and_never_shown(
         assert (await post(worker, "ChatCompletions", escaped.encode())).error["code"] == CODE
         assert (await post(worker, "Completions", {"model": "completions", "prompt": text})).error["code"] == CODE
         assert (await post(worker, "Embeddings", {"model": "embeddings", "input": [text]})).error["code"] == CODE
+        query = rest_pb2.QueryMlflowRouteRequest(
+            name="chat", body=HttpBody(data=json.dumps({"messages": [{"role": "user", "content": text}]}).encode())
+        )
+        mlflow = await read(worker.rest().QueryMlflowRoute(query, metadata=USER))
+        assert mlflow.status in (400, 422)  # MLflow's own for what is wrong with a request
+        assert b"own provider keys" in mlflow.body
+        assert KEY.encode() not in mlflow.body
         for call in _typed(worker, text):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await call
@@ -36,7 +45,7 @@ async def test_the_gateways_own_key_is_refused_by_both_services_and_never_shown(
         assert (await post(worker, "ChatCompletions", chat())).status == 200
         log = worker.log.read_text()
     assert len(provider.calls) == 1
-    assert log.count("the gateway's own key of openai in a prompt, refused: route chat") == 5
+    assert log.count("the gateway's own key of openai in a prompt, refused: route chat") == 6
     assert KEY not in log
 
 
