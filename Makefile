@@ -48,6 +48,7 @@ soak: $(VENV)/.dev ## The slow tests with their full counts
 proto: $(VENV)/.dev ## Write anew what is generated from proto/ and from tables in the code
 	@$(BIN)/python tools/generate.py
 	@$(BIN)/python -m sidecar.front.bindings
+	@$(BIN)/python -m sidecar.front.envoy
 	@$(BIN)/python -m tools.docs
 	@$(BIN)/python -m tools.dashboards
 	@$(BIN)/python -m sidecar.config.schema > docs/config.schema.json.new && mv docs/config.schema.json.new docs/config.schema.json

@@ -32,10 +32,9 @@ def register(app: typer.Typer) -> None:
         no_args_is_help=True,
         epilog="Example: sidecar render nginx --output front",
     )
-    render.command("nginx", epilog="Example: sidecar render nginx --output front --host 0.0.0.0 --port 443")(
-        render_nginx
-    )
-    render.callback()(_render)
+    for name, command in (("nginx", render_nginx), ("envoy", render_envoy)):
+        example = f"Example: sidecar render {name} --output front --host 0.0.0.0 --port 443"
+        render.command(name, epilog=example)(command)
     app.add_typer(render, name="render")
     app.command(epilog="Example: sidecar version")(version)
 
@@ -109,23 +108,56 @@ def _keep_env_true(state_dir: Path, name: str, password: str | None) -> None:
 _CREDENTIALS = ("SIDECAR_USER", "SIDECAR_PASSWORD", "SIDECAR_API_KEY")
 
 
-def _render() -> None:
-    """A group with one command so far."""
+_Output = Annotated[Path, typer.Option("--output", help="Folder to write to; made if missing.")]
+_Host = Annotated[str, typer.Option("--host", help="Address to listen on.")]
+_Port = Annotated[int, typer.Option("--port", min=1, max=65535, help="HTTPS port.")]
+_Workers = Annotated[int, typer.Option("--workers", min=1, max=WORKERS_MAX, help="As given to `serve`.")]
+_Certificate = Annotated[
+    Path | None, typer.Option("--tls-certificate", help="PEM chain. Without one: of the private CA.")
+]
+_Key = Annotated[Path | None, typer.Option("--tls-key", help="Its key, PEM.")]
 
 
 def render_nginx(
-    output: Annotated[Path, typer.Option("--output", help="Folder to write to; made if missing.")],
+    output: _Output,
     state_dir: StateDirOption = STATE_DIR,
-    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = FRONT_HOST,
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="HTTPS port.")] = FRONT_PORT,
-    workers: Annotated[int, typer.Option("--workers", min=1, max=WORKERS_MAX, help="As given to `serve`.")] = WORKERS,
-    tls_certificate: Annotated[
-        Path | None, typer.Option("--tls-certificate", help="PEM chain. Without one: of the private CA.")
-    ] = None,
-    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its key, PEM.")] = None,
+    host: _Host = FRONT_HOST,
+    port: _Port = FRONT_PORT,
+    workers: _Workers = WORKERS,
+    tls_certificate: _Certificate = None,
+    tls_key: _Key = None,
 ) -> None:
     """Write the Nginx configuration that `up` would use, for an Nginx of your own in front of `sidecar serve`."""
-    from sidecar.front import nginx, pki, settings, users
+    _render("nginx", output, state_dir, host, port, workers, tls_certificate, tls_key)
+
+
+def render_envoy(
+    output: _Output,
+    state_dir: StateDirOption = STATE_DIR,
+    host: _Host = FRONT_HOST,
+    port: _Port = FRONT_PORT,
+    workers: _Workers = WORKERS,
+    tls_certificate: _Certificate = None,
+    tls_key: _Key = None,
+) -> None:
+    """Write the Envoy configuration that `up --front envoy` would use, for an Envoy of your own in front of `sidecar serve`.
+
+    Write it again after `sidecar users add` or `remove`: a running Envoy takes the users from there without a restart.
+    """
+    _render("envoy", output, state_dir, host, port, workers, tls_certificate, tls_key)
+
+
+def _render(
+    front: str,
+    output: Path,
+    state_dir: Path,
+    host: str,
+    port: int,
+    workers: int,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+) -> None:
+    from sidecar.front import pki, programs, settings, users
     from sidecar.supervisor.state import make_private, run_dir
 
     if (tls_certificate is None) != (tls_key is None):
@@ -145,7 +177,7 @@ def render_nginx(
             listen_host=host,
             listen_port=port,
         )
-        print(nginx.render(wanted, output))
+        print(programs.program(front).render(wanted, output))
     except (settings.FrontError, OSError, ValueError) as error:
         raise Failure(str(error)) from None
 

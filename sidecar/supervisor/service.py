@@ -23,6 +23,7 @@ class Service:
     """One program. `command` is asked at each start. Its output goes to `log_path`. `ready` says whether it answers.
 
     `death_signal` is what it gets when the supervisor dies: SIGTERM for a master that must take its children with it.
+    `drain` lets its work end, within the seconds given, before the stop signal, which may cut it.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Service:
         ready_timeout_s: float,
         stop_signal: signal.Signals = signal.SIGTERM,
         death_signal: signal.Signals = signal.SIGKILL,
+        drain: Callable[[float], Awaitable[None]] | None = None,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> None:
@@ -45,6 +47,7 @@ class Service:
         self._ready_timeout_s = ready_timeout_s
         self._stop_signal = stop_signal
         self._death_signal = death_signal
+        self._drain = drain
         self._env = process.plain_env() if env is None else env
         self._cwd = cwd
         self._child: asyncio.subprocess.Process | None = None
@@ -80,6 +83,8 @@ class Service:
             self._watch.cancel()
         if self._child is None:
             return
+        if self._drain is not None:
+            await self._drain(grace_s)
         process.signal_one(self._child, self._stop_signal)
         if not await process.ended(self._child, grace_s):
             _log.warning("%s did not end within %g s; killing it", self.name, grace_s)

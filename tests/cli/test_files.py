@@ -61,15 +61,16 @@ def test_env_values_survive_the_shell_and_our_own_reading(tmp_path: Path) -> Non
     assert read_env(tmp_path / "env") == values
 
 
-def test_nginx_configuration_is_rendered_for_a_front_of_ones_own(tmp_path: Path) -> None:
-    done = sidecar("render", "nginx", "--output", str(tmp_path / "front"), "--state-dir", str(tmp_path / "state"),
+@pytest.mark.parametrize(("front", "listen"), [("nginx", "127.0.0.1:443"), ("envoy", '"127.0.0.1", port_value: 443')])
+def test_a_configuration_is_rendered_for_a_front_of_ones_own(tmp_path: Path, front: str, listen: str) -> None:
+    done = sidecar("render", front, "--output", str(tmp_path / "front"), "--state-dir", str(tmp_path / "state"),
                    "--port", "443", "--workers", "3")  # fmt: skip
     assert done.returncode == 0, done.stderr
     text = Path(done.stdout.strip()).read_text()
-    assert "127.0.0.1:443" in text
+    assert listen in text
     assert text.count("w2.sock") == 1
     assert (tmp_path / "state" / "ca.pem").exists()
-    half = sidecar("render", "nginx", "--output", str(tmp_path / "front"), "--tls-key", "key.pem")
+    half = sidecar("render", front, "--output", str(tmp_path / "front"), "--tls-key", "key.pem")
     assert half.returncode == 1
 
 

@@ -31,6 +31,7 @@ COMMANDS = (
     ("users", "remove"),
     ("render",),
     ("render", "nginx"),
+    ("render", "envoy"),
     ("version",),
 )
 
@@ -44,7 +45,7 @@ def test_this_list_of_commands_is_complete() -> None:
     assert _names() == {command[0] for command in COMMANDS}
     assert _names("routes") == {"create", "delete"}
     assert _names("users") == {"add", "list", "remove"}
-    assert "nginx" in _names("render")
+    assert _names("render") == {"nginx", "envoy"}
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)

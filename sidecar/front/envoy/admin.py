@@ -1,0 +1,55 @@
+"""Envoy's admin socket, as far as we use it: to let calls under way finish, and to read a counter."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import os
+import socket
+from pathlib import Path
+
+_SOCKET = "run/admin.sock"
+_ANSWER_TIMEOUT_S = 5.0  # it answers in milliseconds; a busy machine takes longer
+_ANSWER_BYTES_MAX = 4 * 1024 * 1024
+_PAUSE_S = 0.05
+# Calls at the public listener. A client's idle connection is none.
+_ACTIVE = "http.front.downstream_rq_active"
+
+
+async def drain(folder: Path, grace_s: float) -> None:
+    """Refuses new connections, tells kept ones to go; returns once no call is left, after `grace_s`, or if Envoy is gone."""
+    try:
+        async with asyncio.timeout(grace_s):
+            await ask(folder, "POST", "/drain_listeners?graceful")
+            while True:
+                if await counter(folder, _ACTIVE) == 0:
+                    return
+                await asyncio.sleep(_PAUSE_S)
+    except (OSError, http.client.HTTPException, TimeoutError):
+        return
+
+
+async def counter(folder: Path, name: str) -> int:
+    """One of Envoy's own counters or gauges; 0 while it does not exist. OSError, http.client.HTTPException."""
+    text = await ask(folder, "GET", f"/stats?filter=^{name}$")
+    return sum(int(line.rpartition(": ")[2]) for line in text.splitlines() if line.startswith(f"{name}: "))
+
+
+async def ask(folder: Path, verb: str, path: str) -> str:
+    """The body of an answer. OSError, http.client.HTTPException."""
+    return await asyncio.to_thread(_ask, folder, verb, path)
+
+
+def _ask(folder: Path, verb: str, path: str) -> str:
+    # The socket's path may be longer than the kernel takes, so it is named by its folder's descriptor.
+    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    connection = http.client.HTTPConnection("admin")
+    try:
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(_ANSWER_TIMEOUT_S)
+        connection.sock.connect(f"/proc/self/fd/{descriptor}/{_SOCKET}")
+        connection.request(verb, path)
+        return connection.getresponse().read(_ANSWER_BYTES_MAX).decode()
+    finally:
+        connection.close()
+        os.close(descriptor)

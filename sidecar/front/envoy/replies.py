@@ -1,0 +1,93 @@
+"""What Envoy says when Envoy itself refuses: to REST callers Nginx's own words, to gRPC callers a status and a text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+from sidecar.front.settings import FrontError, templates
+
+# HTTP status -> (gRPC status, text), as deploy/nginx/grpc_error_pages.conf and grpc_errors.conf say it.
+_GRPC: dict[tuple[int, ...], tuple[int, str]] = {
+    (401,): (
+        16,
+        "Missing or wrong credentials: send the user and password as HTTP basic auth, or the API key as a Bearer token.",
+    ),
+    (403,): (7, "Not allowed."),
+    (413,): (3, "The request is larger than this gateway accepts."),
+    (404, 405, 501): (12, "No such service."),
+    (408, 429, 502, 503): (14, "The gateway core does not answer."),
+    (504,): (4, "The gateway core was silent for too long."),
+}
+_GRPC_DEFAULT = (13, "The request is malformed, or the front failed.")
+# Refused before the transcoder made a gRPC call of it: then content-type is still the client's own word.
+_BEFORE_TRANSCODER = (401, 404)
+_TRANSCODED = "/sidecar.v1.RestService/"
+_CHALLENGE = {"www-authenticate": 'Basic realm="sidecar"'}
+
+Json = dict[str, object]
+
+
+def mappers() -> list[str]:
+    """One line of YAML a mapper; the first that matches wins."""
+    return [f"- {json.dumps(mapper)}" for mapper in (*_for_grpc(), *_for_rest())]
+
+
+def _for_grpc() -> Iterator[Json]:
+    content_type = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+    transcoded = {"name": ":path", "string_match": {"prefix": _TRANSCODED}, "invert_match": True}
+    early = [_status("EQ", status) for status in _BEFORE_TRANSCODER]
+    caller: list[Json] = [
+        {"header_filter": {"header": content_type}},
+        {"or_filter": {"filters": [{"header_filter": {"header": transcoded}}, *early]}},
+    ]
+    for statuses, (code, text) in _GRPC.items():
+        some = [_status("EQ", status) for status in statuses]
+        which = some[0] if len(some) == 1 else {"or_filter": {"filters": some}}
+        yield _grpc({"and_filter": {"filters": [*caller, which]}}, code, text)
+    yield _grpc({"and_filter": {"filters": caller}}, *_GRPC_DEFAULT)
+
+
+def _for_rest() -> Iterator[Json]:
+    words = _nginx_words()
+    for key, body in words.items():
+        if key.isdigit():
+            yield _rest(_status("EQ", int(key)), int(key), body)
+    yield _rest(_status("GE", 500), 500, words["default"])
+    yield _rest(_status("GE", 400), 400, words['"~^4"'])
+
+
+def _nginx_words() -> dict[str, str]:
+    """Status -> JSON, from the file Nginx reads: one place for the words of both."""
+    text = (templates("nginx") / "errors.conf").read_text()
+    found = dict(re.findall(r"^ +(\S+) '({\"error\".*})';$", text, re.MULTILINE))
+    if not {"401", "503", '"~^4"', "default"} <= found.keys():
+        raise FrontError("deploy/nginx/errors.conf does not say what a refusal looks like")
+    return found
+
+
+def _grpc(which: Json, code: int, text: str) -> Json:
+    headers = {"grpc-status": str(code)} | (_CHALLENGE if code == 16 else {})
+    return {"filter": which, **_answer(headers, text)}
+
+
+def _rest(which: Json, status: int, body: str) -> Json:
+    headers = {"content-type": "application/json", "x-front-refused": "1", "x-request-id": "%REQ(x-request-id)%"}
+    headers |= _CHALLENGE if status == 401 else {}
+    headers |= {"retry-after": "1"} if status == 503 else {}
+    return {"filter": which, **_answer(headers, body)}
+
+
+def _answer(headers: dict[str, str], text: str) -> Json:
+    added = [
+        {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+        for key, value in headers.items()
+    ]
+    escaped = text.replace("%", "%%")
+    return {"headers_to_add": added, "body_format_override": {"text_format_source": {"inline_string": escaped}}}
+
+
+def _status(compare: str, status: int) -> Json:
+    value = {"default_value": status, "runtime_key": "none"}
+    return {"status_code_filter": {"comparison": {"op": compare, "value": value}}}

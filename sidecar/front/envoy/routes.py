@@ -1,0 +1,134 @@
+"""Envoy's REST routes, from the google.api.http bindings: what each path takes, and how the rest is refused.
+
+The transcoder reads the same bindings from the descriptor set; a route here lets a call through to it. Refusals are written
+out because the transcoder's own are others than Nginx's.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import permutations
+
+from google.api import annotations_pb2, http_pb2
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+
+from sidecar.front.bindings import BindingError
+
+# A path variable as it stands in the request: ASCII letters, digits and ._~:@+-, any of them written as %41 too. The
+# transcoder decodes it. %2F is no slash, and nothing else may be written so: what reaches protobuf is then valid UTF-8.
+_SEGMENT = "(?:[A-Za-z0-9._~:@+-]|%(?:2[BbDdEe]|3[0-9Aa]|4[0-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9AaEe]))+"
+_SLASH_MAY_FOLLOW = "/api/"  # as in bindings.py
+# What a query parameter may hold: printable ASCII, as it stands or as %41.
+_VALUE = "(?:[!-\"$'-~]|%(?:[2-6][0-9A-Fa-f]|7[0-9A-Ea-e]))*"
+_JSON = "(?i)application/json *(;[ -~]*)?"
+_UNCOMPRESSED = "(?i)(identity)?"
+_WITHOUT_BODY = ("GET", "DELETE")
+_OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
+_CREDENTIALS_OFF = {"users": _OFF}
+_TRANSCODER_OFF = {"rest_transcoder": _OFF}
+
+Json = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One HTTP method and path of one RPC. `query`: the fields of its message that neither path nor body takes."""
+
+    rpc: str
+    verb: str
+    path: str
+    query: tuple[str, ...]
+
+
+def rest_routes(rest: ServiceDescriptor, public: frozenset[str]) -> list[str]:
+    """One line of YAML a route, in the order in which Envoy tries them; `*core` stands for the action. Raises BindingError."""
+    by_path: dict[str, list[Rule]] = {}
+    for method in rest.methods:
+        for rule in _rules(method):
+            by_path.setdefault(rule.path, []).append(rule)
+    # A path without variables is matched exactly, and first: /v1/models/all would otherwise be the model "all".
+    ordered = sorted(by_path.items(), key=lambda item: "{" in item[0])
+    # All that asks for one method, then what is left of a path: a variable path may take a method that an exact one does not.
+    one = [line for path, group in ordered for line in _method_routes(path, group, public)]
+    return [*one, *(_wrong_method(path, group, public) for path, group in ordered)]
+
+
+def _rules(method: MethodDescriptor) -> Iterator[Rule]:
+    first = method.GetOptions().Extensions[annotations_pb2.http]
+    for rule in (first, *first.additional_bindings):
+        yield _rule(method, rule)
+
+
+def _rule(method: MethodDescriptor, rule: http_pb2.HttpRule) -> Rule:
+    kind = rule.WhichOneof("pattern")
+    if kind not in ("get", "post", "put", "patch", "delete"):
+        raise BindingError(f"{method.name}: no plain HTTP method is bound ({kind})")
+    path: str = getattr(rule, kind)
+    if re.search(r"[{}*]", re.sub(r"{\w+}", "", path)):
+        raise BindingError(f"{method.name}: path {path} has more than variables of one segment")
+    bound = {*re.findall(r"{(\w+)}", path), rule.body}
+    fields = () if rule.body == "*" else tuple(f.name for f in method.input_type.fields if f.name not in bound)
+    return Rule(method.name, kind.upper(), path, fields)
+
+
+def _method_routes(path: str, group: list[Rule], public: frozenset[str]) -> Iterator[str]:
+    where = _where(path)
+    off = _is_public(group, public)
+    yield f"# {path}: {', '.join(f'{rule.verb} {rule.rpc}' for rule in group)}"
+    for rule in group:
+        verb = _header(":method", "GET|HEAD" if rule.verb == "GET" else rule.verb)
+        query = _header(":path", _query(rule.query))
+        if rule.verb in _WITHOUT_BODY:
+            empty = {"name": "content-length", "string_match": _regex("0*"), "treat_missing_header_as_empty": True}
+            yield _line({**where, "headers": [verb, empty, query]}, off, to_core=True)
+            yield _line({**where, "headers": [verb]}, off, status=400)
+            continue
+        kind = _header("content-type", _JSON)
+        plain = {**_header("content-encoding", _UNCOMPRESSED), "treat_missing_header_as_empty": True}
+        yield _line({**where, "headers": [verb, kind, plain, query]}, off, to_core=True)
+        yield _line({**where, "headers": [verb, kind, plain]}, off, status=400)
+        yield _line({**where, "headers": [verb]}, off, status=415)
+
+
+def _wrong_method(path: str, group: list[Rule], public: frozenset[str]) -> str:
+    allow = ", ".join("GET, HEAD" if rule.verb == "GET" else rule.verb for rule in group)
+    header = {"header": {"key": "allow", "value": allow}}
+    return _line(_where(path), _is_public(group, public), status=405, response_headers_to_add=[header])
+
+
+def _is_public(group: list[Rule], public: frozenset[str]) -> bool:
+    return any(rule.rpc in public for rule in group)
+
+
+def _where(path: str) -> Json:
+    slash = "/?" if path.startswith(_SLASH_MAY_FOLLOW) else ""
+    if "{" not in path and not slash:
+        return {"path": path}
+    return _regex(re.sub(r"{\w+}", lambda _: _SEGMENT, path.replace(".", r"\.")) + slash)
+
+
+def _query(fields: tuple[str, ...]) -> str:
+    """Each name at most once and no others: the transcoder would let ?name= overwrite a path variable of that name."""
+    orders = (order for size in range(1, len(fields) + 1) for order in permutations(fields, size))
+    queries = ("&".join(f"{name}={_VALUE}" for name in order) for order in orders)
+    return rf"[^?]*(?:\?(?:{'|'.join(queries)})?)?"
+
+
+def _header(name: str, regex: str) -> Json:
+    return {"name": name, "string_match": _regex(regex)}
+
+
+def _regex(regex: str) -> Json:
+    return {"safe_regex": {"regex": regex}}
+
+
+def _line(match: Json, off: bool, *, to_core: bool = False, status: int = 0, **more: object) -> str:
+    filters = {**(_CREDENTIALS_OFF if off else {}), **({} if to_core else _TRANSCODER_OFF)}
+    rest: Json = {"match": match, **more, **({"typed_per_filter_config": filters} if filters else {})}
+    if to_core:
+        return f'- {json.dumps(rest)[:-1]}, "route": *core }}'
+    rest["direct_response"] = {"status": status}
+    return f"- {json.dumps(rest)}"
