@@ -6,6 +6,8 @@ import base64
 import stat
 from pathlib import Path
 
+import pytest
+
 from sidecar.supervisor.announcement import env_text, read_env
 from sidecar.supervisor.state import write_private
 from tests.cli.running import config_for, sidecar

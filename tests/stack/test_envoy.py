@@ -44,7 +44,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, simulator: Provider) -> It
 
 
 def _openai(gateway: Stack) -> openai.AsyncOpenAI:
-    http = gateway.async_http()
+    http = openai.DefaultAsyncHttpxClient(verify=gateway.trust())
     return openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.api_key, http_client=http, max_retries=0)
 
 
