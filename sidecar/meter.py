@@ -198,7 +198,7 @@ def _budget_header(warned: Warned | None) -> list[tuple[str, str]]:
     if warned is None:
         return []
     share = math.floor(warned.used * 100)
-    return [("x-sidecar-budget", f"{share}% of {warned.allowance.words}; begins anew at {said(warned.resets_s)}")]
+    return [("x-sidecar-budget", f"{share}% of {warned.allowance.header_words}; begins anew at {said(warned.resets_s)}")]
 
 
 def duration(ns: int) -> str:

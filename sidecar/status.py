@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -41,11 +42,12 @@ async def abort(context: Context, error: GatewayError) -> None:
     answer = answer_to(error)
     message = _cut(error.message, _MESSAGE_BYTES_MAX)
     metadata: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", _details(error, answer.grpc, message))]
+    metadata.extend(context.trailing_metadata() or ())  # abort would replace what a servicer has set
     wait_s = retry_after_s(error)
     if not client_may_retry(error):
         metadata.append(("grpc-retry-pushback-ms", "-1"))  # a client's retry policy must not repeat a permanent failure
     elif wait_s is not None:
-        metadata.append(("grpc-retry-pushback-ms", str(int(wait_s * 1000))))
+        metadata.append(("grpc-retry-pushback-ms", str(math.ceil(wait_s * 1000))))
     await context.abort(answer.grpc, message, tuple(metadata))
 
 
@@ -59,7 +61,7 @@ def _details(error: GatewayError, code: grpc.StatusCode, message: str) -> bytes:
     wait_s = retry_after_s(error)
     if wait_s is not None:
         delay = duration_pb2.Duration()
-        delay.FromMilliseconds(int(wait_s * 1000))
+        delay.FromMilliseconds(math.ceil(wait_s * 1000))
         details.append(_any(error_details_pb2.RetryInfo(retry_delay=delay)))
     if error.param:
         violation = error_details_pb2.BadRequest.FieldViolation(

@@ -40,7 +40,11 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
 
     async def _unary(self, request: Any, context: Context, task: Task, operation: str) -> Any:
         async with answering(context):
-            answer = await self._gateway.unary(self._call(request, context, task, operation))
+            call = self._call(request, context, task, operation)
+            try:
+                answer = await self._gateway.unary(call)
+            finally:
+                _say_limits(call, context)
             answer.message.upstream = answer.upstream
             return answer.message
 
@@ -51,13 +55,16 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             first = True
             # write() and not yield: a cancelled call is then cancelled inside our own await, and the provider's
             # connection closes at once.
-            async with aclosing(pieces):
-                async for chunks in pieces:
-                    for chunk in chunks or ():
-                        if first:
-                            chunk.upstream = call.upstream or ""
-                            first = False
-                        await write_within(context, chunk, call.write_s)
+            try:
+                async with aclosing(pieces):
+                    async for chunks in pieces:
+                        for chunk in chunks or ():
+                            if first:
+                                chunk.upstream = call.upstream or ""
+                                first = False
+                            await write_within(context, chunk, call.write_s)
+            finally:
+                _say_limits(call, context)
 
     def _call(self, request: Any, context: Context, task: Task, operation: str, *, stream: bool = False) -> Call:
         caller = caller_of(context)
@@ -72,3 +79,9 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             deadline=caller.deadline,
             request=request,
         )
+
+
+def _say_limits(call: Call, context: Context) -> None:
+    """x-ratelimit-* and x-sidecar-budget, at the end of an answer or of a refusal: by then they are true."""
+    if call.headers:
+        context.set_trailing_metadata(call.headers)

@@ -31,6 +31,12 @@ class Allowance:
         scope = [f'route "{self.route}"'] * bool(self.route) + [f'consumer "{self.consumer}"'] * bool(self.consumer)
         return f"{dollars(self.micro_dollars)} a {self.per} of {' for '.join(scope)}"
 
+    @property
+    def header_words(self) -> str:
+        """Without names: a header is ASCII."""
+        scope = ["the route"] * bool(self.route) + ["the consumer"] * bool(self.consumer)
+        return f"{dollars(self.micro_dollars)} a {self.per} of {' for '.join(scope)}"
+
 
 class Warned(NamedTuple):
     """A budget that is past its soft threshold, though not spent. `used` is the share, below 1."""

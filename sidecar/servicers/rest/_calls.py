@@ -105,6 +105,7 @@ class Calls:
         if envelope.stream:
             await self._stream(call, side, reply)
             return
+        reply.call = call
         answer = await self._gateway.unary(call)
         reply.upstream, reply.write_s = answer.upstream, call.write_s
         await reply.whole(side.encode_response(answer.message) if answer.body is None else answer.body)
@@ -113,6 +114,7 @@ class Calls:
         assert side.encode_chunk is not None
         assert call.envelope is not None
         wants_usage = call.envelope.include_usage
+        reply.call = call
         pieces: AsyncGenerator[Any, None] = self._gateway.stream(call)
         async with aclosing(pieces):
             async for piece in pieces:

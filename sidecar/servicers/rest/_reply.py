@@ -9,6 +9,7 @@ from google.api.httpbody_pb2 import HttpBody
 
 from adapters import GatewayError, Kind
 from sidecar.caller import Context, request_id_of
+from sidecar.calls import Call
 from sidecar.errors import client_may_retry, retry_after_s
 from sidecar.servicers.rest._json import written
 from sidecar.servicers.rest._shapes import OPENAI, Shape
@@ -34,6 +35,7 @@ class Reply:
         self._request_id = request_id_of(context.invocation_metadata() or ())
         self._begun = False
         self.upstream: str | None = None
+        self.call: Call | None = None  # whose headers an answer and a refusal carry
         self.write_s = Timeouts().write_s
 
     async def __aenter__(self) -> Reply:
@@ -98,6 +100,8 @@ class Reply:
         ]
         if self.upstream is not None:
             metadata.append(("x-sidecar-upstream", self.upstream))
+        if self.call is not None:
+            metadata.extend(self.call.headers)
         await self._context.send_initial_metadata(tuple(metadata))
 
     async def _write(self, data: bytes, content_type: str = "") -> None:
