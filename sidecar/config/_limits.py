@@ -47,14 +47,18 @@ OF_ROUTE: Final = ScopeWords("consumer", "route")
 OF_CONSUMER: Final = ScopeWords("route", "consumer")
 
 
-def limits(entries: Mapping[str, Entry], path: str, words: ScopeWords, report: Report) -> tuple[Limit, ...]:
-    """Of `limits:`, and of `limit:` where it stands there."""
+MlflowLimit = tuple[int, str, str | None]  # calls, renewal_period, key
+
+
+def limits(
+    entries: Mapping[str, Entry], path: str, words: ScopeWords, report: Report, mlflow: MlflowLimit | None = None
+) -> tuple[Limit, ...]:
+    """Of `limits:`, behind what MLflow's `limit:` says where it stands there too."""
     found = _list(entries.get("limits"), f"{path}.limits", words, report, _limit)
-    if (entry := entries.get("limit")) is not None and (said := mlflow_limit(entry.value, f"{path}.limit", report)):
-        found = (limit_of(*said), *found)
+    if mlflow is not None:
+        found = (limit_of(*mlflow), *found)
     if len(found) > SCOPE_MAX:
-        line = (entries.get("limits") or entries["limit"]).line
-        report.error(line, f"{path}.limits", f"more than {SCOPE_MAX} limits")
+        report.error(entries["limits"].line, f"{path}.limits", f"more than {SCOPE_MAX} limits")
     return found
 
 
@@ -139,7 +143,7 @@ def _period(node: Node, path: str, report: Report) -> int | None:
     return None
 
 
-def mlflow_limit(node: Node, path: str, report: Report) -> tuple[int, str, str | None] | None:
+def mlflow_limit(node: Node, path: str, report: Report) -> MlflowLimit | None:
     """MLflow's calls, renewal_period and key, checked."""
     entries = fields.mapping(node, path, report, MLFLOW_LIMIT_KEYS)
     if entries is None:

@@ -19,8 +19,9 @@ from sidecar.config._tree import Entry, Node
 from sidecar.config._upstream import upstream
 from sidecar.snapshot import Upstream
 
+Strategy = Literal["ordered", "weighted", "least_in_flight"]
 MODELS_KEYS = ("model", "fallbacks", "models", "strategy")
-STRATEGIES: Final = ("ordered", "weighted", "least_in_flight")
+STRATEGIES: Final[tuple[Strategy, ...]] = ("ordered", "weighted", "least_in_flight")
 # A call tries few of them, and each is a metric label.
 UPSTREAMS_MAX = 8
 WEIGHT_MAX = 1_000_000
@@ -31,9 +32,10 @@ _NAME_CHARS_MAX = 120
 
 @dataclass(frozen=True, slots=True)
 class Targets:
+    """What a route's models come to."""
+
     upstreams: tuple[Upstream, ...]
-    lines: tuple[int, ...]  # of each, for messages
-    strategy: Literal["ordered", "weighted", "least_in_flight"] = "ordered"
+    strategy: Strategy
 
 
 def targets(
@@ -42,9 +44,10 @@ def targets(
     """None with problems reported."""
     report = scope.report
     nodes = _nodes(node, entries, path, scope)
-    strategy = "ordered"
+    strategy: Strategy = "ordered"
     if (entry := entries.get("strategy")) is not None:
-        strategy = fields.word(entry.value, f"{path}.strategy", report, STRATEGIES) or strategy
+        said: Strategy | None = fields.word(entry.value, f"{path}.strategy", report, STRATEGIES)
+        strategy = said or strategy
         if "models" not in entries:
             report.error(entry.line, f"{path}.strategy", "goes with `models:`", "`fallbacks:` are tried in order")
     if len(nodes) > UPSTREAMS_MAX:
@@ -58,12 +61,7 @@ def targets(
         report.error(
             nodes[0][0].line, f"{path}.models", "no model has a weight above 0", "the first choice is by weight"
         )
-    lines = tuple(each.line for each, _ in nodes)
-    return Targets(named(found), lines, "weighted" if strategy == "weighted" else _unweighted(strategy))
-
-
-def _unweighted(strategy: str) -> Literal["ordered", "least_in_flight"]:
-    return "least_in_flight" if strategy == "least_in_flight" else "ordered"
+    return Targets(named(found), strategy)
 
 
 def _nodes(node: Node, entries: Mapping[str, Entry], path: str, scope: Scope) -> list[tuple[Node, str]]:

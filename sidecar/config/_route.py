@@ -68,13 +68,14 @@ def route(node: Node, path: str, defaults: Settings, seen: Names, scope: Scope) 
 def own(node: Node, entries: Mapping[str, Entry], path: str, report: Report) -> dict[str, Any]:
     """Limits and budgets, as Route has them. MLflow writes `limit:` with nothing behind it where there is none."""
     fields.never_empty(node, path, report, ("limits", "budgets"))
-    found: dict[str, Any] = {
-        "limits": limits(entries, path, OF_ROUTE, report),
+    said = None
+    if (entry := entries.get("limit")) is not None:
+        said = mlflow_limit(entry.value, f"{path}.limit", report)
+    return {
+        "mlflow_limit": said,
+        "limits": limits(entries, path, OF_ROUTE, report, said),
         "budgets": budgets(entries, path, OF_ROUTE, report),
     }
-    if (entry := entries.get("limit")) is not None:
-        found["mlflow_limit"] = mlflow_limit(entry.value, f"{path}.limit", Report(report.file))  # reported above
-    return found
 
 
 def task_of(node: Node, entries: Mapping[str, Entry], path: str, keys: tuple[str, ...], report: Report) -> Task | None:
