@@ -25,6 +25,7 @@ from sidecar.control import (
     Retire,
     WorkerSettings,
 )
+from sidecar.patches import between
 from sidecar.snapshot import Route, Snapshot
 from sidecar.supervisor import process
 
@@ -120,10 +121,22 @@ class Worker:
 
     async def reload(self, snapshot: Snapshot) -> None:
         """Raises WorkerFailed when it does not confirm the snapshot."""
-        answer = await self._ask(Reload(snapshot), _RELOAD_TIMEOUT_S)
-        if not isinstance(answer, Reloaded) or answer.hash != snapshot.hash:
-            raise WorkerFailed(await self._why_not("did not confirm the new configuration", _RELOAD_TIMEOUT_S))
-        self._snapshot = snapshot
+        async with self._turn:
+            if not await self._reloaded(snapshot):
+                raise WorkerFailed(await self._why_not("did not confirm the new configuration", _RELOAD_TIMEOUT_S))
+            self._snapshot = snapshot
+
+    async def _reloaded(self, snapshot: Snapshot) -> bool:
+        """By what has changed, where that is little; whole, where it is not or did not fit."""
+        patch = None if self._snapshot is None else between(self._snapshot, snapshot)
+        for question in (patch, Reload(snapshot)):
+            if question is not None:
+                answer = await self._answer_to(question, _RELOAD_TIMEOUT_S)
+                if not isinstance(answer, Reloaded):
+                    return False
+                if answer.hash == snapshot.hash:
+                    return True
+        return False
 
     async def retire(self, lame_duck_s: float) -> None:
         """Lets its clients move to the worker in its place; returns when they had their time, or when it is to end."""
@@ -165,15 +178,21 @@ class Worker:
 
     async def _ask(self, question: Message, timeout_s: float) -> Message | None:
         async with self._turn:
-            while not self._answers.empty():  # late answers to questions given up on
-                if self._answers.get_nowait() is None:
-                    return None
-            try:
-                async with asyncio.timeout(timeout_s):
-                    await self._channel.send(question)
-                    return await self._answers.get()
-            except (TimeoutError, ConnectionError):
+            return await self._answer_to(question, timeout_s)
+
+    async def _answer_to(self, question: Message, timeout_s: float) -> Message | None:
+        """While it is this question's turn."""
+        if self._reader.done():  # the worker is gone, and what it still said answers earlier questions
+            return None
+        while not self._answers.empty():  # late answers to questions given up on
+            if self._answers.get_nowait() is None:
                 return None
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._channel.send(question)
+                return await self._answers.get()
+        except (TimeoutError, ConnectionError):
+            return None
 
     async def _read(self) -> None:
         """Sorts what comes: a question of the worker's is a task of its own, anything else answers a question of ours."""

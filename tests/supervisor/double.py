@@ -14,6 +14,7 @@ import socket
 from pathlib import Path
 
 from sidecar.control import Channel, Configure, Drain, Failed, Ready, Reload, Reloaded, Retire
+from sidecar.patches import Patch, patched
 from sidecar.snapshot import Snapshot
 
 _POLL_S = 0.01
@@ -53,6 +54,10 @@ async def _serve(control: socket.socket) -> int:
                 snapshot = fresh
                 if "mute" not in snapshot.routes:
                     await channel.send(Reloaded(fresh.hash))
+            case Patch() as patch:
+                snapshot = patched(snapshot, patch)
+                if "mute" not in snapshot.routes:
+                    await channel.send(Reloaded(snapshot.hash))
             case Retire():
                 pass
             case Drain(grace_s):
