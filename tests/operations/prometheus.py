@@ -65,9 +65,10 @@ class Prometheus:
         except (httpx.TransportError, ValueError):  # it starts
             return False
 
-    def query(self, expr: str) -> list[tuple[dict[str, str], float]]:
-        """Labels and value of each sample now. ValueError for what is no PromQL."""
-        answer: dict[str, Any] = self._http.get("/api/v1/query", params={"query": expr}).json()
+    def query(self, expr: str, at_s: float | None = None) -> list[tuple[dict[str, str], float]]:
+        """Labels and value of each sample, now or at a time. ValueError for what is no PromQL."""
+        params = {"query": expr} if at_s is None else {"query": expr, "time": f"{at_s:.3f}"}
+        answer: dict[str, Any] = self._http.get("/api/v1/query", params=params).json()
         if answer["status"] != "success":
             raise ValueError(f"{expr}: {answer.get('error')}")
         return [(sample["metric"], float(sample["value"][1])) for sample in answer["data"]["result"]]

@@ -1,0 +1,330 @@
+"""Every query of every panel, asked of a real Prometheus after traffic whose numbers the test knows."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import grpc
+import pytest
+
+from sidecar.v1 import inference_pb2 as pb
+from sidecar.v1 import inference_pb2_grpc
+from tests.operations.prometheus import Prometheus
+from tests.processes import wait_until
+from tests.provider import Call, Provider, Reply, error_reply
+from tests.stack.load import chat_request
+from tests.stack.stack import MESSAGE_BYTES_MAX, Stack, config_for, route
+from tools.dashboards import DASHBOARDS, Panel
+
+pytestmark = [pytest.mark.slow, pytest.mark.needs("prometheus"), pytest.mark.timeout(300)]
+
+ASK = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 3}
+ROUNDS = 12
+HELD = 3
+FIRST_MS = 300  # when the streams of route "slow" begin: between the histogram's bounds 0.25 and 0.5
+# Prometheus extrapolates by up to a scrape interval at either end of a window of some seconds.
+CLOSE = 0.15
+TOO_LARGE = b"a" * (33 * 1024 * 1024)
+FALLBACK = """\
+  - name: second
+    route_type: llm/v1/chat
+    models:
+      - {{provider: anthropic, name: first-choice, config: {{anthropic_api_base: {root}, anthropic_api_key: k}}}}
+      - {{provider: openai-compatible, name: sim-chat, config: {{base_url: {base}, api_key: k}}}}
+"""
+Key = tuple[str, ...]
+
+
+class Gateway:
+    """A gateway, its provider, Prometheus, and one client of each kind."""
+
+    def __init__(self, exits: ExitStack, paths: pytest.TempPathFactory) -> None:
+        folder = paths.mktemp("panels")
+        self._claude = 503
+        self.usage: dict[tuple[str, str], tuple[int, int]] = {}  # (route, consumer) -> tokens in and out, of one call
+        self.came: list[Key] = []  # (provider, model, status answered)
+        self.provider = exits.enter_context(Provider(script=self._answer))
+        config = config_for(
+            self.provider,
+            route("slow", "chat", self.provider, model=f"sim:first_ms={FIRST_MS}"),
+            route("held", "chat", self.provider, model="sim:gate=held,gate_at=-1"),
+            route("limited", "chat", self.provider, extra="limits: [{requests: 1, per: day}]"),
+            FALLBACK.format(root=self.provider.root_url, base=self.provider.base_url),
+        )
+        self.stack = exits.enter_context(Stack(folder, config))
+        self.user = self.stack.user
+        self._http = exits.enter_context(self.stack.http())
+        self._stranger = exits.enter_context(self.stack.http(key="bm9ib2R5Ondyb25n"))
+        size = [("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)]
+        channel = exits.enter_context(grpc.insecure_channel(self.stack.grpc_local, size))
+        self._stub = inference_pb2_grpc.InferenceServiceStub(channel)
+        target = self.stack.env["SIDECAR_METRICS"].removeprefix("http://").removesuffix("/metrics")
+        self.prometheus = exits.enter_context(Prometheus(folder, target))
+
+    def _answer(self, call: Call) -> Reply | None:
+        """Anthropic's side fails; what came is written down."""
+        failed = "/messages" in call.path
+        kind = "anthropic" if failed else "openai-compatible"
+        self.came.append((kind, str(call.json.get("model")), str(self._claude if failed else 200)))
+        return error_reply(call, self._claude, "no") if failed else None
+
+    def _ask(self, model: str, **more: object) -> int:
+        answer = self._http.post("/v1/chat/completions", json={"model": model, **ASK, **more})
+        if answer.status_code == 200 and not more and model != "limited":  # whose only good call is the first
+            usage = answer.json()["usage"]
+            self.usage[model, self.user] = (usage["prompt_tokens"], usage["completion_tokens"])
+        return answer.status_code
+
+    def round(self) -> None:
+        """One call of each kind."""
+        assert self._ask("chat") == 200
+        assert self._ask("slow", stream=True) == 200
+        self.usage["slow", self.user] = self.usage["chat", self.user]  # the same words
+        assert self._ask("nobody") == 404
+        self._ask("limited")
+        assert self._ask("second") == 200
+        self._claude = 503
+        assert self._ask("claude") == 503
+        self._claude = 401
+        assert self._ask("claude") == 424
+        self._claude = 503
+        answer: pb.ChatResponse = self._stub.Chat(chat_request(route="chat"))
+        self.usage["chat", "local"] = (answer.usage.input_tokens, answer.usage.output_tokens)
+        assert self._stranger.get("/v1/models").status_code == 401
+
+    def refuse_a_large_body(self) -> None:
+        answer = self._http.post(
+            "/v1/chat/completions", content=TOO_LARGE, headers={"content-type": "application/json"}
+        )
+        assert answer.status_code == 413
+
+    def miss_a_worker(self) -> None:
+        """Until the front has tried a worker whose socket is not there."""
+        link = self.stack.state / "run" / "w0.sock"
+        aside = link.with_name("aside")
+        link.rename(aside)
+        before = self.stack.metric("sidecar_front_connect_errors_total")
+
+        def tried() -> bool:
+            with self.stack.http() as http:
+                http.get("/v1/models")
+            return self.stack.metric("sidecar_front_connect_errors_total") > before
+
+        wait_until(tried, 30)
+        aside.rename(link)
+
+    def hold(self) -> list[threading.Thread]:
+        threads = [threading.Thread(target=self._ask, args=("held",), daemon=True) for _ in range(HELD)]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: self.provider.gate("held").waiting >= HELD, 30)
+        return threads
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The window of the traffic, as Prometheus sees it, and what came to the provider in it."""
+
+    gateway: Gateway
+    window_s: float
+    at_s: float
+    attempts: tuple[Key, ...]
+
+    def ask(self, expr: str) -> dict[Key, float]:
+        """Values of the labels, in the order of the labels' names -> value of the sample."""
+        window = f"{int(self.window_s * 1000)}ms"
+        for name, value in (("$route", ".*"), ("$consumer", ".*"), ("$__rate_interval", window)):
+            expr = expr.replace(name, value)
+        return {
+            tuple(value for name, value in sorted(labels.items()) if name not in ("__name__", "instance", "job")): value
+            for labels, value in self.gateway.prometheus.query(expr, at_s=self.at_s)
+        }
+
+    def came(self, provider: str, status: str = "", model: str = "") -> int:
+        return sum(
+            kind == provider and status in ("", answered) and model in ("", name)
+            for kind, name, answered in self.attempts
+        )
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
+    """Warm up so that every series exists, wait until it is scraped, then the rounds, then the last scrapes."""
+    with ExitStack() as exits:
+        gateway = Gateway(exits, tmp_path_factory)
+        gateway.round()
+        gateway.refuse_a_large_body()
+        gateway.miss_a_worker()
+        _scraped(gateway)
+        before = len(gateway.came)
+        began_s = time.time()
+        for _ in range(ROUNDS):
+            gateway.round()
+        gateway.refuse_a_large_body()
+        held = gateway.hold()
+        attempts = tuple(key for key in gateway.came[before:] if not key[1].startswith("sim:gate"))
+        _scraped(gateway)
+        at_s = time.time()
+        yield Seen(gateway, at_s - began_s, at_s, attempts)
+        gateway.provider.gate("held").open()
+        for thread in held:
+            thread.join(30)
+
+
+def _scraped(gateway: Gateway) -> None:
+    """Returns once Prometheus has seen what the page says now, and the same again: the window's edge is quiet."""
+    for _ in range(3):
+        last_s = gateway.prometheus.value("timestamp(sidecar_workers_up)")
+        wait_until(lambda: gateway.prometheus.value("timestamp(sidecar_workers_up)") > last_s, 30)  # noqa: B023
+
+
+def _is(**expected: float) -> Check:
+    """A gauge."""
+
+    def check(seen: Seen, found: dict[Key, float]) -> None:
+        assert found == {(): pytest.approx(expected["value"])}
+
+    return check
+
+
+def _rates(expected: Callable[[Seen], Mapping[Key, float]]) -> Check:
+    """Counts over the window; series without a call in it are 0 or absent."""
+
+    def check(seen: Seen, found: dict[Key, float]) -> None:
+        counts = {key: value * seen.window_s for key, value in found.items() if value > 0}
+        assert counts == {key: pytest.approx(n, rel=CLOSE) for key, n in expected(seen).items() if n}
+
+    return check
+
+
+def _between(low: float, high: float, *keys: Key) -> Check:
+    """A quantile or a gauge that lies between two bounds, for these label values."""
+
+    def check(seen: Seen, found: dict[Key, float]) -> None:
+        for key in keys or ((),):
+            assert low < found[key] <= high, (key, found)
+
+    return check
+
+
+# Kinds of calls of a round by the outcome they end with.
+_OUTCOMES: Mapping[Key, float] = {
+    ("ok",): 4 * ROUNDS,
+    ("route_not_found",): ROUNDS,
+    ("rate_limited",): ROUNDS,
+    ("upstream_unavailable",): ROUNDS,
+    ("upstream_rejected_credentials",): ROUNDS,
+}
+_CALLS = sum(_OUTCOMES.values())
+_BY_ROUTE: Mapping[Key, float] = {
+    **{(name,): ROUNDS for name in ("slow", "unknown", "limited", "second")},
+    **{(name,): 2 * ROUNDS for name in ("chat", "claude")},
+}
+_SLOW = (FIRST_MS / 1000 * 0.8, 0.5)
+
+
+def _fell_back(seen: Seen) -> Mapping[Key, float]:
+    return {("upstream_unavailable", "second"): seen.came("anthropic", model="first-choice")}
+
+
+def _tried_again(seen: Seen) -> Mapping[Key, float]:
+    return {("upstream_unavailable", "claude"): seen.came("anthropic", "503", "sim-chat") - ROUNDS}
+
+
+def _tokens(seen: Seen, *by: int) -> Mapping[Key, float]:
+    """Places: 0 kind, 1 route, 2 consumer."""
+    found: dict[Key, float] = {}
+    for (route_name, consumer), counts in seen.gateway.usage.items():
+        for kind, count in zip(("input", "output"), counts, strict=True):
+            whole = (kind, route_name, consumer)
+            key = tuple(whole[place] for place in by)
+            found[key] = found.get(key, 0) + count * ROUNDS
+    return found
+
+
+def _attempts(seen: Seen) -> Mapping[Key, float]:
+    return {(kind,): seen.came(kind) for kind in ("anthropic", "openai-compatible")}
+
+
+def _attempts_by_outcome(seen: Seen) -> Mapping[Key, float]:
+    return {
+        ("ok", "openai-compatible"): seen.came("openai-compatible"),
+        ("upstream_unavailable", "anthropic"): seen.came("anthropic", "503"),
+        ("upstream_rejected_credentials", "anthropic"): seen.came("anthropic", "401"),
+    }
+
+
+Check = Callable[[Seen, dict[Key, float]], None]
+OVERVIEW, ROUTES, PROVIDERS, FRONTS = (dashboard.uid for dashboard in DASHBOARDS)
+# (dashboard, panel, legend) -> what its query answers. Labels are in the order of their names.
+EXPECTED: dict[tuple[str, str, str], Check] = {
+    (OVERVIEW, "Calls", "calls"): _rates(lambda seen: {(): _CALLS}),
+    (OVERVIEW, "Failed", "failed"): _between(0.9 * 2 * ROUNDS / _CALLS, 1.1 * 2 * ROUNDS / _CALLS),
+    (OVERVIEW, "Under way", "calls"): _is(value=HELD),
+    (OVERVIEW, "Workers", "workers"): _is(value=2),
+    (OVERVIEW, "Calls by outcome", "{{outcome}}"): _rates(lambda seen: _OUTCOMES),
+    (OVERVIEW, "Time to the last byte", "p50"): _between(0, 0.5),
+    (OVERVIEW, "Time to the last byte", "p95"): _between(0.2, 20),
+    (OVERVIEW, "Time to the last byte", "p99"): _between(0.2, 20),
+    (OVERVIEW, "Time to the first token", "p50"): _between(*_SLOW),
+    (OVERVIEW, "Time to the first token", "p95"): _between(*_SLOW),
+    (OVERVIEW, "What the gateway itself adds", "p50"): _between(0, 0.1),
+    (OVERVIEW, "What the gateway itself adds", "p99"): _between(0, 5),
+    (OVERVIEW, "Tokens", "{{kind}}"): _rates(lambda seen: _tokens(seen, 0)),
+    (ROUTES, "Calls by route", "{{route}}"): _rates(lambda seen: _BY_ROUTE),
+    (ROUTES, "Calls by consumer", "{{consumer}}"): _rates(
+        lambda seen: {("local",): ROUNDS, (seen.gateway.user,): _CALLS - ROUNDS}
+    ),
+    (ROUTES, "Failed by route", "{{route}}"): _between(0.99, 1.01, ("claude",)),
+    (ROUTES, "Turned away by a limit or a budget", "{{route}} {{consumer}}"): _rates(
+        lambda seen: {(seen.gateway.user, "limited"): ROUNDS}
+    ),
+    (ROUTES, "Time to the last byte, p95", "{{route}}"): _between(*_SLOW, ("slow",)),
+    (ROUTES, "Time to the first token, p95", "{{route}}"): _between(*_SLOW, ("slow",)),
+    (ROUTES, "Under way", "{{route}}"): _between(HELD - 0.1, HELD, ("held",)),
+    (ROUTES, "Tokens by consumer", "{{consumer}}"): _rates(lambda seen: _tokens(seen, 2)),
+    (ROUTES, "Tokens by route", "{{route}} {{kind}}"): _rates(lambda seen: _tokens(seen, 0, 1)),
+    (PROVIDERS, "Attempts", "{{provider}}"): _rates(_attempts),
+    (PROVIDERS, "Attempts by outcome", "{{provider}} {{outcome}}"): _rates(_attempts_by_outcome),
+    (PROVIDERS, "Failed attempts", "{{provider}}"): _between(0.99, 1.01, ("anthropic",)),
+    (PROVIDERS, "Keys that are rejected", "{{provider}}"): _rates(
+        lambda seen: {("anthropic",): seen.came("anthropic", "401")}
+    ),
+    (PROVIDERS, "Retries", "{{route}} {{reason}}"): _rates(_tried_again),
+    (PROVIDERS, "Fallbacks", "{{route}} {{reason}}"): _rates(_fell_back),
+    (PROVIDERS, "Upstreams that are left alone", "{{route}} {{upstream}}"): _between(-0.1, 2, ("second", "anthropic")),
+    (FRONTS, "Connections", "open"): _between(HELD, 50),
+    (FRONTS, "Certificate", "left"): _between(30 * 86_400, 5000 * 86_400),
+    (FRONTS, "Workers", "serving"): _is(value=2),
+    (FRONTS, "Configuration", "taken"): _is(value=1),
+    (FRONTS, "Requests by class", "{{class}}"): _rates(
+        lambda seen: {("2xx",): 3 * ROUNDS, ("4xx",): 4 * ROUNDS + 1, ("5xx",): ROUNDS}
+    ),
+    (FRONTS, "Requests by path group", "{{group}}"): _rates(lambda seen: {("openai",): 8 * ROUNDS + 1}),
+    (FRONTS, "Refused at the front", "credentials"): _rates(lambda seen: {(): ROUNDS}),
+    (FRONTS, "Refused at the front", "too large"): _rates(lambda seen: {(): 1}),
+    (FRONTS, "Refused at the front", "no worker reached"): _is(value=0),
+    (FRONTS, "Time to the last byte at the front, p95", "{{group}}"): _between(0.2, 20, ("openai",)),
+    (FRONTS, "Workers started again", "restarts"): _is(value=0),
+    (FRONTS, "Reloads", "{{result}}"): _between(-0.1, 0, ("success",), ("failure",)),
+}
+QUERIES = [
+    (dashboard.uid, panel, legend) for dashboard in DASHBOARDS for panel in dashboard.panels for legend in panel.queries
+]
+
+
+@pytest.mark.parametrize(
+    ("uid", "panel", "legend"), QUERIES, ids=lambda value: value.title if isinstance(value, Panel) else str(value)
+)
+def test_a_panels_query_agrees_with_the_traffic(seen: Seen, uid: str, panel: Panel, legend: str) -> None:
+    found = seen.ask(panel.queries[legend])
+    assert found, "no sample"
+    EXPECTED[uid, panel.title, legend](seen, found)
+
+
+def test_every_expectation_is_of_a_panel() -> None:
+    assert set(EXPECTED) == {(uid, panel.title, legend) for uid, panel, legend in QUERIES}
