@@ -26,7 +26,9 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", _MESSAGE_BYTES_MAX),
     ("grpc.use_local_subchannel_pool", 1),  # or all channels to one address would be one connection
-    ("grpc.enable_retries", 0),  # retries.py alone decides on these; gRPC's own would repeat what cost money
+    # gRPC repeats by itself what the server has certainly not seen (a connection that was just let go); retries by a policy,
+    # which DNS could bring, would repeat what cost money: retries.py alone decides on those.
+    ("grpc.service_config_disable_resolution", 1),
     ("grpc.primary_user_agent", "sidecar-client/1"),
 )
 

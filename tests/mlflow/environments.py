@@ -42,8 +42,9 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "client-2.8.1": ("mlflow-skinny==2.8.1", "pydantic<3", "setuptools<81"),
     "client-2.22.0": ("mlflow-skinny==2.22.0", "setuptools<81"),
     "client-3.17.2": ("mlflow-skinny==3.17.2",),
-    # The last LangChain whose MlflowAIGateway classes are not marked for removal, with the client they were written for.
+    # LangChain of the time when it had classes for both, each with a client they were written for.
     "langchain-2.8.1": ("mlflow-skinny==2.8.1", "pydantic<3", "setuptools<81", "langchain-community==0.0.38"),
+    "langchain-2.22.0": ("mlflow-skinny==2.22.0", "setuptools<81", "langchain-community==0.0.38"),
 }  # fmt: skip
 
 

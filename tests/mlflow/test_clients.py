@@ -158,6 +158,16 @@ def test_langchains_gateway_classes(stack: Stack, provider: Provider) -> None:
     assert chat["temperature"] == 1.0
 
 
+def test_langchains_classes_for_the_deployments_server(stack: Stack, provider: Provider) -> None:
+    before = len(provider.calls)
+    said = run(environment("langchain-2.22.0"), "by_langchain_deployments.py", stack, stack.url)
+    assert said["llm"] == "echo: Once"
+    assert said["chat"] == ["ai", "echo: Say hello."]
+    assert said["documents"] == VECTORS
+    assert said["query"] == VECTORS[0]
+    assert provider.calls[before].json["temperature"] == 0.5, "dialect B's is the provider's own"
+
+
 FAILURES = {
     "its key is refused": (lambda call: error_reply(call, 401, "bad key"), "424", 1),
     "its answer is nonsense": (lambda call: json_reply({"no": "chat"}), "424", 2),
