@@ -47,6 +47,8 @@ def missing(loc: Loc, beside: Any) -> dict[str, Any]:
 
 def no_object(body: bytes) -> Violations:
     """For a body that is not one JSON object."""
+    if not body:
+        return Violations([missing((), None)])
     try:
         value = json.loads(body)
     except (ValueError, RecursionError) as error:

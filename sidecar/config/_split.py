@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from adapters import Task
 from sidecar.config import _fields as fields
-from sidecar.config._models import UPSTREAMS_MAX, named
+from sidecar.config._models import UPSTREAMS_MAX
 from sidecar.config._names import Names, name_of
 from sidecar.config._problems import Report, near_miss, shown
 from sidecar.config._route import OWN_KEYS, own, task_of
@@ -131,10 +131,11 @@ def _resolve(each: Split, found: Mapping[str, Route | Split | None]) -> Route | 
         target = _target(destination, found, each.route.task, each.report)
         # MLflow sends nothing to a destination of 0; a weight of 0 here would still make it a fallback.
         if target is not None and destination.percentage:
-            upstreams.append(replace(target.upstreams[0], weight=destination.percentage))
+            # Under the destination's name, by which MLflow's clients know it; no two of them have the same.
+            upstreams.append(replace(target.upstreams[0], weight=destination.percentage, name=destination.name))
     if len(upstreams) > UPSTREAMS_MAX:
         each.report.error(each.line, f"{each.path}.destinations", f"more than {UPSTREAMS_MAX} that get traffic")
-    return replace(each.route, upstreams=named(upstreams)) if upstreams else None
+    return replace(each.route, upstreams=tuple(upstreams)) if upstreams else None
 
 
 def _target(

@@ -130,10 +130,14 @@ def test_a_long_prompt_is_not_said_back() -> None:
     assert len(json.dumps(found)) < 1000
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b'{"a": 1,}', b"\xff", b'{"a": nope}', b"[" * 100_000])
+@pytest.mark.parametrize("body", [b"{", b'{"a": 1,}', b"\xff", b'{"a": nope}', b"[" * 100_000])
 @pytest.mark.parametrize("sides", [A, CLIENT_B, CLIENT_C])
 def test_what_is_no_json_is_one_problem(sides: Mapping[Task, ClientSide], body: bytes) -> None:
     assert [each["type"] for each in problems(sides[Task.CHAT], body)] == ["json_invalid"]
+
+
+def test_a_body_that_is_not_there_is_missing() -> None:
+    assert [(each["type"], each["loc"]) for each in problems(A[Task.CHAT], b"")] == [("missing", ["body"])]
 
 
 def test_json_that_is_no_object_is_one_problem() -> None:

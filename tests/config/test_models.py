@@ -224,8 +224,8 @@ def test_a_traffic_split_becomes_a_weighted_route_in_its_place() -> None:
     made = snapshot.routes["ab"]
     assert made.strategy == "weighted"
     assert [(each.name, each.model, each.weight) for each in made.upstreams] == [
-        ("openai", "gpt-4o-mini", 80),
-        ("anthropic", "claude", 20),
+        ("small", "gpt-4o-mini", 80),
+        ("other", "claude", 20),
     ]
     assert snapshot.warnings == ()
 
