@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from sidecar.cli import calls, files, processes, routes
+from sidecar.cli import calls, files, processes, routes, usage
 from sidecar.supervisor.start_error import StartError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ processes.register(app)
 files.register(app)
 routes.register(app)
 calls.register(app)
+usage.register(app)
 
 
 def main() -> None:

@@ -32,6 +32,7 @@ COMMANDS = (
     ("render",),
     ("render", "nginx"),
     ("render", "envoy"),
+    ("usage",),
     ("version",),
 )
 

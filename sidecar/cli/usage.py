@@ -1,0 +1,113 @@
+"""`sidecar usage`: tokens and money by consumer, route and day, from the state directory; the gateway may run or not."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sidecar.cli.failure import Failure
+from sidecar.cli.processes import StateDirOption
+from sidecar.supervisor.options import STATE_DIR
+
+if TYPE_CHECKING:
+    from sidecar.spend.ledger import Line
+
+_Since = Annotated[
+    str | None, typer.Option("--since", help="First day (UTC), as in 2026-11-01, or 7d. Without it: this month's.")
+]
+_Json = Annotated[bool, typer.Option("--json", help="One JSON object a line for each consumer, route and day.")]
+_DAYS = re.compile(r"([0-9]{1,4})d")
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: sidecar usage --since 7d")(usage)
+
+
+def usage(state_dir: StateDirOption = STATE_DIR, since: _Since = None, as_json: _Json = False) -> None:
+    """What was used: calls, tokens and money by day, consumer and route.
+
+    Days begin at midnight UTC. Money is in US dollars; tokens whose price is not known are in a column of their own, and so are
+    those that the gateway had to estimate. A running gateway writes these numbers down once a second.
+    """
+    lines = _read(state_dir, _first_day(since))
+    if as_json:
+        for line in lines:
+            print(json.dumps(_object(line), ensure_ascii=False))
+        return
+    _print_table(lines)
+
+
+def _first_day(since: str | None) -> str:
+    today = datetime.now(UTC).date()
+    if since is None:
+        return today.replace(day=1).isoformat()
+    if found := _DAYS.fullmatch(since):
+        return (today - timedelta(days=max(0, int(found[1]) - 1))).isoformat()
+    try:
+        return datetime.strptime(since, "%Y-%m-%d").replace(tzinfo=UTC).date().isoformat()
+    except ValueError:
+        raise Failure(f"--since {since}: neither a day as in 2026-11-01 nor a number of days as in 7d") from None
+
+
+def _read(state_dir: Path, first_day: str) -> list[Line]:
+    import sqlite3
+
+    from sidecar.spend.archive import FILE_NAME, read_since
+
+    path = state_dir / FILE_NAME
+    if not path.is_file():
+        raise Failure(f"{path}: no such file; nothing has run on this state directory yet")
+    try:
+        return read_since(path, first_day)
+    except sqlite3.Error as error:
+        raise Failure(f"{path}: {error}") from None
+
+
+def _object(line: Line) -> dict[str, Any]:
+    from sidecar.spend.calendar import date_of
+    from sidecar.spend.ledger import COUNTERS
+
+    return {
+        "day": date_of(line.day),
+        "consumer": line.consumer,
+        "route": line.route,
+        **dict(zip(COUNTERS, line.counts, strict=True)),
+    }
+
+
+def _print_table(lines: Sequence[Line]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from sidecar.spend.calendar import date_of
+    from sidecar.spend.ledger import Charge
+
+    table = Table(box=None, pad_edge=False)
+    for title in ("day", "consumer", "route"):
+        table.add_column(title, overflow="fold", no_wrap=title == "day")
+    for title in ("calls", "input", "output", "dollars", "unpriced", "estimated"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for line in lines:
+        table.add_row(date_of(line.day), line.consumer, line.route, *_cells(line.counts))
+    if len(lines) > 1:
+        table.add_section()
+        total = Charge(*(sum(counts) for counts in zip(*(line.counts for line in lines), strict=True)))
+        table.add_row("all", "", "", *_cells(total))
+    Console(markup=False, highlight=False, emoji=False).print(table if lines else "nothing was used")
+
+
+def _cells(counts: Any) -> tuple[str, ...]:
+    numbers = (counts.calls, counts.input_tokens, counts.output_tokens)
+    money = f"{counts.micro_dollars / 1_000_000:,.6f}"
+    return (
+        *(f"{number:,}" for number in numbers),
+        money,
+        f"{counts.unpriced_tokens:,}",
+        f"{counts.estimated_tokens:,}",
+    )
