@@ -44,7 +44,7 @@ class ChatDecoder:
         }
 
     def feed(self, event: Event) -> list[Any]:
-        if self.done:
+        if self.done or not event.data:  # a comment, which keeps the connection alive
             return []
         members = opened(event.data, "an event")
         name = string(members, "type") or event.name
