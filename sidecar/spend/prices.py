@@ -40,10 +40,15 @@ _FREE: Final = frozenset({"local"})
 _MICRO = 1_000_000
 
 
-def with_prices(snapshot: Snapshot, now_s: float) -> Snapshot:
-    """The same snapshot, every upstream with a price where one is known as of `now_s`."""
+def with_prices(snapshot: Snapshot, now_s: float, before: tuple[Snapshot, Snapshot] | None = None) -> Snapshot:
+    """The same snapshot, every upstream with a price where one is known as of `now_s`. `before`: an earlier snapshot without and
+    with prices; routes that are the same object there are the same here, so that a change of one route stays small."""
     known: dict[tuple[str, str, Task], Price | None] = {}
-    routes = {name: _priced_route(route, known, now_s) for name, route in snapshot.routes.items()}
+    bare, priced = ({}, {}) if before is None else (before[0].routes, before[1].routes)
+    routes = {
+        name: priced[name] if bare.get(name) is route else _priced_route(route, known, now_s)
+        for name, route in snapshot.routes.items()
+    }
     return replace(snapshot, routes=routes)
 
 

@@ -13,11 +13,12 @@ from typing import Any, Self
 
 import grpc
 import grpc.aio
+from google.api.httpbody_pb2 import HttpBody
 from google.rpc import error_details_pb2, status_pb2
 
 from sidecar.supervisor.state import run_dir
 from sidecar.v1 import inference_pb2 as pb
-from sidecar.v1 import inference_pb2_grpc, rest_pb2_grpc, routes_pb2, routes_pb2_grpc
+from sidecar.v1 import inference_pb2_grpc, rest_pb2, rest_pb2_grpc, routes_pb2, routes_pb2_grpc
 from tests.cli.running import Running
 from tests.processes import reached
 from tests.provider import Provider
@@ -188,15 +189,29 @@ class Caller:
         request.messages.add(role=pb.ROLE_USER).content.add(text="hello")
         await self._inference.Chat(request, **self._with)
 
+    async def rest_create(self, name: str, base_url: str) -> int:
+        """As MLflow's clients create a route; the HTTP status."""
+        model = {"provider": "openai-compatible", "name": "sim-chat", "config": {"base_url": base_url, "api_key": KEY}}
+        body = json.dumps({"name": name, "route_type": "llm/v1/chat", "model": model}).encode()
+        return await _status(
+            self._rest.CreateMlflowRoute(HttpBody(content_type="application/json", data=body), **self._with)
+        )
+
+    async def rest_delete(self, name: str) -> int:
+        return await _status(self._rest.DeleteMlflowRoute(rest_pb2.DeleteMlflowRouteRequest(name=name), **self._with))
+
     async def rest_chat(self, route: str) -> int:
         """Over RestService; the HTTP status."""
-        from google.api.httpbody_pb2 import HttpBody
-
         body = json.dumps({"model": route, "messages": [{"role": "user", "content": "hello"}]}).encode()
-        call = self._rest.ChatCompletions(HttpBody(content_type="application/json", data=body), **self._with)
-        async for _ in call:
-            pass
-        return int(dict(await call.initial_metadata())["x-http-status"])
+        return await _status(
+            self._rest.ChatCompletions(HttpBody(content_type="application/json", data=body), **self._with)
+        )
+
+
+async def _status(call: Any) -> int:
+    async for _ in call:
+        pass
+    return int(dict(await call.initial_metadata())["x-http-status"])
 
 
 async def refused(call: Awaitable[object]) -> tuple[grpc.StatusCode, str]:

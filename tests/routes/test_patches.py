@@ -10,9 +10,12 @@ import pytest
 from adapters import Task
 from sidecar.patches import between, patched
 from sidecar.snapshot import Consumer, Limit, Route, Snapshot, Upstream
+from sidecar.spend.prices import with_prices
 
 UPSTREAM = Upstream("openai", "gpt-test", "http://127.0.0.1:9/v1", None)
 ROUTES = {f"r{number}": Route(f"r{number}", Task.CHAT, (UPSTREAM,)) for number in range(100)}
+OPENAI = Upstream("openai", "gpt-4o", "https://api.openai.com/v1", None)
+NOW_S = 1_760_000_000.0
 OLD = Snapshot(ROUTES, "old")
 NEW_ROUTE = Route("new", Task.CHAT, (UPSTREAM,))
 LIMITED = replace(ROUTES["r5"], limits=(Limit("requests", 1, 60),))
@@ -52,6 +55,17 @@ def test_a_patch_leads_to_the_snapshot_it_was_made_for(routes: dict[str, Route])
 )
 def test_what_a_patch_cannot_say_goes_whole(new: Snapshot) -> None:
     assert between(OLD, new) is None
+
+
+def test_prices_leave_a_change_small() -> None:
+    routes = {name: replace(route, upstreams=(OPENAI,)) for name, route in ROUTES.items()}
+    old = Snapshot(routes, "old")
+    new = Snapshot({**routes, "new": NEW_ROUTE}, "new")
+    priced = with_prices(old, NOW_S)
+    assert priced.routes["r1"].upstreams[0].price is not None
+    patch = between(priced, with_prices(new, NOW_S, (old, priced)))
+    assert patch is not None
+    assert set(patch.put) == {"new"}
 
 
 def test_a_patch_for_another_snapshot_is_not_used() -> None:
