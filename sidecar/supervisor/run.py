@@ -94,9 +94,10 @@ class Supervisor:
             metrics_dir=str(self._state.metrics),
         )
         self._books.use(self._snapshot)
+        self._priced = (self._snapshot, with_prices(self._snapshot, time.time()))
         return Pool(
             settings,
-            with_prices(self._snapshot, time.time()),
+            self._priced[1],
             self._options.workers,
             self._metrics,
             self._changes.make,
@@ -206,7 +207,8 @@ class Supervisor:
 
     async def _use(self, snapshot: Snapshot) -> None:
         """Returns once every worker goes by it."""
-        await self._pool.reload(await asyncio.to_thread(with_prices, snapshot, time.time()))
+        self._priced = (snapshot, await asyncio.to_thread(with_prices, snapshot, time.time(), self._priced))
+        await self._pool.reload(self._priced[1])
         self._books.use(snapshot)
         self._metrics.use_config(snapshot.hash)
 
