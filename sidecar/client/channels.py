@@ -7,6 +7,7 @@ those that were not begun go to the new one.
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -39,19 +40,28 @@ class _Pool:
     def __init__(self, target: Target, channels: int, open_: Callable[[], Any]) -> None:
         self._open = open_
         self._channels: list[Any] = [None] * channels
+        self._stubs: dict[tuple[int, Any], Any] = {}
+        self._lock = threading.Lock()
         self._turn = itertools.count()
         self.metadata = () if target.authorization is None else (("authorization", target.authorization),)
 
     def multicallable(self, call: Call) -> Any:
-        at = next(self._turn) % len(self._channels)
-        if self._channels[at] is None:
-            self._channels[at] = self._open()
         rpc, name = rpc_of(call)
-        return getattr(rpc.service(self._channels[at]), name)
+        at = next(self._turn) % len(self._channels)
+        with self._lock:  # threads may share a client
+            stub = self._stubs.get((at, rpc.service))
+            if stub is None:
+                if self._channels[at] is None:
+                    self._channels[at] = self._open()
+                stub = self._stubs[at, rpc.service] = rpc.service(self._channels[at])
+        return getattr(stub, name)
 
     def opened(self) -> list[Any]:
-        channels = [channel for channel in self._channels if channel is not None]
-        self._channels = [None] * len(self._channels)
+        """What is to be closed; a later call opens anew."""
+        with self._lock:
+            channels = [channel for channel in self._channels if channel is not None]
+            self._channels = [None] * len(self._channels)
+            self._stubs.clear()
         return channels
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from sidecar.client.errors import BadAnswer, SidecarError, kind_of_http, of_kind
+from sidecar.client.errors import BadAnswer, SidecarError, Unreachable, kind_of_http, of_kind
 from sidecar.client.requests import Call
 from sidecar.client.values import Json, RateLimit
 
@@ -66,15 +66,18 @@ def failure(status: int, headers: Mapping[str, str], body: bytes, request_id: st
     """`headers` by lower-case names. Every body makes an error: JSON of OpenAI's or MLflow's shape, or none of these."""
     words = _words(body)
     code, param = _text(words.get("code")), _text(words.get("param"))
+    request_id = headers.get("x-request-id", request_id)
+    if code == _CORE_GONE:
+        return Unreachable(str(words.get("message")), kind="unreachable", http_status=status, request_id=request_id)
     kind = kind_of_http(status, code, _text(words.get("type")))
     error = of_kind(
         kind,
         _text(words.get("message")) or f"The gateway answered with HTTP {status}.",
         retry_after_s=_seconds(headers.get("retry-after")),
-        request_id=headers.get("x-request-id", request_id),
+        request_id=request_id,
         param=param,
         code=code,
-        may_retry=status in (429, 503) and headers.get("x-should-retry") != "false" and code != _CORE_GONE,
+        may_retry=status in (429, 503) and headers.get("x-should-retry") != "false",
     )
     error.http_status = status
     return error

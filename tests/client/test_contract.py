@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -165,6 +166,19 @@ async def test_an_answer_above_grpcs_own_limit_arrives(name: str, stack: Stack, 
     simulator.script = reply
     answer = await Way(name, stack).call("embed", "embeddings", ["x"] * count)
     assert [len(vector) for vector in answer.vectors] == [dims] * count
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_rest_goes_by_http2_too(kind: str, stack: Stack) -> None:
+    way = Way(f"{kind}-rest", stack)
+    assert (await way.call("chat", "chat", HELLO, client={"http2": True})).text == "echo: one two"
+    assert "".join(chunk.text for chunk in await way.call("stream_chat", "chat", HELLO, client={"http2": True}))
+
+
+def test_threads_share_a_client(stack: Stack) -> None:
+    with ThreadPoolExecutor(16) as threads, Way("sync-stub", stack).sync() as client:
+        answers = threads.map(lambda number: client.chat("chat", f"{number}").text, range(64))
+        assert list(answers) == [f"echo: {number}" for number in range(64)]
 
 
 def test_both_clients_have_the_same_methods_and_parameters() -> None:

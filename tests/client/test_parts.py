@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sidecar.client import InternalError, InvalidRequest, RateLimited, Retries, Unavailable
+from sidecar.client import InternalError, InvalidRequest, RateLimited, Retries, Unavailable, Unreachable
 from sidecar.client.dialects import dialect_of
 from sidecar.client.errors import KINDS, kind_of_http, of_kind
 from sidecar.client.reading import read_chat, read_chat_chunk, read_completion, read_embeddings
@@ -16,6 +16,8 @@ from sidecar.client.sse import Events
 from sidecar.client.values import Json, ToolCall
 from sidecar.errors import ANSWERS
 
+# A busy machine makes any example slow.
+UNHURRIED = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -60,11 +62,18 @@ def test_a_providers_code_is_not_taken_for_ours() -> None:
     assert type(of_kind("of_a_later_version", "x")) is InternalError
 
 
+@UNHURRIED
 @given(st.binary(), st.integers(300, 599))
 def test_any_error_body_makes_an_error(body: bytes, status: int) -> None:
     error = failure(status, {"retry-after": "Thu"}, body, "id")
     assert (error.http_status, error.request_id, error.retry_after_s) == (status, "id", None)
     assert error.message
+
+
+def test_a_core_that_died_under_the_call_is_unreachable_and_the_call_is_not_made_again() -> None:
+    error = failure(503, {}, b'{"error":{"message":"gone","code":"core_unavailable"}}', "id")
+    assert (type(error), error.may_retry) == (Unreachable, False)
+    assert failure(503, {}, b'{"error":{"message":"later","code":"overloaded"}}', "id").may_retry
 
 
 def test_mlflows_error_bodies_are_read_too() -> None:
@@ -78,6 +87,7 @@ def test_mlflows_error_bodies_are_read_too() -> None:
     assert failure_in_stream({"error": "broke"}, "").message == "broke"
 
 
+@UNHURRIED
 @given(ANSWER)
 def test_any_json_makes_an_answer(answer: Json) -> None:
     for read in (read_chat, read_chat_chunk, read_completion):
@@ -97,6 +107,7 @@ def test_numbers_and_base64_are_the_same_vector() -> None:
     assert numbers.vectors == packed.vectors == [(0.5, -2.0)]
 
 
+@UNHURRIED
 @given(st.lists(st.integers(0, 60), max_size=6))
 def test_any_cut_of_a_stream_gives_the_same_events(cuts: list[int]) -> None:
     stream = b'data: {"a":"\xe2\x80\xa8"}\r\n\r\n: keep-alive\n\ndata: one\ndata: two\n\nevent: x\ndata: 3\n\ndata: unfinished'

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +13,7 @@ import pytest
 from sidecar.client import Conflict, InvalidRequest, Model, NotFound, RateLimit, Route, TargetError, fluent
 from sidecar.client.values import Json
 from tests.client.ways import Way
+from tests.processes import REPOSITORY
 from tests.provider import Provider
 from tests.stack.stack import Stack
 
@@ -158,3 +162,19 @@ def test_the_address_is_kept_and_shows_no_password(gateway: str, stack: Stack) -
     with pytest.raises(TargetError, match="Databricks"):
         fluent.set_gateway_uri("databricks")
     assert fluent.search_routes(), "the old address stays"
+
+
+def test_mlflows_own_variables_say_where_and_who(stack: Stack, tmp_path: Path) -> None:
+    env = {
+        "MLFLOW_GATEWAY_URI": stack.url,
+        "MLFLOW_TRACKING_USERNAME": stack.user,
+        "MLFLOW_TRACKING_PASSWORD": stack.password,
+        "SSL_CERT_FILE": str(stack.ca),
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    code = "from sidecar.client import fluent; print(fluent.get_gateway_uri(), fluent.search_routes()[0].name)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [stack.url, "chat"]
