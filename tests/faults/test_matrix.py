@@ -1,4 +1,4 @@
-"""The fault matrix. Each cell: status, body, outcome label, number of provider calls; afterwards nothing is open, nothing runs."""
+"""The fault matrix. Each cell: status, body, outcome label, number of provider calls; in the end nothing is open or runs."""
 
 from __future__ import annotations
 
