@@ -30,7 +30,7 @@ GAP_KEPT = 0.5
 def clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """tests/node with its packages, as the lock has them."""
     folder = tmp_path_factory.mktemp("node")
-    for name in ("package.json", "package-lock.json", ".npmrc", "client.mjs"):
+    for name in ("package.json", "package-lock.json", ".npmrc", "client.mjs", "retrying.mjs"):
         shutil.copy(REPOSITORY / "tests" / "node" / name, folder)
     done = subprocess.run(
         [BIN / "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
@@ -94,3 +94,24 @@ def test_node_gets_each_piece_when_it_is_made(stack: Stack, simulator: Provider,
     gaps = [later - earlier for earlier, later in pairwise(arrived)]
     assert len(gaps) == 3
     assert min(gaps) > GAP_S * GAP_KEPT, gaps
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_openais_node_sdk_does_not_multiply_the_gateways_own_retry(
+    stack: Stack, simulator: Provider, clients: Path, status: int
+) -> None:
+    """One call whole and one streamed, at a provider that always fails; the SDK alone would make three of each."""
+    simulator.script = lambda call: error_reply(call, status, "always")
+    before = len(simulator.calls)
+    done = subprocess.run(
+        [BIN / "node", "retrying.mjs", f"{stack.url}/v1", stack.api_key],
+        cwd=clients,
+        env={**os.environ, "NODE_EXTRA_CA_CERTS": str(stack.ca)},
+        capture_output=True,
+        text=True,
+        timeout=RUN_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"seen": [429 if status == 429 else 503] * 2}
+    assert len(simulator.calls) - before <= 2 * 3
