@@ -61,26 +61,22 @@ def is_a(answer: Http) -> bool:
     return "candidates" in answer.json
 
 
-@pytest.mark.parametrize("version", ["2.5.0", "2.6.0", "2.7.1", "2.8.1"])
-async def test_clients_up_to_2_8_get_dialect_a_on_any_route(worker: WorkerProcess, version: str) -> None:
+async def test_clients_up_to_2_8_get_dialect_a_on_any_route_and_later_ones_b(worker: WorkerProcess) -> None:
     for name in ("chat", "b"):
-        assert is_a(await query(worker, name, CHAT, meta=python_client(version)))
+        for version in ("2.5.0", "2.6.0", "2.7.1", "2.8.1"):
+            assert is_a(await query(worker, name, CHAT, meta=python_client(version))), version
+        for version in ("2.9.0", "2.10.0", "2.22.0", "3.0.0", "3.17.2"):
+            assert not is_a(await query(worker, name, CHAT, meta=python_client(version))), version
 
 
-@pytest.mark.parametrize("version", ["2.9.0", "2.10.0", "2.22.0", "3.0.0", "3.17.2"])
-async def test_later_clients_get_dialect_b_on_any_route(worker: WorkerProcess, version: str) -> None:
-    for name in ("chat", "b"):
-        assert not is_a(await query(worker, name, CHAT, meta=python_client(version)))
-
-
-@pytest.mark.parametrize("agent", [None, "curl/8", "mlflow-python-client/2.4.0", "mlflow-python-client/x.y"])
-async def test_anybody_else_is_told_by_the_body_and_then_by_the_route(worker: WorkerProcess, agent: str | None) -> None:
-    meta = metadata(agent)
-    assert is_a(await query(worker, "chat", CHAT, meta=meta))
-    assert not is_a(await query(worker, "b", CHAT, meta=meta))
-    assert is_a(await query(worker, "b", {**CHAT, "candidate_count": 1}, meta=meta))
-    assert not is_a(await query(worker, "chat", {**CHAT, "n": 1}, meta=meta))
-    assert not is_a(await query(worker, "chat", {**CHAT, "stream": False}, meta=meta))
+async def test_anybody_else_is_told_by_the_body_and_then_by_the_route(worker: WorkerProcess) -> None:
+    for agent in (None, "curl/8", "mlflow-python-client/2.4.0", "mlflow-python-client/x.y"):
+        meta = metadata(agent)
+        assert is_a(await query(worker, "chat", CHAT, meta=meta)), agent
+        assert not is_a(await query(worker, "b", CHAT, meta=meta)), agent
+        assert is_a(await query(worker, "b", {**CHAT, "candidate_count": 1}, meta=meta)), agent
+        assert not is_a(await query(worker, "chat", {**CHAT, "n": 1}, meta=meta)), agent
+        assert not is_a(await query(worker, "chat", {**CHAT, "stream": False}, meta=meta)), agent
 
 
 async def test_dialect_a_asks_the_provider_in_its_words_and_scale(worker: WorkerProcess, provider: Provider) -> None:
@@ -106,27 +102,27 @@ async def test_completions_and_embeddings_in_dialect_a(worker: WorkerProcess) ->
     assert vectors.json["metadata"]["route_type"] == "llm/v1/embeddings"
 
 
-@pytest.mark.parametrize("rpc", ["QueryMlflowEndpoint", "InvokeMlflow"])
 async def test_dialects_b_and_c_reach_an_openai_provider_byte_for_byte(
-    worker: WorkerProcess, provider: Provider, rpc: str
+    worker: WorkerProcess, provider: Provider
 ) -> None:
     raw = b'{"messages": [{"role":"user","content":"\\u00e9"}], "seed":12345678901234567890123, "temperature": 1.0e-1}'
-    answer = await query(worker, "chat", raw, rpc)
-    assert answer.json["object"] == "chat.completion"
-    sent = provider.calls[-1].body
-    assert json.loads(sent)["model"] == "gpt-test"
-    for member in (b"\\u00e9", b"12345678901234567890123", b"1.0e-1"):
-        assert member in sent
+    for rpc in ("QueryMlflowEndpoint", "InvokeMlflow"):
+        answer = await query(worker, "chat", raw, rpc)
+        assert answer.json["object"] == "chat.completion"
+        sent = provider.calls[-1].body
+        assert json.loads(sent)["model"] == "gpt-test"
+        for member in (b"\\u00e9", b"12345678901234567890123", b"1.0e-1"):
+            assert member in sent
 
 
-@pytest.mark.parametrize("rpc", list(REQUESTS))
-async def test_dialect_b_streams_and_ends_with_done(worker: WorkerProcess, rpc: str) -> None:
-    answer = await query(worker, "chat", {**CHAT, "stream": True}, rpc)
-    assert answer.headers["x-http-content-type"].startswith("text/event-stream")
-    events = [event for event in answer.body.split(b"\n\n") if event]
-    assert events[-1] == b"data: [DONE]"
-    pieces = [json.loads(event[6:])["choices"][0]["delta"].get("content", "") for event in events[:-1]]
-    assert "".join(pieces) == "echo: hello"
+async def test_dialect_b_streams_and_ends_with_done(worker: WorkerProcess) -> None:
+    for rpc in REQUESTS:
+        answer = await query(worker, "chat", {**CHAT, "stream": True}, rpc)
+        assert answer.headers["x-http-content-type"].startswith("text/event-stream")
+        events = [event for event in answer.body.split(b"\n\n") if event]
+        assert events[-1] == b"data: [DONE]"
+        pieces = [json.loads(event[6:])["choices"][0]["delta"].get("content", "") for event in events[:-1]]
+        assert "".join(pieces) == "echo: hello"
 
 
 async def test_a_stream_that_a_2_8_client_asks_for_is_refused_by_name(worker: WorkerProcess) -> None:
@@ -135,11 +131,11 @@ async def test_a_stream_that_a_2_8_client_asks_for_is_refused_by_name(worker: Wo
     assert "'stream'" in answer.json["detail"]
 
 
-@pytest.mark.parametrize("rpc", ["QueryMlflowRoute", "QueryMlflowEndpoint"])
-async def test_what_a_request_violates_is_a_list_with_422(worker: WorkerProcess, rpc: str, provider: Provider) -> None:
-    answer = await query(worker, "chat", {"temperature": 9}, rpc)
-    assert answer.status == 422
-    assert [each["loc"] for each in answer.json["detail"]] == [["body", "temperature"], ["body", "messages"]]
+async def test_what_a_request_violates_is_a_list_with_422(worker: WorkerProcess, provider: Provider) -> None:
+    for rpc in ("QueryMlflowRoute", "QueryMlflowEndpoint"):
+        answer = await query(worker, "chat", {"temperature": 9}, rpc)
+        assert answer.status == 422
+        assert [each["loc"] for each in answer.json["detail"]] == [["body", "temperature"], ["body", "messages"]]
     assert provider.calls == []
 
 
@@ -150,10 +146,10 @@ async def test_dialect_c_says_it_with_400_and_a_text(worker: WorkerProcess) -> N
     assert (gone.status, gone.json["detail"]["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
 
 
-@pytest.mark.parametrize("rpc", ["QueryMlflowRoute", "QueryMlflowEndpoint"])
-async def test_a_route_that_is_not_there_is_404(worker: WorkerProcess, rpc: str) -> None:
-    answer = await query(worker, "nope", CHAT, rpc)
-    assert (answer.status, answer.json) == (404, {"detail": 'There is no route "nope".'})
+async def test_a_route_that_is_not_there_is_404(worker: WorkerProcess) -> None:
+    for rpc in ("QueryMlflowRoute", "QueryMlflowEndpoint"):
+        answer = await query(worker, "nope", CHAT, rpc)
+        assert (answer.status, answer.json) == (404, {"detail": 'There is no route "nope".'})
 
 
 FAILURES: dict[str, tuple[int, int]] = {
@@ -166,12 +162,12 @@ FAILURES: dict[str, tuple[int, int]] = {
 }
 
 
-@pytest.mark.parametrize("what", FAILURES)
-async def test_no_permanent_failure_has_a_status_that_mlflows_clients_repeat(provider: Provider, what: str) -> None:
-    theirs, ours = FAILURES[what]
+async def test_no_permanent_failure_has_a_status_that_mlflows_clients_repeat(
+    provider: Provider, worker: WorkerProcess
+) -> None:
     page = Reply(200, (("content-type", "text/html"),), (b"<html>",))
-    provider.script = lambda call: page if theirs == 200 else error_reply(call, theirs, "no")
-    async with WorkerProcess(default_routes(provider.base_url)) as worker:
+    for theirs, ours in FAILURES.values():
+        provider.script = lambda call, status=theirs: page if status == 200 else error_reply(call, status, "no")
         for rpc in REQUESTS:
             answer = await query(worker, "chat", CHAT, rpc)
             assert (answer.status, set(answer.json)) == (ours, {"detail"}), rpc
@@ -197,13 +193,11 @@ async def test_a_route_and_an_endpoint_as_clients_read_them(worker: WorkerProces
     }
 
 
-@pytest.mark.parametrize(("rpc", "what"), [("GetMlflowRoute", "route"), ("GetMlflowEndpoint", "endpoint")])
-async def test_a_name_that_no_route_has_is_said_as_the_reference_says_it(
-    worker: WorkerProcess, rpc: str, what: str
-) -> None:
-    answer = await get(worker, rpc, getattr(rest_pb2, f"{rpc}Request")(name="nope"))
-    text = f"The {what} 'nope' is not present or active on the server. Please verify the {what} name."
-    assert (answer.status, answer.json) == (404, {"detail": text})
+async def test_a_name_that_no_route_has_is_said_as_the_reference_says_it(worker: WorkerProcess) -> None:
+    for rpc, what in (("GetMlflowRoute", "route"), ("GetMlflowEndpoint", "endpoint")):
+        answer = await get(worker, rpc, getattr(rest_pb2, f"{rpc}Request")(name="nope"))
+        text = f"The {what} 'nope' is not present or active on the server. Please verify the {what} name."
+        assert (answer.status, answer.json) == (404, {"detail": text})
 
 
 def token(index: Any) -> str:
@@ -222,31 +216,27 @@ async def test_6001_routes_are_three_pages_in_the_order_of_the_config(provider: 
             assert [page.json["next_page_token"] for page in pages] == [token(3000), token(6000), None]
 
 
-@pytest.mark.parametrize(
-    "bad", ["x", "====", token(-1), token("1"), token(1.5), token(True), token([1]), "MQ==", "bnVsbA==", "W" * 1000]
-)
-async def test_a_page_token_that_was_not_given_out_is_400(worker: WorkerProcess, bad: str) -> None:
-    answer = await get(worker, "ListMlflowRoutes", rest_pb2.ListMlflowRoutesRequest(page_token=bad))
-    assert (answer.status, answer.json) == (400, {"detail": "This page token was not given out here."})
-
-
-async def test_a_page_behind_the_last_route_is_empty(worker: WorkerProcess) -> None:
-    request = rest_pb2.ListMlflowRoutesRequest(page_token=token(10**9))
-    assert (await get(worker, "ListMlflowRoutes", request)).json == {"routes": [], "next_page_token": None}
+async def test_a_page_token_that_was_not_given_out_is_400(worker: WorkerProcess) -> None:
+    odd = [token(index) for index in (-1, "1", 1.5, True, [1], None)]
+    for bad in ("x", "====", *odd, "MQ==", "bnVsbA==", "W" * 1000):
+        answer = await get(worker, "ListMlflowRoutes", rest_pb2.ListMlflowRoutesRequest(page_token=bad))
+        assert (answer.status, answer.json) == (400, {"detail": "This page token was not given out here."}), bad
+    behind = rest_pb2.ListMlflowRoutesRequest(page_token=token(10**9))
+    assert (await get(worker, "ListMlflowRoutes", behind)).json == {"routes": [], "next_page_token": None}
 
 
 SEEN = {"2.5.0": {"o", "z"}, "2.6.0": {"o", "z", "s"}, "2.7.0": {"o", "z", "s", "v"}, "2.22.0": {"o", "z", "s", "v"}}
 
 
-@pytest.mark.parametrize("version", SEEN)
-async def test_old_clients_see_only_providers_that_they_can_read(provider: Provider, version: str) -> None:
+async def test_old_clients_see_only_providers_that_they_can_read(provider: Provider) -> None:
     providers = {"o": "openai", "z": "azure", "s": "mlflow-model-serving", "v": "vllm"}
     routes = [route(name, Task.CHAT, provider.base_url, provider=each) for name, each in providers.items()]
     async with WorkerProcess(snapshot(routes)) as worker:
-        listed = await get(worker, "ListMlflowRoutes", rest_pb2.ListMlflowRoutesRequest(), python_client(version))
-    assert {each["name"]: each["model"]["provider"] for each in listed.json["routes"]} == {
-        name: {"azure": "openai"}.get(providers[name], providers[name]) for name in SEEN[version]
-    }
+        for version, seen in SEEN.items():
+            listed = await get(worker, "ListMlflowRoutes", rest_pb2.ListMlflowRoutesRequest(), python_client(version))
+            assert {each["name"]: each["model"]["provider"] for each in listed.json["routes"]} == {
+                name: {"azure": "openai"}.get(providers[name], providers[name]) for name in seen
+            }
 
 
 async def test_a_weighted_route_shows_its_destinations(provider: Provider) -> None:
