@@ -27,7 +27,7 @@ _log = logging.getLogger("sidecar")
 _FLUSH_S = 1.0
 # Budgets with `each` make one for every pair that spent something.
 SERIES_MAX = 1_000
-_NOBODY = Consumer("")
+_NOBODY = Consumer("nobody")
 
 
 class Books:

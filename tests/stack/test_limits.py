@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +20,7 @@ from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
 from tests.cli.running import Running
 from tests.processes import reached
-from tests.provider import Provider
+from tests.provider import Provider, data, sse_reply
 from tests.stack.stack import Stack
 
 LIMIT = 4
@@ -30,6 +32,7 @@ def config(provider: Provider) -> str:
     extras = {
         "daily": f"limits: [{{requests: {LIMIT}, per: day}}, {{tokens: 1000000, per: day}}]",
         "quick": "limits: [{requests: 1, per: 4 seconds}]",
+        "single": "limits: [{concurrent: 1}]",
         "poor": "price: {input: 100, output: 100}\n    budgets: [{dollars: 0.001, per: month}]",
     }
     lines = ["routes:"]
@@ -112,6 +115,28 @@ def retry_info_s(details: bytes) -> float:
         if detail.Unpack(info):
             return float(info.retry_delay.ToNanoseconds()) / 1e9
     raise AssertionError("no RetryInfo")
+
+
+async def test_the_place_of_a_call_comes_back_when_its_worker_is_killed(limited: Stack, simulator: Provider) -> None:
+    run = limited.state / "run"
+    gate = simulator.gate()
+    simulator.script = lambda call: sse_reply([piece("one"), gate])
+    async with grpc.aio.insecure_channel(f"unix:{run / 's0.sock'}") as channel:
+        stream = inference_pb2_grpc.InferenceServiceStub(channel).StreamChat(request("single"), timeout=60)
+        await stream.read()
+        simulator.script = None
+        assert (await ask(f"unix:{run / 's1.sock'}", "single"))[0] is grpc.StatusCode.RESOURCE_EXHAUSTED
+        pid = int((run / "s0.sock").readlink().stem.partition("-")[2])
+        os.kill(pid, signal.SIGKILL)
+        assert await stream.code() is grpc.StatusCode.UNAVAILABLE
+    end_s = time.monotonic() + DEADLINE_S
+    while (await ask(f"unix:{run / 's1.sock'}", "single"))[0] is not grpc.StatusCode.OK:
+        assert time.monotonic() < end_s, "the place did not come back"
+
+
+def piece(text: str) -> bytes:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    return data({"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]})
 
 
 async def test_what_was_spent_survives_a_restart_and_is_told(tmp_path: Path, simulator: Provider) -> None:

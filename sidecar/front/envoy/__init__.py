@@ -50,7 +50,15 @@ _ASKED = (
 )
 _ANSWERED = (
     *(":*", "content-type", "content-length", "date", "server", "connection", "transfer-encoding", "www-authenticate"),
-    *("retry-after", "x-request-id", "x-should-retry", "x-ratelimit-*", "x-sidecar-upstream", "allow"),
+    *(
+        "retry-after",
+        "x-request-id",
+        "x-should-retry",
+        "x-ratelimit-*",
+        "x-sidecar-upstream",
+        "x-sidecar-budget",
+        "allow",
+    ),
     *("cache-control", "x-accel-buffering", "strict-transport-security"),
 )
 

@@ -1,0 +1,89 @@
+"""The supervisor's side: money reaches the disk, a broken file is said in words, and budgets are metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from adapters import Task
+from sidecar.limits import LimitStore, buckets_of
+from sidecar.snapshot import Budget, Consumer, Limit, Route, Snapshot
+from sidecar.spend.archive import read_since
+from sidecar.spend.calendar import today_at
+from sidecar.spend.ledger import Charge, Ledger
+from sidecar.supervisor import books as books_module
+from sidecar.supervisor.books import Books
+from sidecar.supervisor.start_error import StartError
+
+NOW_S = 1_795_000_000.0
+TODAY = today_at(NOW_S)
+DOLLAR = 1_000_000
+
+
+@pytest.fixture
+def books(tmp_path: Path) -> Iterator[Books]:
+    opened = Books(tmp_path, tmp_path / "spend.sqlite", lambda: NOW_S)
+    yield opened
+    opened.close()
+
+
+def ratios(books: Books) -> dict[tuple[str, ...], float]:
+    """route, consumer, per -> share."""
+    return {
+        tuple(sample.labels[name] for name in ("route", "consumer", "per")): sample.value
+        for family in books.collect()
+        for sample in family.samples
+    }
+
+
+def test_what_workers_spent_is_on_the_disk_when_the_books_are_closed(tmp_path: Path) -> None:
+    books = Books(tmp_path, tmp_path / "spend.sqlite", lambda: NOW_S)
+    worker = Ledger(tmp_path)
+    worker.add("chat", "anna", Charge(calls=1, micro_dollars=7), TODAY)
+    assert read_since(tmp_path / "spend.sqlite", "2026-01-01") == [], "nothing is written on a call's path"
+    books.close()
+    (line,) = read_since(tmp_path / "spend.sqlite", "2026-01-01")
+    assert line.counts.micro_dollars == 7
+    assert (tmp_path / "spend.sqlite").stat().st_mode & 0o777 == 0o600
+    worker.close()
+
+
+def test_budgets_of_every_scope_are_a_metric(tmp_path: Path, books: Books) -> None:
+    each = Budget(DOLLAR, "day", each=True)
+    route = Route("chat", Task.CHAT, (), budgets=(Budget(4 * DOLLAR, "month"), each))
+    anna = Consumer("anna", budgets=(Budget(2 * DOLLAR, "day"),))
+    books.use(Snapshot({"chat": route}, "0", consumers=(anna, Consumer("ben"))))
+    worker = Ledger(tmp_path)
+    for name in ("anna", "ben"):
+        worker.add("chat", name, Charge(calls=1, micro_dollars=DOLLAR), TODAY)
+    worker.close()
+    assert ratios(books) == {
+        ("chat", "", "month"): 0.5,
+        ("", "anna", "day"): 0.5,
+        ("chat", "anna", "day"): 1.0,
+        ("chat", "ben", "day"): 1.0,
+    }
+
+
+def test_there_is_an_end_to_the_series(tmp_path: Path, books: Books) -> None:
+    routes = {str(number): Route(str(number), Task.CHAT, (), budgets=(Budget(1, "day"),)) for number in range(1_500)}
+    books.use(Snapshot(routes, "0"))
+    assert len(ratios(books)) == books_module.SERIES_MAX
+
+
+def test_a_dead_workers_places_are_free_again(tmp_path: Path, books: Books) -> None:
+    buckets = buckets_of(Route("chat", Task.CHAT, (), limits=(Limit("concurrent", 1),)), Consumer("anna"))
+    worker = LimitStore(tmp_path, 3)
+    assert worker.reserve(buckets, 0).refused is None
+    assert worker.reserve(buckets, 0).refused is not None
+    books.forget_worker(3)
+    assert worker.reserve(buckets, 0).refused is None
+    worker.close()
+
+
+def test_a_file_that_is_no_database_is_said_in_words(tmp_path: Path) -> None:
+    (tmp_path / "spend.sqlite").write_text("nothing of the kind, and longer than a header of SQLite's is" * 20)
+    with pytest.raises(StartError, match=r"spend\.sqlite: .*move it away"):
+        Books(tmp_path, tmp_path / "spend.sqlite")
