@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.processes import REPOSITORY
-from tests.provider import Provider, default_reply
+from tests.provider import Provider, default_reply, error_reply
 from tests.stack.stack import FRONT, STUB, Stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]  # the first start on a machine fetches the model
