@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adapters import GatewayError, Kind
-from sidecar.errors import ANSWERS, client_may_retry
+from sidecar.errors import ANSWERS, client_may_retry, mlflow_status
 from tools.providers_page import providers_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,6 +56,11 @@ def errors_page() -> str:
         "caller's 401. *Retry*: whether a client should try again by itself; where it should not, REST says",
         "`x-should-retry: false` and gRPC `grpc-retry-pushback-ms: -1`.",
         "",
+        "On MLflow's paths ([mlflow.md](mlflow.md)) the body is `{\"detail\": ...}`, and three statuses differ, because MLflow's",
+        "clients repeat 429, 500, 502 and 503 for a minute and more: a request that is no good in itself is "
+        f"{_mlflow(Kind.INVALID_REQUEST)},",
+        f"UPSTREAM_UNAVAILABLE {_mlflow(Kind.UPSTREAM_UNAVAILABLE)}, UPSTREAM_PROTOCOL {_mlflow(Kind.UPSTREAM_PROTOCOL)}.",
+        "",
         "| reason | gRPC | HTTP | type | code | retry | meaning |",
         "|---|---|---|---|---|---|---|",
     ]
@@ -64,6 +69,10 @@ def errors_page() -> str:
         cells = (kind.value.upper(), answer.grpc.name, answer.http, answer.type, answer.code, retry, MEANINGS[kind])
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines) + "\n"
+
+
+def _mlflow(kind: Kind) -> int:
+    return mlflow_status(GatewayError(kind, ""), 422)
 
 
 PAGES: dict[str, Callable[[], str]] = {"docs/errors.md": errors_page, "docs/providers.md": providers_page}
