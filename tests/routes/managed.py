@@ -32,7 +32,7 @@ consumers:
 """
 KEY = "sk-planted-0123456789abcdefghij"
 CALL_S = 60.0
-RELOAD_S = 30.0
+RELOAD_S = 60.0
 
 
 def config_for(provider: Provider, *, manage: bool = True, consumers: str = CONSUMERS, more: str = "") -> str:

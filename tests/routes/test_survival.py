@@ -63,7 +63,7 @@ async def test_a_file_that_takes_a_created_routes_name_is_refused_until_the_rout
             await core.logged("configuration not taken, the old one stays")
             assert (await other.get("made")).model.name == "sim-chat"
             await boss.delete("made")
-            await reached(lambda: "in use: 2 routes" in core.log, what="the file's turn")
+            await reached(lambda: "in use: 2 routes" in core.log, deadline_s=60, what="the file's turn")
             assert (await other.get("made")).model.name == (await boss.get("made")).model.name == "of-file"
 
 
@@ -99,7 +99,7 @@ async def test_changes_and_reloads_of_the_file_do_not_lose_each_other(tmp_path: 
             async def arrived() -> bool:
                 return {(await each.get("chat")).model.name for each in (first, second)} == {"sim-last"}
 
-            end_s = asyncio.get_running_loop().time() + 30
+            end_s = asyncio.get_running_loop().time() + 60
             while not await arrived():
                 assert asyncio.get_running_loop().time() < end_s
                 await asyncio.sleep(0.01)
@@ -121,16 +121,39 @@ async def test_a_worker_that_dies_while_its_change_waits_answers_unavailable_and
                 assert (await waiting)[0] is grpc.StatusCode.UNAVAILABLE
             finally:
                 core.running.child.send(signal.SIGCONT)
-            await reached(lambda: not is_alive(pid))
+            await reached(lambda: not is_alive(pid), 60)
             await core.serving_again(0, but=pid)
             async with core.caller(0) as again:
+                await again.create(spec("next", provider.base_url))  # one at a time: the other one is over then
                 names = [await again.names(), await other.names()]
                 assert names[0] == names[1]
                 assert ("made" in names[0]) is core.routes_d.joinpath("made.yaml").exists()
                 if "made" in names[0]:
                     await again.chat("made")
-                await again.create(spec("next", provider.base_url))
                 await other.chat("next")
+
+
+async def test_workers_that_are_replaced_and_their_successors_know_what_is_made_meanwhile(
+    tmp_path: Path, provider: Provider
+) -> None:
+    with Managed(tmp_path, config_for(provider)) as core:
+        async with core.caller(0) as before, core.caller(1) as also_before:
+            await asyncio.gather(before.names(), also_before.names())  # connected to the workers of now
+            old = [core.pid_of(0), core.pid_of(1)]
+            core.running.child.send(signal.SIGUSR2)
+            made: list[str] = []
+            end_s = asyncio.get_running_loop().time() + 120
+            while "rolling restart: 2 new workers serve" not in core.log or len(made) < 20:
+                assert asyncio.get_running_loop().time() < end_s
+                async with core.caller(len(made) % 2) as whoever:
+                    await whoever.create(spec(f"m{len(made)}", provider.base_url))
+                made.append(f"m{len(made)}")
+                async with core.caller(len(made) % 2) as other:
+                    for each in (before, also_before, other):
+                        assert (await each.get(made[-1])).name == made[-1]
+            assert not {core.pid_of(0), core.pid_of(1)} & set(old)
+            async with core.caller(0) as first, core.caller(1) as second:
+                assert await first.names() == await second.names() == ["chat", *made]
 
 
 async def test_a_disk_that_cannot_be_written_changes_nothing(tmp_path: Path, provider: Provider) -> None:
@@ -156,7 +179,7 @@ async def test_confirmed_routes_outlive_a_kill_of_everything(tmp_path: Path, pro
                     confirmed.append(f"k{number}")
 
             creating = [asyncio.ensure_future(create(each, start)) for start, each in enumerate((first, second))]
-            await reached(lambda: len(confirmed) >= 10, 30)
+            await reached(lambda: len(confirmed) >= 10, 60)
             os.kill(core.running.child.pid, signal.SIGKILL)
             await asyncio.gather(*creating, return_exceptions=True)
     assert broken(core.routes_d) == []
