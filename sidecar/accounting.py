@@ -89,6 +89,7 @@ class Record:
         """Once for each time an upstream is asked; `attempt_ends` follows."""
         self.upstream = upstream
         self.attempts += 1
+        self.usage = None  # of an attempt that failed before its output it is nobody's
 
     def attempt_ends(self, provider: str, outcome: str) -> None:
         self._metrics.upstream_requests(provider, outcome).inc()
