@@ -1,17 +1,22 @@
-"""One real Nginx for all tests of the front; a fresh double core behind it for each test."""
+"""One real Nginx and one real Envoy for all tests of the front; a fresh double core behind them for each test.
+
+A test that takes `front` runs against both, as does one that takes `program` and starts its own (start_front).
+"""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import itertools
 import shutil
-import signal
 import socket
 import ssl
 import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,20 +24,24 @@ import grpc
 import httpx
 import pytest
 
-from sidecar.front.nginx import check, command, find_nginx, render
 from sidecar.front.pki import ensure_certificates
+from sidecar.front.programs import PROGRAMS, Program
 from sidecar.front.settings import FrontSettings
 from sidecar.front.users import add_user, api_key
 from tests.front.double import Core
 
 _NUMBER = itertools.count()
-START_TIMEOUT_S = 10.0
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 30.0
+# Envoy asks its workers for their health that often here, because each test has a worker of its own.
+HEALTH_INTERVAL_S = 0.02
 
 
 @dataclass
 class Front:
-    """A running Nginx."""
+    """A running Nginx or Envoy."""
 
+    program: Program
     settings: FrontSettings
     folder: Path
     ca: Path
@@ -64,8 +73,8 @@ class Front:
 
     @property
     def logs(self) -> str:
-        files = (self.settings.error_log, self.settings.access_log)
-        return "".join(file.read_text() for file in files if file is not None and file.exists())
+        folder = self.folder.with_name("logs")
+        return "".join(file.read_text(errors="replace") for file in sorted(folder.iterdir()))
 
     def tls(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.ca))
@@ -85,12 +94,33 @@ class Front:
         return grpc.aio.secure_channel(f"localhost:{self.port}", credentials)
 
     def stop(self) -> None:
-        self.process.send_signal(signal.SIGQUIT)
+        """Calls under way finish first."""
+        if self.program.drain is not None:  # a test's own loop may run in this thread
+            with ThreadPoolExecutor(1) as pool:
+                pool.submit(lambda: asyncio.run(_drain(self))).result()
+        self.process.send_signal(self.program.stop_signal)
         try:
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            self.process.terminate()
-            self.process.wait(timeout=10)
+            self.process.kill()
+            self.process.wait(timeout=STOP_TIMEOUT_S)
+
+    def take_users(self) -> None:
+        """What the supervisor does when the users file has changed."""
+        if self.program.take_users is not None:
+            self.program.take_users(self.users_file, self.folder)
+
+
+async def _drain(front: Front) -> None:
+    assert front.program.drain is not None
+    await front.program.drain(front.folder, STOP_TIMEOUT_S)
+
+
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    """At once: TLS's own goodbye would wait for the other side."""
+    writer.transport.abort()
+    with suppress(OSError):
+        await writer.wait_closed()
 
 
 def free_port() -> int:
@@ -100,51 +130,62 @@ def free_port() -> int:
         return port
 
 
-def start_front(state: Path, **changes: object) -> Front:
+def start_front(state: Path, program: Program = PROGRAMS["nginx"], **changes: object) -> Front:
     """A front in its own state folder, accepting connections when this returns."""
     users_file = state / "users"
     password = add_user(users_file, "alice")
     certificates = ensure_certificates(state)
-    (state / "run").mkdir(mode=0o700, exist_ok=True)
+    for name in ("run", "logs"):
+        (state / name).mkdir(mode=0o700, exist_ok=True)
     settings = FrontSettings(
         core_sockets=(state / "run" / "w0.sock", state / "run" / "w1.sock"),
         users_file=users_file,
         tls_certificate=certificates.certificate,
         tls_key=certificates.key,
         listen_port=free_port(),
-        error_log=state / "error.log",
-        access_log=state / "access.log",
+        error_log=state / "logs" / "error.log",
+        access_log=state / "logs" / "access.log",
+        health_interval_s=HEALTH_INTERVAL_S,
     )
     settings = replace(settings, **changes)  # type: ignore[arg-type]
     folder = state / "front"
-    render(settings, folder)
-    check(folder)
-    argv, cwd = command(folder, find_nginx())
-    process = subprocess.Popen(argv, cwd=cwd)
-    _wait_for_port(settings.listen_port, process)
-    return Front(settings, folder, certificates.ca, users_file, "alice", password, process)
+    program.render(settings, folder)
+    program.check(folder, None)
+    argv, cwd = program.command(folder, program.find())
+    with open(state / "logs" / "stderr.log", "ab") as log:
+        process = subprocess.Popen(argv, cwd=cwd, stderr=log)
+    front = Front(program, settings, folder, certificates.ca, users_file, "alice", password, process)
+    _wait_for_port(front)
+    return front
 
 
-def _wait_for_port(port: int, process: subprocess.Popen[bytes]) -> None:
+def _wait_for_port(front: Front) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            socket.create_connection(("127.0.0.1", front.port), timeout=1).close()
         except OSError:
-            assert process.poll() is None, "nginx ended"
-            assert time.monotonic() < deadline, "nginx did not start"
+            assert front.process.poll() is None, front.logs
+            assert time.monotonic() < deadline, front.logs
             time.sleep(0.01)
         else:
             return
 
 
-@pytest.fixture(scope="session")
-def front() -> Iterator[Front]:
+@pytest.fixture(scope="session", params=PROGRAMS.values(), ids=list(PROGRAMS))
+def front(request: pytest.FixtureRequest) -> Iterator[Front]:
     state = Path(tempfile.mkdtemp(prefix="front-"))  # a short path: unix sockets have 107 bytes
-    running = start_front(state)
+    running = start_front(state, request.param)
     yield running
     running.stop()
     shutil.rmtree(state)
+
+
+@pytest.fixture(params=PROGRAMS.values(), ids=list(PROGRAMS))
+def program(request: pytest.FixtureRequest) -> Program:
+    """Each of the two, for a test that starts a front with settings of its own."""
+    chosen: Program = request.param
+    return chosen
 
 
 @pytest.fixture
@@ -157,13 +198,33 @@ def state() -> Iterator[Path]:
 
 @pytest.fixture
 async def core(front: Front) -> AsyncIterator[Core]:
-    started = await start_core(front)
-    yield started
-    await started.stop()
+    started = await start_core(front, wait=False)
+    try:
+        await passes_on(front, started)
+        yield started
+    finally:
+        await started.stop()
 
 
-async def start_core(front: Front, link: Path | None = None) -> Core:
+async def start_core(front: Front, link: Path | None = None, *, wait: bool = True) -> Core:
+    """A core behind the link, which the front knows to be healthy when this returns (see passes_on)."""
     link = link or front.link
     started = Core(link.with_name(f"core-{next(_NUMBER)}.sock"))
     await started.start(link)
+    if wait:
+        await passes_on(front, started)
     return started
+
+
+async def passes_on(front: Front, core: Core) -> None:
+    """Waits until calls go to the core. Envoy sends them only where its health check went well: the first answer is heard once
+    it asks a second time, and a call shows that the thread which takes calls has heard of it too."""
+    if front.program.name != "envoy":
+        return
+    deadline = time.monotonic() + START_TIMEOUT_S
+    async with front.http() as http:
+        while core.health_checks < 2 or (await http.get("/health")).status_code != 200:
+            assert time.monotonic() < deadline, front.logs
+            await asyncio.sleep(HEALTH_INTERVAL_S / 2)
+    core.calls.clear()
+    core.arrived.clear()

@@ -9,12 +9,14 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from sidecar.front.programs import PROGRAMS
 from sidecar.front.settings import METRICS_SOCKET
 from sidecar.v1 import inference_pb2, inference_pb2_grpc
 from tests.front.conftest import Front, start_front
 from tests.front.double import Core
 
 CHAT = "/v1/chat/completions"
+NGINX = pytest.mark.parametrize("front", [PROGRAMS["nginx"]], ids=["nginx"], indirect=True)
 TOO_LARGE = b"a" * (33 * 1024 * 1024)
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
@@ -40,6 +42,7 @@ def _count(samples: Samples, name: str) -> float:
     return samples[(f"sidecar_front_{name}", frozenset())]
 
 
+@NGINX
 async def test_each_answer_is_counted_once_by_path_group_and_class(front: Front, core: Core) -> None:
     before = await _seen(front)
     async with front.http() as http:
@@ -75,6 +78,7 @@ async def _counted(front: Front, group: str, kind: str, expected: float) -> None
     assert last[-1] == expected, (group, kind)
 
 
+@NGINX
 async def test_a_body_too_large_is_counted(front: Front, core: Core) -> None:
     before = _count(await _seen(front), "too_large_total")
     async with front.http() as http:
@@ -90,6 +94,7 @@ async def _reached(front: Front, name: str, expected: float) -> None:
     assert _count(await _seen(front), name) == expected
 
 
+@NGINX
 async def test_grpc_is_counted_by_its_own_status(front: Front, core: Core) -> None:
     before = await _seen(front)
     async with front.channel() as channel:

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.front.conftest import Front, start_core, start_front
+from sidecar.front.programs import Program
+from tests.front.conftest import Front, hang_up, start_core, start_front
 from tests.front.double import Core
 
 CHAT = "/v1/chat/completions"
@@ -47,6 +48,7 @@ async def test_the_front_refuses(front: Front, core: Core, what: str, version: i
         assert error["type"] == "invalid_request_error"
         assert answer.headers["content-type"] == "application/json"
         assert answer.headers["x-request-id"]
+        assert answer.headers["strict-transport-security"] == "max-age=31536000"
         if status == 405:
             assert answer.headers["allow"] == ("POST" if path == CHAT else "GET, HEAD")
         assert core.calls == []
@@ -74,37 +76,39 @@ async def test_headers_above_16_kib_are_431_and_never_reach_the_core(
     assert len(core.calls) == 2
 
 
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [
-        (b"GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
-        (b"NONSENSE\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\n\r\n", 400),
-        (b"GET /" + b"a" * 17_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", 400),
-        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
-        (b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 405),
-    ],
-)
-async def test_what_is_no_request_is_a_json_error(front: Front, sent: bytes, status: int) -> None:
+# What Nginx and Envoy say to it. Envoy counts the URL among the headers, and asks for credentials before it looks further.
+NO_REQUEST = [
+    (b"GET /%00 HTTP/1.1\r\nHost: a\r\n\r\n", 400, 400),
+    (b"NONSENSE\r\n\r\n", 400, 400),
+    (b"GET / HTTP/1.1\r\n\r\n", 400, 400),
+    (b"GET /" + b"a" * 17_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414, 431),
+    (b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n", 400, 401),
+    (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", 400, 400),
+    (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400, 400),
+    (b"TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", 405, 401),
+]
+
+
+@pytest.mark.parametrize(("sent", "nginx", "envoy"), NO_REQUEST)
+async def test_what_is_no_request_is_a_json_error(front: Front, sent: bytes, nginx: int, envoy: int) -> None:
+    status = {"nginx": nginx, "envoy": envoy}[front.program.name]
     reader, writer = await asyncio.open_connection(
         "127.0.0.1", front.port, ssl=front.tls(), server_hostname="localhost"
     )
     writer.write(sent)
-    head = (await asyncio.wait_for(reader.readuntil(b"}}"), timeout=5)).decode()
-    writer.close()
+    head = (await asyncio.wait_for(reader.readuntil(b"}}"), timeout=30)).decode()
+    await hang_up(writer)
     assert int(head.split(" ", 2)[1]) == status
-    assert '"type":"invalid_request_error"' in head
+    assert f'"type":"{"authentication_error" if status == 401 else "invalid_request_error"}"' in head
 
 
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("chunked", [False, True])
-async def test_a_body_above_the_limit_is_413(state: Path, chunked: bool, version: int) -> None:
+async def test_a_body_above_the_limit_is_413(state: Path, program: Program, chunked: bool, version: int) -> None:
     async def chunks(size: int) -> AsyncIterator[bytes]:
         yield b"x" * size
 
-    front = start_front(state, body_bytes_max=50_000)
+    front = start_front(state, program, body_bytes_max=50_000)
     core = await start_core(front)
     try:
         async with front.http(version) as http:
@@ -121,8 +125,8 @@ async def test_a_body_above_the_limit_is_413(state: Path, chunked: bool, version
         front.stop()
 
 
-async def test_a_core_that_stays_silent_is_504(state: Path) -> None:
-    front = start_front(state, read_timeout_s=1)
+async def test_a_core_that_stays_silent_is_504(state: Path, program: Program) -> None:
+    front = start_front(state, program, read_timeout_s=1)
     core = await start_core(front)
     core.script.wait_s = 30
     try:
