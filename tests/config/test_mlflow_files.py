@@ -116,5 +116,5 @@ def test_limits_are_kept_for_mlflows_clients_and_enforced() -> None:
 def test_the_traffic_split_of_the_newest_file_has_its_shares() -> None:
     text = (FILES / "3.17.yaml").read_text()
     made = _load(_without(text, REFUSED["3.17"])).routes["ab"]
-    assert [(each.name, each.weight) for each in made.upstreams] == [("openai", 90), ("anthropic", 10)]
+    assert [(each.name, each.weight) for each in made.upstreams] == [("gpt", 90), ("claude", 10)]
     assert made.strategy == "weighted"
