@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from adapters import GatewayError, Kind
+from sidecar.access_log import AccessLog, Entry
 from sidecar.metrics import STALE_CONNECTION, UNKNOWN_ROUTE, Metrics
 
 OK = "ok"
@@ -48,9 +49,11 @@ class Record:
         "_consumer",
         "_first_output_s",
         "_in_flight",
+        "_log",
         "_metrics",
         "_name",
         "_operation",
+        "_request_id",
         "_route",
         "_started",
         "attempts",
@@ -62,8 +65,19 @@ class Record:
         "waited_s",
     )
 
-    def __init__(self, metrics: Metrics, operation: str, route: str, consumer: str) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        operation: str,
+        route: str,
+        consumer: str,
+        *,
+        request_id: str = "",
+        log: AccessLog | None = None,
+    ) -> None:
         self._metrics = metrics
+        self._request_id = request_id
+        self._log = log
         self._operation = operation
         self._name = route
         self._route = UNKNOWN_ROUTE
@@ -128,11 +142,31 @@ class Record:
         metrics.duration(self._route, self._operation).observe(total_s)
         if self._first_output_s is not None:
             metrics.first_token(self._route, self._operation).observe(self._first_output_s)
-        if not self.attempts:
-            return
-        if self.outcome == OK:  # a call that broke off has waits that nobody measured to their end
-            metrics.overhead(self._route, self._operation).observe(max(0.0, total_s - self.waited_s))
+        overhead_s = None
+        if self.attempts and self.outcome == OK:  # a call that broke off has waits that nobody measured to their end
+            overhead_s = max(0.0, total_s - self.waited_s)
+            metrics.overhead(self._route, self._operation).observe(overhead_s)
+        if self._log is not None:
+            self._log.add(self._entry(total_s, overhead_s))
         if self.usage is not None:
             for kind, member in _TOKEN_KINDS:
                 if count := getattr(self.usage, member):
                     metrics.tokens(self._route, self._consumer, kind).inc(count)
+
+    def _entry(self, total_s: float, overhead_s: float | None) -> Entry:
+        usage = self.usage
+        return Entry(
+            time.time(),
+            self._request_id,
+            self._consumer,
+            self._name,
+            self._operation,
+            self.outcome,
+            self.upstream,
+            self.attempts,
+            None if usage is None else usage.input_tokens,
+            None if usage is None else usage.output_tokens,
+            self._first_output_s,
+            total_s,
+            overhead_s,
+        )

@@ -49,6 +49,7 @@ class WorkerSettings:
     stub_address: str | None = None  # "127.0.0.1:50051", bound with SO_REUSEPORT by every worker
     metrics_dir: str | None = None  # prometheus_client's multiprocess directory
     message_bytes_max: int = 64 * 1024 * 1024
+    access_log: str = "off"  # json, human, off: a line a call, on standard error
 
 
 @dataclass(frozen=True, slots=True)

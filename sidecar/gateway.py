@@ -15,6 +15,7 @@ from contextlib import aclosing
 
 from adapters import GatewayError, Kind, Task
 from adapters._vectors import as_asked
+from sidecar.access_log import AccessLog
 from sidecar.accounting import OK, Record
 from sidecar.admission import Admissions
 from sidecar.attempt import Attempt, prepare, read_answer, refuse_failed_answer
@@ -23,7 +24,7 @@ from sidecar.consumers import Consumers
 from sidecar.credentials import Tokens
 from sidecar.meter import Meter, Ticket
 from sidecar.metrics import Metrics
-from sidecar.snapshot import Route, Snapshot
+from sidecar.snapshot import Consumer, Route, Snapshot
 from sidecar.streaming import StreamClock, pieces
 from sidecar.tries import Trial, Tries
 from sidecar.upstream import UpstreamClient, UpstreamResponse
@@ -34,7 +35,8 @@ from sidecar.ways import Upstreams, Ways
 class Gateway:
     """Serves calls by a snapshot; `snapshot` is replaced by one assignment, calls under way keep theirs.
 
-    `chance` decides on weights, ties and jitter. Without a `meter` nothing is limited.
+    `chance` decides on weights, ties and jitter. Without a `meter` nothing is limited, without a `log`
+    nothing is written.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Gateway:
         metrics: Metrics,
         chance: random.Random | None = None,
         meter: Meter | None = None,
+        log: AccessLog | None = None,
     ) -> None:
         self._state: tuple[Snapshot, dict[str, Ways], Consumers] = (snapshot, {}, Consumers(snapshot))
         self._client = client
@@ -51,6 +54,7 @@ class Gateway:
         self._metrics = metrics
         self._chance = chance or random.Random()
         self._meter = meter or Meter(metrics)
+        self._log = log
         self.upstreams = Upstreams(metrics)
         self.admissions = Admissions(snapshot)
 
@@ -69,9 +73,13 @@ class Gateway:
         """By the newest snapshot."""
         return self._state[2]
 
+    def record(self, operation: str, route: str, consumer: Consumer, request_id: str) -> Record:
+        """What a call is counted and logged as. `close` it."""
+        return Record(self._metrics, operation, route, consumer.name, request_id=request_id, log=self._log)
+
     async def unary(self, call: Call) -> Answer:
         """Answers a call whole. Raises GatewayError, its message fit to be shown."""
-        record = Record(self._metrics, call.operation, call.route, call.consumer.name)
+        record = self.record(call.operation, call.route, call.consumer, call.request_id)
         ticket: Ticket | None = None
         try:
             ways = self._ways_of(call, record)
@@ -92,7 +100,7 @@ class Gateway:
     async def stream(self, call: Call) -> AsyncGenerator[Piece, None]:
         """Answers a call as it is produced. The first piece comes with the first semantic output, so a GatewayError raised
         before it can still become a status. Close the generator in any case: that closes the provider's socket."""
-        record = Record(self._metrics, call.operation, call.route, call.consumer.name)
+        record = self.record(call.operation, call.route, call.consumer, call.request_id)
         ticket: Ticket | None = None
         try:
             ways = self._ways_of(call, record)

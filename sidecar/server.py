@@ -30,6 +30,8 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from sidecar.access_log import FORMATS as ACCESS_LOGS
+from sidecar.access_log import AccessLog
 from sidecar.connections import send_unpaced, stop_accepting, taken
 from sidecar.control import (
     CONNECTION_AGE_S,
@@ -101,7 +103,8 @@ class Worker:
         self._client = UpstreamClient()
         run_dir = Path(configure.settings.run_dir)
         meter = Meter(self._metrics, LimitStore(run_dir, configure.settings.slot), Ledger(run_dir))
-        self.gateway = Gateway(configure.snapshot, self._client, self._metrics, meter=meter)
+        self._log = AccessLog(ACCESS_LOGS[configure.settings.access_log])
+        self.gateway = Gateway(configure.snapshot, self._client, self._metrics, meter=meter, log=self._log)
         self._changes = RouteChanges(self.gateway, questions)
         self._server = grpc.aio.server(options=options(configure.settings.message_bytes_max))
         self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # set at run time
@@ -113,9 +116,7 @@ class Worker:
         server = self._server
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(self._inference(), server)
         routes_pb2_grpc.add_RouteServiceServicer_to_server(RouteServicer(self.gateway, self._changes), server)
-        rest_pb2_grpc.add_RestServiceServicer_to_server(
-            RestServicer(self.gateway, self._metrics, self._changes), server
-        )
+        rest_pb2_grpc.add_RestServiceServicer_to_server(RestServicer(self.gateway, self._changes), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.enable_server_reflection((*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         with _low_descriptors_taken():
@@ -182,6 +183,7 @@ class Worker:
         await self._server.stop(grace_s)
         await self.gateway.close()
         await self._client.close()
+        await self._log.close()
         for path in self._paths:
             path.unlink(missing_ok=True)
 

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from sidecar.access_log import FORMATS
 from sidecar.cli.failure import Failure
 from sidecar.supervisor.options import (
     DRAIN_GRACE_S,
@@ -29,6 +30,7 @@ from sidecar.supervisor.options import (
 
 # `start` takes MLflow's flags and defaults.
 _MLFLOW_PORT = 5000
+AUTO = "auto"
 
 StateDirOption = Annotated[Path, typer.Option("--state-dir", help="Where keys, users, sockets and logs live (0700).")]
 _ConfigPath = Annotated[
@@ -47,6 +49,13 @@ _Workers = Annotated[int, typer.Option("--workers", min=1, max=WORKERS_MAX, help
 _Stub = Annotated[str, typer.Option("--stub", help="Loopback address for gRPC stubs without TLS, or `off`.")]
 _StubSocket = Annotated[bool, typer.Option(help="A unix socket for gRPC stubs, run/stub.sock in the state directory.")]
 _Metrics = Annotated[str, typer.Option("--metrics", help="Loopback address of /metrics, or `off`.")]
+_AccessLog = Annotated[
+    str,
+    typer.Option(
+        "--access-log",
+        help="One line a call on standard error: `json`, `human`, `off`, or `auto` (human on a terminal, json elsewhere).",
+    ),
+]
 _Grace = Annotated[
     float, typer.Option("--drain-grace", min=0, help="Seconds that calls under way may take when stopping.")
 ]
@@ -74,6 +83,7 @@ def up(
     stub: _Stub = STUB_ADDRESS,
     stub_socket: _StubSocket = True,
     metrics: _Metrics = METRICS_ADDRESS,
+    access_log: _AccessLog = AUTO,
     drain_grace: _Grace = DRAIN_GRACE_S,
     detach: _Detach = False,
     ready_fd: _ReadyFd = None,
@@ -83,7 +93,9 @@ def up(
     SIGHUP reads the configuration again, SIGUSR2 (or `sidecar restart`) replaces the workers without losing a call,
     SIGTERM or Ctrl-C stops once calls under way have ended, a second one at once.
     """
-    options = _options(state_dir, config_path, Address(host, port), workers, stub, stub_socket, metrics, drain_grace)
+    options = _options(
+        state_dir, config_path, Address(host, port), workers, stub, stub_socket, metrics, access_log, drain_grace
+    )
     _run(replace(options, front_program=front, tls=_tls(tls_certificate, tls_key)), detach, ready_fd)
 
 
@@ -99,12 +111,15 @@ def start(
     stub: _Stub = STUB_ADDRESS,
     stub_socket: _StubSocket = True,
     metrics: _Metrics = METRICS_ADDRESS,
+    access_log: _AccessLog = AUTO,
     drain_grace: _Grace = DRAIN_GRACE_S,
     detach: _Detach = False,
     ready_fd: _ReadyFd = None,
 ) -> None:
     """Like `up`, with the flags and defaults of MLflow's gateway: port 5000, which speaks HTTPS here."""
-    options = _options(state_dir, config_path, Address(host, port), workers, stub, stub_socket, metrics, drain_grace)
+    options = _options(
+        state_dir, config_path, Address(host, port), workers, stub, stub_socket, metrics, access_log, drain_grace
+    )
     _run(replace(options, front_program=front, tls=_tls(tls_certificate, tls_key)), detach, ready_fd)
 
 
@@ -115,6 +130,7 @@ def serve(
     stub: _Stub = STUB_ADDRESS,
     stub_socket: _StubSocket = True,
     metrics: _Metrics = METRICS_ADDRESS,
+    access_log: _AccessLog = AUTO,
     drain_grace: _Grace = DRAIN_GRACE_S,
     detach: _Detach = False,
     ready_fd: _ReadyFd = None,
@@ -123,7 +139,11 @@ def serve(
 
     A front proxy of your own connects to run/w0.sock, run/w1.sock ... in the state directory (see `sidecar render nginx`).
     """
-    _run(_options(state_dir, config_path, None, workers, stub, stub_socket, metrics, drain_grace), detach, ready_fd)
+    _run(
+        _options(state_dir, config_path, None, workers, stub, stub_socket, metrics, access_log, drain_grace),
+        detach,
+        ready_fd,
+    )
 
 
 def restart(state_dir: StateDirOption = STATE_DIR) -> None:
@@ -157,6 +177,7 @@ def _options(
     stub: str,
     stub_socket: bool,
     metrics: str,
+    access_log: str,
     drain_grace: float,
 ) -> Options:
     return Options(
@@ -167,8 +188,17 @@ def _options(
         stub_socket=stub_socket,
         metrics_address=loopback_address(metrics, "--metrics"),
         workers=workers,
+        access_log=_access_log(access_log),
         drain_grace_s=drain_grace,
     )
+
+
+def _access_log(written: str) -> str:
+    if written == AUTO:
+        return "human" if sys.stderr.isatty() else "json"
+    if written not in FORMATS:
+        raise Failure(f"--access-log {written}: not one of {', '.join(FORMATS)}, {AUTO}")
+    return written
 
 
 def _tls(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | None:

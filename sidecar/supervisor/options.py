@@ -54,6 +54,7 @@ class Options:
     metrics_address: Address | None = Address("127.0.0.1", 9464)
     tls: tuple[Path, Path] | None = None  # certificate chain and key; None: of the private CA in the state directory
     workers: int = WORKERS
+    access_log: str = "off"  # json, human or off
     drain_grace_s: float = DRAIN_GRACE_S
     lame_duck_s: float = LAME_DUCK_S
 

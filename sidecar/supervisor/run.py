@@ -92,6 +92,7 @@ class Supervisor:
             stub_socket=self._options.stub_socket,
             stub_address=None if self._stub is None else str(self._stub),
             metrics_dir=str(self._state.metrics),
+            access_log=self._options.access_log,
         )
         self._books.use(self._snapshot)
         self._priced = (self._snapshot, with_prices(self._snapshot, time.time()))

@@ -7,7 +7,6 @@ the HTTP status is: a non-OK RPC means that the core itself failed.
 from __future__ import annotations
 
 from sidecar.gateway import Gateway
-from sidecar.metrics import Metrics
 from sidecar.route_changes import RouteChanges
 from sidecar.servicers.rest._calls import Calls
 from sidecar.servicers.rest._docs import DocsPaths
@@ -21,6 +20,6 @@ __all__ = ["PIECE_BYTES_MAX", "RestServicer"]
 class RestServicer(OpenAiPaths, MlflowPaths, DocsPaths):
     """Every path of rest.proto."""
 
-    def __init__(self, gateway: Gateway, metrics: Metrics, changes: RouteChanges) -> None:
-        self._calls = Calls(gateway, metrics)
+    def __init__(self, gateway: Gateway, changes: RouteChanges) -> None:
+        self._calls = Calls(gateway)
         self._changes = changes

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters import ClientSide, Envelope, GatewayError, Kind, Task
-from sidecar.accounting import Record
 from sidecar.caller import Caller, Context, caller_of
 from sidecar.calls import Call
 from sidecar.gateway import Gateway
-from sidecar.metrics import Metrics
 from sidecar.servicers.rest._reply import Reply
 from sidecar.snapshot import Consumer, Route
 
@@ -36,9 +34,8 @@ class Dialect:
 class Calls:
     """What the groups of paths share."""
 
-    def __init__(self, gateway: Gateway, metrics: Metrics) -> None:
+    def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._metrics = metrics
 
     def consumer(self, context: Context) -> Consumer:
         """Who calls. Raises unauthenticated."""
@@ -52,7 +49,7 @@ class Calls:
         """A call whose body names the route."""
         caller = caller_of(context)
         consumer = self._gateway.consumers.of(caller)
-        envelope = self._opened(lambda: dialect.sides[task].open(body), task, consumer)
+        envelope = self._opened(lambda: dialect.sides[task].open(body), task, caller, consumer)
         await self._answer(reply, caller, consumer, task, envelope, dialect)
 
     async def named_in_path(
@@ -70,16 +67,16 @@ class Calls:
             dialect = choose(route)
             return dialect, dialect.sides[task].open(body)
 
-        dialect, envelope = self._opened(opened, task, consumer)
+        dialect, envelope = self._opened(opened, task, caller, consumer)
         envelope = Envelope(envelope.members, name, envelope.stream, envelope.include_usage)
         await self._answer(reply, caller, consumer, task, envelope, dialect)
 
-    def _opened(self, open_: Callable[[], Any], task: Task, consumer: Consumer) -> Any:
+    def _opened(self, open_: Callable[[], Any], task: Task, caller: Caller, consumer: Consumer) -> Any:
         """A body that cannot be opened begins no call, but its caller is answered: it is counted."""
         try:
             return open_()
         except GatewayError as error:
-            record = Record(self._metrics, _OPERATIONS[task][0], "", consumer.name)
+            record = self._gateway.record(_OPERATIONS[task][0], "", consumer, caller.request_id)
             record.failed(error, deadline=None)
             record.close()
             raise
@@ -90,7 +87,7 @@ class Calls:
         side = dialect.sides[task]
         if envelope.stream and side.encode_chunk is None:
             error = GatewayError(Kind.INVALID_REQUEST, "This call cannot be streamed.", param="stream")
-            self._opened(lambda: _raise(error), task, consumer)
+            self._opened(lambda: _raise(error), task, caller, consumer)
         call = Call(
             task=task,
             operation=_OPERATIONS[task][envelope.stream],
