@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +33,12 @@ class Call:
     # Set by the gateway for the servicer: the upstream asked last (known before the first piece), the route's timeouts.write_s.
     upstream: str | None = None
     write_s: float = _WRITE_S
-    # What limits and budgets say (x-ratelimit-*, x-sidecar-budget): names in lower case. Known before an answer or a refusal.
-    headers: tuple[tuple[str, str], ...] = ()
+    says_limits: Callable[[], tuple[tuple[str, str], ...]] = tuple
+
+    @property
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """What limits and budgets say now (x-ratelimit-*, x-sidecar-budget), for an answer or a refusal."""
+        return self.says_limits()
 
 
 @dataclass(slots=True)

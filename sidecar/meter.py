@@ -67,6 +67,7 @@ class Meter:
         budget_exceeded with the time until the budget begins anew."""
         rules = self._rules_of(route, call.consumer)
         ticket = Ticket(self, call, route)
+        call.says_limits = ticket.headers
         if rules.allowances and self.ledger is not None:
             now_s = self.now_s()
             try:
@@ -76,7 +77,6 @@ class Meter:
                 raise
         if rules.buckets and self.limits is not None:
             ticket.reservation = self.limits.reserve(rules.buckets, ticket.estimate.total)
-        ticket.write_headers()
         refused = ticket.reservation.refused
         if refused is not None:
             self.metrics.limited(route.name, refused.bucket.unit).inc()
@@ -134,7 +134,6 @@ class Ticket:
         tokens, estimated = self._tokens(ok, usage, output_tokens) if kept else (Tokens(), False)
         if self._meter.limits is not None and self.reservation is not _NOTHING:
             self._meter.limits.settle(self.reservation, kept=kept, tokens=tokens.total)
-            self.write_headers()
         if kept:
             self._charge(tokens, price, estimated=estimated)
 
@@ -164,11 +163,9 @@ class Ticket:
             charge = Charge(1, *tokens, money, unpriced, tokens.total if estimated else 0)
             meter.ledger.add(route, consumer, charge, meter.calendar.at(meter.now_s()))
 
-    def write_headers(self) -> None:
-        """Into the call: how things stand now."""
-        levels = self.reservation.levels
-        if levels or self.warned is not None:
-            self._call.headers = (*rate_headers(levels), *_budget_header(self.warned))
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """How things stood when the call was admitted or refused, or since it was settled."""
+        return (*rate_headers(self.reservation.levels), *_budget_header(self.warned))
 
 
 def _rate_limited(refused: Refused) -> GatewayError:
@@ -187,7 +184,7 @@ def rate_headers(levels: list[Level]) -> list[tuple[str, str]]:
     for unit in ("requests", "tokens"):
         found = [level for level in levels if level.bucket.unit == unit]
         if found:
-            bucket, remaining, reset_ns = min(found, key=lambda level: level.remaining)
+            bucket, remaining, reset_ns = found[0] if len(found) == 1 else min(found, key=lambda level: level.remaining)
             headers.append((f"x-ratelimit-limit-{unit}", str(bucket.count)))
             headers.append((f"x-ratelimit-remaining-{unit}", str(remaining)))
             headers.append((f"x-ratelimit-reset-{unit}", duration(reset_ns)))
@@ -198,7 +195,9 @@ def _budget_header(warned: Warned | None) -> list[tuple[str, str]]:
     if warned is None:
         return []
     share = math.floor(warned.used * 100)
-    return [("x-sidecar-budget", f"{share}% of {warned.allowance.header_words}; begins anew at {said(warned.resets_s)}")]
+    return [
+        ("x-sidecar-budget", f"{share}% of {warned.allowance.header_words}; begins anew at {said(warned.resets_s)}")
+    ]
 
 
 def duration(ns: int) -> str:
