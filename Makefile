@@ -62,7 +62,7 @@ dist: $(VENV)/.dev ## Build the wheel into dist/
 	@$(BIN)/python -m hatchling build -t wheel -d dist
 
 clean: ## Remove the virtual environment, caches and dist/ (.sidecar/ with users and keys stays)
-	@rm -rf $(VENV) dist build .buf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) dist build .buf .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The server alone is what `make up` installs: no test tools. Hashes are checked, versions are the lock's.
