@@ -103,6 +103,7 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
         "BODY_BUFFER_BYTES": str(body_buffer_bytes),
         "ACCESS_LOG": access_log,
         "READ_TIMEOUT_S": str(settings.read_timeout_s),
+        "SEND_TIMEOUT_S": str(settings.send_timeout_s),
         "CLEAR_RESERVED": "more_clear_input_headers X-Sidecar-*;" if settings.headers_more else "",
     }
 

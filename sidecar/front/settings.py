@@ -38,6 +38,8 @@ class FrontSettings:
     """Larger bodies go through a file in the private folder. None: none does, so prompts never touch the disk."""
     read_timeout_s: int = 3900
     """Longest silence of the core. Must exceed the longest total time of any route, or the front answers 504 first."""
+    send_timeout_s: int = 30
+    """How long a client may take nothing of its answer before it is cut."""
     shutdown_timeout_s: int = 900
     """How long calls may still run after SIGQUIT or SIGHUP."""
     error_log: Path | None = None

@@ -7,6 +7,7 @@ import os
 import pwd
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ import pytest
 from sidecar.front.nginx import render
 from sidecar.front.programs import Program
 from sidecar.front.users import add_user
-from tests.front.conftest import Front, passes_on, start_core, start_front
+from tests.front.conftest import Front, hang_up, passes_on, start_core, start_front
 from tests.front.double import PIECE_BYTES_MAX, Core, Script
 
 CHAT = "/v1/chat/completions"
@@ -236,6 +237,31 @@ async def test_a_folder_rendered_anew_is_read_at_sighup_without_losing_a_call(st
                 status = (await http.post(CHAT, json={"a": "x" * 1000}, headers=front.basic)).status_code
         assert status == 413
     finally:
+        await core.stop()
+        front.stop()
+
+
+async def test_a_reader_that_stalls_is_cut_and_its_call_cancelled(state: Path, program: Program) -> None:
+    front = start_front(state, program, send_timeout_s=2)
+    core = await start_core(front)
+    core.script = Script(pieces=[b"x" * PIECE_BYTES_MAX] * 320, hold=True)
+    small = socket.socket()
+    small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    small.connect(("127.0.0.1", front.port))
+    small.setblocking(False)
+    reader, writer = await asyncio.open_connection(sock=small, ssl=front.tls(), server_hostname="localhost", limit=1024)
+    head = f"POST {CHAT} HTTP/1.1\r\nhost: a\r\nauthorization: {front.basic['authorization']}\r\n"
+    writer.write(f"{head}content-type: application/json\r\ncontent-length: 2\r\n\r\n{{}}".encode())
+    try:
+        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        deadline_s = time.monotonic() + 30
+        while core.call.ended_s is None:
+            assert time.monotonic() < deadline_s, front.logs
+            await asyncio.sleep(0.05)
+        assert core.call.cancelled
+    finally:
+        await hang_up(writer)
         await core.stop()
         front.stop()
 

@@ -154,6 +154,8 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
         "ACCESS_LOG": "" if settings.access_log is None else _indented(_access_log(settings.access_log), 10),
         "LOGGED": "" if settings.access_log is None else _indented(_LOGGED, 10),
         "READ_TIMEOUT_S": str(settings.read_timeout_s),
+        "SEND_TIMEOUT_S": str(settings.send_timeout_s),
+        "SEND_TIMEOUT_MS": str(settings.send_timeout_s * 1000),
         "BODY_BYTES_MAX": str(settings.body_bytes_max),
         "BODY_BYTES_TOO_MANY": str(settings.body_bytes_max + 1),
         "REST_ROUTES": _indented(rest_routes(bindings.service(), bindings.PUBLIC), 14),
