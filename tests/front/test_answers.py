@@ -15,7 +15,7 @@ from tests.front.double import PIECE_BYTES_MAX, Core, Script
 CHAT = "/v1/chat/completions"
 BODY = {"model": "chat"}
 # An event must leave while the next one is still to come: half of the gap between two.
-GAP_S = 0.2
+GAP_S = 0.4
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -65,7 +65,7 @@ async def test_an_answer_without_any_message_is_an_empty_body(front: Front, core
 
 @pytest.mark.parametrize("version", [1, 2])
 async def test_each_event_arrives_before_the_next_is_sent(front: Front, core: Core, version: int) -> None:
-    events = [b"data: %d\n\n" % number for number in range(5)]
+    events = [b"data: %d\n\n" % number for number in range(4)]
     core.script = Script(content_type="text/event-stream", pieces=events, gap_s=GAP_S)
     arrived: list[tuple[float, bytes]] = []
     async with (

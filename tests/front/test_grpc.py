@@ -47,14 +47,14 @@ async def test_a_unary_call_is_answered_and_says_who_called(front: Front, core: 
 
 
 async def test_each_message_of_a_stream_arrives_before_the_next_is_sent(front: Front, core: Core) -> None:
-    core.script = Script(pieces=[b"0", b"1", b"2", b"3"], gap_s=0.2)
+    core.script = Script(pieces=[b"0", b"1", b"2", b"3"], gap_s=0.4)
     arrived: list[tuple[str, float]] = []
     async with front.channel() as channel:
         stub = inference_pb2_grpc.InferenceServiceStub(channel)
         async for answer in stub.StreamChat(REQUEST, metadata=_metadata(front.basic), timeout=TIMEOUT_S):
             arrived.append((answer.id, time.monotonic()))
     assert [text for text, _ in arrived] == ["0", "1", "2", "3"]
-    assert all(at - sent < 0.1 for (_, at), sent in zip(arrived, core.call.sent_s, strict=True))
+    assert all(at - sent < 0.2 for (_, at), sent in zip(arrived, core.call.sent_s, strict=True))
 
 
 @pytest.mark.parametrize("code", [code for code in grpc.StatusCode if code is not grpc.StatusCode.OK])
@@ -105,7 +105,7 @@ async def _until_cancelled(core: Core, since_s: float) -> None:
         assert time.monotonic() - since_s < 5
         await asyncio.sleep(0.005)
     assert core.call.cancelled
-    assert core.call.ended_s - since_s < 0.25
+    assert core.call.ended_s - since_s < 1.0
 
 
 @pytest.mark.parametrize(
