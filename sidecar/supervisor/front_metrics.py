@@ -10,7 +10,7 @@ import http.client
 import logging
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,13 +27,20 @@ _ESTABLISHED = "01"  # linux/tcp_states.h
 
 
 class FrontMetrics:
-    """A collector. `sockets` are the paths where a front may serve `GET /metrics`; the first that answers is it."""
+    """A collector. `page` is the unix socket where the front serves `GET /metrics`; `translated` makes of its families what
+    is shown."""
 
-    def __init__(self, address: Address, certificate: Path, page: Path, path: str = "/metrics") -> None:
+    def __init__(
+        self,
+        address: Address,
+        certificate: Path,
+        page: Path,
+        translated: Callable[[Iterable[Metric]], Iterable[Metric]],
+    ) -> None:
         self._address = address
         self._certificate = certificate
         self._page = page
-        self._path = path
+        self._translated = translated
 
     def collect(self) -> Iterator[Metric]:
         from prometheus_client.core import GaugeMetricFamily
@@ -56,10 +63,10 @@ class FrontMetrics:
         from prometheus_client.parser import text_string_to_metric_families
 
         try:
-            text = _get(self._page, self._path)
+            text = _get(self._page, "/metrics")
         except (OSError, http.client.HTTPException):
             return
-        yield from text_string_to_metric_families(text)
+        yield from self._translated(text_string_to_metric_families(text))
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -12,6 +12,7 @@ from functools import partial
 
 from adapters import Task
 from sidecar.control import WorkerSettings
+from sidecar.front.settings import METRICS_SOCKET
 from sidecar.reload import Reload
 from sidecar.snapshot import Snapshot
 from sidecar.spend.archive import FILE_NAME
@@ -21,6 +22,7 @@ from sidecar.supervisor.books import Books
 from sidecar.supervisor.changes import Changes
 from sidecar.supervisor.children import Children
 from sidecar.supervisor.configuration import Configuration
+from sidecar.supervisor.envoy_metrics import translated
 from sidecar.supervisor.front_metrics import FrontMetrics
 from sidecar.supervisor.metrics import MetricsPage, SupervisorMetrics
 from sidecar.supervisor.options import Options
@@ -153,8 +155,9 @@ class Supervisor:
             self._cleanup.callback(MetricsPage(self._page, self._metrics.registry).close)
         await self._children.start_front(self._snapshot)
         if self._front is not None:
-            page = self._state.front / "run" / "metrics.sock"
-            self._metrics.registry.register(FrontMetrics(self._front, self._children.certificate, page))
+            page = self._state.front / "run" / METRICS_SOCKET
+            names = translated if self._options.front_program == "envoy" else iter
+            self._metrics.registry.register(FrontMetrics(self._front, self._children.certificate, page, names))
         endpoints = Endpoints(
             state_dir=self._state.root,
             front=None if self._front is None else reachable(self._front),

@@ -66,6 +66,7 @@ class Stack:
         self.state = folder / "state"
         self.config = folder / "config.yaml"
         arguments = ["up", "--state-dir", str(self.state), "--workers", str(workers), *FRONT_PORTS, *options]
+        self.front = front
         arguments += ["--front", front]
         if config is not None:
             self.config.write_text(config)

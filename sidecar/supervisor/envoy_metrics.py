@@ -1,0 +1,72 @@
+"""Envoy's own counters under the names that dashboards and alerts know, beside the originals.
+
+Envoy does not count by path, so everything is one group, "all"; a client that leaves is in no class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+    from prometheus_client.samples import Sample
+
+GROUP = "all"
+_FRONT = ("envoy_http_conn_manager_prefix", "front")
+_CORE = ("envoy_cluster_name", "core")
+# Envoy's name, the label that makes it ours -> our name.
+_COUNTERS = {
+    ("envoy_http_basic_auth_denied", _FRONT): "sidecar_front_auth_failures",
+    ("envoy_http_downstream_rq_too_large", _FRONT): "sidecar_front_too_large",
+    ("envoy_cluster_upstream_cx_connect_fail", _CORE): "sidecar_front_connect_errors",
+}
+_CLASSES = "envoy_http_downstream_rq_xx"
+_TIMES = "envoy_http_downstream_rq_time"  # milliseconds
+
+
+def translated(families: Iterable[Metric]) -> Iterator[Metric]:
+    """The families, and ours made of them. A counter that Envoy has not used yet is 0 in ours: alerts want one."""
+    from prometheus_client.core import CounterMetricFamily
+
+    counts = dict.fromkeys(_COUNTERS.values(), 0.0)
+    requests = CounterMetricFamily("sidecar_front_requests", "Requests answered.", labels=("group", "class"))
+    for family in families:
+        for sample in family.samples:
+            name = sample.name.removesuffix("_total")
+            for (theirs, label), ours in _COUNTERS.items():
+                if name == theirs and _has(sample, label):
+                    counts[ours] += sample.value
+            if name == _CLASSES and _has(sample, _FRONT):
+                kind = f"{sample.labels['envoy_response_code_class']}xx"
+                requests.add_metric((GROUP, kind), sample.value)
+        if family.name == _TIMES:
+            yield _durations(family)
+        yield family
+    yield requests
+    for name, value in counts.items():
+        counter = CounterMetricFamily(name, "As Envoy counts it.")
+        counter.add_metric((), value)
+        yield counter
+
+
+def _durations(family: Metric) -> Metric:
+    """Milliseconds to seconds."""
+    from prometheus_client.core import HistogramMetricFamily
+
+    ours = [sample for sample in family.samples if _has(sample, _FRONT)]
+    buckets = [(_seconds(sample.labels["le"]), sample.value) for sample in ours if sample.name == f"{_TIMES}_bucket"]
+    total_s = sum(sample.value for sample in ours if sample.name == f"{_TIMES}_sum") / 1000
+    found = HistogramMetricFamily(
+        "sidecar_front_request_duration_seconds", "To the last byte, as Envoy measures it.", labels=("group",)
+    )
+    found.add_metric((GROUP,), buckets, total_s)
+    return found
+
+
+def _seconds(bound: str) -> str:
+    return bound if bound == "+Inf" else repr(float(bound) / 1000)
+
+
+def _has(sample: Sample, label: tuple[str, str]) -> bool:
+    return bool(sample.labels.get(label[0]) == label[1])
