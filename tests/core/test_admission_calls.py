@@ -118,6 +118,7 @@ class _Load:
                 await asyncio.sleep(ANSWER_S)
 
 
+@pytest.mark.timeout(600)  # four rounds of a minute at full scale
 async def test_five_times_the_load_takes_little_of_the_goodput_and_leaves_nothing_behind(provider: Provider) -> None:
     """Ratios within one run: the knee is as many clients as there are places. What else the machine does may spoil a
     measurement, but cannot make a bad one good: the best of a few counts."""
