@@ -90,7 +90,7 @@ def up(
 ) -> None:
     """Run it all: workers, a front proxy with TLS and credentials, and the embedded model if a route uses it.
 
-    SIGHUP reads the configuration again, SIGUSR2 (or `sidecar restart`) replaces the workers without losing a call,
+    SIGHUP reads the configuration and the certificate again, SIGUSR2 (or `sidecar restart`) replaces the workers without losing a call,
     SIGTERM or Ctrl-C stops once calls under way have ended, a second one at once.
     """
     options = _options(

@@ -27,6 +27,9 @@ class Program:
     """What it gets when its parent dies."""
     drain: Callable[[Path, float], Awaitable[None]] | None = None
     """(folder, seconds at most): lets calls finish; to be called before `stop_signal`."""
+    reload_signal: signal.Signals | None = None
+    """Makes it read its certificate again, calls under way going on. None: it notices by itself. One that cannot be used is
+    refused in its log, and the old one stays."""
     take_users: Callable[[Path, Path], None] | None = None
     """(users file, folder): makes a changed users file effective. None: it is read at every request."""
 
@@ -51,6 +54,7 @@ PROGRAMS = {
             nginx.command,
             stop_signal=signal.SIGQUIT,
             death_signal=signal.SIGTERM,
+            reload_signal=signal.SIGHUP,
         ),
         Program(
             "envoy",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,7 @@ class Children:
         self._state = state
         self._address = front
         self._front: Service | None = None
+        self._front_reload: signal.Signals | None = None
         self._following: asyncio.Task[None] | None = None
         self._local: Service | None = None
         self._model: Path | None = None
@@ -123,10 +125,16 @@ class Children:
             env=plain_env(),
             cwd=folder,
         )
+        self._front_reload = program.reload_signal
         await self._front.start()
         if program.take_users is not None:
             take = partial(program.take_users, self._state.users, folder)
             self._following = asyncio.create_task(on_change(self._state.users, take))
+
+    def reload_front(self) -> None:
+        """A certificate that was renewed is served from now on."""
+        if self._front is not None and self._front_reload is not None:
+            self._front.signal(self._front_reload)
 
     async def first_chat(self, snapshot: Snapshot) -> str | None:
         """A first chat through the front on the local model; None where there is nothing to ask. Raises StartError."""

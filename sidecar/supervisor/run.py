@@ -132,8 +132,12 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop, number)
-        loop.add_signal_handler(signal.SIGHUP, self._configuration.poke)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         loop.add_signal_handler(signal.SIGUSR2, self._restart_asked.set)
+
+    def _on_hangup(self) -> None:
+        self._configuration.poke()
+        self._children.reload_front()
 
     def _on_stop(self, number: signal.Signals) -> None:
         self._stop_signal = number
