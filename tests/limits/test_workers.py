@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -54,6 +55,19 @@ def test_a_worker_killed_with_the_lock_in_its_hands_holds_nobody_up(tmp_path: Pa
         worker.stop(signal.SIGKILL)
     store = LimitStore(tmp_path, 1)
     assert store.reserve(requests(), 0).refused is None
+    store.close()
+
+
+def test_a_worker_stopped_with_the_lock_in_its_hands_holds_nobody_up(tmp_path: Path) -> None:
+    """As a debugger does it, for as long as it likes. While it runs, its lock is waited for."""
+    store = LimitStore(tmp_path, 1)
+    with child("lock", tmp_path, 0) as worker, ThreadPoolExecutor(1) as beside:
+        worker.wait_for_line("^holds the lock$", DEADLINE_S)
+        waiting = beside.submit(store.reserve, requests(), 0)
+        with pytest.raises(TimeoutError):
+            waiting.result(0.3)
+        worker.send(signal.SIGSTOP)
+        assert waiting.result(DEADLINE_S).refused is None
     store.close()
 
 
