@@ -62,6 +62,8 @@ def answer_to(error: GatewayError) -> Answer:
 # MLflow's clients retry 429, 500, 502 and 503 for a minute and more, each time with another call of the provider; by then the
 # gateway has made its own further attempts.
 _ON_MLFLOW_PATHS = {Kind.UPSTREAM_UNAVAILABLE: 504, Kind.UPSTREAM_PROTOCOL: 424}
+# A provider's own 429: waiting for it is the gateway's work. Ours stays 429, for it costs no call of a provider.
+_PROVIDERS_LIMIT = frozenset({Kind.RATE_LIMITED, Kind.QUOTA_EXHAUSTED})
 # Found by ourselves in the caller's request, not by the provider: there MLflow's servers answer what FastAPI does.
 _REFUSED_BY_US = frozenset({Kind.INVALID_REQUEST, Kind.UNSUPPORTED_PARAMETER})
 
@@ -70,6 +72,8 @@ def mlflow_status(error: GatewayError, violation: int) -> int:
     """The HTTP status on MLflow's paths; `violation` is what this path says to a request that is no good in itself."""
     if error.status is None and error.kind in _REFUSED_BY_US:
         return violation
+    if error.status is not None and error.kind in _PROVIDERS_LIMIT:
+        return 424
     return _ON_MLFLOW_PATHS.get(error.kind) or answer_to(error).http
 
 

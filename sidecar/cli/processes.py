@@ -90,8 +90,8 @@ def up(
 ) -> None:
     """Run it all: workers, a front proxy with TLS and credentials, and the embedded model if a route uses it.
 
-    SIGHUP reads the configuration and the certificate again, SIGUSR2 (or `sidecar restart`) replaces the workers without losing a call,
-    SIGTERM or Ctrl-C stops once calls under way have ended, a second one at once.
+    SIGHUP reads the configuration and the certificate again, SIGUSR2 (or `sidecar restart`) replaces the workers without
+    losing a call, SIGTERM or Ctrl-C stops once calls under way have ended, a second one at once.
     """
     options = _options(
         state_dir, config_path, Address(host, port), workers, stub, stub_socket, metrics, access_log, drain_grace

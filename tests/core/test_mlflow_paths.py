@@ -156,7 +156,7 @@ FAILURES: dict[str, tuple[int, int]] = {
     "the provider's words": (400, 400),
     "wrong key": (401, 424),
     "no such model": (404, 424),
-    "too many": (429, 429),
+    "too many": (429, 424),
     "it is down": (500, 504),
     "no json": (200, 424),
 }

@@ -71,9 +71,10 @@ RULES = (
     Rule(
         "provider failures",
         r"status|json(\.detail.*)?",
-        "A provider's failure has a status that tells the caller what to do: 424 for a key or a model it refuses and for an "
-        "answer that is none, 504 where it cannot be reached or fails. MLflow passes 401, 404 and 500 on, or says 500 or 502.",
-        "A provider's 401 is not the caller's; and MLflow's clients repeat 500, 502 and 503 for a minute and more, a call of the "
+        "A provider's failure has a status that tells the caller what to do: 424 for a key or a model it refuses, for its own "
+        "rate limit and for an answer that is none, 504 where it cannot be reached or fails. MLflow passes 401, 404, 429 and "
+        "500 on, or says 500 or 502.",
+        "A provider's 401 is not the caller's; and MLflow's clients repeat 429, 500, 502 and 503 for a minute, a call of the "
         "provider each time.",
         lambda difference, both: both.theirs["status"] != both.ours["status"] and both.ours["status"] in (424, 504),
     ),
