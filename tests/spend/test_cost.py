@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters import Task
@@ -17,6 +17,8 @@ from sidecar.spend.prices import _TABLE, price_of, table_price, with_prices
 from sidecar.v1 import inference_pb2 as pb
 
 NOW_S = 1_795_000_000.0
+# A busy machine is no finding.
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 COUNTS = st.integers(0, 2**31 - 1)
 PRICES = st.integers(0, 10**9)
 
@@ -43,12 +45,14 @@ def test_a_long_prompt_is_priced_as_one_throughout() -> None:
     assert [cost_micro_dollars(price, Tokens(input=count)) for count in (200, 201, 400, 401)] == [200, 402, 800, 1203]
 
 
+@UNHURRIED
 @given(PRICES, PRICES, COUNTS, COUNTS)
 def test_the_rounding_is_up_and_less_than_one(input_: int, output: int, asked: int, told: int) -> None:
     exact = (Decimal(input_) * asked + Decimal(output) * told) / 1_000_000
     assert 0 <= cost_micro_dollars(Price(input_, output), Tokens(asked, told)) - exact < 1
 
 
+@UNHURRIED
 @given(*[st.integers(-(2**31), 2**31 - 1)] * 5)
 def test_whatever_a_provider_says_no_part_is_negative_or_larger_than_its_whole(
     input_: int, output: int, cached: int, written: int, reasoning: int
