@@ -22,6 +22,7 @@ _Since = Annotated[
     str | None, typer.Option("--since", help="First day (UTC), as in 2026-11-01, or 7d. Without it: this month's.")
 ]
 _Json = Annotated[bool, typer.Option("--json", help="One JSON object a line for each consumer, route and day.")]
+_WIDTH_MAX = 400
 _DAYS = re.compile(r"([0-9]{1,4})d")
 
 
@@ -90,7 +91,7 @@ def _print_table(lines: Sequence[Line]) -> None:
 
     table = Table(box=None, pad_edge=False)
     for title in ("day", "consumer", "route"):
-        table.add_column(title, overflow="fold", no_wrap=title == "day")
+        table.add_column(title, overflow="fold", no_wrap=title == "day", min_width=10)
     for title in ("calls", "input", "output", "dollars", "unpriced", "estimated"):
         table.add_column(title, justify="right", no_wrap=True)
     for line in lines:
@@ -99,7 +100,10 @@ def _print_table(lines: Sequence[Line]) -> None:
         table.add_section()
         total = Charge(*(sum(counts) for counts in zip(*(line.counts for line in lines), strict=True)))
         table.add_row("all", "", "", *_cells(total))
-    Console(markup=False, highlight=False, emoji=False).print(table if lines else "nothing was used")
+    console = Console(markup=False, highlight=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _WIDTH_MAX  # a file or a pipe has no edge to fold names at
+    console.print(table if lines else "nothing was used")
 
 
 def _cells(counts: Any) -> tuple[str, ...]:
