@@ -134,6 +134,33 @@ ROUTES_AND_CONSUMERS = Dashboard(
         Panel("Under way", "short", {"{{route}}": f"sum by (route) (sidecar_in_flight{{{ROUTES}}})"}),
         Panel("Tokens by consumer", "short", {"{{consumer}}": _rate("sidecar_tokens_total", "consumer", OURS)}),
         Panel("Tokens by route", "short", {"{{route}} {{kind}}": _rate("sidecar_tokens_total", "route, kind", OURS)}),
+        Panel(
+            "Money by consumer, dollars an hour",
+            "currencyUSD",
+            {"{{consumer}}": f"{_rate('sidecar_spend_micro_dollars_total', 'consumer', OURS)} * 3600 / 1e6"},
+        ),
+        Panel(
+            "Money by route, dollars an hour",
+            "currencyUSD",
+            {"{{route}}": f"{_rate('sidecar_spend_micro_dollars_total', 'route', OURS)} * 3600 / 1e6"},
+        ),
+        Panel(
+            "Budgets",
+            "percentunit",
+            {"{{route}} {{consumer}} a {{per}}": "sidecar_budget_used_ratio"},
+            "Share that is spent; at 100 % calls are refused.",
+        ),
+        Panel(
+            "Tokens without a price",
+            "short",
+            {"{{route}}": _rate("sidecar_unpriced_tokens_total", "route", ROUTES)},
+            "No money was counted for them.",
+        ),
+        Panel(
+            "Refused by our limits",
+            "reqps",
+            {"{{route}} {{unit}}": _rate("sidecar_limited_total", "route, unit", ROUTES)},
+        ),
     ),
     ("route", "consumer"),
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from adapters import GatewayError, Kind
 from sidecar.errors import ANSWERS, client_may_retry, mlflow_status
+from tools.metrics_page import metrics_page
 from tools.providers_page import providers_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,7 +76,11 @@ def _mlflow(kind: Kind) -> int:
     return mlflow_status(GatewayError(kind, ""), 422)
 
 
-PAGES: dict[str, Callable[[], str]] = {"docs/errors.md": errors_page, "docs/providers.md": providers_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "docs/errors.md": errors_page,
+    "docs/metrics.md": metrics_page,
+    "docs/providers.md": providers_page,
+}
 
 
 def stale(root: Path) -> list[str]:

@@ -26,6 +26,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.needs("prometheus"), pytest.mark.tim
 WITHIN_S = 120.0
 CALL = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 3}
 SLOW_S = 10.6
+# The simulator answers "hello" with two tokens: nine tenths of a cent.
+DEAR = "price: {input: 0, output: 4500}\nbudgets: [{dollars: 0.01, per: day}]"
 
 
 class Repeating:
@@ -73,8 +75,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         narrow = route(
             "narrow", "chat", provider, model="sim:gate=narrow,gate_at=-1", extra="admission: {concurrent: 1}"
         )
+        dear = route("dear", "chat", provider, extra=DEAR)
         slow = route("slow", "chat", provider, model="sim:first_ms=50")
-        stack = exits.enter_context(Stack(folder, config_for(provider, narrow, slow)))
+        stack = exits.enter_context(Stack(folder, config_for(provider, narrow, dear, slow)))
         http = exits.enter_context(stack.http())
         target = stack.env["SIDECAR_METRICS"].removeprefix("http://").removesuffix("/metrics")
         prometheus = exits.enter_context(Prometheus(folder, target))
@@ -191,6 +194,15 @@ def gateway_hangs(scene: Scene) -> Iterator[None]:
     os.kill(scene.stack.supervisor_pid, signal.SIGCONT)
 
 
+@contextmanager
+def budget_nearly_spent(scene: Scene) -> Iterator[None]:
+    """One call costs nine tenths of it; then it is raised."""
+    scene.chat("dear")
+    yield
+    config = scene.stack.config.read_text()
+    scene.stack.config.write_text(config.replace("dollars: 0.01,", "dollars: 1,"))
+
+
 FAULTS: dict[str, tuple[Callable[[Scene], AbstractContextManager[None]], tuple[str, ...]]] = {
     "a provider answers 503": (
         provider_down,
@@ -203,6 +215,7 @@ FAULTS: dict[str, tuple[Callable[[Scene], AbstractContextManager[None]], tuple[s
     "wrong passwords, 20 a second": (wrong_passwords, ("SidecarAuthFailures",)),
     "a worker's socket is gone": (worker_unreachable, ("SidecarFrontCannotReachCore",)),
     "a certificate near its end": (certificate_ends, ("SidecarCertificateExpires",)),
+    "a budget is spent to nine tenths": (budget_nearly_spent, ("SidecarBudgetNearlySpent",)),
     "three workers are killed": (workers_die, ("SidecarWorkersDie",)),
     "the supervisor hangs": (gateway_hangs, ("SidecarDown",)),
 }

@@ -36,6 +36,8 @@ FALLBACK = """\
       - {{provider: anthropic, name: first-choice, config: {{anthropic_api_base: {root}, anthropic_api_key: k}}}}
       - {{provider: openai-compatible, name: sim-chat, config: {{base_url: {base}, api_key: k}}}}
 """
+# A million tokens in cost a dollar, out two: one token is 1 or 2 micro-dollars.
+PRICED = "price: {input: 1, output: 2}\nbudgets: [{dollars: 1, per: day}]"
 Key = tuple[str, ...]
 
 
@@ -52,6 +54,7 @@ class Gateway:
             self.provider,
             route("slow", "chat", self.provider, model=f"sim:first_ms={FIRST_MS}"),
             route("held", "chat", self.provider, model="sim:gate=held,gate_at=-1"),
+            route("priced", "chat", self.provider, extra=PRICED),
             route("limited", "chat", self.provider, extra="limits: [{requests: 1, per: day}]"),
             FALLBACK.format(root=self.provider.root_url, base=self.provider.base_url),
         )
@@ -87,6 +90,7 @@ class Gateway:
         assert self._ask("nobody") == 404
         self._ask("limited")
         assert self._ask("second") == 200
+        assert self._ask("priced") == 200
         self._claude = 503
         assert self._ask("claude") == 503
         self._claude = 401
@@ -213,7 +217,7 @@ def _between(low: float, high: float, *keys: Key) -> Check:
 
 # Kinds of calls of a round by the outcome they end with.
 _OUTCOMES: Mapping[Key, float] = {
-    ("ok",): 4 * ROUNDS,
+    ("ok",): 5 * ROUNDS,
     ("route_not_found",): ROUNDS,
     ("rate_limited",): ROUNDS,
     ("upstream_unavailable",): ROUNDS,
@@ -221,7 +225,7 @@ _OUTCOMES: Mapping[Key, float] = {
 }
 _CALLS = sum(_OUTCOMES.values())
 _BY_ROUTE: Mapping[Key, float] = {
-    **{(name,): ROUNDS for name in ("slow", "unknown", "limited", "second")},
+    **{(name,): ROUNDS for name in ("slow", "unknown", "limited", "second", "priced")},
     **{(name,): 2 * ROUNDS for name in ("chat", "claude")},
 }
 _SLOW = (FIRST_MS / 1000 * 0.8, 0.5)
@@ -244,6 +248,22 @@ def _tokens(seen: Seen, *by: int) -> Mapping[Key, float]:
             key = tuple(whole[place] for place in by)
             found[key] = found.get(key, 0) + count * ROUNDS
     return found
+
+
+def _micro_dollars(seen: Seen) -> int:
+    """Of one call of route "priced"."""
+    tokens_in, tokens_out = seen.gateway.usage["priced", seen.gateway.user]
+    return tokens_in + 2 * tokens_out
+
+
+def _dollars_an_hour(seen: Seen) -> float:
+    """As `_rates` wants it: over the window."""
+    return _micro_dollars(seen) * ROUNDS * 3600 / 1e6
+
+
+def _budget(seen: Seen, found: dict[Key, float]) -> None:
+    """Written by the supervisor once a second; the round of the warming up is in it too."""
+    assert list(found.values()) == [pytest.approx(_micro_dollars(seen) * (ROUNDS + 1) / 1e6)]
 
 
 def _attempts(seen: Seen) -> Mapping[Key, float]:
@@ -288,6 +308,17 @@ EXPECTED: dict[tuple[str, str, str], Check] = {
     (ROUTES, "Under way", "{{route}}"): _between(HELD - 0.1, HELD, ("held",)),
     (ROUTES, "Tokens by consumer", "{{consumer}}"): _rates(lambda seen: _tokens(seen, 2)),
     (ROUTES, "Tokens by route", "{{route}} {{kind}}"): _rates(lambda seen: _tokens(seen, 0, 1)),
+    (ROUTES, "Money by consumer, dollars an hour", "{{consumer}}"): _rates(
+        lambda seen: {(seen.gateway.user,): _dollars_an_hour(seen)}
+    ),
+    (ROUTES, "Money by route, dollars an hour", "{{route}}"): _rates(
+        lambda seen: {("priced",): _dollars_an_hour(seen)}
+    ),
+    (ROUTES, "Budgets", "{{route}} {{consumer}} a {{per}}"): _budget,
+    (ROUTES, "Tokens without a price", "{{route}}"): _rates(
+        lambda seen: {(name,): n for ((name,), n) in _tokens(seen, 1).items() if name != "priced"}
+    ),
+    (ROUTES, "Refused by our limits", "{{route}} {{unit}}"): _rates(lambda seen: {("limited", "requests"): ROUNDS}),
     (PROVIDERS, "Attempts", "{{provider}}"): _rates(_attempts),
     (PROVIDERS, "Attempts by outcome", "{{provider}} {{outcome}}"): _rates(_attempts_by_outcome),
     (PROVIDERS, "Failed attempts", "{{provider}}"): _between(0.99, 1.01, ("anthropic",)),
@@ -302,9 +333,9 @@ EXPECTED: dict[tuple[str, str, str], Check] = {
     (FRONTS, "Workers", "serving"): _is(value=2),
     (FRONTS, "Configuration", "taken"): _is(value=1),
     (FRONTS, "Requests by class", "{{class}}"): _rates(
-        lambda seen: {("2xx",): 3 * ROUNDS, ("4xx",): 4 * ROUNDS + 1, ("5xx",): ROUNDS}
+        lambda seen: {("2xx",): 4 * ROUNDS, ("4xx",): 4 * ROUNDS + 1, ("5xx",): ROUNDS}
     ),
-    (FRONTS, "Requests by path group", "{{group}}"): _rates(lambda seen: {("openai",): 8 * ROUNDS + 1}),
+    (FRONTS, "Requests by path group", "{{group}}"): _rates(lambda seen: {("openai",): 9 * ROUNDS + 1}),
     (FRONTS, "Refused at the front", "credentials"): _rates(lambda seen: {(): ROUNDS}),
     (FRONTS, "Refused at the front", "too large"): _rates(lambda seen: {(): 1}),
     (FRONTS, "Refused at the front", "no worker reached"): _is(value=0),
