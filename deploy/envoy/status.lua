@@ -20,9 +20,11 @@ function envoy_on_response(handle)
   local headers = handle:headers()
   local status = headers:get("x-http-status")
   local failed = headers:get("grpc-status")
+  headers:remove("grpc-status")
   if failed and failed ~= "0" then
     -- The text may hold anything (a Python exception): it goes to the log and not to the client.
     handle:logErr("core failed with gRPC status " .. failed .. ": " .. (headers:get("grpc-message") or ""))
+    headers:remove("grpc-message")
     local answer = FAILED[failed] or {"500", "core_failed"}
     local text = refuse(headers, answer[1], answer[2])
     handle:body(true):setBytes(text)

@@ -59,6 +59,7 @@ _ANSWERED = (
         "x-sidecar-budget",
         "allow",
     ),
+    *("grpc-status", "grpc-message"),  # of refusals; the core's own never get here (status.lua)
     *("cache-control", "x-accel-buffering", "strict-transport-security"),
 )
 

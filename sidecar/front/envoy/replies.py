@@ -68,7 +68,8 @@ def _nginx_words() -> dict[str, str]:
 
 
 def _grpc(which: Json, code: int, text: str) -> Json:
-    headers = {"grpc-status": str(code)} | (_CHALLENGE if code == 16 else {})
+    # The mark keeps the REST filters away, where a call is refused before it has a route that turns them off.
+    headers = {"grpc-status": str(code), "x-front-refused": "1"} | (_CHALLENGE if code == 16 else {})
     return {"filter": which, **_answer(headers, text)}
 
 
