@@ -12,10 +12,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from sidecar.free_ports import free_port as another_free_port
 
 POLL_S = 0.005
 DEADLINE_S = 10.0
@@ -24,11 +25,10 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 def free_ports(count: int) -> list[int]:
     """Different TCP ports of 127.0.0.1 that nobody listens on now."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+    found: dict[int, None] = {}
+    while len(found) < count:
+        found[another_free_port()] = None
+    return list(found)
 
 
 def free_port() -> int:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import sidecar.free_ports
 
 MODEL = "smollm2"  # `model.name` of a route with provider `local`
 # A health check on loopback takes a millisecond; a box under full load may need longer.
@@ -17,10 +18,7 @@ _STATUS_LINE_BYTES_MAX = 64
 
 def free_port() -> int:
     """A TCP port that is free on loopback now. Keep it over restarts of the model: the workers know its address."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
+    return sidecar.free_ports.free_port()
 
 
 def base_url(port: int) -> str:

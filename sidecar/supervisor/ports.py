@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 
+from sidecar.free_ports import free_port
 from sidecar.supervisor.options import Address
 from sidecar.supervisor.start_error import StartError
 
@@ -18,6 +19,11 @@ _ADVICE = {
 
 def probe(address: Address, what: str, option: str) -> Address:
     """Binds and lets go. Returns the address with its port filled in when it was 0; StartError when it cannot be bound."""
+    if address.port == 0:
+        try:
+            address = address.with_port(free_port(address.host))
+        except OSError:  # the bind below says why
+            pass
     with _bound(address, what, option, reuse_address=True) as sock:
         return address.with_port(sock.getsockname()[1])
 

@@ -29,6 +29,7 @@ from sidecar.front.programs import PROGRAMS, Program
 from sidecar.front.settings import FrontSettings
 from sidecar.front.users import add_user, api_key
 from tests.front.double import Core
+from tests.processes import free_port
 
 _NUMBER = itertools.count()
 START_TIMEOUT_S = 30.0
@@ -121,13 +122,6 @@ async def hang_up(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
     with suppress(OSError):
         await writer.wait_closed()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def start_front(state: Path, program: Program = PROGRAMS["nginx"], **changes: object) -> Front:

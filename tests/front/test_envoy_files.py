@@ -21,7 +21,7 @@ from sidecar.front.envoy.users import write_users
 from sidecar.front.pki import ensure_certificates
 from sidecar.front.settings import FrontError, FrontSettings, templates
 from sidecar.front.users import add_user, ensure_users_file
-from tests.front.conftest import free_port
+from tests.processes import free_port
 
 ALLOWED = ("accept", "te", "x-request-id", "x-ratelimit-*", ":*")
 

@@ -16,7 +16,7 @@ from sidecar.front.nginx import check, command, find_nginx, render
 from sidecar.front.pki import ensure_certificates
 from sidecar.front.settings import FrontError, FrontSettings
 from sidecar.front.users import UsersError, add_user, api_key, ensure_users_file, list_users, remove_user
-from tests.front.conftest import free_port
+from tests.processes import free_port
 
 
 def _mode(path: Path) -> int:

@@ -1,0 +1,43 @@
+"""Ports for listeners that are bound a little later, by another process.
+
+Not simply port 0: the kernel takes such a port from the range it also gives to outgoing connections, and one of those may have
+it by the time it is bound. So they come from below that range, where only listeners are.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_LOWEST = 10_000  # well-known services lie below
+# Half of the ports would have to be taken for this many tries to fail by chance once in a billion times.
+_TRIES = 30
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A TCP port that nobody has bound on the host's address now. Raises OSError where none can be had."""
+    for port in _candidates():
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
+            try:
+                sock.bind((host, port))
+            except OSError:
+                if port == 0:
+                    raise
+                continue
+            chosen: int = sock.getsockname()[1]
+            return chosen
+    raise AssertionError("the last candidate is 0, which is free or raises")
+
+
+def _candidates() -> Iterator[int]:
+    try:
+        end = int(_RANGE.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        end = 0
+    if end - _LOWEST > _TRIES:
+        yield from random.sample(range(_LOWEST, end), _TRIES)
+    yield 0
