@@ -62,7 +62,9 @@ class Stack:
         env: Mapping[str, str] | None = None,
         options: Sequence[str] = (),
         front: str = "nginx",
+        package: Path | None = None,
     ) -> None:
+        """`package`: the folder with the code to run, in place of this checkout."""
         self.state = folder / "state"
         self.config = folder / "config.yaml"
         arguments = ["up", "--state-dir", str(self.state), "--workers", str(workers), *FRONT_PORTS, *options]
@@ -72,7 +74,7 @@ class Stack:
             self.config.write_text(config)
             arguments += ["--config-path", str(self.config)]
         self._serving_s = SERVING_S if config is not None else SERVING_WITH_MODEL_S
-        self.child = Child.python("-m", "sidecar", *arguments, env=env)
+        self.child = Child.python("-m", "sidecar", *arguments, env=env, cwd=package)
         self.env: dict[str, str] = {}
 
     def __enter__(self) -> Self:
