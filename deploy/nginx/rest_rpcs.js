@@ -35,6 +35,12 @@ export default {
       "name": 1
     }
   },
+  "UpdateMlflowRoute": {
+    "path": {
+      "name": 1
+    },
+    "body": 2
+  },
   "DeleteMlflowRoute": {
     "path": {
       "name": 1

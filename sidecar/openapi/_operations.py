@@ -33,6 +33,14 @@ OPERATIONS: Mapping[str, Operation] = {
     "ListMlflowRoutes": Operation(_MLFLOW, "Your routes (MLflow 2.5 to 2.8)", "RouteList", error="Detail"),
     "CreateMlflowRoute": Operation(_MLFLOW, "Make a route (admins)", "Route", "RouteSpec", error="Detail"),
     "GetMlflowRoute": Operation(_MLFLOW, "One route", "Route", error="Detail", names_route=True),
+    "UpdateMlflowRoute": Operation(
+        _MLFLOW,
+        "Replace a route that was made by a call (admins)",
+        "Route",
+        "RouteSpec",
+        error="Detail",
+        names_route=True,
+    ),
     "DeleteMlflowRoute": Operation(_MLFLOW, "Remove a route (admins)", "Json", error="Detail", names_route=True),
     "QueryMlflowRoute": Operation(
         _MLFLOW, "Call a route (MLflow 2.5 to 2.8)", "Json", "Query", error="Detail", streams=True, names_route=True

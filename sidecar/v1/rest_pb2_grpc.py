@@ -80,6 +80,11 @@ class RestServiceStub:
                 request_serializer=sidecar_dot_v1_dot_rest__pb2.GetMlflowRouteRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.UpdateMlflowRoute = channel.unary_stream(
+                '/sidecar.v1.RestService/UpdateMlflowRoute',
+                request_serializer=sidecar_dot_v1_dot_rest__pb2.UpdateMlflowRouteRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
         self.DeleteMlflowRoute = channel.unary_stream(
                 '/sidecar.v1.RestService/DeleteMlflowRoute',
                 request_serializer=sidecar_dot_v1_dot_rest__pb2.DeleteMlflowRouteRequest.SerializeToString,
@@ -230,6 +235,16 @@ class RestServiceServicer:
 
     def GetMlflowRoute(self, request, context):
         """GetMlflowRoute is one route in dialect A.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateMlflowRoute(self, request, context):
+        """UpdateMlflowRoute replaces a route that was made by a call, whole; the body is as for making one, and names the same route
+        or none. Ours: MLflow has no such call. Admins only.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
@@ -406,6 +421,11 @@ def add_RestServiceServicer_to_server(servicer, server):
             'GetMlflowRoute': grpc.unary_stream_rpc_method_handler(
                     servicer.GetMlflowRoute,
                     request_deserializer=sidecar_dot_v1_dot_rest__pb2.GetMlflowRouteRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'UpdateMlflowRoute': grpc.unary_stream_rpc_method_handler(
+                    servicer.UpdateMlflowRoute,
+                    request_deserializer=sidecar_dot_v1_dot_rest__pb2.UpdateMlflowRouteRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'DeleteMlflowRoute': grpc.unary_stream_rpc_method_handler(
@@ -699,6 +719,33 @@ class RestService:
             target,
             '/sidecar.v1.RestService/GetMlflowRoute',
             sidecar_dot_v1_dot_rest__pb2.GetMlflowRouteRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateMlflowRoute(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/UpdateMlflowRoute',
+            sidecar_dot_v1_dot_rest__pb2.UpdateMlflowRouteRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,

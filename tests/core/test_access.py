@@ -72,6 +72,9 @@ REST = {
     "ListMlflowRoutes": Row(CHAT, lambda name: rest_pb2.ListMlflowRoutesRequest(), list=True),
     "CreateMlflowRoute": Row(CHAT, lambda name: _body(name=name, **_SPEC), admin=True),
     "GetMlflowRoute": Row(CHAT, lambda name: rest_pb2.GetMlflowRouteRequest(name=name)),
+    "UpdateMlflowRoute": Row(
+        CHAT, lambda name: rest_pb2.UpdateMlflowRouteRequest(name=name, body=_body(name=name, **_SPEC)), admin=True
+    ),
     "DeleteMlflowRoute": Row(CHAT, lambda name: rest_pb2.DeleteMlflowRouteRequest(name=name), admin=True),
     "QueryMlflowRoute": Row(
         CHAT, lambda name: rest_pb2.QueryMlflowRouteRequest(name=name, body=_body(messages=_MESSAGES))

@@ -39,6 +39,7 @@ ENVOY_REFUSES = ("?page_t%6Fken=a%20b", "?__proto__=x")
         ("POST", "/api/2.0/gateway/routes/", "CreateMlflowRoute"),
         ("GET", "/api/2.0/gateway/routes/chat", "GetMlflowRoute"),
         ("GET", "/api/2.0/gateway/routes/chat/", "GetMlflowRoute"),
+        ("PATCH", "/api/2.0/gateway/routes/chat", "UpdateMlflowRoute"),
         ("DELETE", "/api/2.0/gateway/routes/chat", "DeleteMlflowRoute"),
         ("POST", "/gateway/chat/invocations", "QueryMlflowRoute"),
         ("POST", "/gateway/mlflow/invocations", "QueryMlflowRoute"),
@@ -57,7 +58,7 @@ ENVOY_REFUSES = ("?page_t%6Fken=a%20b", "?__proto__=x")
 )
 async def test_each_path_is_its_rpc(front: Front, core: Core, method: str, path: str, rpc: str) -> None:
     async with front.http() as http:
-        answer = await http.request(method, path, json={} if method == "POST" else None, headers=front.basic)
+        answer = await http.request(method, path, json={} if method in ("POST", "PATCH") else None, headers=front.basic)
     assert (answer.status_code, core.call.rpc) == (200, rpc)
 
 

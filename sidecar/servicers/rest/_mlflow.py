@@ -75,6 +75,14 @@ class MlflowPaths(rest_pb2_grpc.RestServiceServicer):
             consumer = self._calls.consumer(context)
             await reply.json(lists.route(await self._changes.create(consumer, spec_of(request.data))))
 
+    async def UpdateMlflowRoute(self, request: rest_pb2.UpdateMlflowRouteRequest, context: Context) -> None:
+        async with Reply(context, MLFLOW) as reply:
+            consumer = self._calls.consumer(context)
+            spec = spec_of(request.body.data)
+            if spec.setdefault("name", request.name) != request.name:
+                raise GatewayError(Kind.INVALID_REQUEST, "The body names another route than the path.", param="name")
+            await reply.json(lists.route(await self._changes.update(consumer, spec)))
+
     async def DeleteMlflowRoute(self, request: rest_pb2.DeleteMlflowRouteRequest, context: Context) -> None:
         async with Reply(context, MLFLOW_TEXT) as reply:
             await self._changes.delete(self._calls.consumer(context), request.name)
