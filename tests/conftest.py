@@ -23,7 +23,8 @@ LEFTOVER_TASK_DEADLINE_S = 1.0
 
 # What starts processes is slow by what the marker says; of a worker's tests the typed service stays in the inner loop.
 SLOW_FOLDERS = frozenset(
-    {"bench", "cli", "core", "front", "local", "mlflow", "mlflow_models", "provider", "stack", "supervisor"}
+    {"bench", "cli", "client", "conformance", "core", "crawl", "endurance", "faults", "front", "local", "mlflow"}
+    | {"mlflow_models", "provider", "routes", "stack", "supervisor"}
 )
 FAST_FILES = frozenset({"test_typed.py"})
 
