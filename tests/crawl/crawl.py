@@ -49,7 +49,7 @@ class Probe:
     def content(self) -> tuple[Headers, bytes]:
         if self.target.grpc:
             return ((b"content-type", b"application/grpc"), (b"te", b"trailers")), _GRPC_BODY
-        if self.target.verb == "POST":
+        if self.target.verb in ("POST", "PUT", "PATCH"):
             return ((b"content-type", b"application/json"),), _JSON_BODY
         return (), b""
 

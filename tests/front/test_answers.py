@@ -95,7 +95,16 @@ async def test_only_allowed_response_headers_pass(front: Front, core: Core) -> N
     assert {name: answer.headers.get_list(name) for name in passed} == {k: [v] for k, v in passed.items()}
     assert answer.headers["allow"] == "GET"
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
-    own = {"server", "date", "content-type", "transfer-encoding", "connection", "allow", "strict-transport-security"}
+    own = {
+        "server",
+        "date",
+        "content-type",
+        "transfer-encoding",
+        "connection",
+        "allow",
+        "strict-transport-security",
+        "x-content-type-options",
+    }
     assert set(answer.headers) <= set(passed) | own
 
 

@@ -60,7 +60,8 @@ _ANSWERED = (
         "allow",
     ),
     *("grpc-status", "grpc-message"),  # of refusals; the core's own never get here (status.lua)
-    *("cache-control", "x-accel-buffering", "strict-transport-security"),
+    *("location", "cache-control", "content-security-policy", "referrer-policy", "x-content-type-options"),
+    *("x-accel-buffering", "strict-transport-security"),
 )
 
 

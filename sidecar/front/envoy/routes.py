@@ -53,7 +53,7 @@ def rest_routes(rest: ServiceDescriptor, public: frozenset[str]) -> list[str]:
     ordered = sorted(by_path.items(), key=lambda item: "{" in item[0])
     # All that asks for one method, then what is left of a path: a variable path may take a method that an exact one does not.
     one = [line for path, group in ordered for line in _method_routes(path, group, public)]
-    return [*one, *(_wrong_method(path, group, public) for path, group in ordered)]
+    return [*one, *(_wrong_method(path, _with_overlapping(path, by_path), public) for path in dict(ordered))]
 
 
 def _rules(method: MethodDescriptor) -> Iterator[Rule]:
@@ -97,6 +97,18 @@ def _wrong_method(path: str, group: list[Rule], public: frozenset[str]) -> str:
     allow = ", ".join("GET, HEAD" if rule.verb == "GET" else rule.verb for rule in group)
     header = {"header": {"key": "allow", "value": allow}}
     return _line(_where(path), _is_public(group, public), status=405, response_headers_to_add=[header])
+
+
+def _with_overlapping(path: str, by_path: dict[str, list[Rule]]) -> list[Rule]:
+    """What a path takes: its own methods, then those of paths with a variable whose value it is."""
+    group = list(by_path[path])
+    if "{" in path:
+        return group
+    for other, rules in by_path.items():
+        pattern = "[^/]+".join(map(re.escape, re.split(r"{\w+}", other)))
+        if "{" in other and re.fullmatch(pattern, path):
+            group += [rule for rule in rules if rule.verb not in {each.verb for each in group}]
+    return group
 
 
 def _is_public(group: list[Rule], public: frozenset[str]) -> bool:

@@ -1,0 +1,170 @@
+"""All in which an answer of Envoy may differ from Nginx's to the same request, and why. docs/fronts.md shows this table.
+
+`python -m tests.conformance.differences` writes it there anew. A difference that is not here fails, and so does a row that
+nothing needs.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+PAGE = Path(__file__).parents[2] / "docs" / "fronts.md"
+BEGIN, END = "<!-- tests/conformance/differences.py -->\n", "<!-- end -->\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """`cases` and `fields` are patterns of what may differ; each pattern must be met."""
+
+    what: str
+    nginx: str
+    envoy: str
+    why: str
+    cases: tuple[str, ...]
+    fields: tuple[str, ...]
+
+    def covers(self, case: str, field: str) -> tuple[str, str] | None:
+        """The two patterns that do, or None."""
+        for named in self.cases:
+            for one in self.fields:
+                if fnmatchcase(case, named) and fnmatchcase(field, one):
+                    return named, one
+        return None
+
+
+DIFFERENCES = (
+    Difference(
+        "`Server`",
+        "`nginx`",
+        "`envoy`",
+        "each says its name, without a version",
+        cases=("*",),
+        fields=("header server",),
+    ),
+    Difference(
+        "the core itself fails in mid-answer (never a provider's failure)",
+        "a stream is cut; what was not sent on yet is 502 `core_failed`",
+        "the body ends early: no `[DONE]`, half a JSON",
+        "Envoy sends headers with the first message and cannot cut from its configuration; a worker that dies is cut by both",
+        cases=("the core breaks off *",),
+        fields=("end", "status", "body", "header *"),
+    ),
+    Difference(
+        "`Content-Type: application/grpc` on a REST path",
+        "415",
+        "gRPC status 12 (UNIMPLEMENTED)",
+        "Envoy takes the caller for a gRPC client",
+        cases=("gRPC's type on a REST path",),
+        fields=("status", "body", "header *"),
+    ),
+    Difference(
+        "a 204 of the core",
+        "no `Content-Type`",
+        "the core's `Content-Type`",
+        "Nginx drops it",
+        cases=("the core says 204",),
+        fields=("header content-type",),
+    ),
+    Difference(
+        "a route's name of more than 256 characters",
+        "404 `unknown_url`",
+        "404 `model_not_found`, from the core",
+        "the limit would make Envoy's pattern too long",
+        cases=("path: a variable that is too long",),
+        fields=("status", "body", "rpc", "request", "metadata *"),
+    ),
+    Difference(
+        "`+` in a query",
+        "a blank",
+        "a plus sign",
+        "write `%2B`, as HTTP libraries do",
+        cases=("path: a plus in the query",),
+        fields=("request",),
+    ),
+    Difference(
+        "names of query parameters",
+        "may be written as `%70`",
+        "plainly only: 400",
+        "the route is matched before it is decoded",
+        cases=("path: a parameter's name written out",),
+        fields=("status", "body", "rpc", "request", "metadata *"),
+    ),
+    Difference(
+        "a query parameter of more than 1,024 characters",
+        "400",
+        "what fits into the headers",
+        "the limit would make Envoy's pattern too long",
+        cases=("path: a long value in the query",),
+        fields=("status", "body", "rpc", "request", "metadata *"),
+    ),
+    Difference(
+        "`%2F` in a route's name",
+        "the slash it stands for: may be another path",
+        "404",
+        "Nginx decodes a path before it matches",
+        cases=("path: a slash in a variable that makes another path",),
+        fields=("status", "body", "rpc", "request", "metadata *"),
+    ),
+    Difference(
+        "`X-Request-Id` on a request that is none (no host, NUL, headers too large ...)",
+        "always",
+        "none",
+        "Envoy refuses it before it makes an id",
+        cases=("raw: *", "path: NUL*", "a header of 17 KiB"),
+        fields=("header x-request-id",),
+    ),
+    Difference(
+        "a URL above 16 KiB",
+        "414",
+        "431",
+        "Envoy counts it among the headers",
+        cases=("raw: a long URL",),
+        fields=("status", "body"),
+    ),
+    Difference(
+        "two `Host` or `Authorization` headers; `TRACE`, `CONNECT`, without credentials",
+        "400; 405",
+        "401",
+        "Envoy asks for credentials first",
+        cases=("raw: two hosts", "raw: two credentials", "raw: TRACE", "raw: CONNECT"),
+        fields=("status", "body", "header www-authenticate"),
+    ),
+    Difference(
+        "a method nobody knows; `#` in a request line, without credentials",
+        "401",
+        "400",
+        "Envoy takes neither for HTTP",
+        cases=("raw: a method nobody knows", "raw: a fragment"),
+        fields=("status", "body", "header www-authenticate"),
+    ),
+    Difference(
+        "HTTP/1.0; HTTP/3.0 on a TCP connection",
+        "like HTTP/1.1; 505",
+        "426",
+        "Envoy takes 1.0 only where asked to",
+        cases=("raw: HTTP/1.0", "raw: HTTP/3.0"),
+        fields=("status", "body", "header www-authenticate"),
+    ),
+)
+
+
+def table() -> str:
+    """For docs/fronts.md."""
+    rows = [f"| {each.what} | {each.nginx} | {each.envoy} | {each.why} |\n" for each in DIFFERENCES]
+    return "".join(["| | Nginx | Envoy | why |\n", "|---|---|---|---|\n", *rows])
+
+
+def page() -> str:
+    """docs/fronts.md with the table of now. ValueError without the two marks."""
+    before, begin, rest = PAGE.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end):
+        raise ValueError(f"{PAGE} has no place for the table")
+    return f"{before}{begin}{table()}{end}{after}"
+
+
+if __name__ == "__main__":
+    sys.exit(PAGE.write_text(page()) < 0)
