@@ -58,7 +58,7 @@ lock: $(VENV)/.dev ## Resolve the locks in requirements/ anew (UPGRADE=1: to the
 	@$(LOCK) -c requirements/server.txt --group dev -o requirements/dev.txt pyproject.toml
 	@$(LOCK) -c requirements/dev.txt --group build -o requirements/build.txt
 
-dist: $(VENV)/.dev ## Build the wheel into dist/
+dist: $(VENV)/.server ## Build the wheel into dist/
 	@$(BIN)/python -m hatchling build -t wheel -d dist
 
 clean: ## Remove the virtual environment, caches and dist/ (.sidecar/ with users and keys stays)

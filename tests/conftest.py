@@ -12,7 +12,7 @@ import pytest
 
 from tests.processes import free_port as pick_free_port
 from tests.provider import Provider
-from tests.shared import shared_path
+from tests.shared import NEEDED, shared_path
 
 TESTS = Path(__file__).parent
 # Skips must say what is missing in these words; any other skip is a failure.
@@ -51,16 +51,22 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(reason)
 
 
-def _is_legal(reason: str) -> bool:
-    """A law over the shared recordings alone has no case where they are missing, which pytest calls an empty set."""
-    return reason.startswith(SKIP_REASON_START) or (EMPTY_REASON_START in reason and shared_path() is None)
+def _name_what_is_missing(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Why it is skipped. A law over the shared recordings alone has no case without them: pytest calls that an empty set."""
+    if not isinstance(report.longrepr, tuple):
+        return str(report.longrepr)
+    path, line, reason = report.longrepr
+    if EMPTY_REASON_START in reason and shared_path() is None:
+        reason = f"Skipped: {NEEDED}"
+        report.longrepr = (path, line, reason)
+    return reason.removeprefix("Skipped: ")
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     if not report.skipped or hasattr(report, "wasxfail"):
         return
-    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    if in_ci() or not _is_legal(reason.removeprefix("Skipped: ")):
+    reason = _name_what_is_missing(report)
+    if in_ci() or not reason.startswith(SKIP_REASON_START):
         report.outcome = "failed"
         report.longrepr = f"skipped, which is a failure {'in CI' if in_ci() else 'here'}: {reason}"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 _DEFAULT = Path(__file__).parents[2] / "shared"
+NEEDED = "needs the shared recordings; SIDECAR_SHARED names their directory"
 
 
 def shared_path() -> Path | None:
@@ -20,5 +21,5 @@ def shared() -> Path:
     """The same for a test that needs it: skips with the reason, which conftest makes a failure under CI."""
     path = shared_path()
     if path is None:
-        pytest.skip("needs the shared recordings; SIDECAR_SHARED names their directory")
+        pytest.skip(NEEDED)
     return path

@@ -13,6 +13,7 @@ app = typer.Typer(
     name="sidecar",
     help="A self-hosted LLM gateway that runs as a sidecar: provider keys in one place, routes by gRPC and REST.",
     no_args_is_help=True,
+    epilog="Example: sidecar up --config-path config.yaml",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

@@ -37,7 +37,7 @@ _Settings = Annotated[str, typer.Option("--settings", help="Further keys of a ro
 def register(app: typer.Typer) -> None:
     routes = typer.Typer(help="List, make and remove routes of the running gateway.", no_args_is_help=False)
     routes.callback(invoke_without_command=True, epilog="Example: sidecar routes")(listing)
-    example = "Example: sidecar routes create mine --provider openai --model gpt-4o-mini"
+    example = "Example: sidecar routes create mine --provider ollama --model llama3.2"
     routes.command(epilog=example)(create)
     routes.command(epilog="Example: sidecar routes delete mine")(delete)
     app.add_typer(routes, name="routes")

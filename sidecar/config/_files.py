@@ -23,7 +23,7 @@ def read_config(path: str) -> str:
     except OSError as error:
         raise ConfigErrors([Problem(path, 0, "", f"cannot be read: {error.strerror or 'not a file'}")]) from None
     if data is None:
-        raise ConfigErrors([Problem(path, 0, "", "does not exist")])
+        raise ConfigErrors([Problem(path, 0, "", "is not a file" if os.path.exists(path) else "does not exist")])
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -59,6 +60,18 @@ def ensure_certificates(folder: Path, hosts: tuple[str, ...] = (), now: datetime
         _write(files.key, _key_bytes(key))
         _write(files.certificate, _certificate_bytes(certificate) + _certificate_bytes(authority[0]), 0o644)
     return files
+
+
+def check_pair(certificate: Path, key: Path) -> None:
+    """An operator's own files. Raises ValueError unless they are a PEM chain and its unencrypted key; OSError."""
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            certificate, key, password=lambda: b""
+        )  # it would ask for one
+    except ssl.SSLError as error:
+        raise ValueError(
+            f"{certificate} and {key} are no PEM chain with its key, unencrypted: {error.reason}"
+        ) from None
 
 
 def _names(hosts: tuple[str, ...]) -> list[x509.GeneralName]:

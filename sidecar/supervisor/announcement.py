@@ -82,12 +82,12 @@ def known_credential(path: Path) -> Credential:
 def serving_text(endpoints: Endpoints, chat_route: str | None, first_answer: str | None) -> str:
     """URLs, user and examples. `chat_route` None: no route to show a chat with."""
     values = env_values(endpoints)
-    env, user = endpoints.state_dir / "env", endpoints.credential.user
+    env = endpoints.state_dir / "env"
     rows = [
         ("REST and gRPC (TLS)", values.get("SIDECAR_URL")),
         ("gRPC on this machine", values.get("SIDECAR_GRPC_LOCAL")),
         ("metrics", values.get("SIDECAR_METRICS")),
-        ("user", f"{user} (password and API key in {env})" if user and endpoints.front else None),
+        ("user", _user(endpoints.credential, env) if endpoints.front else None),
         ("first chat", repr(first_answer) if first_answer is not None else None),
     ]
     lines = ["Sidecar serves.", ""]
@@ -101,6 +101,12 @@ def serving_text(endpoints: Endpoints, chat_route: str | None, first_answer: str
         if "SIDECAR_GRPC_LOCAL" in values:
             lines += ["", _GRPC_EXAMPLE % {"route": chat_route, "python": shlex.quote(sys.executable)}]
     return "\n".join(lines) + "\n"
+
+
+def _user(credential: Credential, env: Path) -> str:
+    if credential.user is not None:
+        return f"{credential.user} (password and API key in {env})"
+    return "one of yours; for the examples: export SIDECAR_API_KEY=..., as `sidecar users add` said it"
 
 
 _CURL_TRUST = '--cacert "$SIDECAR_CA" '

@@ -98,6 +98,20 @@ class Children:
             raise
         self._local = service
 
+    def find_front(self) -> None:
+        """Before anything runs: that there is such a program, and a certificate with its key. Raises StartError."""
+        if self._address is None:
+            return
+        from sidecar.front import pki, programs
+        from sidecar.front.settings import FrontError
+
+        try:
+            programs.program(self._options.front_program).find()
+            if self._options.tls is not None:
+                pki.check_pair(*self._options.tls)
+        except (FrontError, OSError, ValueError) as error:
+            raise StartError(f"front: {error}") from None
+
     async def start_front(self, snapshot: Snapshot) -> None:
         """Certificate, first user, Nginx or Envoy; returns once `GET /health` comes back through it. Raises StartError."""
         address, certificate = self._address, self.certificate

@@ -73,7 +73,8 @@ class Configuration:
     def load(self) -> Snapshot:
         """The first reading. Raises StartError with every problem found, one a line."""
         if not self._path.is_file():
-            raise StartError(f"config file {self._path}: does not exist; name another with {self._option}")
+            why = "is not a file" if self._path.exists() else "does not exist"
+            raise StartError(f"config file {self._path}: {why}; name another with {self._option}")
         try:
             self.files.sweep()
         except (OSError, ValueError) as error:  # only tidying: what must be read is read below

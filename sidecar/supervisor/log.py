@@ -10,3 +10,5 @@ def log_to_stderr() -> None:
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", force=True
     )
+    # It tells at this level how many files changed; what came of it is told by ours.
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)

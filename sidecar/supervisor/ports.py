@@ -47,6 +47,8 @@ def _bound(address: Address, what: str, option: str, *, reuse_address: bool) -> 
     except OSError as error:
         sock.close()
         code = error.errno or 0
-        reason = _ADVICE.get(code) or (os.strerror(code) if code > 0 else str(error))
+        reason = _ADVICE.get(code) or (os.strerror(code) if code > 0 else error.strerror or str(error))
+        if option == "--port" and (code == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror)):
+            option = "--host"
         raise StartError(f"{what} {address}: {reason}; choose another with {option}") from None
     return sock

@@ -58,6 +58,7 @@ class Supervisor:
         self._announce = announce
         self._bind()
         self._children = Children(options, state, self._front)
+        self._children.find_front()
         self._configuration = Configuration(options, state, self._children.local_base_url)
         self._snapshot = self._configuration.load()
         self._children.fetch_model(self._snapshot)

@@ -13,6 +13,7 @@ from tests.cli.running import CORE_PORTS, config_for, sidecar
 from tests.processes import REPOSITORY
 
 COMMANDS = (
+    (),
     ("up",),
     ("start",),
     ("serve",),
@@ -43,18 +44,18 @@ def _names(*group: str) -> set[str]:
 
 
 def test_this_list_of_commands_is_complete() -> None:
-    assert _names() == {command[0] for command in COMMANDS}
+    assert _names() == {command[0] for command in COMMANDS if command}
     assert _names("routes") == {"create", "delete"}
     assert _names("users") == {"add", "list", "remove"}
     assert _names("render") == {"nginx", "envoy"}
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(("sidecar", *command)))
 def test_help_of_every_command_ends_in_an_example_of_that_command(command: tuple[str, ...]) -> None:
     done = sidecar(*command, "--help")
     assert done.returncode == 0
     example = done.stdout.strip().splitlines()[-1].strip()
-    assert example.startswith("Example: sidecar " + " ".join(command))
+    assert f"{example} ".startswith(" ".join(("Example: sidecar", *command, "")))
 
 
 @pytest.mark.parametrize(
@@ -80,6 +81,29 @@ def test_a_missing_config_file_is_named(tmp_path: Path) -> None:
         "serve", "--state-dir", str(tmp_path / "s"), "--config-path", str(tmp_path / "none.yaml"), *CORE_PORTS
     )
     assert "none.yaml: does not exist" in line
+
+
+def test_a_folder_is_no_config_file(tmp_path: Path) -> None:
+    line = _fails("serve", "--state-dir", str(tmp_path / "s"), "--config-path", str(tmp_path), *CORE_PORTS)
+    assert f"{tmp_path}: is not a file" in line
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (("--front", "apache"), "front: unknown front 'apache': one of nginx, envoy"),
+        (("--host", "no such host"), "choose another with --host"),
+        (("--tls-certificate", "config.yaml", "--tls-key", "config.yaml"), "are no PEM chain with its key"),
+    ],
+    ids=["front", "host", "certificate"],
+)
+def test_a_front_that_cannot_start_is_said_in_one_line_before_anything_runs(
+    tmp_path: Path, given: tuple[str, ...], words: str
+) -> None:
+    (tmp_path / "config.yaml").write_text(config_for("http://127.0.0.1:9/v1"))
+    given = tuple(str(tmp_path / word) if word == "config.yaml" else word for word in given)
+    config, state = str(tmp_path / "config.yaml"), str(tmp_path / "state")
+    assert words in _fails("up", "--config-path", config, "--state-dir", state, "--port", "0", *CORE_PORTS, *given)
 
 
 def test_an_unwritable_state_directory_is_named(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_a_bad_file_prints_every_problem(tmp_path: Path) -> None:
 def test_a_file_that_is_missing_or_no_file_or_not_utf8_is_one_line(tmp_path: Path) -> None:
     gone, latin1 = str(tmp_path / "gone.yaml"), _written(tmp_path, "routes:\n  - name: m\xfcller\n".encode("latin-1"))
     assert check(gone, {}) == (1, [f"{gone}: does not exist"])
-    assert check(str(tmp_path), {}) == (1, [f"{tmp_path}: does not exist"])
+    assert check(str(tmp_path), {}) == (1, [f"{tmp_path}: is not a file"])
     assert check(latin1, {}) == (1, [f"{latin1}:2: not UTF-8; save the file as UTF-8"])
 
 
