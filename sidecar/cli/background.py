@@ -75,13 +75,18 @@ def start_in_background(options: Options, arguments: list[str]) -> None:
     word = json.loads(said) if said else {}
     if "serving" in word:
         print(
-            f"{word['serving']}\nIn the background, pid {child.pid}; log: {log_path}; stop: sidecar down "
+            f"{word['serving']}\nIn the background, pid {child.pid}; log: {log_path}; stop: {_command()} down "
             f"--state-dir {options.state_dir}"
         )
         child.returncode = 0  # it outlives this process, which need not wait for it
         return
     child.wait()
     raise Failure(word.get("failed") or f"it ended while starting; see {log_path}")
+
+
+def _command() -> str:
+    """As it was called: `make up` runs it from a virtual environment that is not on the PATH."""
+    return sys.argv[0] if os.path.basename(sys.argv[0]) == "sidecar" else "sidecar"
 
 
 def _fetch_model(options: Options) -> None:

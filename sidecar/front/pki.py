@@ -69,9 +69,8 @@ def check_pair(certificate: Path, key: Path) -> None:
             certificate, key, password=lambda: b""
         )  # it would ask for one
     except ssl.SSLError as error:
-        raise ValueError(
-            f"{certificate} and {key} are no PEM chain with its key, unencrypted: {error.reason}"
-        ) from None
+        why = f": {error.reason}" if error.reason else ""
+        raise ValueError(f"{certificate} and {key} are no PEM chain with its unencrypted key{why}") from None
 
 
 def _names(hosts: tuple[str, ...]) -> list[x509.GeneralName]:

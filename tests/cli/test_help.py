@@ -93,7 +93,7 @@ def test_a_folder_is_no_config_file(tmp_path: Path) -> None:
     [
         (("--front", "apache"), "front: unknown front 'apache': one of nginx, envoy"),
         (("--host", "no such host"), "choose another with --host"),
-        (("--tls-certificate", "config.yaml", "--tls-key", "config.yaml"), "are no PEM chain with its key"),
+        (("--tls-certificate", "config.yaml", "--tls-key", "config.yaml"), "are no PEM chain with its unencrypted key"),
     ],
     ids=["front", "host", "certificate"],
 )
