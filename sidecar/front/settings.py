@@ -38,6 +38,13 @@ class FrontSettings:
     """Larger bodies go through a file in the private folder. None: none does, so prompts never touch the disk."""
     read_timeout_s: int = 3900
     """Longest silence of the core. Must exceed the longest total time of any route, or the front answers 504 first."""
+    header_timeout_s: int = 15
+    """How long a client may take for TLS and for the head of a request, each."""
+    body_timeout_s: int = 30
+    """Nginx cuts a sender who is silent for so long in the middle of a body; Envoy, which has no such clock, one whose request
+    is not whole after ten times as long."""
+    calls_per_client: int = 768
+    """Nginx answers 429 to more at once from one address: three quarters of what it can take in all. Envoy has no such limit."""
     send_timeout_s: int = 30
     """How long a client may take nothing of its answer before it is cut."""
     shutdown_timeout_s: int = 900

@@ -12,7 +12,9 @@ import pytest
 
 from sidecar.front.programs import PROGRAMS
 from tests.conformance.asking import Side
-from tests.front.conftest import Front, start_core, start_front
+from tests.front.conftest import Front, program, start_core, start_front, state
+
+__all__ = ["program", "state"]  # fixtures of the front's tests that these use too
 
 
 @pytest.fixture(scope="package")

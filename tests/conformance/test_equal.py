@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 
+import grpc
+import grpc.aio
 import pytest
 
 from tests.conformance.asking import Seen, Side
@@ -15,6 +18,11 @@ from tests.front.double import Script
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 VERSIONS = (1, 2)
+CALL, STREAM = "/sidecar.v1.InferenceService/Chat", "/sidecar.v1.InferenceService/StreamChat"
+# What each hop says for itself: names, dates, and Envoy's mark of its own refusals.
+OF_A_HOP = frozenset(
+    {"server", "date", "user-agent", "www-authenticate", "content-length", "x-request-id", "x-front-refused"}
+)
 CASES_MIN = 400
 
 
@@ -60,6 +68,59 @@ async def test_no_answer_of_either_is_without_what_hardens_it(sides: list[Side],
             assert not any(
                 field in seen for field in ("header set-cookie", "header x-internal", "header x-front-refused")
             ), case
+
+
+GRPC: dict[str, tuple[str, str, Script]] = {
+    "a call": (CALL, "basic", Script()),
+    "a stream": (STREAM, "bearer", Script(pieces=[b"0", b"1", b"2"])),
+    "a stream that fails": (
+        STREAM,
+        "basic",
+        Script(pieces=[b"0"], abort=grpc.StatusCode.UNAVAILABLE, abort_text="why"),
+    ),
+    "no credentials": (CALL, "none", Script()),
+    "wrong credentials": (CALL, "wrong", Script()),
+    "no method of that name": ("/sidecar.v1.InferenceService/Nothing", "basic", Script()),
+    "no service of that name": ("/a.b.Service/Method", "basic", Script()),
+    "no service of that name, by nobody": ("/a.b.Service/Method", "none", Script()),
+    "the front's own service": ("/sidecar.v1.RestService/ListModels", "basic", Script()),
+    "health": ("/grpc.health.v1.Health/Check", "basic", Script()),
+    "health, by nobody": ("/grpc.health.v1.Health/Check", "none", Script()),
+    **{
+        f"the core says {code.name}": (CALL, "basic", Script(abort=code, abort_text="why ä\n"))
+        for code in grpc.StatusCode
+        if code is not grpc.StatusCode.OK
+    },
+}
+
+
+async def _grpc(side: Side, method: str, who: str, script: Script) -> dict[str, object]:
+    """Status, text, messages and metadata of a call, and what the core was told of it."""
+    credentials = {"basic": side.front.basic, "bearer": side.front.bearer, "wrong": {"authorization": "Basic YTpi"}}
+    sent = {**credentials.get(who, {}), "x-team": "a_b", "x-sidecar-user": "mallory", "x-request-id": "chosen-by-me"}
+    side.core.script = script
+    side.core.calls.clear()
+    async with side.front.channel() as channel:
+        call = channel.unary_stream(method, bytes, bytes)(b"", metadata=tuple(sent.items()), timeout=30)
+        messages = []
+        with contextlib.suppress(grpc.aio.AioRpcError):
+            async for message in call:
+                messages.append(message)
+        metadata = [*(await call.initial_metadata() or ()), *(await call.trailing_metadata() or ())]
+        told = [sorted(each for each in seen.metadata if each[0] not in OF_A_HOP) for seen in side.core.calls]
+        return {
+            "code": await call.code(),
+            "text": await call.details(),
+            "messages": messages,
+            "metadata": sorted((name, value) for name, value in metadata if name not in OF_A_HOP),
+            "core": told,
+        }
+
+
+@pytest.mark.parametrize("what", GRPC)
+async def test_grpc_is_answered_alike(sides: list[Side], what: str) -> None:
+    nginx, envoy = await asyncio.gather(*(_grpc(side, *GRPC[what]) for side in sides))
+    assert envoy == nginx
 
 
 async def test_a_difference_is_seen(sides: list[Side]) -> None:

