@@ -25,7 +25,7 @@ def decode(body: bytes, context: Context) -> pb.ChatResponse:
     members = opened(body, "an answer")
     if string(members, "type") == "error":
         raise in_band_error(members)
-    if "content" not in members or string(members, "role") not in ("assistant", ""):
+    if member(members, "content") is None or string(members, "role") not in ("assistant", ""):
         raise GatewayError(Kind.UPSTREAM_PROTOCOL, "the provider sent an answer that is not a message")
     usage = inner(members, "usage")
     native = string(members, "stop_reason")

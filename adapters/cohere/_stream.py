@@ -92,7 +92,9 @@ class ChatDecoder:
         name = obj.string("type") or event.name
         if self._finished:
             return []
-        if name == "error" or (not name and "message" in obj.members):  # the shape of an error body
+        if name == "error" or (
+            not name and bytes(obj.members.get("message", b""))[:1] == b'"'
+        ):  # the shape of an error body
             raise in_band(obj)
         step = self._steps.get(name)
         if not name:

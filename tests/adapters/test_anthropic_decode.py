@@ -104,6 +104,13 @@ def test_stop_reasons_keep_the_native_word(native: str, reason: pb.FinishReason)
     assert (choice.finish_reason, choice.native_finish_reason) == (reason, native)
 
 
+@pytest.mark.parametrize("content", [b"", b',"content":null', b',"content":"text"', b',"content":[1]'])
+def test_a_message_without_its_content_is_no_answer(content: bytes) -> None:
+    with pytest.raises(GatewayError) as caught:
+        CHAT.decode(b'{"type":"message","role":"assistant"' + content + b"}", CONTEXT)
+    assert caught.value.kind is Kind.UPSTREAM_PROTOCOL
+
+
 def test_a_stream_counts_the_start_s_input_and_the_last_output_and_never_adds() -> None:
     chunks = chunks_of(events_of("stream__text_usage_with_cache"))
     assert "".join(c.delta.content for chunk in chunks for c in chunk.choices) == "Hello, wörld\u2028."

@@ -199,6 +199,7 @@ def test_events_and_blocks_newer_than_this_code_are_kept() -> None:
         [START, event("tool-call-start", {}, index=0)],
         [START, json.dumps({"type": "message-end", "delta": {}}).encode()],
         [START, b"nonsense"],
+        [b'{"message":null}'],
         [START, b"{}"],
         [START, b'{"type":"content-delta","index":"x","delta":{"message":{"content":{"thinking":"a"}}}}'],
     ],
@@ -244,7 +245,9 @@ def test_an_error_body_that_comes_with_200_is_a_failure_with_its_words() -> None
         assert (caught.value.kind, caught.value.message) == (Kind.UPSTREAM_UNAVAILABLE, "internal server error")
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"message":[]}', b'{"message":{"content":[{}]}}', b"{\xff}"])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b'{"message":[]}', b'{"message":null}', b'{"message":{"content":[{}]}}', b"{\xff}"]
+)
 def test_a_body_that_is_no_answer_is_a_protocol_error(body: bytes) -> None:
     with pytest.raises(GatewayError) as caught:
         CHAT.decode(body, CONTEXT)

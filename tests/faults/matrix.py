@@ -1,42 +1,42 @@
-"""Every mode x streamed or not x service x format x with or without a fallback, each cell with a route of its own."""
+"""Every mode x streamed or not x way in x format x with or without a fallback, each cell with a route of its own.
+
+CI takes so many cells that every mode, streamed and not, goes every way, and fails in every format with and without a fallback;
+`make soak` takes them all.
+"""
 
 from __future__ import annotations
 
 import itertools
-import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import grpc.aio
-from google.api.httpbody_pb2 import HttpBody
-
 from adapters import Kind, Task
 from sidecar.secret import Secret
-from sidecar.snapshot import Retries, Route, Snapshot, Timeouts, Upstream
-from sidecar.v1 import inference_pb2 as pb
-from tests.core.test_typed import details
-from tests.core.worker import WorkerProcess
+from sidecar.snapshot import Admission, Limit, Retries, Route, Snapshot, Timeouts, Upstream
 from tests.faults.modes import ANSWER_BYTES_MAX, MODES, Mode
+from tests.faults.pairs import pairwise
+from tests.faults.ways import ANSWER, EVENTS, JSON, WAYS, Seen, Way
 from tests.provider import Call, Provider, Reply, default_reply
 
 KEY = "sk-canary-0123456789abcdefghijklmnop"
-FORMATS = ("openai", "anthropic")
+FORMATS = ("openai", "anthropic", "cohere")
 # Long for anything that is well, even on a loaded machine; waited for by all quiet cells at the same time.
 QUIET = Timeouts(connect_s=2.0, first_output_s=2.0, idle_s=2.0, total_s=4.0)
 RETRIES = Retries(budget=1, backoff_s=0.01)
-# Kinds -> gRPC code and HTTP status, and what may be done about them: as docs/errors.md and docs/reliability.md have it.
+# Kinds -> gRPC code, HTTP status and OpenAI's word, and what may be done about them: as docs/errors.md and docs/reliability.md
+# have it. A provider's failure passes through every front as it is: docs/fronts.md names no difference in it.
 CODES = {
-    Kind.INVALID_REQUEST: ("INVALID_ARGUMENT", 400),
-    Kind.REQUEST_TOO_LARGE: ("INVALID_ARGUMENT", 413),
-    Kind.RATE_LIMITED: ("RESOURCE_EXHAUSTED", 429),
-    Kind.QUOTA_EXHAUSTED: ("RESOURCE_EXHAUSTED", 429),
-    Kind.UPSTREAM_TIMEOUT: ("DEADLINE_EXCEEDED", 504),
-    Kind.UPSTREAM_UNAVAILABLE: ("UNAVAILABLE", 503),
-    Kind.UPSTREAM_REJECTED_CREDENTIALS: ("FAILED_PRECONDITION", 424),
-    Kind.UPSTREAM_NOT_FOUND: ("FAILED_PRECONDITION", 424),
-    Kind.UPSTREAM_PROTOCOL: ("INTERNAL", 502),
-    Kind.UPSTREAM_INTERRUPTED: ("UNAVAILABLE", 502),
+    Kind.INVALID_REQUEST: ("INVALID_ARGUMENT", 400, "invalid_request_error"),
+    Kind.REQUEST_TOO_LARGE: ("INVALID_ARGUMENT", 413, "invalid_request_error"),
+    Kind.RATE_LIMITED: ("RESOURCE_EXHAUSTED", 429, "rate_limit_error"),
+    Kind.QUOTA_EXHAUSTED: ("RESOURCE_EXHAUSTED", 429, "insufficient_quota"),
+    Kind.UPSTREAM_TIMEOUT: ("DEADLINE_EXCEEDED", 504, "api_error"),
+    Kind.UPSTREAM_UNAVAILABLE: ("UNAVAILABLE", 503, "api_error"),
+    Kind.UPSTREAM_REJECTED_CREDENTIALS: ("FAILED_PRECONDITION", 424, "api_error"),
+    Kind.UPSTREAM_NOT_FOUND: ("FAILED_PRECONDITION", 424, "api_error"),
+    Kind.UPSTREAM_PROTOCOL: ("INTERNAL", 502, "api_error"),
+    Kind.UPSTREAM_INTERRUPTED: ("UNAVAILABLE", 502, "api_error"),
 }
 PASSING = frozenset({Kind.RATE_LIMITED, Kind.UPSTREAM_UNAVAILABLE})
 ONLY_THE_REQUESTS = frozenset({Kind.INVALID_REQUEST, Kind.REQUEST_TOO_LARGE})
@@ -49,7 +49,7 @@ class Cell:
     number: int
     mode: Mode
     streamed: bool
-    front: str
+    way: Way
     format: str
     fallback: bool
 
@@ -87,43 +87,51 @@ class Cell:
 
     @property
     def name(self) -> str:
-        words = (self.mode.id, "stream" if self.streamed else "unary", self.front, self.format)
+        words = (self.mode.id, "stream" if self.streamed else "unary", str(self.way), self.format)
         return ", ".join(words) + self.fallback * ", with a fallback"
 
 
-@dataclass(slots=True)
-class Seen:
-    """What the caller got: a code and a kind, None where all was well."""
-
-    code: str | int
-    kind: str | None = None
-    in_band: bool = False
-    upstream: str | None = None
-    text: str = ""  # all of it, to look for secrets
-    should_retry: bool | None = None
+# What goes together in one value of an axis is crossed in full, so that pairs of these are triples of single ones.
+CASES = tuple(itertools.product(MODES, (False, True)))
+TARGETS = tuple(itertools.product(FORMATS, (False, True)))
 
 
-def cells(fronts: tuple[str, ...]) -> list[Cell]:
-    axes = itertools.product(MODES, (False, True), fronts, FORMATS, (False, True))
-    return [Cell(number, *axis) for number, axis in enumerate(axes)]
+def paired() -> list[Cell]:
+    """The cells of CI: every (mode, streamed, way), every (mode, streamed, format, fallback), every (way, format, fallback)."""
+    return _numbered(pairwise((CASES, WAYS, TARGETS)))
+
+
+def full() -> list[list[Cell]]:
+    """All cells, in parts that one worker can have as routes."""
+    return [_numbered(itertools.product(CASES, WAYS, (target,))) for target in TARGETS]
+
+
+def _numbered(rows: Iterable[Sequence[Any]]) -> list[Cell]:
+    return [
+        Cell(number, mode, streamed, way, format_, fallback)
+        for number, ((mode, streamed), way, (format_, fallback)) in enumerate(rows)
+    ]
 
 
 def snapshot(all_cells: list[Cell], addresses: dict[str, str], well: Provider) -> Snapshot:
-    """`addresses`: Mode.where -> root URL."""
+    """`addresses`: Mode.where -> root URL. Each route has one place: a call that kept it would be the last."""
     return Snapshot({cell.route: _route(cell, addresses[cell.mode.where], well) for cell in all_cells}, "0" * 12)
 
 
 def _route(cell: Cell, root_url: str, well: Provider) -> Route:
     upstreams = [_upstream(cell.format, root_url, cell.route)]
     if cell.fallback:  # in the other format
-        other = FORMATS[1 - FORMATS.index(cell.format)]
+        other = FORMATS[(FORMATS.index(cell.format) + 1) % len(FORMATS)]
         upstreams.append(replace(_upstream(other, well.root_url, cell.route), name="spare"))
     timeouts = QUIET if cell.mode.quiet else Timeouts()
-    return Route(cell.route, Task.CHAT, tuple(upstreams), timeouts, ANSWER_BYTES_MAX, retries=RETRIES)
+    return Route(
+        cell.route, Task.CHAT, tuple(upstreams), timeouts, ANSWER_BYTES_MAX, retries=RETRIES,
+        admission=Admission(1), limits=(Limit("concurrent", 1),),
+    )  # fmt: skip
 
 
 def _upstream(format_: str, root_url: str, model: str) -> Upstream:
-    base_url = root_url if format_ == "anthropic" else f"{root_url}/v1"
+    base_url = f"{root_url}/v1" if format_ == "openai" else root_url
     return Upstream(format_, model, base_url, Secret(KEY))
 
 
@@ -143,53 +151,6 @@ def script(all_cells: list[Cell]) -> Callable[[Call], Reply]:
     return reply
 
 
-async def by_stub(worker: WorkerProcess, cell: Cell) -> Seen:
-    message = pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text="one two three four five")])
-    request = pb.ChatRequest(route=cell.route, messages=[message])
-    stub = worker.inference()
-    upstream = None
-    try:
-        if not cell.streamed:
-            answer = await stub.Chat(request)
-            return Seen("OK", upstream=answer.upstream, text=str(answer))
-        async for chunk in stub.StreamChat(request):
-            upstream = upstream or chunk.upstream
-    except grpc.aio.AioRpcError as error:
-        info: Any = details(error).get("ErrorInfo")
-        trailers: Any = error.trailing_metadata() or ()
-        pushback = dict(trailers).get("grpc-retry-pushback-ms")
-        kind = info.reason.lower() if info is not None else None
-        return Seen(error.code().name, kind, upstream is not None, upstream, str(error), pushback != "-1")
-    return Seen("OK", upstream=upstream)
-
-
-async def by_rest(worker: WorkerProcess, cell: Cell) -> Seen:
-    """RestService over the front socket, as a front proxy calls it."""
-    body: dict[str, Any] = {"model": cell.route, "messages": [{"role": "user", "content": "one two three four five"}]}
-    request = HttpBody(data=json.dumps({**body, "stream": cell.streamed}).encode())
-    call = worker.rest().ChatCompletions(request, metadata=(("x-sidecar-user", "alice"),))
-    headers = dict(await call.initial_metadata())
-    text = b"".join([part.data async for part in call]).decode()
-    status = int(headers["x-http-status"])
-    upstream = headers.get("x-sidecar-upstream")
-    retry = headers.get("x-should-retry") != "false"
-    if status != 200:
-        return Seen(status, json.loads(text)["error"]["code"], False, upstream, text + str(headers), retry)
-    if not cell.streamed:
-        assert json.loads(text)["choices"]
-        return Seen(200, upstream=upstream, text=text)
-    events = [
-        line[6:] for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n") if line.startswith("data: ")
-    ]
-    if events[-1] == "[DONE]" or "data: [DONE]" in text:
-        return Seen(200, upstream=upstream, text=text)
-    return Seen(200, json.loads(events[-1])["error"]["code"], True, upstream, text)
-
-
-Ask = Callable[[WorkerProcess, Cell], Awaitable[Seen]]
-FRONTS: dict[str, Ask] = {"stub": by_stub, "rest": by_rest}
-
-
 @dataclass(slots=True)
 class Verdict:
     """What was wrong with a cell; empty where nothing was."""
@@ -204,19 +165,33 @@ class Verdict:
 
 def judge(cell: Cell, seen: Seen) -> Verdict:
     """By what the caller saw alone."""
-    verdict = Verdict(cell)
-    failure = cell.failure
-    code, status = CODES[failure] if failure is not None else ("OK", 200)
-    verdict.same("code", seen.code, code if cell.front == "stub" else 200 if cell.in_band else status)
+    verdict = Verdict(cell, [*seen.wrong])
+    failure, typed = cell.failure, cell.way.typed
+    code, status, type_ = CODES[failure] if failure is not None else ("OK", 200, None)
+    verdict.same("code", seen.code, code if typed else 200 if cell.in_band else status)
     verdict.same("in-band", seen.in_band, failure is not None and cell.in_band)
-    if failure is None or cell.front == "stub":  # over REST the provider's own word stands there where it has one
+    if failure is None or typed:  # over REST the provider's own word stands there where it has one
         verdict.same("kind", seen.kind, failure.value if failure else None)
+    if not typed:
+        verdict.same("type", seen.type, type_)
+        verdict.same("media", seen.media, EVENTS if cell.streamed and (cell.in_band or not failure) else JSON)
     if failure is None:
         verdict.same("upstream", seen.upstream, "spare" if cell.falls_back else cell.format)
-    elif not seen.kind:
-        verdict.wrong.append("no code")
-    elif not cell.in_band and not (cell.front == "rest" and status < 424):
-        verdict.same("may retry", seen.should_retry, failure in PASSING and cell.mode.waits and not cell.fallback)
+        verdict.same("said", seen.said, ANSWER)
+    else:
+        _judge_failure(verdict, seen, status)
     if KEY[:12] in seen.text:
         verdict.wrong.append("the key was shown")
     return verdict
+
+
+def _judge_failure(verdict: Verdict, seen: Seen, status: int) -> None:
+    cell = verdict.cell
+    if not seen.kind:
+        verdict.wrong.append("no code")
+    if cell.in_band:
+        if not seen.said or not ANSWER.startswith(seen.said):
+            verdict.wrong.append(f"said {seen.said!r}")
+    elif cell.way.typed or status >= 424:
+        again = cell.failure in PASSING and cell.mode.waits and not cell.fallback
+        verdict.same("may retry", seen.should_retry, again)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from adapters import Kind
 from tests.provider import Call, End, Framing, Pause, Reply, data, error_reply, event, json_reply
+from tests.provider.cohere import cohere_error_event, is_cohere
 from tests.provider.defaults import is_anthropic
 from tests.provider.reply import Part
 
@@ -125,8 +126,10 @@ def _in_events(change: Callable[[Call, list[bytes]], Sequence[Part]]) -> Change:
     return changed
 
 
-def _error_event(call: Call) -> bytes:
+def _error_event(call: Call, *, first: bool = False) -> bytes:
     error = {"type": "overloaded_error", "message": "Overloaded"}
+    if is_cohere(call):
+        return cohere_error_event(call, "Overloaded", first=first)
     if is_anthropic(call):
         return event("error", {"type": "error", "error": error})
     return data({"error": {"message": "Overloaded", "type": "server_error", "param": None, "code": None}})
@@ -134,7 +137,7 @@ def _error_event(call: Call) -> bytes:
 
 def _error_in_200(call: Call, healthy: Reply) -> Reply:
     if streams(healthy):
-        return replace(healthy, parts=(_error_event(call),))
+        return replace(healthy, parts=(_error_event(call, first=True),))
     return replace(healthy, parts=(error_reply(call, 500, "oops").parts[0],))
 
 
@@ -154,6 +157,16 @@ def _oversized(call: Call, healthy: Reply) -> Reply:
 def _bomb(call: Call, healthy: Reply) -> Reply:
     packed = gzip.compress(b" " * (20 * ANSWER_BYTES_MAX))
     return replace(healthy, parts=(packed,), headers=(*healthy.headers, ("content-encoding", "gzip")))
+
+
+def _packed_and_cut(call: Call, healthy: Reply) -> Reply:
+    """A whole HTTP body that is half of a gzip stream."""
+    whole = gzip.compress(b"".join(part for part in healthy.parts if isinstance(part, bytes)))
+    return replace(healthy, parts=(whole[: len(whole) // 2],), headers=(*healthy.headers, ("content-encoding", "gzip")))
+
+
+def _redirected(call: Call, healthy: Reply) -> Reply:
+    return replace(healthy, status=308, headers=(("location", call.target),), parts=())
 
 
 # The output has reached the caller by then. What comes with it in one piece is found before anything was passed on.
@@ -190,6 +203,7 @@ MODES = (
     Mode("half closed afterwards", None, None, _with(end=End.HALF_CLOSE, then_close="")),
     # no answer
     Mode("nobody listens", K.UPSTREAM_UNAVAILABLE, K.UPSTREAM_UNAVAILABLE, where="closed port"),
+    Mode("a name that nobody has", K.UPSTREAM_UNAVAILABLE, K.UPSTREAM_UNAVAILABLE, where="no such name"),
     Mode("a certificate nobody trusts", K.UPSTREAM_UNAVAILABLE, K.UPSTREAM_UNAVAILABLE, where="untrusted"),
     Mode("no TLS where it should be", K.UPSTREAM_TIMEOUT, K.UPSTREAM_TIMEOUT, where="plain", quiet=True),
     Mode("silent", K.UPSTREAM_TIMEOUT, K.UPSTREAM_TIMEOUT, _with(head=False, end=End.STALL), quiet=True),
@@ -198,6 +212,7 @@ MODES = (
     Mode("reset before the status", K.UPSTREAM_UNAVAILABLE, K.UPSTREAM_UNAVAILABLE, _with(head=False, end=End.RST)),
     Mode("half closed before the status", K.UPSTREAM_UNAVAILABLE, K.UPSTREAM_UNAVAILABLE, _with(head=False, end=End.HALF_CLOSE)),
     Mode("no HTTP", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL, _with(head=False, end=End.GARBAGE)),
+    Mode("10,000 headers", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL, _headers(*[("x-many", "x")] * 10_000)),
     Mode("a header of 70 KB", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL, _headers(("x-big", "x" * 70_000))),
     # statuses
     *(Mode(f"status {status}", kind, kind, _error(status)) for status, kind in (
@@ -210,20 +225,27 @@ MODES = (
     *(Mode(f"status {status} with a page", kind, kind, _html(status)) for status, kind in (
         (429, K.RATE_LIMITED), (502, K.UPSTREAM_UNAVAILABLE), (503, K.UPSTREAM_UNAVAILABLE), (504, K.UPSTREAM_TIMEOUT))),
     *(Mode(f"429, retry-after {value}", K.RATE_LIMITED, K.RATE_LIMITED, _error(429, ("retry-after", value)), waits=long)
-      for value, long in (("0", False), ("-1", False), ("nonsense", False), ("1e9", True), ("60", True))),
+      for value, long in (("0", False), ("-1", False), ("nonsense", False), ("Wed, 21 Oct 2015 07:28:00 GMT", False),
+                          ("1e9", True), ("60", True))),
     *(Mode(f"status {status}", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL,
            _with(status=status, headers=(("location", "http://127.0.0.1:1/"),), parts=())) for status in (204, 302, 304, 307)),
+    Mode("status 308, back to the same place", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL, _redirected),
     # answers that are none
     Mode("200 with a page", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL, _html(200)),
     Mode("200 with nothing", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL, _body()),
     Mode("200 with an error inside", K.UPSTREAM_UNAVAILABLE, K.UPSTREAM_UNAVAILABLE, _error_in_200),
     Mode("an object without an answer", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL, _json({"id": "x"})),
     Mode("members of the wrong type", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL, _json({"choices": "x", "content": "x"})),
+    Mode("nothing where the answer should be", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL,
+         _json({"choices": None, "content": None, "message": None})),
     Mode("a list instead of an object", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL, _json([1])),
     Mode("text instead of JSON", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL, _body(b"data: hello\n\n")),
     Mode("bytes that are no text", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL, _body(b'data: {"id":"\xff\xfe"}\n\n')),
     Mode("larger than the route takes", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL, _oversized),
     Mode("a decompression bomb", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL, _bomb),
+    Mode("compressed in a way that was never offered", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL,
+         _headers(("content-encoding", "br"))),
+    Mode("compressed, and cut", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL, _packed_and_cut),
     Mode("said to be compressed, but is not", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL, _headers(("content-encoding", "gzip"))),
     # breaks off; of a stream after output
     Mode("closed half-way", K.UPSTREAM_PROTOCOL, K.UPSTREAM_INTERRUPTED, _halved(End.CUT), interrupts=True),
@@ -233,8 +255,9 @@ MODES = (
          lambda call, healthy: replace(_halved(End.GARBAGE)(call, healthy), framing=Framing.CHUNKED), interrupts=True),
     Mode("closed after the first event", None, K.UPSTREAM_PROTOCOL,
          lambda call, healthy: replace(healthy, end=End.CUT, cut_at=len(healthy.parts[0])) if streams(healthy) else healthy),  # type: ignore[arg-type]
+    Mode("nothing but its end marker", None, K.UPSTREAM_PROTOCOL, _in_events(lambda call, parts: parts[-1:])),
     Mode("without its end marker", None, K.UPSTREAM_INTERRUPTED, _in_events(lambda call, parts: parts[:-1]), interrupts=True),
-    Mode("an error event first", None, K.UPSTREAM_UNAVAILABLE, _in_events(lambda call, parts: [_error_event(call)])),
+    Mode("an error event first", None, K.UPSTREAM_UNAVAILABLE, _in_events(lambda call, parts: [_error_event(call, first=True)])),
     Mode("an error event half-way", None, K.UPSTREAM_INTERRUPTED, _in_events(_late_error), interrupts=True, slow=True),
     Mode("a broken event half-way", None, K.UPSTREAM_INTERRUPTED, _in_events(_broken_event), interrupts=True, slow=True),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The default answers: deterministic, derived from the request alone, in the formats of OpenAI and Anthropic."""
+"""The default answers: deterministic, derived from the request alone. OpenAI's format and Anthropic's; Cohere's are in cohere.py."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tests.provider.cohere import cohere_chat, cohere_error, cohere_events, is_cohere
 from tests.provider.record import Call
 from tests.provider.reply import Reply, data, event, json_reply, sse_reply
 
@@ -201,6 +202,8 @@ def error_reply(
     if is_anthropic(call):
         error = {"type": kind, "message": message}
         return json_reply({"type": "error", "error": error, "request_id": f"req_sim{call.id}"}, status, headers)
+    if is_cohere(call):
+        return json_reply(cohere_error(call, message), status, headers)
     if status in (401, 404):
         kind = "invalid_request_error"
     return json_reply({"error": {"message": message, "type": kind, "param": None, "code": code}}, status, headers)
@@ -222,6 +225,8 @@ def default_reply(call: Call, body: Body, count: int | None = None, dimensions: 
         return json_reply(openai_embeddings(body, dimensions or body.get("dimensions") or DIMENSIONS))
     elif is_anthropic(call):
         made = anthropic_events if streamed else anthropic_message
+    elif is_cohere(call):
+        made = cohere_events if streamed else cohere_chat
     else:
         return error_reply(call, 404, f"Invalid URL ({call.method} {call.path})")
     answer = made(body, tokens, call.id)

@@ -1,0 +1,185 @@
+"""The ways into the gateway, and what a caller got by one: typed gRPC and REST, at a worker itself and through each front."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+import grpc.aio
+import httpx
+from google.api.httpbody_pb2 import HttpBody
+
+from sidecar.front.programs import PROGRAMS, Program
+from sidecar.v1 import inference_pb2 as pb
+from sidecar.v1 import inference_pb2_grpc
+from tests.core.test_typed import details
+from tests.core.worker import WorkerProcess
+from tests.front.conftest import Front, start_front
+from tests.processes import DEADLINE_S, POLL_S
+
+PROMPT = "one two three four five"
+ANSWER = f"echo: {PROMPT}"
+MEMBERS_OF_AN_ERROR = {"message", "type", "param", "code"}
+# Many times what the slowest cell may take.
+PATIENCE_S = 120.0
+JSON, EVENTS = "application/json", "text/event-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """`program` is the front's; None: straight at the worker's own socket."""
+
+    program: str | None
+    typed: bool
+
+    def __str__(self) -> str:
+        return f"{'gRPC' if self.typed else 'REST'} {f'through {self.program}' if self.program else 'at a worker'}"
+
+
+WAYS = tuple(Way(program, typed) for program in (None, *PROGRAMS) for typed in (True, False))
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the caller got: a code and a kind, None where all was well."""
+
+    code: str | int
+    kind: str | None = None
+    type: str | None = None  # OpenAI's word for the kind of error; REST only
+    media: str | None = None  # of the body; REST only
+    in_band: bool = False
+    upstream: str | None = None
+    said: str = ""  # the model's words
+    text: str = ""  # all of it, to look for secrets
+    should_retry: bool | None = None
+    wrong: list[str] = field(default_factory=list)  # with the shape of the body
+
+
+class Doors:
+    """async with Doors(worker) as doors: await doors.ask(way, route, streamed=True)"""
+
+    def __init__(self, worker: WorkerProcess) -> None:
+        self._worker = worker
+        self._fronts: dict[str, Front] = {}
+        self._http: dict[str, httpx.AsyncClient] = {}
+        self._stubs: dict[str | None, Any] = {}
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        self._stubs[None] = self._worker.inference()
+        try:
+            for program in PROGRAMS.values():
+                await self._start(program)
+        except BaseException:
+            await self._open.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._open.aclose()
+
+    async def _start(self, program: Program) -> None:
+        state = Path(tempfile.mkdtemp(prefix="front-"))
+        self._open.callback(shutil.rmtree, state)
+        (state / "run").mkdir(mode=0o700)
+        socket = state / "run" / "w0.sock"
+        assert self._worker.ready.front_path is not None
+        socket.symlink_to(self._worker.ready.front_path)
+        front = await asyncio.to_thread(start_front, state, program, core_sockets=(socket,))
+        self._open.push_async_callback(asyncio.to_thread, front.stop)
+        http = self._http[program.name] = await self._open.enter_async_context(front.http(headers=front.bearer))
+        async with asyncio.timeout(DEADLINE_S * 3):  # Envoy asks the worker for its health first
+            while (await http.get("/health")).status_code != 200:
+                await asyncio.sleep(POLL_S)
+        channel = await self._open.enter_async_context(front.channel())
+        self._stubs[program.name] = inference_pb2_grpc.InferenceServiceStub(channel)
+        self._fronts[program.name] = front
+
+    def pids(self) -> dict[str, int]:
+        return {name: front.process.pid for name, front in self._fronts.items()}
+
+    async def ask(self, way: Way, route: str, *, streamed: bool) -> Seen:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await (self._by_grpc if way.typed else self._by_rest)(way, route, streamed)
+        except (TimeoutError, httpx.HTTPError, json.JSONDecodeError) as error:
+            return Seen(repr(error))
+
+    async def _by_grpc(self, way: Way, route: str, streamed: bool) -> Seen:
+        message = pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text=PROMPT)])
+        request = pb.ChatRequest(route=route, messages=[message])
+        stub = self._stubs[way.program]
+        metadata = tuple(self._fronts[way.program].bearer.items()) if way.program else ()
+        upstream, said = None, ""
+        try:
+            if not streamed:
+                answer = await stub.Chat(request, metadata=metadata)
+                words = "".join(part.text for part in answer.choices[0].message.content)
+                return Seen("OK", upstream=answer.upstream, said=words, text=str(answer))
+            async for chunk in stub.StreamChat(request, metadata=metadata):
+                upstream = upstream or chunk.upstream
+                said += "".join(choice.delta.content for choice in chunk.choices)
+        except grpc.aio.AioRpcError as error:
+            info: Any = details(error).get("ErrorInfo")
+            trailers: Any = error.trailing_metadata() or ()
+            pushback = dict(trailers).get("grpc-retry-pushback-ms")
+            kind = info.reason.lower() if info is not None else None
+            return Seen(
+                error.code().name, kind, in_band=upstream is not None, upstream=upstream, said=said, text=str(error),
+                should_retry=pushback != "-1",
+            )  # fmt: skip
+        return Seen("OK", upstream=upstream, said=said)
+
+    async def _by_rest(self, way: Way, route: str, streamed: bool) -> Seen:
+        body = {"model": route, "messages": [{"role": "user", "content": PROMPT}], "stream": streamed}
+        if way.program is not None:
+            answer = await self._http[way.program].post("/v1/chat/completions", json=body)
+            return _read(answer.status_code, dict(answer.headers), answer.text)
+        request = HttpBody(data=json.dumps(body).encode())  # as a front calls it
+        call = self._worker.rest().ChatCompletions(request, metadata=(("x-sidecar-user", "alice"),))
+        headers = dict(await call.initial_metadata())
+        headers["content-type"] = headers["x-http-content-type"]
+        text = b"".join([part.data async for part in call]).decode()
+        return _read(int(headers["x-http-status"]), headers, text)
+
+
+def _read(status: int, headers: dict[str, str], text: str) -> Seen:
+    media = headers.get("content-type", "").partition(";")[0]
+    seen = Seen(status, media=media, upstream=headers.get("x-sidecar-upstream"), text=text + str(headers))
+    seen.should_retry = headers.get("x-should-retry") != "false"
+    if media != EVENTS:
+        body = json.loads(text)
+        if status == 200:
+            seen.said = body["choices"][0]["message"]["content"]
+        else:
+            _read_error(seen, body)
+        return seen
+    events = [line[6:] for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n") if line[:6] == "data: "]
+    ended = "[DONE]" in events
+    for event in map(json.loads, events[: events.index("[DONE]")] if ended else events):
+        if "error" in event:
+            seen.in_band = True
+            _read_error(seen, event)
+        else:
+            seen.said += "".join(choice["delta"].get("content") or "" for choice in event["choices"])
+    if seen.in_band == ended:
+        seen.wrong.append("its end is neither an error nor [DONE]" if not ended else "[DONE] beside an error")
+    return seen
+
+
+def _read_error(seen: Seen, body: dict[str, Any]) -> None:
+    error = body.get("error")
+    if not isinstance(error, dict) or error.keys() != MEMBERS_OF_AN_ERROR or not error["message"]:
+        seen.wrong.append(f"an error of the shape {str(body)[:200]}")
+        return
+    seen.kind, seen.type = error["code"], error["type"]
