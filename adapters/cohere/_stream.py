@@ -92,9 +92,8 @@ class ChatDecoder:
         name = obj.string("type") or event.name
         if self._finished:
             return []
-        if name == "error" or (
-            not name and bytes(obj.members.get("message", b""))[:1] == b'"'
-        ):  # the shape of an error body
+        bare = not name and bytes(obj.members.get("message", b"")).startswith(b'"')  # the shape of an error body
+        if name == "error" or bare:
             raise in_band(obj)
         step = self._steps.get(name)
         if not name:

@@ -1,4 +1,4 @@
-"""The default answers: deterministic, derived from the request alone. OpenAI's format and Anthropic's; Cohere's are in cohere.py."""
+"""The default answers, deterministic, derived from the request alone: OpenAI's and Anthropic's. Cohere's are in cohere.py."""
 
 from __future__ import annotations
 
