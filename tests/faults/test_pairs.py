@@ -37,7 +37,7 @@ def test_a_cell_that_is_taken_away_is_missed() -> None:
 
 
 def missing(cells: list[Cell], names: tuple[str, ...]) -> set[tuple[object, ...]]:
-    wanted = set(itertools.product(*(AXES[name] for name in names)))
+    wanted: set[tuple[object, ...]] = set(itertools.product(*(AXES[name] for name in names)))
     return wanted - {tuple(getattr(cell, name) for name in names) for cell in cells}
 
 
