@@ -30,6 +30,7 @@ ANSWER = f"echo: {PROMPT}"
 MEMBERS_OF_AN_ERROR = {"message", "type", "param", "code"}
 # Many times what the slowest cell may take.
 PATIENCE_S = 120.0
+REST_PATH = "/v1/chat/completions"
 JSON, EVENTS = "application/json", "text/event-stream"
 
 
@@ -64,17 +65,20 @@ class Seen:
 
 
 class Doors:
-    """async with Doors(worker) as doors: await doors.ask(way, route, streamed=True)"""
+    """async with Doors(worker) as doors: await doors.ask(way, route, streamed=True)
+
+    `http` and `stubs` are clients by the front's name; the stub of None is straight at the worker.
+    """
 
     def __init__(self, worker: WorkerProcess) -> None:
         self._worker = worker
         self._fronts: dict[str, Front] = {}
-        self._http: dict[str, httpx.AsyncClient] = {}
-        self._stubs: dict[str | None, Any] = {}
+        self.http: dict[str, httpx.AsyncClient] = {}
+        self.stubs: dict[str | None, Any] = {}
         self._open = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        self._stubs[None] = self._worker.inference()
+        self.stubs[None] = self._worker.inference()
         try:
             for program in PROGRAMS.values():
                 await self._start(program)
@@ -97,16 +101,20 @@ class Doors:
         socket.symlink_to(self._worker.ready.front_path)
         front = await asyncio.to_thread(start_front, state, program, core_sockets=(socket,))
         self._open.push_async_callback(asyncio.to_thread, front.stop)
-        http = self._http[program.name] = await self._open.enter_async_context(front.http(headers=front.bearer))
+        http = self.http[program.name] = await self._open.enter_async_context(front.http(headers=front.bearer))
         async with asyncio.timeout(DEADLINE_S * 3):  # Envoy asks the worker for its health first
             while (await http.get("/health")).status_code != 200:
                 await asyncio.sleep(POLL_S)
         channel = await self._open.enter_async_context(front.channel())
-        self._stubs[program.name] = inference_pb2_grpc.InferenceServiceStub(channel)
+        self.stubs[program.name] = inference_pb2_grpc.InferenceServiceStub(channel)
         self._fronts[program.name] = front
 
     def pids(self) -> dict[str, int]:
         return {name: front.process.pid for name, front in self._fronts.items()}
+
+    def metadata(self, way: Way) -> tuple[tuple[str, str], ...]:
+        """What a gRPC call by this way must carry."""
+        return tuple(self._fronts[way.program].bearer.items()) if way.program else ()
 
     async def ask(self, way: Way, route: str, *, streamed: bool) -> Seen:
         try:
@@ -116,10 +124,7 @@ class Doors:
             return Seen(repr(error))
 
     async def _by_grpc(self, way: Way, route: str, streamed: bool) -> Seen:
-        message = pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text=PROMPT)])
-        request = pb.ChatRequest(route=route, messages=[message])
-        stub = self._stubs[way.program]
-        metadata = tuple(self._fronts[way.program].bearer.items()) if way.program else ()
+        stub, request, metadata = self.stubs[way.program], grpc_request(route), self.metadata(way)
         upstream, said = None, ""
         try:
             if not streamed:
@@ -141,9 +146,9 @@ class Doors:
         return Seen("OK", upstream=upstream, said=said)
 
     async def _by_rest(self, way: Way, route: str, streamed: bool) -> Seen:
-        body = {"model": route, "messages": [{"role": "user", "content": PROMPT}], "stream": streamed}
+        body = rest_body(route, streamed)
         if way.program is not None:
-            answer = await self._http[way.program].post("/v1/chat/completions", json=body)
+            answer = await self.http[way.program].post(REST_PATH, json=body)
             return _read(answer.status_code, dict(answer.headers), answer.text)
         request = HttpBody(data=json.dumps(body).encode())  # as a front calls it
         call = self._worker.rest().ChatCompletions(request, metadata=(("x-sidecar-user", "alice"),))
@@ -151,6 +156,14 @@ class Doors:
         headers["content-type"] = headers["x-http-content-type"]
         text = b"".join([part.data async for part in call]).decode()
         return _read(int(headers["x-http-status"]), headers, text)
+
+
+def grpc_request(route: str) -> pb.ChatRequest:
+    return pb.ChatRequest(route=route, messages=[pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text=PROMPT)])])
+
+
+def rest_body(route: str, streamed: bool) -> dict[str, Any]:
+    return {"model": route, "messages": [{"role": "user", "content": PROMPT}], "stream": streamed}
 
 
 def _read(status: int, headers: dict[str, str], text: str) -> Seen:

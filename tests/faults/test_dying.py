@@ -1,0 +1,105 @@
+"""The core dies in mid-call: where fronts may differ (docs/fronts.md), as data. A provider's failure never looks like that."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+
+import grpc.aio
+import httpx
+import pytest
+
+from tests.core.worker import WorkerProcess, default_routes
+from tests.faults.ways import PATIENCE_S, REST_PATH, WAYS, Doors, Way, grpc_request, rest_body
+from tests.processes import reached
+from tests.provider import Call, Gate, Provider, Reply, default_reply
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+# (front, typed, streamed) -> what a caller gets whose worker is killed: before the answer, or after half of a stream.
+# REST: status and code, or "cut" where the connection ends as no whole answer does. gRPC: the status, INTERNAL being what clients
+# make of a stream that was reset.
+KILLED = {
+    ("nginx", True, False): "UNAVAILABLE",
+    ("nginx", True, True): "INTERNAL",
+    ("nginx", False, False): "503 core_unavailable",
+    ("nginx", False, True): "cut",
+    ("envoy", True, False): "UNAVAILABLE",
+    ("envoy", True, True): "INTERNAL",
+    ("envoy", False, False): "503 core_unavailable",
+    ("envoy", False, True): "cut",
+}
+CELLS = [(way, streamed) for way in WAYS if way.program for streamed in (False, True)]
+
+
+def test_every_front_has_its_row() -> None:
+    assert {(way.program, way.typed, streamed) for way, streamed in CELLS} == KILLED.keys()
+
+
+async def test_a_worker_that_is_killed_in_mid_call_is_no_success_and_nothing_is_asked_twice(provider: Provider) -> None:
+    gate = provider.gate()
+    provider.script = half_way(gate)
+    async with AsyncExitStack() as running:
+        worker = await running.enter_async_context(WorkerProcess(default_routes(provider.base_url)))
+        doors = await running.enter_async_context(Doors(worker))
+        begun = [asyncio.Event() for _ in CELLS]
+        calls = [asyncio.create_task(heard(doors, *cell, event)) for cell, event in zip(CELLS, begun, strict=True)]
+        await reached(lambda: gate.waiting == len(CELLS), PATIENCE_S, "all calls half-way")
+        await asyncio.gather(*(event.wait() for event, (_, streamed) in zip(begun, CELLS, strict=True) if streamed))
+        os.kill(worker.pid, signal.SIGKILL)
+        words = await asyncio.wait_for(asyncio.gather(*calls), PATIENCE_S)
+        await provider.until(lambda p: not p.open_connections, PATIENCE_S)
+        assert len(provider.calls) == len(CELLS)
+        gate.open()
+    seen = {(way.program, way.typed, streamed): word for (way, streamed), word in zip(CELLS, words, strict=True)}
+    assert seen == KILLED
+
+
+def half_way(gate: Gate) -> Callable[[Call], Reply]:
+    """Streams stand after half of their events, other answers before their first byte."""
+
+    def reply(call: Call) -> Reply:
+        healthy = default_reply(call, call.json)
+        if not call.json.get("stream"):
+            return replace(healthy, before=gate)
+        half = len(healthy.parts) // 2
+        return replace(healthy, parts=[*healthy.parts[:half], gate, *healthy.parts[half:]])
+
+    return reply
+
+
+async def heard(doors: Doors, way: Way, streamed: bool, begun: asyncio.Event) -> str:
+    """In KILLED's words. `begun` is set once a piece of the stream is here."""
+    try:
+        return await (by_grpc if way.typed else by_rest)(doors, way, streamed, begun)
+    except httpx.TransportError:
+        return "cut"
+    except grpc.aio.AioRpcError as error:
+        return str(error.code().name)
+
+
+async def by_grpc(doors: Doors, way: Way, streamed: bool, begun: asyncio.Event) -> str:
+    stub = doors.stubs[way.program]
+    if not streamed:
+        await stub.Chat(grpc_request("chat"), metadata=doors.metadata(way))
+        return "OK"
+    async for _ in stub.StreamChat(grpc_request("chat"), metadata=doors.metadata(way)):
+        begun.set()
+    return "OK"
+
+
+async def by_rest(doors: Doors, way: Way, streamed: bool, begun: asyncio.Event) -> str:
+    assert way.program is not None
+    async with doors.http[way.program].stream("POST", REST_PATH, json=rest_body("chat", streamed)) as answer:
+        text = ""
+        async for piece in answer.aiter_text():
+            text += piece
+            begun.set()
+    if answer.status_code == 200:
+        return "OK" if "[DONE]" in text or not streamed else "ended early"
+    return f"{answer.status_code} {json.loads(text)['error']['code']}"
