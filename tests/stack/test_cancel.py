@@ -31,11 +31,12 @@ MOMENTS = ("unary", "stream_before", "stream_within")
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, provider: Provider) -> Iterator[Stack]:
+def gateway(request: pytest.FixtureRequest, tmp_path: Path, provider: Provider) -> Iterator[Stack]:
     """`silent` never answers; `half` says two words and holds."""
     routes = another_route("silent", "sim:gate=hold,gate_at=-1", provider.base_url)
     routes += another_route("half", "sim:tokens=6,gate=hold,gate_at=3", provider.base_url)
-    with Stack(tmp_path, config_for(provider.base_url) + routes) as running:
+    front = getattr(request, "param", "nginx")
+    with Stack(tmp_path, config_for(provider.base_url) + routes, front=front) as running:
         yield running
 
 
@@ -68,6 +69,7 @@ async def _leave_once(way: str, moment: str, callers: Callers, gateway: Stack, p
         await left.close()
 
 
+@pytest.mark.parametrize("gateway", ["nginx", "envoy"], indirect=True)
 async def test_a_caller_that_leaves_closes_the_providers_socket_within_250_ms_and_counts_as_cancelled(
     gateway: Stack, provider: Provider
 ) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.processes import REPOSITORY
 from tests.provider import Provider, default_reply, error_reply
-from tests.stack.stack import FRONT, STUB, Stack
+from tests.stack.stack import FRONT, STUB, Stack, config_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]  # the first start on a machine fetches the model
 BIN = Path(sys.executable).parent
@@ -94,6 +94,17 @@ def test_node_gets_each_piece_when_it_is_made(stack: Stack, simulator: Provider,
     gaps = [later - earlier for earlier, later in pairwise(arrived)]
     assert len(gaps) == 3
     assert min(gaps) > GAP_S * GAP_KEPT, gaps
+
+
+def test_node_calls_through_envoy_too(clients: Path, provider: Provider, tmp_path: Path) -> None:
+    with Stack(tmp_path, config_for(provider), front="envoy") as stack:
+        said = run(clients, stack, FRONT, "one two three")
+    assert (
+        said["answer"]["choices"][0]["message"]["content"][0]["text"]
+        == text_of(said["pieces"])
+        == "echo: one two three"
+    )
+    assert said["unknown"]["code"] == "NOT_FOUND"
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
