@@ -22,10 +22,10 @@ MIB = 1024 * 1024
 REQUEST_MIB, ANSWER_MIB = 20, 32
 CPU_S_PER_MIB_MAX = 0.020
 READERS = scaled(200, minimum=40)
-STALL_S = 2
+STALL_S = 5
 CUT_DEADLINE_S = 90.0
 # More than sockets and the front hold between them, so that the rest must wait for the reader.
-STALLED_PIECES = 160
+STALLED_PIECES = 64
 
 
 def _processes(front: Front) -> list[int]:
