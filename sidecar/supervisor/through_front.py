@@ -18,6 +18,8 @@ _HEALTH_TIMEOUT_S = 2.0
 # The embedded model answers a few tokens in a second; a busy CI box takes a minute.
 _CHAT_TIMEOUT_S = 120.0
 _ANSWER_BYTES_MAX = 1024 * 1024
+# By the config: no consumer, or not this route (404); a limit, or a budget that was spent before the restart (429).
+_NOT_FOR_THIS_USER = frozenset({404, 429})
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -39,8 +41,8 @@ def healthy(address: Address, certificate: Path) -> bool:
     return status == 200
 
 
-def first_chat(address: Address, certificate: Path, api_key: str, route: str) -> str:
-    """Asks the route for a few words and returns them. Raises FirstChatFailed."""
+def first_chat(address: Address, certificate: Path, api_key: str, route: str) -> str | None:
+    """Asks the route for a few words and returns them; None where this user may not, or not now. Raises FirstChatFailed."""
     body = {"model": route, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 12}
     headers = {"content-type": "application/json", "authorization": f"Bearer {api_key}"}
     try:
@@ -49,6 +51,8 @@ def first_chat(address: Address, certificate: Path, api_key: str, route: str) ->
         )
     except (OSError, http.client.HTTPException) as error:
         raise FirstChatFailed(f"no answer to the first chat: {error}") from None
+    if status in _NOT_FOR_THIS_USER:
+        return None
     if status != 200:
         raise FirstChatFailed(
             f"the first chat was answered with HTTP {status}: {answer[:200].decode('utf-8', 'replace')}"

@@ -48,6 +48,22 @@ def test_the_first_chat_was_answered_and_the_examples_work_as_printed(up: Child,
         assert '"error"' not in done.stdout
 
 
+_CLOSED = """
+routes:
+  - {name: chat, route_type: llm/v1/chat, model: {provider: local, name: smollm2}}
+consumers:
+  - {name: team, users: [alice], allow: [chat]}
+"""
+
+
+def test_it_starts_where_its_own_user_may_call_nothing(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(_CLOSED)
+    config, state = str(tmp_path / "config.yaml"), str(tmp_path / "state")
+    with Child.python("-m", "sidecar", "up", "--config-path", config, "--state-dir", state, *FRONT_PORTS) as child:
+        child.wait_for_line("^Sidecar serves", _FIRST_RUN_S)
+        assert "first chat" not in child.output
+
+
 def test_a_killed_model_server_comes_back_and_a_killed_supervisor_takes_it_along(up: Child, tmp_path: Path) -> None:
     (first,) = _model_server(up)
     os.kill(first, signal.SIGKILL)
