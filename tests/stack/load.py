@@ -7,6 +7,7 @@ does for each of its users (a call that provably never reached the server).
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -21,9 +22,11 @@ import grpc.aio
 
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
+from tests.processes import reached
 
 OK = "ok"
 CALL_S = 30.0
+_CLOSED_S = 20.0
 # At a fixed rate: more calls open than this and the gateway is stuck, which is a result too.
 OPEN_MAX = 500
 Ask = Callable[[], Awaitable[str]]
@@ -50,12 +53,13 @@ class Callers:
         self._env = env
         self.metadata = (("authorization", f"Bearer {env['SIDECAR_API_KEY']}"),)
         self._stack = AsyncExitStack()
+        self._sockets: list[socket.socket] = []
 
     async def __aenter__(self) -> Self:
         env = self._env
         trust = ssl.create_default_context(cafile=env["SIDECAR_CA"])
-        self._kept = await self._session(aiohttp.TCPConnector(limit=0, ssl=trust))
-        self._fresh = await self._session(aiohttp.TCPConnector(limit=0, ssl=trust, force_close=True))
+        self._kept = await self._session(self._connector(trust))
+        self._fresh = await self._session(self._connector(trust, force_close=True))
         ca = grpc.ssl_channel_credentials(Path(env["SIDECAR_CA"]).read_bytes())
         # Subchannels are pooled process-wide by default: two channels to one address would be one connection.
         local = [("grpc.use_local_subchannel_pool", 1)]
@@ -71,6 +75,19 @@ class Callers:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+        # A closed session's TLS connections end a little later: were the loop gone by then, they would be a leak.
+        await reached(
+            lambda: all(sock.fileno() == -1 for sock in self._sockets), _CLOSED_S, "the end of all connections"
+        )
+
+    def _connector(self, trust: ssl.SSLContext, **more: Any) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(limit=0, ssl=trust, socket_factory=self._socket, **more)
+
+    def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        """Remembered until it is closed."""
+        self._sockets = [sock for sock in self._sockets if sock.fileno() != -1]
+        self._sockets.append(socket.socket(*address[:3]))
+        return self._sockets[-1]
 
     async def _session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         session = aiohttp.ClientSession(
