@@ -22,7 +22,7 @@ from tests.provider import Call, Provider, Reply, default_reply
 KEY = "sk-canary-0123456789abcdefghijklmnop"
 FORMATS = ("openai", "anthropic", "cohere")
 # Long for anything that is well, even on a loaded machine; waited for by all quiet cells at the same time.
-QUIET = Timeouts(connect_s=2.0, first_output_s=2.0, idle_s=2.0, total_s=4.0)
+QUIET = Timeouts(connect_s=4.0, first_output_s=4.0, idle_s=3.0, total_s=10.0)
 RETRIES = Retries(budget=1, backoff_s=0.01)
 # Kinds -> gRPC code, HTTP status and OpenAI's word, and what may be done about them: as docs/errors.md and docs/reliability.md
 # have it. A provider's failure passes through every front as it is: docs/fronts.md names no difference in it.

@@ -170,7 +170,7 @@ def _redirected(call: Call, healthy: Reply) -> Reply:
 
 
 # The output has reached the caller by then. What comes with it in one piece is found before anything was passed on.
-_LATER = Pause(1.5)
+_LATER = Pause(3.0)
 
 
 def _late_error(call: Call, parts: list[bytes]) -> list[Part]:

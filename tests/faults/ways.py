@@ -109,8 +109,10 @@ class Doors:
         self.stubs[program.name] = inference_pb2_grpc.InferenceServiceStub(channel)
         self._fronts[program.name] = front
 
-    def pids(self) -> dict[str, int]:
-        return {name: front.process.pid for name, front in self._fronts.items()}
+    @property
+    def logs(self) -> str:
+        """All that the fronts said so far."""
+        return "".join(front.logs for front in self._fronts.values())
 
     def metadata(self, way: Way) -> tuple[tuple[str, str], ...]:
         """What a gRPC call by this way must carry."""
