@@ -42,7 +42,7 @@ class Record:
     `waited_s` is time spent waiting for the provider or for a client that is slow to take a piece; what is left of the total
     is the gateway's own. `usage` is the last one seen. `upstream` is the one asked last, `attempts` how many times one was
     asked. Of a stream, `output_events` and `output_chars` count what was produced, for one that breaks off before its usage
-    comes (bodies that pass are not opened: no characters there).
+    comes (bodies that pass are not opened: no characters there). `resent`: a kept connection had ended, as others may have.
     """
 
     __slots__ = (
@@ -60,6 +60,7 @@ class Record:
         "outcome",
         "output_chars",
         "output_events",
+        "resent",
         "upstream",
         "usage",
         "waited_s",
@@ -90,6 +91,7 @@ class Record:
         self.outcome = OK
         self.output_chars = 0
         self.output_events = 0
+        self.resent = False
         self.usage: Any = None
         self.waited_s = 0.0
 
@@ -115,6 +117,7 @@ class Record:
 
     def sent_anew(self) -> None:
         """A kept connection had ended unnoticed: the request went out again on a fresh one."""
+        self.resent = True
         self._metrics.retries(self._route, STALE_CONNECTION).inc()
 
     @property

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from functools import partial
 
 from adapters import GatewayError, Kind, Task
 from adapters._vectors import as_asked
@@ -224,10 +225,12 @@ class Gateway:
 
     async def _open(self, attempt: Attempt, route: Route, record: Record) -> UpstreamResponse:
         upstream, headers = attempt.upstream, attempt.plan.headers
+        # One resend a call is beside the budget: after it no further attempt meets another stale connection.
+        send = partial(self._client.open, sent_anew=record.sent_anew, fresh=record.resent)
         if upstream.grant is None:
-            return await self._client.open(attempt.http, upstream, headers, route.timeouts, record.sent_anew)
+            return await send(attempt.http, upstream, headers, route.timeouts)
         headers = (*headers, await self._tokens.header(upstream))
-        response = await self._client.open(attempt.http, upstream, headers, route.timeouts, record.sent_anew)
+        response = await send(attempt.http, upstream, headers, route.timeouts)
         if response.status == 401:
             self._tokens.forget(upstream)  # revoked before its time
         return response

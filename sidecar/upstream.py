@@ -99,9 +99,11 @@ class UpstreamClient:
         headers: tuple[tuple[str, str], ...],
         timeouts: Timeouts,
         sent_anew: Callable[[], None] | None = None,
+        *,
+        fresh: bool = False,
     ) -> UpstreamResponse:
         """Sends the call and waits for the answer's head. `sent_anew` is called when it goes out once more, on a fresh connection
-        because a kept one had ended.
+        because a kept one had ended. `fresh`: on a fresh one from the start.
 
         Raises GatewayError: upstream_unavailable (no connection, TLS refused, connection lost), upstream_timeout (no
         connection within connect_s), upstream_protocol (not HTTP). The caller bounds the wait for the answer itself.
@@ -110,7 +112,7 @@ class UpstreamClient:
         began_s = asyncio.get_running_loop().time()
         try:
             try:
-                return await self._send(call, upstream, headers, timeouts, trace, fresh=False)
+                return await self._send(call, upstream, headers, timeouts, trace, fresh=fresh)
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 # A kept connection that the server had closed meanwhile, seen before any byte of an answer.
                 if not trace.reused or asyncio.get_running_loop().time() - began_s > _STALE_S:

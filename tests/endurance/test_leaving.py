@@ -122,6 +122,7 @@ async def _ask(callers: Callers, route: str, text: str) -> None:
 async def _leave(moment: Moment, way: str, callers: Callers, stack: Stack, provider: Provider) -> float:
     """Seconds from leaving to the close of the provider's socket; 0 where none is to be closed."""
     gate, number = provider.gate(moment.route), len(provider.calls)
+    arrived = gate.arrived
     again = await _retries(stack, moment)
     left: RawRest | TypedCall
     if way.startswith("rest"):
@@ -137,7 +138,7 @@ async def _leave(moment: Moment, way: str, callers: Callers, stack: Stack, provi
         elif moment.in_back_off:
             await page_where(stack.env, lambda now: _of(now, moment) == again + 1, 20)
         else:
-            await reached(lambda: gate.waiting == 1, 20, moment.name)
+            await reached(lambda: gate.arrived > arrived, 20, moment.name)
         if moment.heard:
             await left.first_event()
         assert len(provider.calls) == number + moment.calls
