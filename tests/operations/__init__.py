@@ -1,0 +1,1 @@
+"""Prometheus, Grafana and the page of docs, each against the real program."""

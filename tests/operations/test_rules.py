@@ -14,7 +14,7 @@ from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from tests.operations.prometheus import DEPLOY, faster
-from tools import dashboards
+from tools import dashboards, grafana
 
 RULES = DEPLOY / "rules.yml"
 
@@ -102,7 +102,7 @@ def test_a_dashboard_is_the_generated_one_and_loads_in_grafanas_schema(name: str
 def test_no_two_panels_of_a_dashboard_overlap() -> None:
     for dashboard in dashboards.DASHBOARDS:
         taken: set[tuple[int, int]] = set()
-        for panel in dashboards.as_json(dashboard)["panels"]:
+        for panel in grafana.as_json(dashboard)["panels"]:
             place = panel["gridPos"]
             cells = {(place["x"] + x, place["y"] + y) for x in range(place["w"]) for y in range(place["h"])}
             assert not cells & taken, (dashboard.title, panel["title"])
