@@ -25,7 +25,7 @@ CALLS = scaled(6000, minimum=280)
 CALLS_FOR_THE_CONTROL = 140
 AT_ONCE = 16
 SEED = 11
-SETTLED_S = 10.0
+SETTLED_S = 30.0
 
 
 async def _books(folder: Path, provider: Provider, front: str, count: int, package: Path | None = None) -> Books:
