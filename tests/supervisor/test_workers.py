@@ -106,4 +106,4 @@ def test_a_worker_that_does_not_take_a_config_is_replaced(tmp_path: Path) -> Non
         before = it.told("w0.sock")
         it.write("mute")
         it.child.wait_for_line("did not confirm the new configuration within 10 s; replacing it", 15)
-        wait_until(lambda: it.answers("w0.sock") and it.told("w0.sock").pid != before.pid)
+        wait_until(lambda: it.answers("w0.sock", but=before.pid))
