@@ -41,22 +41,20 @@ class Metrics:
     """The worker's metrics. Made once per process, after `use_directory`."""
 
     def __init__(self) -> None:
-        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+        from prometheus_client import CollectorRegistry
 
-        self.registry = registry = CollectorRegistry()  # this process's own
+        self.registry = CollectorRegistry()  # this process's own
+        self._of_calls()
+        self._of_upstreams()
+        self._of_money()
 
-        def counter(name: str, text: str, *labels: str) -> _Labelled:
-            return _Labelled(Counter(name, text, labels, registry=registry))
-
-        def seconds(name: str, text: str, buckets: tuple[float, ...], *labels: str) -> _Labelled:
-            return _Labelled(Histogram(name, text, labels, buckets=buckets, registry=registry))
-
+    def _of_calls(self) -> None:
         # R x O x C x K at worst; in practice a route has one task and a consumer few outcomes
-        self.requests = counter(
+        self.requests = self._counter(
             "sidecar_requests_total", "Calls ended, by outcome.", "route", "operation", "consumer", "outcome"
         )
         # R x 2 operations a task x 20
-        self.duration = seconds(
+        self.duration = self._seconds(
             "sidecar_request_duration_seconds",
             "From decoded request to last byte.",
             LATENCY_BUCKETS_S,
@@ -64,7 +62,7 @@ class Metrics:
             "operation",
         )
         # R x 2 x 20
-        self.first_token = seconds(
+        self.first_token = self._seconds(
             "sidecar_time_to_first_token_seconds",
             "From decoded request to the first semantic output of a stream.",
             LATENCY_BUCKETS_S,
@@ -72,7 +70,7 @@ class Metrics:
             "operation",
         )
         # R x 2 x 15
-        self.overhead = seconds(
+        self.overhead = self._seconds(
             "sidecar_overhead_seconds",
             "The gateway's own share of a call: total minus waiting for the provider and for the client.",
             OVERHEAD_BUCKETS_S,
@@ -80,37 +78,31 @@ class Metrics:
             "operation",
         )
         # R x C x 5 kinds: input, output, cached_input, cache_write, reasoning
-        self.tokens = counter(
+        self.tokens = self._counter(
             "sidecar_tokens_total", "Tokens, as the provider counted them.", "route", "consumer", "kind"
         )
         # R
-        self.in_flight = _Labelled(
-            Gauge("sidecar_in_flight", "Calls under way.", ("route",), registry=registry, multiprocess_mode="livesum")
-        )
+        self.in_flight = self._gauge("sidecar_in_flight", "Calls under way.", "route")
+
+    def _of_upstreams(self) -> None:
         # P x K
-        self.upstream_requests = counter(
+        self.upstream_requests = self._counter(
             "sidecar_upstream_requests_total", "Attempts at providers ended, by outcome.", "provider", "outcome"
         )
         # R x 4: the transient kinds and stale_connection
-        self.retries = counter(
+        self.retries = self._counter(
             "sidecar_retries_total", "Further attempts at the same upstream, by what went before.", "route", "reason"
         )
         # R x 7: the kinds after which another upstream may help
-        self.fallbacks = counter(
+        self.fallbacks = self._counter(
             "sidecar_fallbacks_total", "Further attempts at another upstream, by what went before.", "route", "reason"
         )
         # U: upstreams, counted in each route they stand in
-        self.upstream_ejected = _Labelled(
-            Gauge(
-                "sidecar_upstream_ejected",
-                "Workers that leave an upstream alone.",
-                ("route", "upstream"),
-                registry=registry,
-                multiprocess_mode="livesum",
-            )
+        self.upstream_ejected = self._gauge(
+            "sidecar_upstream_ejected", "Workers that leave an upstream alone.", "route", "upstream"
         )
         # U x 6 reasons
-        self.ejections = counter(
+        self.ejections = self._counter(
             "sidecar_upstream_ejections_total",
             "Times an upstream was left alone for a while, by why.",
             "route",
@@ -118,28 +110,46 @@ class Metrics:
             "reason",
         )
         # U
-        self.credentials_rejected = counter(
+        self.credentials_rejected = self._counter(
             "sidecar_upstream_credentials_rejected_total",
             "Calls that a provider refused because of the gateway's key: somebody has to mend it.",
             "route",
             "upstream",
         )
+
+    def _of_money(self) -> None:
         # R x C
-        self.spend = counter(
+        self.spend = self._counter(
             "sidecar_spend_micro_dollars_total", "Money spent, in millionths of a dollar.", "route", "consumer"
         )
         # R
-        self.unpriced_tokens = counter(
+        self.unpriced_tokens = self._counter(
             "sidecar_unpriced_tokens_total", "Tokens whose price is not known: no money was counted for them.", "route"
         )
         # R
-        self.estimated_tokens = counter(
+        self.estimated_tokens = self._counter(
             "sidecar_estimated_tokens_total", "Tokens that no provider counted: the gateway's own estimate.", "route"
         )
         # R x 4: requests, tokens, concurrent, budget
-        self.limited = counter(
+        self.limited = self._counter(
             "sidecar_limited_total", "Calls refused by the gateway's own limits and budgets.", "route", "unit"
         )
+
+    def _counter(self, name: str, text: str, *labels: str) -> _Labelled:
+        from prometheus_client import Counter
+
+        return _Labelled(Counter(name, text, labels, registry=self.registry))
+
+    def _seconds(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> _Labelled:
+        from prometheus_client import Histogram
+
+        return _Labelled(Histogram(name, text, labels, buckets=buckets, registry=self.registry))
+
+    def _gauge(self, name: str, text: str, *labels: str) -> _Labelled:
+        """Summed over the workers that live."""
+        from prometheus_client import Gauge
+
+        return _Labelled(Gauge(name, text, labels, registry=self.registry, multiprocess_mode="livesum"))
 
 
 def use_directory(directory: str, slot: int) -> None:
