@@ -27,7 +27,10 @@ function count(r) {
     if (!answered && (v.status === '413' || v.sent_http_grpc_message === 'Request body too large')) {
         add('too_large_total', 1);
     }
-    refused(r);
+    const times = v.upstream_connect_time;
+    if (times !== undefined && times.indexOf('-') >= 0) {   // a worker that could not be reached: "-", one a try
+        add('connect_errors_total', times.split('-').length - 1);
+    }
     let i = 0;
     const seconds = Number(v.request_time);
     while (i < BUCKETS.length && seconds > BUCKETS[i]) {
@@ -35,15 +38,6 @@ function count(r) {
     }
     add(`bucket{group="${group}",le="${i < BUCKETS.length ? BUCKETS[i] : '+Inf'}"}`, 1);
     add(`sum{group="${group}"}`, seconds);
-    return '';
-}
-
-// A worker that could not be reached: for gRPC here, for REST in the inner server, which asks only when there is one.
-function refused(r) {
-    const times = r.variables.upstream_connect_time;
-    if (times !== undefined && times.indexOf('-') >= 0) {
-        add('connect_errors_total', times.split('-').length - 1);
-    }
     return '';
 }
 
@@ -106,4 +100,4 @@ function histogram(zone, group, lines) {
     lines.push(`${name}_count{group="${group}"} ${total}`, `${name}_sum{group="${group}"} ${zone.get(`sum{group="${group}"}`)}`);
 }
 
-export default {count, refused, show};
+export default {count, show};

@@ -1,8 +1,8 @@
 // REST <-> gRPC for one request. Written for njs >= 0.8.10, whose own engine knows no for-of and no destructuring.
 //
-//   public server:  query()             whether the query can be refused at once
-//                   head()              the bytes that go before the client's body to make it one gRPC message
-//   inner server:   header(), body()    gRPC answer -> HTTP status, headers and bytes
+//   query()             whether the query can be refused at once
+//   head()              the bytes that go before the client's body to make it one gRPC message
+//   header(), body()    gRPC answer -> HTTP status, headers and bytes
 //
 // A gRPC message on the wire is 1 flag byte, 4 bytes of length, then protobuf. google.api.HttpBody is content_type = 1,
 // data = 2. The body is always the LAST field, so that nginx appends the client's bytes itself ($request_body) and
@@ -12,6 +12,9 @@ import rpcs from 'rest_rpcs.js';
 
 const CONTENT_TYPE = 0x0a;      // HttpBody.content_type: field 1, length-delimited
 const DATA = 0x12;              // HttpBody.data:         field 2, length-delimited
+
+// One gRPC message of one byte, which begins a field and does not end it.
+const NOT_PROTOBUF = Buffer.from([0, 0, 0, 0, 1, 0xff]);
 
 // ---------------------------------------------------------------------------------------------- request
 
@@ -41,9 +44,9 @@ function head(r) {
     try {
         r.variables.grpc_head = message(r, rpcs[r.variables.rpc]);
     } catch (e) {
-        // A js_set cannot answer, and an empty stream would leave grpc.aio waiting: the inner server is asked to refuse.
+        // A js_set cannot answer, so the core has to refuse: this message is no protobuf, whatever follows it.
         r.error('no gRPC request made: ' + e.message);
-        r.variables.front_error = '500';
+        r.variables.grpc_head = NOT_PROTOBUF;
     }
     return '';
 }

@@ -19,7 +19,6 @@ from pathlib import Path
 from sidecar.front.settings import METRICS_SOCKET, FrontError, FrontSettings, make_folder, socket_path, templates, write
 
 _CONF = "nginx.conf"
-_INNER_SOCKET = "inner.sock"
 _HTTP2_DIRECTIVE = (1, 25, 1)
 # Before 1.27.4 a reload may close a kept-alive connection just as the next request arrives on it.
 _KEEPALIVE_MIN = (1, 27, 4)
@@ -59,10 +58,9 @@ def render(settings: FrontSettings, folder: Path) -> Path:
 def command(folder: Path, binary: Path) -> tuple[list[str], Path]:
     """How to start it in the foreground: (argv, current folder). The current folder matters: socket paths are relative.
 
-    Takes away the sockets that a killed Nginx left (bind would fail), so call it only when none runs there.
+    Takes away the socket that a killed Nginx left (bind would fail), so call it only when none runs there.
     """
-    for name in (_INNER_SOCKET, METRICS_SOCKET):
-        (folder / "run" / name).unlink(missing_ok=True)
+    (folder / "run" / METRICS_SOCKET).unlink(missing_ok=True)
     return [str(binary.absolute()), "-p", ".", "-c", _CONF, "-e", "stderr", "-g", "daemon off;"], folder.absolute()
 
 

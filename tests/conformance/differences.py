@@ -46,7 +46,7 @@ DIFFERENCES = (
     ),
     Difference(
         "the core itself fails in mid-answer (never a provider's failure)",
-        "a stream is cut; what was not sent on yet is 502 `core_failed`",
+        "the answer is cut",
         "the body ends early: no `[DONE]`, half a JSON",
         "Envoy sends headers with the first message and cannot cut from its configuration; a worker that dies is cut by both",
         cases=("the core breaks off *",),

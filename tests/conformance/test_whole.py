@@ -25,7 +25,7 @@ from tests.supervisor.supervised import descendants
 pytestmark = pytest.mark.slow
 # Paths in run/ of the state directory, and in the front's own run/.
 OF_WORKERS = r"([ws]\d+-\d+|stub)\.sock"  # of each worker: for the front, for stubs behind stub.sock
-OF_FRONT = {"nginx": {"inner.sock", "metrics.sock"}, "envoy": {"admin.sock", "metrics.sock"}}
+OF_FRONT = {"nginx": {"metrics.sock"}, "envoy": {"admin.sock", "metrics.sock"}}
 
 
 @pytest.fixture(scope="module")

@@ -163,7 +163,7 @@ def test_an_older_nginx_gets_the_older_words(tmp_path: Path) -> None:
 def test_a_socket_left_by_a_killed_nginx_is_taken_away(tmp_path: Path) -> None:
     folder = tmp_path / "front"
     render(_settings(tmp_path), folder)
-    (folder / "run" / "inner.sock").touch()
+    (folder / "run" / "metrics.sock").touch()
     argv, cwd = command(folder, find_nginx())
-    assert not (folder / "run" / "inner.sock").exists()
+    assert not (folder / "run" / "metrics.sock").exists()
     assert (cwd, "daemon off;" in argv) == (folder, True)
