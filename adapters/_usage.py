@@ -110,7 +110,8 @@ def settle(usage: pb.Usage) -> None:
     elif output is None:
         output = None if input_ is None or total <= input_ else total - input_
     elif input_ is None:
-        input_ = max(0, total - output)
+        output = min(output, total)
+        input_ = total - output
     else:
         output = total - input_ if total > input_ + output else min(output, total)
     if input_ is not None:
@@ -145,7 +146,7 @@ def latest(earlier: pb.Usage | None, later: pb.Usage) -> pb.Usage:
 
 
 def _given(usage: pb.Usage, name: str) -> int | None:
-    return getattr(usage, name) if usage.HasField(name) else None  # type: ignore[arg-type]
+    return getattr(usage, name) if usage.HasField(name) else None
 
 
 def _bound_parts(usage: pb.Usage) -> None:

@@ -152,7 +152,7 @@ def _count_cache_beside(members: Members, usage: pb.Usage) -> None:
 
 def _set_count(usage: pb.Usage, attribute: str, value: int | None) -> None:
     """The largest that was found."""
-    if value is not None and (value > getattr(usage, attribute) or not usage.HasField(attribute)):  # type: ignore[arg-type]
+    if value is not None and (value > getattr(usage, attribute) or not usage.HasField(attribute)):
         setattr(usage, attribute, min(value, COUNT_MAX))
 
 

@@ -16,7 +16,7 @@ LIMIT_KEYS = (*UNITS, "per", "each")
 BUDGET_KEYS = ("dollars", "per", "soft", "each")
 BUDGET_PERIODS: Final = ("day", "month")
 PRICE_KEYS = ("input", "output", "cached_input", "cache_write", "cache_write_1h")
-COSTS: Final = ("tokens", "provider")
+COSTS: tuple[Literal["tokens", "provider"], ...] = ("tokens", "provider")
 MLFLOW_LIMIT_KEYS = ("calls", "renewal_period", "key")
 MLFLOW_SCOPES: Final = ("user", "route", "endpoint")
 # Each is a bucket that every call of the scope has to ask.
@@ -230,5 +230,10 @@ def price(node: Node, path: str, report: Report) -> Price | None:
     first, second = found.get("input"), found.get("output")
     if first is None or second is None:
         return None
-    more = {name: found.get(name) for name in ("cached_input", "cache_write", "cache_write_1h")}
-    return Price(first, second, **more)
+    return Price(
+        first,
+        second,
+        found.get("cached_input"),
+        found.get("cache_write"),
+        cache_write_1h=found.get("cache_write_1h"),
+    )
