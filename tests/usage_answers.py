@@ -21,12 +21,18 @@ def answer(shape: Shape) -> dict[str, Any]:
     usage = shape.usage
     match format_of(shape):
         case "anthropic":
-            message = {"id": "m", "type": "message", "role": "assistant", "model": "m", "stop_sequence": None}
+            message: dict[str, Any] = {
+                "id": "m",
+                "type": "message",
+                "role": "assistant",
+                "model": "m",
+                "stop_sequence": None,
+            }
             content = [{"type": "text", "text": "ok"}]
             return {**message, "content": content, "stop_reason": "end_turn", "usage": usage}
         case "cohere":
-            message = {"role": "assistant", "content": [{"type": "text", "text": "ok"}]}
-            return {"id": "m", "finish_reason": "COMPLETE", "message": message, "usage": usage}
+            said = {"role": "assistant", "content": [{"type": "text", "text": "ok"}]}
+            return {"id": "m", "finish_reason": "COMPLETE", "message": said, "usage": usage}
     choice = {"index": 0, "message": MESSAGE, "finish_reason": "stop"}
     return {**OPENAI_HEAD, "object": "chat.completion", "choices": [choice], "usage": usage}
 
@@ -45,16 +51,16 @@ def events(shape: Shape) -> list[bytes]:
     head = {**OPENAI_HEAD, "object": "chat.completion.chunk"}
     said = {"index": 0, "delta": MESSAGE, "finish_reason": None}
     ended = {"index": 0, "delta": {}, "finish_reason": "stop"}
-    pieces = [{"choices": [said]}, {"choices": [ended]}, {"choices": [], "usage": shape.usage}]
+    pieces: list[dict[str, Any]] = [{"choices": [said]}, {"choices": [ended]}, {"choices": [], "usage": shape.usage}]
     return [*(data({**head, **piece}) for piece in pieces), data("[DONE]")]
 
 
 def _anthropic(usage: dict[str, Any]) -> list[bytes]:
     """The prompt's counts come first, the answer's last; servers repeat in the end what they like."""
-    message = {"id": "m", "type": "message", "role": "assistant", "model": "m", "content": [], "stop_reason": None}
+    message: dict[str, Any] = {"id": "m", "type": "message", "role": "assistant", "model": "m", "content": []}
     last = {"output_tokens": usage["output_tokens"], "cache_read_input_tokens": None}
     last |= {name: usage[name] for name in ("output_tokens_details",) if name in usage}
-    told = [
+    told: list[dict[str, Any]] = [
         {"type": "message_start", "message": {**message, "usage": {**usage, "output_tokens": 1}}},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "ok"}},

@@ -108,8 +108,9 @@ async def typed(worker: WorkerProcess, name: str) -> tuple[pb.Usage, int]:
 
 async def typed_stream(worker: WorkerProcess, name: str) -> pb.Usage:
     call = worker.inference().StreamChat(pb.ChatRequest(route=name, messages=HELLO))
-    (usage,) = [chunk.usage async for chunk in call if chunk.HasField("usage")]
-    return usage
+    usages: list[pb.Usage] = [chunk.usage async for chunk in call if chunk.HasField("usage")]
+    assert len(usages) == 1
+    return usages[0]
 
 
 async def asked(worker: WorkerProcess, shape: Shape) -> tuple[list[pb.Usage], int]:
