@@ -9,7 +9,7 @@ from typing import Any
 from adapters import GatewayError, Kind
 from sidecar.access_log import AccessLog, Entry
 from sidecar.metrics import STALE_CONNECTION, UNKNOWN_ROUTE, Metrics
-from sidecar.spend.cost import tokens_of
+from sidecar.spend.cost import counts_input, counts_output, tokens_of
 
 OK = "ok"
 _TOKEN_KINDS = ("input", "output", "cached_input", "cache_write", "reasoning")
@@ -162,8 +162,8 @@ class Record:
             self.outcome,
             self.upstream,
             self.attempts,
-            None if usage is None else usage.input_tokens,
-            None if usage is None else usage.output_tokens,
+            tokens_of(usage).input if counts_input(usage) else None,
+            tokens_of(usage).output if counts_output(usage) else None,
             self._first_output_s,
             total_s,
             overhead_s,
