@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from adapters._usage import latest
 from sidecar.v1 import inference_pb2 as pb
 
 # Members of a delta without a field of their own that say something all the same. Others (token ids, the channel's name, empty
@@ -90,7 +91,8 @@ def _take_head(answer: Any, chunk: Any) -> None:
     answer.created = answer.created or chunk.created
     answer.model = answer.model or chunk.model
     if chunk.HasField("usage"):
-        answer.usage.CopyFrom(chunk.usage)  # the last one holds; never summed
+        held = answer.usage if answer.HasField("usage") else None
+        answer.usage.CopyFrom(latest(held, chunk.usage))  # never summed
     for name in ("system_fingerprint", "service_tier", "extra_json"):
         if name in chunk.DESCRIPTOR.fields_by_name and chunk.HasField(name):
             setattr(answer, name, getattr(chunk, name))

@@ -9,15 +9,10 @@ from typing import Any
 from adapters import GatewayError, Kind
 from sidecar.access_log import AccessLog, Entry
 from sidecar.metrics import STALE_CONNECTION, UNKNOWN_ROUTE, Metrics
+from sidecar.spend.cost import counts_input, counts_output, tokens_of
 
 OK = "ok"
-_TOKEN_KINDS = (
-    ("input", "input_tokens"),
-    ("output", "output_tokens"),
-    ("cached_input", "cached_input_tokens"),
-    ("cache_write", "cache_write_tokens"),
-    ("reasoning", "reasoning_tokens"),
-)
+_TOKEN_KINDS = ("input", "output", "cached_input", "cache_write", "reasoning")
 # Our own timer and the caller's deadline ring together; a cancellation this close to the deadline is the deadline.
 DEADLINE_SLACK_S = 0.05
 # Of English text, by every tokenizer in use; other scripts have fewer characters a token.
@@ -152,8 +147,8 @@ class Record:
         if self._log is not None:
             self._log.add(self._entry(total_s, overhead_s))
         if self.usage is not None:
-            for kind, member in _TOKEN_KINDS:
-                if count := getattr(self.usage, member):
+            for kind, count in zip(_TOKEN_KINDS, tokens_of(self.usage), strict=False):
+                if count:
                     metrics.tokens(self._route, self._consumer, kind).inc(count)
 
     def _entry(self, total_s: float, overhead_s: float | None) -> Entry:
@@ -167,8 +162,8 @@ class Record:
             self.outcome,
             self.upstream,
             self.attempts,
-            None if usage is None else usage.input_tokens,
-            None if usage is None else usage.output_tokens,
+            tokens_of(usage).input if counts_input(usage) else None,
+            tokens_of(usage).output if counts_output(usage) else None,
             self._first_output_s,
             total_s,
             overhead_s,

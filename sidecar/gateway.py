@@ -26,6 +26,7 @@ from sidecar.credentials import Tokens
 from sidecar.meter import Meter, Ticket
 from sidecar.metrics import Metrics
 from sidecar.snapshot import Consumer, Route, Snapshot
+from sidecar.spend.cost import counts_output
 from sidecar.streaming import StreamClock, pieces
 from sidecar.tries import Trial, Tries
 from sidecar.upstream import UpstreamClient, UpstreamResponse
@@ -242,15 +243,15 @@ class Gateway:
 
 def _measure(record: Record, call: Call, body: bytes) -> None:
     """What there is to go by where a provider counts nothing."""
-    if record.usage is None and call.task is not Task.EMBEDDINGS:
+    if call.task is not Task.EMBEDDINGS and not counts_output(record.usage):
         record.output_chars = len(body)
 
 
 def _settle(ticket: Ticket, ways: Ways, record: Record) -> None:
     """At the price of the upstream that was asked last."""
-    price = next((way.plan.upstream.price for way in ways.all if way.name == record.upstream), None)
+    upstream = next((way.plan.upstream for way in ways.all if way.name == record.upstream), None)
     output_tokens = record.output_tokens_estimated
-    ticket.settle(ok=record.outcome == OK, usage=record.usage, output_tokens=output_tokens, price=price)
+    ticket.settle(ok=record.outcome == OK, usage=record.usage, output_tokens=output_tokens, upstream=upstream)
 
 
 async def _before_next(tries: Tries, trial: Trial, error: GatewayError, record: Record) -> None:

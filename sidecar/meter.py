@@ -15,10 +15,10 @@ from sidecar.calls import Call
 from sidecar.estimate import Estimate, estimate_tokens
 from sidecar.limits import Bucket, Level, LimitStore, Refused, Reservation, buckets_of
 from sidecar.metrics import Metrics
-from sidecar.snapshot import Budget, Consumer, Limit, Price, Route
+from sidecar.snapshot import Budget, Consumer, Limit, Route, Upstream
 from sidecar.spend.budgets import Allowance, Warned, allowances_of, check
 from sidecar.spend.calendar import Calendar, said
-from sidecar.spend.cost import Tokens, cost_micro_dollars, tokens_of
+from sidecar.spend.cost import Tokens, cost_micro_dollars, counts_input, counts_output, tokens_of
 from sidecar.spend.ledger import Charge, Ledger
 
 # What is worked out for pairs of route and consumer; many more than call at one time. Then it begins anew.
@@ -121,9 +121,9 @@ class Ticket:
             self._estimate = estimate_tokens(self._call)
         return self._estimate
 
-    def settle(self, *, ok: bool, usage: Any, output_tokens: int, price: Price | None) -> None:
-        """`usage` is the provider's (None: it gave none), `output_tokens` an estimate of what was produced, `price` that of the
-        upstream that produced it.
+    def settle(self, *, ok: bool, usage: Any, output_tokens: int, upstream: Upstream | None) -> None:
+        """`usage` is the provider's (None: it gave none), `output_tokens` an estimate of what was produced, `upstream` the one
+        that produced it.
 
         A call that failed before it produced anything gives everything back. What was produced is charged, also when the call
         broke off: by the provider's count, else by estimate."""
@@ -135,24 +135,37 @@ class Ticket:
         if self._meter.limits is not None and self.reservation is not _NOTHING:
             self._meter.limits.settle(self.reservation, kept=kept, tokens=tokens.total)
         if kept:
-            self._charge(tokens, price, estimated=estimated)
+            reported = None
+            if usage is not None and usage.HasField("provider_cost_micro_dollars"):
+                reported = usage.provider_cost_micro_dollars
+            self._charge(tokens, upstream, reported, estimated=estimated)
 
     def _tokens(self, ok: bool, usage: Any, output_tokens: int) -> tuple[Tokens, bool]:
-        """And whether they are estimated. What a provider counts at the beginning of a stream that breaks off is its prompt."""
+        """And whether they are estimated, in part at least. What a provider counts at the beginning of a stream that breaks off
+        is its prompt; a count it leaves out, or gives as something that is no count, is not free."""
         if usage is None:
             return Tokens(self.estimate.prompt, output_tokens), True
         tokens = tokens_of(usage)
-        if ok or tokens.output >= output_tokens:
-            return tokens, False
-        return tokens._replace(output=output_tokens), True
+        guessed = tokens
+        if not counts_input(usage):
+            guessed = guessed._replace(input=self.estimate.prompt)
+        if tokens.output < output_tokens and not (ok and counts_output(usage)):
+            guessed = guessed._replace(output=output_tokens)
+        return guessed, guessed is not tokens
 
-    def _charge(self, tokens: Tokens, price: Price | None, *, estimated: bool) -> None:
+    def _charge(self, tokens: Tokens, upstream: Upstream | None, reported: int | None, *, estimated: bool) -> None:
         meter, route, consumer = self._meter, self._route.name, self._call.consumer.name
-        money = unpriced = 0
-        if price is not None:
-            money = cost_micro_dollars(price, tokens)
-        else:
-            unpriced = tokens.total
+        price = None if upstream is None else upstream.price
+        money = None if price is None else cost_micro_dollars(price, tokens)
+        if upstream is not None and upstream.cost == "provider":
+            if reported is None:
+                meter.metrics.unreported_costs(route).inc()
+            else:
+                # Of a call that broke off, what was reported may be what it had cost by then.
+                money = max(money or 0, reported) if estimated else reported
+        unpriced = tokens.total if money is None else 0
+        if reported:
+            meter.metrics.provider_spend(route, consumer).inc(reported)
         if money:
             meter.metrics.spend(route, consumer).inc(money)
         if unpriced:
@@ -160,7 +173,18 @@ class Ticket:
         if estimated and tokens.total:
             meter.metrics.estimated_tokens(route).inc(tokens.total)
         if meter.ledger is not None:
-            charge = Charge(1, *tokens, money, unpriced, tokens.total if estimated else 0)
+            charge = Charge(
+                1,
+                tokens.input,
+                tokens.output,
+                tokens.cached,
+                tokens.written,
+                tokens.reasoning,
+                money or 0,
+                unpriced,
+                tokens.total if estimated else 0,
+                reported or 0,
+            )
             meter.ledger.add(route, consumer, charge, meter.calendar.at(meter.now_s()))
 
     def headers(self) -> tuple[tuple[str, str], ...]:

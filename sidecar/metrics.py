@@ -122,6 +122,19 @@ class Metrics:
         self.spend = self._counter(
             "sidecar_spend_micro_dollars_total", "Money spent, in millionths of a dollar.", "route", "consumer"
         )
+        # R x C
+        self.provider_spend = self._counter(
+            "sidecar_provider_spend_micro_dollars_total",
+            "Money that providers say they bill, in millionths of a dollar, whatever was counted as spent.",
+            "route",
+            "consumer",
+        )
+        # R
+        self.unreported_costs = self._counter(
+            "sidecar_unreported_costs_total",
+            "Calls of `cost: provider` whose provider reported no cost: tokens times the price were counted.",
+            "route",
+        )
         # R
         self.unpriced_tokens = self._counter(
             "sidecar_unpriced_tokens_total", "Tokens whose price is not known: no money was counted for them.", "route"

@@ -56,6 +56,7 @@ class Price:
     call: int = 0  # micro-dollars for each call, beside its tokens
     # (input tokens, the price of a whole call that has more of them), rising. Only the price table has such.
     above: tuple[tuple[int, Price], ...] = ()
+    cache_write_1h: int | None = None  # written to be kept for an hour; None: twice the input
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,9 @@ class Upstream:
     proxy: str | None = None  # only from the config: environment proxies are ignored
     weight: int = 1  # its share where the route's strategy is "weighted"; 0: only as a fallback
     price: Price | None = None  # in place of the table's
+    cost: Literal["tokens", "provider"] | None = (
+        None  # "provider": what it says it bills, where it says so; None: tokens
+    )
     name: str = ""  # what x-sidecar-upstream says where a route has several; "" means the provider
 
 

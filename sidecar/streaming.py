@@ -9,6 +9,7 @@ from typing import Any
 
 from adapters import Decoder, GatewayError, Kind
 from adapters._chunks import has_output
+from adapters._usage import latest
 from sidecar.accounting import Record
 from sidecar.attempt import Attempt, too_large, without_output
 from sidecar.calls import Call, Piece
@@ -148,7 +149,7 @@ class _Translator:
         only_usage = False
         for chunk in chunks:
             if chunk.HasField("usage"):
-                self.usage = chunk.usage
+                self.usage = latest(self.usage, chunk.usage)
                 only_usage = not chunk.choices
             if not self.output and has_output(chunk):
                 self.output = True

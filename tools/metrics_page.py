@@ -82,6 +82,18 @@ WORKERS = (
     ),
     Row("sidecar_spend_micro_dollars_total", ("route", "consumer"), "R × C", "Money spent, in millionths of a dollar."),
     Row(
+        "sidecar_provider_spend_micro_dollars_total",
+        ("route", "consumer"),
+        "R × C",
+        "Money that providers say they bill, in millionths of a dollar, whatever was counted as spent.",
+    ),
+    Row(
+        "sidecar_unreported_costs_total",
+        ("route",),
+        "R",
+        "Calls of `cost: provider` whose provider reported no cost: their tokens times the price were counted.",
+    ),
+    Row(
         "sidecar_unpriced_tokens_total",
         ("route",),
         "R",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from adapters.anthropic._json import Members, Raw, count, inner, member, rest, string
+from adapters._usage import COUNT_MAX, cost_of, count_of, members_of, settle
+from adapters.anthropic._json import Members, Raw, member, rest, string
 from sidecar.v1 import inference_pb2 as pb
 
 # https://docs.anthropic.com/en/api/messages, stop_reason. A word that is not here becomes OTHER.
@@ -36,22 +37,36 @@ def finish_reason(native: str) -> pb.FinishReason:
 
 def usage_of(members: Members) -> pb.Usage | None:
     """Anthropic's input_tokens leaves the cached tokens out; ours contains them. None where there are no counts."""
-    fresh, output = count(members, "input_tokens"), count(members, "output_tokens")
-    read, written = count(members, "cache_read_input_tokens"), count(members, "cache_creation_input_tokens")
+    fresh, output = count_of(members.get("input_tokens")), count_of(members.get("output_tokens"))
     if fresh is None and output is None:
         return None
-    usage = pb.Usage(output_tokens=output, cached_input_tokens=read, cache_write_tokens=written)
-    usage.extra_json = rest(members, _COUNTS) or ""
-    if not usage.extra_json:
-        usage.ClearField("extra_json")
+    read = count_of(members.get("cache_read_input_tokens"))
+    written, hour = _written(members)
+    thought = count_of(members_of(members.get("output_tokens_details")).get("thinking_tokens"))
+    usage = pb.Usage(
+        output_tokens=output,
+        cached_input_tokens=read,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=hour,
+        reasoning_tokens=thought,
+        provider_cost_micro_dollars=cost_of(members),
+    )
     if fresh is not None:
-        usage.input_tokens = _bounded(fresh + (read or 0) + (written or 0))
-        if output is not None:
-            usage.total_tokens = _bounded(usage.input_tokens + output)
-    thinking = count(inner(members, "output_tokens_details"), "thinking_tokens")
-    if thinking is not None:
-        usage.reasoning_tokens = thinking
+        usage.input_tokens = min(fresh + (read or 0) + (written or 0), COUNT_MAX)
+    settle(usage)
+    if extra := rest(members, _COUNTS):
+        usage.extra_json = extra
     return usage
+
+
+def _written(members: Members) -> tuple[int | None, int | None]:
+    """Tokens written to the cache, and those of them that stay for an hour."""
+    by_age = members_of(members.get("cache_creation"))
+    hour, minutes = (count_of(by_age.get(f"ephemeral_{age}_input_tokens")) for age in ("1h", "5m"))
+    written = count_of(members.get("cache_creation_input_tokens"))
+    if hour is not None or minutes is not None:
+        written = min(max(written or 0, (hour or 0) + (minutes or 0)), COUNT_MAX)
+    return written, hour
 
 
 def arguments_of(raw: Raw | None) -> str:
@@ -70,7 +85,3 @@ def joined(*members: Members) -> str | None:
     for one in members:
         together |= {name: raw for name, raw in one.items() if member(one, name) is not None}
     return msgspec.json.encode(together).decode() if together else None
-
-
-def _bounded(value: int) -> int:
-    return min(value, 2**31 - 1)

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from adapters._json import MALFORMED, Obj, object_text, of_answer
+from adapters._usage import count_of, settle
 from sidecar.v1 import inference_pb2 as pb
 
 # https://docs.cohere.com/reference/chat (COMPLETE ... TIMEOUT); ERROR_* and USER_CANCEL are v1's. A word that is not here
@@ -24,8 +25,6 @@ _FINISH_REASONS = {
     "TOOL_CALL": pb.FINISH_REASON_TOOL_CALLS,
     "ERROR_TOXIC": pb.FINISH_REASON_CONTENT_FILTER,
 }
-_COUNT_MAX = 2**31 - 1
-_NUMBERS = msgspec.json.Decoder(float)
 _ITEMS = msgspec.json.Decoder(list[dict[str, Any]])
 _FAILED = "ERROR"
 
@@ -57,8 +56,7 @@ def read_usage(holder: Obj) -> pb.Usage | None:
             _take(usage, source, "output_tokens")
             _take(usage, source, "reasoning_tokens")
     _take(usage, holder, "cached_tokens", "cached_input_tokens")
-    if usage.HasField("input_tokens") and usage.HasField("output_tokens"):
-        usage.total_tokens = min(usage.input_tokens + usage.output_tokens, _COUNT_MAX)
+    settle(usage)
     rest = {"tokens": tokens, "billed_units": billed}
     left = {name: obj.extra() for name, obj in rest.items() if obj is not None}
     if extra := object_text({name: msgspec.Raw(text.encode()) for name, text in left.items() if text}):
@@ -68,12 +66,9 @@ def read_usage(holder: Obj) -> pb.Usage | None:
 
 def _take(usage: pb.Usage, obj: Obj, name: str, field: str | None = None) -> None:
     """A strange count never costs the caller the answer: it stays where it is."""
-    try:
-        value = _NUMBERS.decode(obj.members.get(name, b""))
-    except MALFORMED:
-        return
-    if value == int(value) and 0 <= value <= _COUNT_MAX:
-        setattr(usage, field or name, int(value))
+    value = count_of(obj.members.get(name))
+    if value is not None:
+        setattr(usage, field or name, value)
         del obj.members[name]
 
 

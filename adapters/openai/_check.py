@@ -60,7 +60,7 @@ def check_vectors(body: bytes) -> pb.Usage | None:
     _refuse_error(whole.error)
     if whole.data is None:
         raise of_answer("data", "a list")
-    return usage_of(bytes(whole.usage))
+    return usage_of(bytes(whole.usage), vectors=True)
 
 
 def _refuse_error(raw: msgspec.Raw) -> None:

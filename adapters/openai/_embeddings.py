@@ -60,7 +60,7 @@ def decode(body: bytes, context: Context) -> pb.EmbedResponse:
     answer = pb.EmbedResponse()
     obj.take("object")
     answer.model = obj.string("model") or ""
-    if (usage := read_usage(obj)) is not None:
+    if (usage := read_usage(obj, vectors=True)) is not None:
         answer.usage.CopyFrom(usage)
     vectors = obj.array("data")
     if vectors is None:

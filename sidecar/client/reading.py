@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import struct
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from sidecar.client.errors import BadAnswer
@@ -194,14 +195,25 @@ def _usage(answer: Json) -> Usage | None:
         count(asked, "cache_write_tokens"),
         count(answered, "reasoning_tokens"),
     )
-    if found.total_tokens is None and found.input_tokens is not None and found.output_tokens is not None:
-        total = found.input_tokens + found.output_tokens
-        return Usage(found.input_tokens, found.output_tokens, total, *_details(found))
-    return found
+    return _settled(found)
 
 
-def _details(usage: Usage) -> tuple[int | None, int | None, int | None]:
-    return usage.cached_input_tokens, usage.cache_write_tokens, usage.reasoning_tokens
+def _settled(usage: Usage) -> Usage:
+    """As the gateway counts: output contains what was thought. Over REST a body may pass with its provider's words."""
+    asked, answered, total = usage.input_tokens, usage.output_tokens, usage.total_tokens
+    if asked is None or answered is None:
+        return usage
+    thought = usage.reasoning_tokens or 0
+    if not total:
+        answered += thought if thought > answered else 0
+    else:
+        answered = total - asked if total > asked + answered else min(answered, total)
+    return replace(
+        usage,
+        output_tokens=answered,
+        total_tokens=total or asked + answered,
+        reasoning_tokens=None if usage.reasoning_tokens is None else min(thought, answered),
+    )
 
 
 def _vector(value: Any) -> tuple[float, ...]:

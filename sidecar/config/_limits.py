@@ -15,7 +15,8 @@ UNITS: Final = ("requests", "tokens", "concurrent")
 LIMIT_KEYS = (*UNITS, "per", "each")
 BUDGET_KEYS = ("dollars", "per", "soft", "each")
 BUDGET_PERIODS: Final = ("day", "month")
-PRICE_KEYS = ("input", "output", "cached_input", "cache_write")
+PRICE_KEYS = ("input", "output", "cached_input", "cache_write", "cache_write_1h")
+COSTS: tuple[Literal["tokens", "provider"], ...] = ("tokens", "provider")
 MLFLOW_LIMIT_KEYS = ("calls", "renewal_period", "key")
 MLFLOW_SCOPES: Final = ("user", "route", "endpoint")
 # Each is a bucket that every call of the scope has to ask.
@@ -229,4 +230,10 @@ def price(node: Node, path: str, report: Report) -> Price | None:
     first, second = found.get("input"), found.get("output")
     if first is None or second is None:
         return None
-    return Price(first, second, found.get("cached_input"), found.get("cache_write"))
+    return Price(
+        first,
+        second,
+        found.get("cached_input"),
+        found.get("cache_write"),
+        cache_write_1h=found.get("cache_write_1h"),
+    )

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from adapters import Task
 from sidecar.config import _fields as fields
-from sidecar.config._limits import price
+from sidecar.config._limits import COSTS, price
 from sidecar.config._settings import Scope, Settings
 from sidecar.config._tree import Entry, Node
 from sidecar.config._upstream import upstream
@@ -100,11 +100,14 @@ def _target(
             scope.report.error(entry.line, f"{path}.weight", "goes with `strategy: weighted`")
     if (entry := _said(node, "price")) is not None:
         cost = price(entry.value, f"{path}.price", scope.report)
+    counted_by = None
+    if (entry := _said(node, "cost")) is not None:
+        counted_by = fields.word(entry.value, f"{path}.cost", scope.report, COSTS)
     if made is None:
         return None
     if made.provider != "local":
         made = replace(made, ca_file=settings.ca_file, proxy=settings.proxy)
-    return replace(made, weight=1 if weight is None else weight, price=cost)
+    return replace(made, weight=1 if weight is None else weight, price=cost, cost=counted_by)
 
 
 def _said(node: Node, key: str) -> Entry | None:

@@ -10,7 +10,7 @@ from typing import Any
 from adapters import FORMATS, Task
 from adapters.providers import PROVIDERS
 from sidecar.config import _fields as fields
-from sidecar.config._limits import OF_ROUTE, budgets, limits, mlflow_limit, price
+from sidecar.config._limits import COSTS, OF_ROUTE, budgets, limits, mlflow_limit, price
 from sidecar.config._models import MODELS_KEYS, Targets, targets
 from sidecar.config._names import Names, name_of
 from sidecar.config._problems import Report, shown
@@ -29,6 +29,7 @@ ROUTE_KEYS = (
     *OWN_KEYS,
     *SHARED_KEYS,
     "price",
+    "cost",
     "default_max_tokens",
     "drop_params",
     "headers",
@@ -105,12 +106,15 @@ def _upstreams(
     """With what the route says for all of them."""
     headers, options = _headers(entries, path, report), _options(entries, path, report)
     cost = price(entries["price"].value, f"{path}.price", report) if "price" in entries else None
+    counted_by = None
+    if (entry := entries.get("cost")) is not None:
+        counted_by = fields.word(entry.value, f"{path}.cost", report, COSTS)
     if found is None:
         return ()
     if (entry := entries.get("completions_api")) is not None and task is not None:
         _check_completions_api(entry, f"{path}.completions_api", task, found.upstreams, report)
     made = (with_settings(each, headers, options) for each in found.upstreams)
-    return tuple(replace(each, price=each.price or cost) for each in made)
+    return tuple(replace(each, price=each.price or cost, cost=each.cost or counted_by) for each in made)
 
 
 def _options(entries: Mapping[str, Entry], path: str, report: Report) -> dict[str, Any]:

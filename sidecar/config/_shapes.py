@@ -110,6 +110,12 @@ LIMITED: dict[str, Schema] = {
 }
 
 
+COST: Schema = {
+    "enum": list(limits.COSTS),
+    "description": "What is counted as spent: tokens times the price (the default), or what the provider says it bills.",
+}
+
+
 def definitions() -> dict[str, Schema]:
     """What `$defs` holds beside route and model."""
     return {

@@ -16,7 +16,7 @@ from sidecar.config._secrets import Sources, secret
 from sidecar.config._tree import Entry, Node, yaml_type
 from sidecar.snapshot import Upstream
 
-MODEL_KEYS = ("provider", "name", "config", "weight", "price")
+MODEL_KEYS = ("provider", "name", "config", "weight", "price", "cost")
 
 # Providers of MLflow's that have no row, and the way around where they offer OpenAI's API (addresses: their own documentation).
 NOT_YET: Mapping[str, str] = {

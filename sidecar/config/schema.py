@@ -12,7 +12,7 @@ from sidecar.config._models import STRATEGIES, UPSTREAMS_MAX, WEIGHT_MAX
 from sidecar.config._names import NAME
 from sidecar.config._route import COMPLETIONS_APIS, MAX_TOKENS_MAX, ROUTE_KEYS, TYPE_KEYS, TYPES
 from sidecar.config._settings import SHARED_KEYS
-from sidecar.config._shapes import ADMISSION, DIALECT, LIMITED, SHARED, Schema, closed, consumers, definitions
+from sidecar.config._shapes import ADMISSION, COST, DIALECT, LIMITED, SHARED, Schema, closed, consumers, definitions
 from sidecar.config._top import LIST_KEYS, SECRETS_IN_PROMPTS
 from sidecar.config._upstream import config_keys
 
@@ -40,6 +40,7 @@ _ROUTE: dict[str, Schema] = {
     **LIMITED,
     **SHARED,
     "price": {"$ref": "#/$defs/price"},
+    "cost": COST,
     "default_max_tokens": {
         "type": "integer",
         "minimum": 1,
@@ -113,6 +114,7 @@ def _model() -> Schema:
     keys: dict[str, Schema] = {"provider": {"anyOf": known}, "name": {"type": "string", "minLength": 1}}
     keys["weight"] = {"type": "integer", "minimum": 0, "maximum": WEIGHT_MAX, "description": "Its share, 1 by default."}
     keys["price"] = {"$ref": "#/$defs/price"}
+    keys["cost"] = COST
     made = closed({**keys, "config": {"type": ["object", "null"]}}, "provider", "name")
     made["allOf"] = [
         {

@@ -21,7 +21,7 @@ _SCHEMA = f"""CREATE TABLE IF NOT EXISTS spend (
     PRIMARY KEY (day, consumer, route)
 ) WITHOUT ROWID"""
 _WRITE = f"INSERT OR REPLACE INTO spend ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
-_READ = f"SELECT {', '.join(_COLUMNS)} FROM spend WHERE day >= ? ORDER BY day, consumer, route"
+_READ = "SELECT {} FROM spend WHERE day >= ? ORDER BY day, consumer, route"
 
 
 class Archive:
@@ -36,6 +36,8 @@ class Archive:
         self._connection.execute("PRAGMA synchronous = FULL")
         with self._connection:
             self._connection.execute(_SCHEMA)
+            for name in _missing(self._connection):  # a file of an earlier release
+                self._connection.execute(f"ALTER TABLE spend ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0")
         self._written: dict[tuple[int, str, str], Charge] = {}
 
     def load(self, ledger: Ledger, today: Today) -> None:
@@ -67,5 +69,13 @@ def read_since(path: Path, first_day: str) -> list[Line]:
 
 
 def _since(connection: sqlite3.Connection, first_day: str) -> Iterator[Line]:
-    for day, consumer, route, *counts in connection.execute(_READ, (first_day,)):
+    missing = _missing(connection)
+    names = ("0" if name in missing else name for name in _COLUMNS)
+    for day, consumer, route, *counts in connection.execute(_READ.format(", ".join(names)), (first_day,)):
         yield Line(day_of(day), consumer, route, Charge(*counts))
+
+
+def _missing(connection: sqlite3.Connection) -> list[str]:
+    """Counters that the file does not have yet."""
+    there = {name for _, name, *_ in connection.execute("PRAGMA table_info(spend)")}
+    return [name for name in COUNTERS if name not in there]

@@ -10,14 +10,21 @@ from sidecar.snapshot import Price
 _PRICED_TOKENS = 1_000_000
 
 
+# A cache that is kept for an hour costs twice the input to write, with Anthropic, the one provider that has it; no price table
+# knows it: https://docs.anthropic.com/en/docs/build-with-claude/prompt-caching#pricing
+_HOUR_TIMES_INPUT = 2
+
+
 class Tokens(NamedTuple):
-    """Of one call. `cached` and `written` (to the provider's prompt cache) are part of `input`, `reasoning` of `output`."""
+    """Of one call. `cached` and `written` (to the provider's prompt cache) are part of `input`, `reasoning` of `output`, and
+    `written_1h` (to be kept for an hour) of `written`."""
 
     input: int = 0
     output: int = 0
     cached: int = 0
     written: int = 0
     reasoning: int = 0
+    written_1h: int = 0
 
     @property
     def total(self) -> int:
@@ -26,12 +33,30 @@ class Tokens(NamedTuple):
 
 def tokens_of(usage: Any) -> Tokens:
     """Of a canonical Usage. Providers have been seen to say impossible things: nothing is below zero here, no part above its
-    whole."""
-    input_ = max(0, usage.input_tokens or 0)
-    output = max(0, usage.output_tokens or 0)
-    cached = min(max(0, usage.cached_input_tokens or 0), input_)
-    written = min(max(0, usage.cache_write_tokens or 0), input_ - cached)
-    return Tokens(input_, output, cached, written, min(max(0, usage.reasoning_tokens or 0), output))
+    whole. Where there is a total and nothing else, it is input: of most calls that is the larger part."""
+    input_ = max(0, usage.input_tokens)
+    output = max(0, usage.output_tokens)
+    if _only_total(usage):
+        input_ = max(0, usage.total_tokens)
+    cached = min(max(0, usage.cached_input_tokens), input_)
+    written = min(max(0, usage.cache_write_tokens), input_ - cached)
+    written_1h = min(max(0, usage.cache_write_1h_tokens), written)
+    return Tokens(input_, output, cached, written, min(max(0, usage.reasoning_tokens), output), written_1h)
+
+
+def counts_input(usage: Any) -> bool:
+    """Whether a canonical Usage (None: there is none) says how many tokens the request had."""
+    return usage is not None and (usage.HasField("input_tokens") or _only_total(usage))
+
+
+def counts_output(usage: Any) -> bool:
+    """The same of the answer; a total contains it."""
+    return usage is not None and (usage.HasField("output_tokens") or usage.total_tokens > 0)
+
+
+def _only_total(usage: Any) -> bool:
+    parts = usage.HasField("input_tokens") or usage.HasField("output_tokens")
+    return usage.HasField("total_tokens") and not parts
 
 
 def cost_micro_dollars(price: Price, tokens: Tokens) -> int:
@@ -41,10 +66,14 @@ def cost_micro_dollars(price: Price, tokens: Tokens) -> int:
             price = other
     cached = price.input if price.cached_input is None else price.cached_input
     written = price.input if price.cache_write is None else price.cache_write
+    written_1h = price.cache_write_1h
+    if written_1h is None:  # never cheaper than what is kept for five minutes
+        written_1h = max(written, _HOUR_TIMES_INPUT * price.input)
     product = (
         (tokens.input - tokens.cached - tokens.written) * price.input
         + tokens.cached * cached
-        + tokens.written * written
+        + (tokens.written - tokens.written_1h) * written
+        + tokens.written_1h * written_1h
         + tokens.output * price.output
     )
     return price.call + -(-product // _PRICED_TOKENS)

@@ -23,6 +23,7 @@ COUNTERS = (
     "micro_dollars",
     "unpriced_tokens",
     "estimated_tokens",
+    "provider_micro_dollars",
 )
 _DAY_WORDS = 1 + len(COUNTERS)
 _NAMES_AT = 2 * _DAY_WORDS + 1
@@ -50,6 +51,7 @@ class Charge(NamedTuple):
     micro_dollars: int = 0
     unpriced_tokens: int = 0
     estimated_tokens: int = 0
+    provider_micro_dollars: int = 0  # as the providers said, whatever was charged
 
 
 class Line(NamedTuple):

@@ -103,6 +103,16 @@ async def test_a_chat_says_all_that_the_provider_said(way: Way, simulator: Provi
     assert answer.text == ""
 
 
+async def test_what_was_thought_is_output_however_the_provider_counts_it(way: Way, simulator: Provider) -> None:
+    usage = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 4100}
+    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "ok"}}
+    simulator.script = lambda _: json_reply(
+        {"id": "c", "created": 1, "model": "m", "choices": [choice], "usage": usage}
+    )
+    answer: ChatResponse = await way.call("chat", "chat", HELLO)
+    assert answer.usage == Usage(1000, 3100, 4100)
+
+
 async def test_a_streamed_chat_says_all_that_the_provider_said(way: Way, simulator: Provider) -> None:
     def chunk(**choice: Any) -> bytes:
         return data({"id": "s", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]})

@@ -193,7 +193,16 @@ def test_money_is_read_to_the_last_digit(amount: Decimal) -> None:
 def test_a_price_stands_on_the_route_or_a_model() -> None:
     whole = "{input: 2.5, output: 10, cached_input: 1.25, cache_write: 3.125}"
     assert made(f"price: {whole}").upstreams[0].price == Price(2_500_000, 10_000_000, 1_250_000, 3_125_000)
+    hour = made("price: {input: 3, output: 15, cache_write: 3.75, cache_write_1h: 6}").upstreams[0].price
+    assert hour == Price(3_000_000, 15_000_000, None, 3_750_000, cache_write_1h=6_000_000)
     assert made("").upstreams[0].price is None
     place = "config.yaml:5: routes[0].price"
     assert problems(route("price: {input: 1}")) == [f"{place}.output: is missing; 0 is a price too"]
     assert problems(route("price: {input: 1, output: x}")) == [f"{place}.output: {_DOLLARS}"]
+
+
+def test_what_is_counted_as_spent_stands_on_the_route_or_a_model() -> None:
+    assert made("").upstreams[0].cost is None
+    assert made("cost: provider").upstreams[0].cost == "provider"
+    assert made("cost: tokens").upstreams[0].cost == "tokens"
+    assert problems(route("cost: credits")) == ["config.yaml:5: routes[0].cost: unknown word; known: tokens, provider"]

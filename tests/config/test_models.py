@@ -43,13 +43,15 @@ def test_a_list_of_one_is_a_model() -> None:
 
 
 def test_weights_and_prices_stand_at_the_models() -> None:
-    priced = weighted(C, 0)[:-1] + ", price: {input: 3, output: 15}}"
-    text = several(weighted(A, 3), priced, B, extra="strategy: weighted\nprice: {input: 1, output: 2}")
+    priced = weighted(C, 0)[:-1] + ", price: {input: 3, output: 15}, cost: tokens}"
+    extra = "strategy: weighted\nprice: {input: 1, output: 2}\ncost: provider"
+    text = several(weighted(A, 3), priced, B, extra=extra)
     made = loaded(text).routes["chat"]
     assert made.strategy == "weighted"
     assert [upstream.weight for upstream in made.upstreams] == [3, 0, 1]
     common, own = Price(1_000_000, 2_000_000), Price(3_000_000, 15_000_000)
     assert [upstream.price for upstream in made.upstreams] == [common, own, common]
+    assert [upstream.cost for upstream in made.upstreams] == ["provider", "tokens", "provider"]
 
 
 def test_the_routes_settings_hold_for_all_of_its_models() -> None:

@@ -11,7 +11,10 @@ COUNTS = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens",
 
 def usage(body: dict[str, Any]) -> dict[str, int]:
     counts = body.get("usage") or {}
-    return {ours: counts[theirs] for ours, theirs in COUNTS.items() if counts.get(theirs) is not None}
+    said = {ours: counts[theirs] for ours, theirs in COUNTS.items() if counts.get(theirs) is not None}
+    if len(said) == len(COUNTS):  # xAI and Gemini count thoughts beside the answer, and in the total
+        said["output_tokens"] = max(said["output_tokens"], said["total_tokens"] - said["input_tokens"])
+    return said
 
 
 def vector(value: Any) -> list[float]:

@@ -15,7 +15,7 @@ from sidecar.spend import ledger as ledger_module
 from sidecar.spend.archive import Archive, read_since
 from sidecar.spend.budgets import Warned, allowances_of, check, dollars
 from sidecar.spend.calendar import Calendar, Today, date_of, day_of, said, today_at
-from sidecar.spend.ledger import OTHER, Charge, Ledger, Line, pair_key
+from sidecar.spend.ledger import COUNTERS, OTHER, Charge, Ledger, Line, pair_key
 
 
 def time_s(text: str) -> float:
@@ -168,6 +168,28 @@ def test_what_was_spent_is_there_after_a_restart(tmp_path: Path, ledger: Ledger)
         (yesterday.day, DOLLAR),
         (TODAY.day, 2 * DOLLAR),
     ]
+
+
+def test_a_file_of_an_earlier_release_is_read_and_goes_on(tmp_path: Path, ledger: Ledger) -> None:
+    path = tmp_path / "spend.sqlite"
+    columns = ", ".join(f"{name} INTEGER NOT NULL" for name in COUNTERS[:-1])
+    with sqlite3.connect(path) as old:
+        old.execute(
+            f"CREATE TABLE spend (day TEXT NOT NULL, consumer TEXT NOT NULL, route TEXT NOT NULL, {columns},"
+            " PRIMARY KEY (day, consumer, route)) WITHOUT ROWID"
+        )
+        counts = (1, 100, 20, 0, 0, 0, DOLLAR, 0, 0)
+        old.execute(f"INSERT INTO spend VALUES ({', '.join('?' * 12)})", (date_of(TODAY.day), "anna", "chat", *counts))
+    old.close()
+    before = Line(TODAY.day, "anna", "chat", CALL)
+    assert read_since(path, "2026-01-01") == [before]
+    archive = Archive(path)
+    archive.load(ledger, TODAY)
+    ledger.add("chat", "anna", CALL._replace(provider_micro_dollars=7), TODAY)
+    archive.write(ledger.lines())
+    archive.close()
+    (line,) = read_since(path, "2026-01-01")
+    assert (line.counts.micro_dollars, line.counts.provider_micro_dollars) == (2 * DOLLAR, 7)
 
 
 def test_last_month_is_on_the_disk_and_in_no_budget(tmp_path: Path, ledger: Ledger) -> None:
