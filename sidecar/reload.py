@@ -67,7 +67,7 @@ class Watcher:
         self.local_base_url = local_base_url
         self.made_version = -1  # of `made` as the last load saw it
         self.started = asyncio.Event()  # set once changes are seen
-        self._path = path
+        self.path = path
         self._env = env
         self._directory = os.path.dirname(os.path.abspath(path))
         self._made = made
@@ -85,7 +85,7 @@ class Watcher:
     def load_finished(self) -> Snapshot:
         """`load`, once nobody writes the config or a file that it names. Raises ConfigErrors, also where that does not end.
         Blocks."""
-        until_finished([os.path.abspath(self._path)], self._timing)
+        until_finished([os.path.abspath(self.path)], self._timing)
         while True:
             seen = self._looked_at(self._files)
             snapshot = self.load()
@@ -98,7 +98,7 @@ class Watcher:
         """The config as it is now. Raises ConfigErrors. Blocks meanwhile: 6,001 routes take about a second."""
         self._text, self._failure, self._files = None, None, {}
         try:
-            self._text = read_config(self._path)
+            self._text = read_config(self.path)
         except ConfigErrors as errors:
             self._failure = errors
             raise
@@ -123,7 +123,7 @@ class Watcher:
         return load(
             text,
             self._env,
-            file=self._path,
+            file=self.path,
             read_file=read_file or self._read,
             local_base_url=self.local_base_url,
             directory=self._directory,
@@ -208,11 +208,11 @@ class Watcher:
 
     def _looked_at(self, files: Mapping[str, str | None]) -> list[str]:
         """Paths of the config and of what it names."""
-        return [os.path.abspath(self._path), *(os.path.join(self._directory, path) for path in files)]
+        return [os.path.abspath(self.path), *(os.path.join(self._directory, path) for path in files)]
 
     def _changed(self) -> bool:
         try:
-            text = read_config(self._path)
+            text = read_config(self.path)
         except ConfigErrors as errors:
             return self._failure is None or str(errors) != str(self._failure)
         return text != self._text or any(self._content(path) != content for path, content in self._files.items())
@@ -234,7 +234,7 @@ class Watcher:
 
     def _places(self) -> frozenset[Place]:
         """Directories where a change may show: of the config, of secret files, and of every symlink on the way."""
-        directories = dict.fromkeys(directories_of(self._path))
+        directories = dict.fromkeys(directories_of(self.path))
         for path in self._files:
             directories.update(dict.fromkeys(directories_of(os.path.join(self._directory, path))))
         found = (place(directory) for directory in list(directories)[:_PLACES_MAX])

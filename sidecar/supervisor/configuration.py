@@ -116,6 +116,11 @@ class Configuration:
         self._reading = reading
         self._made = reading.made
 
+    @property
+    def looks(self) -> int:
+        """How often it has looked for changes."""
+        return self._watcher.looks
+
     def retry(self) -> None:
         """A route is gone: a file that was refused may be good now."""
         if self._refused:
