@@ -28,21 +28,39 @@ class Verdict:
     routes: int
 
 
-async def listen_for_reloads(run: Path, reload: Callable[[Ask], None], in_use: Callable[[], Snapshot]) -> None:
-    """Serves until it is cancelled. The directory is private: whoever comes in is the operator."""
+class ReloadSocket:
+    """Listens from `open` to `close`. The directory is private: whoever comes in is the operator."""
 
-    waiting: set[asyncio.Task[None] | None] = set()
+    def __init__(self, reload: Callable[[Ask], None], in_use: Callable[[], Snapshot]) -> None:
+        self._reload = reload
+        self._in_use = in_use
+        self._server: asyncio.Server | None = None
+        self._waiting: set[asyncio.Task[None]] = set()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        waiting.add(asyncio.current_task())
+    async def open(self, run: Path) -> None:
+        self._server = await asyncio.start_unix_server(self._serve, run / _NAME)
+
+    def close(self) -> None:
+        """Whoever waits for a verdict gets none."""
+        if self._server is not None:
+            self._server.close()
+        for task in self._waiting:
+            task.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._answer(reader, writer))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        reload(Ask(told))
+        self._reload(Ask(told))
         gone = asyncio.ensure_future(reader.read(1))  # the command was ended: nobody waits any more
         futures: list[asyncio.Future[Any]] = [told, gone]
         try:
             await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
             if told.done():
-                snapshot = in_use()
+                snapshot = self._in_use()
                 verdict = Verdict(told.result()[:_REASONS_CHARS_MAX], snapshot.hash, len(snapshot.routes))
                 writer.write(json.dumps(asdict(verdict)).encode())
                 await writer.drain()
@@ -51,16 +69,6 @@ async def listen_for_reloads(run: Path, reload: Callable[[Ask], None], in_use: C
         finally:
             gone.cancel()
             writer.close()
-            waiting.discard(asyncio.current_task())
-
-    server = await asyncio.start_unix_server(serve, run / _NAME)
-    try:
-        await asyncio.Event().wait()
-    finally:  # not `async with`: that waits for those who wait for a verdict
-        server.close()
-        for task in waiting:
-            if task is not None:
-                task.cancel()
 
 
 def ask_for_reload(run: Path, timeout_s: float) -> Verdict:

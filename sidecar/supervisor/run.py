@@ -29,7 +29,7 @@ from sidecar.supervisor.options import Options
 from sidecar.supervisor.pool import STUB_SOCKET, Pool
 from sidecar.supervisor.ports import probe, reserve
 from sidecar.supervisor.process import in_daemon_thread
-from sidecar.supervisor.reload_socket import listen_for_reloads
+from sidecar.supervisor.reload_socket import ReloadSocket
 from sidecar.supervisor.start_error import StartError
 from sidecar.supervisor.state import StateDir, write_private
 from sidecar.supervisor.through_front import reachable
@@ -71,6 +71,7 @@ class Supervisor:
         self._stop_again = asyncio.Event()
         self._stop_signal = signal.SIGTERM
         self._restart_asked = asyncio.Event()
+        self._reload_socket = ReloadSocket(self._reload, lambda: self._configuration.snapshot)
 
     def _bind(self) -> None:
         options = self._options
@@ -177,23 +178,21 @@ class Supervisor:
             credential=self._children.credential,
         )
         write_private(self._state.env, env_text(env_values(endpoints)))
+        await self._reload_socket.open(self._state.run)
         answer = await self._children.first_chat(self._snapshot)
         self._announce(serving_text(endpoints, _chat_route(self._snapshot), answer))
 
     async def _until_stopped(self) -> None:
-        work = (
-            self._follow_config(),
-            self._follow_restarts(),
-            self._books.keep(),
-            listen_for_reloads(self._state.run, self._reload, lambda: self._configuration.snapshot),
-        )
-        duties = [asyncio.create_task(duty) for duty in work]
+        duties = [
+            asyncio.create_task(duty) for duty in (self._follow_config(), self._follow_restarts(), self._books.keep())
+        ]
         try:
             stop = asyncio.create_task(self._stop.wait())
             done, _ = await asyncio.wait([stop, *duties], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()  # a duty only ends by a bug: say so loudly
         finally:
+            self._reload_socket.close()
             for task in (stop, *duties):
                 task.cancel()
             await asyncio.gather(*duties, return_exceptions=True)
