@@ -105,7 +105,9 @@ SUPERVISOR = (
         "3",
         "Configurations read after the start: success, failure, unconfirmed.",
     ),
-    Row("sidecar_config_last_reload_successful", (), "1", "0 while what is on disk cannot be used or is not confirmed."),
+    Row(
+        "sidecar_config_last_reload_successful", (), "1", "0 while what is on disk cannot be used or is not confirmed."
+    ),
     Row(
         "sidecar_config_unconfirmed",
         (),
