@@ -38,7 +38,7 @@ def widening(before: Snapshot, after: Snapshot) -> Widening:
     if before.consumers is not None and after.consumers is None:
         count = len(after.routes)
         losses.append(f"`consumers` is missing: every user could call every route ({count})")
-    elif before.consumers is not None:
+    elif before.consumers is not None and before.consumers != after.consumers:
         for each in _pairs(before, after):
             opens = opens or each.opens
             losses += each.losses
@@ -54,19 +54,43 @@ def _pairs(before: Snapshot, after: Snapshot) -> Iterable[Widening]:
     """One for each two consumers that a caller had and has, by an example of such callers."""
     was, now = Consumers(replace(before, routes=after.routes)), Consumers(after)
     named = {consumer.name: consumer for consumer in before.consumers or ()}
+    old_claims, new_claims = _Claims(before), _Claims(after)
     seen = set()
     for caller in _callers(before, after):
-        old, new = was.of(caller), now.of(caller)
+        old, new = old_claims.of(caller, was), new_claims.of(caller, now)
         kept = _claimed(named.get(new.name), caller)
         key = (old.name if old.name in named else "", new.name, kept)  # whom nobody claims is a consumer of its own
         if old == new or key in seen:
             continue
         seen.add(key)
-        routes, more = was.routes(old), now.routes(new)
-        if old.name == new.name:
-            yield _same(old, new, [name for name in more if name not in routes])
-        else:
-            yield _moved(old, new, [name for name in more if name not in routes], kept)
+        opened: list[str] = []
+        if (old.allow, old.deny) != (new.allow, new.deny):
+            routes = was.routes(old)
+            opened = [name for name in now.routes(new) if name not in routes]
+        yield _same(old, new, opened) if old.name == new.name else _moved(old, new, opened, kept)
+
+
+class _Claims:
+    """Consumers.of for thousands of callers: only globs are tried one after the other."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._consumers = snapshot.consumers or ()
+        self._words: dict[str, int] = {}
+        self._globs: list[tuple[int, str]] = []
+        for position, consumer in enumerate(self._consumers):
+            for user in consumer.users:
+                if any(character in user for character in "*?["):
+                    self._globs.append((position, user))
+                else:
+                    self._words.setdefault(user, position)
+
+    def of(self, caller: Caller, consumers: Consumers) -> Consumer:
+        first = self._words.get(caller.user, len(self._consumers))
+        globs = (position for position, glob in self._globs if position < first and fnmatchcase(caller.user, glob))
+        first = next(globs, first)
+        if caller.local or first == len(self._consumers):
+            return consumers.of(caller)
+        return self._consumers[first]
 
 
 def _same(old: Consumer, new: Consumer, opened: list[str]) -> Widening:
