@@ -3,41 +3,46 @@
 The directories are watched, not the file, because an `mv` or a ConfigMap's `..data` swap puts another file in its
 place. What counts is content: the config's text and that of every secret file it names. Routes that were made by call
 (`routes.d/`) are loaded with it, but not watched: the gateway writes them itself.
+
+Nothing is read while it is being written (decision 0015): `sidecar.settle` waits for that.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
-from watchfiles import awatch
-
 from sidecar.config import Beside, ConfigErrors, Problem, ReadFile, beside, load, read_config, reader
+from sidecar.directory_watch import DirectoryWatch, Place, directories_of, place
 from sidecar.route_files import RouteFiles
+from sidecar.settle import TIMING, Settling, Timing, marks, until_finished
 from sidecar.snapshot import Snapshot
 
-# Quiet for this long after an event, an editor has finished writing; a directory that never rests is looked at anyway.
-_QUIET_MS = 50
-_BUSY_MS = 400
-# Network file systems send no events, and a directory that was a symlink may be swapped above what is watched.
-_POLL_S = 5.0
 # inotify's default is 8,192 watches a user; secrets of one config lie in a few directories. The rest is polled.
 _PLACES_MAX = 256
-# Linux gives up after 40 symlinks too.
-_SYMLINKS_MAX = 40
-
-_Place = tuple[str, int, int]  # directory, device, inode: one that was replaced is another place
 
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """One change. `snapshot` is None where the new content cannot be used (`problems` says why): the old one stays."""
+    """One change. `snapshot` is None where the new content cannot be used (`problems` says why): the old one stays.
+    `asks`: whoever asked for it and waits; they want it even if it opens something."""
 
     snapshot: Snapshot | None
     problems: tuple[Problem, ...] = ()
+    asks: tuple[Ask, ...] = ()
+
+
+@dataclass(eq=False, slots=True)
+class Ask:
+    """Somebody who wants the config read again. `verdict` gets why it was refused, "" where it is in use."""
+
+    verdict: asyncio.Future[str] | None = None
+
+    def answer(self, why: str) -> None:
+        if self.verdict is not None and not self.verdict.done():
+            self.verdict.set_result(why)
 
 
 class Watcher:
@@ -45,16 +50,24 @@ class Watcher:
 
     `load()` first, then `async for reload in watcher.reloads()`: nothing that changes in between is missed. Without
     `load()` the first reload comes at once. `local_base_url` may be set later; it holds from the next load. `made` are the
-    routes that were made by call.
+    routes that were made by call. `opens` says of a snapshot whether it opens what was shut: then its files must have been
+    unchanged for longer.
     """
 
     def __init__(
-        self, path: str, env: Mapping[str, str], *, local_base_url: str | None = None, made: RouteFiles | None = None
+        self,
+        path: str,
+        env: Mapping[str, str],
+        *,
+        local_base_url: str | None = None,
+        made: RouteFiles | None = None,
+        opens: Callable[[Snapshot], bool] = lambda snapshot: False,
+        timing: Timing = TIMING,
     ) -> None:
         self.local_base_url = local_base_url
         self.made_version = -1  # of `made` as the last load saw it
         self.started = asyncio.Event()  # set once changes are seen
-        self._path = path
+        self.path = path
         self._env = env
         self._directory = os.path.dirname(os.path.abspath(path))
         self._made = made
@@ -62,14 +75,30 @@ class Watcher:
         self._text: str | None = None  # what was looked at last; None: nothing yet
         self._failure: ConfigErrors | None = None  # why there was no text
         self._files: dict[str, str | None] = {}  # secret files as they were then, by path as written
-        self._forced = False
+        self._opens = opens
+        self._timing = timing
+        self._forced = False  # to be read even if nothing changed
+        self._asks: list[Ask] = []
         self._wake = asyncio.Event()
+        self.looks = 0  # how often it has looked at the files
+
+    def load_finished(self) -> Snapshot:
+        """`load`, once nobody writes the config or a file that it names. Raises ConfigErrors, also where that does not end.
+        Blocks."""
+        until_finished([os.path.abspath(self.path)], self._timing)
+        while True:
+            seen = self._looked_at(self._files)
+            snapshot = self.load()
+            named = self._looked_at(self._files)
+            until_finished(named, self._timing)
+            if marks(seen) == marks(named):
+                return snapshot
 
     def load(self) -> Snapshot:
         """The config as it is now. Raises ConfigErrors. Blocks meanwhile: 6,001 routes take about a second."""
         self._text, self._failure, self._files = None, None, {}
         try:
-            self._text = read_config(self._path)
+            self._text = read_config(self.path)
         except ConfigErrors as errors:
             self._failure = errors
             raise
@@ -94,7 +123,7 @@ class Watcher:
         return load(
             text,
             self._env,
-            file=self._path,
+            file=self.path,
             read_file=read_file or self._read,
             local_base_url=self.local_base_url,
             directory=self._directory,
@@ -117,40 +146,73 @@ class Watcher:
         """The file as it was looked at last."""
         return self._text
 
-    def poke(self) -> None:
-        """Load again even if nothing changed (SIGHUP). Call it on the event loop."""
+    def poke(self, ask: Ask | None = None) -> None:
+        """Load again even if nothing changed, for `ask` if one is given. Call it on the event loop."""
         self._forced = True
+        if ask is not None:
+            self._asks.append(ask)
         self._wake.set()
 
     async def reloads(self) -> AsyncIterator[Reload]:
         """Every change, for ever; never raises. Closing or cancelling it ends the watch."""
-        watch = _Watch(self._wake)
+        watch = DirectoryWatch(self._wake)
         try:
             while True:
                 places = await asyncio.to_thread(self._places)
                 await watch.on(places)
-                forced, self._forced = self._forced, False
                 self._wake.clear()
-                reload = await asyncio.to_thread(self._look, forced)
                 self.started.set()
+                reload = await self._look()
                 if reload is not None:
                     yield reload
                 if await asyncio.to_thread(self._places) == places:
-                    await _wait(self._wake)
+                    await _wait(self._wake, self._timing.poll_s)
         finally:
             await watch.off()
 
-    def _look(self, forced: bool) -> Reload | None:
-        if not forced and not self._changed():
+    async def _look(self) -> Reload | None:
+        """What is there once it is finished; None where that is what was there before."""
+        self.looks += 1
+        if not self._forced and not await asyncio.to_thread(self._changed):
             return None
+        settling = Settling(self._looked_at(self._files), self._timing, self._count)
+        before = self._text, self._failure, self._files
+        while True:
+            await settling.finished()
+            if not self._forced and not await asyncio.to_thread(self._changed):
+                return None
+            forced, self._forced, asks, self._asks = self._forced, False, tuple(self._asks), []
+            reload = await asyncio.to_thread(self._loaded, asks)
+            settling.add(self._looked_at(self._files))
+            if await settling.unchanged() and await self._stands(reload, settling):
+                return reload
+            self._text, self._failure, self._files = before
+            self._asks, self._forced = [*asks, *self._asks], self._forced or forced
+
+    async def _stands(self, reload: Reload, settling: Settling) -> bool:
+        """Whether what opens something stays as it is for long enough, or was asked for."""
+        if reload.asks or reload.snapshot is None:
+            return True
+        if not await asyncio.to_thread(self._opens, reload.snapshot):
+            return True
+        return await settling.stands(lambda: bool(self._asks))
+
+    def _count(self) -> None:
+        self.looks += 1
+
+    def _loaded(self, asks: tuple[Ask, ...]) -> Reload:
         try:
-            return Reload(self.load())
+            return Reload(self.load(), asks=asks)
         except ConfigErrors as errors:
-            return Reload(None, tuple(errors.problems))
+            return Reload(None, tuple(errors.problems), asks)
+
+    def _looked_at(self, files: Mapping[str, str | None]) -> list[str]:
+        """Paths of the config and of what it names."""
+        return [os.path.abspath(self.path), *(os.path.join(self._directory, path) for path in files)]
 
     def _changed(self) -> bool:
         try:
-            text = read_config(self._path)
+            text = read_config(self.path)
         except ConfigErrors as errors:
             return self._failure is None or str(errors) != str(self._failure)
         return text != self._text or any(self._content(path) != content for path, content in self._files.items())
@@ -170,86 +232,21 @@ class Watcher:
         except OSError as error:
             return _unreadable(error)
 
-    def _places(self) -> frozenset[_Place]:
+    def _places(self) -> frozenset[Place]:
         """Directories where a change may show: of the config, of secret files, and of every symlink on the way."""
-        directories = dict.fromkeys(_directories(self._path))
+        directories = dict.fromkeys(directories_of(self.path))
         for path in self._files:
-            directories.update(dict.fromkeys(_directories(os.path.join(self._directory, path))))
-        places = (_place(directory) for directory in list(directories)[:_PLACES_MAX])
-        return frozenset(place for place in places if place is not None)
+            directories.update(dict.fromkeys(directories_of(os.path.join(self._directory, path))))
+        found = (place(directory) for directory in list(directories)[:_PLACES_MAX])
+        return frozenset(each for each in found if each is not None)
 
 
-class _Watch:
-    """watchfiles on a set of directories that may change."""
-
-    def __init__(self, wake: asyncio.Event) -> None:
-        self._wake = wake
-        self._places: frozenset[_Place] = frozenset()
-        self._stop = threading.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    async def on(self, places: frozenset[_Place]) -> None:
-        """Returns once the directories are watched, or cannot be (then `_POLL_S` is all there is)."""
-        if self._task is not None and not self._task.done() and places == self._places:
-            return
-        await self.off()
-        self._places, self._stop = places, threading.Event()
-        directories = [directory for directory, _, _ in places]
-        self._task = asyncio.create_task(self._notice(directories))
-        # awatch sets up its watches before it first waits, which is in the task's first step.
-        await asyncio.sleep(0)
-
-    async def off(self) -> None:
-        if self._task is not None:
-            self._stop.set()
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _notice(self, directories: list[str]) -> None:
-        if not directories:
-            return
-        try:
-            async for _ in awatch(
-                *directories,
-                watch_filter=None,
-                debounce=_BUSY_MS,
-                step=_QUIET_MS,
-                recursive=False,
-                stop_event=self._stop,
-            ):
-                self._wake.set()
-        except (OSError, RuntimeError):  # a directory went away just now, or the system has no watches left
-            return
-
-
-async def _wait(wake: asyncio.Event) -> None:
+async def _wait(wake: asyncio.Event, poll_s: float) -> None:
     try:
-        await asyncio.wait_for(wake.wait(), _POLL_S)
+        await asyncio.wait_for(wake.wait(), poll_s)
     except TimeoutError:
         return
 
 
 def _unreadable(error: OSError) -> str:
     return f"\0{error.errno}"  # no key has a NUL, so this equals no content
-
-
-def _directories(path: str) -> list[str]:
-    """Of the path, of where it really is, and of each symlink between."""
-    try:
-        found = [os.path.dirname(os.path.abspath(path)), os.path.dirname(os.path.realpath(path))]
-        for _ in range(_SYMLINKS_MAX):
-            if not os.path.islink(path):
-                break
-            path = os.path.join(os.path.dirname(path), os.readlink(path))
-            found.append(os.path.dirname(os.path.abspath(path)))
-    except (OSError, ValueError):  # a literal key need not make a legal path
-        return []
-    return found
-
-
-def _place(directory: str) -> _Place | None:
-    try:
-        status = os.stat(directory)
-    except (OSError, ValueError):
-        return None
-    return (directory, status.st_dev, status.st_ino) if os.path.isdir(directory) else None

@@ -157,6 +157,9 @@ class Consumer:
     deny: tuple[str, ...] = ()  # stronger than allow
     limits: tuple[Limit, ...] = ()
     budgets: tuple[Budget, ...] = ()
+    allow_written: bool = field(
+        default=False, compare=False
+    )  # whether `allow` stands in the file, or is what it is without
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ LAYERS = (
     "adapters",
     "client",
     "secret free_ports redaction snapshot caller calls config upstream credentials errors metrics limits spend strict"
-    " connections control patches reload route_files consumers secrets_in_prompts access_log writing",
+    " connections control patches directory_watch file_marks settle reload route_files consumers widening"
+    " secrets_in_prompts access_log writing",
     "accounting status attempt breaker admission estimate meter openapi",
     "streaming ways",
     "tries",

@@ -190,7 +190,7 @@ FRONTS = Dashboard(
             "Configuration",
             "short",
             {"taken": "sidecar_config_last_reload_successful"},
-            "0: what is on disk cannot be used.",
+            "0: what is on disk cannot be used, or waits for `sidecar reload`.",
             True,
         ),
         Panel("Requests by class", "reqps", {"{{class}}": _rate("sidecar_front_requests_total", "class")}),

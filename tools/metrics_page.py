@@ -111,8 +111,21 @@ SUPERVISOR = (
     Row("sidecar_workers_up", (), "1", "Workers that serve."),
     Row("sidecar_worker_restarts_total", (), "1", "Workers that died and were started again."),
     Row("sidecar_config_info", ("hash",), "1", "The configuration in use."),
-    Row("sidecar_config_reloads_total", ("result",), "2", "Configurations read after the start: success, failure."),
-    Row("sidecar_config_last_reload_successful", (), "1", "0 while what is on disk cannot be used."),
+    Row(
+        "sidecar_config_reloads_total",
+        ("result",),
+        "3",
+        "Configurations read after the start: success, failure, unconfirmed.",
+    ),
+    Row(
+        "sidecar_config_last_reload_successful", (), "1", "0 while what is on disk cannot be used or is not confirmed."
+    ),
+    Row(
+        "sidecar_config_unconfirmed",
+        (),
+        "1",
+        "1 while what is on disk would open what is shut ([config.md](config.md#reload)) and waits for `sidecar reload`.",
+    ),
     Row(
         "sidecar_budget_used_ratio",
         ("route", "consumer", "per"),

@@ -1,4 +1,4 @@
-"""Commands that run the gateway: up, start, serve, restart, down."""
+"""Commands that run the gateway: up, start, serve, reload, restart, down."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ from sidecar.supervisor.options import (
 
 # `start` takes MLflow's flags and defaults.
 _MLFLOW_PORT = 5000
+# Workers confirm within 10 s or are replaced; a first route of the local model fetches 93 MB.
+_RELOAD_S = 120.0
 AUTO = "auto"
 
 StateDirOption = Annotated[Path, typer.Option("--state-dir", help="Where keys, users, sockets and logs live (0700).")]
@@ -67,6 +69,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: sidecar up --config-path config.yaml --detach")(up)
     app.command(epilog="Example: sidecar start --config-path config.yaml --port 5000 --workers 2")(start)
     app.command(epilog="Example: sidecar serve --config-path config.yaml --stub 127.0.0.1:50051")(serve)
+    app.command(epilog="Example: sidecar reload --state-dir .sidecar")(reload)
     app.command(epilog="Example: sidecar restart --state-dir .sidecar")(restart)
     app.command(epilog="Example: sidecar down --state-dir .sidecar")(down)
 
@@ -144,6 +147,32 @@ def serve(
         detach,
         ready_fd,
     )
+
+
+def reload(state_dir: StateDirOption = STATE_DIR) -> None:
+    """Make the running gateway read its configuration and certificate again, and print what came of it.
+
+    It also confirms a configuration that waits because something that kept callers out is missing from it (see the log).
+    Exit code 0 once it is in use, 1 with the reasons where it is refused. A file that is still being written is waited for.
+    """
+    from sidecar.supervisor.reload_socket import ask_for_reload
+    from sidecar.supervisor.state import run_dir
+
+    _running(state_dir)
+    try:
+        verdict = ask_for_reload(run_dir(state_dir), _RELOAD_S)
+    except TimeoutError:
+        raise Failure(
+            f"the gateway has not taken its configuration within {_RELOAD_S:g} s, and goes on trying; a file that some "
+            "process has open for writing is waited for: the gateway's log says which"
+        ) from None
+    except OSError as error:
+        raise Failure(
+            f"the gateway on the state directory {state_dir} cannot be asked: {error.strerror or error}"
+        ) from None
+    if verdict.why:
+        raise Failure(f"not taken, the old configuration stays:\n{verdict.why}")
+    print(f"in use: configuration {verdict.hash}, {verdict.routes} route{'s' * (verdict.routes != 1)}")
 
 
 def restart(state_dir: StateDirOption = STATE_DIR) -> None:

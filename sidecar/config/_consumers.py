@@ -77,7 +77,8 @@ def _consumer(
     if name == _LOCAL and not local:
         report.error(node.line, f"{path}.name", '"local" is what the stub listeners are called', "add `local: true`")
     claims.make(node, name, users, local, path)
-    return Consumer(name, users, local, "admin" in roles, ("*",) if allow is None else allow, deny, many, money)
+    allowed = ("*",) if allow is None else allow
+    return Consumer(name, users, local, "admin" in roles, allowed, deny, many, money, allow_written="allow" in entries)
 
 
 def _name(node: Node, entries: Mapping[str, Entry], path: str, seen: dict[str, int], report: Report) -> str | None:

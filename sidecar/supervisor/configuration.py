@@ -7,18 +7,20 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 
 from sidecar.config import Beside, ConfigErrors, Problem, ReadFile, digest, load_beside
-from sidecar.reload import Reload, Watcher
+from sidecar.reload import Ask, Reload, Watcher
 from sidecar.route_files import RouteFiles
+from sidecar.settle import TIMING, Timing
 from sidecar.snapshot import Limit, Snapshot
 from sidecar.supervisor.options import Options
 from sidecar.supervisor.start_error import StartError
 from sidecar.supervisor.state import StateDir, write_private
+from sidecar.widening import widening
 
 _log = logging.getLogger("sidecar")
 
@@ -42,18 +44,34 @@ class Reading:
     made: Mapping[str, str] | None = None  # texts of the routes made by call, by path; None: as they are on the disk
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a reload is not taken. `unconfirmed`: it can be, once somebody says so."""
+
+    why: str
+    unconfirmed: bool = False
+
+
 class Configuration:
     """The file, read at the start and again whenever it changes. `local_base_url` is where the local model answers.
 
     `taken` says which reading is in use: `snapshot` is that, and what a change by call is checked against."""
 
-    def __init__(self, options: Options, state: StateDir, local_base_url: str | None) -> None:
+    def __init__(self, options: Options, state: StateDir, local_base_url: str | None, timing: Timing = TIMING) -> None:
         self._option = "--config-path" if options.config_path else "--state-dir"
         self._path = options.config_path or state.config
         if options.config_path is None and not self._path.exists():
             write_private(self._path, default_config())
         self.files = RouteFiles(os.path.dirname(os.path.abspath(self._path)))
-        self._watcher = Watcher(str(self._path), os.environ, local_base_url=local_base_url, made=self.files)
+        self._state_dir = state.root
+        self._watcher = Watcher(
+            str(self._path),
+            os.environ,
+            local_base_url=local_base_url,
+            made=self.files,
+            opens=lambda snapshot: widening(self._in_use.bare, snapshot).opens,
+            timing=timing,
+        )
         self._text = ""  # of the main file, as it is in use
         self._reading: Reading | None = None
         self._beside: Beside | None = None  # of the text, once somebody needed it
@@ -80,7 +98,7 @@ class Configuration:
         except (OSError, ValueError) as error:  # only tidying: what must be read is read below
             _log.warning("%s: %s", self.files.root, error)
         try:
-            reading = self._limited(self._watcher.load())
+            reading = self._limited(self._watcher.load_finished())
         except ConfigErrors as errors:
             raise StartError(str(errors)) from None
         _warn(reading.snapshot)
@@ -98,6 +116,11 @@ class Configuration:
         self._reading = reading
         self._made = reading.made
 
+    @property
+    def looks(self) -> int:
+        """How often it has looked for changes."""
+        return self._watcher.looks
+
     def retry(self) -> None:
         """A route is gone: a file that was refused may be good now."""
         if self._refused:
@@ -107,28 +130,50 @@ class Configuration:
         """Reads it again even if nothing changed."""
         self._watcher.poke()
 
+    def ask(self, ask: Ask) -> None:
+        """The same for somebody who wants it even if it opens something."""
+        self._watcher.poke(ask)
+
     async def changes(self) -> AsyncIterator[Reload]:
         """Each new reading of the file, good or not. `up_to_date` turns it into what can be taken."""
         async for reload in self._watcher.reloads():
             yield reload
 
-    def up_to_date(self, reload: Reload) -> Reading | None:
-        """The reading with what was changed by call since; None, after its problems were logged, where it cannot be used.
-        Nothing may be changed by call meanwhile. Blocks."""
+    def up_to_date(self, reload: Reload) -> Reading | Refused:
+        """The reading with what was changed by call since; or why, logged, it is not used. Nothing may be changed by call
+        meanwhile. Blocks."""
         reading, problems = None, reload.problems
         try:
-            bare = reload.snapshot if self._watcher.made_version == self.files.version else self._watcher.load()
+            bare = reload.snapshot
+            if bare is not None and self._watcher.made_version != self.files.version:
+                bare = self._watcher.load_text(self._watcher.text or "")  # the file may be written again by now
             reading = None if bare is None else self._limited(bare)
         except ConfigErrors as errors:
             problems = tuple(errors.problems)
         self._refused = reading is None
-        if reading is not None:
-            _warn(reading.snapshot)
-            return reading
-        for problem in problems:
-            _log.error("%s", problem)
-        _log.error("configuration not taken, the old one stays")
-        return None
+        if reading is None:
+            for problem in problems:
+                _log.error("%s", problem)
+            _log.error("configuration not taken, the old one stays")
+            return Refused("\n".join(map(str, problems)))
+        if losses := widening(self._in_use.bare, reading.bare).losses:
+            if not reload.asks:
+                return self._unconfirmed(reading.bare, losses)
+            _log.warning("%s: taken because somebody asked for it: %s", self._path, "; ".join(losses))
+        _warn(reading.snapshot)
+        return reading
+
+    def _unconfirmed(self, bare: Snapshot, losses: Sequence[str]) -> Refused:
+        why = "; ".join(losses)
+        _log.error(
+            "%s: configuration %s not taken, the old one stays: something that kept callers out or within limits is missing "
+            "from the file: %s. If that is meant, confirm it with `sidecar reload --state-dir %s` (or SIGHUP)",
+            self._path,
+            bare.hash,
+            why,
+            self._state_dir,
+        )
+        return Refused(why, unconfirmed=True)
 
     def with_candidate(self, candidate: Candidate) -> Reading:
         """What is in use, with a route's file in place of what is there. Raises ConfigErrors. Blocks."""

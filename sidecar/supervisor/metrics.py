@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from sidecar.supervisor.options import Address
 
@@ -41,28 +41,35 @@ class SupervisorMetrics:
         self.worker_restarts = Counter(
             "sidecar_worker_restarts_total", "Workers that died and were started again.", registry=self.registry
         )
-        # 2: success, failure
+        # 3: success, failure, unconfirmed
         self.config_reloads = Counter(
             "sidecar_config_reloads_total", "Configurations read after the start.", ("result",), registry=self.registry
         )
-        for result in ("success", "failure"):
+        for result in ("success", "failure", "unconfirmed"):
             self.config_reloads.labels(result)  # alerts want a 0 before the first failure
         # 1
         self._taken = Gauge(
             "sidecar_config_last_reload_successful",
-            "1 while the configuration in use is the one on disk, 0 while that one cannot be used.",
+            "1 while the configuration in use is the one on disk, 0 while that one cannot be used or is not confirmed.",
             registry=self.registry,
         )
         self._taken.set(1)
+        # 1
+        self._unconfirmed = Gauge(
+            "sidecar_config_unconfirmed",
+            "1 while the configuration on disk would open what is shut and waits for `sidecar reload`.",
+            registry=self.registry,
+        )
         # 1: the label changes, the old one goes
         self._config_info = Gauge("sidecar_config_info", "The configuration in use.", ("hash",), registry=self.registry)
         # 1
         self.workers_up = Gauge("sidecar_workers_up", "Workers that serve.", registry=self.registry)
 
-    def reloaded(self, *, taken: bool) -> None:
-        """A changed configuration was read, and is used or not."""
-        self.config_reloads.labels("success" if taken else "failure").inc()
-        self._taken.set(taken)
+    def reloaded(self, result: Literal["success", "failure", "unconfirmed"]) -> None:
+        """A changed configuration was read, and is used, cannot be, or waits until it is confirmed."""
+        self.config_reloads.labels(result).inc()
+        self._taken.set(result == "success")
+        self._unconfirmed.set(result == "unconfirmed")
 
     def use_config(self, digest: str) -> None:
         self._config_info.clear()

@@ -13,7 +13,7 @@ from functools import partial
 from adapters import Task
 from sidecar.control import WorkerSettings
 from sidecar.front.settings import METRICS_SOCKET
-from sidecar.reload import Reload
+from sidecar.reload import Ask, Reload
 from sidecar.snapshot import Snapshot
 from sidecar.spend.archive import FILE_NAME
 from sidecar.spend.prices import with_prices
@@ -21,7 +21,7 @@ from sidecar.supervisor.announcement import Endpoints, env_text, env_values, ser
 from sidecar.supervisor.books import Books
 from sidecar.supervisor.changes import Changes
 from sidecar.supervisor.children import Children
-from sidecar.supervisor.configuration import Configuration
+from sidecar.supervisor.configuration import Configuration, Refused
 from sidecar.supervisor.envoy_metrics import translated
 from sidecar.supervisor.front_metrics import FrontMetrics
 from sidecar.supervisor.metrics import MetricsPage, SupervisorMetrics
@@ -29,6 +29,7 @@ from sidecar.supervisor.options import Options
 from sidecar.supervisor.pool import STUB_SOCKET, Pool
 from sidecar.supervisor.ports import probe, reserve
 from sidecar.supervisor.process import in_daemon_thread
+from sidecar.supervisor.reload_socket import ReloadSocket
 from sidecar.supervisor.start_error import StartError
 from sidecar.supervisor.state import StateDir, write_private
 from sidecar.supervisor.through_front import reachable
@@ -70,6 +71,7 @@ class Supervisor:
         self._stop_again = asyncio.Event()
         self._stop_signal = signal.SIGTERM
         self._restart_asked = asyncio.Event()
+        self._reload_socket = ReloadSocket(self._reload, lambda: self._configuration.snapshot)
 
     def _bind(self) -> None:
         options = self._options
@@ -137,7 +139,10 @@ class Supervisor:
         loop.add_signal_handler(signal.SIGUSR2, self._restart_asked.set)
 
     def _on_hangup(self) -> None:
-        self._configuration.poke()
+        self._reload(Ask())
+
+    def _reload(self, ask: Ask) -> None:
+        self._configuration.ask(ask)
         self._children.reload_front()
 
     def _on_stop(self, number: signal.Signals) -> None:
@@ -173,6 +178,7 @@ class Supervisor:
             credential=self._children.credential,
         )
         write_private(self._state.env, env_text(env_values(endpoints)))
+        await self._reload_socket.open(self._state.run)
         answer = await self._children.first_chat(self._snapshot)
         self._announce(serving_text(endpoints, _chat_route(self._snapshot), answer))
 
@@ -186,6 +192,7 @@ class Supervisor:
             for task in done:
                 task.result()  # a duty only ends by a bug: say so loudly
         finally:
+            self._reload_socket.close()
             for task in (stop, *duties):
                 task.cancel()
             await asyncio.gather(*duties, return_exceptions=True)
@@ -193,21 +200,28 @@ class Supervisor:
     async def _follow_config(self) -> None:
         async for reload in self._configuration.changes():
             async with self._changes.turn:
-                self._metrics.reloaded(taken=await self._take(reload))
+                refused = await self._take(reload)
+            if refused is None:
+                self._metrics.reloaded("success")
+            else:
+                self._metrics.reloaded("unconfirmed" if refused.unconfirmed else "failure")
+            for ask in reload.asks:
+                ask.answer("" if refused is None else refused.why)
 
-    async def _take(self, reload: Reload) -> bool:
+    async def _take(self, reload: Reload) -> Refused | None:
+        """None: it is in use."""
         reading = await asyncio.to_thread(self._configuration.up_to_date, reload)
-        if reading is None:
-            return False
+        if isinstance(reading, Refused):
+            return reading
         try:
             await self._prepare(reading.snapshot)
         except StartError as error:
             _log.error("configuration not taken, the old one stays: %s", error)
-            return False
+            return Refused(str(error))
         self._configuration.taken(reading)
         await self._use(reading.snapshot)
         _log.info("configuration %s in use: %d routes", reading.snapshot.hash, len(reading.snapshot.routes))
-        return True
+        return None
 
     async def _prepare(self, snapshot: Snapshot) -> None:
         """Starts what the snapshot needs. Raises StartError."""

@@ -17,6 +17,7 @@ COMMANDS = (
     ("up",),
     ("start",),
     ("serve",),
+    ("reload",),
     ("restart",),
     ("down",),
     ("check",),

@@ -12,12 +12,13 @@ import pytest
 
 from sidecar.config import ConfigErrors
 from sidecar.reload import Reload, Watcher
+from sidecar.settle import Timing
 from tests.config.loading import ENV, route
+from tests.processes import reached
 
-# Well below the watcher's 5 s poll, so that an answer in time can only come from an event.
-DEADLINE_S = 3.0
-# Time in which nothing may happen; a reload comes within 0.2 s on an idle machine.
-QUIET_S = 0.6
+# Only an event brings an answer in time: the poll would come after a minute.
+TIMING = Timing(look_s=0.005, closed_s=0.02, unknown_s=0.02, poll_s=60.0)
+DEADLINE_S = 10.0
 
 
 class Followed:
@@ -49,13 +50,17 @@ class Followed:
         return key.reveal()
 
     async def nothing(self) -> None:
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(self._reloads.get(), QUIET_S)
+        """What has happened was looked at and is no reload: a canary in the directory is noticed after it."""
+        for name in ("canary", "another"):
+            seen = self.watcher.looks
+            Path(self.watcher.path).with_name(name).touch()
+            await reached(lambda: self.watcher.looks > seen)  # noqa: B023
+        assert self._reloads.empty()
 
 
 @asynccontextmanager
 async def followed(path: Path) -> AsyncIterator[Followed]:
-    watcher = Watcher(str(path), ENV)
+    watcher = Watcher(str(path), ENV, timing=TIMING)
     watcher.load()
     following = Followed(watcher)
     task = asyncio.create_task(following.run())
@@ -147,9 +152,10 @@ async def test_a_half_written_file_ends_in_the_whole_one(config: Path) -> None:
         with config.open("w") as file:
             file.write(named("two")[:40])
             file.flush()
-            await asyncio.sleep(0.05)  # the case under test, not a wait for something
+            seen = following.watcher.looks
+            await reached(lambda: following.watcher.looks > seen + 10)
             file.write(named("two")[40:])
-        assert await following.routes() == ["two"]
+        assert [list(reload.snapshot.routes) for reload in [await following.next()] if reload.snapshot] == [["two"]]
 
 
 async def test_the_same_content_again_is_no_reload_unless_asked(config: Path) -> None:
@@ -198,14 +204,14 @@ async def test_a_directory_that_is_replaced_is_followed(tmp_path: Path) -> None:
         assert (await following.next()).snapshot is None
         directory.mkdir()
         config.write_text(named("two"))
-        following.watcher.poke()  # without it the poll finds the directory after 5 s
+        following.watcher.poke()  # without it the poll finds the directory later
         assert await following.routes() == ["two"]
         config.write_text(named("three"))
         assert await following.routes() == ["three"]
 
 
 async def test_a_change_between_load_and_watch_is_not_missed(config: Path) -> None:
-    watcher = Watcher(str(config), ENV)
+    watcher = Watcher(str(config), ENV, timing=TIMING)
     watcher.load()
     config.write_text(named("two"))
     following = Followed(watcher)
@@ -219,7 +225,7 @@ async def test_a_change_between_load_and_watch_is_not_missed(config: Path) -> No
 
 async def test_a_first_load_of_a_bad_file_raises_and_following_it_works(config: Path) -> None:
     config.write_text("routes: [")
-    watcher = Watcher(str(config), ENV)
+    watcher = Watcher(str(config), ENV, timing=TIMING)
     with pytest.raises(ConfigErrors):
         watcher.load()
     following = Followed(watcher)

@@ -143,6 +143,18 @@ def bad_config(scene: Scene) -> Iterator[None]:
 
 
 @contextmanager
+def consumers_missing(scene: Scene) -> Iterator[None]:
+    """The first file names every user; the one without it waits, though it opens nothing."""
+    good = scene.stack.config.read_text()
+    before = scene.stack.metric("sidecar_config_reloads_total", result="success")
+    scene.stack.config.write_text(good + 'consumers:\n  - name: everybody\n    users: ["*"]\n')
+    wait_until(lambda: scene.stack.metric("sidecar_config_reloads_total", result="success") > before, 30)
+    scene.stack.config.write_text(good)
+    yield
+    os.kill(scene.stack.supervisor_pid, signal.SIGHUP)
+
+
+@contextmanager
 def wrong_passwords(scene: Scene) -> Iterator[None]:
     with scene.stack.http(key="bm9ib2R5Ondyb25n") as stranger, Repeating(lambda: stranger.get("/v1/models"), 0.05):
         yield
@@ -212,6 +224,7 @@ FAULTS: dict[str, tuple[Callable[[Scene], AbstractContextManager[None]], tuple[s
     "streams begin after 10 s": (slow_streams, ("SidecarFirstTokenSlow",)),
     "more calls than a route admits": (too_many_calls, ("SidecarSaturated",)),
     "a config that cannot be used": (bad_config, ("SidecarConfigNotTaken",)),
+    "a config without its consumers": (consumers_missing, ("SidecarConfigUnconfirmed",)),
     "wrong passwords, 20 a second": (wrong_passwords, ("SidecarAuthFailures",)),
     "a worker's socket is gone": (worker_unreachable, ("SidecarFrontCannotReachCore",)),
     "a certificate near its end": (certificate_ends, ("SidecarCertificateExpires",)),

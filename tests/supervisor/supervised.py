@@ -33,12 +33,14 @@ class Told:
 
 
 class Supervised:
-    """`python -m tests.supervisor.supervise` on a state directory below `folder`, with one route."""
+    """`python -m tests.supervisor.supervise` on a state directory below `folder`, with one route; None: with the
+    config that is there."""
 
-    def __init__(self, folder: Path, route: str = "calm", grace_s: float = 10.0) -> None:
+    def __init__(self, folder: Path, route: str | None = "calm", grace_s: float = 10.0) -> None:
         self.state = folder / "state"
         self.config = folder / "config.yaml"
-        self.write(route)
+        if route is not None:
+            self.write(route)
         self.child = Child.python("-m", "tests.supervisor.supervise", str(self.state), str(self.config), str(grace_s))
 
     def __enter__(self) -> Supervised:

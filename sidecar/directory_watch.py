@@ -1,0 +1,82 @@
+"""Tells when something happens in a set of directories, which may change."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+
+from watchfiles import awatch
+
+# Events of one write come together; a directory that never rests is looked at anyway.
+_QUIET_MS = 50
+_BUSY_MS = 400
+# Linux gives up after 40 symlinks too.
+_SYMLINKS_MAX = 40
+
+Place = tuple[str, int, int]  # directory, device, inode: one that was replaced is another place
+
+
+class DirectoryWatch:
+    """watchfiles on a set of directories that may change."""
+
+    def __init__(self, wake: asyncio.Event) -> None:
+        self._wake = wake
+        self._places: frozenset[Place] = frozenset()
+        self._stop = threading.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def on(self, places: frozenset[Place]) -> None:
+        """Returns once the directories are watched, or cannot be (then polling is all there is)."""
+        if self._task is not None and not self._task.done() and places == self._places:
+            return
+        await self.off()
+        self._places, self._stop = places, threading.Event()
+        directories = [directory for directory, _, _ in places]
+        self._task = asyncio.create_task(self._notice(directories))
+        # awatch sets up its watches before it first waits, which is in the task's first step.
+        await asyncio.sleep(0)
+
+    async def off(self) -> None:
+        if self._task is not None:
+            self._stop.set()
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _notice(self, directories: list[str]) -> None:
+        if not directories:
+            return
+        try:
+            async for _ in awatch(
+                *directories,
+                watch_filter=None,
+                debounce=_BUSY_MS,
+                step=_QUIET_MS,
+                recursive=False,
+                stop_event=self._stop,
+            ):
+                self._wake.set()
+        except (OSError, RuntimeError):  # a directory went away just now, or the system has no watches left
+            return
+
+
+def directories_of(path: str) -> list[str]:
+    """Of the path, of where it really is, and of each symlink between."""
+    try:
+        found = [os.path.dirname(os.path.abspath(path)), os.path.dirname(os.path.realpath(path))]
+        for _ in range(_SYMLINKS_MAX):
+            if not os.path.islink(path):
+                break
+            path = os.path.join(os.path.dirname(path), os.readlink(path))
+            found.append(os.path.dirname(os.path.abspath(path)))
+    except (OSError, ValueError):  # a literal key need not make a legal path
+        return []
+    return found
+
+
+def place(directory: str) -> Place | None:
+    try:
+        status = os.stat(directory)
+    except (OSError, ValueError):
+        return None
+    return (directory, status.st_dev, status.st_ino) if os.path.isdir(directory) else None

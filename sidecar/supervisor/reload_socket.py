@@ -1,0 +1,86 @@
+"""`sidecar reload`: a connection to run/reload.sock asks the supervisor to read its configuration, and hears what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from sidecar.reload import Ask
+from sidecar.snapshot import Snapshot
+
+_NAME = "reload.sock"
+# Reasons of a file with a mistake on every line; the rest is in the log.
+_REASONS_CHARS_MAX = 64 * 1024
+_VERDICT_BYTES_MAX = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`why` "": the configuration `hash` with so many routes is in use."""
+
+    why: str
+    hash: str
+    routes: int
+
+
+class ReloadSocket:
+    """Listens from `open` to `close`. The directory is private: whoever comes in is the operator."""
+
+    def __init__(self, reload: Callable[[Ask], None], in_use: Callable[[], Snapshot]) -> None:
+        self._reload = reload
+        self._in_use = in_use
+        self._server: asyncio.Server | None = None
+        self._waiting: set[asyncio.Task[None]] = set()
+
+    async def open(self, run: Path) -> None:
+        self._server = await asyncio.start_unix_server(self._serve, run / _NAME)
+
+    def close(self) -> None:
+        """Whoever waits for a verdict gets none."""
+        if self._server is not None:
+            self._server.close()
+        for task in self._waiting:
+            task.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._answer(reader, writer))
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._reload(Ask(told))
+        gone = asyncio.ensure_future(reader.read(1))  # the command was ended: nobody waits any more
+        futures: list[asyncio.Future[Any]] = [told, gone]
+        try:
+            await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+            if told.done():
+                snapshot = self._in_use()
+                verdict = Verdict(told.result()[:_REASONS_CHARS_MAX], snapshot.hash, len(snapshot.routes))
+                writer.write(json.dumps(asdict(verdict)).encode())
+                await writer.drain()
+        except OSError:
+            return
+        finally:
+            gone.cancel()
+            writer.close()
+
+
+def ask_for_reload(run: Path, timeout_s: float) -> Verdict:
+    """Returns once the gateway has read its configuration. Raises OSError (nobody listens), TimeoutError."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(timeout_s)
+        sock.connect(str(run / _NAME))
+        data = bytearray()
+        while piece := sock.recv(64 * 1024):
+            data += piece
+            if len(data) > _VERDICT_BYTES_MAX:
+                raise OSError("the gateway said too much")
+    if not data:
+        raise ConnectionResetError("the gateway stopped meanwhile")
+    return Verdict(**json.loads(data))

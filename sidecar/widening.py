@@ -1,0 +1,174 @@
+"""What a configuration opens that the one before it kept shut, and whether something in it says so.
+
+What is added to a file opens on purpose: a user, an entry of `allow`, a role. What opens because something is *missing* may
+be half a file: no `consumers`, no `allow` where there was one, fewer entries of `deny`, a consumer that no longer claims its
+users so that another does, fewer limits or budgets. Such losses want to be confirmed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from itertools import islice
+
+from sidecar.caller import LOCAL_CONSUMER, Caller
+from sidecar.consumers import Consumers
+from sidecar.snapshot import Consumer, Limit, Route, Snapshot
+
+# More losses than this fill a log line and say nothing new.
+_LOSSES_MAX = 8
+_NAMES_MAX = 3
+# No user of a front has a blank in its name (decision 0004), so nothing but a glob can claim this one.
+_ANYBODY = "any body"
+
+
+@dataclass(frozen=True, slots=True)
+class Widening:
+    """`opens`: somebody may do more than before. `losses`: sentences on what is missing that had kept it shut."""
+
+    opens: bool
+    losses: tuple[str, ...] = ()
+
+
+def widening(before: Snapshot, after: Snapshot) -> Widening:
+    """Of `after` against `before`. Pure. A route is known by its name: one that is new is measured by the old globs."""
+    losses, opens = [], False
+    if before.consumers is not None and after.consumers is None:
+        count = len(after.routes)
+        losses.append(f"`consumers` is missing: every user could call every route ({count})")
+    elif before.consumers is not None and before.consumers != after.consumers:
+        for each in _pairs(before, after):
+            opens = opens or each.opens
+            losses += each.losses
+    for name in before.routes.keys() & after.routes.keys():
+        losses += _uncapped(f'route "{name}"', before.routes[name], after.routes[name])
+    losses = list(dict.fromkeys(losses))
+    if len(losses) > _LOSSES_MAX:
+        losses = [*losses[:_LOSSES_MAX], f"{len(losses) - _LOSSES_MAX} more"]
+    return Widening(opens or bool(losses), tuple(losses))
+
+
+def _pairs(before: Snapshot, after: Snapshot) -> Iterable[Widening]:
+    """One for each two consumers that a caller had and has, by an example of such callers."""
+    was, now = Consumers(replace(before, routes=after.routes)), Consumers(after)
+    named = {consumer.name: consumer for consumer in before.consumers or ()}
+    old_claims, new_claims = _Claims(before), _Claims(after)
+    seen = set()
+    for caller in _callers(before, after):
+        old, new = old_claims.of(caller, was), new_claims.of(caller, now)
+        kept = _claimed(named.get(new.name), caller)
+        key = (old.name if old.name in named else "", new.name, kept)  # whom nobody claims is a consumer of its own
+        if old == new or key in seen:
+            continue
+        seen.add(key)
+        opened: list[str] = []
+        if (old.allow, old.deny) != (new.allow, new.deny):
+            routes = was.routes(old)
+            opened = [name for name in now.routes(new) if name not in routes]
+        yield _same(old, new, opened) if old.name == new.name else _moved(old, new, opened, kept)
+
+
+class _Claims:
+    """Consumers.of for thousands of callers: only globs are tried one after the other."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._consumers = snapshot.consumers or ()
+        self._words: dict[str, int] = {}
+        self._globs: list[tuple[int, str]] = []
+        for position, consumer in enumerate(self._consumers):
+            for user in consumer.users:
+                if any(character in user for character in "*?["):
+                    self._globs.append((position, user))
+                else:
+                    self._words.setdefault(user, position)
+
+    def of(self, caller: Caller, consumers: Consumers) -> Consumer:
+        first = self._words.get(caller.user, len(self._consumers))
+        globs = (position for position, glob in self._globs if position < first and fnmatchcase(caller.user, glob))
+        first = next(globs, first)
+        if caller.local or first == len(self._consumers):
+            return consumers.of(caller)
+        return self._consumers[first]
+
+
+def _same(old: Consumer, new: Consumer, opened: list[str]) -> Widening:
+    who, losses = f'consumer "{new.name}"', []
+    denied = {name: glob for name in opened if (glob := _first(old.deny, name)) is not None}
+    if denied:
+        gone = _list(dict.fromkeys(denied.values()))
+        losses.append(f"{who}: `deny` lost {gone}, which opens {_list(denied)}")
+    rest = [name for name in opened if name not in denied]
+    if rest and old.allow_written and not new.allow_written:
+        losses.append(f"{who}: `allow` is missing, which opens {_list(rest)}")
+    losses += _uncapped(who, old, new)
+    return Widening(bool(opened) or bool(losses) or (new.admin and not old.admin), tuple(losses))
+
+
+def _moved(old: Consumer, new: Consumer, opened: list[str], kept: bool) -> Widening:
+    """`kept`: the new consumer claimed the caller before too, but the old one came first."""
+    uncapped = _uncapped(f'consumer "{old.name}"', old, new)
+    opens = bool(opened) or bool(uncapped) or (new.admin and not old.admin)
+    if not opens or not kept:
+        return Widening(opens)
+    words = f'consumer "{old.name}" no longer claims users of "{new.name}"'
+    gained = [f"opens {_list(opened)}"] if opened else []
+    gained += ["makes them admin"] if new.admin and not old.admin else []
+    gained += ["frees them of limits or budgets"] if uncapped else []
+    return Widening(True, (f"{words}, which {' and '.join(gained)}",))
+
+
+def _uncapped(who: str, old: Consumer | Route, new: Consumer | Route) -> list[str]:
+    """Another count is an edit; one limit of its unit fewer is a loss."""
+    found = []
+    if _count(old.limits) - _count(new.limits):
+        units = _count(old.limits) - _count(new.limits)
+        found.append(f"{who}: `limits` lost {_list(units, quoted=False)}")
+    if len(old.budgets) > len(new.budgets):
+        found.append(f"{who}: `budgets` lost {len(old.budgets) - len(new.budgets)} of {len(old.budgets)}")
+    return found
+
+
+def _count(limits: Iterable[Limit]) -> Counter[str]:
+    return Counter(limit.unit for limit in limits)
+
+
+def _callers(before: Snapshot, after: Snapshot) -> Iterable[Caller]:
+    """Everybody who is named, somebody for each glob, somebody whom nothing names, and the stub listeners."""
+    listed = [user for each in (before, after) for consumer in each.consumers or () for user in consumer.users]
+    users = dict.fromkeys([*map(_example, listed), _ANYBODY])
+    return [Caller(user, False, "", None) for user in users] + [Caller(LOCAL_CONSUMER, True, "", None)]
+
+
+def _claimed(consumer: Consumer | None, caller: Caller) -> bool:
+    """Whether the consumer, as it was, claimed the caller too."""
+    if consumer is None:
+        return False
+    return consumer.local if caller.local else _first(consumer.users, caller.user) is not None
+
+
+def _example(glob: str) -> str:
+    """A name that matches."""
+    text, position = "", 0
+    while position < len(glob):
+        character, end = glob[position], glob.find("]", position + 2)
+        if character == "[" and end > 0:
+            members = glob[position + 1 : end]
+            negated = members.startswith("!")
+            text += next((one for one in "0aA_~" if one not in members), "0") if negated else members[0]
+            position = end
+        else:
+            text += {"*": "~", "?": "~"}.get(character, character)
+        position += 1
+    return text
+
+
+def _first(globs: Iterable[str], name: str) -> str | None:
+    return next((glob for glob in globs if fnmatchcase(name, glob)), None)
+
+
+def _list(names: Iterable[str] | Mapping[str, object], *, quoted: bool = True) -> str:
+    names = list(names)
+    some = ", ".join(f'"{name}"' if quoted else name for name in islice(names, _NAMES_MAX))
+    return some if len(names) <= _NAMES_MAX else f"{some} and {len(names) - _NAMES_MAX} more"
