@@ -1,0 +1,366 @@
+"""Thoughts that travel over REST: from Anthropic's blocks into the members that clients keep, and back; and what is left out."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from openai.lib.streaming._deltas import accumulate_delta
+
+from adapters import ECHOES, FORMATS, Context, HttpCall, Provider, Target, Task
+from adapters._sse import Event
+from adapters.providers import PROVIDERS
+from sidecar.v1 import inference_pb2 as pb
+
+CONTEXT = Context(1, lambda prefix: prefix + "1")
+OPENAI, ANTHROPIC = FORMATS["openai"], FORMATS["anthropic"]
+FORMAT = "anthropic-claude-v1"
+SIGNED = {"type": "thinking", "thinking": "I should look.", "signature": "c2lnLTE="}
+ONLY_SIGNED = {"type": "thinking", "thinking": "", "signature": "c2lnLTI="}
+REDACTED = {"type": "redacted_thinking", "data": "ZW5jLTM="}
+TEXT = {"type": "text", "text": "Let me see."}
+CALLS = [{"type": "tool_use", "id": f"toolu_{n}", "name": "find", "input": {"q": n}} for n in (1, 2)]
+DETAILS = [
+    {"type": "reasoning.text", "text": "I should look.", "signature": "c2lnLTE=", "format": FORMAT, "index": 0},
+    {"type": "reasoning.text", "text": "", "signature": "c2lnLTI=", "format": FORMAT, "index": 1},
+    {"type": "reasoning.encrypted", "data": "ZW5jLTM=", "format": FORMAT, "index": 2},
+]
+BLOCKS = [SIGNED, ONLY_SIGNED, REDACTED]
+USER = {"role": "user", "content": "hi"}
+
+
+def written(blocks: list[Any]) -> dict[str, Any]:
+    """The message of OpenAI's format for an answer of these blocks."""
+    body = {
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "model": "c",
+        "content": blocks,
+        "stop_reason": "tool_use",
+    }
+    answer = ANTHROPIC.provider[Task.CHAT].decode(json.dumps(body).encode(), CONTEXT)
+    message: dict[str, Any] = json.loads(OPENAI.client[Task.CHAT].encode_response(answer))["choices"][0]["message"]
+    return message
+
+
+def streamed(blocks: list[Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The message that OpenAI's own helper adds up, and the deltas that it had."""
+    head = {
+        "id": "m",
+        "type": "message",
+        "role": "assistant",
+        "model": "c",
+        "content": [],
+        "usage": {"input_tokens": 1},
+    }
+    events: list[dict[str, Any]] = [{"type": "message_start", "message": head}]
+    for index, block in enumerate(blocks):
+        start, deltas = _cut(block)
+        events.append({"type": "content_block_start", "index": index, "content_block": start})
+        events += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
+        events.append({"type": "content_block_stop", "index": index})
+    events += [{"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {}}, {"type": "message_stop"}]
+    side = ANTHROPIC.provider[Task.CHAT]
+    assert side.stream is not None
+    decoder = side.stream(_target("anthropic"), CONTEXT)
+    client = OPENAI.client[Task.CHAT]
+    assert client.encode_chunk is not None
+    said = []
+    for each in events:
+        data = json.dumps(each).encode()
+        for chunk in decoder.feed(Event(each["type"], data, b"")):
+            said += [json.loads(line[6:]) for line in client.encode_chunk(chunk, False).split(b"\n\n") if line]
+    deltas = [choice["delta"] for chunk in said for choice in chunk["choices"]]
+    whole: dict[object, object] = {}
+    for delta in deltas:
+        whole = accumulate_delta(whole, json.loads(json.dumps(delta)))
+    return {str(name): value for name, value in whole.items()}, deltas
+
+
+def _cut(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A block as Anthropic streams it."""
+    match block["type"]:
+        case "thinking":
+            text = block["thinking"]
+            deltas = [{"type": "thinking_delta", "thinking": part} for part in (text[:3], text[3:]) if part]
+            return {**block, "thinking": "", "signature": ""}, [
+                *deltas,
+                {"type": "signature_delta", "signature": block["signature"]},
+            ]
+        case "text":
+            return {**block, "text": ""}, [{"type": "text_delta", "text": block["text"]}]
+        case "tool_use":
+            arguments = json.dumps(block["input"])
+            return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": arguments}]
+        case _:
+            return block, []
+
+
+def _target(provider: str, **options: Any) -> Target:
+    return Target(PROVIDERS[provider], "m", "http://127.0.0.1:1", options)
+
+
+def encoded(message: dict[str, Any], provider: str) -> HttpCall:
+    """A history with the message, read from OpenAI's format and written for the provider."""
+    body = json.dumps({"model": "r", "max_tokens": 9, "messages": [USER, message, USER]}).encode()
+    client = OPENAI.client[Task.CHAT]
+    target = _target(provider)
+    side = FORMATS[target.provider.format].provider[Task.CHAT]
+    return side.encode(client.decode_request(client.open(body)), target, False, CONTEXT)
+
+
+def turn(message: dict[str, Any], provider: str = "anthropic") -> Any:
+    """What the provider gets as the assistant's turn."""
+    return json.loads(encoded(message, provider).body)["messages"][1]
+
+
+def test_an_answer_has_its_thoughts_as_reasoning_details_in_order_and_their_text_besides() -> None:
+    message = written([SIGNED, TEXT, ONLY_SIGNED, REDACTED, *CALLS])
+    assert message["reasoning_details"] == DETAILS
+    assert message["reasoning_content"] == "I should look."
+    assert "reasoning_details" not in written([TEXT])
+
+
+def test_a_streams_deltas_add_up_to_the_message_of_a_whole_answer() -> None:
+    blocks = [SIGNED, TEXT, ONLY_SIGNED, REDACTED, *CALLS]
+    message, deltas = streamed(blocks)
+    whole = written(blocks)
+    details = [
+        {"text": "", **entry} if entry["type"] == "reasoning.text" else entry for entry in message["reasoning_details"]
+    ]
+    assert details == whole["reasoning_details"]
+    assert message["reasoning_content"] == whole["reasoning_content"]
+    assert all(isinstance(entry["index"], int) for delta in deltas for entry in delta.get("reasoning_details", ()))
+
+
+@pytest.mark.parametrize("answered", [written, lambda blocks: streamed(blocks)[0]], ids=["whole", "streamed"])
+def test_a_message_sent_back_gives_the_provider_its_own_blocks(answered: Any) -> None:
+    message = answered([SIGNED, ONLY_SIGNED, REDACTED, TEXT, *CALLS])
+    call = encoded(message, "anthropic")
+    assert json.loads(call.body)["messages"][1]["content"] == [*BLOCKS, TEXT, *CALLS]
+    assert set(call.left_out) <= {"messages[].tool_calls[].index"}, "what only adding up deltas has left"
+
+
+def test_interleaved_thoughts_stand_first_and_in_their_order() -> None:
+    content = turn(written([SIGNED, TEXT, CALLS[0], REDACTED, CALLS[1]]))["content"]
+    assert content == [SIGNED, REDACTED, TEXT, *CALLS]
+
+
+CARRIERS: dict[str, dict[str, Any]] = {
+    "details": {"reasoning_details": DETAILS},
+    "format repeated by who adds deltas up": {
+        "reasoning_details": [{**each, "format": FORMAT * 3} for each in DETAILS]
+    },
+    "details without a format": {
+        "reasoning_details": [{name: value for name, value in each.items() if name != "format"} for each in DETAILS]
+    },
+    "blocks": {"thinking_blocks": BLOCKS},
+    "litellm": {
+        "reasoning_content": "I should look.",
+        "thinking_blocks": BLOCKS,
+        "provider_specific_fields": {"thinking_blocks": BLOCKS, "reasoning_content": "I should look.", "refusal": None},
+    },
+    "litellm's own object": {"provider_specific_fields": {"thinking_blocks": BLOCKS}},
+    "all at once": {
+        "reasoning_content": "I should look.",
+        "reasoning": "I should look.",
+        "reasoning_details": DETAILS,
+        "thinking_blocks": BLOCKS,
+    },
+}
+
+
+@pytest.mark.parametrize("members", CARRIERS.values(), ids=CARRIERS)
+@pytest.mark.parametrize("content", ["Let me see.", [TEXT]], ids=["string", "parts"])
+def test_every_member_that_clients_keep_thoughts_in_gives_them_once(members: dict[str, Any], content: Any) -> None:
+    call = encoded({"role": "assistant", "content": content, **members}, "anthropic")
+    assert json.loads(call.body)["messages"][1] == {"role": "assistant", "content": [*BLOCKS, TEXT]}
+    assert call.left_out == (), "nothing was lost"
+
+
+def test_blocks_among_the_parts_stay_where_they_stand_and_count_before_other_members() -> None:
+    cached = {**SIGNED, "made_up": 1.0}
+    message = {"role": "assistant", "content": [cached, TEXT, REDACTED], "reasoning_details": DETAILS[:1]}
+    call = encoded(message, "anthropic")
+    assert json.loads(call.body)["messages"][1]["content"] == [cached, TEXT, REDACTED]
+    assert call.left_out == ()
+
+
+@pytest.mark.parametrize(
+    ("members", "name"),
+    [
+        ({"reasoning_content": "hm"}, "reasoning_content"),
+        ({"reasoning": "hm"}, "reasoning"),
+        ({"reasoning_details": [{"type": "reasoning.text", "text": "hm", "signature": None}]}, "reasoning_details"),
+        (
+            {"reasoning_details": [{"type": "reasoning.summary", "summary": "hm", "format": FORMAT}]},
+            "reasoning_details",
+        ),
+        (
+            {"reasoning_details": [{"type": "reasoning.encrypted", "data": "x", "format": "openai-responses-v1"}]},
+            "reasoning_details",
+        ),
+        (
+            {
+                "reasoning_details": [
+                    {"type": "reasoning.text", "text": "hm", "signature": "x", "format": "google-gemini-v1"}
+                ]
+            },
+            "reasoning_details",
+        ),
+        ({"reasoning_details": "hm"}, "reasoning_details"),
+        ({"reasoning_details": [7, {"type": "odd"}]}, "reasoning_details"),
+        ({"thinking_blocks": [{"type": "thinking", "thinking": "hm", "signature": ""}]}, "thinking_blocks"),
+        ({"provider_specific_fields": {"citations": [1]}}, "provider_specific_fields"),
+        ({"content": [TEXT, {"type": "thinking", "thinking": "hm"}]}, "content[].thinking"),
+        ({"content": [TEXT, {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}]}, "content[].thinking"),
+        (
+            {"content": [TEXT, {"type": "reasoning", "summary": []}, {"type": "reasoning", "text": "x"}]},
+            "content[].reasoning",
+        ),
+        ({"annotations": []}, "annotations"),
+        ({"audio": {"id": "a"}}, "audio"),
+        ({"parsed": {"a": 1}}, "parsed"),
+    ],
+)
+def test_what_is_unsigned_or_anothers_is_left_out_and_named(members: dict[str, Any], name: str) -> None:
+    call = encoded({"role": "assistant", "content": "Let me see.", **members}, "anthropic")
+    assert json.loads(call.body)["messages"][1] == {"role": "assistant", "content": "Let me see."}
+    assert call.left_out == (f"messages[].{name}",)
+    assert set(call.left_out) <= ECHOES
+
+
+def test_a_thought_that_differs_from_the_signed_one_is_named() -> None:
+    message = {"role": "assistant", "content": "x", "reasoning_content": "edited", "reasoning_details": DETAILS}
+    call = encoded(message, "anthropic")
+    assert json.loads(call.body)["messages"][1]["content"][:3] == BLOCKS
+    assert call.left_out == ("messages[].reasoning_content",)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"reasoning_content": ""},
+        {"reasoning_details": []},
+        {
+            "reasoning_details": None,
+            "thinking_blocks": None,
+            "annotations": None,
+            "refusal": None,
+            "function_call": None,
+        },
+        {"provider_specific_fields": {"refusal": None}},
+    ],
+)
+def test_what_is_empty_is_left_out_without_a_word(members: dict[str, Any]) -> None:
+    call = encoded({"role": "assistant", "content": "Let me see.", **members}, "anthropic")
+    assert json.loads(call.body)["messages"][1] == {"role": "assistant", "content": "Let me see."}
+    assert call.left_out == ()
+
+
+def test_members_that_clients_leave_on_tool_calls_are_left_out_and_named() -> None:
+    function = {"name": "find", "arguments": "{}", "parsed_arguments": {"q": 1}}
+    call = {"id": "c1", "type": "function", "function": function, "index": 0, "extra_content": {"google": {}}}
+    made = encoded({"role": "assistant", "content": None, "tool_calls": [call]}, "anthropic")
+    block = {"type": "tool_use", "id": "c1", "name": "find", "input": {}}
+    assert json.loads(made.body)["messages"][1]["content"] == [block]
+    place = "messages[].tool_calls[]."
+    assert set(made.left_out) == {f"{place}index", f"{place}extra_content", f"{place}function.parsed_arguments"}
+
+
+def test_an_answer_that_was_all_thought_leaves_no_empty_turn() -> None:
+    body = json.loads(encoded({"role": "assistant", "content": None, "reasoning_content": "hm"}, "anthropic").body)
+    assert [each["role"] for each in body["messages"]] == ["user"]
+
+
+TEXT_FORMATS = ("cohere", "cohere-v1", "huggingface-text-generation-inference", "openai", "mistral", "groq", "deepseek")
+
+
+@pytest.mark.parametrize("provider", [*TEXT_FORMATS, "openrouter", "openai-compatible"])
+def test_no_provider_refuses_a_history_with_claudes_thoughts(provider: str) -> None:
+    parts = [pb.ContentPart(thinking=pb.Thinking(text="hm", signature=b"s", format=FORMAT)), pb.ContentPart(text="So")]
+    request = pb.ChatRequest(
+        messages=[
+            pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text="a")]),
+            pb.Message(role=pb.ROLE_ASSISTANT, content=parts),
+            pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text="b")]),
+        ]
+    )
+    before = request.SerializeToString(deterministic=True)
+    target = _target(provider)
+    call = FORMATS[target.provider.format].provider[Task.CHAT].encode(request, target, False, CONTEXT)
+    went = provider == "openrouter"
+    assert (b"hm" in call.body) is went
+    assert call.left_out == (() if went else ("messages[].content[].thinking",))
+    assert request.SerializeToString(deterministic=True) == before, "another candidate gets it whole"
+
+
+def test_a_typed_thought_goes_to_openrouter_in_its_own_convention() -> None:
+    parts = [pb.ContentPart(thinking=pb.Thinking(redacted=b"x", format=FORMAT)), pb.ContentPart(text="So")]
+    request = pb.ChatRequest(messages=[pb.Message(role=pb.ROLE_ASSISTANT, content=parts)])
+    body = json.loads(OPENAI.provider[Task.CHAT].encode(request, _target("openrouter"), False, CONTEXT).body)
+    details = [{"type": "reasoning.encrypted", "data": "x", "format": FORMAT, "index": 0}]
+    assert body["messages"] == [{"role": "assistant", "content": "So", "reasoning_details": details}]
+
+
+def test_coheres_own_thought_goes_back_as_words_whatever_member_a_client_kept_it_in() -> None:
+    thought = {"type": "thinking", "thinking": "hm"}
+    details = [{"type": "reasoning.text", "text": "hm", "index": 0}]
+    for members in ({"reasoning_content": "hm", "reasoning_details": details}, {"reasoning_details": details}):
+        call = encoded({"role": "assistant", "content": "So", **members}, "cohere")
+        assert json.loads(call.body)["messages"][1]["content"] == [thought, {"type": "text", "text": "So"}]
+        assert call.left_out == ()
+
+
+def patched(message: dict[str, Any], provider: Provider) -> tuple[Any, HttpCall]:
+    """A body of OpenAI's format on its way to a provider of the same format."""
+    body = json.dumps({"model": "r", "messages": [USER, message]}).encode()
+    side = OPENAI.provider[Task.CHAT]
+    assert side.patch is not None
+    call = side.patch(OPENAI.client[Task.CHAT].open(body), Target(provider, "m", "http://127.0.0.1:1"))
+    return json.loads(call.body)["messages"][1], call
+
+
+MISTRALS = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+
+
+@pytest.mark.parametrize(
+    ("provider", "kept"),
+    [
+        ("openrouter", {"reasoning_content", "reasoning", "reasoning_details", "annotations"}),
+        ("openai-compatible", {"reasoning_content", "reasoning", "reasoning_details", "annotations"}),
+        ("deepseek", {"reasoning_content", "reasoning", "reasoning_details", "annotations"}),
+        ("mistral", set[str]()),
+        ("groq", {"reasoning"}),
+        ("cerebras", {"reasoning"}),
+    ],
+)
+def test_a_body_that_passes_keeps_what_its_provider_takes(provider: str, kept: set[str]) -> None:
+    message = {
+        "role": "assistant", "content": "x", "reasoning_content": "hm", "reasoning": "hm", "reasoning_details": DETAILS,
+        "annotations": [{"big": 1.0}],
+    }  # fmt: skip
+    sent, call = patched(message, PROVIDERS[provider])
+    assert sent == {name: value for name, value in message.items() if name in kept | {"role", "content"}}
+    gone = message.keys() - kept - {"role", "content"}
+    assert set(call.left_out) == {f"messages[].{name}" for name in gone}
+
+
+def test_a_provider_gets_back_its_own_thinking_parts_and_others_do_not() -> None:
+    message = {"role": "assistant", "content": [MISTRALS, TEXT]}
+    assert patched(message, PROVIDERS["mistral"])[0] == message
+    sent, call = patched(message, PROVIDERS["openai"])
+    assert sent == {"role": "assistant", "content": [TEXT]}
+    assert call.left_out == ("messages[].content[].thinking",)
+    assert patched({"role": "assistant", "content": [MISTRALS]}, PROVIDERS["openai"])[0]["content"] == ""
+
+
+def test_messages_without_an_echo_keep_their_bytes() -> None:
+    raw = b'[ {"role":"user",  "content":"reasoning_content 1.0e-1 \\u00e9"} ]'
+    body = b'{"model":"r","messages":' + raw + b"}"
+    side = OPENAI.provider[Task.CHAT]
+    assert side.patch is not None
+    call = side.patch(OPENAI.client[Task.CHAT].open(body), _target("mistral"))
+    assert raw in call.body
