@@ -64,14 +64,15 @@ def _calls_without(raw: msgspec.Raw, leaves: frozenset[str], left_out: dict[str,
         return raw
     made = []
     for call in _items(raw):
-        members = dict(opened(call))
+        members: dict[str, Any] = dict(opened(call))
         before = dict(members)
         _without(members, "messages[].tool_calls[].", leaves, left_out)
         if (function := members.get("function")) is not None:
             inner = dict(opened(function))
             size = len(inner)
             _without(inner, "messages[].tool_calls[].function.", leaves, left_out)
-            members["function"] = inner if len(inner) < size else function
+            if len(inner) < size:
+                members["function"] = inner
         made.append(call if members == before else members)
     return made
 

@@ -8,23 +8,21 @@ from typing import Any
 import pytest
 from openai.lib.streaming._deltas import accumulate_delta
 
-from adapters import ECHOES, FORMATS, Context, HttpCall, Provider, Target, Task
+from adapters import ECHOES, FORMATS, Context, HttpCall, Target, Task
 from adapters._sse import Event
 from adapters.providers import PROVIDERS
 from sidecar.v1 import inference_pb2 as pb
+from tests.provider.claude import CALLS, REDACTED, TEXT, events_of
+from tests.provider.claude import THOUGHT as SIGNED
 
 CONTEXT = Context(1, lambda prefix: prefix + "1")
 OPENAI, ANTHROPIC = FORMATS["openai"], FORMATS["anthropic"]
 FORMAT = "anthropic-claude-v1"
-SIGNED = {"type": "thinking", "thinking": "I should look.", "signature": "c2lnLTE="}
 ONLY_SIGNED = {"type": "thinking", "thinking": "", "signature": "c2lnLTI="}
-REDACTED = {"type": "redacted_thinking", "data": "ZW5jLTM="}
-TEXT = {"type": "text", "text": "Let me see."}
-CALLS = [{"type": "tool_use", "id": f"toolu_{n}", "name": "find", "input": {"q": n}} for n in (1, 2)]
 DETAILS = [
     {"type": "reasoning.text", "text": "I should look.", "signature": "c2lnLTE=", "format": FORMAT, "index": 0},
     {"type": "reasoning.text", "text": "", "signature": "c2lnLTI=", "format": FORMAT, "index": 1},
-    {"type": "reasoning.encrypted", "data": "ZW5jLTM=", "format": FORMAT, "index": 2},
+    {"type": "reasoning.encrypted", "data": "ZW5jLTI=", "format": FORMAT, "index": 2},
 ]
 BLOCKS = [SIGNED, ONLY_SIGNED, REDACTED]
 USER = {"role": "user", "content": "hi"}
@@ -47,28 +45,13 @@ def written(blocks: list[Any]) -> dict[str, Any]:
 
 def streamed(blocks: list[Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The message that OpenAI's own helper adds up, and the deltas that it had."""
-    head = {
-        "id": "m",
-        "type": "message",
-        "role": "assistant",
-        "model": "c",
-        "content": [],
-        "usage": {"input_tokens": 1},
-    }
-    events: list[dict[str, Any]] = [{"type": "message_start", "message": head}]
-    for index, block in enumerate(blocks):
-        start, deltas = _cut(block)
-        events.append({"type": "content_block_start", "index": index, "content_block": start})
-        events += [{"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas]
-        events.append({"type": "content_block_stop", "index": index})
-    events += [{"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {}}, {"type": "message_stop"}]
     side = ANTHROPIC.provider[Task.CHAT]
     assert side.stream is not None
     decoder = side.stream(_target("anthropic"), CONTEXT)
     client = OPENAI.client[Task.CHAT]
     assert client.encode_chunk is not None
     said = []
-    for each in events:
+    for each in events_of(blocks, "tool_use"):
         data = json.dumps(each).encode()
         for chunk in decoder.feed(Event(each["type"], data, b"")):
             said += [json.loads(line[6:]) for line in client.encode_chunk(chunk, False).split(b"\n\n") if line]
@@ -77,25 +60,6 @@ def streamed(blocks: list[Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     for delta in deltas:
         whole = accumulate_delta(whole, json.loads(json.dumps(delta)))
     return {str(name): value for name, value in whole.items()}, deltas
-
-
-def _cut(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A block as Anthropic streams it."""
-    match block["type"]:
-        case "thinking":
-            text = block["thinking"]
-            deltas = [{"type": "thinking_delta", "thinking": part} for part in (text[:3], text[3:]) if part]
-            return {**block, "thinking": "", "signature": ""}, [
-                *deltas,
-                {"type": "signature_delta", "signature": block["signature"]},
-            ]
-        case "text":
-            return {**block, "text": ""}, [{"type": "text_delta", "text": block["text"]}]
-        case "tool_use":
-            arguments = json.dumps(block["input"])
-            return {**block, "input": {}}, [{"type": "input_json_delta", "partial_json": arguments}]
-        case _:
-            return block, []
 
 
 def _target(provider: str, **options: Any) -> Target:
@@ -312,55 +276,3 @@ def test_coheres_own_thought_goes_back_as_words_whatever_member_a_client_kept_it
         call = encoded({"role": "assistant", "content": "So", **members}, "cohere")
         assert json.loads(call.body)["messages"][1]["content"] == [thought, {"type": "text", "text": "So"}]
         assert call.left_out == ()
-
-
-def patched(message: dict[str, Any], provider: Provider) -> tuple[Any, HttpCall]:
-    """A body of OpenAI's format on its way to a provider of the same format."""
-    body = json.dumps({"model": "r", "messages": [USER, message]}).encode()
-    side = OPENAI.provider[Task.CHAT]
-    assert side.patch is not None
-    call = side.patch(OPENAI.client[Task.CHAT].open(body), Target(provider, "m", "http://127.0.0.1:1"))
-    return json.loads(call.body)["messages"][1], call
-
-
-MISTRALS = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
-
-
-@pytest.mark.parametrize(
-    ("provider", "kept"),
-    [
-        ("openrouter", {"reasoning_content", "reasoning", "reasoning_details", "annotations"}),
-        ("openai-compatible", {"reasoning_content", "reasoning", "reasoning_details", "annotations"}),
-        ("deepseek", {"reasoning_content", "reasoning", "reasoning_details", "annotations"}),
-        ("mistral", set[str]()),
-        ("groq", {"reasoning"}),
-        ("cerebras", {"reasoning"}),
-    ],
-)
-def test_a_body_that_passes_keeps_what_its_provider_takes(provider: str, kept: set[str]) -> None:
-    message = {
-        "role": "assistant", "content": "x", "reasoning_content": "hm", "reasoning": "hm", "reasoning_details": DETAILS,
-        "annotations": [{"big": 1.0}],
-    }  # fmt: skip
-    sent, call = patched(message, PROVIDERS[provider])
-    assert sent == {name: value for name, value in message.items() if name in kept | {"role", "content"}}
-    gone = message.keys() - kept - {"role", "content"}
-    assert set(call.left_out) == {f"messages[].{name}" for name in gone}
-
-
-def test_a_provider_gets_back_its_own_thinking_parts_and_others_do_not() -> None:
-    message = {"role": "assistant", "content": [MISTRALS, TEXT]}
-    assert patched(message, PROVIDERS["mistral"])[0] == message
-    sent, call = patched(message, PROVIDERS["openai"])
-    assert sent == {"role": "assistant", "content": [TEXT]}
-    assert call.left_out == ("messages[].content[].thinking",)
-    assert patched({"role": "assistant", "content": [MISTRALS]}, PROVIDERS["openai"])[0]["content"] == ""
-
-
-def test_messages_without_an_echo_keep_their_bytes() -> None:
-    raw = b'[ {"role":"user",  "content":"reasoning_content 1.0e-1 \\u00e9"} ]'
-    body = b'{"model":"r","messages":' + raw + b"}"
-    side = OPENAI.provider[Task.CHAT]
-    assert side.patch is not None
-    call = side.patch(OPENAI.client[Task.CHAT].open(body), _target("mistral"))
-    assert raw in call.body
