@@ -86,7 +86,7 @@ class Metrics:
         # R x 24: adapters.ECHOES and other
         self.left_out = self._counter(
             "sidecar_left_out_total",
-            "Calls whose request had a member that the provider has no place for and that asks for nothing, by member.",
+            "Calls whose messages had a member that the provider has no place for, by its name.",
             "route",
             "member",
         )

@@ -1,4 +1,4 @@
-"""Echoes in a body that passes to a provider of its own format: what that provider refuses is left out, the rest keeps its bytes."""
+"""Echoes in a body that passes to a provider of its own format: what it refuses is left out, the rest keeps its bytes."""
 
 from __future__ import annotations
 
