@@ -147,18 +147,18 @@ class _Fitting:
             if name not in self._echoes.leaves:
                 self._taken += thoughts  # they go as they came
                 return
-        elif not self._taken and any(self._echoes.takes(thought) for thought in thoughts):
+        elif not self._taken:
             self._taken = [thought for thought in thoughts if self._echoes.takes(thought)]
             self._kept[:0] = [_part(thought) for thought in self._taken]
-        self._refused += [(name, thought) for thought in thoughts if thought not in self._taken]
+        self._refused += [(name, thought) for thought in thoughts]
 
     def _say_refused(self) -> None:
         """But for thoughts that went another way, and empty ones."""
+        went = {_key(thought) for thought in self._taken}
         texts = {thought.text for thought in self._taken} | {"".join(thought.text for thought in self._taken), ""}
         for name, thought in self._refused:
             sealed = thought.redacted or thought.signature
-            went = any(_same(thought, taken) for taken in self._taken) if sealed else thought.text in texts
-            if not went:
+            if _key(thought) not in went if sealed else thought.text not in texts:
                 self._left_out[name] = None
 
     def _strip_calls(self) -> None:
@@ -198,8 +198,8 @@ def _kind(native_name: str) -> str:
     return "reasoning" if native_name == "summary" else "thinking"
 
 
-def _same(one: pb.Thinking, other: pb.Thinking) -> bool:
-    return (one.text, one.signature, one.redacted) == (other.text, other.signature, other.redacted)
+def _key(thought: pb.Thinking) -> tuple[str, bytes, bytes]:
+    return thought.text, thought.signature, thought.redacted
 
 
 def _part(thought: pb.Thinking) -> pb.ContentPart:

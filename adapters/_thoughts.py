@@ -90,15 +90,46 @@ def _read_list(name: str, raw: msgspec.Raw) -> list[pb.Thinking]:
         entries: list[msgspec.Raw] = ARRAYS.decode(raw)
     except MALFORMED:
         return [_unreadable(raw)]
-    read = _read_detail if name == DETAILS else read_block
-    return [read(entry) or _unreadable(entry) for entry in entries]
+    if name == DETAILS:
+        return _read_details(entries)
+    return [read_block(entry) or _unreadable(entry) for entry in entries]
 
 
-def _unreadable(raw: msgspec.Raw) -> pb.Thinking:
+def _read_details(entries: list[msgspec.Raw]) -> list[pb.Thinking]:
+    """Some clients keep the pieces of a stream one after the other: those of one index are one thought, up to its signature."""
+    thoughts: list[pb.Thinking] = []
+    texts: list[list[str]] = []  # of each thought
+    last = b""
+    for entry in entries:
+        index = bytes(opened(entry).get("index", b""))
+        try:
+            piece = _read_detail(entry)
+        except _NotText:
+            piece, index = _unreadable(entry), b""
+        open_ = thoughts[-1] if thoughts and index and index == last else None
+        if open_ is None or open_.signature or open_.redacted or piece.redacted:
+            thoughts.append(piece)
+            texts.append([piece.text])
+        else:
+            texts[-1].append(piece.text)
+            for field in ("signature", "format"):
+                if piece.HasField(field):
+                    setattr(open_, field, getattr(piece, field))
+        last = index
+    for thought, pieces in zip(thoughts, texts, strict=True):
+        thought.text = "".join(pieces)
+    return thoughts
+
+
+def _unreadable(raw: msgspec.Raw | bytes) -> pb.Thinking:
     return pb.Thinking(text=bytes(raw).decode("utf-8", "replace"), format=_UNREADABLE)
 
 
-def _read_detail(raw: msgspec.Raw) -> pb.Thinking | None:
+class _NotText(ValueError):
+    """A member that must be a text is something else."""
+
+
+def _read_detail(raw: msgspec.Raw) -> pb.Thinking:
     members = opened(raw)
     thought = pb.Thinking(text=_text(members, "text") or _text(members, "summary"))
     if signature := _text(members, "signature"):
@@ -111,18 +142,26 @@ def _read_detail(raw: msgspec.Raw) -> pb.Thinking | None:
         case "reasoning.text" | "reasoning.summary":
             pass
         case _:
-            return None
+            return _unreadable(raw)
     _keep_rest(thought, members, _DETAIL)
     return thought
 
 
 def read_block(raw: msgspec.Raw | bytes) -> pb.Thinking | None:
-    """A block of Anthropic's, or a part of Mistral's or Databricks'; None for any other."""
+    """A block of Anthropic's, or a part of Mistral's or Databricks'; None for what is no thought."""
     members = opened(raw)
-    match _text(members, "type"):
+    try:
+        return _read_block(members)
+    except _NotText:
+        return _unreadable(raw)
+
+
+def _read_block(members: Members) -> pb.Thinking | None:
+    kind = members.get("type", msgspec.Raw(b"null"))
+    match _text(members, "type") if bytes(kind).startswith(b'"') else "":
         case "redacted_thinking":
             thought = pb.Thinking(redacted=_text(members, "data").encode())
-        case "thinking" if bytes(members.get("thinking", b'"')).startswith(b'"'):
+        case "thinking" if not bytes(members.get("thinking", b"")).startswith(b"["):
             thought = pb.Thinking(text=_text(members, "thinking"))
             if signature := _text(members, "signature"):
                 thought.signature = signature.encode()
@@ -162,9 +201,12 @@ def opened(raw: msgspec.Raw | bytes) -> Members:
 
 
 def _text(members: Members, name: str) -> str:
-    """A string; "" where there is none."""
-    try:
-        text: str = STRINGS.decode(members[name])
-    except (KeyError, *MALFORMED):
+    """A string; "" where there is none. Raises _NotText for anything else."""
+    raw = members.get(name)
+    if raw is None or bytes(raw) == b"null":
         return ""
+    try:
+        text: str = STRINGS.decode(raw)
+    except MALFORMED:
+        raise _NotText(name) from None
     return text

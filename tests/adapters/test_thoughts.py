@@ -3,81 +3,31 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
-from openai.lib.streaming._deltas import accumulate_delta
+from hypothesis import given
+from hypothesis import strategies as st
 
-from adapters import ECHOES, FORMATS, Context, HttpCall, Target, Task
-from adapters._sse import Event
-from adapters.providers import PROVIDERS
+from adapters import ECHOES, FORMATS, Task
 from sidecar.v1 import inference_pb2 as pb
-from tests.provider.claude import CALLS, REDACTED, TEXT, events_of
+from tests.adapters.thinking import (
+    BLOCKS,
+    CONTEXT,
+    DETAILS,
+    FORMAT,
+    OPENAI,
+    encoded,
+    streamed,
+    target,
+    turn,
+    written,
+)
+from tests.provider.claude import CALLS, REDACTED, TEXT
 from tests.provider.claude import THOUGHT as SIGNED
 
-CONTEXT = Context(1, lambda prefix: prefix + "1")
-OPENAI, ANTHROPIC = FORMATS["openai"], FORMATS["anthropic"]
-FORMAT = "anthropic-claude-v1"
-ONLY_SIGNED = {"type": "thinking", "thinking": "", "signature": "c2lnLTI="}
-DETAILS = [
-    {"type": "reasoning.text", "text": "I should look.", "signature": "c2lnLTE=", "format": FORMAT, "index": 0},
-    {"type": "reasoning.text", "text": "", "signature": "c2lnLTI=", "format": FORMAT, "index": 1},
-    {"type": "reasoning.encrypted", "data": "ZW5jLTI=", "format": FORMAT, "index": 2},
-]
-BLOCKS = [SIGNED, ONLY_SIGNED, REDACTED]
-USER = {"role": "user", "content": "hi"}
-
-
-def written(blocks: list[Any]) -> dict[str, Any]:
-    """The message of OpenAI's format for an answer of these blocks."""
-    body = {
-        "id": "m",
-        "type": "message",
-        "role": "assistant",
-        "model": "c",
-        "content": blocks,
-        "stop_reason": "tool_use",
-    }
-    answer = ANTHROPIC.provider[Task.CHAT].decode(json.dumps(body).encode(), CONTEXT)
-    message: dict[str, Any] = json.loads(OPENAI.client[Task.CHAT].encode_response(answer))["choices"][0]["message"]
-    return message
-
-
-def streamed(blocks: list[Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The message that OpenAI's own helper adds up, and the deltas that it had."""
-    side = ANTHROPIC.provider[Task.CHAT]
-    assert side.stream is not None
-    decoder = side.stream(_target("anthropic"), CONTEXT)
-    client = OPENAI.client[Task.CHAT]
-    assert client.encode_chunk is not None
-    said = []
-    for each in events_of(blocks, "tool_use"):
-        data = json.dumps(each).encode()
-        for chunk in decoder.feed(Event(each["type"], data, b"")):
-            said += [json.loads(line[6:]) for line in client.encode_chunk(chunk, False).split(b"\n\n") if line]
-    deltas = [choice["delta"] for chunk in said for choice in chunk["choices"]]
-    whole: dict[object, object] = {}
-    for delta in deltas:
-        whole = accumulate_delta(whole, json.loads(json.dumps(delta)))
-    return {str(name): value for name, value in whole.items()}, deltas
-
-
-def _target(provider: str, **options: Any) -> Target:
-    return Target(PROVIDERS[provider], "m", "http://127.0.0.1:1", options)
-
-
-def encoded(message: dict[str, Any], provider: str) -> HttpCall:
-    """A history with the message, read from OpenAI's format and written for the provider."""
-    body = json.dumps({"model": "r", "max_tokens": 9, "messages": [USER, message, USER]}).encode()
-    client = OPENAI.client[Task.CHAT]
-    target = _target(provider)
-    side = FORMATS[target.provider.format].provider[Task.CHAT]
-    return side.encode(client.decode_request(client.open(body)), target, False, CONTEXT)
-
-
-def turn(message: dict[str, Any], provider: str = "anthropic") -> Any:
-    """What the provider gets as the assistant's turn."""
-    return json.loads(encoded(message, provider).body)["messages"][1]
+ONLY_SIGNED = BLOCKS[1]
 
 
 def test_an_answer_has_its_thoughts_as_reasoning_details_in_order_and_their_text_besides() -> None:
@@ -112,7 +62,16 @@ def test_interleaved_thoughts_stand_first_and_in_their_order() -> None:
     assert content == [SIGNED, REDACTED, TEXT, *CALLS]
 
 
+# What a client has that keeps the deltas of a stream one after the other.
+PIECES = [
+    {"type": "reasoning.text", "text": "I should", "format": FORMAT, "index": 0},
+    {"type": "reasoning.text", "text": " look.", "index": 0},
+    {"type": "reasoning.text", "signature": "c2lnLTE=", "index": 0},
+    *DETAILS[1:],
+]
 CARRIERS: dict[str, dict[str, Any]] = {
+    "pieces of a stream": {"reasoning_content": "I should look.", "reasoning_details": PIECES},
+    "litellm with details in its own object": {"provider_specific_fields": {"reasoning_details": DETAILS}},
     "details": {"reasoning_details": DETAILS},
     "format repeated by who adds deltas up": {
         "reasoning_details": [{**each, "format": FORMAT * 3} for each in DETAILS]
@@ -176,6 +135,8 @@ def test_blocks_among_the_parts_stay_where_they_stand_and_count_before_other_mem
         ),
         ({"reasoning_details": "hm"}, "reasoning_details"),
         ({"reasoning_details": [7, {"type": "odd"}]}, "reasoning_details"),
+        ({"reasoning_details": [{"type": "reasoning.text", "text": 7, "signature": "x"}]}, "reasoning_details"),
+        ({"content": [TEXT, {"type": "thinking", "thinking": 7, "signature": "x"}]}, "content[].thinking"),
         ({"thinking_blocks": [{"type": "thinking", "thinking": "hm", "signature": ""}]}, "thinking_blocks"),
         ({"provider_specific_fields": {"citations": [1]}}, "provider_specific_fields"),
         ({"content": [TEXT, {"type": "thinking", "thinking": "hm"}]}, "content[].thinking"),
@@ -253,8 +214,8 @@ def test_no_provider_refuses_a_history_with_claudes_thoughts(provider: str) -> N
         ]
     )
     before = request.SerializeToString(deterministic=True)
-    target = _target(provider)
-    call = FORMATS[target.provider.format].provider[Task.CHAT].encode(request, target, False, CONTEXT)
+    at = target(provider)
+    call = FORMATS[at.provider.format].provider[Task.CHAT].encode(request, at, False, CONTEXT)
     went = provider == "openrouter"
     assert (b"hm" in call.body) is went
     assert call.left_out == (() if went else ("messages[].content[].thinking",))
@@ -264,7 +225,7 @@ def test_no_provider_refuses_a_history_with_claudes_thoughts(provider: str) -> N
 def test_a_typed_thought_goes_to_openrouter_in_its_own_convention() -> None:
     parts = [pb.ContentPart(thinking=pb.Thinking(redacted=b"x", format=FORMAT)), pb.ContentPart(text="So")]
     request = pb.ChatRequest(messages=[pb.Message(role=pb.ROLE_ASSISTANT, content=parts)])
-    body = json.loads(OPENAI.provider[Task.CHAT].encode(request, _target("openrouter"), False, CONTEXT).body)
+    body = json.loads(OPENAI.provider[Task.CHAT].encode(request, target("openrouter"), False, CONTEXT).body)
     details = [{"type": "reasoning.encrypted", "data": "x", "format": FORMAT, "index": 0}]
     assert body["messages"] == [{"role": "assistant", "content": "So", "reasoning_details": details}]
 
@@ -276,3 +237,40 @@ def test_coheres_own_thought_goes_back_as_words_whatever_member_a_client_kept_it
         call = encoded({"role": "assistant", "content": "So", **members}, "cohere")
         assert json.loads(call.body)["messages"][1]["content"] == [thought, {"type": "text", "text": "So"}]
         assert call.left_out == ()
+
+
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=5)
+    | st.sampled_from(["reasoning.text", "thinking", FORMAT]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["type", "text", "signature", "data", "index", "thinking", "summary"]), inner)
+    ),
+    max_leaves=12,
+)
+
+
+@given(carrier=st.sampled_from(["reasoning_details", "thinking_blocks", "provider_specific_fields"]), value=_JSON)
+def test_whatever_stands_in_a_carrier_the_call_goes_on(carrier: str, value: Any) -> None:
+    sent = turn({"role": "assistant", "content": "x", carrier: value})
+    assert sent.keys() == {"role", "content"}
+
+
+def test_many_thoughts_cost_as_much_as_they_are_long() -> None:
+    """Ten times as many take some ten times as long; a hundred times would be a comparison of each with each."""
+
+    def seconds(count: int) -> float:
+        details = [{**DETAILS[0], "text": str(n), "index": n} for n in range(count)]
+        members = {
+            "reasoning_details": details,
+            "thinking_blocks": [{**SIGNED, "thinking": str(n)} for n in range(count)],
+        }
+        started = time.perf_counter()
+        assert encoded({"role": "assistant", "content": "x", **members}, "anthropic").left_out == ()
+        return time.perf_counter() - started
+
+    seconds(100)
+    assert seconds(10_000) < 40 * seconds(1_000)
