@@ -11,6 +11,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from adapters import Task
 from sidecar.secret import Secret
+from sidecar.servicers.rest._reply import names_within
 from sidecar.snapshot import Retries, Route, Upstream
 from sidecar.v1 import inference_pb2 as pb
 from tests.core.test_rest import Http, post
@@ -136,3 +137,13 @@ async def test_a_history_with_thoughts_of_one_model_does_not_rule_out_another(pr
     assert list(by_stub.left_out) == ["messages[].content[].thinking"]
     first = json.loads(provider.calls[0].body)["messages"][1]["content"]
     assert first[0] == {"type": "thinking", "thinking": "hm", "signature": "s"}, "Claude got its own"
+
+
+def test_the_header_ends_with_a_count_where_the_names_are_too_long() -> None:
+    names = [f"messages[].member_{number:03}" for number in range(100)]
+    shown = names_within(names, 1024)
+    assert len(shown) <= 1024
+    *kept, last = shown.split(", ")
+    assert kept == names[: len(kept)]
+    assert last == f"and {100 - len(kept)} more"
+    assert names_within(names[:2], 1024) == "messages[].member_000, messages[].member_001"
