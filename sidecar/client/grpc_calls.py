@@ -20,7 +20,7 @@ from adapters.mlflow_client import CLIENT_B
 from adapters.providers import PROVIDERS
 from sidecar.client.errors import BadAnswer, Interrupted, SidecarError, TimedOut, Unreachable, of_kind
 from sidecar.client.requests import Call
-from sidecar.client.rest_calls import object_of
+from sidecar.client.rest_calls import object_of, with_left_out
 from sidecar.client.sse import Events
 from sidecar.client.values import Json
 from sidecar.v1 import inference_pb2_grpc, routes_pb2, routes_pb2_grpc
@@ -64,7 +64,8 @@ def chunks_of(call: Call, message: Any) -> list[Json]:
     """What REST would have sent for this chunk."""
     side = _SIDES[_TASKS[call.name]]
     assert side.encode_chunk is not None
-    return [object_of(data) for data in Events().feed(side.encode_chunk(message, True))]
+    chunks = [object_of(data) for data in Events().feed(side.encode_chunk(message, True))]
+    return with_left_out(chunks, message.left_out)
 
 
 def refused(error: GatewayError, request_id: str) -> SidecarError:
@@ -128,9 +129,10 @@ def _inference(name: str) -> Rpc:
     def encode(body: Json) -> Any:
         return side.decode_request(side.open(_written(body)))
 
-    return Rpc(
-        inference_pb2_grpc.InferenceServiceStub, encode, lambda message: object_of(side.encode_response(message))
-    )
+    def decode(message: Any) -> Json:
+        return with_left_out([object_of(side.encode_response(message))], message.left_out)[0]
+
+    return Rpc(inference_pb2_grpc.InferenceServiceStub, encode, decode)
 
 
 def _query(query: Json) -> tuple[Rpc, str]:

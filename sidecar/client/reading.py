@@ -46,6 +46,7 @@ def read_chat(answer: Json) -> ChatResponse:
         _usage(answer),
         _text(answer, "system_fingerprint"),
         _text(answer, "service_tier"),
+        _left_out(answer),
         answer,
     )
 
@@ -55,7 +56,7 @@ def read_chat_chunk(chunk: Json) -> ChatChunk:
         ChunkChoice(_int(each, "index"), _delta(_object(each, "delta")), _text(each, "finish_reason"), _logprobs(each))
         for each in _objects(chunk, "choices")
     )
-    return ChatChunk(*_head(chunk), choices, _usage(chunk), chunk)
+    return ChatChunk(*_head(chunk), choices, _usage(chunk), _left_out(chunk), chunk)
 
 
 def read_completion(answer: Json) -> CompletionResponse:
@@ -110,6 +111,7 @@ def _message(message: Json) -> Message:
         refusal=_text(message, "refusal"),
         reasoning=_reasoning(message),
         tool_calls=tuple(_call(each) for each in _objects(message, "tool_calls")),
+        reasoning_details=tuple(_objects(message, "reasoning_details")),
     )
 
 
@@ -120,7 +122,14 @@ def _delta(delta: Json) -> Delta:
         refusal=_text(delta, "refusal"),
         reasoning=_reasoning(delta),
         tool_calls=tuple(_call_piece(each) for each in _objects(delta, "tool_calls")),
+        reasoning_details=tuple(_objects(delta, "reasoning_details")),
     )
+
+
+def _left_out(answer: Json) -> tuple[str, ...]:
+    """The transports put it there: by REST it is a header."""
+    names = answer.get("left_out")
+    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
 
 
 def _content(content: Any) -> str | None:

@@ -13,7 +13,7 @@ import httpx
 
 from sidecar.client.errors import BadAnswer, Interrupted, TargetError, TimedOut, Unreachable
 from sidecar.client.requests import Call
-from sidecar.client.rest_calls import answer_of, failure, failure_in_stream, object_of, request_of
+from sidecar.client.rest_calls import answer_of, failure, failure_in_stream, object_of, request_of, with_left_out
 from sidecar.client.sse import Events
 from sidecar.client.targets import Target
 from sidecar.client.values import Json
@@ -102,12 +102,23 @@ def _check(response: httpx.Response, body: bytes, request_id: str) -> None:
         raise failure(response.status_code, response.headers, body, request_id)
 
 
+def _left_out(response: httpx.Response) -> list[str]:
+    """The header's names, the count at its end among them where there were too many."""
+    header: str = response.headers.get("x-sidecar-left-out", "")
+    return header.split(", ") if header else []
+
+
+def _answer(call: Call, response: httpx.Response, body: bytes) -> Json:
+    return with_left_out([answer_of(call, body)], _left_out(response))[0]
+
+
 class _Stream:
     """Events of one streamed answer -> chunks. `done` once the end marker came."""
 
     def __init__(self, response: httpx.Response, request_id: str) -> None:
         self.done = False
         self._events = Events()
+        self._left_out = _left_out(response)
         self._id = request_id
         if "text/event-stream" not in response.headers.get("content-type", ""):
             raise BadAnswer("The answer is no stream.", kind="malformed_answer", request_id=request_id)
@@ -126,6 +137,8 @@ class _Stream:
             if chunk.get("error"):
                 raise failure_in_stream(chunk, self._id)
             chunks.append(chunk)
+        if chunks:
+            chunks, self._left_out = with_left_out(chunks, self._left_out), []
         return chunks
 
     def close(self) -> None:
@@ -152,7 +165,7 @@ class RestTransport(_Shared):
         ):
             body = self._body(response, end_s, request_id)
         _check(response, body, request_id)
-        return answer_of(call, body)
+        return _answer(call, response, body)
 
     def stream(self, call: Call, request_id: str, left_s: float) -> Generator[Json, None, None]:
         begun: list[bool] = []
@@ -196,7 +209,7 @@ class AsyncRestTransport(_Shared):
             async with asyncio.timeout(left_s), self._http.stream(**_arguments(call, request_id, left_s)) as response:
                 body = await self._body(response)
         _check(response, body, request_id)
-        return answer_of(call, body)
+        return _answer(call, response, body)
 
     async def stream(self, call: Call, request_id: str, left_s: float) -> AsyncGenerator[Json, None]:
         begun: list[bool] = []

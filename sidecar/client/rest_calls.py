@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -60,6 +60,14 @@ def object_of(body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadAnswer("The answer is no JSON object: is this a gateway's address?", kind="malformed_answer")
     return value
+
+
+def with_left_out(answers: Sequence[Json], names: Iterable[str]) -> list[Json]:
+    """The first of the answers says what was left out of the request, which OpenAI's format has no member for."""
+    found = list(names)
+    if not (found and answers):
+        return list(answers)
+    return [{**answers[0], "left_out": found}, *answers[1:]]
 
 
 def failure(status: int, headers: Mapping[str, str], body: bytes, request_id: str) -> SidecarError:
