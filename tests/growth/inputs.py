@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
 
 Maker = Callable[[int], bytes]
 
@@ -172,8 +171,10 @@ STREAMS: dict[str, Maker] = {
     ),
     "openai calls": events("", _delta('{"tool_calls":[{"index":#,"id":"a#","function":{"name":"f"}}]}')),
     "openai calls without numbers": events("", _delta('{"tool_calls":[{"id":"a#","function":{"name":"f"}}]}')),
-    "openai calls, then ends": lambda size: events("", _delta('{"tool_calls":[{"index":#,"id":"a#"}]}'))(size // 2)
-    + events("", _delta("{}", ',"finish_reason":"stop"'))(size // 2),
+    "openai calls, then ends": lambda size: (
+        events("", _delta('{"tool_calls":[{"index":#,"id":"a#"}]}'))(size // 2)
+        + events("", _delta("{}", ',"finish_reason":"stop"'))(size // 2)
+    ),
     "openai calls in one event": lambda size: events(
         "", _delta('{"tool_calls":[' + ",".join(many('{"index":#,"id":"a#"}', size)) + "]}")
     )(1),
@@ -182,9 +183,7 @@ STREAMS: dict[str, Maker] = {
     "openai thoughts in one event": lambda size: events(
         "",
         _delta(
-            '{"content":['
-            + ",".join(many('{"type":"thinking","thinking":[{"type":"text","text":"x"}]}', size))
-            + "]}"
+            '{"content":[' + ",".join(many('{"type":"thinking","thinking":[{"type":"text","text":"x"}]}', size)) + "]}"
         ),
     )(1),
     "openai strangers": events("", '{"id":"x","choices":[],"m#":1}'),
@@ -208,7 +207,8 @@ STREAMS: dict[str, Maker] = {
         _named("content_block_start", '"index":#,"content_block":{"type":"tool_use","id":"t#","name":"f","input":{}}'),
     ),
     "anthropic arguments": events(
-        _START + _named("content_block_start", '"index":0,"content_block":{"type":"tool_use","id":"t","name":"f","input":{}}'),
+        _START
+        + _named("content_block_start", '"index":0,"content_block":{"type":"tool_use","id":"t","name":"f","input":{}}'),
         _named("content_block_delta", '"index":0,"delta":{"type":"input_json_delta","partial_json":"x"}'),
     ),
     "cohere text": events(_BEGUN, '{"type":"content-delta","index":0,"delta":{"message":{"content":{"text":"x"}}}}'),
@@ -218,12 +218,16 @@ STREAMS: dict[str, Maker] = {
         _BEGUN + "\n\ndata: " + _OPEN.replace("#", "0") % "0",
         '{"type":"tool-call-delta","index":0,"delta":{"message":{"tool_calls":{"function":{"arguments":" "}}}}}',
     ),
-    "cohere ends": lambda size: events(_BEGUN, _OPEN % "#")(size // 2)
-    + events("", '{"type":"message-end","delta":{"finish_reason":"COMPLETE"}}')(size // 2),
+    "cohere ends": lambda size: (
+        events(_BEGUN, _OPEN % "#")(size // 2)
+        + events("", '{"type":"message-end","delta":{"finish_reason":"COMPLETE"}}')(size // 2)
+    ),
     "cohere lines": events(
         '{"event_type":"stream-start","generation_id":"x"}', '{"event_type":"text-generation","text":"x"}', lines=True
     ),
-    "huggingface": events("", '{"index":#,"token":{"id":1,"text":"x","logprob":0,"special":false},"generated_text":null}'),
+    "huggingface": events(
+        "", '{"index":#,"token":{"id":1,"text":"x","logprob":0,"special":false},"generated_text":null}'
+    ),
 }
 ERRORS: dict[str, Maker] = {
     "a long message": body('{"error":{"message":@,"type":"t","code":"c"}}', _text("word ")),

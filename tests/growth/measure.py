@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-# Eight times the input may cost so many times as much. Linear is 8, with caches and noise up to 11; quadratic is 64.
+# Eight times the input may cost so many times as much. Linear is 8, with caches and noise up to 15; quadratic is 64.
 TIMES = 8
-FACTOR_MAX = 15.0
-# Three looks before a verdict: a busy machine makes one slow, never one fast.
-_LOOKS = 3
+FACTOR_MAX = 20.0
+# Five looks before a verdict: a busy machine makes one slow, never one fast.
+_LOOKS = 5
 # Below this at the large size nothing can be told, and nothing needs to be: 32 MiB of it would take less than a second.
 _NOTHING_S_PER_BYTE = 20e-9
 
@@ -31,7 +31,6 @@ def growth(make: Callable[[int], Any], run: Callable[[Any], object], size: int) 
     small, large = make(size), make(size * TIMES)
     run(make(16))  # what is made at the first use
     factor = float("inf")
-    gc.collect()
     gc.disable()
     try:
         small_s = large_s = float("inf")

@@ -69,7 +69,7 @@ def in_source(path: Path) -> tuple[list[Found], list[str]]:
     for name, pattern in constants.items():
         found.append(Found(f"{place} {name}", pattern, tuple(methods.get(name, ())) or ("search", "fullmatch")))
     for call in ast.walk(tree):
-        if not _is_of_re(call) or call.func.attr == "compile" and _is_constant(tree, call):  # type: ignore[attr-defined]
+        if not _is_of_re(call) or (call.func.attr == "compile" and _is_constant(tree, call)):  # type: ignore[attr-defined]
             continue
         assert isinstance(call, ast.Call)
         first = call.args[0]
@@ -95,9 +95,7 @@ def _is_of_re(node: ast.AST) -> bool:
 def _is_constant(tree: ast.Module, call: ast.AST) -> bool:
     """Whether it stands in a statement of the module, not in a function: then the module has its value."""
     return any(
-        call in ast.walk(statement)
-        for statement in tree.body
-        if isinstance(statement, ast.Assign | ast.AnnAssign)
+        call in ast.walk(statement) for statement in tree.body if isinstance(statement, ast.Assign | ast.AnnAssign)
     )
 
 
