@@ -125,15 +125,17 @@ def _answer(chat: pb.ChatResponse) -> pb.CompleteResponse:
     _head(chat, out)
     for choice in chat.choices:
         into = out.choices.add(index=choice.index)
+        texts: list[str] = []  # joined at the end: a message's field is copied whenever something is added to it
         thought: list[str] = []
         for part in choice.message.content:
             match part.WhichOneof("part"):
                 case "text":
-                    into.text += part.text
+                    texts.append(part.text)
                 case "refusal":  # what the model said in place of an answer; a text completion has no other room for it
-                    into.text += part.refusal
+                    texts.append(part.refusal)
                 case "thinking":
                     thought.append(part.thinking.text)
+        into.text = "".join(texts)
         _finish(choice, into, choice.message.extra_json, "".join(thought))
     return out
 

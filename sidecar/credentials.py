@@ -24,10 +24,11 @@ log = logging.getLogger(__name__)
 
 _REDACTED = "***"
 # Key formats of providers, for text in which a provider quotes a key that is not exactly ours: cut short, masked, another's.
-# The last one is a JSON Web Token, as identity services give them out.
+# The last one is a JSON Web Token, as identity services give them out, also its first part alone: if a token needed its dot to
+# be one, a run of beginnings would be read to its end from each of them.
 _KEY_FORMATS = re.compile(
     r"\b(?:sk|pk|rk|xai|gsk|hf|dapi|pplx|fw|nvapi|AIza|AKIA)[-_]?[A-Za-z0-9_\-*.]{12,}|\b[Bb]earer\s+[A-Za-z0-9_\-*.=+/]{8,}"
-    r"|\beyJ[A-Za-z0-9_\-]{8,}(?:\.[A-Za-z0-9_\-]*){1,4}"
+    r"|\beyJ[A-Za-z0-9_\-]{8,}(?:\.[A-Za-z0-9_\-]*){0,4}"
 )
 # Token services answer in well under a second; a call waits no longer than this for one.
 _FETCH_S = 10.0

@@ -84,7 +84,7 @@ class Gateway:
         record = self.record(call.operation, call.route, call.consumer, call.request_id)
         ticket: Ticket | None = None
         try:
-            ways = self._ways_of(call, record)
+            ways = await self._ways_of(call, record)
             ticket = self._meter.admit(call, ways.route)
             gate = await self.admissions.enter(ways.route)
             try:
@@ -105,7 +105,7 @@ class Gateway:
         record = self.record(call.operation, call.route, call.consumer, call.request_id)
         ticket: Ticket | None = None
         try:
-            ways = self._ways_of(call, record)
+            ways = await self._ways_of(call, record)
             ticket = self._meter.admit(call, ways.route)
             gate = await self.admissions.enter(ways.route)
             try:
@@ -126,11 +126,11 @@ class Gateway:
             if ticket is not None:
                 _settle(ticket, ways, record)
 
-    def _ways_of(self, call: Call, record: Record) -> Ways:
+    async def _ways_of(self, call: Call, record: Record) -> Ways:
         """The upstreams of the call's route. Raises what `find_route` does."""
         _, plans, consumers = self._state
         route = find_route(consumers.routes(call.consumer), call, record)
-        consumers.prompts.check(call)
+        await consumers.prompts.check(call)
         call.write_s = route.timeouts.write_s
         ways = plans.get(route.name)
         if ways is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import logging
@@ -53,7 +54,7 @@ def prompt(text: str) -> dict[str, Any]:
 
 def refused(prompts: PromptSecrets, call: Call) -> bool:
     try:
-        prompts.check(call)
+        asyncio.run(prompts.check(call))
     except GatewayError as error:
         assert (error.kind, error.code) == (Kind.INVALID_REQUEST, CODE)
         assert all(key not in error.message for key in (KEY, OTHER, CLIENT_SECRET))
@@ -199,7 +200,7 @@ def test_ordinary_text_is_not_taken_for_a_key(text: str) -> None:
 
 def test_several_kinds_are_one_line(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        PromptSecrets(snapshot()).check(typed(" ".join(text for _, text in LOOKS)))
+        asyncio.run(PromptSecrets(snapshot()).check(typed(" ".join(text for _, text in LOOKS))))
     (record,) = caplog.records
     assert "anthropic, aws, github, gitlab, google, groq, huggingface, openai, private-key" in record.getMessage()
 
@@ -214,5 +215,5 @@ def test_a_megabyte_is_searched_in_a_fraction_of_a_second(more: int) -> None:
     for text in (blob, spaced):
         call = typed(text)
         start_s = time.process_time()
-        prompts.check(call)
+        asyncio.run(prompts.check(call))
         assert time.process_time() - start_s < 0.3

@@ -26,6 +26,8 @@ from sidecar.v1 import inference_pb2 as pb
 _DONE = b"[DONE]"
 # What a tool without parameters may get for arguments; held back until it is known to be all there is.
 _NULL = "null"
+# Blanks around it, at most: an endless row of them must not be read again with each.
+_HELD_CHARS_MAX = 64
 
 
 class _Call:
@@ -43,7 +45,7 @@ class _Call:
         """What can be said now."""
         if not self.written:
             self.held += text
-            if not self.held.strip() or _NULL.startswith(self.held.strip()):
+            if len(self.held) <= _HELD_CHARS_MAX and _NULL.startswith(self.held.strip()):
                 return ""
             text, self.held, self.written = self.held, "", True
         return text
@@ -64,7 +66,8 @@ class ChatDecoder:
         self._started = False
         self._finished = False
         self._thinking: dict[str, int] = {}  # "plan" or "content <index>" -> which thinking part
-        self._calls: list[_Call] = []
+        self._calls = 0  # how many there have been
+        self._open_calls: dict[int, _Call] = {}  # by their number here
         self._by_index: dict[int, _Call] = {}
         self._steps: dict[str, Callable[[Obj], list[pb.StreamChatResponse]]] = {
             "message-start": self._message_start,
@@ -144,8 +147,9 @@ class ChatDecoder:
         members = _delta(obj).object("tool_calls")
         if members is None:
             raise protocol("a tool-call-start without a call")
-        call = _Call(len(self._calls))
-        self._calls.append(call)
+        call = _Call(self._calls)
+        self._calls += 1
+        self._open_calls[call.index] = call
         self._by_index[obj.integer("index") or 0] = call
         function = members.object("function")
         name = function.string("name") if function is not None else None
@@ -165,6 +169,7 @@ class ChatDecoder:
 
     def _call_end(self, obj: Obj) -> list[pb.StreamChatResponse]:
         call = self._open(obj)
+        del self._open_calls[call.index]
         return self._arguments(call, call.end())
 
     def _open(self, obj: Obj) -> _Call:
@@ -193,7 +198,8 @@ class ChatDecoder:
         if failed(native):
             raise in_band(delta)
         self._finished = True
-        out = [chunk for call in self._calls if not call.ended for chunk in self._arguments(call, call.end())]
+        out = [chunk for call in self._open_calls.values() for chunk in self._arguments(call, call.end())]
+        self._open_calls.clear()
         last = self._chunk(pb.Delta())
         last.choices[0].finish_reason = finish_reason(native)
         last.choices[0].native_finish_reason = native

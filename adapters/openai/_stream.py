@@ -189,8 +189,9 @@ class _Calls:
 
     def __init__(self) -> None:
         self._ids: list[str] = []
+        self._numbers: dict[str, int] = {}  # of the ids
         self._named: list[bool] = []
-        self._empty: list[bool] = []
+        self._empty: dict[int, None] = {}  # the numbers of those without arguments so far, in their order
         self._at_index: dict[int, int] = {}
 
     def read(self, obj: Obj) -> pb.ToolCallDelta:
@@ -199,6 +200,7 @@ class _Calls:
         out = pb.ToolCallDelta(index=number)
         if id_ and not self._ids[number]:
             self._ids[number] = out.id = id_
+            self._numbers[id_] = number
         kind = obj.string("type")
         inner = obj.object("custom" if kind == "custom" or "custom" in obj.members else "function")
         if inner is not None:
@@ -208,10 +210,11 @@ class _Calls:
                 out.name = name
             if "input" in inner.members:
                 out.custom_input = inner.string("input") or ""
-                self._empty[number] = False
+                self._empty.pop(number, None)
             else:
                 out.arguments_json = arguments_of(inner)
-                self._empty[number] = self._empty[number] and not out.arguments_json
+                if out.arguments_json:
+                    self._empty.pop(number, None)
             if (rest := inner.extra()) is not None:
                 obj.members["function"] = msgspec.Raw(rest.encode())
         if (extra := obj.extra()) is not None:
@@ -220,21 +223,21 @@ class _Calls:
 
     def without_arguments(self) -> list[pb.ToolCallDelta]:
         """A call that ends without arguments has the empty object."""
-        out = [pb.ToolCallDelta(index=i, arguments_json="{}") for i, empty in enumerate(self._empty) if empty]
-        self._empty = [False] * len(self._empty)
+        out = [pb.ToolCallDelta(index=i, arguments_json="{}") for i in self._empty]
+        self._empty.clear()
         return out
 
     def _number(self, index: int | None, id_: str) -> int:
-        if id_ and id_ in self._ids:
-            return self._ids.index(id_)
+        if id_ and (same := self._numbers.get(id_)) is not None:
+            return same
         known = self._at_index.get(index) if index is not None else (len(self._ids) - 1 if self._ids else None)
         # Arguments may come before the id: then the id belongs to the call that is open there.
         if known is not None and (not id_ or not self._ids[known]):
             return known
         self._ids.append("")
         self._named.append(False)
-        self._empty.append(True)
         number = len(self._ids) - 1
+        self._empty[number] = None
         if index is not None:
             self._at_index[index] = number
         return number

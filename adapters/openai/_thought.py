@@ -39,14 +39,16 @@ def read_thought(kind: str, obj: Obj) -> pb.Thinking | None:
     if not raw.startswith(b"["):
         return None
     found = pb.Thinking(native_name=member)
+    texts: list[str] = []  # joined at the end: a message's field is copied whenever something is added to it
     for piece in Obj(b'{"pieces":' + raw + b"}", obj.path, obj.refusal).objects("pieces"):
         if piece.string("type") != piece_type:
             return None
-        found.text += piece.string("text") or ""
+        texts.append(piece.string("text") or "")
         if (signature := piece.string("signature")) is not None:
             found.signature = signature.encode()
         if piece.members:
             return None
+    found.text = "".join(texts)
     del obj.members[member]
     if (extra := obj.extra()) is not None:
         found.extra_json = extra

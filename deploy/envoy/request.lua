@@ -14,7 +14,8 @@ function envoy_on_request(handle)
   -- The API key is the same credential under another name: base64(user:password). The scheme's case does not matter.
   local word, rest = string.match(headers:get("authorization") or "", "^(%a+) +(.*)$")
   if word and (word:lower() == "bearer" or word:lower() == "basic") then
-    headers:replace("authorization", "Basic " .. rest:gsub(" +$", ""))
+    -- Blanks at the end are cut off by looking from there: " +$" would be tried at each blank of a long row of them.
+    headers:replace("authorization", "Basic " .. (rest:match("^.*[^ ]") or ""))
   end
   -- An id that the client may choose, if it is harmless in logs and metadata: the same rule as in the core.
   local id = headers:get("x-request-id")

@@ -13,7 +13,8 @@ _NOT_SHOWN = "(not shown: it may hold a secret)"
 _HARMLESS = re.compile(r"(?!sk[_-]|key[_-])[a-z]{1,20}[0-9]{0,3}(?:[_-][a-z]{1,20}[0-9]{0,3}){0,5}")
 # The same for variables and for the parts of a path, which have their own habits; in a random key letters follow digits.
 _HARMLESS_VARIABLE = re.compile(r"(?:[A-Z]{0,20}[0-9]{0,3}(?:_|$)){1,8}|(?:[a-z]{0,20}[0-9]{0,3}(?:_|$)){1,8}")
-_HARMLESS_PART = re.compile(r"(?!sk[_-])[._ ~-]*(?:[A-Za-z]{0,20}[0-9]{0,5}(?:[._ -]+|$)){0,12}")
+# No word may be empty: then a run of dashes could be shared out among twelve of them in billions of ways.
+_HARMLESS_PART = re.compile(r"(?!sk[_-])[._ ~-]*(?:(?:[A-Za-z]{1,20}[0-9]{0,5}|[0-9]{1,5})(?:[._ -]+|$)){0,12}")
 
 
 @dataclass(frozen=True, slots=True)

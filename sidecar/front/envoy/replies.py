@@ -17,12 +17,14 @@ _GRPC: dict[tuple[int, ...], tuple[int, str]] = {
     (403,): (7, "Not allowed."),
     (413,): (3, "The request is larger than this gateway accepts."),
     (404, 405, 501): (12, "No such service."),
-    (408, 429, 502, 503): (14, "The gateway core does not answer."),
+    (408, 502, 503): (14, "The gateway core does not answer."),
     (504,): (4, "The gateway core was silent for too long."),
 }
 _GRPC_DEFAULT = (13, "The request is malformed, or the front failed.")
 # Refused before the transcoder made a gRPC call of it: then content-type is still the client's own word.
 _BEFORE_TRANSCODER = (401, 404)
+# Calls at once from one address: Envoy does not count them.
+_NGINX_ALONE = 429
 _TRANSCODED = "/sidecar.v1.RestService/"
 _CHALLENGE = {"www-authenticate": 'Basic realm="sidecar"'}
 
@@ -52,7 +54,7 @@ def _for_grpc() -> Iterator[Json]:
 def _for_rest() -> Iterator[Json]:
     words = _nginx_words()
     for key, body in words.items():
-        if key.isdigit():
+        if key.isdigit() and int(key) != _NGINX_ALONE:
             yield _rest(_status("EQ", int(key)), int(key), body)
     yield _rest(_status("GE", 500), 500, words["default"])
     yield _rest(_status("GE", 400), 400, words['"~^4"'])
