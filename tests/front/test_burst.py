@@ -111,7 +111,7 @@ async def test_as_many_calls_as_are_allowed_are_served_though_they_come_in_one_m
 def test_no_socket_of_a_front_queues_fewer_than_are_allowed(state: Path) -> None:
     settings = FrontSettings((Path("w0.sock"),), state / "users", state / "certificate", state / "key")
     listens = re.findall(r"^ *listen .*$", _template("nginx"), re.MULTILINE)
-    assert len(listens) == 3
+    assert len(listens) == 2
     assert all(_number(r"backlog=(\d+);", line) >= settings.calls_per_client for line in listens)
     envoy = _template("envoy")
     assert (
