@@ -14,6 +14,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import argparse
 import asyncio
+import faulthandler
 import logging
 import resource
 import signal
@@ -47,6 +48,7 @@ from sidecar.control import (
     WorkerSettings,
 )
 from sidecar.gateway import Gateway
+from sidecar.heartbeat import beat
 from sidecar.limits import LimitStore
 from sidecar.meter import Meter
 from sidecar.metrics import Metrics, use_directory
@@ -207,6 +209,8 @@ async def _serve(control: socket.socket) -> int:
     first = await channel.receive()
     if not isinstance(first, Configure):
         return 1  # the supervisor is gone
+    if first.settings.stack_fd is not None:
+        faulthandler.register(signal.SIGUSR1, file=first.settings.stack_fd)
     questions = Questions(channel.send)
     try:
         worker = Worker(first, questions)
@@ -215,6 +219,8 @@ async def _serve(control: socket.socket) -> int:
         await channel.send(Failed(str(error).splitlines()[0]))
         return 1
     await channel.send(ready)
+    # To the very end: a worker that hangs while it drains is noticed, too.
+    beats = asyncio.create_task(beat(channel, first.settings.beat_s))
     leave: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _leave, leave, _TERM_GRACE_S)
     # Runs to the end of the process: a change that a caller waits for is answered while the worker drains, too.
@@ -228,6 +234,7 @@ async def _serve(control: socket.socket) -> int:
     except TimeoutError:
         log.warning("some calls did not end when they were cancelled")
     reader.cancel()
+    beats.cancel()
     return 0
 
 
@@ -266,6 +273,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sidecar.server", description=__doc__)
     parser.add_argument("--control-fd", type=int, required=True, help="the supervisor's end of sidecar.control")
     arguments = parser.parse_args()
+    faulthandler.enable()  # what kills the process (SIGSEGV, SIGBUS) leaves its stack on standard error
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to understand
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s worker %(message)s")
     code = uvloop.run(_serve(socket.socket(fileno=arguments.control_fd)))

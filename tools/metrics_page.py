@@ -98,6 +98,13 @@ WORKERS = (
 SUPERVISOR = (
     Row("sidecar_workers_up", (), "1", "Workers that serve."),
     Row("sidecar_worker_restarts_total", (), "1", "Workers that died and were started again."),
+    Row("sidecar_worker_hangs_total", (), "1", "Workers that hung and were replaced; the log says what they did."),
+    Row(
+        "sidecar_worker_loop_held_seconds_total",
+        ("worker",),
+        "workers",
+        "Time in which a worker's event loop was held for more than a second, and all its calls with it.",
+    ),
     Row("sidecar_config_info", ("hash",), "1", "The configuration in use."),
     Row("sidecar_config_reloads_total", ("result",), "2", "Configurations read after the start: success, failure."),
     Row("sidecar_config_last_reload_successful", (), "1", "0 while what is on disk cannot be used."),

@@ -18,6 +18,7 @@ from sidecar.supervisor.options import (
     FRONT_HOST,
     FRONT_PORT,
     FRONT_PROGRAM,
+    HANG_S,
     METRICS_ADDRESS,
     STATE_DIR,
     STUB_ADDRESS,
@@ -59,6 +60,12 @@ _AccessLog = Annotated[
 _Grace = Annotated[
     float, typer.Option("--drain-grace", min=0, help="Seconds that calls under way may take when stopping.")
 ]
+_Hang = Annotated[
+    float,
+    typer.Option(
+        "--hang-timeout", min=1, help="Seconds without a sign of life after which a worker is killed and replaced."
+    ),
+]
 _Detach = Annotated[bool, typer.Option("--detach", help="Return once it serves; it goes on in the background.")]
 _ReadyFd = Annotated[int | None, typer.Option("--ready-fd", hidden=True)]
 
@@ -85,6 +92,7 @@ def up(
     metrics: _Metrics = METRICS_ADDRESS,
     access_log: _AccessLog = AUTO,
     drain_grace: _Grace = DRAIN_GRACE_S,
+    hang_timeout: _Hang = HANG_S,
     detach: _Detach = False,
     ready_fd: _ReadyFd = None,
 ) -> None:
@@ -94,7 +102,16 @@ def up(
     losing a call, SIGTERM or Ctrl-C stops once calls under way have ended, a second one at once.
     """
     options = _options(
-        state_dir, config_path, Address(host, port), workers, stub, stub_socket, metrics, access_log, drain_grace
+        state_dir,
+        config_path,
+        Address(host, port),
+        workers,
+        stub,
+        stub_socket,
+        metrics,
+        access_log,
+        drain_grace,
+        hang_timeout,
     )
     _run(replace(options, front_program=front, tls=_tls(tls_certificate, tls_key)), detach, ready_fd)
 
@@ -113,12 +130,22 @@ def start(
     metrics: _Metrics = METRICS_ADDRESS,
     access_log: _AccessLog = AUTO,
     drain_grace: _Grace = DRAIN_GRACE_S,
+    hang_timeout: _Hang = HANG_S,
     detach: _Detach = False,
     ready_fd: _ReadyFd = None,
 ) -> None:
     """Like `up`, with the flags and defaults of MLflow's gateway: port 5000, which speaks HTTPS here."""
     options = _options(
-        state_dir, config_path, Address(host, port), workers, stub, stub_socket, metrics, access_log, drain_grace
+        state_dir,
+        config_path,
+        Address(host, port),
+        workers,
+        stub,
+        stub_socket,
+        metrics,
+        access_log,
+        drain_grace,
+        hang_timeout,
     )
     _run(replace(options, front_program=front, tls=_tls(tls_certificate, tls_key)), detach, ready_fd)
 
@@ -132,6 +159,7 @@ def serve(
     metrics: _Metrics = METRICS_ADDRESS,
     access_log: _AccessLog = AUTO,
     drain_grace: _Grace = DRAIN_GRACE_S,
+    hang_timeout: _Hang = HANG_S,
     detach: _Detach = False,
     ready_fd: _ReadyFd = None,
 ) -> None:
@@ -140,7 +168,9 @@ def serve(
     A front proxy of your own connects to run/w0.sock, run/w1.sock ... in the state directory (see `sidecar render nginx`).
     """
     _run(
-        _options(state_dir, config_path, None, workers, stub, stub_socket, metrics, access_log, drain_grace),
+        _options(
+            state_dir, config_path, None, workers, stub, stub_socket, metrics, access_log, drain_grace, hang_timeout
+        ),
         detach,
         ready_fd,
     )
@@ -179,6 +209,7 @@ def _options(
     metrics: str,
     access_log: str,
     drain_grace: float,
+    hang_timeout: float,
 ) -> Options:
     return Options(
         state_dir=state_dir,
@@ -190,6 +221,7 @@ def _options(
         workers=workers,
         access_log=_access_log(access_log),
         drain_grace_s=drain_grace,
+        hang_s=hang_timeout,
     )
 
 

@@ -41,6 +41,17 @@ class SupervisorMetrics:
         self.worker_restarts = Counter(
             "sidecar_worker_restarts_total", "Workers that died and were started again.", registry=self.registry
         )
+        # 1
+        self.worker_hangs = Counter(
+            "sidecar_worker_hangs_total", "Workers that hung and were replaced.", registry=self.registry
+        )
+        # N workers
+        self._loop_held = Counter(
+            "sidecar_worker_loop_held_seconds_total",
+            "Time in which a worker's event loop was held for more than a second, and its calls with it.",
+            ("worker",),
+            registry=self.registry,
+        )
         # 2: success, failure
         self.config_reloads = Counter(
             "sidecar_config_reloads_total", "Configurations read after the start.", ("result",), registry=self.registry
@@ -63,6 +74,10 @@ class SupervisorMetrics:
         """A changed configuration was read, and is used or not."""
         self.config_reloads.labels("success" if taken else "failure").inc()
         self._taken.set(taken)
+
+    def loop_held(self, position: int, held_s: float) -> None:
+        """0 makes the series: alerts want one before the first hold."""
+        self._loop_held.labels(str(position)).inc(held_s)
 
     def use_config(self, digest: str) -> None:
         self._config_info.clear()

@@ -25,7 +25,7 @@ from sidecar.supervisor.configuration import Configuration
 from sidecar.supervisor.envoy_metrics import translated
 from sidecar.supervisor.front_metrics import FrontMetrics
 from sidecar.supervisor.metrics import MetricsPage, SupervisorMetrics
-from sidecar.supervisor.options import Options
+from sidecar.supervisor.options import BEATS, Options
 from sidecar.supervisor.pool import STUB_SOCKET, Pool
 from sidecar.supervisor.ports import probe, reserve
 from sidecar.supervisor.process import in_daemon_thread
@@ -96,6 +96,7 @@ class Supervisor:
             stub_address=None if self._stub is None else str(self._stub),
             metrics_dir=str(self._state.metrics),
             access_log=self._options.access_log,
+            beat_s=self._options.hang_s / BEATS,
         )
         self._books.use(self._snapshot)
         self._priced = (self._snapshot, with_prices(self._snapshot, time.time()))
@@ -107,6 +108,7 @@ class Supervisor:
             self._changes.make,
             worker_command,
             ended=self._books.forget_worker,
+            hang_s=self._options.hang_s,
         )
 
     async def run(self) -> int:

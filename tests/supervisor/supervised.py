@@ -33,13 +33,14 @@ class Told:
 
 
 class Supervised:
-    """`python -m tests.supervisor.supervise` on a state directory below `folder`, with one route."""
+    """`python -m tests.supervisor.supervise` on a state directory below `folder`, with one route. `options` are its own."""
 
-    def __init__(self, folder: Path, route: str = "calm", grace_s: float = 10.0) -> None:
+    def __init__(self, folder: Path, route: str = "calm", **options: object) -> None:
         self.state = folder / "state"
         self.config = folder / "config.yaml"
         self.write(route)
-        self.child = Child.python("-m", "tests.supervisor.supervise", str(self.state), str(self.config), str(grace_s))
+        said = [f"{name}={value}" for name, value in options.items()]
+        self.child = Child.python("-m", "tests.supervisor.supervise", str(self.state), str(self.config), *said)
 
     def __enter__(self) -> Supervised:
         return self
