@@ -6,7 +6,7 @@ either side means that the other is gone: a worker then stops at once.
 
 Either side may begin. The supervisor asks `Configure`, `Reload` and `Patch`, and is answered in that order; a worker's question
 (`Ask`) carries a number and is answered by `Answered` with the same, whenever that is. What comes in the meantime is served.
-From `Ready` on a worker sends a `Beat` every `beat_s`, which nobody answers; a worker that stops doing so hangs.
+From `Ready` on a worker sends a `Beat` every `beat_s`, which nobody answers; one that stops doing so hangs.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class WorkerSettings:
     front: bool = True
     stub_socket: bool = True
     stub_address: str | None = None  # "127.0.0.1:50051", bound with SO_REUSEPORT by every worker
-    metrics_dir: str | None = None  # prometheus_client's multiprocess directory
+    metrics_fd: int | None = None  # an inherited file of sidecar.metric_memory; None: metrics are not shown
     message_bytes_max: int = 64 * 1024 * 1024
     access_log: str = "off"  # json, human, off: a line a call, on standard error
-    beat_s: float = 1.0  # seconds between two signs of life
+    beat_s: float | None = None  # seconds between two signs of life; None: it gives none
     stack_fd: int | None = None  # an inherited file: SIGUSR1 writes the stacks of all threads to it
 
 

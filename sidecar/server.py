@@ -51,7 +51,7 @@ from sidecar.gateway import Gateway
 from sidecar.heartbeat import beat
 from sidecar.limits import LimitStore
 from sidecar.meter import Meter
-from sidecar.metrics import Metrics, use_directory
+from sidecar.metrics import Metrics, use_memory
 from sidecar.patches import Patch, patched
 from sidecar.route_changes import Questions, RouteChanges
 from sidecar.servicers.inference import InferenceServicer
@@ -99,8 +99,8 @@ class Worker:
 
     def __init__(self, configure: Configure, questions: Questions) -> None:
         self._settings = configure.settings
-        if configure.settings.metrics_dir is not None:
-            use_directory(configure.settings.metrics_dir, configure.settings.slot)
+        if configure.settings.metrics_fd is not None:
+            use_memory(configure.settings.metrics_fd)
         self._metrics = Metrics()
         self._client = UpstreamClient()
         run_dir = Path(configure.settings.run_dir)
@@ -220,7 +220,7 @@ async def _serve(control: socket.socket) -> int:
         return 1
     await channel.send(ready)
     # To the very end: a worker that hangs while it drains is noticed, too.
-    beats = asyncio.create_task(beat(channel, first.settings.beat_s))
+    beats = None if first.settings.beat_s is None else asyncio.create_task(beat(channel, first.settings.beat_s))
     leave: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _leave, leave, _TERM_GRACE_S)
     # Runs to the end of the process: a change that a caller waits for is answered while the worker drains, too.
@@ -234,7 +234,8 @@ async def _serve(control: socket.socket) -> int:
     except TimeoutError:
         log.warning("some calls did not end when they were cancelled")
     reader.cancel()
-    beats.cancel()
+    if beats is not None:
+        beats.cancel()
     return 0
 
 

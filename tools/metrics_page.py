@@ -105,6 +105,12 @@ SUPERVISOR = (
         "workers",
         "Time in which a worker's event loop was held for more than a second, and all its calls with it.",
     ),
+    Row(
+        "sidecar_metrics_complete",
+        (),
+        "1",
+        "0 while some of what workers count is not on the page because there is no memory for it; calls go on.",
+    ),
     Row("sidecar_config_info", ("hash",), "1", "The configuration in use."),
     Row("sidecar_config_reloads_total", ("result",), "2", "Configurations read after the start: success, failure."),
     Row("sidecar_config_last_reload_successful", (), "1", "0 while what is on disk cannot be used."),

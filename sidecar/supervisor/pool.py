@@ -150,7 +150,7 @@ class Pool:
         slot = next(number for number in range(len(self._slots) + 1) if number not in self._slots)
         self._slots[slot] = None
         try:
-            settings = replace(self._settings, slot=slot)
+            settings = replace(self._settings, slot=slot, metrics_fd=self._metrics.memory_of(slot))
             worker = await Worker.start(settings, position, self._make_change, self._command, held=self._on_held)
         except BaseException:
             del self._slots[slot]

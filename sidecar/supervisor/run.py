@@ -62,7 +62,8 @@ class Supervisor:
         self._configuration = Configuration(options, state, self._children.local_base_url)
         self._snapshot = self._configuration.load()
         self._children.fetch_model(self._snapshot)
-        self._metrics = SupervisorMetrics(state.metrics)
+        self._metrics = SupervisorMetrics()
+        cleanup.callback(self._metrics.close)
         self._books = self._open_books()
         self._changes = Changes(self._configuration, self._prepare, self._use)
         self._pool = self._make_pool(worker_command)
@@ -94,7 +95,6 @@ class Supervisor:
             run_dir=str(self._state.run),
             stub_socket=self._options.stub_socket,
             stub_address=None if self._stub is None else str(self._stub),
-            metrics_dir=str(self._state.metrics),
             access_log=self._options.access_log,
             beat_s=self._options.hang_s / BEATS,
         )

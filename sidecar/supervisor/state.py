@@ -17,7 +17,8 @@ _LONGEST_SOCKET_NAME = "w99-1234567.sock"  # two digits of slot, Linux's largest
 _DIR_MODE = 0o700
 _FILE_MODE = 0o600
 # Made anew at each start: what a dead supervisor left there says nothing about this one.
-_FRESH = ("run", "metrics")
+_FRESH = ("run",)
+_GONE = ("metrics",)  # an earlier version's: metrics are in memory
 _KEPT = ("front", "logs")
 
 
@@ -31,7 +32,7 @@ class StateDir:
 
     @classmethod
     def open(cls, root: Path, waiting: Callable[[], None] | None = None) -> StateDir:
-        """Makes the directory (0700), takes its lock, and empties run/ and metrics/."""
+        """Makes the directory (0700), takes its lock, and empties run/."""
         root = Path(os.path.abspath(root))
         try:
             make_private(root)
@@ -40,7 +41,7 @@ class StateDir:
             raise _unusable(root, error) from None
         try:
             run = _make_run_dir(root)
-            for name in _FRESH:
+            for name in (*_FRESH, *_GONE):
                 shutil.rmtree(root / name, ignore_errors=True)
             for path in {run, *(root / name for name in (*_FRESH, *_KEPT))}:
                 path.mkdir(mode=_DIR_MODE, exist_ok=True)
@@ -69,10 +70,6 @@ class StateDir:
     @property
     def env(self) -> Path:
         return self.root / "env"
-
-    @property
-    def metrics(self) -> Path:
-        return self.root / "metrics"
 
     @property
     def front(self) -> Path:

@@ -106,7 +106,7 @@ class Worker:
         """Starts the process; it waits for `configure`."""
         ours, theirs = socket.socketpair()
         settings = replace(settings, stack_fd=hangs.open_stack_file())
-        kept = (theirs.fileno(), settings.stack_fd)
+        kept = (theirs.fileno(), settings.stack_fd, settings.metrics_fd)
         try:
             child = await process.spawn(
                 [*command, "--control-fd", str(theirs.fileno())],

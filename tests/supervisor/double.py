@@ -69,6 +69,7 @@ async def _serve(control: socket.socket) -> int:
     await asyncio.start_unix_server(tell, front)
     await asyncio.start_unix_server(tell, stub)
     await channel.send(Ready(os.getpid(), front, stub))
+    assert settings.beat_s is not None
     beats = asyncio.create_task(beat(channel, settings.beat_s))
     if "crash" in snapshot.routes:
         os._exit(3)
