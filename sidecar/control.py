@@ -51,6 +51,7 @@ class WorkerSettings:
     metrics_fd: int | None = None  # an inherited file of sidecar.metric_memory; None: metrics are not shown
     message_bytes_max: int = 64 * 1024 * 1024
     access_log: str = "off"  # json, human, off: a line a call, on standard error
+    log_path: str | None = None  # the file that standard error is, where it has a name that may go to another file
     beat_s: float | None = None  # seconds between two signs of life; None: it gives none
     stack_fd: int | None = None  # an inherited file: SIGUSR1 writes the stacks of all threads to it
 

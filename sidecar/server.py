@@ -19,7 +19,6 @@ import logging
 import resource
 import signal
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,6 +49,7 @@ from sidecar.control import (
 from sidecar.gateway import Gateway
 from sidecar.heartbeat import beat
 from sidecar.limits import LimitStore
+from sidecar.log_output import LogHandler, LogOutput
 from sidecar.meter import Meter
 from sidecar.metrics import Metrics, use_memory
 from sidecar.patches import Patch, patched
@@ -97,7 +97,7 @@ def options(message_bytes_max: int) -> list[tuple[str, int]]:
 class Worker:
     """The server with its listeners and its gateway. Raises OSError where the memory it shares with the others cannot be had."""
 
-    def __init__(self, configure: Configure, questions: Questions) -> None:
+    def __init__(self, configure: Configure, questions: Questions, write: Callable[[bytes], object]) -> None:
         self._settings = configure.settings
         if configure.settings.metrics_fd is not None:
             use_memory(configure.settings.metrics_fd)
@@ -105,7 +105,7 @@ class Worker:
         self._client = UpstreamClient()
         run_dir = Path(configure.settings.run_dir)
         meter = Meter(self._metrics, LimitStore(run_dir, configure.settings.slot), Ledger(run_dir))
-        self._log = AccessLog(ACCESS_LOGS[configure.settings.access_log])
+        self._log = AccessLog(ACCESS_LOGS[configure.settings.access_log], write)
         self.gateway = Gateway(configure.snapshot, self._client, self._metrics, meter=meter, log=self._log)
         self._changes = RouteChanges(self.gateway, questions)
         self._server = grpc.aio.server(options=options(configure.settings.message_bytes_max))
@@ -204,16 +204,18 @@ def _low_descriptors_taken() -> Iterator[None]:
             os.close(each)
 
 
-async def _serve(control: socket.socket) -> int:
+async def _serve(control: socket.socket, output: LogOutput) -> int:
     channel = await Channel.open(control)
     first = await channel.receive()
     if not isinstance(first, Configure):
         return 1  # the supervisor is gone
     if first.settings.stack_fd is not None:
         faulthandler.register(signal.SIGUSR1, file=first.settings.stack_fd)
+    if first.settings.log_path is not None:
+        output.keep_to(Path(first.settings.log_path))
     questions = Questions(channel.send)
     try:
-        worker = Worker(first, questions)
+        worker = Worker(first, questions, output.put)
         ready = await worker.start()
     except (RuntimeError, OSError) as error:
         await channel.send(Failed(str(error).splitlines()[0]))
@@ -276,11 +278,11 @@ def main() -> None:
     arguments = parser.parse_args()
     faulthandler.enable()  # what kills the process (SIGSEGV, SIGBUS) leaves its stack on standard error
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to understand
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s worker %(message)s")
-    code = uvloop.run(_serve(socket.socket(fileno=arguments.control_fd)))
+    output = LogOutput()
+    logging.basicConfig(level=logging.INFO, handlers=[LogHandler(output, "worker")])
+    code = uvloop.run(_serve(socket.socket(fileno=arguments.control_fd), output))
     # Not sys.exit: grpc's own threads may hold the interpreter's shutdown for seconds.
     logging.shutdown()
-    sys.stderr.flush()
     os._exit(code)
 
 

@@ -31,7 +31,7 @@ LAYERS = (
     "adapters",
     "client",
     "secret free_ports redaction snapshot caller calls config upstream credentials errors metric_memory metrics limits spend"
-    " strict connections control heartbeat patches reload route_files consumers secrets_in_prompts access_log writing",
+    " strict connections control heartbeat log_output patches reload route_files consumers secrets_in_prompts access_log writing",
     "accounting status attempt breaker admission estimate meter openapi",
     "streaming ways",
     "tries",

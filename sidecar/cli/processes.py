@@ -19,6 +19,7 @@ from sidecar.supervisor.options import (
     FRONT_PORT,
     FRONT_PROGRAM,
     HANG_S,
+    LOG_MIB,
     METRICS_ADDRESS,
     STATE_DIR,
     STUB_ADDRESS,
@@ -67,6 +68,15 @@ _Hang = Annotated[
     ),
 ]
 _Detach = Annotated[bool, typer.Option("--detach", help="Return once it serves; it goes on in the background.")]
+_LogMib = Annotated[
+    float,
+    typer.Option(
+        "--log-mib",
+        min=0.01,
+        help="MiB after which the log of --detach, and those of the front, begin a new file; four older ones are kept.",
+    ),
+]
+_LogFile = Annotated[Path | None, typer.Option("--log-file", hidden=True)]
 _ReadyFd = Annotated[int | None, typer.Option("--ready-fd", hidden=True)]
 
 
@@ -93,8 +103,10 @@ def up(
     access_log: _AccessLog = AUTO,
     drain_grace: _Grace = DRAIN_GRACE_S,
     hang_timeout: _Hang = HANG_S,
+    log_mib: _LogMib = LOG_MIB,
     detach: _Detach = False,
     ready_fd: _ReadyFd = None,
+    log_file: _LogFile = None,
 ) -> None:
     """Run it all: workers, a front proxy with TLS and credentials, and the embedded model if a route uses it.
 
@@ -112,8 +124,9 @@ def up(
         access_log,
         drain_grace,
         hang_timeout,
+        log_mib,
     )
-    _run(replace(options, front_program=front, tls=_tls(tls_certificate, tls_key)), detach, ready_fd)
+    _run(replace(options, front_program=front, tls=_tls(tls_certificate, tls_key)), detach, ready_fd, log_file)
 
 
 def start(
@@ -131,8 +144,10 @@ def start(
     access_log: _AccessLog = AUTO,
     drain_grace: _Grace = DRAIN_GRACE_S,
     hang_timeout: _Hang = HANG_S,
+    log_mib: _LogMib = LOG_MIB,
     detach: _Detach = False,
     ready_fd: _ReadyFd = None,
+    log_file: _LogFile = None,
 ) -> None:
     """Like `up`, with the flags and defaults of MLflow's gateway: port 5000, which speaks HTTPS here."""
     options = _options(
@@ -146,8 +161,9 @@ def start(
         access_log,
         drain_grace,
         hang_timeout,
+        log_mib,
     )
-    _run(replace(options, front_program=front, tls=_tls(tls_certificate, tls_key)), detach, ready_fd)
+    _run(replace(options, front_program=front, tls=_tls(tls_certificate, tls_key)), detach, ready_fd, log_file)
 
 
 def serve(
@@ -160,8 +176,10 @@ def serve(
     access_log: _AccessLog = AUTO,
     drain_grace: _Grace = DRAIN_GRACE_S,
     hang_timeout: _Hang = HANG_S,
+    log_mib: _LogMib = LOG_MIB,
     detach: _Detach = False,
     ready_fd: _ReadyFd = None,
+    log_file: _LogFile = None,
 ) -> None:
     """Run the core only: workers with their sockets and the stub port; no front proxy, no embedded model.
 
@@ -169,10 +187,21 @@ def serve(
     """
     _run(
         _options(
-            state_dir, config_path, None, workers, stub, stub_socket, metrics, access_log, drain_grace, hang_timeout
+            state_dir,
+            config_path,
+            None,
+            workers,
+            stub,
+            stub_socket,
+            metrics,
+            access_log,
+            drain_grace,
+            hang_timeout,
+            log_mib,
         ),
         detach,
         ready_fd,
+        log_file,
     )
 
 
@@ -210,6 +239,7 @@ def _options(
     access_log: str,
     drain_grace: float,
     hang_timeout: float,
+    log_mib: float,
 ) -> Options:
     return Options(
         state_dir=state_dir,
@@ -222,6 +252,7 @@ def _options(
         access_log=_access_log(access_log),
         drain_grace_s=drain_grace,
         hang_s=hang_timeout,
+        log_bytes=int(log_mib * 1024 * 1024),
     )
 
 
@@ -244,7 +275,7 @@ def _tls(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | None
     return certificate, key
 
 
-def _run(options: Options, detach: bool, ready_fd: int | None) -> None:
+def _run(options: Options, detach: bool, ready_fd: int | None, log_file: Path | None) -> None:
     from sidecar.cli.background import Report, start_in_background
 
     if detach:
@@ -253,10 +284,10 @@ def _run(options: Options, detach: bool, ready_fd: int | None) -> None:
     from sidecar.supervisor.log import log_to_stderr
     from sidecar.supervisor.run import run
 
-    log_to_stderr()
+    log_to_stderr(log_file)
     try:
         with Report(ready_fd) as report:
-            code = run(options, report.serving)
+            code = run(replace(options, log_path=log_file), report.serving)
     except KeyboardInterrupt:  # before it listens to signals itself: it was fetching the model
         code = 128 + signal.SIGINT
     sys.exit(code)

@@ -27,6 +27,8 @@ WORKERS_MAX = 99
 # request of 32 MiB on a busy machine.
 HANG_S = 10.0
 BEATS = 10  # in that time, of a worker that is well
+# Of each log, before it begins a new file; four older ones are kept. 50,000 calls.
+LOG_MIB = 16
 OFF = "off"
 
 
@@ -62,6 +64,8 @@ class Options:
     drain_grace_s: float = DRAIN_GRACE_S
     lame_duck_s: float = LAME_DUCK_S
     hang_s: float = HANG_S
+    log_path: Path | None = None  # the file that standard error is (`--detach`)
+    log_bytes: int = LOG_MIB * 1024 * 1024
 
 
 def loopback_address(text: str, option: str) -> Address | None:
