@@ -1,7 +1,7 @@
 """A worker's signs of life: the event loop says to the supervisor that it turns, and for how long it did not.
 
 A timer of the loop itself ticks four times a second: what holds the loop (a long computation, a blocking call, a stopped
-process) holds the timer. It costs about 10 µs a second.
+process) holds the timer. With the supervisor's end it costs 0.6 ms of CPU a second, whatever the load.
 """
 
 from __future__ import annotations

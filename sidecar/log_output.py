@@ -17,6 +17,9 @@ from pathlib import Path
 # What a pipe that nobody reads may cost a process: some 10,000 lines.
 _BYTES_MAX = 3 * 1024 * 1024
 _LOOK_S = 1.0
+# A record is waited for, so that it stands before what the process does next, and is there when it is killed then. Once that took
+# longer than this nobody waits, until all is written.
+_RECORD_S = 0.5
 # What is left at the end of the process is waited for that long.
 _END_S = 1.0
 _FILE_MODE = 0o600
@@ -35,6 +38,7 @@ class LogOutput:
         self._cut = False  # the last line was written in part
         self._changed = threading.Condition()
         self._busy = False
+        self._stuck = False
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def keep_to(self, path: Path) -> None:
@@ -57,8 +61,18 @@ class LogOutput:
         """Returns once all is written, or when the time is up."""
         end_s = time.monotonic() + within_s
         with self._changed:
-            while (self._waiting or self._busy) and (left_s := end_s - time.monotonic()) > 0:
+            while self._waiting or self._busy:
+                left_s = end_s - time.monotonic()
+                if left_s <= 0:
+                    self._stuck = True
+                    return
                 self._changed.wait(left_s)
+
+    def put_record(self, line: bytes) -> None:
+        """`put`, and it is written when this returns, unless the output is stuck."""
+        self.put(line)
+        if not self._stuck:
+            self.flush(_RECORD_S)
 
     def _run(self) -> None:
         while True:
@@ -66,6 +80,7 @@ class LogOutput:
                 self._busy = False
                 self._changed.notify_all()
                 if not self._waiting:
+                    self._stuck = False
                     self._changed.wait(None if self._path is None else _LOOK_S)
                 lines, dropped = list(self._waiting), self._dropped
                 self._waiting.clear()
@@ -124,7 +139,7 @@ class LogHandler(logging.Handler):
         self.setFormatter(logging.Formatter(_FORMAT.replace("%(message)s", f"{who} %(message)s") if who else _FORMAT))
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._output.put(self.format(record).encode("utf-8", "backslashreplace") + b"\n")
+        self._output.put_record(self.format(record).encode("utf-8", "backslashreplace") + b"\n")
 
     def flush(self) -> None:
         self._output.flush()

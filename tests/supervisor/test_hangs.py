@@ -59,7 +59,7 @@ def test_calls_on_the_local_port_are_answered_again_once_a_real_worker_that_hang
 ) -> None:
     with Supervised(tmp_path, hang_s=HANG_S, worker="spinning") as it:
         it.child.wait_for_line("^Sidecar serves", 30)
-        pid = int(re.findall(r"worker 0 \(pid (\d+)\) serves", it.child.output)[0])
+        pid = int(it.child.wait_for_line(r"worker 0 \(pid (\d+)\) serves")[1])
         os.kill(pid, number)
         all_gone([pid], WITHIN_S)
         wait_until(lambda: it.child.output.count("worker 0 ") >= 3 and it.metric("sidecar_workers_up") == 2, 30)
