@@ -96,15 +96,20 @@ def test_a_worker_that_hangs_while_it_drains_is_not_waited_for_until_its_grace_e
         assert not is_alive(worker.pid)
 
 
-def test_a_supervisor_that_was_held_blames_no_worker(tmp_path: Path) -> None:
-    with Supervised(tmp_path, hang_s=HANG_S) as it:
+def test_a_machine_that_slept_blames_no_worker(tmp_path: Path) -> None:
+    """As a frozen group sees it: all are stopped, and go on one after the other."""
+    with Supervised(tmp_path, hang_s=3 * HANG_S) as it:
         it.serving()
         workers = [it.told("w0.sock"), it.told("w1.sock")]
         pids = [worker.pid for worker in workers]
-        for pid in (it.child.pid, *pids):  # as a frozen group or a machine that sleeps: all at once
+        for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        threading.Event().wait(2.5 * HANG_S)
-        for pid in (it.child.pid, *pids):
+        threading.Event().wait(0.3)  # the supervisor has read all that they said
+        it.child.send(signal.SIGSTOP)
+        threading.Event().wait(4.5 * HANG_S)
+        it.child.send(signal.SIGCONT)
+        threading.Event().wait(0.3)
+        for pid in pids:
             os.kill(pid, signal.SIGCONT)
         it.write("other")
         wait_until(lambda: it.told("w0.sock").hash == it.told("w1.sock").hash != workers[0].hash)
