@@ -6,6 +6,7 @@ either side means that the other is gone: a worker then stops at once.
 
 Either side may begin. The supervisor asks `Configure`, `Reload` and `Patch`, and is answered in that order; a worker's question
 (`Ask`) carries a number and is answered by `Answered` with the same, whenever that is. What comes in the meantime is served.
+From `Ready` on a worker sends a `Beat` every `beat_s`, which nobody answers; one that stops doing so hangs.
 """
 
 from __future__ import annotations
@@ -47,9 +48,12 @@ class WorkerSettings:
     front: bool = True
     stub_socket: bool = True
     stub_address: str | None = None  # "127.0.0.1:50051", bound with SO_REUSEPORT by every worker
-    metrics_dir: str | None = None  # prometheus_client's multiprocess directory
+    metrics_fd: int | None = None  # an inherited file of sidecar.metric_memory; None: metrics are not shown
     message_bytes_max: int = 64 * 1024 * 1024
     access_log: str = "off"  # json, human, off: a line a call, on standard error
+    log_path: str | None = None  # the file that standard error is, where it has a name that may go to another file
+    beat_s: float | None = None  # seconds between two signs of life; None: it gives none
+    stack_fd: int | None = None  # an inherited file: SIGUSR1 writes the stacks of all threads to it
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,16 @@ class Answered:
     outcome: Route | Refusal | None
 
 
-Message = Configure | Reload | Patch | Retire | Drain | Ready | Reloaded | Failed | Ask | Answered
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A sign of life of the worker's event loop, and for how long it was held since the last one: the sum of the holds that
+    were longer than a second, and what the worker's thread had of the CPU in them. 0: there were none."""
+
+    held_s: float = 0.0
+    on_cpu_s: float = 0.0
+
+
+Message = Beat | Configure | Reload | Patch | Retire | Drain | Ready | Reloaded | Failed | Ask | Answered
 
 
 class Channel:
@@ -185,6 +198,14 @@ class Channel:
         data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
         self._writer.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
         await self._writer.drain()
+
+    def send_if_read(self, message: Message) -> bool:
+        """Without waiting: False, and nothing is sent, while the other side has not read what was sent before."""
+        if self._writer.is_closing() or self._writer.transport.get_write_buffer_size():
+            return False
+        data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+        self._writer.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
+        return True
 
     async def receive(self) -> Message | None:
         """The next message; None at the end of the other side."""

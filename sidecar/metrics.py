@@ -7,10 +7,12 @@ its package.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+import logging
 from typing import Any
 
+from sidecar.metric_memory import MetricMemory, value_class
+
+_log = logging.getLogger(__name__)
 # LLM latencies: cached embeddings answer in milliseconds, long reasoning takes minutes. 5 ms to 10 min.
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
 # What the gateway itself adds: hundreds of microseconds when all is well.
@@ -40,7 +42,7 @@ class _Labelled:
 
 
 class Metrics:
-    """The worker's metrics. Made once per process, after `use_directory`."""
+    """The worker's metrics. Made once per process, after `use_memory`."""
 
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry
@@ -174,14 +176,14 @@ class Metrics:
         return _Labelled(Gauge(name, text, labels, registry=self.registry, multiprocess_mode="livesum"))
 
 
-def use_directory(directory: str, slot: int) -> None:
-    """Lets this process's metrics live in files of `directory` named by `slot`, so that worker generations share files.
+def use_memory(fd: int) -> None:
+    """Lets this process's metrics live in a file of sidecar.metric_memory: its counters go on from where the slot's last worker
+    left them. Must run before any metric exists. Where the file cannot be used, the metrics are this process's own."""
+    from prometheus_client import values
 
-    Must run before any metric exists. What a killed predecessor in the slot left in its gauges is removed.
-    """
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = directory
-    from prometheus_client import multiprocess, values
-
-    multiprocess.mark_process_dead(slot, directory)
-    make: Callable[..., Any] = values.MultiProcessValue
-    values.ValueClass = make(process_identifier=lambda: slot)
+    try:
+        memory = MetricMemory(fd)
+    except (OSError, ValueError) as error:
+        _log.error("this worker's metrics are not shown: their memory cannot be used (%s)", error)
+    else:
+        values.ValueClass = value_class(memory)

@@ -14,11 +14,11 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import argparse
 import asyncio
+import faulthandler
 import logging
 import resource
 import signal
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,9 +47,11 @@ from sidecar.control import (
     WorkerSettings,
 )
 from sidecar.gateway import Gateway
+from sidecar.heartbeat import beat
 from sidecar.limits import LimitStore
+from sidecar.log_output import LogHandler, LogOutput
 from sidecar.meter import Meter
-from sidecar.metrics import Metrics, use_directory
+from sidecar.metrics import Metrics, use_memory
 from sidecar.patches import Patch, patched
 from sidecar.route_changes import Questions, RouteChanges
 from sidecar.servicers.inference import InferenceServicer
@@ -95,15 +97,15 @@ def options(message_bytes_max: int) -> list[tuple[str, int]]:
 class Worker:
     """The server with its listeners and its gateway. Raises OSError where the memory it shares with the others cannot be had."""
 
-    def __init__(self, configure: Configure, questions: Questions) -> None:
+    def __init__(self, configure: Configure, questions: Questions, write: Callable[[bytes], object]) -> None:
         self._settings = configure.settings
-        if configure.settings.metrics_dir is not None:
-            use_directory(configure.settings.metrics_dir, configure.settings.slot)
+        if configure.settings.metrics_fd is not None:
+            use_memory(configure.settings.metrics_fd)
         self._metrics = Metrics()
         self._client = UpstreamClient()
         run_dir = Path(configure.settings.run_dir)
         meter = Meter(self._metrics, LimitStore(run_dir, configure.settings.slot), Ledger(run_dir))
-        self._log = AccessLog(ACCESS_LOGS[configure.settings.access_log])
+        self._log = AccessLog(ACCESS_LOGS[configure.settings.access_log], write)
         self.gateway = Gateway(configure.snapshot, self._client, self._metrics, meter=meter, log=self._log)
         self._changes = RouteChanges(self.gateway, questions)
         self._server = grpc.aio.server(options=options(configure.settings.message_bytes_max))
@@ -202,19 +204,25 @@ def _low_descriptors_taken() -> Iterator[None]:
             os.close(each)
 
 
-async def _serve(control: socket.socket) -> int:
+async def _serve(control: socket.socket, output: LogOutput) -> int:
     channel = await Channel.open(control)
     first = await channel.receive()
     if not isinstance(first, Configure):
         return 1  # the supervisor is gone
+    if first.settings.stack_fd is not None:
+        faulthandler.register(signal.SIGUSR1, file=first.settings.stack_fd)
+    if first.settings.log_path is not None:
+        output.keep_to(Path(first.settings.log_path))
     questions = Questions(channel.send)
     try:
-        worker = Worker(first, questions)
+        worker = Worker(first, questions, output.put)
         ready = await worker.start()
     except (RuntimeError, OSError) as error:
         await channel.send(Failed(str(error).splitlines()[0]))
         return 1
     await channel.send(ready)
+    # To the very end: a worker that hangs while it drains is noticed, too.
+    beats = None if first.settings.beat_s is None else asyncio.create_task(beat(channel, first.settings.beat_s))
     leave: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _leave, leave, _TERM_GRACE_S)
     # Runs to the end of the process: a change that a caller waits for is answered while the worker drains, too.
@@ -228,6 +236,8 @@ async def _serve(control: socket.socket) -> int:
     except TimeoutError:
         log.warning("some calls did not end when they were cancelled")
     reader.cancel()
+    if beats is not None:
+        beats.cancel()
     return 0
 
 
@@ -266,12 +276,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sidecar.server", description=__doc__)
     parser.add_argument("--control-fd", type=int, required=True, help="the supervisor's end of sidecar.control")
     arguments = parser.parse_args()
+    faulthandler.enable()  # what kills the process (SIGSEGV, SIGBUS) leaves its stack on standard error
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to understand
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s worker %(message)s")
-    code = uvloop.run(_serve(socket.socket(fileno=arguments.control_fd)))
+    output = LogOutput()
+    logging.basicConfig(level=logging.INFO, handlers=[LogHandler(output, "worker")])
+    code = uvloop.run(_serve(socket.socket(fileno=arguments.control_fd), output))
     # Not sys.exit: grpc's own threads may hold the interpreter's shutdown for seconds.
     logging.shutdown()
-    sys.stderr.flush()
     os._exit(code)
 
 

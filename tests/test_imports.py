@@ -30,9 +30,9 @@ LAYERS = (
     "v1",
     "adapters",
     "client",
-    "secret free_ports redaction snapshot caller calls config upstream credentials errors metrics limits spend strict"
-    " connections control patches directory_watch file_marks settle reload route_files consumers widening"
-    " secrets_in_prompts access_log writing",
+    "secret free_ports redaction snapshot caller calls config upstream credentials errors metric_memory metrics limits spend"
+    " strict connections control heartbeat log_output patches directory_watch file_marks settle reload route_files consumers"
+    " widening secrets_in_prompts access_log writing",
     "accounting status attempt breaker admission estimate meter openapi",
     "streaming ways",
     "tries",

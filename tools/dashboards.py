@@ -209,7 +209,11 @@ FRONTS = Dashboard(
             "s",
             {"{{group}}": _quantile("0.95", "sidecar_front_request_duration_seconds", "group")},
         ),
-        Panel("Workers started again", "short", {"restarts": "sidecar_worker_restarts_total"}),
+        Panel(
+            "Workers started again",
+            "short",
+            {"restarts": "sidecar_worker_restarts_total", "of those that hung": "sidecar_worker_hangs_total"},
+        ),
         Panel("Reloads", "short", {"{{result}}": "sidecar_config_reloads_total"}),
     ),
 )

@@ -116,6 +116,19 @@ WORKERS = (
 SUPERVISOR = (
     Row("sidecar_workers_up", (), "1", "Workers that serve."),
     Row("sidecar_worker_restarts_total", (), "1", "Workers that died and were started again."),
+    Row("sidecar_worker_hangs_total", (), "1", "Workers that hung and were replaced; the log says what they did."),
+    Row(
+        "sidecar_worker_loop_held_seconds_total",
+        ("worker",),
+        "workers",
+        "Time in which a worker's event loop was held for more than a second, and all its calls with it.",
+    ),
+    Row(
+        "sidecar_metrics_complete",
+        (),
+        "1",
+        "0 while some of what workers count is not on the page because there is no memory for it; calls go on.",
+    ),
     Row("sidecar_config_info", ("hash",), "1", "The configuration in use."),
     Row(
         "sidecar_config_reloads_total",

@@ -50,13 +50,13 @@ def start_in_background(options: Options, arguments: list[str]) -> None:
     """Returns once it serves, and prints what it says. Raises Failure with its reason when it does not."""
     make_private(options.state_dir)
     _fetch_model(options)
-    logs = options.state_dir / "logs"
+    logs = options.state_dir.absolute() / "logs"
     logs.mkdir(mode=0o700, exist_ok=True)
     log_path = logs / "sidecar.log"
     ours, theirs = os.pipe()
-    with open(log_path, "ab") as log:
+    with open(log_path, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as log:
         child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "sidecar", *arguments, "--ready-fd", str(theirs)],
+            [sys.executable, "-P", "-m", "sidecar", *arguments, "--ready-fd", str(theirs), "--log-file", str(log_path)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -18,6 +18,8 @@ from sidecar.supervisor.options import (
     FRONT_HOST,
     FRONT_PORT,
     FRONT_PROGRAM,
+    HANG_S,
+    LOG_MIB,
     METRICS_ADDRESS,
     STATE_DIR,
     STUB_ADDRESS,
@@ -61,7 +63,22 @@ _AccessLog = Annotated[
 _Grace = Annotated[
     float, typer.Option("--drain-grace", min=0, help="Seconds that calls under way may take when stopping.")
 ]
+_Hang = Annotated[
+    float,
+    typer.Option(
+        "--hang-timeout", min=1, help="Seconds without a sign of life after which a worker is killed and replaced."
+    ),
+]
 _Detach = Annotated[bool, typer.Option("--detach", help="Return once it serves; it goes on in the background.")]
+_LogMib = Annotated[
+    float,
+    typer.Option(
+        "--log-mib",
+        min=0.01,
+        help="MiB after which the log of --detach, and those of the front, begin a new file; four older ones are kept.",
+    ),
+]
+_LogFile = Annotated[Path | None, typer.Option("--log-file", hidden=True)]
 _ReadyFd = Annotated[int | None, typer.Option("--ready-fd", hidden=True)]
 
 
@@ -88,8 +105,11 @@ def up(
     metrics: _Metrics = METRICS_ADDRESS,
     access_log: _AccessLog = AUTO,
     drain_grace: _Grace = DRAIN_GRACE_S,
+    hang_timeout: _Hang = HANG_S,
+    log_mib: _LogMib = LOG_MIB,
     detach: _Detach = False,
     ready_fd: _ReadyFd = None,
+    log_file: _LogFile = None,
 ) -> None:
     """Run it all: workers, a front proxy with TLS and credentials, and the embedded model if a route uses it.
 
@@ -97,9 +117,19 @@ def up(
     losing a call, SIGTERM or Ctrl-C stops once calls under way have ended, a second one at once.
     """
     options = _options(
-        state_dir, config_path, Address(host, port), workers, stub, stub_socket, metrics, access_log, drain_grace
+        state_dir,
+        config_path,
+        Address(host, port),
+        workers,
+        stub,
+        stub_socket,
+        metrics,
+        access_log,
+        drain_grace,
+        hang_timeout,
+        log_mib,
     )
-    _run(replace(options, front_program=front, tls=_tls(tls_certificate, tls_key)), detach, ready_fd)
+    _run(replace(options, front_program=front, tls=_tls(tls_certificate, tls_key)), detach, ready_fd, log_file)
 
 
 def start(
@@ -116,14 +146,27 @@ def start(
     metrics: _Metrics = METRICS_ADDRESS,
     access_log: _AccessLog = AUTO,
     drain_grace: _Grace = DRAIN_GRACE_S,
+    hang_timeout: _Hang = HANG_S,
+    log_mib: _LogMib = LOG_MIB,
     detach: _Detach = False,
     ready_fd: _ReadyFd = None,
+    log_file: _LogFile = None,
 ) -> None:
     """Like `up`, with the flags and defaults of MLflow's gateway: port 5000, which speaks HTTPS here."""
     options = _options(
-        state_dir, config_path, Address(host, port), workers, stub, stub_socket, metrics, access_log, drain_grace
+        state_dir,
+        config_path,
+        Address(host, port),
+        workers,
+        stub,
+        stub_socket,
+        metrics,
+        access_log,
+        drain_grace,
+        hang_timeout,
+        log_mib,
     )
-    _run(replace(options, front_program=front, tls=_tls(tls_certificate, tls_key)), detach, ready_fd)
+    _run(replace(options, front_program=front, tls=_tls(tls_certificate, tls_key)), detach, ready_fd, log_file)
 
 
 def serve(
@@ -135,17 +178,33 @@ def serve(
     metrics: _Metrics = METRICS_ADDRESS,
     access_log: _AccessLog = AUTO,
     drain_grace: _Grace = DRAIN_GRACE_S,
+    hang_timeout: _Hang = HANG_S,
+    log_mib: _LogMib = LOG_MIB,
     detach: _Detach = False,
     ready_fd: _ReadyFd = None,
+    log_file: _LogFile = None,
 ) -> None:
     """Run the core only: workers with their sockets and the stub port; no front proxy, no embedded model.
 
     A front proxy of your own connects to run/w0.sock, run/w1.sock ... in the state directory (see `sidecar render nginx`).
     """
     _run(
-        _options(state_dir, config_path, None, workers, stub, stub_socket, metrics, access_log, drain_grace),
+        _options(
+            state_dir,
+            config_path,
+            None,
+            workers,
+            stub,
+            stub_socket,
+            metrics,
+            access_log,
+            drain_grace,
+            hang_timeout,
+            log_mib,
+        ),
         detach,
         ready_fd,
+        log_file,
     )
 
 
@@ -208,6 +267,8 @@ def _options(
     metrics: str,
     access_log: str,
     drain_grace: float,
+    hang_timeout: float,
+    log_mib: float,
 ) -> Options:
     return Options(
         state_dir=state_dir,
@@ -219,6 +280,8 @@ def _options(
         workers=workers,
         access_log=_access_log(access_log),
         drain_grace_s=drain_grace,
+        hang_s=hang_timeout,
+        log_bytes=int(log_mib * 1024 * 1024),
     )
 
 
@@ -241,7 +304,7 @@ def _tls(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | None
     return certificate, key
 
 
-def _run(options: Options, detach: bool, ready_fd: int | None) -> None:
+def _run(options: Options, detach: bool, ready_fd: int | None, log_file: Path | None) -> None:
     from sidecar.cli.background import Report, start_in_background
 
     if detach:
@@ -250,10 +313,10 @@ def _run(options: Options, detach: bool, ready_fd: int | None) -> None:
     from sidecar.supervisor.log import log_to_stderr
     from sidecar.supervisor.run import run
 
-    log_to_stderr()
+    log_to_stderr(log_file)
     try:
         with Report(ready_fd) as report:
-            code = run(options, report.serving)
+            code = run(replace(options, log_path=log_file), report.serving)
     except KeyboardInterrupt:  # before it listens to signals itself: it was fetching the model
         code = 128 + signal.SIGINT
     sys.exit(code)

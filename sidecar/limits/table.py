@@ -29,6 +29,7 @@ _YIELDS = 20
 _PAUSE_S = 0.0001
 # To look at who holds the lock costs 50 µs: every 10 ms or so.
 _TRIES_PER_LOOK = 50
+_PIECE_BYTES = 1024 * 1024
 # struct flock of 64-bit Linux: type, whence, start, length, pid.
 _FLOCK = struct.Struct("hhqqi4x")
 
@@ -196,4 +197,6 @@ def _allocate(fd: int, size: int) -> None:
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
             raise
-        os.ftruncate(fd, size)  # a file system that cannot promise space
+        # A file system that cannot promise space: zeros take it, a hole would kill whoever writes into it on a full disk.
+        for at in range(0, size, _PIECE_BYTES):
+            os.pwrite(fd, bytes(min(_PIECE_BYTES, size - at)), at)

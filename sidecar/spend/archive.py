@@ -64,7 +64,18 @@ class Archive:
 
 def read_since(path: Path, first_day: str) -> list[Line]:
     """Lines of `first_day` (2026-11-01) and later, by day, consumer and route. Raises sqlite3.Error."""
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=_BUSY_S)) as connection:
+    try:
+        return _read_since(path, first_day, "mode=ro")
+    except sqlite3.OperationalError:
+        # Even a reader makes the log's index, for which a full disk has no space. Where there is no log, nobody writes.
+        log = path.with_name(f"{path.name}-wal")
+        if log.exists() and log.stat().st_size:
+            raise
+        return _read_since(path, first_day, "mode=ro&immutable=1")
+
+
+def _read_since(path: Path, first_day: str, how: str) -> list[Line]:
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=_BUSY_S)) as connection:
         return list(_since(connection, first_day))
 
 

@@ -5,41 +5,51 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import struct
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from sidecar import metric_memory
 from sidecar.supervisor.options import Address
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric
 
 _log = logging.getLogger("sidecar")
-# A worker that is just making its metric files can be read half-way; the next reading is whole.
+# A series that a worker is just making can be read half-way; the next reading is whole.
 _READS_MAX = 5
 _READ_PAUSE_S = 0.02
 _READ_TIMEOUT_S = 5.0  # a scraper that says nothing must not hold a thread
 
 
 class SupervisorMetrics:
-    """What only the supervisor knows. In this process's memory; workers' metrics come out of `workers_dir`'s files."""
+    """What only the supervisor knows, in this process's memory; and the memory of the workers' metrics, a file for each slot."""
 
-    def __init__(self, workers_dir: Path) -> None:
-        # In the environment it would turn the supervisor's own metrics into files too.
+    def __init__(self) -> None:
+        # In the environment it would turn the supervisor's own metrics into files.
         os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
         from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 
-        disable_created_metrics()  # multiprocess mode has none either
-        self._workers_dir = workers_dir
+        disable_created_metrics()  # those of workers have none either
+        self._memories: dict[int, int | None] = {}
         self.registry = CollectorRegistry()
-        self.registry.register(_WorkerFiles(workers_dir))
+        self.registry.register(_OfWorkers(self._memories))
         # 1
         self.worker_restarts = Counter(
             "sidecar_worker_restarts_total", "Workers that died and were started again.", registry=self.registry
+        )
+        # 1
+        self.worker_hangs = Counter(
+            "sidecar_worker_hangs_total", "Workers that hung and were replaced.", registry=self.registry
+        )
+        # N workers
+        self._loop_held = Counter(
+            "sidecar_worker_loop_held_seconds_total",
+            "Time in which a worker's event loop was held for more than a second, and its calls with it.",
+            ("worker",),
+            registry=self.registry,
         )
         # 3: success, failure, unconfirmed
         self.config_reloads = Counter(
@@ -71,30 +81,59 @@ class SupervisorMetrics:
         self._taken.set(result == "success")
         self._unconfirmed.set(result == "unconfirmed")
 
+    def loop_held(self, position: int, held_s: float) -> None:
+        """0 makes the series: alerts want one before the first hold."""
+        self._loop_held.labels(str(position)).inc(held_s)
+
     def use_config(self, digest: str) -> None:
         self._config_info.clear()
         self._config_info.labels(digest).set(1)
 
+    def memory_of(self, slot: int) -> int | None:
+        """The descriptor that a worker of this slot counts in; None where there is no memory, which the log and the page say."""
+        fd = self._memories.get(slot)
+        if fd is None:
+            try:
+                fd = metric_memory.make(slot)
+            except OSError as error:
+                _log.error("there is no memory for a worker's metrics (%s); its calls are not counted there", error)
+            self._memories[slot] = fd
+        return fd
+
     def forget_worker(self, slot: int) -> None:
         """Drops what a dead worker left in its gauges; its counters go on in the slot's next worker."""
-        from prometheus_client.multiprocess import mark_process_dead
+        fd = self._memories.get(slot)
+        if fd is not None:
+            metric_memory.clear_gauges(fd)
 
-        mark_process_dead(slot, str(self._workers_dir))
+    def close(self) -> None:
+        """After the last worker has ended."""
+        for fd in self._memories.values():
+            if fd is not None:
+                os.close(fd)
+        self._memories.clear()
 
 
-class _WorkerFiles:
-    """A collector of what all workers wrote."""
+class _OfWorkers:
+    """A collector of what all workers counted, and whether that is all of it."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, memories: Mapping[int, int | None]) -> None:
+        self._memories = memories
 
     def collect(self) -> Iterable[Metric]:
-        from prometheus_client.multiprocess import MultiProcessCollector
+        from prometheus_client.core import GaugeMetricFamily
 
-        # One that was killed between making and sizing its file left an empty one.
-        files = [str(path) for path in self._folder.glob("*.db") if path.stat().st_size > 0]
-        merged: Iterable[Metric] = MultiProcessCollector.merge(files, accumulate=True)
-        return merged
+        workers, complete = [], True
+        for fd in tuple(self._memories.values()):
+            series, lost = ([], 1) if fd is None else metric_memory.read(fd)
+            workers.append(series)
+            complete = complete and not lost
+        yield from metric_memory.merged(workers)
+        yield GaugeMetricFamily(
+            "sidecar_metrics_complete",
+            "1 while this page has all that workers count, 0 while there is no memory for some of it.",
+            value=complete,
+        )
 
 
 class MetricsPage:
@@ -137,7 +176,7 @@ class _Page(BaseHTTPRequestHandler):
         for attempt in range(1, _READS_MAX + 1):
             try:
                 body = encoder(self.server.registry)
-            except (struct.error, ValueError, RuntimeError, OSError) as error:  # what a half-written file raises
+            except (ValueError, LookupError, RuntimeError, OSError) as error:  # of what is half written
                 if attempt == _READS_MAX:
                     _log.warning("metrics could not be read: %r", error)
                     self._answer(503, "text/plain; charset=utf-8", b"metrics could not be read, try again\n")

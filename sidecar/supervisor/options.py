@@ -23,6 +23,12 @@ DRAIN_GRACE_S = 120.0
 LAME_DUCK_S = CONNECTION_AGE_S * 1.1 + 1.0
 # A worker takes one core; more of them than this is a typing error, and socket names leave room for two digits.
 WORKERS_MAX = 99
+# A worker whose event loop gave no sign of life for this long hangs. The longest that a good one is held is a second or two, by a
+# request of 32 MiB on a busy machine.
+HANG_S = 10.0
+BEATS = 10  # in that time, of a worker that is well
+# Of each log, before it begins a new file; four older ones are kept. 50,000 calls.
+LOG_MIB = 16
 OFF = "off"
 
 
@@ -57,6 +63,9 @@ class Options:
     access_log: str = "off"  # json, human or off
     drain_grace_s: float = DRAIN_GRACE_S
     lame_duck_s: float = LAME_DUCK_S
+    hang_s: float = HANG_S
+    log_path: Path | None = None  # the file that standard error is (`--detach`)
+    log_bytes: int = LOG_MIB * 1024 * 1024
 
 
 def loopback_address(text: str, option: str) -> Address | None:

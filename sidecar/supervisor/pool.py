@@ -16,14 +16,20 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sidecar.control import WorkerSettings
+from sidecar.control import Beat, WorkerSettings
 from sidecar.snapshot import Snapshot
+from sidecar.supervisor import hangs, process
 from sidecar.supervisor.metrics import SupervisorMetrics
+from sidecar.supervisor.options import HANG_S
 from sidecar.supervisor.process import CrashLoop, describe_exit, signal_group
 from sidecar.supervisor.worker import WORKER_COMMAND, MakeChange, Worker, WorkerFailed
 
 _log = logging.getLogger("sidecar")
 STUB_SOCKET = "stub.sock"
+# How long a killed worker may take to be gone, before another one starts beside what is left of it.
+_GONE_S = 1.0
+# A loop that is held again and again is one line a minute.
+_HELD_LOG_S = 60.0
 
 
 class Pool:
@@ -40,6 +46,7 @@ class Pool:
         command: Sequence[str] = WORKER_COMMAND,
         *,
         ended: Callable[[int], None] = lambda slot: None,
+        hang_s: float = HANG_S,
     ) -> None:
         self._settings = settings
         self._snapshot = snapshot
@@ -55,6 +62,9 @@ class Pool:
         self._left = asyncio.Event()  # one of those has ended
         self._tasks: set[asyncio.Task[object]] = set()
         self._closing = asyncio.Event()
+        self._hang_s = hang_s
+        self._held_log = hangs.Rarely(_HELD_LOG_S)
+        self._watching: asyncio.Task[object] | None = None
 
     @property
     def snapshot(self) -> Snapshot:
@@ -63,6 +73,9 @@ class Pool:
 
     async def start(self) -> None:
         """Starts a worker in each position, side by side. Raises WorkerFailed when one cannot serve."""
+        for position in range(len(self._serving)):
+            self._metrics.loop_held(position, 0.0)
+        self._watching = asyncio.create_task(hangs.watch(self._living, self._hang_s, self._silent))
         try:
             async with asyncio.TaskGroup() as starts:
                 for position in range(len(self._serving)):
@@ -129,13 +142,16 @@ class Pool:
     async def _all_ended(self) -> None:
         while self._tasks:
             await asyncio.wait(self._tasks)
+        if self._watching is not None:
+            self._watching.cancel()
 
     async def _fill(self, position: int) -> None:
         """Starts a worker and lets it serve in the position. Raises WorkerFailed."""
         slot = next(number for number in range(len(self._slots) + 1) if number not in self._slots)
         self._slots[slot] = None
         try:
-            worker = await Worker.start(replace(self._settings, slot=slot), position, self._make_change, self._command)
+            settings = replace(self._settings, slot=slot, metrics_fd=self._metrics.memory_of(slot))
+            worker = await Worker.start(settings, position, self._make_change, self._command, held=self._on_held)
         except BaseException:
             del self._slots[slot]
             raise
@@ -153,14 +169,55 @@ class Pool:
         self._serve(worker)
 
     def _serve(self, worker: Worker) -> None:
+        self._point_at(worker, worker.position)
+        self._serving[worker.position] = worker
+        self._count()
+        _log.info("%s serves", worker.name)
+
+    def _point_at(self, worker: Worker, position: int) -> None:
+        """The position's symlinks."""
         assert worker.ready is not None
         run = Path(self._settings.run_dir)
         for kind, path in (("w", worker.ready.front_path), ("s", worker.ready.stub_path)):
             if path is not None:
-                _point(run / f"{kind}{worker.position}.sock", Path(path).name)
-        self._serving[worker.position] = worker
-        self._count()
-        _log.info("%s serves", worker.name)
+                _point(run / f"{kind}{position}.sock", Path(path).name)
+
+    def _silent(self, worker: Worker, silent_s: float) -> None:
+        if not worker.hangs:
+            self._hung(worker, f"hangs: no sign of life for {silent_s:.1f} s")
+
+    def _hung(self, worker: Worker, why: str) -> None:
+        """The front is led past it at once. It is looked at and then killed, which also ends the connections that wait at its
+        listeners, and another one starts."""
+        worker.hangs = True
+        self._metrics.worker_hangs.inc()
+        serving = self._serving[worker.position] is worker
+        if serving:
+            self._serving[worker.position] = None
+            self._count()
+            other = next((other for other in self._serving if other is not None), None)
+            if other is not None:
+                self._point_at(other, worker.position)
+        self._run(self._end_hung(worker, why, serving=serving))
+
+    async def _end_hung(self, worker: Worker, why: str, *, serving: bool) -> None:
+        what_next = "replacing it" if serving and not self._closing.is_set() else "killing it"
+        _log.error("%s %s; %s: %s", worker.name, why, what_next, await worker.seen())
+        signal_group(worker.child, signal.SIGKILL)
+        await process.ended(worker.child, _GONE_S)
+        if serving:
+            self._metrics.worker_restarts.inc()
+            await self._refill(worker.position, time.monotonic() - worker.started_s)
+
+    def _on_held(self, worker: Worker, beat: Beat) -> None:
+        self._metrics.loop_held(worker.position, beat.held_s)
+        more = self._held_log.turn(worker.position)
+        if more is not None:
+            _log.warning(
+                "%s: its event loop was held for %.1f s, %.1f s of that on the CPU; its calls waited%s",
+                *(worker.name, beat.held_s, beat.on_cpu_s),
+                f" (and {more} more times since this was last said)" if more else "",
+            )
 
     async def _watch(self, worker: Worker) -> None:
         code = await worker.child.wait()
@@ -209,9 +266,8 @@ class Pool:
         try:
             await worker.reload(snapshot)
         except WorkerFailed as error:
-            if worker.child.returncode is None and not worker.expected_to_end:
-                _log.error("%s %s; replacing it", worker.name, error)
-                signal_group(worker.child, signal.SIGKILL)  # its watch starts another
+            if worker.child.returncode is None and not worker.expected_to_end and not worker.hangs:
+                self._hung(worker, str(error))
 
     def _count(self) -> None:
         self._metrics.workers_up.set(sum(worker is not None for worker in self._serving))

@@ -24,8 +24,9 @@ from sidecar.supervisor.children import Children
 from sidecar.supervisor.configuration import Configuration, Refused
 from sidecar.supervisor.envoy_metrics import translated
 from sidecar.supervisor.front_metrics import FrontMetrics
+from sidecar.supervisor.log_files import LogFiles
 from sidecar.supervisor.metrics import MetricsPage, SupervisorMetrics
-from sidecar.supervisor.options import Options
+from sidecar.supervisor.options import BEATS, Options
 from sidecar.supervisor.pool import STUB_SOCKET, Pool
 from sidecar.supervisor.ports import probe, reserve
 from sidecar.supervisor.process import in_daemon_thread
@@ -63,8 +64,10 @@ class Supervisor:
         self._configuration = Configuration(options, state, self._children.local_base_url)
         self._snapshot = self._configuration.load()
         self._children.fetch_model(self._snapshot)
-        self._metrics = SupervisorMetrics(state.metrics)
+        self._metrics = SupervisorMetrics()
+        cleanup.callback(self._metrics.close)
         self._books = self._open_books()
+        self._log_files = LogFiles(state.logs, options.log_path, options.log_bytes)
         self._changes = Changes(self._configuration, self._prepare, self._use)
         self._pool = self._make_pool(worker_command)
         self._stop = asyncio.Event()
@@ -96,8 +99,9 @@ class Supervisor:
             run_dir=str(self._state.run),
             stub_socket=self._options.stub_socket,
             stub_address=None if self._stub is None else str(self._stub),
-            metrics_dir=str(self._state.metrics),
             access_log=self._options.access_log,
+            log_path=None if self._options.log_path is None else str(self._options.log_path),
+            beat_s=self._options.hang_s / BEATS,
         )
         self._books.use(self._snapshot)
         self._priced = (self._snapshot, with_prices(self._snapshot, time.time()))
@@ -109,6 +113,7 @@ class Supervisor:
             self._changes.make,
             worker_command,
             ended=self._books.forget_worker,
+            hang_s=self._options.hang_s,
         )
 
     async def run(self) -> int:
@@ -184,7 +189,8 @@ class Supervisor:
 
     async def _until_stopped(self) -> None:
         duties = [
-            asyncio.create_task(duty) for duty in (self._follow_config(), self._follow_restarts(), self._books.keep())
+            asyncio.create_task(duty)
+            for duty in (self._follow_config(), self._follow_restarts(), self._books.keep(), self._log_files.keep())
         ]
         try:
             stop = asyncio.create_task(self._stop.wait())

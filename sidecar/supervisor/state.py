@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -14,10 +15,14 @@ from sidecar.supervisor.start_error import StartError
 
 _SOCKET_PATH_BYTES_MAX = 107  # sun_path is 108 bytes with its NUL on Linux
 _LONGEST_SOCKET_NAME = "w99-1234567.sock"  # two digits of slot, Linux's largest pid has seven
+# 15 MB of tables that the workers share, taken at once; the front's files, certificates, the first of the spend.
+_START_MB = 20
+_PID_BYTES = 16
 _DIR_MODE = 0o700
 _FILE_MODE = 0o600
 # Made anew at each start: what a dead supervisor left there says nothing about this one.
-_FRESH = ("run", "metrics")
+_FRESH = ("run",)
+_GONE = ("metrics",)  # an earlier version's: metrics are in memory
 _KEPT = ("front", "logs")
 
 
@@ -31,7 +36,7 @@ class StateDir:
 
     @classmethod
     def open(cls, root: Path, waiting: Callable[[], None] | None = None) -> StateDir:
-        """Makes the directory (0700), takes its lock, and empties run/ and metrics/."""
+        """Makes the directory (0700), takes its lock, and empties run/."""
         root = Path(os.path.abspath(root))
         try:
             make_private(root)
@@ -40,8 +45,9 @@ class StateDir:
             raise _unusable(root, error) from None
         try:
             run = _make_run_dir(root)
-            for name in _FRESH:
+            for name in (*_FRESH, *_GONE):
                 shutil.rmtree(root / name, ignore_errors=True)
+            _require_space(root)
             for path in {run, *(root / name for name in (*_FRESH, *_KEPT))}:
                 path.mkdir(mode=_DIR_MODE, exist_ok=True)
         except OSError as error:
@@ -55,7 +61,7 @@ class StateDir:
     def close(self) -> None:
         """Removes the sockets and gives the lock back."""
         shutil.rmtree(self.run, ignore_errors=True)
-        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, _pid_text(""), 0)
         os.close(self._lock)
 
     @property
@@ -69,10 +75,6 @@ class StateDir:
     @property
     def env(self) -> Path:
         return self.root / "env"
-
-    @property
-    def metrics(self) -> Path:
-        return self.root / "metrics"
 
     @property
     def front(self) -> Path:
@@ -146,9 +148,24 @@ def _take_lock(root: Path) -> int:
             f"state directory {root}: in use by a running sidecar (pid {pid}); stop it with "
             f"`sidecar down --state-dir {root}` or choose another --state-dir"
         ) from None
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, str(os.getpid()).encode(), 0)
+    os.pwrite(fd, _pid_text(str(os.getpid())), 0)
     return fd
+
+
+def _pid_text(pid: str) -> bytes:
+    """Always of one size: where the disk is full, what is there can be written over."""
+    return pid.ljust(_PID_BYTES - 1).encode() + b"\n"
+
+
+def _require_space(root: Path) -> None:
+    """Here, before anything is made that a full disk would leave in the half. Raises StartError."""
+    disk = os.statvfs(root)
+    free = disk.f_bavail * disk.f_frsize
+    if disk.f_blocks and free < _START_MB * 1_000_000:  # some file systems do not say
+        raise StartError(
+            f"state directory {root}: {free // 1_000_000} MB are free, {_START_MB} MB are needed there to start; make room, "
+            "or choose another with --state-dir"
+        )
 
 
 def _make_run_dir(root: Path) -> Path:
@@ -167,4 +184,9 @@ def _make_run_dir(root: Path) -> Path:
 
 
 def _unusable(root: Path, error: OSError) -> StartError:
+    if error.errno == errno.ENOSPC:
+        return StartError(
+            f"state directory {root}: 0 MB are free, {_START_MB} MB are needed there to start; make room, or choose another "
+            "with --state-dir"
+        )
     return StartError(f"state directory {root}: {error.strerror}; choose a writable one with --state-dir")

@@ -9,10 +9,12 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from sidecar.control import (
     Answered,
     Ask,
+    Beat,
     Channel,
     Configure,
     Drain,
@@ -27,7 +29,7 @@ from sidecar.control import (
 )
 from sidecar.patches import between
 from sidecar.snapshot import Route, Snapshot
-from sidecar.supervisor import process
+from sidecar.supervisor import hangs, process
 
 # What runs as a worker; `--control-fd N` is added. The supervisor's own tests put a double in its place.
 WORKER_COMMAND = (sys.executable, "-P", "-m", "sidecar.server")
@@ -41,6 +43,7 @@ _END_S = 5.0
 
 # Makes a change of routes that a worker asks for: the route as it is now, None where it is gone, or why not. Never raises.
 MakeChange = Callable[[Ask], Awaitable[Route | Refusal | None]]
+Held = Callable[["Worker", Beat], None]  # a worker's loop was held
 
 
 class WorkerFailed(Exception):
@@ -57,17 +60,21 @@ class Worker:
         child: asyncio.subprocess.Process,
         channel: Channel,
         make_change: MakeChange,
+        held: Held,
     ) -> None:
         self.settings = settings
         self.position = position
         self.child = child
         self.ready: Ready | None = None
         self.expected_to_end = False
+        self.hangs = False  # somebody has seen it, and it is going to be killed
+        self.heard_s: float | None = None  # monotonic, when it last gave a sign of life
         self.started_s = time.monotonic()
         self._ending = asyncio.Event()
         self._snapshot: Snapshot | None = None
         self._channel = channel
         self._make_change = make_change
+        self._held = held
         self._changing: set[asyncio.Task[None]] = set()
         self._answers: asyncio.Queue[Message | None] = asyncio.Queue()
         self._reader = asyncio.create_task(self._read())
@@ -93,21 +100,26 @@ class Worker:
         position: int,
         make_change: MakeChange,
         command: Sequence[str] = WORKER_COMMAND,
+        *,
+        held: Held = lambda worker, beat: None,
     ) -> Worker:
         """Starts the process; it waits for `configure`."""
         ours, theirs = socket.socketpair()
+        settings = replace(settings, stack_fd=hangs.open_stack_file())
+        kept = (theirs.fileno(), settings.stack_fd, settings.metrics_fd)
         try:
             child = await process.spawn(
                 [*command, "--control-fd", str(theirs.fileno())],
                 env={**process.own_env(), "GRPC_ENABLE_FORK_SUPPORT": "0"},
-                keep_fds=(theirs.fileno(),),
+                keep_fds=tuple(fd for fd in kept if fd is not None),
             )
         except BaseException:
             ours.close()
+            _close(settings.stack_fd)
             raise
         finally:
             theirs.close()
-        return cls(settings, position, child, await Channel.open(ours), make_change)
+        return cls(settings, position, child, await Channel.open(ours), make_change, held)
 
     async def configure(self, snapshot: Snapshot) -> None:
         """Hands over settings and routes, and waits until it serves. Raises WorkerFailed."""
@@ -115,7 +127,7 @@ class Worker:
         if isinstance(answer, Failed):
             raise WorkerFailed(answer.message)
         if not isinstance(answer, Ready):
-            raise WorkerFailed(await self._why_not("did not get ready", _READY_TIMEOUT_S))
+            raise WorkerFailed(await self._why_not("did not get ready", _READY_TIMEOUT_S, seen=True))
         self.ready = answer
         self._snapshot = snapshot
 
@@ -170,11 +182,16 @@ class Worker:
         self._ending.set()
         self._reader.cancel()
         self._channel.close()
+        _close(self.settings.stack_fd)
         for kind in ("w", "s"):
             try:
                 os.unlink(os.path.join(self.settings.run_dir, f"{kind}{self.slot}-{self.child.pid}.sock"))
             except FileNotFoundError:
                 pass
+
+    async def seen(self) -> str:
+        """What it does, in words for the log: for one that answers no more."""
+        return await hangs.seen_of(self.child, self.settings.stack_fd)
 
     async def _ask(self, question: Message, timeout_s: float) -> Message | None:
         async with self._turn:
@@ -198,7 +215,11 @@ class Worker:
         """Sorts what comes: a question of the worker's is a task of its own, anything else answers a question of ours."""
         try:
             while (message := await self._channel.receive()) is not None:
-                if isinstance(message, Ask):
+                if isinstance(message, Beat):
+                    self.heard_s = time.monotonic()
+                    if message.held_s:
+                        self._held(self, message)
+                elif isinstance(message, Ask):
                     task = asyncio.create_task(self._answer(message))
                     self._changing.add(task)
                     task.add_done_callback(self._changing.discard)
@@ -214,7 +235,12 @@ class Worker:
         except ConnectionError:
             pass  # the worker died, and its caller with it knows no more than that; the change stands
 
-    async def _why_not(self, what: str, timeout_s: float) -> str:
+    async def _why_not(self, what: str, timeout_s: float, *, seen: bool = False) -> str:
         if await process.ended(self.child, 1.0):
             return f"ended with {process.describe_exit(self.child.returncode or 0)}"
-        return f"{what} within {timeout_s:g} s"
+        return f"{what} within {timeout_s:g} s" + (f"; {await self.seen()}" if seen else "")
+
+
+def _close(fd: int | None) -> None:
+    if fd is not None:
+        os.close(fd)

@@ -75,22 +75,10 @@ async def test_without_the_pushback_a_retry_policy_does_multiply(provider: Provi
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await retrying(worker).Chat(chat(), timeout=20)
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-        refused = sum(
-            int(float(line.rsplit(" ", 1)[1]))
-            for line in scrape(worker).splitlines()
-            if line.startswith("sidecar_requests_total") and 'outcome="overloaded"' in line
-        )
+        counted = worker.samples("sidecar_requests_total")
+        refused = sum(sample.value for sample in counted if sample.labels["outcome"] == "overloaded")
         held.cancel()
     assert refused == 5
-
-
-def scrape(worker: WorkerProcess) -> str:
-    from prometheus_client import CollectorRegistry, generate_latest
-    from prometheus_client.multiprocess import MultiProcessCollector
-
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry, str(worker.metrics_dir))
-    return generate_latest(registry).decode()
 
 
 def hurried(base_url: str) -> Snapshot:

@@ -13,8 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from prometheus_client.multiprocess import MultiProcessCollector
-
 from adapters import Task
 from sidecar.snapshot import Limit, Price, Route, Snapshot
 from sidecar.spend.archive import FILE_NAME, Archive
@@ -71,7 +69,7 @@ class Sums:
     def usage(self) -> dict[str, dict[str, int]]:
         """`sidecar usage`, once the supervisor has written the ledger down."""
         with (
-            closing(Ledger(self._worker.metrics_dir.parent)) as ledger,
+            closing(Ledger(self._worker.run_dir)) as ledger,
             closing(Archive(self._folder / FILE_NAME)) as archive,
         ):
             archive.write(ledger.lines())
@@ -90,7 +88,7 @@ class Sums:
             "sidecar_estimated_tokens": "estimated_tokens",
             "sidecar_unreported_costs": "unreported",
         }
-        for family in MultiProcessCollector.merge([str(file) for file in self._worker.metrics_dir.glob("*.db")]):
+        for family in self._worker.counted():
             for sample in family.samples:
                 name = names[sample.labels["kind"]] if family.name == "sidecar_tokens" else money.get(family.name)
                 if name is not None:

@@ -15,8 +15,11 @@ from typing import Any, Self
 
 import grpc
 import grpc.aio
+from prometheus_client import Metric
+from prometheus_client.samples import Sample
 
 from adapters import Task
+from sidecar import metric_memory
 from sidecar.control import Channel, Configure, Drain, Failed, Ready, Reload, Reloaded, WorkerSettings
 from sidecar.secret import Secret
 from sidecar.snapshot import Route, Snapshot, Timeouts, Upstream
@@ -54,7 +57,7 @@ class WorkerProcess:
     def __init__(self, routes: Snapshot, *, slot: int = 0, metrics: bool = False, stub_port: int | None = None) -> None:
         self._routes = routes
         self._slot = slot
-        self._metrics = metrics
+        self._memories = [metric_memory.make(slot)] if metrics else []
         self._stub_port = stub_port
         self._directory = Path(tempfile.mkdtemp(prefix="sc-"))
         self.log = self._directory / "log"
@@ -63,9 +66,17 @@ class WorkerProcess:
         self._front: grpc.aio.Channel | None = None
         self._stub: grpc.aio.Channel | None = None
 
+    def counted(self) -> list[Metric]:
+        """Its metrics, with `metrics=True`."""
+        return metric_memory.merged(metric_memory.read(fd)[0] for fd in self._memories)
+
     @property
-    def metrics_dir(self) -> Path:
-        return self._directory / "metrics"
+    def run_dir(self) -> Path:
+        """Where the limits and the ledger are that it shares with other workers."""
+        return self._directory
+
+    def samples(self, name: str) -> list[Sample]:
+        return [sample for metric in self.counted() for sample in metric.samples if sample.name == name]
 
     @property
     def pid(self) -> int:
@@ -74,11 +85,10 @@ class WorkerProcess:
 
     async def __aenter__(self) -> Self:
         ours, theirs = socket.socketpair()
-        self.metrics_dir.mkdir()
         with self.log.open("wb") as log:
             self.process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "sidecar.server", "--control-fd", str(theirs.fileno()),
-                pass_fds=[theirs.fileno()], stderr=log, start_new_session=True, env={**os.environ},
+                pass_fds=[theirs.fileno(), *self._memories], stderr=log, start_new_session=True, env={**os.environ},
             )  # fmt: skip
         theirs.close()
         self._control = await Channel.open(ours)
@@ -86,7 +96,7 @@ class WorkerProcess:
             slot=self._slot,
             run_dir=str(self._directory),
             stub_address=None if self._stub_port is None else f"127.0.0.1:{self._stub_port}",
-            metrics_dir=str(self.metrics_dir) if self._metrics else None,
+            metrics_fd=self._memories[0] if self._memories else None,
         )
         await self._control.send(Configure(settings, self._routes))
         async with asyncio.timeout(START_S):
@@ -105,6 +115,8 @@ class WorkerProcess:
         if self.process.returncode is None:
             self.process.kill()
         await self.process.wait()
+        for fd in self._memories:
+            os.close(fd)
         shutil.rmtree(self._directory)
 
     def front_channel(self) -> grpc.aio.Channel:

@@ -13,7 +13,6 @@ from types import MappingProxyType
 import psutil
 import pytest
 
-from tests.core.test_grpc_clients import scrape
 from tests.core.worker import WorkerProcess
 from tests.faults.matrix import CODES, Cell, Verdict, full, healthy, judge, paired, script, snapshot
 from tests.faults.modes import MODES
@@ -129,12 +128,8 @@ async def ask_all(doors: Doors, some: list[Cell], ways: Mapping[Cell, Way] = Map
 
 def outcomes(worker: WorkerProcess) -> Counts:
     found: Counts = {}
-    for line in scrape(worker).splitlines():
-        if line.startswith("sidecar_requests_total{"):
-            labels = dict(
-                pair.split("=") for pair in line[line.index("{") + 1 : line.index("}")].replace('"', "").split(",")
-            )
-            found[labels["route"], labels["outcome"]] = int(float(line.rsplit(" ", 1)[1]))
+    for sample in worker.samples("sidecar_requests_total"):
+        found[sample.labels["route"], sample.labels["outcome"]] = int(sample.value)
     return found
 
 
@@ -143,7 +138,7 @@ def attempts(worker: WorkerProcess) -> float:
 
 
 def total(worker: WorkerProcess, name: str) -> float:
-    return sum(float(line.rsplit(" ", 1)[1]) for line in scrape(worker).splitlines() if line.startswith(name + "{"))
+    return sum(sample.value for sample in worker.samples(name))
 
 
 def count_calls(verdicts: list[Verdict], faulty: Provider, well: Provider, counted: Counts) -> None:

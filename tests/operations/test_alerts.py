@@ -200,6 +200,13 @@ def workers_die(scene: Scene) -> Iterator[None]:
 
 
 @contextmanager
+def worker_hangs(scene: Scene) -> Iterator[None]:
+    os.kill(scene.stack.worker_pids[0], signal.SIGSTOP)
+    yield
+    wait_until(lambda: scene.stack.metric("sidecar_workers_up") == 2, 30)
+
+
+@contextmanager
 def gateway_hangs(scene: Scene) -> Iterator[None]:
     os.kill(scene.stack.supervisor_pid, signal.SIGSTOP)
     yield
@@ -230,6 +237,7 @@ FAULTS: dict[str, tuple[Callable[[Scene], AbstractContextManager[None]], tuple[s
     "a certificate near its end": (certificate_ends, ("SidecarCertificateExpires",)),
     "a budget is spent to nine tenths": (budget_nearly_spent, ("SidecarBudgetNearlySpent",)),
     "three workers are killed": (workers_die, ("SidecarWorkersDie",)),
+    "a worker hangs": (worker_hangs, ("SidecarWorkerHangs",)),
     "the supervisor hangs": (gateway_hangs, ("SidecarDown",)),
 }
 _SEEN: list[str] = []

@@ -205,6 +205,7 @@ EXPECTED: dict[tuple[str, str, str], Check] = {
     (FRONTS, "Refused at the front", "no worker reached"): _is(value=0),
     (FRONTS, "Time to the last byte at the front, p95", "{{group}}"): _between(0.2, 20, ("openai",)),
     (FRONTS, "Workers started again", "restarts"): _is(value=0),
+    (FRONTS, "Workers started again", "of those that hung"): _is(value=0),
     (FRONTS, "Reloads", "{{result}}"): _between(-0.1, 0, ("success",), ("failure",), ("unconfirmed",)),
 }
 QUERIES = [

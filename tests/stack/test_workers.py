@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.metric_memory import read
 from tests.cli.running import config_for
 from tests.processes import command_line, reached
 from tests.provider import Provider
 from tests.scale import scaled
 from tests.stack.load import OK, Callers, Counts, at_rate, chat_body, chat_request, lost
 from tests.stack.seen import Page, Watch, page, page_where
-from tests.stack.stack import Stack
+from tests.stack.stack import Stack, counts_of
 from tests.supervisor.supervised import descendants
 
 pytestmark = pytest.mark.slow
@@ -60,12 +61,12 @@ def worker_at(gateway: Stack, position: int) -> int:
 
 
 def in_flight_at(gateway: Stack, position: int) -> float:
-    """Calls under way on one worker, by the files it writes its metrics to."""
-    from prometheus_client.multiprocess import MultiProcessCollector
-
-    slot = os.readlink(gateway.state / "run" / f"w{position}.sock").removeprefix("w").partition("-")[0]
-    files = [str(path) for path in gateway.state.rglob(f"gauge_livesum_{slot}.db")]
-    return float(sum(sample.value for family in MultiProcessCollector.merge(files) for sample in family.samples))
+    """Calls under way on one worker, by the memory that it counts in."""
+    fd = counts_of(worker_at(gateway, position))
+    try:
+        return sum(series.value for series in read(fd)[0] if series.name == "sidecar_in_flight")
+    finally:
+        os.close(fd)
 
 
 async def _back(gateway: Stack, position: int, old: int, since_s: float) -> float:

@@ -2,25 +2,46 @@
 
 Speaks sidecar.control like the real one. On its sockets it tells whoever connects "pid slot hash" and hangs up. Names:
 `fail`: Failed instead of Ready. `crash`: exits with 3 right after Ready. `busy`: a drain lasts until the file `release` stands in
-run_dir, or for its grace. `mute`: does not answer Reload.
+run_dir, or for its grace. `mute`: does not answer Reload. `spin`: its event loop turns no more once it is reloaded. `hold`: its
+loop is held for two seconds then. `stuck`: a drain blocks the event loop.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import faulthandler
 import os
+import signal
 import socket
+import time
 from pathlib import Path
 
 from sidecar.control import Channel, Configure, Drain, Failed, Ready, Reload, Reloaded, Retire
+from sidecar.heartbeat import beat
 from sidecar.patches import Patch, patched
 from sidecar.snapshot import Snapshot
 
 _POLL_S = 0.01
+_HOLD_S = 2.0
+
+
+def spin(until_s: float = float("inf")) -> None:
+    """What an endless computation looks like."""
+    while time.monotonic() < until_s:
+        pass
+
+
+def _hold_the_loop(snapshot: Snapshot) -> None:
+    if "spin" in snapshot.routes:
+        spin()
+    if "hold" in snapshot.routes:
+        spin(time.monotonic() + _HOLD_S)
 
 
 async def _drain(run_dir: Path, grace_s: float, snapshot: Snapshot) -> None:
+    if "stuck" in snapshot.routes:
+        spin()
     if "busy" not in snapshot.routes:
         return
     end_s = asyncio.get_running_loop().time() + grace_s
@@ -33,6 +54,8 @@ async def _serve(control: socket.socket) -> int:
     first = await channel.receive()
     assert isinstance(first, Configure)
     settings, snapshot = first.settings, first.snapshot
+    if settings.stack_fd is not None:
+        faulthandler.register(signal.SIGUSR1, file=settings.stack_fd)
     if "fail" in snapshot.routes:
         await channel.send(Failed("cannot do what the test forbids"))
         return 1
@@ -46,6 +69,8 @@ async def _serve(control: socket.socket) -> int:
     await asyncio.start_unix_server(tell, front)
     await asyncio.start_unix_server(tell, stub)
     await channel.send(Ready(os.getpid(), front, stub))
+    assert settings.beat_s is not None
+    beats = asyncio.create_task(beat(channel, settings.beat_s))
     if "crash" in snapshot.routes:
         os._exit(3)
     while True:
@@ -54,14 +79,17 @@ async def _serve(control: socket.socket) -> int:
                 snapshot = fresh
                 if "mute" not in snapshot.routes:
                     await channel.send(Reloaded(fresh.hash))
+                _hold_the_loop(snapshot)
             case Patch() as patch:
                 snapshot = patched(snapshot, patch)
                 if "mute" not in snapshot.routes:
                     await channel.send(Reloaded(snapshot.hash))
+                _hold_the_loop(snapshot)
             case Retire():
                 pass
             case Drain(grace_s):
                 await _drain(Path(settings.run_dir), grace_s, snapshot)
+                beats.cancel()
                 return 0
             case _:
                 return 1

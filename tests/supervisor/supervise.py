@@ -1,4 +1,7 @@
-"""The core's supervisor with doubles for workers: `python -m tests.supervisor.supervise STATE_DIR CONFIG [GRACE_S]`."""
+"""The core's supervisor with doubles for workers: `python -m tests.supervisor.supervise STATE_DIR CONFIG [OPTION=VALUE ...]`.
+
+Options are `grace_s`, `hang_s`, and `worker`, a module of this folder that runs in the double's place.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +9,26 @@ import sys
 from pathlib import Path
 
 from sidecar.supervisor.log import log_to_stderr
-from sidecar.supervisor.options import Address, Options
+from sidecar.supervisor.options import HANG_S, Address, Options
 from sidecar.supervisor.run import run
 from sidecar.supervisor.start_error import StartError
 
-DOUBLE = (sys.executable, "-m", "tests.supervisor.double")
-
 if __name__ == "__main__":
     log_to_stderr()
-    state_dir, config, *grace = sys.argv[1:]
+    state_dir, config, *more = sys.argv[1:]
+    said = dict(each.split("=", 1) for each in more)
+    real = "worker" in said
     options = Options(
         state_dir=Path(state_dir),
         config_path=Path(config),
         front_address=None,
-        stub_address=None,
+        stub_address=Address("127.0.0.1", 0) if real else None,
         metrics_address=Address("127.0.0.1", 0),
-        drain_grace_s=float(grace[0]) if grace else 10.0,
+        drain_grace_s=float(said.get("grace_s", 10.0)),
         lame_duck_s=0.0,  # doubles have no clients to let go
+        hang_s=float(said.get("hang_s", HANG_S)),
     )
     try:
-        sys.exit(run(options, print, DOUBLE))
+        sys.exit(run(options, print, (sys.executable, "-m", f"tests.supervisor.{said.get('worker', 'double')}")))
     except StartError as error:
         sys.exit(f"sidecar: {error}")

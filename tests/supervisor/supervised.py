@@ -34,14 +34,15 @@ class Told:
 
 class Supervised:
     """`python -m tests.supervisor.supervise` on a state directory below `folder`, with one route; None: with the
-    config that is there."""
+    config that is there. `options` are its own."""
 
-    def __init__(self, folder: Path, route: str | None = "calm", grace_s: float = 10.0) -> None:
+    def __init__(self, folder: Path, route: str | None = "calm", **options: object) -> None:
         self.state = folder / "state"
         self.config = folder / "config.yaml"
         if route is not None:
             self.write(route)
-        self.child = Child.python("-m", "tests.supervisor.supervise", str(self.state), str(self.config), str(grace_s))
+        words = [f"{name}={value}" for name, value in options.items()]
+        self.child = Child.python("-m", "tests.supervisor.supervise", str(self.state), str(self.config), *words)
 
     def __enter__(self) -> Supervised:
         return self

@@ -1,0 +1,245 @@
+"""The numbers of a worker's metrics, in memory that the supervisor reads: an anonymous file (memfd) that both have open.
+
+It lies on no disk, so that a full one cannot stop a call. It has no name, so that nothing is left behind whoever is killed. It is
+the supervisor's, so that counters outlive the workers. Space is taken before it is used: where there is none, the worker
+keeps a series for itself and asks again later, and the file says how many there are of those.
+
+The file is words of eight bytes: MAGIC, how many words are in use, how many series found no room; then for each series the length
+of its key, the key (JSON, padded), its value. One process writes, in one thread; a series is complete before the
+number of words covers it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import mmap
+import os
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+_log = logging.getLogger(__name__)
+_WORD = 8
+_MAGIC = int.from_bytes(b"scmetric", "little")
+_MAGIC_AT, _USED_AT, _LOST_AT, _FIRST_AT = range(4)
+# A gateway with ten routes and a few consumers; it doubles when it is full.
+_BYTES = 256 * 1024
+# A million series: more than that nobody scrapes.
+_BYTES_MAX = 256 * 1024 * 1024
+# How often a series without room asks again.
+_AGAIN_S = 10.0
+
+
+class Series(NamedTuple):
+    """One number of one worker. `at` is its byte in the file."""
+
+    kind: str  # counter, gauge, histogram
+    metric: str
+    name: str  # of the sample: the metric's with _total, _bucket, _sum
+    labels: tuple[tuple[str, str], ...]
+    help: str
+    value: float
+    at: int
+
+
+def make(slot: int) -> int:
+    """A new file; its descriptor. Raises OSError where there is none to be had."""
+    fd = os.memfd_create(f"sidecar-metrics-{slot}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.fchmod(fd, 0o600)
+        os.posix_fallocate(fd, 0, _BYTES)
+        os.pwrite(fd, b"".join(each.to_bytes(_WORD, "little") for each in (_MAGIC, _FIRST_AT, 0)), 0)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+class MetricMemory:
+    """The writer's end. `numbers[place]` is a value. Raises OSError or ValueError where the file cannot be used."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._places: dict[bytes, int] = {}
+        self._lost: set[bytes] = set()
+        self._again_s = 0.0
+        self._said = False
+        self._open(os.fstat(fd).st_size)
+        if self._words[_MAGIC_AT] != _MAGIC:
+            raise ValueError("not a file of metrics")
+        self._words[_LOST_AT] = 0
+        for key, at in _keys(bytes(self._map[: self._words[_USED_AT] * _WORD])):
+            self._places[key] = at // _WORD
+
+    def _open(self, size: int) -> None:
+        self._map = mmap.mmap(self._fd, size)
+        view = memoryview(self._map)
+        self._words, self.numbers = view.cast("q"), view.cast("d")
+
+    def place(self, key: bytes) -> int | None:
+        """Where the series' value is; a new one is 0. None: there is no room."""
+        found = self._places.get(key)
+        if found is not None:
+            return found
+        start = self._words[_USED_AT]
+        key_words = -(-len(key) // _WORD)
+        end = start + 1 + key_words + 1
+        if not self._has_room(end * _WORD):
+            self._lose(key)
+            return None
+        self._words[start] = len(key)
+        self._map[(start + 1) * _WORD : (start + 1) * _WORD + len(key)] = key
+        self.numbers[end - 1] = 0.0
+        self._words[_USED_AT] = end
+        self._places[key] = end - 1
+        self._lost.discard(key)
+        self._words[_LOST_AT] = len(self._lost)
+        return end - 1
+
+    def place_again(self, key: bytes) -> int | None:
+        """`place` for a series that found no room: only now and then it is looked for."""
+        return self.place(key) if time.monotonic() >= self._again_s else None
+
+    def _has_room(self, size: int) -> bool:
+        have = len(self._map)
+        if size <= have:
+            return True
+        if self._lost and time.monotonic() < self._again_s:
+            return False
+        grown = max(have * 2, size)
+        try:
+            if grown > _BYTES_MAX:
+                raise MemoryError(f"{_BYTES_MAX // 1024 // 1024} MiB are full")
+            os.posix_fallocate(self._fd, 0, grown)
+            old = (self._words, self.numbers, self._map)
+            self._open(grown)
+        except (OSError, MemoryError) as error:
+            self._again_s = time.monotonic() + _AGAIN_S
+            if not self._said:
+                self._said = True
+                _log.error("there is no memory for more metrics (%s); calls go on, new series are not shown", error)
+            return False
+        for each in old[:2]:
+            each.release()
+        return True
+
+    def _lose(self, key: bytes) -> None:
+        self._lost.add(key)
+        self._words[_LOST_AT] = len(self._lost)
+
+
+def value_class(memory: MetricMemory) -> type[Any]:
+    """What prometheus_client keeps its numbers in (its `values.ValueClass`), with the numbers in `memory`. For one thread."""
+
+    class Value:
+        _multiprocess = True  # prometheus_client: no exemplars, no Info, no Enum
+
+        def __init__(
+            self,
+            typ: str,
+            metric_name: str,
+            name: str,
+            labelnames: Iterable[str],
+            labelvalues: Iterable[str],
+            help_text: str,
+            multiprocess_mode: str = "",
+            **more: object,
+        ) -> None:
+            labels = dict(zip(labelnames, labelvalues, strict=True))
+            self._key = json.dumps([typ, metric_name, name, labels, help_text], sort_keys=True).encode()
+            self._place = memory.place(self._key)
+            self._value = 0.0 if self._place is None else memory.numbers[self._place]
+
+        def inc(self, amount: float) -> None:
+            self.set(self._value + amount)
+
+        def set(self, value: float, timestamp: float | None = None) -> None:
+            self._value = value
+            if self._place is None:
+                self._place = memory.place_again(self._key)
+                if self._place is None:
+                    return
+            memory.numbers[self._place] = value
+
+        def get(self) -> float:
+            return self._value
+
+        def set_exemplar(self, exemplar: object) -> None:
+            """There are none."""
+
+        def get_exemplar(self) -> None:
+            return None
+
+    return Value
+
+
+def read(fd: int) -> tuple[list[Series], int]:
+    """Everything a worker counted, and how many of its series are not there. Raises OSError, ValueError or LookupError for what
+    is half written: the next reading is whole."""
+    data = os.pread(fd, _FIRST_AT * _WORD, 0)
+    used, lost = (int.from_bytes(data[at * _WORD : (at + 1) * _WORD], "little") for at in (_USED_AT, _LOST_AT))
+    data = os.pread(fd, used * _WORD, 0)
+    numbers = memoryview(data).cast("d")
+    found = []
+    for key, at in _keys(data):
+        kind, metric, name, labels, text = json.loads(key)
+        found.append(Series(kind, metric, name, tuple(labels.items()), text, numbers[at // _WORD], at))
+    return found, lost
+
+
+def clear_gauges(fd: int) -> None:
+    """After the end of the worker: what it had under way is no more."""
+    for series in read(fd)[0]:
+        if series.kind == "gauge":
+            os.pwrite(fd, bytes(_WORD), series.at)
+
+
+def _keys(data: bytes) -> Iterator[tuple[bytes, int]]:
+    """Keys, and at which byte the value is."""
+    at = _FIRST_AT * _WORD
+    while at < len(data):
+        length = int.from_bytes(data[at : at + _WORD], "little")
+        value_at = at + _WORD - (-length // _WORD) * _WORD
+        yield data[at + _WORD : at + _WORD + length], value_at
+        at = value_at + _WORD
+
+
+def merged(workers: Iterable[Iterable[Series]]) -> list[Metric]:
+    """The sums over all workers, as Prometheus wants them: a histogram's buckets add up to +Inf."""
+    from prometheus_client import Metric
+
+    metrics: dict[str, Metric] = {}
+    sums: dict[str, dict[tuple[str, tuple[tuple[str, str], ...]], float]] = defaultdict(lambda: defaultdict(float))
+    for series in (each for worker in workers for each in worker):
+        if series.metric not in metrics:
+            metrics[series.metric] = Metric(series.metric, series.help, series.kind)
+        sums[series.metric][series.name, series.labels] += series.value
+    for name, metric in metrics.items():
+        if metric.type == "histogram":
+            _add_histogram(metric, sums[name])
+            continue
+        for (sample, labels), value in sums[name].items():
+            metric.add_sample(sample, dict(labels), value)
+    return list(metrics.values())
+
+
+def _add_histogram(metric: Metric, sums: Mapping[tuple[str, tuple[tuple[str, str], ...]], float]) -> None:
+    buckets: dict[tuple[tuple[str, str], ...], list[tuple[float, str, float]]] = defaultdict(list)
+    for (sample, labels), value in sums.items():
+        bound = dict(labels).get("le")
+        if bound is None:
+            metric.add_sample(sample, dict(labels), value)
+        else:
+            rest = tuple(each for each in labels if each[0] != "le")
+            buckets[rest].append((float(bound), bound, value))
+    for rest, found in buckets.items():
+        total = 0.0
+        for _, bound, value in sorted(found):
+            total += value
+            metric.add_sample(f"{metric.name}_bucket", {**dict(rest), "le": bound}, total)
+        metric.add_sample(f"{metric.name}_count", dict(rest), total)

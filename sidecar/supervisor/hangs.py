@@ -1,0 +1,117 @@
+"""Workers that hang: noticed by their silence, and what can be seen of them from outside.
+
+Silence counts only while the supervisor itself ran: a machine that slept, a stopped or starved supervisor blame no worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NoReturn, Protocol, TypeVar
+
+from sidecar.supervisor import process
+
+# How often it looks, as a share of the silence it waits for: so a hang is noticed a tenth late.
+_LOOKS = 10
+# A process that runs writes its stacks within milliseconds, a busy machine included.
+_STACK_WITHIN_S = 1.0
+_POLL_S = 0.02
+# Some forty frames each of a dozen threads.
+_STACK_BYTES_MAX = 64 * 1024
+_STATES = {
+    "R": "it is running",
+    "S": "it is waiting",
+    "D": "it is waiting for a disk",
+    "T": "it is stopped (SIGSTOP)",
+    "t": "it is stopped by a debugger",
+}
+_STOPPED = "Tt"
+
+
+class Silent(Protocol):
+    """Of a worker: when it last gave a sign of life (monotonic; None: it has not begun to)."""
+
+    heard_s: float | None
+
+
+_Silent = TypeVar("_Silent", bound=Silent)
+
+
+async def watch(
+    living: Callable[[], Iterable[_Silent]], hang_s: float, hangs: Callable[[_Silent, float], None]
+) -> NoReturn:
+    """Calls `hangs` with each worker that was silent for `hang_s`, and for how long: at each look again while the worker is among
+    the living, until it is cancelled."""
+    pause_s = hang_s / _LOOKS
+    seen_s = time.monotonic()
+    while True:
+        await asyncio.sleep(pause_s)
+        now_s = time.monotonic()
+        late_s = max(0.0, now_s - seen_s - pause_s)
+        for worker in living():
+            if worker.heard_s is None:
+                continue
+            worker.heard_s = min(now_s, worker.heard_s + late_s)
+            if now_s - worker.heard_s > hang_s:
+                hangs(worker, now_s - worker.heard_s)
+        seen_s = now_s
+
+
+class Rarely:
+    """Whose turn it is to be logged: once in `pause_s` for each position."""
+
+    def __init__(self, pause_s: float) -> None:
+        self._pause_s = pause_s
+        self._last: dict[int, tuple[float, int]] = {}
+
+    def turn(self, position: int) -> int | None:
+        """How many turns were left out since the last one; None: this one is left out."""
+        now_s = time.monotonic()
+        last_s, left_out = self._last.get(position, (-self._pause_s, 0))
+        if now_s - last_s < self._pause_s:
+            self._last[position] = (last_s, left_out + 1)
+            return None
+        self._last[position] = (now_s, 0)
+        return left_out
+
+
+def open_stack_file() -> int | None:
+    """A file in memory for a worker's stacks; None where there is none to be had."""
+    try:
+        return os.memfd_create("sidecar-stack", os.MFD_CLOEXEC)
+    except OSError:
+        return None
+
+
+async def seen_of(child: asyncio.subprocess.Process, stack_fd: int | None) -> str:
+    """What a process does that answers no more, in words for the log: its state, and the stacks of its threads where it can still
+    write them. Takes a second at most."""
+    state = _state(child.pid)
+    words = _STATES.get(state, f"its state is {state}")
+    if state in _STOPPED:
+        return f"{words}, so its stack cannot be seen"
+    stack = "" if stack_fd is None else await _stack(child, stack_fd)
+    return f"{words}; its stack:\n{stack}" if stack else f"{words}, and did not write its stack"
+
+
+def _state(pid: int) -> str:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "gone"
+    return stat.rpartition(")")[2].split()[0]
+
+
+async def _stack(child: asyncio.subprocess.Process, fd: int) -> str:
+    """What faulthandler writes at SIGUSR1. It is whole when it has not grown for two looks."""
+    process.signal_one(child, signal.SIGUSR1)
+    end_s = time.monotonic() + _STACK_WITHIN_S
+    sizes = [0]
+    while time.monotonic() < end_s and not (sizes[-1] and sizes[-3:] == [sizes[-1]] * 3):
+        await asyncio.sleep(_POLL_S)
+        sizes.append(os.fstat(fd).st_size)
+    return os.pread(fd, _STACK_BYTES_MAX, 0).decode("utf-8", "replace").strip()
