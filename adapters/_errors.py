@@ -1,4 +1,4 @@
-"""Why a call failed. What each service answers to that is said in sidecar/errors.py alone."""
+"""Why a call failed. What each service answers to that is said in sidecar/domain/status.py alone."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import asyncio
 from collections import deque
 
 from adapters import GatewayError, Kind
-from sidecar.snapshot import Admission, Route, Snapshot
+from sidecar.domain.snapshot import Admission, Route, Snapshot
 
 
 class Gate:

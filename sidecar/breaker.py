@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from adapters import GatewayError, Kind
-from sidecar.snapshot import Breaker
+from sidecar.domain.snapshot import Breaker
 
 # The window is counted in this many pieces; what is older than the window leaves a piece at a time.
 _PIECES: Final = 10

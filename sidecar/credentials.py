@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters import GatewayError, Kind, Provider
-from sidecar.redaction import without_secret
-from sidecar.secret import Secret
-from sidecar.snapshot import Grant, Upstream
+from sidecar.domain.redaction import without_secret
+from sidecar.domain.secret import Secret
+from sidecar.domain.snapshot import Grant, Upstream
 
 log = logging.getLogger(__name__)
 

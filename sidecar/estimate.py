@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from adapters import Task
-from sidecar.calls import Call
+from sidecar.domain.call import Call
 
 _BYTES_PER_TOKEN = 4
 _MEDIA_TOKENS = 1_000

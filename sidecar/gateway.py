@@ -20,12 +20,12 @@ from sidecar.access_log import AccessLog
 from sidecar.accounting import OK, Record
 from sidecar.admission import Admissions
 from sidecar.attempt import Attempt, prepare, read_answer, refuse_failed_answer
-from sidecar.calls import Answer, Call, Piece
 from sidecar.consumers import Consumers
 from sidecar.credentials import Tokens
+from sidecar.domain.call import Answer, Call, Piece
+from sidecar.domain.snapshot import Consumer, Route, Snapshot
 from sidecar.meter import Meter, Ticket
 from sidecar.metrics import Metrics
-from sidecar.snapshot import Consumer, Route, Snapshot
 from sidecar.spend.cost import counts_output
 from sidecar.streaming import StreamClock, pieces
 from sidecar.tries import Trial, Tries

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 from adapters import GatewayError, Kind
-from sidecar.calls import Call
+from sidecar.domain.call import Call
+from sidecar.domain.snapshot import Budget, Consumer, Limit, Route, Upstream
 from sidecar.estimate import Estimate, estimate_tokens
 from sidecar.limits import Bucket, Level, LimitStore, Refused, Reservation, buckets_of
 from sidecar.metrics import Metrics
-from sidecar.snapshot import Budget, Consumer, Limit, Route, Upstream
 from sidecar.spend.budgets import Allowance, Warned, allowances_of, check
 from sidecar.spend.calendar import Calendar, said
 from sidecar.spend.cost import Tokens, cost_micro_dollars, counts_input, counts_output, tokens_of

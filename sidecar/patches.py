@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 
-from sidecar.snapshot import Route, Snapshot
+from sidecar.domain.snapshot import Route, Snapshot
 
 # With more than this share of the routes new, the whole snapshot is as cheap.
 _SHARE_MAX = 0.1

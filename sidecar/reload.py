@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 from sidecar.config import Beside, ConfigErrors, Problem, ReadFile, beside, load, read_config, reader
 from sidecar.directory_watch import DirectoryWatch, Place, directories_of, place
+from sidecar.domain.snapshot import Snapshot
 from sidecar.route_files import RouteFiles
 from sidecar.settle import TIMING, Settling, Timing, marks, until_finished
-from sidecar.snapshot import Snapshot
 
 # inotify's default is 8,192 watches a user; secrets of one config lie in a few directories. The rest is polled.
 _PLACES_MAX = 256

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from sidecar.snapshot import Limit
+from sidecar.domain.snapshot import Limit
 
 DIRECTORY = "routes.d"
 _DIR_MODE = 0o700

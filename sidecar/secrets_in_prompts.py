@@ -20,8 +20,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from adapters import GatewayError, Kind
-from sidecar.calls import Call
-from sidecar.snapshot import Snapshot
+from sidecar.domain.call import Call
+from sidecar.domain.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from adapters import GatewayError, Kind
 from sidecar.caller import Context
-from sidecar.errors import answer_to, client_may_retry, retry_after_s
+from sidecar.domain.status import answer_to, client_may_retry, retry_after_s
 
 log = logging.getLogger(__name__)
 

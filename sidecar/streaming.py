@@ -12,8 +12,8 @@ from adapters._chunks import has_output
 from adapters._usage import latest
 from sidecar.accounting import Record
 from sidecar.attempt import Attempt, too_large, without_output
-from sidecar.calls import Call, Piece
-from sidecar.snapshot import Route
+from sidecar.domain.call import Call, Piece
+from sidecar.domain.snapshot import Route
 from sidecar.upstream import UpstreamResponse, read_failure
 from sidecar.v1 import inference_pb2 as pb
 

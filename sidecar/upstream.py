@@ -17,7 +17,7 @@ import aiohttp
 from aiohttp import hdrs
 
 from adapters import GatewayError, Headers, HttpCall, Kind
-from sidecar.snapshot import Timeouts, Upstream
+from sidecar.domain.snapshot import Timeouts, Upstream
 
 # Idle connections are dropped before the shortest common server keep-alive (Node's 5 s is handled by the retry below;
 # nginx keeps 75 s, cloud balancers 60 s).

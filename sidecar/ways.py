@@ -11,8 +11,8 @@ from typing import Any
 from adapters import GatewayError, Kind
 from sidecar.attempt import Plan, plan_for
 from sidecar.breaker import Circuit, State
+from sidecar.domain.snapshot import Breaker, Route, Snapshot, Upstream
 from sidecar.metrics import Metrics
-from sidecar.snapshot import Breaker, Route, Snapshot, Upstream
 
 log = logging.getLogger(__name__)
 

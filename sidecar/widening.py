@@ -15,7 +15,7 @@ from itertools import islice
 
 from sidecar.caller import LOCAL_CONSUMER, Caller
 from sidecar.consumers import Consumers
-from sidecar.snapshot import Consumer, Limit, Route, Snapshot
+from sidecar.domain.snapshot import Consumer, Limit, Route, Snapshot
 
 # More losses than this fill a log line and say nothing new.
 _LOSSES_MAX = 8

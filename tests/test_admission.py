@@ -9,7 +9,7 @@ import pytest
 
 from adapters import GatewayError, Kind, Task
 from sidecar.admission import Admissions, Gate
-from sidecar.snapshot import Admission, Route, Snapshot, Upstream
+from sidecar.domain.snapshot import Admission, Route, Snapshot, Upstream
 from tests.processes import reached
 
 PATIENT_S = 60.0

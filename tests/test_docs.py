@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from adapters import Kind
-from sidecar.errors import ANSWERS
+from sidecar.domain.status import ANSWERS
 from tools.docs import MEANINGS, PAGES, ROOT, stale
 
 

@@ -119,7 +119,7 @@ def test_every_module_of_the_core_stands_in_a_layer() -> None:
     [
         ("adapters.openai._open", "def f():\n    import time"),
         ("adapters._json", "from urllib.parse import urlparse"),
-        ("adapters._json", "from sidecar.errors import TABLE"),
+        ("adapters._json", "from sidecar.domain.status import TABLE"),
         ("adapters._json", "from sidecar import errors"),
         ("sidecar.gateway", "from sidecar.servicers import rest"),
         ("sidecar.servicers.rest", "import sidecar.supervisor.pool"),
@@ -141,4 +141,4 @@ def test_what_the_design_allows_is_no_violation() -> None:
     assert (
         violations("sidecar.supervisor.run", "from sidecar.front import nginx\nfrom sidecar.local import launch") == []
     )
-    assert violations("sidecar.gateway", "import asyncio\nfrom sidecar.errors import TABLE") == []
+    assert violations("sidecar.gateway", "import asyncio\nfrom sidecar.domain.status import TABLE") == []

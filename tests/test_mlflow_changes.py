@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from adapters import GatewayError
+from sidecar.domain.snapshot import Limit
 from sidecar.servicers.rest._mlflow_changes import limits_json, limits_of, spec_of
-from sidecar.snapshot import Limit
 
 
 def spec(model: dict[str, Any]) -> dict[str, Any]:

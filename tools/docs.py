@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adapters import GatewayError, Kind
-from sidecar.errors import ANSWERS, client_may_retry, mlflow_status
+from sidecar.domain.status import ANSWERS, client_may_retry, mlflow_status
 from tools.metrics_page import metrics_page
 from tools.providers_page import providers_page
 
@@ -49,7 +49,7 @@ def errors_page() -> str:
     lines = [
         "# Errors",
         "",
-        "Generated from `sidecar/errors.py` by `python -m tools.docs`; do not edit.",
+        "Generated from `sidecar/domain/status.py` by `python -m tools.docs`; do not edit.",
         "",
         'REST answers `{"error": {"message", "type", "param", "code"}}`; `code` is the provider\'s own word where it has',
         "one, else the one below. gRPC answers a status with `google.rpc.ErrorInfo` (domain `sidecar`, reason as below),",

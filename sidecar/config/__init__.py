@@ -18,7 +18,7 @@ from sidecar.config._settings import Scope
 from sidecar.config._top import read
 from sidecar.config._tree import parse
 from sidecar.config._upstream import provider_name
-from sidecar.snapshot import Snapshot
+from sidecar.domain.snapshot import Snapshot
 
 __all__ = [
     "LOCAL_UNKNOWN",

@@ -13,8 +13,8 @@ from urllib.parse import quote, urlencode
 
 from sidecar.config._problems import Report
 from sidecar.config._tree import Entry
-from sidecar.secret import Secret
-from sidecar.snapshot import Grant
+from sidecar.domain.secret import Secret
+from sidecar.domain.snapshot import Grant
 
 # MLflow's values of openai_api_type, and how people write them.
 AZURE_TYPES = {"azure": "api-key", "azuread": "bearer", "azure-ad": "bearer", "azure_ad": "bearer"}

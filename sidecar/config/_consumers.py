@@ -12,7 +12,7 @@ from sidecar.config import _fields as fields
 from sidecar.config._limits import OF_CONSUMER, budgets, limits
 from sidecar.config._problems import Report, near_miss, shown, shown_path
 from sidecar.config._tree import Entry, Node
-from sidecar.snapshot import Consumer
+from sidecar.domain.snapshot import Consumer
 
 CONSUMER_KEYS = ("name", "users", "local", "roles", "allow", "deny", "limits", "budgets")
 ROLES = ("admin",)

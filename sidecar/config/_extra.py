@@ -15,7 +15,7 @@ from sidecar.config._settings import Scope, Settings
 from sidecar.config._split import Split, is_split, resolved
 from sidecar.config._top import EXTRA_KEYS, LIST_KEYS, TOP_KEYS, defaults_of, gather
 from sidecar.config._tree import Node, parse
-from sidecar.snapshot import Route
+from sidecar.domain.snapshot import Route
 
 
 @dataclass(frozen=True, slots=True)

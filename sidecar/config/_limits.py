@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple, TypeVar
 from sidecar.config import _fields as fields
 from sidecar.config._problems import Report
 from sidecar.config._tree import Entry, Node
-from sidecar.snapshot import Budget, Limit, Price
+from sidecar.domain.snapshot import Budget, Limit, Price
 
 UNITS: Final = ("requests", "tokens", "concurrent")
 LIMIT_KEYS = (*UNITS, "per", "each")

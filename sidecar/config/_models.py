@@ -17,7 +17,7 @@ from sidecar.config._limits import COSTS, price
 from sidecar.config._settings import Scope, Settings
 from sidecar.config._tree import Entry, Node
 from sidecar.config._upstream import upstream
-from sidecar.snapshot import Upstream
+from sidecar.domain.snapshot import Upstream
 
 Strategy = Literal["ordered", "weighted", "least_in_flight"]
 MODELS_KEYS = ("model", "fallbacks", "models", "strategy")

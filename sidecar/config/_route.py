@@ -17,7 +17,7 @@ from sidecar.config._problems import Report, shown
 from sidecar.config._settings import SHARED_KEYS, Scope, Settings, settings
 from sidecar.config._tree import Entry, Node
 from sidecar.config._upstream import header_value, with_settings
-from sidecar.snapshot import Route, Upstream
+from sidecar.domain.snapshot import Route, Upstream
 
 TYPE_KEYS = ("route_type", "endpoint_type")
 # What counts calls and money of one route: it has no default for all of them.

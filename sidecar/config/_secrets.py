@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from sidecar.config import _fields as fields
 from sidecar.config._problems import Report, shown_path, shown_variable
 from sidecar.config._tree import Node
-from sidecar.secret import Secret
+from sidecar.domain.secret import Secret
 
 ReadFile = Callable[[str], str | None]
 

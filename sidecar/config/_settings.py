@@ -11,7 +11,7 @@ from sidecar.config import _fields as fields
 from sidecar.config._problems import Report
 from sidecar.config._secrets import Sources
 from sidecar.config._tree import Entry, Node
-from sidecar.snapshot import Admission, Breaker, Retries, Timeouts
+from sidecar.domain.snapshot import Admission, Breaker, Retries, Timeouts
 
 _Value = TypeVar("_Value", Retries, Breaker, Admission)
 

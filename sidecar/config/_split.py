@@ -16,7 +16,7 @@ from sidecar.config._problems import Report, near_miss, shown
 from sidecar.config._route import OWN_KEYS, own, task_of
 from sidecar.config._settings import SHARED_KEYS, Scope, Settings, settings
 from sidecar.config._tree import Entry, Node
-from sidecar.snapshot import Route
+from sidecar.domain.snapshot import Route
 
 _TELLING = ("task_type", "destinations")
 DESTINATION_KEYS = ("name", "traffic_percentage")

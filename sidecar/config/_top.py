@@ -14,7 +14,7 @@ from sidecar.config._route import route
 from sidecar.config._settings import SHARED_KEYS, Scope, Settings, admission, settings
 from sidecar.config._split import Split, is_split, resolved, split
 from sidecar.config._tree import Entry, Node
-from sidecar.snapshot import Admission, Route
+from sidecar.domain.snapshot import Admission, Route
 
 LIST_KEYS = ("routes", "endpoints")
 TOP_KEYS = (

@@ -14,7 +14,7 @@ from sidecar.config._cloud import AZURE_TYPES, Found, Place, azure, databricks
 from sidecar.config._problems import Report, near_miss, shown
 from sidecar.config._secrets import Sources, secret
 from sidecar.config._tree import Entry, Node, yaml_type
-from sidecar.snapshot import Upstream
+from sidecar.domain.snapshot import Upstream
 
 MODEL_KEYS = ("provider", "name", "config", "weight", "price", "cost")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sidecar.domain.snapshot import Consumer, Limit, Route
 from sidecar.limits.gcra import Rate, rate_of
 from sidecar.limits.table import key_of
-from sidecar.snapshot import Consumer, Limit, Route
 
 # As the config's own words, for messages.
 _PERIODS = {1: "second", 60: "minute", 3600: "hour", 86_400: "day"}

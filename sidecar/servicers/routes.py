@@ -12,9 +12,9 @@ from typing import Any, Final, Literal
 from adapters import GatewayError, Kind, Task
 from sidecar.caller import Context, caller_of
 from sidecar.consumers import require_admin
+from sidecar.domain.snapshot import Consumer, Limit, Route
 from sidecar.gateway import Gateway
 from sidecar.route_changes import RouteChanges, no_route
-from sidecar.snapshot import Consumer, Limit, Route
 from sidecar.status import answering
 from sidecar.strict import refuse_unknown_fields
 from sidecar.v1 import routes_pb2 as pb

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from adapters import GatewayError, Kind
-from sidecar.snapshot import Budget, Consumer, Route
+from sidecar.domain.snapshot import Budget, Consumer, Route
 from sidecar.spend.calendar import Today, said
 from sidecar.spend.ledger import Ledger, consumer_key, pair_key, route_key
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from sidecar.snapshot import Price
+from sidecar.domain.snapshot import Price
 
 # A price is for so many tokens.
 _PRICED_TOKENS = 1_000_000

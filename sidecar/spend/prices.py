@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from adapters import Task
 from adapters.providers import PROVIDERS
-from sidecar.snapshot import Price, Route, Snapshot, Upstream
+from sidecar.domain.snapshot import Price, Route, Snapshot, Upstream
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelPrice

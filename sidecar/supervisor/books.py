@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sidecar.domain.snapshot import Consumer, Snapshot
 from sidecar.limits import LimitStore
-from sidecar.snapshot import Consumer, Snapshot
 from sidecar.spend.archive import Archive
 from sidecar.spend.budgets import Allowance, allowances_of
 from sidecar.spend.calendar import today_at

@@ -14,10 +14,10 @@ from functools import partial
 from adapters import GatewayError, Kind
 from sidecar.config import ConfigErrors, Problem
 from sidecar.control import Ask, PutLimits, PutRoute, Refusal, RemoveRoute
-from sidecar.redaction import without_secret
+from sidecar.domain.redaction import without_secret
+from sidecar.domain.secret import Secret
+from sidecar.domain.snapshot import Route, Snapshot
 from sidecar.route_changes import no_route
-from sidecar.secret import Secret
-from sidecar.snapshot import Route, Snapshot
 from sidecar.supervisor.configuration import Candidate, Configuration, Reading
 from sidecar.supervisor.keys import without_keys
 from sidecar.supervisor.start_error import StartError

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sidecar.snapshot import Route, Snapshot
+from sidecar.domain.snapshot import Route, Snapshot
 from sidecar.supervisor.announcement import Credential, known_credential
 from sidecar.supervisor.file_watch import on_change
 from sidecar.supervisor.options import Address, Options

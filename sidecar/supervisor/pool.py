@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sidecar.control import Beat, WorkerSettings
-from sidecar.snapshot import Snapshot
+from sidecar.domain.snapshot import Snapshot
 from sidecar.supervisor import hangs, process
 from sidecar.supervisor.metrics import SupervisorMetrics
 from sidecar.supervisor.options import HANG_S

@@ -12,9 +12,9 @@ from functools import partial
 
 from adapters import Task
 from sidecar.control import WorkerSettings
+from sidecar.domain.snapshot import Snapshot
 from sidecar.front.settings import METRICS_SOCKET
 from sidecar.reload import Ask, Reload
-from sidecar.snapshot import Snapshot
 from sidecar.spend.archive import FILE_NAME
 from sidecar.spend.prices import with_prices
 from sidecar.supervisor.announcement import Endpoints, env_text, env_values, serving_text

@@ -27,8 +27,8 @@ from sidecar.control import (
     Retire,
     WorkerSettings,
 )
+from sidecar.domain.snapshot import Route, Snapshot
 from sidecar.patches import between
-from sidecar.snapshot import Route, Snapshot
 from sidecar.supervisor import hangs, process
 
 # What runs as a worker; `--control-fd N` is added. The supervisor's own tests put a double in its place.

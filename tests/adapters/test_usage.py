@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from adapters import FORMATS, Task
 from adapters._usage import latest, settle
-from sidecar.snapshot import Price
+from sidecar.domain.snapshot import Price
 from sidecar.spend.cost import Tokens, cost_micro_dollars, tokens_of
 from sidecar.v1 import inference_pb2 as pb
 from tests.adapters.laws import CONTEXT

@@ -14,7 +14,7 @@ from sidecar.client.requests import chat
 from sidecar.client.rest_calls import failure, failure_in_stream
 from sidecar.client.sse import Events
 from sidecar.client.values import Json, ToolCall
-from sidecar.errors import ANSWERS
+from sidecar.domain.status import ANSWERS
 
 # A busy machine makes any example slow.
 UNHURRIED = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])

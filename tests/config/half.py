@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sidecar.caller import Caller
 from sidecar.consumers import Consumers
-from sidecar.snapshot import Snapshot
+from sidecar.domain.snapshot import Snapshot
 
 _ROUTE = (
     "  - {{name: {}, route_type: llm/v1/chat, model: {{provider: openai, name: m, config: {{openai_api_key: k}}}}}}\n"

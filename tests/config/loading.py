@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sidecar.config import ConfigErrors, load
-from sidecar.snapshot import Snapshot
+from sidecar.domain.snapshot import Snapshot
 
 ENV = {"OPENAI_API_KEY": "sk-env", "EMPTY": ""}
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sidecar.credentials import headers_for
-from sidecar.snapshot import Grant, Upstream, target_of
+from sidecar.domain.snapshot import Grant, Upstream, target_of
 from tests.config.loading import loaded, problems, route
 
 BASE = "https://unit.openai.azure.com"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.snapshot import Upstream
+from sidecar.domain.snapshot import Upstream
 from tests.config.loading import loaded, problems, route
 
 KEY = "cohere_api_key: $OPENAI_API_KEY"

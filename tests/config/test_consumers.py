@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.caller import Caller
 from sidecar.consumers import Consumers
-from sidecar.snapshot import Budget, Consumer, Limit, Snapshot
+from sidecar.domain.snapshot import Budget, Consumer, Limit, Snapshot
 from tests.config.loading import loaded, problems, route
 
 ONE = route()  # a route "chat", four lines

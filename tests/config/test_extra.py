@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from sidecar.config import ConfigErrors, load, secret_keys
-from sidecar.snapshot import Snapshot
+from sidecar.domain.snapshot import Snapshot
 from tests.config.loading import ENV, route
 
 MAIN = route("timeouts: {idle: 7}")

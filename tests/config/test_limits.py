@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.config._limits import limit_of, mlflow_period_s
-from sidecar.snapshot import Budget, Limit, Price, Route
+from sidecar.domain.snapshot import Budget, Limit, Price, Route
 from tests.config.loading import loaded, problems, route
 
 

@@ -9,7 +9,7 @@ import pytest
 from adapters import Task
 from sidecar.config import load
 from sidecar.config._settings import Settings
-from sidecar.snapshot import Route, Timeouts, target_of
+from sidecar.domain.snapshot import Route, Timeouts, target_of
 from tests.config.loading import loaded, route
 
 MLFLOW = """\

@@ -8,7 +8,7 @@ import pytest
 
 from adapters import Task
 from sidecar.config import ConfigErrors, load
-from sidecar.snapshot import Limit, Snapshot
+from sidecar.domain.snapshot import Limit, Snapshot
 
 FILES = Path(__file__).with_name("mlflow")
 NAMES = ("OPENAI", "ANTHROPIC", "COHERE", "MOSAICML", "PALM", "AI21", "MISTRAL", "TOGETHERAI", "GEMINI", "GROQ")

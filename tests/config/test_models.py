@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar.config._top import WORKER_ADMISSION
-from sidecar.snapshot import Admission, Breaker, Price, Retries, Route, Snapshot
+from sidecar.domain.snapshot import Admission, Breaker, Price, Retries, Route, Snapshot
 from tests.config.loading import loaded, problems, route
 
 A = "{provider: openai, name: gpt-4o, config: {openai_api_key: $OPENAI_API_KEY}}"

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.config import ConfigErrors
-from sidecar.snapshot import Snapshot
+from sidecar.domain.snapshot import Snapshot
 from tests.config.loading import loaded, problems, route
 
 _LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(

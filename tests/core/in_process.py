@@ -10,11 +10,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from adapters import Task
-from sidecar.calls import Answer, Call
+from sidecar.domain.call import Answer, Call
+from sidecar.domain.secret import Secret
+from sidecar.domain.snapshot import Consumer, Route, Snapshot, Upstream
 from sidecar.gateway import Gateway
 from sidecar.metrics import Metrics
-from sidecar.secret import Secret
-from sidecar.snapshot import Consumer, Route, Snapshot, Upstream
 from sidecar.upstream import UpstreamClient
 from sidecar.v1 import inference_pb2 as pb
 from tests.provider import Provider

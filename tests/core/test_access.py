@@ -17,7 +17,7 @@ from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.message import Message
 
 from adapters import Task
-from sidecar.snapshot import Consumer, Snapshot
+from sidecar.domain.snapshot import Consumer, Snapshot
 from sidecar.v1 import inference_pb2, inference_pb2_grpc, rest_pb2, rest_pb2_grpc, routes_pb2, routes_pb2_grpc
 from tests.core.test_rest import read
 from tests.core.worker import WorkerProcess, route, snapshot

@@ -11,7 +11,7 @@ import grpc
 import pytest
 
 from adapters import GatewayError, Kind
-from sidecar.snapshot import Admission, Retries
+from sidecar.domain.snapshot import Admission, Retries
 from sidecar.v1 import inference_pb2 as pb
 from tests.core.in_process import Core, openai, to
 from tests.core.test_rest import chat as rest_chat

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sidecar.snapshot import Snapshot
+from sidecar.domain.snapshot import Snapshot
 from sidecar.v1 import inference_pb2 as pb
 from tests.config.loading import loaded
 from tests.core.test_rest import FINISH, chat, chunk, post

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from sidecar.snapshot import Admission, Retries
+from sidecar.domain.snapshot import Admission, Retries
 from tests.core.in_process import Core, openai, to
 from tests.processes import reached
 from tests.provider import Call, Gate, Provider, Reply, default_reply, error_reply

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from adapters import GatewayError, Kind
-from sidecar.snapshot import Breaker, Retries, Snapshot, Timeouts, Upstream
+from sidecar.domain.snapshot import Breaker, Retries, Snapshot, Timeouts, Upstream
 from tests.core.in_process import Core, anthropic, openai, to
 from tests.processes import reached
 from tests.provider import End, Provider, Reply, data, error_reply, sse_reply

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adapters import GatewayError, Kind
-from sidecar.snapshot import Retries, Timeouts
+from sidecar.domain.snapshot import Retries, Timeouts
 from tests.core.in_process import Core, anthropic, openai, to
 from tests.processes import reached
 from tests.provider import End, Framing, Provider, Reply, data, error_reply, event, sse_reply

@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from sidecar.snapshot import Admission, Snapshot, Timeouts
+from sidecar.domain.snapshot import Admission, Snapshot, Timeouts
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
 from tests.core.test_typed import chat

@@ -12,7 +12,7 @@ import pytest
 from google.api.httpbody_pb2 import HttpBody
 
 from adapters import Task
-from sidecar.snapshot import Consumer, Snapshot
+from sidecar.domain.snapshot import Consumer, Snapshot
 from sidecar.v1 import rest_pb2
 from tests.core.test_rest import USER, Http, read
 from tests.core.worker import WorkerProcess, default_routes, route, snapshot

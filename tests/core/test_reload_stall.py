@@ -10,8 +10,8 @@ from dataclasses import replace
 import grpc
 
 from adapters import Task
-from sidecar.secret import Secret
-from sidecar.snapshot import Consumer, Limit, Snapshot
+from sidecar.domain.secret import Secret
+from sidecar.domain.snapshot import Consumer, Limit, Snapshot
 from sidecar.v1 import rest_pb2, rest_pb2_grpc, routes_pb2
 from tests.core.test_rest import read
 from tests.core.worker import WorkerProcess, default_routes, route

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from adapters import Task
-from sidecar.secret import Secret
+from sidecar.domain.secret import Secret
+from sidecar.domain.snapshot import Retries, Route, Upstream
 from sidecar.servicers.rest._reply import names_within
-from sidecar.snapshot import Retries, Route, Upstream
 from sidecar.v1 import inference_pb2 as pb
 from tests.core.test_rest import Http, post
 from tests.core.worker import WorkerProcess, route, snapshot

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from sidecar.snapshot import Snapshot
+from sidecar.domain.snapshot import Snapshot
 from tests.config.loading import loaded
 from tests.core.test_rest import Http, chat, post
 from tests.core.worker import WorkerProcess

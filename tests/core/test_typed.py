@@ -14,7 +14,7 @@ import pytest
 from google.rpc import error_details_pb2, status_pb2
 
 from adapters import Task
-from sidecar.snapshot import Timeouts
+from sidecar.domain.snapshot import Timeouts
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import routes_pb2
 from tests.core.worker import KEY, WorkerProcess, default_routes, route, snapshot

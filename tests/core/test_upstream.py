@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from adapters import HttpCall, Kind
-from sidecar.snapshot import Timeouts, Upstream
+from sidecar.domain.snapshot import Timeouts, Upstream
 from sidecar.upstream import UpstreamClient, read_failure
 from tests.processes import reached
 from tests.provider import End, Provider, Reply

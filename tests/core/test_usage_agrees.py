@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters import Task
-from sidecar.snapshot import Limit, Price, Route, Snapshot
+from sidecar.domain.snapshot import Limit, Price, Route, Snapshot
 from sidecar.spend.archive import FILE_NAME, Archive
 from sidecar.spend.ledger import Ledger
 from sidecar.v1 import inference_pb2 as pb

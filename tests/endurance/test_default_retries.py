@@ -20,7 +20,7 @@ import openai
 import pytest
 
 from adapters import GatewayError, Kind
-from sidecar.snapshot import Retries
+from sidecar.domain.snapshot import Retries
 from sidecar.v1 import inference_pb2_grpc
 from tests.core.in_process import Core, to
 from tests.core.in_process import openai as openai_upstream

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from adapters import Task
+from sidecar.domain.snapshot import Consumer, Limit, Route
 from sidecar.limits import LimitStore, buckets_of
 from sidecar.limits.store import COLUMNS
-from sidecar.snapshot import Consumer, Limit, Route
 from sidecar.spend.ledger import Ledger
 from tests.endurance.moments import (
     CONCURRENT,

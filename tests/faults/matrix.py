@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from adapters import Kind, Task
-from sidecar.secret import Secret
-from sidecar.snapshot import Admission, Limit, Retries, Route, Snapshot, Timeouts, Upstream
+from sidecar.domain.secret import Secret
+from sidecar.domain.snapshot import Admission, Limit, Retries, Route, Snapshot, Timeouts, Upstream
 from tests.faults.modes import ANSWER_BYTES_MAX, MODES, Mode
 from tests.faults.pairs import pairwise
 from tests.faults.ways import ANSWER, EVENTS, JSON, WAYS, Seen, Way

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from adapters import Task
+from sidecar.domain.snapshot import Consumer, Limit, Route
 from sidecar.limits import Bucket, LimitStore, buckets_of
-from sidecar.snapshot import Consumer, Limit, Route
 from tests.processes import wait_until
 
 LIMIT = 500

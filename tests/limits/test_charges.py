@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from adapters import GatewayError, Kind
-from sidecar.snapshot import Budget
+from sidecar.domain.snapshot import Budget
 from sidecar.spend.ledger import Charge
 from tests.core.in_process import openai, to
 from tests.limits.test_meter import PRICE, USAGE, Metered, answering, piece

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from adapters import Task
+from sidecar.domain.snapshot import Consumer, Limit, Route
 from sidecar.limits import Bucket, LimitStore, Reservation, buckets_of
 from sidecar.limits.gcra import NS
 from sidecar.limits.table import KEY_BYTES, Table, key_of
-from sidecar.snapshot import Consumer, Limit, Route
 
 
 class Clock:

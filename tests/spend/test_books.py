@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from adapters import Task
+from sidecar.domain.snapshot import Budget, Consumer, Limit, Route, Snapshot
 from sidecar.limits import LimitStore, buckets_of
-from sidecar.snapshot import Budget, Consumer, Limit, Route, Snapshot
 from sidecar.spend.archive import read_since
 from sidecar.spend.calendar import today_at
 from sidecar.spend.ledger import Charge, Ledger

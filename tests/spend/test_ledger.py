@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from adapters import GatewayError, Kind, Task
-from sidecar.snapshot import Budget, Consumer, Route
+from sidecar.domain.snapshot import Budget, Consumer, Route
 from sidecar.spend import ledger as ledger_module
 from sidecar.spend.archive import Archive, read_since
 from sidecar.spend.budgets import Warned, allowances_of, check, dollars

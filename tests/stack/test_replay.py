@@ -19,7 +19,7 @@ import pytest
 from google.api.httpbody_pb2 import HttpBody
 
 from adapters import Task
-from sidecar.errors import ANSWERS
+from sidecar.domain.status import ANSWERS
 from tests.adapters.laws import cases, events_of, normal
 from tests.adapters.said import accumulated, said, with_parsed_arguments
 from tests.core.worker import WorkerProcess

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sidecar.errors import ANSWERS
+from sidecar.domain.status import ANSWERS
 from sidecar.front.settings import MIB
 from tests.processes import free_port
 from tests.provider import End, Provider, Reply, error_reply, json_reply

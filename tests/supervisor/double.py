@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 
 from sidecar.control import Channel, Configure, Drain, Failed, Ready, Reload, Reloaded, Retire
+from sidecar.domain.snapshot import Snapshot
 from sidecar.heartbeat import beat
 from sidecar.patches import Patch, patched
-from sidecar.snapshot import Snapshot
 
 _POLL_S = 0.01
 _HOLD_S = 2.0

@@ -9,10 +9,10 @@ from typing import Any
 
 from adapters import ClientSide, Envelope, GatewayError, Kind, Task
 from sidecar.caller import Caller, Context, caller_of
-from sidecar.calls import Call
+from sidecar.domain.call import Call
+from sidecar.domain.snapshot import Consumer, Route
 from sidecar.gateway import Gateway
 from sidecar.servicers.rest._reply import Reply
-from sidecar.snapshot import Consumer, Route
 
 _KEEPALIVE = b": keep-alive\n\n"
 # Metric labels: a whole answer, a stream.

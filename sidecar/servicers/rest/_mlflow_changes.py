@@ -10,7 +10,7 @@ import msgspec
 
 from adapters import GatewayError, Kind
 from adapters.mlflow_client import members_of
-from sidecar.snapshot import Limit
+from sidecar.domain.snapshot import Limit
 
 _SECONDS: Final[Mapping[str, int]] = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "month": 2_592_000}
 _PERIOD = re.compile(rf"(?:([0-9]{{1,6}}) ?)?({'|'.join(_SECONDS)})s?", re.IGNORECASE)

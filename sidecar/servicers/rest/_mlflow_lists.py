@@ -10,8 +10,8 @@ from itertools import islice
 from typing import Any
 
 from adapters import GatewayError, Kind
+from sidecar.domain.snapshot import Route
 from sidecar.servicers.rest._dialect import provider_name
-from sidecar.snapshot import Route
 
 # As MLflow's servers have it; a route is some 150 bytes.
 PAGE_SIZE = 3000

@@ -10,11 +10,11 @@ from google.api.httpbody_pb2 import HttpBody
 
 from adapters import GatewayError, Kind
 from sidecar.caller import Context, request_id_of
-from sidecar.calls import Call
-from sidecar.errors import client_may_retry, retry_after_s
+from sidecar.domain.call import Call
+from sidecar.domain.snapshot import Timeouts
+from sidecar.domain.status import client_may_retry, retry_after_s
 from sidecar.servicers.rest._json import written
 from sidecar.servicers.rest._shapes import OPENAI, Shape
-from sidecar.snapshot import Timeouts
 from sidecar.status import abort
 from sidecar.writing import ClientStalled, write_within
 

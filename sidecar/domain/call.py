@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters import Envelope, Task
-from sidecar.snapshot import Consumer, Timeouts
+from sidecar.domain.snapshot import Consumer, Timeouts
 
 _WRITE_S = Timeouts().write_s
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from adapters import Target, Task
-from sidecar.secret import Secret
+from sidecar.domain.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)

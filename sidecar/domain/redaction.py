@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from functools import lru_cache
 
-from sidecar.secret import Secret
+from sidecar.domain.secret import Secret
 
 _REDACTED = "***"
 # Providers quote keys cut short or encoded. In a secret of 16 characters and more any 8 in a row count as the secret: less says
