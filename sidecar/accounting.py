@@ -7,9 +7,9 @@ import time
 from typing import Any
 
 from adapters import ECHOES, GatewayError, Kind
-from sidecar.access_log import AccessLog, Entry
-from sidecar.metrics import OTHER, STALE_CONNECTION, UNKNOWN_ROUTE, Metrics
 from sidecar.spend.cost import counts_input, counts_output, tokens_of
+from sidecar.telemetry.access_log import AccessLog, Entry
+from sidecar.telemetry.metrics import OTHER, STALE_CONNECTION, UNKNOWN_ROUTE, Metrics
 
 OK = "ok"
 _TOKEN_KINDS = ("input", "output", "cached_input", "cache_write", "reasoning")

@@ -48,7 +48,7 @@ class WorkerSettings:
     front: bool = True
     stub_socket: bool = True
     stub_address: str | None = None  # "127.0.0.1:50051", bound with SO_REUSEPORT by every worker
-    metrics_fd: int | None = None  # an inherited file of sidecar.metric_memory; None: metrics are not shown
+    metrics_fd: int | None = None  # an inherited file of sidecar.telemetry.metric_memory; None: metrics are not shown
     message_bytes_max: int = 64 * 1024 * 1024
     access_log: str = "off"  # json, human, off: a line a call, on standard error
     log_path: str | None = None  # the file that standard error is, where it has a name that may go to another file

@@ -16,7 +16,6 @@ from functools import partial
 
 from adapters import GatewayError, Kind, Task
 from adapters._vectors import as_asked
-from sidecar.access_log import AccessLog
 from sidecar.accounting import OK, Record
 from sidecar.admission import Admissions
 from sidecar.attempt import Attempt, prepare, read_answer, refuse_failed_answer
@@ -25,9 +24,10 @@ from sidecar.credentials import Tokens
 from sidecar.domain.call import Answer, Call, Piece
 from sidecar.domain.snapshot import Consumer, Route, Snapshot
 from sidecar.meter import Meter, Ticket
-from sidecar.metrics import Metrics
 from sidecar.spend.cost import counts_output
 from sidecar.streaming import StreamClock, pieces
+from sidecar.telemetry.access_log import AccessLog
+from sidecar.telemetry.metrics import Metrics
 from sidecar.tries import Trial, Tries
 from sidecar.upstream import UpstreamClient, UpstreamResponse
 from sidecar.v1 import inference_pb2 as pb

@@ -15,11 +15,11 @@ from sidecar.domain.call import Call
 from sidecar.domain.snapshot import Budget, Consumer, Limit, Route, Upstream
 from sidecar.estimate import Estimate, estimate_tokens
 from sidecar.limits import Bucket, Level, LimitStore, Refused, Reservation, buckets_of
-from sidecar.metrics import Metrics
 from sidecar.spend.budgets import Allowance, Warned, allowances_of, check
 from sidecar.spend.calendar import Calendar, said
 from sidecar.spend.cost import Tokens, cost_micro_dollars, counts_input, counts_output, tokens_of
 from sidecar.spend.ledger import Charge, Ledger
+from sidecar.telemetry.metrics import Metrics
 
 # What is worked out for pairs of route and consumer; many more than call at one time. Then it begins anew.
 _RULES_MAX = 20_000

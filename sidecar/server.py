@@ -30,8 +30,6 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from sidecar.access_log import FORMATS as ACCESS_LOGS
-from sidecar.access_log import AccessLog
 from sidecar.connections import send_unpaced, stop_accepting, taken
 from sidecar.control import (
     CONNECTION_AGE_S,
@@ -49,15 +47,17 @@ from sidecar.control import (
 from sidecar.gateway import Gateway
 from sidecar.heartbeat import beat
 from sidecar.limits import LimitStore
-from sidecar.log_output import LogHandler, LogOutput
 from sidecar.meter import Meter
-from sidecar.metrics import Metrics, use_memory
 from sidecar.patches import Patch, patched
 from sidecar.route_changes import Questions, RouteChanges
 from sidecar.servicers.inference import InferenceServicer
 from sidecar.servicers.rest import RestServicer
 from sidecar.servicers.routes import RouteServicer
 from sidecar.spend.ledger import Ledger
+from sidecar.telemetry.access_log import FORMATS as ACCESS_LOGS
+from sidecar.telemetry.access_log import AccessLog
+from sidecar.telemetry.log_output import LogHandler, LogOutput
+from sidecar.telemetry.metrics import Metrics, use_memory
 from sidecar.upstream import UpstreamClient
 from sidecar.v1 import inference_pb2, inference_pb2_grpc, rest_pb2, rest_pb2_grpc, routes_pb2, routes_pb2_grpc
 

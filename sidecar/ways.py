@@ -12,7 +12,7 @@ from adapters import GatewayError, Kind
 from sidecar.attempt import Plan, plan_for
 from sidecar.breaker import Circuit, State
 from sidecar.domain.snapshot import Breaker, Route, Snapshot, Upstream
-from sidecar.metrics import Metrics
+from sidecar.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 

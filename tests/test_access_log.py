@@ -10,7 +10,7 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.access_log import FORMATS, AccessLog, Entry, human_line, json_line
+from sidecar.telemetry.access_log import FORMATS, AccessLog, Entry, human_line, json_line
 from tests.processes import reached
 
 CALL = Entry(

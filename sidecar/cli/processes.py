@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 
-from sidecar.access_log import FORMATS
 from sidecar.cli.failure import Failure
 from sidecar.supervisor.options import (
     DRAIN_GRACE_S,
@@ -29,6 +28,7 @@ from sidecar.supervisor.options import (
     Options,
     loopback_address,
 )
+from sidecar.telemetry.access_log import FORMATS
 
 # `start` takes MLflow's flags and defaults.
 _MLFLOW_PORT = 5000

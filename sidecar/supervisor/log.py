@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from sidecar.log_output import LogHandler, LogOutput
+from sidecar.telemetry.log_output import LogHandler, LogOutput
 
 
 def log_to_stderr(path: Path | None = None) -> None:

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Literal
 
-from sidecar import metric_memory
 from sidecar.supervisor.options import Address
+from sidecar.telemetry import metric_memory
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric

@@ -14,7 +14,7 @@ from sidecar.domain.call import Answer, Call
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Consumer, Route, Snapshot, Upstream
 from sidecar.gateway import Gateway
-from sidecar.metrics import Metrics
+from sidecar.telemetry.metrics import Metrics
 from sidecar.upstream import UpstreamClient
 from sidecar.v1 import inference_pb2 as pb
 from tests.provider import Provider

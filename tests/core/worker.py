@@ -19,10 +19,10 @@ from prometheus_client import Metric
 from prometheus_client.samples import Sample
 
 from adapters import Task
-from sidecar import metric_memory
 from sidecar.control import Channel, Configure, Drain, Failed, Ready, Reload, Reloaded, WorkerSettings
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Route, Snapshot, Timeouts, Upstream
+from sidecar.telemetry import metric_memory
 from sidecar.v1 import inference_pb2_grpc, rest_pb2_grpc, routes_pb2_grpc
 
 KEY = "sk-test-canary-0123456789abcdef"

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sidecar.metrics import UNKNOWN_ROUTE
 from sidecar.spend.archive import FILE_NAME, read_since
 from sidecar.spend.ledger import COUNTERS
+from sidecar.telemetry.metrics import UNKNOWN_ROUTE
 from tests.endurance.traffic import INPUT_PRICE, OUTPUT_PRICE, Seen
 from tests.provider import Provider
 from tests.stack.seen import Page

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.metric_memory import read
+from sidecar.telemetry.metric_memory import read
 from tests.cli.running import config_for
 from tests.processes import command_line, reached
 from tests.provider import Provider

@@ -20,7 +20,7 @@ from tests.processes import free_port
 _F_ADD_SEALS, _F_SEAL_GROW = 1033, 4
 _WORKER = """
 import sys
-from sidecar.metrics import Metrics, use_memory
+from sidecar.telemetry.metrics import Metrics, use_memory
 use_memory(int(sys.argv[1]))
 metrics = Metrics()
 metrics.upstream_requests("openai", "ok").inc()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from sidecar.metric_memory import MetricMemory, value_class
+from sidecar.telemetry.metric_memory import MetricMemory, value_class
 
 _log = logging.getLogger(__name__)
 # LLM latencies: cached embeddings answer in milliseconds, long reasoning takes minutes. 5 ms to 10 min.
@@ -177,7 +177,7 @@ class Metrics:
 
 
 def use_memory(fd: int) -> None:
-    """Lets this process's metrics live in a file of sidecar.metric_memory: its counters go on from where the slot's last worker
+    """Lets this process's metrics live in a file of sidecar.telemetry.metric_memory: its counters go on from where the slot's last worker
     left them. Must run before any metric exists. Where the file cannot be used, the metrics are this process's own."""
     from prometheus_client import values
 
