@@ -51,7 +51,7 @@ class Provider:
     auth: str = "bearer"  # how credentials.py puts the key: "bearer", "x-api-key", "api-key", "none"
     key_required: bool = True
     # Config keys (below model.config) -> what they set: "api_key", "base_url", "header:<Name>", "query:<name>", "option:<name>";
-    # "setting:<name>" and "secret:<name>" are for sidecar/config/_cloud.py. Two keys of one meaning: the first is the usual one.
+    # "setting:<name>" and "secret:<name>" are for sidecar/config/cloud.py. Two keys of one meaning: the first is the usual one.
     config_keys: Mapping[str, str] = field(default_factory=dict)
     headers: tuple[tuple[str, str], ...] = ()  # always sent, never secret
     include_usage: bool = True  # whether stream_options.include_usage is understood

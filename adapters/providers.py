@@ -86,7 +86,7 @@ _ROWS = (
         leaves=PARTS,
         options=_OPENAI_MODELS,
     ),
-    # Two forms of one API: a deployment's URL with api-version, and /openai/v1. sidecar/config/_cloud.py tells them apart.
+    # Two forms of one API: a deployment's URL with api-version, and /openai/v1. sidecar/config/cloud.py tells them apart.
     Provider(
         name="azure",
         format="openai",

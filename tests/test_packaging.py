@@ -67,7 +67,7 @@ def test_the_wheel_has_its_name_and_runs_on_every_python(wheel: Path) -> None:
 
 def test_the_wheel_carries_every_module_and_data_file(names: set[str]) -> None:
     tracked = run("git", "ls-files", "sidecar", "adapters").split()
-    assert "sidecar/default.yaml" in tracked
+    assert "sidecar/config/default.yaml" in tracked
     assert "sidecar/v1/descriptors.pb" in tracked
     assert {name for name in tracked if (ROOT / name).exists()} <= names
     assert {"sidecar/py.typed", "adapters/py.typed"} <= names

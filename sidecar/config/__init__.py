@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from adapters.providers import PROVIDERS
-from sidecar.config._extra import Beside, beside, digest, load_beside
-from sidecar.config._files import ReadFile, read_config, reader
-from sidecar.config._problems import ConfigErrors, Problem, Report
-from sidecar.config._secrets import Sources
-from sidecar.config._settings import Scope
-from sidecar.config._top import read
-from sidecar.config._tree import parse
-from sidecar.config._upstream import provider_name
+from sidecar.config.files import ReadFile, read_config, reader
+from sidecar.config.problems import ConfigErrors, Problem, Report
+from sidecar.config.route_file import Beside, beside, digest, load_beside
+from sidecar.config.secrets import Sources
+from sidecar.config.settings import Scope
+from sidecar.config.top_level import read
+from sidecar.config.upstream import provider_name
+from sidecar.config.yaml_tree import parse
 from sidecar.domain.snapshot import Snapshot
 
 __all__ = [

@@ -8,13 +8,23 @@ from __future__ import annotations
 import json
 
 from adapters.providers import PROVIDERS
-from sidecar.config._models import STRATEGIES, UPSTREAMS_MAX, WEIGHT_MAX
-from sidecar.config._names import NAME
-from sidecar.config._route import COMPLETIONS_APIS, MAX_TOKENS_MAX, ROUTE_KEYS, TYPE_KEYS, TYPES
-from sidecar.config._settings import SHARED_KEYS
-from sidecar.config._shapes import ADMISSION, COST, DIALECT, LIMITED, SHARED, Schema, closed, consumers, definitions
-from sidecar.config._top import LIST_KEYS, SECRETS_IN_PROMPTS
-from sidecar.config._upstream import config_keys
+from sidecar.config.models import STRATEGIES, UPSTREAMS_MAX, WEIGHT_MAX
+from sidecar.config.names import NAME
+from sidecar.config.route import COMPLETIONS_APIS, MAX_TOKENS_MAX, ROUTE_KEYS, TYPE_KEYS, TYPES
+from sidecar.config.schema_parts import (
+    ADMISSION,
+    COST,
+    DIALECT,
+    LIMITED,
+    SHARED,
+    Schema,
+    closed,
+    consumers,
+    definitions,
+)
+from sidecar.config.settings import SHARED_KEYS
+from sidecar.config.top_level import LIST_KEYS, SECRETS_IN_PROMPTS
+from sidecar.config.upstream import config_keys
 
 _ROUTE: dict[str, Schema] = {
     "name": {"type": "string", "pattern": f"^{NAME.pattern}$", "description": "The name callers use."},

@@ -13,10 +13,10 @@ from importlib import resources
 from pathlib import Path
 
 from sidecar.config import Beside, ConfigErrors, Problem, ReadFile, digest, load_beside
+from sidecar.config.route_store import RouteFiles
+from sidecar.config.settle import TIMING, Timing
+from sidecar.config.watcher import Ask, Reload, Watcher
 from sidecar.domain.snapshot import Limit, Snapshot
-from sidecar.reload import Ask, Reload, Watcher
-from sidecar.route_files import RouteFiles
-from sidecar.settle import TIMING, Timing
 from sidecar.supervisor.options import Options
 from sidecar.supervisor.start_error import StartError
 from sidecar.supervisor.state import StateDir, write_private

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from sidecar.file_marks import mark
+from sidecar.config.file_marks import mark
 
 _log = logging.getLogger("sidecar")
 # Users must come and go within 5 s; one look costs 20 us.

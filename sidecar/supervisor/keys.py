@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from adapters import GatewayError, Kind
 from sidecar.config import secret_keys
-from sidecar.route_files import key_name
+from sidecar.config.route_store import key_name
 
 # Of whatever provider: where the provider is misspelt, the key must not stay in the text either.
 SECRET_KEYS: Final = secret_keys("")

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from sidecar.config.watcher import Ask
 from sidecar.domain.snapshot import Snapshot
-from sidecar.reload import Ask
 
 _NAME = "reload.sock"
 # Reasons of a file with a mistake on every line; the rest is in the log.

@@ -11,10 +11,10 @@ from contextlib import ExitStack
 from functools import partial
 
 from adapters import Task
+from sidecar.config.watcher import Ask, Reload
 from sidecar.control import WorkerSettings
 from sidecar.domain.snapshot import Snapshot
 from sidecar.front.settings import METRICS_SOCKET
-from sidecar.reload import Ask, Reload
 from sidecar.spend.archive import FILE_NAME
 from sidecar.spend.prices import with_prices
 from sidecar.supervisor.announcement import Endpoints, env_text, env_values, serving_text

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.file_marks import mark
+from sidecar.config.file_marks import mark
 
 # tmp_path lies on a file system of this machine; tests of the rest use /proc, which has no leases.
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from sidecar.config import ConfigErrors, digest
+from sidecar.config.settle import Timing
+from sidecar.config.watcher import Ask
 from sidecar.domain.snapshot import Snapshot
-from sidecar.reload import Ask
-from sidecar.settle import Timing
 from sidecar.supervisor.configuration import Configuration, Reading
 from sidecar.supervisor.options import Options
 from sidecar.supervisor.start_error import StartError

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.config._limits import limit_of, mlflow_period_s
+from sidecar.config.limits import limit_of, mlflow_period_s
 from sidecar.domain.snapshot import Budget, Limit, Price, Route
 from tests.config.loading import loaded, problems, route
 

@@ -8,7 +8,7 @@ import pytest
 
 from adapters import Task
 from sidecar.config import load
-from sidecar.config._settings import Settings
+from sidecar.config.settings import Settings
 from sidecar.domain.snapshot import Route, Timeouts, target_of
 from tests.config.loading import loaded, route
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from adapters.providers import ALIASES, PROVIDERS
-from sidecar.config._upstream import GONE, NOT_YET
+from sidecar.config.upstream import GONE, NOT_YET
 from tests.config.loading import loaded, problems, route
 
 KEY = "$OPENAI_API_KEY"

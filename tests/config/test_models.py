@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.config._top import WORKER_ADMISSION
+from sidecar.config.top_level import WORKER_ADMISSION
 from sidecar.domain.snapshot import Admission, Breaker, Price, Retries, Route, Snapshot
 from tests.config.loading import loaded, problems, route
 

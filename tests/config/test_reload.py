@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.config import ConfigErrors
-from sidecar.reload import Reload, Watcher
-from sidecar.settle import Timing
+from sidecar.config.settle import Timing
+from sidecar.config.watcher import Reload, Watcher
 from tests.config.loading import ENV, route
 from tests.processes import reached
 

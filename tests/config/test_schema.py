@@ -13,13 +13,13 @@ from jsonschema import Draft202012Validator
 
 from adapters.providers import ALIASES, PROVIDERS
 from sidecar.config import schema
-from sidecar.config._consumers import CONSUMER_KEYS
-from sidecar.config._limits import BUDGET_KEYS, LIMIT_KEYS, MLFLOW_LIMIT_KEYS, PRICE_KEYS
-from sidecar.config._route import ROUTE_KEYS
-from sidecar.config._settings import ADMISSION_KEYS, BREAKER_KEYS, RETRIES_KEYS, SHARED_KEYS, TIMEOUT_KEYS
-from sidecar.config._split import DESTINATION_KEYS, SPLIT_KEYS
-from sidecar.config._top import TOP_KEYS
-from sidecar.config._upstream import GONE, MODEL_KEYS, NOT_YET
+from sidecar.config.consumers import CONSUMER_KEYS
+from sidecar.config.limits import BUDGET_KEYS, LIMIT_KEYS, MLFLOW_LIMIT_KEYS, PRICE_KEYS
+from sidecar.config.route import ROUTE_KEYS
+from sidecar.config.settings import ADMISSION_KEYS, BREAKER_KEYS, RETRIES_KEYS, SHARED_KEYS, TIMEOUT_KEYS
+from sidecar.config.split import DESTINATION_KEYS, SPLIT_KEYS
+from sidecar.config.top_level import TOP_KEYS
+from sidecar.config.upstream import GONE, MODEL_KEYS, NOT_YET
 from tests.config.loading import loaded, problems
 
 PUBLISHED = Path(__file__).parents[2] / "docs" / "config.schema.json"

@@ -11,7 +11,7 @@ from tests.growth.patterns import Found, in_source, sources, too_hard
 
 # Put together while it runs, so the source does not say what they are.
 MADE_WHILE_RUNNING = {
-    "sidecar/config/_consumers.py translate(glob)": "fnmatch's own, which shares nothing out twice; names have 128 characters",
+    "sidecar/config/consumers.py translate(glob)": "fnmatch's own, which shares nothing out twice; names have 128 characters",
     "sidecar/consumers.py '|'.join(patterns)": "the same, for users and routes",
     "sidecar/front/bindings.py _pattern(binding.path).replace('(?<', '(?P<')": "when files are generated, of our own paths",
     "sidecar/front/envoy/routes.py pattern": "when files are generated, of our own paths",

@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 import pytest
 
-from sidecar.route_files import RouteFiles
+from sidecar.config.route_store import RouteFiles
 from tests.processes import Child, is_alive, reached, wait_until
 from tests.provider import Provider
 from tests.routes.managed import KEY, Caller, Managed, config_for, refused, spec
@@ -194,7 +194,7 @@ async def test_confirmed_routes_outlive_a_kill_of_everything(tmp_path: Path, pro
 
 WRITER = """
 import sys, json, itertools
-from sidecar.route_files import RouteFiles, key_name
+from sidecar.config.route_store import RouteFiles, key_name
 files = RouteFiles(sys.argv[1])
 print("ready", flush=True)
 for number in itertools.count():

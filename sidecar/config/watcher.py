@@ -4,7 +4,7 @@ The directories are watched, not the file, because an `mv` or a ConfigMap's `..d
 place. What counts is content: the config's text and that of every secret file it names. Routes that were made by call
 (`routes.d/`) are loaded with it, but not watched: the gateway writes them itself.
 
-Nothing is read while it is being written (decision 0015): `sidecar.settle` waits for that.
+Nothing is read while it is being written (decision 0015): `sidecar.config.settle` waits for that.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 from sidecar.config import Beside, ConfigErrors, Problem, ReadFile, beside, load, read_config, reader
-from sidecar.directory_watch import DirectoryWatch, Place, directories_of, place
+from sidecar.config.directory_watch import DirectoryWatch, Place, directories_of, place
+from sidecar.config.route_store import RouteFiles
+from sidecar.config.settle import TIMING, Settling, Timing, marks, until_finished
 from sidecar.domain.snapshot import Snapshot
-from sidecar.route_files import RouteFiles
-from sidecar.settle import TIMING, Settling, Timing, marks, until_finished
 
 # inotify's default is 8,192 watches a user; secrets of one config lie in a few directories. The rest is polled.
 _PLACES_MAX = 256

@@ -12,9 +12,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from sidecar.config import _fields as fields
-from sidecar.config._problems import Report, shown_path, shown_variable
-from sidecar.config._tree import Node
+from sidecar.config import fields
+from sidecar.config.problems import Report, shown_path, shown_variable
+from sidecar.config.yaml_tree import Node
 from sidecar.domain.secret import Secret
 
 ReadFile = Callable[[str], str | None]

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sidecar.config import _fields as fields
-from sidecar.config._consumers import consumers
-from sidecar.config._names import Names
-from sidecar.config._problems import Report
-from sidecar.config._route import route
-from sidecar.config._settings import SHARED_KEYS, Scope, Settings, admission, settings
-from sidecar.config._split import Split, is_split, resolved, split
-from sidecar.config._tree import Entry, Node
+from sidecar.config import fields
+from sidecar.config.consumers import consumers
+from sidecar.config.names import Names
+from sidecar.config.problems import Report
+from sidecar.config.route import route
+from sidecar.config.settings import SHARED_KEYS, Scope, Settings, admission, settings
+from sidecar.config.split import Split, is_split, resolved, split
+from sidecar.config.yaml_tree import Entry, Node
 from sidecar.domain.snapshot import Admission, Route
 
 LIST_KEYS = ("routes", "endpoints")

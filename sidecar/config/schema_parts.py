@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sidecar.config import _limits as limits
-from sidecar.config import _settings as settings
-from sidecar.config._consumers import CONSUMERS_MAX, ENTRIES_MAX, NAME, ROLES
-from sidecar.config._models import UPSTREAMS_MAX
-from sidecar.config._split import ROUTING
+from sidecar.config import limits, settings
+from sidecar.config.consumers import CONSUMERS_MAX, ENTRIES_MAX, NAME, ROLES
+from sidecar.config.models import UPSTREAMS_MAX
+from sidecar.config.split import ROUTING
 
 Schema = dict[str, Any]
 

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Callable
 
-from sidecar.config._problems import ConfigErrors, Problem
+from sidecar.config.problems import ConfigErrors, Problem
 
 ReadFile = Callable[[str], str | None]
 

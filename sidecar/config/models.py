@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from adapters import Task
-from sidecar.config import _fields as fields
-from sidecar.config._limits import COSTS, price
-from sidecar.config._settings import Scope, Settings
-from sidecar.config._tree import Entry, Node
-from sidecar.config._upstream import upstream
+from sidecar.config import fields
+from sidecar.config.limits import COSTS, price
+from sidecar.config.settings import Scope, Settings
+from sidecar.config.upstream import upstream
+from sidecar.config.yaml_tree import Entry, Node
 from sidecar.domain.snapshot import Upstream
 
 Strategy = Literal["ordered", "weighted", "least_in_flight"]

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, Literal, NamedTuple, TypeVar
 
-from sidecar.config import _fields as fields
-from sidecar.config._problems import Report
-from sidecar.config._tree import Entry, Node
+from sidecar.config import fields
+from sidecar.config.problems import Report
+from sidecar.config.yaml_tree import Entry, Node
 from sidecar.domain.snapshot import Budget, Limit, Price
 
 UNITS: Final = ("requests", "tokens", "concurrent")

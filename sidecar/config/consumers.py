@@ -8,10 +8,10 @@ from fnmatch import fnmatchcase, translate
 from functools import partial
 from typing import Final
 
-from sidecar.config import _fields as fields
-from sidecar.config._limits import OF_CONSUMER, budgets, limits
-from sidecar.config._problems import Report, near_miss, shown, shown_path
-from sidecar.config._tree import Entry, Node
+from sidecar.config import fields
+from sidecar.config.limits import OF_CONSUMER, budgets, limits
+from sidecar.config.problems import Report, near_miss, shown, shown_path
+from sidecar.config.yaml_tree import Entry, Node
 from sidecar.domain.snapshot import Consumer
 
 CONSUMER_KEYS = ("name", "users", "local", "roles", "allow", "deny", "limits", "budgets")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from sidecar.config import _fields as fields
-from sidecar.config._problems import Report, shown
-from sidecar.config._tree import Entry, Node
+from sidecar.config import fields
+from sidecar.config.problems import Report, shown
+from sidecar.config.yaml_tree import Entry, Node
 
 # ASCII, as MLflow 3 has it: 2.x also took letters of other scripts, which look alike and do not fit into every URL.
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")

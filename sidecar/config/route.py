@@ -9,14 +9,14 @@ from typing import Any
 
 from adapters import FORMATS, Task
 from adapters.providers import PROVIDERS
-from sidecar.config import _fields as fields
-from sidecar.config._limits import COSTS, OF_ROUTE, budgets, limits, mlflow_limit, price
-from sidecar.config._models import MODELS_KEYS, Targets, targets
-from sidecar.config._names import Names, name_of
-from sidecar.config._problems import Report, shown
-from sidecar.config._settings import SHARED_KEYS, Scope, Settings, settings
-from sidecar.config._tree import Entry, Node
-from sidecar.config._upstream import header_value, with_settings
+from sidecar.config import fields
+from sidecar.config.limits import COSTS, OF_ROUTE, budgets, limits, mlflow_limit, price
+from sidecar.config.models import MODELS_KEYS, Targets, targets
+from sidecar.config.names import Names, name_of
+from sidecar.config.problems import Report, shown
+from sidecar.config.settings import SHARED_KEYS, Scope, Settings, settings
+from sidecar.config.upstream import header_value, with_settings
+from sidecar.config.yaml_tree import Entry, Node
 from sidecar.domain.snapshot import Route, Upstream
 
 TYPE_KEYS = ("route_type", "endpoint_type")

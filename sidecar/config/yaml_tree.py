@@ -9,7 +9,7 @@ from typing import Literal
 
 import yaml
 
-from sidecar.config._problems import ConfigErrors, Report, shown
+from sidecar.config.problems import ConfigErrors, Report, shown
 
 # 6,001 routes are about 1.2 MB; a file beyond this is not a config.
 TEXT_CHARS_MAX = 16 * 1024 * 1024

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeVar
 
-from sidecar.config import _fields as fields
-from sidecar.config._problems import Report
-from sidecar.config._secrets import Sources
-from sidecar.config._tree import Entry, Node
+from sidecar.config import fields
+from sidecar.config.problems import Report
+from sidecar.config.secrets import Sources
+from sidecar.config.yaml_tree import Entry, Node
 from sidecar.domain.snapshot import Admission, Breaker, Retries, Timeouts
 
 _Value = TypeVar("_Value", Retries, Breaker, Admission)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sidecar.config import ConfigErrors, Problem
-from sidecar.file_marks import Mark, mark
+from sidecar.config.file_marks import Mark, mark
 
 _log = logging.getLogger("sidecar")
 

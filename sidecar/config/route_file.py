@@ -6,15 +6,15 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sidecar.config import _fields as fields
-from sidecar.config._files import ReadFile
-from sidecar.config._names import Names
-from sidecar.config._problems import ConfigErrors, Report
-from sidecar.config._secrets import Sources
-from sidecar.config._settings import Scope, Settings
-from sidecar.config._split import Split, is_split, resolved
-from sidecar.config._top import EXTRA_KEYS, LIST_KEYS, TOP_KEYS, defaults_of, gather
-from sidecar.config._tree import Node, parse
+from sidecar.config import fields
+from sidecar.config.files import ReadFile
+from sidecar.config.names import Names
+from sidecar.config.problems import ConfigErrors, Report
+from sidecar.config.secrets import Sources
+from sidecar.config.settings import Scope, Settings
+from sidecar.config.split import Split, is_split, resolved
+from sidecar.config.top_level import EXTRA_KEYS, LIST_KEYS, TOP_KEYS, defaults_of, gather
+from sidecar.config.yaml_tree import Node, parse
 from sidecar.domain.snapshot import Route
 
 

@@ -7,8 +7,8 @@ from collections.abc import Collection
 from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from sidecar.config._problems import Report, near_miss, shown
-from sidecar.config._tree import Entry, Node, yaml_type
+from sidecar.config.problems import Report, near_miss, shown
+from sidecar.config.yaml_tree import Entry, Node, yaml_type
 
 _Word = TypeVar("_Word", bound=str)
 _KINDS = {"list": "a list", "mapping": "a mapping"}

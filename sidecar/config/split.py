@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from adapters import Task
-from sidecar.config import _fields as fields
-from sidecar.config._models import UPSTREAMS_MAX
-from sidecar.config._names import Names, name_of
-from sidecar.config._problems import Report, near_miss, shown
-from sidecar.config._route import OWN_KEYS, own, task_of
-from sidecar.config._settings import SHARED_KEYS, Scope, Settings, settings
-from sidecar.config._tree import Entry, Node
+from sidecar.config import fields
+from sidecar.config.models import UPSTREAMS_MAX
+from sidecar.config.names import Names, name_of
+from sidecar.config.problems import Report, near_miss, shown
+from sidecar.config.route import OWN_KEYS, own, task_of
+from sidecar.config.settings import SHARED_KEYS, Scope, Settings, settings
+from sidecar.config.yaml_tree import Entry, Node
 from sidecar.domain.snapshot import Route
 
 _TELLING = ("task_type", "destinations")

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from sidecar.config._problems import Report
-from sidecar.config._tree import Entry
+from sidecar.config.problems import Report
+from sidecar.config.yaml_tree import Entry
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Grant
 

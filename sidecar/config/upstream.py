@@ -9,11 +9,11 @@ from typing import Any
 
 from adapters import FORMATS, Provider, Task
 from adapters.providers import ALIASES, PROVIDERS
-from sidecar.config import _fields as fields
-from sidecar.config._cloud import AZURE_TYPES, Found, Place, azure, databricks
-from sidecar.config._problems import Report, near_miss, shown
-from sidecar.config._secrets import Sources, secret
-from sidecar.config._tree import Entry, Node, yaml_type
+from sidecar.config import fields
+from sidecar.config.cloud import AZURE_TYPES, Found, Place, azure, databricks
+from sidecar.config.problems import Report, near_miss, shown
+from sidecar.config.secrets import Sources, secret
+from sidecar.config.yaml_tree import Entry, Node, yaml_type
 from sidecar.domain.snapshot import Upstream
 
 MODEL_KEYS = ("provider", "name", "config", "weight", "price", "cost")
