@@ -20,7 +20,6 @@ from sidecar.accounting import OK, Record
 from sidecar.admission import Admissions
 from sidecar.attempt import Attempt, prepare, read_answer, refuse_failed_answer
 from sidecar.consumers import Consumers
-from sidecar.credentials import Tokens
 from sidecar.domain.call import Answer, Call, Piece
 from sidecar.domain.snapshot import Consumer, Route, Snapshot
 from sidecar.meter import Meter, Ticket
@@ -29,7 +28,8 @@ from sidecar.streaming import StreamClock, pieces
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.metrics import Metrics
 from sidecar.tries import Trial, Tries
-from sidecar.upstream import UpstreamClient, UpstreamResponse
+from sidecar.upstream.credentials import Tokens
+from sidecar.upstream.http import UpstreamClient, UpstreamResponse
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.ways import Upstreams, Ways
 

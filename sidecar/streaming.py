@@ -14,7 +14,7 @@ from sidecar.accounting import Record
 from sidecar.attempt import Attempt, too_large, without_output
 from sidecar.domain.call import Call, Piece
 from sidecar.domain.snapshot import Route
-from sidecar.upstream import UpstreamResponse, read_failure
+from sidecar.upstream.http import UpstreamResponse, read_failure
 from sidecar.v1 import inference_pb2 as pb
 
 # SSE comments keep load balancers from cutting a silent stream; the shortest common idle limit is 30 s.

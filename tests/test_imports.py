@@ -125,7 +125,7 @@ def test_every_module_of_the_core_stands_in_a_layer() -> None:
         ("sidecar.servicers.rest", "import sidecar.supervisor.pool"),
         ("sidecar.servicers.rest", "from sidecar.servicers import inference"),
         ("sidecar.servicers.rest", "from sidecar.servicers.inference import InferenceServicer"),
-        ("sidecar.upstream", "from sidecar.front import nginx"),
+        ("sidecar.upstream.http", "from sidecar.front import nginx"),
         ("sidecar.server", "from sidecar.local.launch import start"),
         ("sidecar.front.nginx", "from sidecar.local.fetch import fetch"),
         ("sidecar.supervisor.pool", "from sidecar.cli import main"),

@@ -9,9 +9,9 @@ import pytest
 
 from adapters import FORMATS, GatewayError, Kind, Target, Task
 from adapters.providers import PROVIDERS
-from sidecar.credentials import headers_for
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Upstream
+from sidecar.upstream.credentials import headers_for
 from sidecar.v1 import inference_pb2 as pb
 from tests.adapters.laws import CONTEXT
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from sidecar.credentials import headers_for
 from sidecar.domain.snapshot import Grant, Upstream, target_of
+from sidecar.upstream.credentials import headers_for
 from tests.config.loading import loaded, problems, route
 
 BASE = "https://unit.openai.azure.com"

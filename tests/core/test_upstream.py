@@ -7,7 +7,7 @@ import pytest
 
 from adapters import HttpCall, Kind
 from sidecar.domain.snapshot import Timeouts, Upstream
-from sidecar.upstream import UpstreamClient, read_failure
+from sidecar.upstream.http import UpstreamClient, read_failure
 from tests.processes import reached
 from tests.provider import End, Provider, Reply
 from tests.provider.reply import Framing

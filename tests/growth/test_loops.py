@@ -13,12 +13,12 @@ from adapters._ndjson import Lines
 from adapters._sse import Parser
 from adapters.providers import PROVIDERS
 from sidecar.client.sse import Events
-from sidecar.credentials import redact
 from sidecar.domain.call import Call
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Consumer, Upstream
 from sidecar.estimate import estimate_tokens
 from sidecar.secrets_in_prompts import _windows
+from sidecar.upstream.credentials import redact
 from sidecar.v1 import inference_pb2 as pb
 from tests.growth.inputs import ANSWERS, CHATS, COMPLETIONS, EMBEDDINGS, ERRORS, STREAMS, Maker, many
 from tests.growth.measure import FACTOR_MAX, growth

@@ -31,7 +31,7 @@ def test_expressions_are_found_as_constants_in_tables_and_in_calls() -> None:
     assert found["adapters/_sse.py _EVENT_END"].methods == ("search",)
     assert "sidecar/secrets_in_prompts.py _FORMATS['anthropic'][1]" in found
     assert "adapters/cohere/_failure.py _WORDS[0][0]" in found
-    assert found["sidecar/credentials.py '[a-z_]{1,64}'"].methods == ("fullmatch",)
+    assert found["sidecar/upstream/credentials.py '[a-z_]{1,64}'"].methods == ("fullmatch",)
     assert {place for path in sources() for place in in_source(path)[1]} == MADE_WHILE_RUNNING.keys()
 
 
