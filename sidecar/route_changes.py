@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from adapters import GatewayError, Kind
-from sidecar.consumers import require_admin
 from sidecar.control import Answered, Ask, Change, PutLimits, PutRoute, Refusal, RemoveRoute
 from sidecar.domain.snapshot import Consumer, Limit, Route
-from sidecar.gateway import Gateway
+from sidecar.gateway.consumers import require_admin
+from sidecar.gateway.gateway import Gateway
 
 # A reload waits up to 10 s for a worker that hangs and then replaces it; two changes may stand before this one.
 _ANSWER_TIMEOUT_S = 30.0

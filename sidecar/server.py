@@ -44,10 +44,10 @@ from sidecar.control import (
     Retire,
     WorkerSettings,
 )
-from sidecar.gateway import Gateway
+from sidecar.gateway.gateway import Gateway
+from sidecar.gateway.meter import Meter
 from sidecar.heartbeat import beat
 from sidecar.limits import LimitStore
-from sidecar.meter import Meter
 from sidecar.patches import Patch, patched
 from sidecar.route_changes import Questions, RouteChanges
 from sidecar.servicers.inference import InferenceServicer

@@ -14,8 +14,8 @@ from fnmatch import fnmatchcase
 from itertools import islice
 
 from sidecar.caller import LOCAL_CONSUMER, Caller
-from sidecar.consumers import Consumers
 from sidecar.domain.snapshot import Consumer, Limit, Route, Snapshot
+from sidecar.gateway.consumers import Consumers
 
 # More losses than this fill a log line and say nothing new.
 _LOSSES_MAX = 8

@@ -8,8 +8,8 @@ import random
 import pytest
 
 from adapters import GatewayError, Kind, Task
-from sidecar.admission import Admissions, Gate
 from sidecar.domain.snapshot import Admission, Route, Snapshot, Upstream
+from sidecar.gateway.admission import Admissions, Gate
 from tests.processes import reached
 
 PATIENT_S = 60.0

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters import GatewayError, Kind
-from sidecar.breaker import Circuit, Reason, State
 from sidecar.domain.snapshot import Breaker
+from sidecar.gateway.breaker import Circuit, Reason, State
 
 SETTINGS = Breaker(consecutive_failures=5, error_ratio=0.5, calls_min=20, window_s=30.0, open_s=10.0)
 DOWN = Kind.UPSTREAM_UNAVAILABLE

@@ -121,7 +121,7 @@ def test_every_module_of_the_core_stands_in_a_layer() -> None:
         ("adapters._json", "from urllib.parse import urlparse"),
         ("adapters._json", "from sidecar.domain.status import TABLE"),
         ("adapters._json", "from sidecar import errors"),
-        ("sidecar.gateway", "from sidecar.servicers import rest"),
+        ("sidecar.gateway.gateway", "from sidecar.servicers import rest"),
         ("sidecar.servicers.rest", "import sidecar.supervisor.pool"),
         ("sidecar.servicers.rest", "from sidecar.servicers import inference"),
         ("sidecar.servicers.rest", "from sidecar.servicers.inference import InferenceServicer"),
@@ -141,4 +141,4 @@ def test_what_the_design_allows_is_no_violation() -> None:
     assert (
         violations("sidecar.supervisor.run", "from sidecar.front import nginx\nfrom sidecar.local import launch") == []
     )
-    assert violations("sidecar.gateway", "import asyncio\nfrom sidecar.domain.status import TABLE") == []
+    assert violations("sidecar.gateway.gateway", "import asyncio\nfrom sidecar.domain.status import TABLE") == []

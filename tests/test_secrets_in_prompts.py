@@ -16,7 +16,7 @@ from adapters import FORMATS, GatewayError, Kind, Task
 from sidecar.domain.call import Call
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Consumer, Grant, Route, Snapshot, Upstream
-from sidecar.secrets_in_prompts import CODE, KEY_CHARS_MIN, PromptSecrets, known_kinds
+from sidecar.gateway.prompt_secrets import CODE, KEY_CHARS_MIN, PromptSecrets, known_kinds
 from sidecar.v1 import inference_pb2 as pb
 
 KEY = "sk-proj-Ab/3dE5gH7jK9mN1pQ3s"

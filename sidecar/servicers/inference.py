@@ -9,7 +9,7 @@ from typing import Any
 from adapters import Task
 from sidecar.caller import Context, caller_of
 from sidecar.domain.call import Call
-from sidecar.gateway import Gateway
+from sidecar.gateway.gateway import Gateway
 from sidecar.status import answering
 from sidecar.strict import refuse_unknown_fields
 from sidecar.v1 import inference_pb2 as pb

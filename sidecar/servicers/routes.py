@@ -11,9 +11,9 @@ from typing import Any, Final, Literal
 
 from adapters import GatewayError, Kind, Task
 from sidecar.caller import Context, caller_of
-from sidecar.consumers import require_admin
 from sidecar.domain.snapshot import Consumer, Limit, Route
-from sidecar.gateway import Gateway
+from sidecar.gateway.consumers import require_admin
+from sidecar.gateway.gateway import Gateway
 from sidecar.route_changes import RouteChanges, no_route
 from sidecar.status import answering
 from sidecar.strict import refuse_unknown_fields

@@ -13,7 +13,7 @@ from adapters import Task
 from sidecar.domain.call import Answer, Call
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Consumer, Route, Snapshot, Upstream
-from sidecar.gateway import Gateway
+from sidecar.gateway.gateway import Gateway
 from sidecar.telemetry.metrics import Metrics
 from sidecar.upstream.http import UpstreamClient
 from sidecar.v1 import inference_pb2 as pb

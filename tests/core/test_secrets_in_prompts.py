@@ -9,7 +9,7 @@ import grpc
 import pytest
 from google.api.httpbody_pb2 import HttpBody
 
-from sidecar.secrets_in_prompts import CODE
+from sidecar.gateway.prompt_secrets import CODE
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import rest_pb2
 from tests.core.test_rest import USER, chat, post, read

@@ -70,25 +70,25 @@ async def test_the_books_close(tmp_path: Path, provider: Provider, front: str) -
 # Each counts something twice, somewhere else: file, what stands there, what stands there then, and what tells of it.
 DOUBLE_COUNTS = (
     (
-        "sidecar/accounting.py",
+        "sidecar/gateway/record.py",
         "metrics.requests(self._route, self._operation, self._consumer, self.outcome).inc()",
         'metrics.requests(self._route, self._operation, self._consumer, self.outcome).inc(1 + (self.outcome == "cancelled"))',
         "calls, by the core, ('held', 'cancelled')",
     ),
     (
-        "sidecar/accounting.py",
+        "sidecar/gateway/record.py",
         "self._log.add(self._entry(total_s, overhead_s))",
         "[self._log.add(self._entry(total_s, overhead_s)) for _ in range(1 + (self.attempts > 1))]",
         "calls, by the log, ('again', 'ok')",
     ),
     (
-        "sidecar/accounting.py",
+        "sidecar/gateway/record.py",
         "self._metrics.upstream_requests(provider, outcome).inc()",
         "self._metrics.upstream_requests(provider, outcome).inc(1 + (outcome != OK))",
         "provider calls, by the core",
     ),
     (
-        "sidecar/meter.py",
+        "sidecar/gateway/meter.py",
         "            meter.ledger.add(",
         '            for _ in range(1 + (consumer == "local")): meter.ledger.add(',
         "input_tokens, by the database, good",

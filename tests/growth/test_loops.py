@@ -16,8 +16,8 @@ from sidecar.client.sse import Events
 from sidecar.domain.call import Call
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Consumer, Upstream
-from sidecar.estimate import estimate_tokens
-from sidecar.secrets_in_prompts import _windows
+from sidecar.gateway.estimate import estimate_tokens
+from sidecar.gateway.prompt_secrets import _windows
 from sidecar.upstream.credentials import redact
 from sidecar.v1 import inference_pb2 as pb
 from tests.growth.inputs import ANSWERS, CHATS, COMPLETIONS, EMBEDDINGS, ERRORS, STREAMS, Maker, many

@@ -12,10 +12,10 @@ from tests.growth.patterns import Found, in_source, sources, too_hard
 # Put together while it runs, so the source does not say what they are.
 MADE_WHILE_RUNNING = {
     "sidecar/config/consumers.py translate(glob)": "fnmatch's own, which shares nothing out twice; names have 128 characters",
-    "sidecar/consumers.py '|'.join(patterns)": "the same, for users and routes",
+    "sidecar/gateway/consumers.py '|'.join(patterns)": "the same, for users and routes",
     "sidecar/front/bindings.py _pattern(binding.path).replace('(?<', '(?P<')": "when files are generated, of our own paths",
     "sidecar/front/envoy/routes.py pattern": "when files are generated, of our own paths",
-    "sidecar/secrets_in_prompts.py pattern.encode()": "the constants in _FORMATS, which are found as such",
+    "sidecar/gateway/prompt_secrets.py pattern.encode()": "the constants in _FORMATS, which are found as such",
 }
 
 
@@ -29,7 +29,7 @@ def test_a_text_of_twice_the_length_costs_every_expression_about_twice_as_much(p
 def test_expressions_are_found_as_constants_in_tables_and_in_calls() -> None:
     found = {each.place: each for path in sources() for each in in_source(path)[0]}
     assert found["adapters/_sse.py _EVENT_END"].methods == ("search",)
-    assert "sidecar/secrets_in_prompts.py _FORMATS['anthropic'][1]" in found
+    assert "sidecar/gateway/prompt_secrets.py _FORMATS['anthropic'][1]" in found
     assert "adapters/cohere/_failure.py _WORDS[0][0]" in found
     assert found["sidecar/upstream/credentials.py '[a-z_]{1,64}'"].methods == ("fullmatch",)
     assert {place for path in sources() for place in in_source(path)[1]} == MADE_WHILE_RUNNING.keys()

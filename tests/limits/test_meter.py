@@ -12,10 +12,10 @@ import pytest
 from adapters import Envelope, GatewayError, Kind, Task
 from sidecar.domain.call import Call
 from sidecar.domain.snapshot import Budget, Consumer, Limit, Price, Snapshot
-from sidecar.estimate import Estimate, estimate_tokens
-from sidecar.gateway import Gateway
+from sidecar.gateway.estimate import Estimate, estimate_tokens
+from sidecar.gateway.gateway import Gateway
+from sidecar.gateway.meter import Meter, duration
 from sidecar.limits import LimitStore
-from sidecar.meter import Meter, duration
 from sidecar.spend.ledger import Charge, Ledger, Line
 from sidecar.v1 import inference_pb2 as pb
 from tests.core.in_process import Core, openai, to

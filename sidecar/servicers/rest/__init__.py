@@ -6,7 +6,7 @@ the HTTP status is: a non-OK RPC means that the core itself failed.
 
 from __future__ import annotations
 
-from sidecar.gateway import Gateway
+from sidecar.gateway.gateway import Gateway
 from sidecar.route_changes import RouteChanges
 from sidecar.servicers.rest._calls import Calls
 from sidecar.servicers.rest._docs import DocsPaths

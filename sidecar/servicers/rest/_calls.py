@@ -11,7 +11,7 @@ from adapters import ClientSide, Envelope, GatewayError, Kind, Task
 from sidecar.caller import Caller, Context, caller_of
 from sidecar.domain.call import Call
 from sidecar.domain.snapshot import Consumer, Route
-from sidecar.gateway import Gateway
+from sidecar.gateway.gateway import Gateway
 from sidecar.servicers.rest._reply import Reply
 
 _KEEPALIVE = b": keep-alive\n\n"

@@ -11,7 +11,7 @@ from typing import Final
 from adapters import GatewayError, Kind
 from sidecar.caller import LOCAL_CONSUMER, Caller
 from sidecar.domain.snapshot import Consumer, Route, Snapshot
-from sidecar.secrets_in_prompts import PromptSecrets
+from sidecar.gateway.prompt_secrets import PromptSecrets
 
 _NOBODY: Final[Mapping[str, Route]] = {}
 # No user's name has a colon, nor has a consumer's: such a name can be nobody else's.

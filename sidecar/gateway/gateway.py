@@ -16,22 +16,22 @@ from functools import partial
 
 from adapters import GatewayError, Kind, Task
 from adapters._vectors import as_asked
-from sidecar.accounting import OK, Record
-from sidecar.admission import Admissions
-from sidecar.attempt import Attempt, prepare, read_answer, refuse_failed_answer
-from sidecar.consumers import Consumers
 from sidecar.domain.call import Answer, Call, Piece
 from sidecar.domain.snapshot import Consumer, Route, Snapshot
-from sidecar.meter import Meter, Ticket
+from sidecar.gateway.admission import Admissions
+from sidecar.gateway.attempt import Attempt, prepare, read_answer, refuse_failed_answer
+from sidecar.gateway.candidates import Upstreams, Ways
+from sidecar.gateway.consumers import Consumers
+from sidecar.gateway.meter import Meter, Ticket
+from sidecar.gateway.record import OK, Record
+from sidecar.gateway.retries import Trial, Tries
+from sidecar.gateway.stream import StreamClock, pieces
 from sidecar.spend.cost import counts_output
-from sidecar.streaming import StreamClock, pieces
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.metrics import Metrics
-from sidecar.tries import Trial, Tries
 from sidecar.upstream.credentials import Tokens
 from sidecar.upstream.http import UpstreamClient, UpstreamResponse
 from sidecar.v1 import inference_pb2 as pb
-from sidecar.ways import Upstreams, Ways
 
 
 class Gateway:

@@ -10,10 +10,10 @@ from typing import Any
 from adapters import Decoder, GatewayError, Kind
 from adapters._chunks import has_output
 from adapters._usage import latest
-from sidecar.accounting import Record
-from sidecar.attempt import Attempt, too_large, without_output
 from sidecar.domain.call import Call, Piece
 from sidecar.domain.snapshot import Route
+from sidecar.gateway.attempt import Attempt, too_large, without_output
+from sidecar.gateway.record import Record
 from sidecar.upstream.http import UpstreamResponse, read_failure
 from sidecar.v1 import inference_pb2 as pb
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adapters import GatewayError, Kind
-from sidecar.attempt import Plan, plan_for
-from sidecar.breaker import Circuit, State
 from sidecar.domain.snapshot import Breaker, Route, Snapshot, Upstream
+from sidecar.gateway.attempt import Plan, plan_for
+from sidecar.gateway.breaker import Circuit, State
 from sidecar.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)

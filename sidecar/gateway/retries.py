@@ -10,12 +10,12 @@ import random
 from types import TracebackType
 
 from adapters import GatewayError, Kind
-from sidecar.accounting import DEADLINE_SLACK_S, OK, Record, outcome_of
-from sidecar.attempt import Attempt, make_showable
 from sidecar.domain.call import Call
 from sidecar.domain.status import ANSWERS, TRANSIENT
+from sidecar.gateway.attempt import Attempt, make_showable
+from sidecar.gateway.candidates import Upstreams, Way, Ways
+from sidecar.gateway.record import DEADLINE_SLACK_S, OK, Record, outcome_of
 from sidecar.upstream.credentials import Tokens
-from sidecar.ways import Upstreams, Way, Ways
 
 # Nobody answers a prompt in less: an attempt that has only so long is a wasted one.
 _ATTEMPT_S_MIN = 0.25

@@ -13,7 +13,7 @@ from typing import Any
 from adapters import GatewayError, Kind
 from sidecar.domain.call import Call
 from sidecar.domain.snapshot import Budget, Consumer, Limit, Route, Upstream
-from sidecar.estimate import Estimate, estimate_tokens
+from sidecar.gateway.estimate import Estimate, estimate_tokens
 from sidecar.limits import Bucket, Level, LimitStore, Refused, Reservation, buckets_of
 from sidecar.spend.budgets import Allowance, Warned, allowances_of, check
 from sidecar.spend.calendar import Calendar, said
