@@ -7,14 +7,14 @@ from contextlib import aclosing
 from typing import Any
 
 from adapters import Task
-from sidecar.caller import Context, caller_of
 from sidecar.domain.call import Call
 from sidecar.gateway.gateway import Gateway
-from sidecar.status import answering
-from sidecar.strict import refuse_unknown_fields
+from sidecar.transport.abort import answering
+from sidecar.transport.caller import Context, caller_of
+from sidecar.transport.unknown_fields import refuse_unknown_fields
+from sidecar.transport.write import write_within
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
-from sidecar.writing import write_within
 
 
 class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):

@@ -8,7 +8,6 @@ from google.api.httpbody_pb2 import HttpBody
 
 from adapters import GatewayError, Kind
 from adapters.mlflow_client import members_of
-from sidecar.caller import Context
 from sidecar.domain.snapshot import Route
 from sidecar.route_changes import RouteChanges
 from sidecar.servicers.rest import _mlflow_lists as lists
@@ -17,6 +16,7 @@ from sidecar.servicers.rest._dialect import B, C, client_version, dialect_of, is
 from sidecar.servicers.rest._mlflow_changes import limits_json, limits_of, spec_of
 from sidecar.servicers.rest._reply import Reply
 from sidecar.servicers.rest._shapes import MLFLOW, MLFLOW_C, MLFLOW_TEXT
+from sidecar.transport.caller import Context
 from sidecar.v1 import rest_pb2, rest_pb2_grpc
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from google.api.httpbody_pb2 import HttpBody
 
 from adapters import FORMATS, GatewayError, Kind, Task
-from sidecar.caller import Context
 from sidecar.domain.snapshot import Route
 from sidecar.servicers.rest._calls import Calls, Dialect
 from sidecar.servicers.rest._reply import Reply
+from sidecar.transport.caller import Context
 from sidecar.v1 import rest_pb2, rest_pb2_grpc
 
 _OPENAI = Dialect("openai", FORMATS["openai"].client)

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from google.api.httpbody_pb2 import HttpBody
 
 from adapters import GatewayError, Kind
-from sidecar.caller import Context, request_id_of
 from sidecar.domain.call import Call
 from sidecar.domain.snapshot import Timeouts
 from sidecar.domain.status import client_may_retry, retry_after_s
 from sidecar.servicers.rest._json import written
 from sidecar.servicers.rest._shapes import OPENAI, Shape
-from sidecar.status import abort
-from sidecar.writing import ClientStalled, write_within
+from sidecar.transport.abort import abort
+from sidecar.transport.caller import Context, request_id_of
+from sidecar.transport.write import ClientStalled, write_within
 
 log = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from adapters import GatewayError, Kind
-from sidecar.caller import Context
 from sidecar.domain.status import answer_to, client_may_retry, retry_after_s
+from sidecar.transport.caller import Context
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ import asyncio
 from typing import Any
 
 from adapters import GatewayError, Kind
-from sidecar.caller import Context
+from sidecar.transport.caller import Context
 
 
 class ClientStalled(GatewayError):
