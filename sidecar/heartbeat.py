@@ -10,7 +10,7 @@ import asyncio
 import time
 from typing import NoReturn
 
-from sidecar.control import Beat, Channel
+from sidecar.control.channel import Beat, Channel
 
 # What callers notice. Shorter holds are in the overhead's histogram.
 HELD_S = 1.0

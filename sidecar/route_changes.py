@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from adapters import GatewayError, Kind
-from sidecar.control import Answered, Ask, Change, PutLimits, PutRoute, Refusal, RemoveRoute
+from sidecar.control.channel import Answered, Ask, Change, PutLimits, PutRoute, Refusal, RemoveRoute
 from sidecar.domain.snapshot import Consumer, Limit, Route
 from sidecar.gateway.consumers import require_admin
 from sidecar.gateway.gateway import Gateway

@@ -1,6 +1,6 @@
 """One worker process: a grpc.aio server with every service on up to three listeners, and its way out.
 
-    python -m sidecar.server --control-fd N      started by the supervisor, which speaks sidecar.control on that socket
+    python -m sidecar.server --control-fd N      started by the supervisor, which speaks sidecar.control.channel on that socket
 
 Listeners: the front socket (local credentials: how a call is known to be the front's), the stub socket, the stub port.
 """
@@ -31,7 +31,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from sidecar.connections import send_unpaced, stop_accepting, taken
-from sidecar.control import (
+from sidecar.control.channel import (
     CONNECTION_AGE_S,
     Answered,
     Channel,
@@ -44,11 +44,11 @@ from sidecar.control import (
     Retire,
     WorkerSettings,
 )
+from sidecar.control.snapshot_patch import Patch, patched
 from sidecar.gateway.gateway import Gateway
 from sidecar.gateway.meter import Meter
 from sidecar.heartbeat import beat
 from sidecar.limits import LimitStore
-from sidecar.patches import Patch, patched
 from sidecar.route_changes import Questions, RouteChanges
 from sidecar.servicers.inference import InferenceServicer
 from sidecar.servicers.rest import RestServicer
@@ -274,7 +274,7 @@ def _leave(leave: asyncio.Future[float | None], grace_s: float | None) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sidecar.server", description=__doc__)
-    parser.add_argument("--control-fd", type=int, required=True, help="the supervisor's end of sidecar.control")
+    parser.add_argument("--control-fd", type=int, required=True, help="the supervisor's end of sidecar.control.channel")
     arguments = parser.parse_args()
     faulthandler.enable()  # what kills the process (SIGSEGV, SIGBUS) leaves its stack on standard error
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to understand

@@ -13,7 +13,7 @@ from functools import partial
 
 from adapters import GatewayError, Kind
 from sidecar.config import ConfigErrors, Problem
-from sidecar.control import Ask, PutLimits, PutRoute, Refusal, RemoveRoute
+from sidecar.control.channel import Ask, PutLimits, PutRoute, Refusal, RemoveRoute
 from sidecar.domain.redaction import without_secret
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Route, Snapshot

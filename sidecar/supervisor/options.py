@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 
-from sidecar.control import CONNECTION_AGE_S
+from sidecar.control.channel import CONNECTION_AGE_S
 from sidecar.supervisor.start_error import StartError
 
 STATE_DIR = Path(".sidecar")

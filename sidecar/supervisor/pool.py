@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sidecar.control import Beat, WorkerSettings
+from sidecar.control.channel import Beat, WorkerSettings
 from sidecar.domain.snapshot import Snapshot
 from sidecar.supervisor import hangs, process
 from sidecar.supervisor.metrics import SupervisorMetrics

@@ -12,7 +12,7 @@ from functools import partial
 
 from adapters import Task
 from sidecar.config.watcher import Ask, Reload
-from sidecar.control import WorkerSettings
+from sidecar.control.channel import WorkerSettings
 from sidecar.domain.snapshot import Snapshot
 from sidecar.front.settings import METRICS_SOCKET
 from sidecar.spend.archive import FILE_NAME

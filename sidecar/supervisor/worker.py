@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from sidecar.control import (
+from sidecar.control.channel import (
     Answered,
     Ask,
     Beat,
@@ -27,8 +27,8 @@ from sidecar.control import (
     Retire,
     WorkerSettings,
 )
+from sidecar.control.snapshot_patch import between
 from sidecar.domain.snapshot import Route, Snapshot
-from sidecar.patches import between
 from sidecar.supervisor import hangs, process
 
 # What runs as a worker; `--control-fd N` is added. The supervisor's own tests put a double in its place.

@@ -19,7 +19,7 @@ from prometheus_client import Metric
 from prometheus_client.samples import Sample
 
 from adapters import Task
-from sidecar.control import Channel, Configure, Drain, Failed, Ready, Reload, Reloaded, WorkerSettings
+from sidecar.control.channel import Channel, Configure, Drain, Failed, Ready, Reload, Reloaded, WorkerSettings
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Route, Snapshot, Timeouts, Upstream
 from sidecar.telemetry import metric_memory

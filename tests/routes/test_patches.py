@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from adapters import Task
+from sidecar.control.snapshot_patch import between, patched
 from sidecar.domain.snapshot import Consumer, Limit, Route, Snapshot, Upstream
-from sidecar.patches import between, patched
 from sidecar.spend.prices import with_prices
 
 UPSTREAM = Upstream("openai", "gpt-test", "http://127.0.0.1:9/v1", None)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 import pytest
 
 from adapters import GatewayError, Kind
-from sidecar.control import Answered, Ask, Refusal, RemoveRoute
+from sidecar.control.channel import Answered, Ask, Refusal, RemoveRoute
 from sidecar.route_changes import Questions
 
 ASKED = RemoveRoute("mine")

@@ -1,6 +1,6 @@
 """A worker without a gateway, for what a real one never does: it fails, crashes, hangs or stays busy as the routes' names say.
 
-Speaks sidecar.control like the real one. On its sockets it tells whoever connects "pid slot hash" and hangs up. Names:
+Speaks sidecar.control.channel like the real one. On its sockets it tells whoever connects "pid slot hash" and hangs up. Names:
 `fail`: Failed instead of Ready. `crash`: exits with 3 right after Ready. `busy`: a drain lasts until the file `release` stands in
 run_dir, or for its grace. `mute`: does not answer Reload. `spin`: its event loop turns no more once it is reloaded. `hold`: its
 loop is held for two seconds then. `stuck`: a drain blocks the event loop.
@@ -17,10 +17,10 @@ import socket
 import time
 from pathlib import Path
 
-from sidecar.control import Channel, Configure, Drain, Failed, Ready, Reload, Reloaded, Retire
+from sidecar.control.channel import Channel, Configure, Drain, Failed, Ready, Reload, Reloaded, Retire
+from sidecar.control.snapshot_patch import Patch, patched
 from sidecar.domain.snapshot import Snapshot
 from sidecar.heartbeat import beat
-from sidecar.patches import Patch, patched
 
 _POLL_S = 0.01
 _HOLD_S = 2.0

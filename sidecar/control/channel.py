@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from adapters import GatewayError, Kind
+from sidecar.control.snapshot_patch import Patch
 from sidecar.domain.snapshot import Limit, Route, Snapshot
-from sidecar.patches import Patch
 
 # A worker asks each connection to go elsewhere at this age (a GOAWAY that lets its calls finish), so that a replaced worker is
 # rid of its clients without a call meeting its shutdown, which gRPC answers with CANCELLED. Stub channels spread over the
