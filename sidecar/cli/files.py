@@ -54,7 +54,7 @@ def users_add(
     replace: Annotated[bool, typer.Option("--replace", help="Give an existing user a new password.")] = False,
 ) -> None:
     """Add a user and print its password and API key. They are shown this once and stored nowhere."""
-    from sidecar.front import users
+    from sidecar.identity import users
     from sidecar.supervisor.state import make_private
 
     make_private(state_dir)
@@ -68,7 +68,7 @@ def users_add(
 
 def users_list(state_dir: StateDirOption = STATE_DIR) -> None:
     """Print the users' names, one a line."""
-    from sidecar.front import users
+    from sidecar.identity import users
 
     try:
         names = users.list_users(state_dir / "users")
@@ -80,7 +80,7 @@ def users_list(state_dir: StateDirOption = STATE_DIR) -> None:
 
 def users_remove(name: _Name, state_dir: StateDirOption = STATE_DIR) -> None:
     """Remove a user. Its calls under way may finish."""
-    from sidecar.front import users
+    from sidecar.identity import users
 
     try:
         users.remove_user(state_dir / "users", name)
@@ -91,7 +91,7 @@ def users_remove(name: _Name, state_dir: StateDirOption = STATE_DIR) -> None:
 
 def _keep_env_true(state_dir: Path, name: str, password: str | None) -> None:
     """The env file of the state directory may hold this user's password: it gets the new one, or loses it."""
-    from sidecar.front.users import api_key
+    from sidecar.identity.users import api_key
     from sidecar.supervisor.announcement import env_text, read_env
     from sidecar.supervisor.state import write_private
 
@@ -157,7 +157,8 @@ def _render(
     tls_certificate: Path | None,
     tls_key: Path | None,
 ) -> None:
-    from sidecar.front import pki, programs, settings, users
+    from sidecar.front import pki, programs, settings
+    from sidecar.identity import users
     from sidecar.supervisor.state import make_private, run_dir
 
     if (tls_certificate is None) != (tls_key is None):

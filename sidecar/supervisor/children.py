@@ -119,7 +119,7 @@ class Children:
             return
         from sidecar.front import programs
         from sidecar.front.settings import FrontError
-        from sidecar.front.users import UsersError
+        from sidecar.identity.users import UsersError
 
         folder = self._state.front
         try:
@@ -215,7 +215,7 @@ def _is_local(route: Route) -> bool:
 
 def _first_user(state: StateDir) -> Credential:
     """The credential of the last start, or a new user where there is none yet."""
-    from sidecar.front import users
+    from sidecar.identity import users
 
     names, known = users.list_users(state.users), known_credential(state.env)
     if not names:

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import product
 
-from sidecar.front.users import api_key
+from sidecar.identity.users import api_key
 from tests.crawl.mutations import LINES, MUTATIONS, SPELLINGS, Request, leads_to
 from tests.crawl.targets import Target
 from tests.crawl.wire import Answer, Http1, http2

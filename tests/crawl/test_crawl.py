@@ -16,7 +16,7 @@ import pytest
 
 from sidecar.front.programs import PROGRAMS, Program
 from sidecar.front.settings import FrontSettings
-from sidecar.front.users import add_user, remove_user
+from sidecar.identity.users import add_user, remove_user
 from tests.crawl.crawl import Crawl, Headers, Probe, crawl, probes, strangers
 from tests.crawl.mutations import MUTATIONS, SPELLINGS, Request, leads_to
 from tests.crawl.recorder import BODY, Recorder

@@ -27,7 +27,7 @@ import pytest
 from sidecar.front.pki import ensure_certificates
 from sidecar.front.programs import PROGRAMS, Program
 from sidecar.front.settings import FrontSettings
-from sidecar.front.users import add_user, api_key
+from sidecar.identity.users import add_user, api_key
 from tests.front.double import Core
 from tests.processes import free_port
 

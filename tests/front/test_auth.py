@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sidecar.front.users import add_user, api_key, remove_user
+from sidecar.identity.users import add_user, api_key, remove_user
 from tests.front.conftest import Front, hang_up
 from tests.front.double import Core
 

@@ -20,7 +20,7 @@ import pytest
 
 from sidecar.front.nginx import render
 from sidecar.front.programs import Program
-from sidecar.front.users import add_user
+from sidecar.identity.users import add_user
 from tests.front.conftest import Front, hang_up, passes_on, start_core, start_front
 from tests.front.double import PIECE_BYTES_MAX, Core, Script
 

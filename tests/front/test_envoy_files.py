@@ -20,7 +20,7 @@ from sidecar.front.envoy.routes import rest_routes
 from sidecar.front.envoy.users import write_users
 from sidecar.front.pki import ensure_certificates
 from sidecar.front.settings import FrontError, FrontSettings, templates
-from sidecar.front.users import add_user, ensure_users_file
+from sidecar.identity.users import add_user, ensure_users_file
 from tests.processes import free_port
 
 ALLOWED = ("accept", "te", "x-request-id", "x-ratelimit-*", ":*")

@@ -15,7 +15,7 @@ from cryptography import x509
 from sidecar.front.nginx import check, command, find_nginx, render
 from sidecar.front.pki import ensure_certificates
 from sidecar.front.settings import FrontError, FrontSettings
-from sidecar.front.users import UsersError, add_user, api_key, ensure_users_file, list_users, remove_user
+from sidecar.identity.users import UsersError, add_user, api_key, ensure_users_file, list_users, remove_user
 from tests.processes import free_port
 
 

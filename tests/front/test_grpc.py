@@ -10,7 +10,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from sidecar.front.users import api_key
+from sidecar.identity.users import api_key
 from sidecar.v1 import inference_pb2, inference_pb2_grpc
 from tests.front.conftest import Front
 from tests.front.double import Core, Script

@@ -14,7 +14,7 @@ import grpc
 import openai
 import pytest
 
-from sidecar.front.users import api_key
+from sidecar.identity.users import api_key
 from sidecar.v1 import inference_pb2_grpc
 from tests.cli.running import sidecar
 from tests.processes import is_alive, reached
