@@ -13,9 +13,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from adapters import Task
 from sidecar.domain.snapshot import Route, Upstream
 from sidecar.openapi import asset, document
-from sidecar.openapi._document import ROUTES_SHOWN_MAX, bindings
-from sidecar.openapi._operations import OPERATIONS
-from sidecar.openapi._schemas import SCHEMAS
+from sidecar.openapi.document import ROUTES_SHOWN_MAX, bindings
+from sidecar.openapi.operations import OPERATIONS
+from sidecar.openapi.schemas import SCHEMAS
 from sidecar.v1 import rest_pb2
 
 METHODS = {method.name for method in rest_pb2.DESCRIPTOR.services_by_name["RestService"].methods}

@@ -4,7 +4,7 @@ document(routes, version) -> the document as a dict
 asset(name) -> a file of the page, or None
 """
 
-from sidecar.openapi._document import document
-from sidecar.openapi._page import POLICY, Asset, asset
+from sidecar.openapi.document import document
+from sidecar.openapi.page import POLICY, Asset, asset
 
 __all__ = ["POLICY", "Asset", "asset", "document"]

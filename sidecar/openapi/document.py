@@ -13,8 +13,8 @@ from google.protobuf.descriptor import MethodDescriptor
 
 from adapters import Task
 from sidecar.domain.snapshot import Route
-from sidecar.openapi._operations import OPERATIONS, Operation
-from sidecar.openapi._schemas import EXAMPLES, SCHEMAS, ref
+from sidecar.openapi.operations import OPERATIONS, Operation
+from sidecar.openapi.schemas import EXAMPLES, SCHEMAS, ref
 from sidecar.v1 import rest_pb2
 
 # A page with thousands of forms helps nobody and takes seconds to open; the paths with a name in them serve all routes.
