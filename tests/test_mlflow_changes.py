@@ -9,7 +9,7 @@ import pytest
 
 from adapters import GatewayError
 from sidecar.domain.snapshot import Limit
-from sidecar.servicers.rest._mlflow_changes import limits_json, limits_of, spec_of
+from sidecar.worker.rest.mlflow_admin import limits_json, limits_of, spec_of
 
 
 def spec(model: dict[str, Any]) -> dict[str, Any]:

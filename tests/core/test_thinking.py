@@ -10,8 +10,8 @@ import pytest
 from adapters import Task
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Retries, Route, Upstream
-from sidecar.servicers.rest._reply import names_within
 from sidecar.v1 import inference_pb2 as pb
+from sidecar.worker.rest.reply import names_within
 from tests.core.test_rest import Http, post
 from tests.core.worker import WorkerProcess, route, snapshot
 from tests.provider import Call, Provider, Reply, error_reply, json_reply

@@ -9,7 +9,7 @@ import pytest
 
 from adapters import GatewayError, Kind
 from sidecar.control.channel import Answered, Ask, Refusal, RemoveRoute
-from sidecar.route_changes import Questions
+from sidecar.worker.route_changes import Questions
 
 ASKED = RemoveRoute("mine")
 

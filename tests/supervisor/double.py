@@ -20,7 +20,7 @@ from pathlib import Path
 from sidecar.control.channel import Channel, Configure, Drain, Failed, Ready, Reload, Reloaded, Retire
 from sidecar.control.snapshot_patch import Patch, patched
 from sidecar.domain.snapshot import Snapshot
-from sidecar.heartbeat import beat
+from sidecar.worker.heartbeat import beat
 
 _POLL_S = 0.01
 _HOLD_S = 2.0

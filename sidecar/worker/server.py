@@ -1,6 +1,6 @@
 """One worker process: a grpc.aio server with every service on up to three listeners, and its way out.
 
-    python -m sidecar.server --control-fd N      started by the supervisor, which speaks sidecar.control.channel on that socket
+    python -m sidecar.worker.server --control-fd N      started by the supervisor, which speaks sidecar.control.channel on that socket
 
 Listeners: the front socket (local credentials: how a call is known to be the front's), the stub socket, the stub port.
 """
@@ -30,7 +30,6 @@ import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from sidecar.connections import send_unpaced, stop_accepting, taken
 from sidecar.control.channel import (
     CONNECTION_AGE_S,
     Answered,
@@ -47,12 +46,7 @@ from sidecar.control.channel import (
 from sidecar.control.snapshot_patch import Patch, patched
 from sidecar.gateway.gateway import Gateway
 from sidecar.gateway.meter import Meter
-from sidecar.heartbeat import beat
 from sidecar.limits import LimitStore
-from sidecar.route_changes import Questions, RouteChanges
-from sidecar.servicers.inference import InferenceServicer
-from sidecar.servicers.rest import RestServicer
-from sidecar.servicers.routes import RouteServicer
 from sidecar.spend.ledger import Ledger
 from sidecar.telemetry.access_log import FORMATS as ACCESS_LOGS
 from sidecar.telemetry.access_log import AccessLog
@@ -60,6 +54,12 @@ from sidecar.telemetry.log_output import LogHandler, LogOutput
 from sidecar.telemetry.metrics import Metrics, use_memory
 from sidecar.upstream.http import UpstreamClient
 from sidecar.v1 import inference_pb2, inference_pb2_grpc, rest_pb2, rest_pb2_grpc, routes_pb2, routes_pb2_grpc
+from sidecar.worker.heartbeat import beat
+from sidecar.worker.inference import InferenceServicer
+from sidecar.worker.rest import RestServicer
+from sidecar.worker.route_changes import Questions, RouteChanges
+from sidecar.worker.routes import RouteServicer
+from sidecar.worker.tcp_drain import send_unpaced, stop_accepting, taken
 
 log = logging.getLogger(__name__)
 
@@ -273,7 +273,7 @@ def _leave(leave: asyncio.Future[float | None], grace_s: float | None) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m sidecar.server", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m sidecar.worker.server", description=__doc__)
     parser.add_argument("--control-fd", type=int, required=True, help="the supervisor's end of sidecar.control.channel")
     arguments = parser.parse_args()
     faulthandler.enable()  # what kills the process (SIGSEGV, SIGBUS) leaves its stack on standard error

@@ -11,7 +11,7 @@ from typing import Any
 
 from adapters import GatewayError, Kind
 from sidecar.domain.snapshot import Route
-from sidecar.servicers.rest._dialect import provider_name
+from sidecar.worker.rest.mlflow_dialect import provider_name
 
 # As MLflow's servers have it; a route is some 150 bytes.
 PAGE_SIZE = 3000

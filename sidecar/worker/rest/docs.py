@@ -6,11 +6,11 @@ from importlib.metadata import PackageNotFoundError, version
 
 from adapters import GatewayError, Kind
 from sidecar.openapi import POLICY, Asset, asset, document
-from sidecar.servicers.rest._calls import Calls
-from sidecar.servicers.rest._json import written
-from sidecar.servicers.rest._reply import JSON, Reply
 from sidecar.transport.caller import Context
 from sidecar.v1 import rest_pb2, rest_pb2_grpc
+from sidecar.worker.rest.json import written
+from sidecar.worker.rest.reply import JSON, Reply
+from sidecar.worker.rest.route_calls import Calls
 
 _PAGE = "/docs"
 

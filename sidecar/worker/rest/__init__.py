@@ -7,12 +7,12 @@ the HTTP status is: a non-OK RPC means that the core itself failed.
 from __future__ import annotations
 
 from sidecar.gateway.gateway import Gateway
-from sidecar.route_changes import RouteChanges
-from sidecar.servicers.rest._calls import Calls
-from sidecar.servicers.rest._docs import DocsPaths
-from sidecar.servicers.rest._mlflow import MlflowPaths
-from sidecar.servicers.rest._openai import OpenAiPaths
-from sidecar.servicers.rest._reply import PIECE_BYTES_MAX
+from sidecar.worker.rest.docs import DocsPaths
+from sidecar.worker.rest.mlflow import MlflowPaths
+from sidecar.worker.rest.openai import OpenAiPaths
+from sidecar.worker.rest.reply import PIECE_BYTES_MAX
+from sidecar.worker.rest.route_calls import Calls
+from sidecar.worker.route_changes import RouteChanges
 
 __all__ = ["PIECE_BYTES_MAX", "RestServicer"]
 

@@ -11,8 +11,8 @@ from adapters import ClientSide, Envelope, GatewayError, Kind, Task
 from sidecar.domain.call import Call
 from sidecar.domain.snapshot import Consumer, Route
 from sidecar.gateway.gateway import Gateway
-from sidecar.servicers.rest._reply import Reply
 from sidecar.transport.caller import Caller, Context, caller_of
+from sidecar.worker.rest.reply import Reply
 
 _KEEPALIVE = b": keep-alive\n\n"
 # Metric labels: a whole answer, a stream.

@@ -12,11 +12,11 @@ from adapters import GatewayError, Kind
 from sidecar.domain.call import Call
 from sidecar.domain.snapshot import Timeouts
 from sidecar.domain.status import client_may_retry, retry_after_s
-from sidecar.servicers.rest._json import written
-from sidecar.servicers.rest._shapes import OPENAI, Shape
 from sidecar.transport.abort import abort
 from sidecar.transport.caller import Context, request_id_of
 from sidecar.transport.write import ClientStalled, write_within
+from sidecar.worker.rest.error_bodies import OPENAI, Shape
+from sidecar.worker.rest.json import written
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import Any
 from adapters import FORMATS
 from adapters.mlflow_client import CLIENT_B, CLIENT_C
 from sidecar.domain.snapshot import Route
-from sidecar.servicers.rest._calls import Dialect
 from sidecar.transport.caller import Context
+from sidecar.worker.rest.route_calls import Dialect
 
 A = Dialect("mlflow-a", FORMATS["mlflow-a"].client)
 B = Dialect("openai", CLIENT_B)

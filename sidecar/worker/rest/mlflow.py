@@ -9,15 +9,15 @@ from google.api.httpbody_pb2 import HttpBody
 from adapters import GatewayError, Kind
 from adapters.mlflow_client import members_of
 from sidecar.domain.snapshot import Route
-from sidecar.route_changes import RouteChanges
-from sidecar.servicers.rest import _mlflow_lists as lists
-from sidecar.servicers.rest._calls import Calls, Dialect
-from sidecar.servicers.rest._dialect import B, C, client_version, dialect_of, is_known_to
-from sidecar.servicers.rest._mlflow_changes import limits_json, limits_of, spec_of
-from sidecar.servicers.rest._reply import Reply
-from sidecar.servicers.rest._shapes import MLFLOW, MLFLOW_C, MLFLOW_TEXT
 from sidecar.transport.caller import Context
 from sidecar.v1 import rest_pb2, rest_pb2_grpc
+from sidecar.worker.rest import mlflow_lists as lists
+from sidecar.worker.rest.error_bodies import MLFLOW, MLFLOW_C, MLFLOW_TEXT
+from sidecar.worker.rest.mlflow_admin import limits_json, limits_of, spec_of
+from sidecar.worker.rest.mlflow_dialect import B, C, client_version, dialect_of, is_known_to
+from sidecar.worker.rest.reply import Reply
+from sidecar.worker.rest.route_calls import Calls, Dialect
+from sidecar.worker.route_changes import RouteChanges
 
 
 class MlflowPaths(rest_pb2_grpc.RestServiceServicer):

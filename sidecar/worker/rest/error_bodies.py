@@ -10,7 +10,7 @@ import msgspec
 from adapters import FORMATS, GatewayError, Kind
 from adapters.mlflow_client import detail_of
 from sidecar.domain.status import answer_to, mlflow_status
-from sidecar.servicers.rest._json import written
+from sidecar.worker.rest.json import written
 
 _OPENAI = FORMATS["openai"]
 

@@ -13,12 +13,12 @@ from adapters import GatewayError, Kind, Task
 from sidecar.domain.snapshot import Consumer, Limit, Route
 from sidecar.gateway.consumers import require_admin
 from sidecar.gateway.gateway import Gateway
-from sidecar.route_changes import RouteChanges, no_route
 from sidecar.transport.abort import answering
 from sidecar.transport.caller import Context, caller_of
 from sidecar.transport.unknown_fields import refuse_unknown_fields
 from sidecar.v1 import routes_pb2 as pb
 from sidecar.v1 import routes_pb2_grpc
+from sidecar.worker.route_changes import RouteChanges, no_route
 
 _PAGE_DEFAULT = 100
 _PAGE_MAX = 1000

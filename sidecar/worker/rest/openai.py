@@ -6,10 +6,10 @@ from google.api.httpbody_pb2 import HttpBody
 
 from adapters import FORMATS, GatewayError, Kind, Task
 from sidecar.domain.snapshot import Route
-from sidecar.servicers.rest._calls import Calls, Dialect
-from sidecar.servicers.rest._reply import Reply
 from sidecar.transport.caller import Context
 from sidecar.v1 import rest_pb2, rest_pb2_grpc
+from sidecar.worker.rest.reply import Reply
+from sidecar.worker.rest.route_calls import Calls, Dialect
 
 _OPENAI = Dialect("openai", FORMATS["openai"].client)
 
