@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sidecar.free_ports import free_port as another_free_port
+from sidecar.local.free_ports import free_port as another_free_port
 
 POLL_S = 0.005
 DEADLINE_S = 10.0

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import sidecar.free_ports
+import sidecar.local.free_ports
 
 MODEL = "smollm2"  # `model.name` of a route with provider `local`
 # A health check on loopback takes a millisecond; a box under full load may need longer.
@@ -18,7 +18,7 @@ _STATUS_LINE_BYTES_MAX = 64
 
 def free_port() -> int:
     """A TCP port that is free on loopback now. Keep it over restarts of the model: the workers know its address."""
-    return sidecar.free_ports.free_port()
+    return sidecar.local.free_ports.free_port()
 
 
 def base_url(port: int) -> str:

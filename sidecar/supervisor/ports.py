@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 
-from sidecar.free_ports import free_port
+from sidecar.local.free_ports import free_port
 from sidecar.supervisor.options import Address
 from sidecar.supervisor.start_error import StartError
 
