@@ -122,13 +122,13 @@ def test_every_module_of_the_core_stands_in_a_layer() -> None:
         ("adapters._json", "from sidecar.domain.status import TABLE"),
         ("adapters._json", "from sidecar import errors"),
         ("sidecar.gateway.gateway", "from sidecar.worker import rest"),
-        ("sidecar.worker.rest", "import sidecar.supervisor.pool"),
+        ("sidecar.worker.rest", "import sidecar.supervisor.processes.pool"),
         ("sidecar.worker.rest", "from sidecar.worker import inference"),
         ("sidecar.worker.rest", "from sidecar.worker.inference import InferenceServicer"),
         ("sidecar.upstream.http", "from sidecar.front import nginx"),
         ("sidecar.worker.server", "from sidecar.local.launch import start"),
         ("sidecar.front.nginx", "from sidecar.local.fetch import fetch"),
-        ("sidecar.supervisor.pool", "from sidecar.cli import main"),
+        ("sidecar.supervisor.processes.pool", "from sidecar.cli import main"),
     ],
 )
 def test_a_planted_violation_is_found(module: str, source: str) -> None:
@@ -139,6 +139,7 @@ def test_what_the_design_allows_is_no_violation() -> None:
     assert violations("adapters.openai", "import msgspec\nfrom sidecar.v1 import inference_pb2") == []
     assert violations("sidecar.worker.server", "from sidecar.worker import inference, rest") == []
     assert (
-        violations("sidecar.supervisor.run", "from sidecar.front import nginx\nfrom sidecar.local import launch") == []
+        violations("sidecar.supervisor.start.run", "from sidecar.front import nginx\nfrom sidecar.local import launch")
+        == []
     )
     assert violations("sidecar.gateway.gateway", "import asyncio\nfrom sidecar.domain.status import TABLE") == []

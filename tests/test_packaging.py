@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sidecar.supervisor.announcement import read_env
+from sidecar.supervisor.start.announcement import read_env
 from tests.cli.running import FRONT_PORTS, SERVING_S
 from tests.processes import Child
 from tests.provider import Provider

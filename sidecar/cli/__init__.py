@@ -7,7 +7,7 @@ import sys
 import typer
 
 from sidecar.cli import calls, files, processes, routes, usage
-from sidecar.supervisor.start_error import StartError
+from sidecar.supervisor.start.start_error import StartError
 
 app = typer.Typer(
     name="sidecar",

@@ -10,10 +10,10 @@ import sys
 from types import TracebackType
 
 from sidecar.cli.failure import Failure
-from sidecar.supervisor.options import Options
-from sidecar.supervisor.process import own_env
-from sidecar.supervisor.start_error import StartError
-from sidecar.supervisor.state import make_private
+from sidecar.supervisor.processes.process import own_env
+from sidecar.supervisor.start.options import Options
+from sidecar.supervisor.start.start_error import StartError
+from sidecar.supervisor.start.state import make_private
 
 
 class Report:
@@ -95,8 +95,8 @@ def _fetch_model(options: Options) -> None:
         return
     from sidecar import local
     from sidecar.config import LOCAL_UNKNOWN, ConfigErrors, load, load_file, reader
-    from sidecar.supervisor.children import uses_local_model
     from sidecar.supervisor.configuration import default_config
+    from sidecar.supervisor.start.services import uses_local_model
 
     path = options.config_path or options.state_dir / "config.yaml"
     try:

@@ -12,7 +12,7 @@ import typer
 
 from sidecar.cli.failure import Failure
 from sidecar.cli.processes import StateDirOption
-from sidecar.supervisor.options import STATE_DIR, STUB_ADDRESS
+from sidecar.supervisor.start.options import STATE_DIR, STUB_ADDRESS
 
 if TYPE_CHECKING:
     import grpc
@@ -142,6 +142,6 @@ def connected(target: str | None, state_dir: Path) -> Iterator[grpc.Channel]:
 
 
 def _known_target(state_dir: Path) -> str:
-    from sidecar.supervisor.announcement import read_env
+    from sidecar.supervisor.start.announcement import read_env
 
     return read_env(state_dir / "env").get("SIDECAR_GRPC_LOCAL", STUB_ADDRESS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sidecar.supervisor.start_error import StartError
+from sidecar.supervisor.start.start_error import StartError
 
 
 class Failure(StartError):

@@ -11,7 +11,7 @@ import typer
 
 from sidecar.cli.failure import Failure
 from sidecar.cli.processes import StateDirOption
-from sidecar.supervisor.options import FRONT_HOST, FRONT_PORT, STATE_DIR, WORKERS, WORKERS_MAX
+from sidecar.supervisor.start.options import FRONT_HOST, FRONT_PORT, STATE_DIR, WORKERS, WORKERS_MAX
 
 _Name = Annotated[str, typer.Argument(help="The user's name, which is also the consumer in metrics.")]
 
@@ -55,7 +55,7 @@ def users_add(
 ) -> None:
     """Add a user and print its password and API key. They are shown this once and stored nowhere."""
     from sidecar.identity import users
-    from sidecar.supervisor.state import make_private
+    from sidecar.supervisor.start.state import make_private
 
     make_private(state_dir)
     try:
@@ -92,8 +92,8 @@ def users_remove(name: _Name, state_dir: StateDirOption = STATE_DIR) -> None:
 def _keep_env_true(state_dir: Path, name: str, password: str | None) -> None:
     """The env file of the state directory may hold this user's password: it gets the new one, or loses it."""
     from sidecar.identity.users import api_key
-    from sidecar.supervisor.announcement import env_text, read_env
-    from sidecar.supervisor.state import write_private
+    from sidecar.supervisor.start.announcement import env_text, read_env
+    from sidecar.supervisor.start.state import write_private
 
     values = read_env(state_dir / "env")
     if values.get("SIDECAR_USER") != name:
@@ -159,7 +159,7 @@ def _render(
 ) -> None:
     from sidecar.front import pki, programs, settings
     from sidecar.identity import users
-    from sidecar.supervisor.state import make_private, run_dir
+    from sidecar.supervisor.start.state import make_private, run_dir
 
     if (tls_certificate is None) != (tls_key is None):
         raise Failure("--tls-certificate and --tls-key belong together")

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from sidecar.cli.failure import Failure
-from sidecar.supervisor.options import (
+from sidecar.supervisor.start.options import (
     DRAIN_GRACE_S,
     FRONT_HOST,
     FRONT_PORT,
@@ -215,7 +215,7 @@ def reload(state_dir: StateDirOption = STATE_DIR) -> None:
     Exit code 0 once it is in use, 1 with the reasons where it is refused. A file that is still being written is waited for.
     """
     from sidecar.supervisor.reload_socket import ask_for_reload
-    from sidecar.supervisor.state import run_dir
+    from sidecar.supervisor.start.state import run_dir
 
     _running(state_dir)
     try:
@@ -241,7 +241,7 @@ def restart(state_dir: StateDirOption = STATE_DIR) -> None:
 
 def down(state_dir: StateDirOption = STATE_DIR) -> None:
     """Stop what runs on the state directory, once calls under way have ended, and wait for that."""
-    from sidecar.supervisor.state import wait_until_free
+    from sidecar.supervisor.start.state import wait_until_free
 
     os.kill(_running(state_dir), signal.SIGTERM)
     wait_until_free(state_dir)
@@ -249,7 +249,7 @@ def down(state_dir: StateDirOption = STATE_DIR) -> None:
 
 
 def _running(state_dir: Path) -> int:
-    from sidecar.supervisor.state import running_pid
+    from sidecar.supervisor.start.state import running_pid
 
     pid = running_pid(state_dir)
     if pid is None:
@@ -311,7 +311,7 @@ def _run(options: Options, detach: bool, ready_fd: int | None, log_file: Path | 
         start_in_background(options, [argument for argument in sys.argv[1:] if argument != "--detach"])
         return
     from sidecar.supervisor.log import log_to_stderr
-    from sidecar.supervisor.run import run
+    from sidecar.supervisor.start.run import run
 
     log_to_stderr(log_file)
     try:

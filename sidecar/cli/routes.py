@@ -12,7 +12,7 @@ import typer
 from sidecar.cli.calls import Target, connected
 from sidecar.cli.failure import Failure
 from sidecar.cli.processes import StateDirOption
-from sidecar.supervisor.options import STATE_DIR
+from sidecar.supervisor.start.options import STATE_DIR
 
 _LIST_TIMEOUT_S = 10.0
 # The server waits 30 s for its supervisor, and says then that nothing was confirmed.

@@ -13,7 +13,7 @@ import typer
 
 from sidecar.cli.failure import Failure
 from sidecar.cli.processes import StateDirOption
-from sidecar.supervisor.options import STATE_DIR
+from sidecar.supervisor.start.options import STATE_DIR
 
 if TYPE_CHECKING:
     from sidecar.spend.ledger import Line

@@ -17,10 +17,10 @@ from sidecar.config.route_store import RouteFiles
 from sidecar.config.settle import TIMING, Timing
 from sidecar.config.watcher import Ask, Reload, Watcher
 from sidecar.domain.snapshot import Limit, Snapshot
-from sidecar.supervisor.options import Options
-from sidecar.supervisor.start_error import StartError
-from sidecar.supervisor.state import StateDir, write_private
-from sidecar.widening import widening
+from sidecar.supervisor.start.options import Options
+from sidecar.supervisor.start.start_error import StartError
+from sidecar.supervisor.start.state import StateDir, write_private
+from sidecar.supervisor.widening import widening
 
 _log = logging.getLogger("sidecar")
 

@@ -1,6 +1,6 @@
 """Changes of routes at run time, as a worker sees them: may this caller ask, and what did the supervisor say?
 
-The supervisor makes the change (sidecar/supervisor/changes.py): one at a time, files first, then every worker. When a method
+The supervisor makes the change (sidecar/supervisor/route_admin.py): one at a time, files first, then every worker. When a method
 here returns, every later call on any worker meets the change. A change that was not confirmed may have happened: it is
 not_confirmed, never silence.
 """

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sidecar.supervisor.announcement import read_env
+from sidecar.supervisor.start.announcement import read_env
 from tests.processes import REPOSITORY, Child
 
 # Any free ports, so that tests do not meet each other or a gateway that runs on this machine.

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.supervisor.announcement import env_text, read_env
-from sidecar.supervisor.state import write_private
+from sidecar.supervisor.start.announcement import env_text, read_env
+from sidecar.supervisor.start.state import write_private
 from tests.cli.running import config_for, sidecar
 
 

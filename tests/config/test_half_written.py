@@ -17,9 +17,9 @@ from sidecar.config.settle import Timing
 from sidecar.config.watcher import Ask
 from sidecar.domain.snapshot import Snapshot
 from sidecar.supervisor.configuration import Configuration, Reading
-from sidecar.supervisor.options import Options
-from sidecar.supervisor.start_error import StartError
-from sidecar.supervisor.state import StateDir
+from sidecar.supervisor.start.options import Options
+from sidecar.supervisor.start.start_error import StartError
+from sidecar.supervisor.start.state import StateDir
 from tests.config.half import NEW, OLD, WRITERS, Writer, excess
 from tests.config.loading import loaded
 from tests.processes import reached

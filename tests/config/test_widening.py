@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.widening import widening
+from sidecar.supervisor.widening import widening
 from tests.config.half import NEW, OLD
 from tests.config.loading import loaded
 

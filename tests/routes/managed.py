@@ -16,7 +16,7 @@ import grpc.aio
 from google.api.httpbody_pb2 import HttpBody
 from google.rpc import error_details_pb2, status_pb2
 
-from sidecar.supervisor.state import run_dir
+from sidecar.supervisor.start.state import run_dir
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc, rest_pb2, rest_pb2_grpc, routes_pb2, routes_pb2_grpc
 from tests.cli.running import Running

@@ -13,9 +13,9 @@ from sidecar.limits import LimitStore, buckets_of
 from sidecar.spend.archive import read_since
 from sidecar.spend.calendar import today_at
 from sidecar.spend.ledger import Charge, Ledger
-from sidecar.supervisor import books as books_module
-from sidecar.supervisor.books import Books
-from sidecar.supervisor.start_error import StartError
+from sidecar.supervisor.metrics import spend_keeper as books_module
+from sidecar.supervisor.metrics.spend_keeper import Books
+from sidecar.supervisor.start.start_error import StartError
 
 NOW_S = 1_795_000_000.0
 TODAY = today_at(NOW_S)

@@ -22,7 +22,7 @@ import grpc.aio
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from sidecar.supervisor.announcement import read_env
+from sidecar.supervisor.start.announcement import read_env
 from tests.cli.running import FRONT_PORTS
 from tests.processes import Child, command_line
 from tests.provider import Provider

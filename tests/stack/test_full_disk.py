@@ -17,7 +17,7 @@ import grpc
 import httpx
 import pytest
 
-from sidecar.supervisor.announcement import read_env
+from sidecar.supervisor.start.announcement import read_env
 from sidecar.v1 import inference_pb2_grpc
 from tests.cli.running import FRONT_PORTS
 from tests.processes import Child, wait_until

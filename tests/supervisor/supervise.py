@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from sidecar.supervisor.log import log_to_stderr
-from sidecar.supervisor.options import HANG_S, Address, Options
-from sidecar.supervisor.run import run
-from sidecar.supervisor.start_error import StartError
+from sidecar.supervisor.start.options import HANG_S, Address, Options
+from sidecar.supervisor.start.run import run
+from sidecar.supervisor.start.start_error import StartError
 
 if __name__ == "__main__":
     log_to_stderr()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.supervisor.announcement import read_env
+from sidecar.supervisor.start.announcement import read_env
 from tests.cli.running import FRONT_PORTS, sidecar
 from tests.processes import Child, command_line, wait_until
 from tests.supervisor.supervised import all_gone, descendants

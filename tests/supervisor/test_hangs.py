@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from sidecar.supervisor.announcement import read_env
+from sidecar.supervisor.start.announcement import read_env
 from sidecar.v1 import routes_pb2, routes_pb2_grpc
 from tests.processes import is_alive, wait_until
 from tests.supervisor.supervised import Supervised, all_gone

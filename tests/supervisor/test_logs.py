@@ -15,8 +15,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from sidecar.supervisor.announcement import read_env
 from sidecar.supervisor.log_files import KEPT, LogFiles
+from sidecar.supervisor.start.announcement import read_env
 from sidecar.v1 import inference_pb2_grpc
 from tests.cli.running import CORE_PORTS, SERVING_S, config_for, sidecar
 from tests.processes import REPOSITORY, is_alive, wait_until

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar.supervisor.metrics import MetricsPage, SupervisorMetrics
-from sidecar.supervisor.options import Address
+from sidecar.supervisor.metrics.page import MetricsPage, SupervisorMetrics
+from sidecar.supervisor.start.options import Address
 from tests.processes import free_port
 
 # linux/fcntl.h

@@ -6,9 +6,9 @@ import socket
 
 import pytest
 
-from sidecar.supervisor.options import Address, loopback_address
-from sidecar.supervisor.ports import probe, reserve
-from sidecar.supervisor.start_error import StartError
+from sidecar.supervisor.processes.ports import probe, reserve
+from sidecar.supervisor.start.options import Address, loopback_address
+from sidecar.supervisor.start.start_error import StartError
 
 ANY = Address("127.0.0.1", 0)
 

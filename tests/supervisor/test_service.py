@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.supervisor.process import CrashLoop, describe_exit
-from sidecar.supervisor.service import Service
-from sidecar.supervisor.start_error import StartError
+from sidecar.supervisor.processes.process import CrashLoop, describe_exit
+from sidecar.supervisor.processes.service import Service
+from sidecar.supervisor.start.start_error import StartError
 from tests.processes import is_alive, reached
 
 # Writes its pid, starts a child that does the same, and sleeps.

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.supervisor.start_error import StartError
-from sidecar.supervisor.state import StateDir, running_pid, write_private
+from sidecar.supervisor.start.start_error import StartError
+from sidecar.supervisor.start.state import StateDir, running_pid, write_private
 
 
 def _mode(path: Path) -> int:

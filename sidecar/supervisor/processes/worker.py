@@ -29,7 +29,7 @@ from sidecar.control.channel import (
 )
 from sidecar.control.snapshot_patch import between
 from sidecar.domain.snapshot import Route, Snapshot
-from sidecar.supervisor import hangs, process
+from sidecar.supervisor.processes import hangs, process
 
 # What runs as a worker; `--control-fd N` is added. The supervisor's own tests put a double in its place.
 WORKER_COMMAND = (sys.executable, "-P", "-m", "sidecar.worker.server")

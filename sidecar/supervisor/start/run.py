@@ -17,24 +17,24 @@ from sidecar.domain.snapshot import Snapshot
 from sidecar.front.settings import METRICS_SOCKET
 from sidecar.spend.archive import FILE_NAME
 from sidecar.spend.prices import with_prices
-from sidecar.supervisor.announcement import Endpoints, env_text, env_values, serving_text
-from sidecar.supervisor.books import Books
-from sidecar.supervisor.changes import Changes
-from sidecar.supervisor.children import Children
 from sidecar.supervisor.configuration import Configuration, Refused
-from sidecar.supervisor.envoy_metrics import translated
-from sidecar.supervisor.front_metrics import FrontMetrics
 from sidecar.supervisor.log_files import LogFiles
-from sidecar.supervisor.metrics import MetricsPage, SupervisorMetrics
-from sidecar.supervisor.options import BEATS, Options
-from sidecar.supervisor.pool import STUB_SOCKET, Pool
-from sidecar.supervisor.ports import probe, reserve
-from sidecar.supervisor.process import in_daemon_thread
+from sidecar.supervisor.metrics.envoy import translated
+from sidecar.supervisor.metrics.front import FrontMetrics
+from sidecar.supervisor.metrics.page import MetricsPage, SupervisorMetrics
+from sidecar.supervisor.metrics.spend_keeper import Books
+from sidecar.supervisor.processes.pool import STUB_SOCKET, Pool
+from sidecar.supervisor.processes.ports import probe, reserve
+from sidecar.supervisor.processes.process import in_daemon_thread
+from sidecar.supervisor.processes.worker import WORKER_COMMAND, WorkerFailed
 from sidecar.supervisor.reload_socket import ReloadSocket
-from sidecar.supervisor.start_error import StartError
-from sidecar.supervisor.state import StateDir, write_private
-from sidecar.supervisor.through_front import reachable
-from sidecar.supervisor.worker import WORKER_COMMAND, WorkerFailed
+from sidecar.supervisor.route_admin import Changes
+from sidecar.supervisor.start.announcement import Endpoints, env_text, env_values, serving_text
+from sidecar.supervisor.start.options import BEATS, Options
+from sidecar.supervisor.start.self_check import reachable
+from sidecar.supervisor.start.services import Children
+from sidecar.supervisor.start.start_error import StartError
+from sidecar.supervisor.start.state import StateDir, write_private
 
 _log = logging.getLogger("sidecar")
 Announce = Callable[[str], None]  # called once it serves, with the text for the operator

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from sidecar.supervisor.start_error import StartError
+from sidecar.supervisor.start.start_error import StartError
 
 _SOCKET_PATH_BYTES_MAX = 107  # sun_path is 108 bytes with its NUL on Linux
 _LONGEST_SOCKET_NAME = "w99-1234567.sock"  # two digits of slot, Linux's largest pid has seven

@@ -7,8 +7,8 @@ import os
 import socket
 
 from sidecar.local.free_ports import free_port
-from sidecar.supervisor.options import Address
-from sidecar.supervisor.start_error import StartError
+from sidecar.supervisor.start.options import Address
+from sidecar.supervisor.start.start_error import StartError
 
 _ADVICE = {
     errno.EADDRINUSE: "in use by another program",

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sidecar.domain.snapshot import Route, Snapshot
-from sidecar.supervisor.announcement import Credential, known_credential
 from sidecar.supervisor.file_watch import on_change
-from sidecar.supervisor.options import Address, Options
-from sidecar.supervisor.process import own_env, plain_env
-from sidecar.supervisor.service import Service
-from sidecar.supervisor.start_error import StartError
-from sidecar.supervisor.state import StateDir
-from sidecar.supervisor.through_front import FirstChatFailed, first_chat, healthy
+from sidecar.supervisor.processes.process import own_env, plain_env
+from sidecar.supervisor.processes.service import Service
+from sidecar.supervisor.start.announcement import Credential, known_credential
+from sidecar.supervisor.start.options import Address, Options
+from sidecar.supervisor.start.self_check import FirstChatFailed, first_chat, healthy
+from sidecar.supervisor.start.start_error import StartError
+from sidecar.supervisor.start.state import StateDir
 
 if TYPE_CHECKING:  # `serve` starts without it
     from sidecar.front.programs import Program

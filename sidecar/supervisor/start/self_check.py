@@ -12,7 +12,7 @@ import socket
 import ssl
 from pathlib import Path
 
-from sidecar.supervisor.options import Address
+from sidecar.supervisor.start.options import Address
 
 _HEALTH_TIMEOUT_S = 2.0
 # The embedded model answers a few tokens in a second; a busy CI box takes a minute.

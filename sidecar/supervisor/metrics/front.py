@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sidecar.supervisor.options import Address
+from sidecar.supervisor.start.options import Address
 
 if TYPE_CHECKING:
     from prometheus_client import Metric

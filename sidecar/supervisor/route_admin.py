@@ -18,8 +18,8 @@ from sidecar.domain.redaction import without_secret
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Route, Snapshot
 from sidecar.supervisor.configuration import Candidate, Configuration, Reading
-from sidecar.supervisor.keys import without_keys
-from sidecar.supervisor.start_error import StartError
+from sidecar.supervisor.inline_keys import without_keys
+from sidecar.supervisor.start.start_error import StartError
 from sidecar.worker.route_changes import no_route
 
 _log = logging.getLogger("sidecar")

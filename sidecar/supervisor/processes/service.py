@@ -9,9 +9,9 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from sidecar.supervisor import process
-from sidecar.supervisor.process import CrashLoop
-from sidecar.supervisor.start_error import StartError
+from sidecar.supervisor.processes import process
+from sidecar.supervisor.processes.process import CrashLoop
+from sidecar.supervisor.start.start_error import StartError
 
 _log = logging.getLogger("sidecar")
 _PROBE_PAUSE_S = 0.05

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from sidecar.control.channel import Beat, WorkerSettings
 from sidecar.domain.snapshot import Snapshot
-from sidecar.supervisor import hangs, process
-from sidecar.supervisor.metrics import SupervisorMetrics
-from sidecar.supervisor.options import HANG_S
-from sidecar.supervisor.process import CrashLoop, describe_exit, signal_group
-from sidecar.supervisor.worker import WORKER_COMMAND, MakeChange, Worker, WorkerFailed
+from sidecar.supervisor.metrics.page import SupervisorMetrics
+from sidecar.supervisor.processes import hangs, process
+from sidecar.supervisor.processes.process import CrashLoop, describe_exit, signal_group
+from sidecar.supervisor.processes.worker import WORKER_COMMAND, MakeChange, Worker, WorkerFailed
+from sidecar.supervisor.start.options import HANG_S
 
 _log = logging.getLogger("sidecar")
 STUB_SOCKET = "stub.sock"

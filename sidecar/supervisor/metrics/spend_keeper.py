@@ -17,7 +17,7 @@ from sidecar.spend.archive import Archive
 from sidecar.spend.budgets import Allowance, allowances_of
 from sidecar.spend.calendar import today_at
 from sidecar.spend.ledger import Ledger
-from sidecar.supervisor.start_error import StartError
+from sidecar.supervisor.start.start_error import StartError
 
 if TYPE_CHECKING:
     from prometheus_client import Metric

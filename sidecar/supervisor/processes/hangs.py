@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NoReturn, Protocol, TypeVar
 
-from sidecar.supervisor import process
+from sidecar.supervisor.processes import process
 
 # How often it looks, as a share of the silence it waits for: so a hang is noticed a tenth late.
 _LOOKS = 10

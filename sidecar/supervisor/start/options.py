@@ -7,7 +7,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from sidecar.control.channel import CONNECTION_AGE_S
-from sidecar.supervisor.start_error import StartError
+from sidecar.supervisor.start.start_error import StartError
 
 STATE_DIR = Path(".sidecar")
 FRONT_HOST = "127.0.0.1"

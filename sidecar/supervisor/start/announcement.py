@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.supervisor.options import Address
+from sidecar.supervisor.start.options import Address
 
 
 @dataclass(frozen=True, slots=True)
