@@ -6,7 +6,8 @@ import sys
 
 import typer
 
-from sidecar.cli import calls, files, processes, routes, usage
+from sidecar.cli import files, processes, routes, usage
+from sidecar.cli import inference as calls
 from sidecar.supervisor.start.start_error import StartError
 
 app = typer.Typer(

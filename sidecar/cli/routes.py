@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sidecar.cli.calls import Target, connected
 from sidecar.cli.failure import Failure
+from sidecar.cli.inference import Target, connected
 from sidecar.cli.processes import StateDirOption
 from sidecar.supervisor.start.options import STATE_DIR
 
