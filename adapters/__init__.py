@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from adapters._completions_by_chat import side_of
-from adapters._contract import (
+from adapters.anthropic import FORMAT as ANTHROPIC
+from adapters.cohere import FORMAT as COHERE
+from adapters.cohere import FORMAT_V1 as COHERE_V1
+from adapters.completions_by_chat import side_of
+from adapters.contract import (
     Chunk,
     ClientSide,
     Context,
@@ -21,17 +24,14 @@ from adapters._contract import (
     Target,
     Task,
 )
-from adapters._echoes import ECHOES
-from adapters._errors import GatewayError, Kind
-from adapters._sse import Event
-from adapters.anthropic import FORMAT as ANTHROPIC
-from adapters.cohere import FORMAT as COHERE
-from adapters.cohere import FORMAT_V1 as COHERE_V1
+from adapters.echoes import ECHOES
+from adapters.errors import GatewayError, Kind
 from adapters.huggingface import FORMAT as HUGGINGFACE
 from adapters.mlflow import FORMAT as MLFLOW
 from adapters.mlflow_client import FORMAT as MLFLOW_A
 from adapters.mosaicml import FORMAT as MOSAICML
 from adapters.openai import FORMAT as OPENAI
+from adapters.sse import Event
 
 FORMATS: Mapping[str, Format] = {
     format_.name: format_ for format_ in (OPENAI, ANTHROPIC, COHERE, COHERE_V1, HUGGINGFACE, MLFLOW, MLFLOW_A, MOSAICML)

@@ -13,13 +13,14 @@ from typing import Any
 
 import msgspec
 
-from adapters._contract import Context, Format, Headers, HttpCall, ProviderSide, Target, Task
-from adapters._echoes import NO_ECHOES, fit_history
-from adapters._errors import GatewayError, Kind
-from adapters._json import Obj, of_answer
-from adapters._refuse import invalid
-from adapters._served_errors import error as plain_error
-from adapters._texts import (
+from adapters.contract import Context, Format, Headers, HttpCall, ProviderSide, Target, Task
+from adapters.echoes import NO_ECHOES, fit_history
+from adapters.errors import GatewayError, Kind
+from adapters.json_object import Obj, of_answer
+from adapters.openai.url import escaped
+from adapters.refusals import invalid
+from adapters.served_errors import error as plain_error
+from adapters.texts import (
     chat_answer,
     chat_parameters,
     completion_answer,
@@ -31,7 +32,6 @@ from adapters._texts import (
     only_prompt,
     texts,
 )
-from adapters.openai._url import escaped
 from sidecar.v1 import inference_pb2 as pb
 
 _LIMIT = "max_new_tokens"

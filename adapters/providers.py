@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from adapters._contract import Provider, Task
-from adapters._echoes import MESSAGE, PARTS
+from adapters.contract import Provider, Task
+from adapters.echoes import MESSAGE, PARTS
 
 # What every row of OpenAI's format takes below model.config; MLflow says api_base where OpenAI's SDK says base_url.
 _KEYS = {"api_key": "api_key", "base_url": "base_url", "api_base": "base_url"}

@@ -117,10 +117,10 @@ def test_every_module_of_the_core_stands_in_a_layer() -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("adapters.openai._open", "def f():\n    import time"),
-        ("adapters._json", "from urllib.parse import urlparse"),
-        ("adapters._json", "from sidecar.domain.status import TABLE"),
-        ("adapters._json", "from sidecar import errors"),
+        ("adapters.openai.open", "def f():\n    import time"),
+        ("adapters.json_object", "from urllib.parse import urlparse"),
+        ("adapters.json_object", "from sidecar.domain.status import TABLE"),
+        ("adapters.json_object", "from sidecar import errors"),
         ("sidecar.gateway.gateway", "from sidecar.worker import rest"),
         ("sidecar.worker.rest", "import sidecar.supervisor.processes.pool"),
         ("sidecar.worker.rest", "from sidecar.worker import inference"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from adapters import FORMATS, GatewayError, Target, Task, side_of
-from adapters._contract import Context
+from adapters.contract import Context
 from adapters.providers import ALIASES, PROVIDERS
 from tools import providers_page as page
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from adapters import FORMATS, Context, GatewayError, Provider, ProviderSide, Target, Task, side_of
-from adapters._echoes import MESSAGE, PARTS
+from adapters.echoes import MESSAGE, PARTS
 from adapters.providers import ALIASES, PROVIDERS
 from sidecar.v1 import inference_pb2 as pb
 from tests.adapters.laws import ROWS

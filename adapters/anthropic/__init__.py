@@ -5,11 +5,11 @@ The version header comes from the provider's row. What the format cannot say is 
 
 from __future__ import annotations
 
-from adapters._contract import Format, ProviderSide, Task
-from adapters.anthropic._decode import decode
-from adapters.anthropic._encode import encode
-from adapters.anthropic._failure import error
-from adapters.anthropic._stream import stream
+from adapters.anthropic.decode import decode
+from adapters.anthropic.encode import encode
+from adapters.anthropic.failure import error
+from adapters.anthropic.stream import stream
+from adapters.contract import Format, ProviderSide, Task
 
 FORMAT = Format(
     name="anthropic",

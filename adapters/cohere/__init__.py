@@ -1,16 +1,20 @@
 """Cohere's API, provider side (https://docs.cohere.com/reference): version 2 (chat and embeddings), and version 1 for those who
 still run it (chat, /generate, embeddings).
 
-Version 2 has no text completions: they go to its chat as one user message (adapters/_completions_by_chat.py).
+Version 2 has no text completions: they go to its chat as one user message (adapters/completions_by_chat.py).
 """
 
 from __future__ import annotations
 
-from adapters._contract import Format, ProviderSide, Task
-from adapters._ndjson import Lines
-from adapters.cohere import _chat_answer, _chat_request, _stream, _v1_chat, _v1_generate
-from adapters.cohere._embed import embed_side
-from adapters.cohere._failure import error
+from adapters.cohere import chat_answer as _chat_answer
+from adapters.cohere import chat_request as _chat_request
+from adapters.cohere import stream as _stream
+from adapters.cohere import v1_chat as _v1_chat
+from adapters.cohere import v1_generate as _v1_generate
+from adapters.cohere.embed import embed_side
+from adapters.cohere.failure import error
+from adapters.contract import Format, ProviderSide, Task
+from adapters.ndjson import Lines
 
 FORMAT = Format(
     name="cohere",

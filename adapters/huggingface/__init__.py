@@ -8,10 +8,12 @@ says which of the two it is, by its tasks. The inference router is a plain row o
 
 from __future__ import annotations
 
-from adapters._contract import Format, ProviderSide, Task
-from adapters.huggingface import _chat, _embed, _generate
-from adapters.huggingface._failure import error
-from adapters.huggingface._stream import CompletionDecoder
+from adapters.contract import Format, ProviderSide, Task
+from adapters.huggingface import chat as _chat
+from adapters.huggingface import embed as _embed
+from adapters.huggingface import generate as _generate
+from adapters.huggingface.failure import error
+from adapters.huggingface.stream import CompletionDecoder
 
 FORMAT = Format(
     name="huggingface",

@@ -7,10 +7,10 @@ neither model, finish reason nor usage.
 
 from __future__ import annotations
 
-from adapters._contract import Format, ProviderSide, Task
-from adapters._served_errors import error
-from adapters.mlflow._decode import decode_chat, decode_completion, decode_embeddings
-from adapters.mlflow._encode import encode_chat, encode_completion, encode_embeddings
+from adapters.contract import Format, ProviderSide, Task
+from adapters.mlflow.decode import decode_chat, decode_completion, decode_embeddings
+from adapters.mlflow.encode import encode_chat, encode_completion, encode_embeddings
+from adapters.served_errors import error
 
 FORMAT = Format(
     name="mlflow",

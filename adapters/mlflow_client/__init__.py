@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from adapters._contract import ClientSide, Format, Task
-from adapters._served_errors import error
-from adapters.mlflow_client import _answer
-from adapters.mlflow_client._open import members_of, opener_a, opener_b, opener_c
-from adapters.mlflow_client._temperature import fit
-from adapters.mlflow_client._violations import Violations, detail_of
+from adapters.contract import ClientSide, Format, Task
+from adapters.mlflow_client import answer as _answer
+from adapters.mlflow_client.open import members_of, opener_a, opener_b, opener_c
+from adapters.mlflow_client.temperature import fit
+from adapters.mlflow_client.violations import Violations, detail_of
 from adapters.openai import FORMAT as OPENAI
+from adapters.served_errors import error
 
 _ENCODE_A: Mapping[Task, Callable[[Any], bytes]] = {
     Task.CHAT: _answer.encode_chat,

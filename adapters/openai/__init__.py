@@ -5,13 +5,16 @@ The client side reads OpenAI SDKs; the provider side talks to OpenAI and to ever
 
 from __future__ import annotations
 
-from adapters._contract import ClientSide, Format, ProviderSide, Task
-from adapters.openai import _chat_answer, _chat_request, _completions, _embeddings
-from adapters.openai._check import check_choices, check_vectors
-from adapters.openai._failure import error
-from adapters.openai._message import write_answer_message
-from adapters.openai._observe import observe_chat, observe_completion
-from adapters.openai._open import (
+from adapters.contract import ClientSide, Format, ProviderSide, Task
+from adapters.openai import chat_answer as _chat_answer
+from adapters.openai import chat_request as _chat_request
+from adapters.openai import completions as _completions
+from adapters.openai import embeddings as _embeddings
+from adapters.openai.check import check_choices, check_vectors
+from adapters.openai.failure import error
+from adapters.openai.message import write_answer_message
+from adapters.openai.observe import observe_chat, observe_completion
+from adapters.openai.open import (
     encode_error,
     encode_stream_error,
     open_body,
@@ -19,8 +22,8 @@ from adapters.openai._open import (
     patcher,
     read_streaming,
 )
-from adapters.openai._stream import ChatDecoder, CompletionDecoder
-from adapters.openai._words import finish_word
+from adapters.openai.stream import ChatDecoder, CompletionDecoder
+from adapters.openai.words import finish_word
 
 __all__ = ["FORMAT", "finish_word", "open_members", "read_streaming", "write_answer_message"]
 

@@ -15,7 +15,7 @@ from contextlib import aclosing
 from functools import partial
 
 from adapters import GatewayError, Kind, Task
-from adapters._vectors import as_asked
+from adapters.vectors import as_asked
 from sidecar.domain.call import Answer, Call, Piece
 from sidecar.domain.snapshot import Consumer, Route, Snapshot
 from sidecar.gateway.admission import Admissions

@@ -8,8 +8,8 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from adapters import Decoder, GatewayError, Kind
-from adapters._chunks import has_output
-from adapters._usage import latest
+from adapters.chunks import has_output
+from adapters.usage import latest
 from sidecar.domain.call import Call, Piece
 from sidecar.domain.snapshot import Route
 from sidecar.gateway.attempt import Attempt, too_large, without_output

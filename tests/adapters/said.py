@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from adapters import Decoder, Task
-from adapters._chunks import accumulate_chat, accumulate_completion
+from adapters.chunks import accumulate_chat, accumulate_completion
 from sidecar.v1 import inference_pb2 as pb
 from tests.adapters.laws import CONTEXT, Case
 

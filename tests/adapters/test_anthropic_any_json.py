@@ -7,9 +7,9 @@ import json
 from hypothesis import find, given
 from hypothesis import strategies as st
 
-from adapters._contract import Context, HttpCall, Target, Task
-from adapters._errors import GatewayError, Kind
 from adapters.anthropic import FORMAT
+from adapters.contract import Context, HttpCall, Target, Task
+from adapters.errors import GatewayError, Kind
 from adapters.providers import PROVIDERS
 from sidecar.v1 import inference_pb2 as pb
 

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters._contract import Context, Decoder, Target, Task
-from adapters._errors import GatewayError, Kind
-from adapters._sse import Event
 from adapters.anthropic import FORMAT
+from adapters.contract import Context, Decoder, Target, Task
+from adapters.errors import GatewayError, Kind
 from adapters.providers import PROVIDERS
+from adapters.sse import Event
 from sidecar.v1 import inference_pb2 as pb
 
 CONTEXT = Context(1_700_000_000, lambda prefix: prefix + "1")

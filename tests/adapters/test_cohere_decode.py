@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from adapters import GatewayError, Kind, Task
-from adapters._chunks import accumulate_chat
-from adapters._sse import Event
+from adapters.chunks import accumulate_chat
 from adapters.cohere import FORMAT
+from adapters.sse import Event
 from sidecar.v1 import inference_pb2 as pb
 from tests.adapters.cohere_calls import CONTEXT, target
 

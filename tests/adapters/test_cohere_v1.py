@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from adapters import Context, GatewayError, Kind, Target, Task
-from adapters._chunks import accumulate_chat, accumulate_completion
-from adapters._sse import Event
+from adapters.chunks import accumulate_chat, accumulate_completion
 from adapters.cohere import FORMAT_V1
 from adapters.providers import PROVIDERS
+from adapters.sse import Event
 from sidecar.v1 import inference_pb2 as pb
 from tests.adapters.test_cohere_refusals import REFUSED as REFUSED_BY_BOTH
 

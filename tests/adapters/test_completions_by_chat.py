@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from adapters import FORMATS, Context, GatewayError, Kind, ProviderSide, Target, Task, side_of
-from adapters._chunks import accumulate_completion
-from adapters._sse import Parser
+from adapters.chunks import accumulate_completion
 from adapters.providers import PROVIDERS
+from adapters.sse import Parser
 from sidecar.v1 import inference_pb2 as pb
 
 CONTEXT = Context(1_700_000_000, lambda prefix: prefix + "1")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from adapters import Context, GatewayError, HttpCall, Kind, Target, Task, side_of
-from adapters._chunks import accumulate_completion
-from adapters._sse import Event
+from adapters.chunks import accumulate_completion
 from adapters.huggingface import FORMAT
 from adapters.providers import PROVIDERS
+from adapters.sse import Event
 from sidecar.v1 import inference_pb2 as pb
 from tests.adapters.laws import cases
 from tests.oracles import huggingface as oracle

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from adapters import FORMATS, GatewayError, Kind
-from adapters._chunks import has_output
-from adapters._sse import Parser
+from adapters.chunks import has_output
+from adapters.sse import Parser
 from tests.adapters.laws import CONTEXT, EXCLUDED, OWN, ROWS, Case, cases, events_of
 from tests.adapters.said import accumulated, chunks_of, said, with_parsed_arguments
 from tests.shared import shared

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from adapters import FORMATS, GatewayError, ProviderSide, Target, Task
-from adapters._chunks import accumulate_chat, accumulate_completion, has_output
-from adapters._completions_by_chat import completions_by_chat
+from adapters.chunks import accumulate_chat, accumulate_completion, has_output
+from adapters.completions_by_chat import completions_by_chat
 from adapters.providers import PROVIDERS
 from tests.adapters.laws import CONTEXT, Case, cases
 from tests.adapters.mutation import mutated_bytes, mutated_json, mutated_stream

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters import GatewayError, Kind
-from adapters._ndjson import Lines
-from adapters._sse import EVENT_BYTES_MAX
+from adapters.ndjson import Lines
+from adapters.sse import EVENT_BYTES_MAX
 
 
 def lines_of(pieces: list[bytes]) -> list[bytes]:

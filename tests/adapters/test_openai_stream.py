@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from adapters import FORMATS, Context, Decoder, Event, GatewayError, Kind, Target, Task
-from adapters._chunks import accumulate_chat, accumulate_completion, has_output
+from adapters.chunks import accumulate_chat, accumulate_completion, has_output
 from adapters.providers import PROVIDERS
 from sidecar.v1 import inference_pb2 as pb
 

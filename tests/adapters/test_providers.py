@@ -10,8 +10,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from adapters import FORMATS, Context, GatewayError, Kind, Provider, Target, Task, side_of
-from adapters._sse import Event, Parser
 from adapters.providers import ALIASES, PROVIDERS
+from adapters.sse import Event, Parser
 from sidecar.domain.snapshot import target_of
 from sidecar.v1 import inference_pb2 as pb
 from tests.adapters.laws import Case, cases

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adapters import FORMATS, Target, Task
-from adapters._chunks import accumulate_chat, accumulate_completion
+from adapters.chunks import accumulate_chat, accumulate_completion
 from adapters.providers import PROVIDERS
 from tests.adapters.laws import CONTEXT
 from tests.adapters.said import said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adapters._http_errors import retry_after_s
+from adapters.http_errors import retry_after_s
 
 _DATE = "Sun, 22 Nov 2026 10:00:00 GMT"
 

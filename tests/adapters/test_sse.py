@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters import GatewayError, Kind
-from adapters._sse import EVENT_BYTES_MAX, Event, Parser
+from adapters.sse import EVENT_BYTES_MAX, Event, Parser
 
 LINE_ENDS = (b"\n", b"\r", b"\r\n")
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters import FORMATS, Task
-from adapters._usage import latest, settle
+from adapters.usage import latest, settle
 from sidecar.domain.snapshot import Price
 from sidecar.spend.cost import Tokens, cost_micro_dollars, tokens_of
 from sidecar.v1 import inference_pb2 as pb

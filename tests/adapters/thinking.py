@@ -8,8 +8,8 @@ from typing import Any
 from openai.lib.streaming._deltas import accumulate_delta
 
 from adapters import FORMATS, Context, HttpCall, Target, Task
-from adapters._sse import Event
 from adapters.providers import PROVIDERS
+from adapters.sse import Event
 from tests.provider.claude import REDACTED, events_of
 from tests.provider.claude import THOUGHT as SIGNED
 

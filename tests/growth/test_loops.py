@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from adapters import FORMATS, Context, Format, GatewayError, Provider, Target, Task
-from adapters._ndjson import Lines
-from adapters._sse import Parser
+from adapters.ndjson import Lines
 from adapters.providers import PROVIDERS
+from adapters.sse import Parser
 from sidecar.client.sse import Events
 from sidecar.domain.call import Call
 from sidecar.domain.secret import Secret

@@ -28,9 +28,9 @@ def test_a_text_of_twice_the_length_costs_every_expression_about_twice_as_much(p
 
 def test_expressions_are_found_as_constants_in_tables_and_in_calls() -> None:
     found = {each.place: each for path in sources() for each in in_source(path)[0]}
-    assert found["adapters/_sse.py _EVENT_END"].methods == ("search",)
+    assert found["adapters/sse.py _EVENT_END"].methods == ("search",)
     assert "sidecar/gateway/prompt_secrets.py _FORMATS['anthropic'][1]" in found
-    assert "adapters/cohere/_failure.py _WORDS[0][0]" in found
+    assert "adapters/cohere/failure.py _WORDS[0][0]" in found
     assert found["sidecar/upstream/credentials.py '[a-z_]{1,64}'"].methods == ("fullmatch",)
     assert {place for path in sources() for place in in_source(path)[1]} == MADE_WHILE_RUNNING.keys()
 

@@ -1,0 +1,87 @@
+"""What unary and streamed answers share: stop reasons, usage, members beyond the named ones."""
+
+from __future__ import annotations
+
+import msgspec
+
+from adapters.anthropic.json import Members, Raw, member, rest, string
+from adapters.usage import COUNT_MAX, cost_of, count_of, members_of, settle
+from sidecar.v1 import inference_pb2 as pb
+
+# https://docs.anthropic.com/en/api/messages, stop_reason. A word that is not here becomes OTHER.
+FINISH_REASONS = {
+    "end_turn": pb.FINISH_REASON_STOP,
+    "stop_sequence": pb.FINISH_REASON_STOP,
+    "max_tokens": pb.FINISH_REASON_LENGTH,
+    "model_context_window_exceeded": pb.FINISH_REASON_LENGTH,
+    "tool_use": pb.FINISH_REASON_TOOL_CALLS,
+    "refusal": pb.FINISH_REASON_CONTENT_FILTER,
+    "pause_turn": pb.FINISH_REASON_OTHER,
+}
+
+# Members of a message that have a field, or say nothing ("type" and "role" are always the same). Others go to extra_json:
+# stop_sequence (which one was met), stop_details, container, context_management.
+MESSAGE = frozenset({"id", "type", "role", "model", "content", "stop_reason", "usage"})
+TEXT = frozenset({"type", "text"})
+THINKING = frozenset({"type", "thinking", "signature"})
+REDACTED = frozenset({"type", "data"})
+TOOL_USE = frozenset({"type", "id", "name", "input"})
+_COUNTS = frozenset(
+    {"input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "service_tier"}
+)
+
+
+def finish_reason(native: str) -> pb.FinishReason:
+    return FINISH_REASONS.get(native, pb.FINISH_REASON_OTHER) if native else pb.FINISH_REASON_UNSPECIFIED
+
+
+def usage_of(members: Members) -> pb.Usage | None:
+    """Anthropic's input_tokens leaves the cached tokens out; ours contains them. None where there are no counts."""
+    fresh, output = count_of(members.get("input_tokens")), count_of(members.get("output_tokens"))
+    if fresh is None and output is None:
+        return None
+    read = count_of(members.get("cache_read_input_tokens"))
+    written, hour = _written(members)
+    thought = count_of(members_of(members.get("output_tokens_details")).get("thinking_tokens"))
+    usage = pb.Usage(
+        output_tokens=output,
+        cached_input_tokens=read,
+        cache_write_tokens=written,
+        cache_write_1h_tokens=hour,
+        reasoning_tokens=thought,
+        provider_cost_micro_dollars=cost_of(members),
+    )
+    if fresh is not None:
+        usage.input_tokens = min(fresh + (read or 0) + (written or 0), COUNT_MAX)
+    settle(usage)
+    if extra := rest(members, _COUNTS):
+        usage.extra_json = extra
+    return usage
+
+
+def _written(members: Members) -> tuple[int | None, int | None]:
+    """Tokens written to the cache, and those of them that stay for an hour."""
+    by_age = members_of(members.get("cache_creation"))
+    hour, minutes = (count_of(by_age.get(f"ephemeral_{age}_input_tokens")) for age in ("1h", "5m"))
+    written = count_of(members.get("cache_creation_input_tokens"))
+    if hour is not None or minutes is not None:
+        written = min(max(written or 0, (hour or 0) + (minutes or 0)), COUNT_MAX)
+    return written, hour
+
+
+def arguments_of(raw: Raw | None) -> str:
+    """A tool call's input as the model wrote it, "{}" for none."""
+    return "{}" if raw is None else bytes(raw).decode()
+
+
+def service_tier(usage: Members) -> str | None:
+    """The tier stands in usage; the canonical answer has it at the top."""
+    return string(usage, "service_tier") or None
+
+
+def joined(*members: Members) -> str | None:
+    """Members of several objects as the text of one; the later one wins. None where there are none."""
+    together: Members = {}
+    for one in members:
+        together |= {name: raw for name, raw in one.items() if member(one, name) is not None}
+    return msgspec.json.encode(together).decode() if together else None

@@ -1,0 +1,145 @@
+"""Canonical chat request -> the call of POST /v1/messages."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from adapters.anthropic.json import Raw, callers_object, merged
+from adapters.anthropic.limits import output_tokens_max
+from adapters.anthropic.refusals import invalid, refuse, refuse_unsupported
+from adapters.anthropic.thinking import goes_back
+from adapters.anthropic.tools import tool_choice, tools
+from adapters.anthropic.turns import system_and_turns
+from adapters.contract import Context, HttpCall, Target
+from adapters.echoes import Echoes, fit_history
+from adapters.errors import GatewayError, Kind
+from sidecar.v1 import inference_pb2 as pb
+
+# Members the canonical request has a field for; extra_json may not name them. output_config is shared: see _output_config.
+_OWNED = frozenset(
+    {"model", "messages", "system", "max_tokens", "stream", "tools", "tool_choice", "stop_sequences"}
+    | {"temperature", "top_p", "metadata", "service_tier"}
+)
+# OpenAI's word -> this format's. "default" asks OpenAI for its standard tier.
+_SERVICE_TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
+# The API refuses members of a message that it does not know, and thoughts that it did not sign.
+_ECHOES = Echoes(takes=goes_back, restores=True)
+_EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
+
+
+def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
+    """The call. Raises unsupported_parameter for what the format cannot express and invalid_request for what is malformed."""
+    refuse_unsupported(request, target)
+    request, left_out = fit_history(request, _ECHOES)
+    system, turns = system_and_turns(request.messages, target)
+    body: dict[str, Any] = {"model": target.model, "max_tokens": _max_tokens(request, target), "messages": turns}
+    if system is not None:
+        body["system"] = system
+    if stream:
+        body["stream"] = True
+    if request.tools:
+        body["tools"] = tools(request.tools, target)
+    body |= (
+        tool_choice(request, target) | _sampling(request) | _metadata(request, target) | _service_tier(request, target)
+    )
+    extra = callers_object(request.extra_json, "extra_json") if request.extra_json else {}
+    body |= _output_config(request, target, extra.pop("output_config", None))
+    if request.reasoning_effort == "none":
+        body["thinking"] = {"type": "disabled"}
+    body = merged(body, [("extra_json", msgspec.json.encode(extra).decode())], _OWNED)
+    return HttpCall(_url(target), msgspec.json.encode(body), left_out=left_out)
+
+
+def _url(target: Target) -> str:
+    """Some configurations write the base URL with its /v1, as OpenAI's has it."""
+    base = target.base_url.rstrip("/")
+    return f"{base}/messages" if base.endswith("/v1") else f"{base}/v1/messages"
+
+
+def _max_tokens(request: pb.ChatRequest, target: Target) -> int:
+    if request.HasField("max_tokens") and request.HasField("max_completion_tokens"):
+        raise invalid("max_completion_tokens", "give either this or max_tokens")
+    if request.HasField("max_tokens"):
+        return request.max_tokens
+    if request.HasField("max_completion_tokens"):
+        return request.max_completion_tokens
+    return int(target.options.get("default_max_tokens") or output_tokens_max(target.model))
+
+
+def _sampling(request: pb.ChatRequest) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    for name in ("temperature", "top_p"):
+        if request.HasField(name):
+            value = getattr(request, name)
+            if not math.isfinite(value):
+                raise invalid(name, "must be a finite number")
+            fields[name] = value
+    if request.stop:
+        fields["stop_sequences"] = list(request.stop)
+    return fields
+
+
+def _metadata(request: pb.ChatRequest, target: Target) -> dict[str, Any]:
+    """The API keeps one label, the end user's name, which OpenAI's format can say in three places."""
+    for key in request.metadata:
+        if key != "user_id":
+            refuse(target, f"metadata.{key}", "metadata")
+    names = {request.metadata["user_id"]} if "user_id" in request.metadata else set()
+    names |= {request.user} if request.HasField("user") else set()
+    names |= {request.safety_identifier} if request.HasField("safety_identifier") else set()
+    if len(names) > 1:
+        raise invalid("user", "user, safety_identifier and metadata.user_id name different users")
+    return {"metadata": {"user_id": names.pop()}} if names else {}
+
+
+def _service_tier(request: pb.ChatRequest, target: Target) -> dict[str, Any]:
+    if not request.HasField("service_tier"):
+        return {}
+    if request.service_tier in _SERVICE_TIERS:
+        return {"service_tier": _SERVICE_TIERS[request.service_tier]}
+    refuse(target, "service_tier", why=f"there is no tier {request.service_tier!r}")
+    return {}
+
+
+def _output_config(request: pb.ChatRequest, target: Target, extra: Raw | None) -> dict[str, Any]:
+    """Effort and form of the answer; extra_json may add further members (task_budget) to the same object."""
+    config: dict[str, Any] = {}
+    if request.HasField("reasoning_effort") and request.reasoning_effort != "none":
+        if request.reasoning_effort in _EFFORTS:
+            config["effort"] = request.reasoning_effort
+        else:
+            refuse(target, "reasoning_effort", why=f"there is no effort {request.reasoning_effort!r}")
+    if request.HasField("response_format"):
+        config |= _format(request.response_format, target)
+    if extra is not None:
+        text = bytes(extra).decode()
+        config = merged(config, [("extra_json.output_config", text)], frozenset({"effort", "format"}))
+    return {"output_config": config} if config or extra is not None else {}
+
+
+def _format(wanted: pb.ResponseFormat, target: Target) -> dict[str, Any]:
+    """`name` and `strict` have no place here: the API needs no name, and always follows the schema."""
+    match wanted.WhichOneof("format"):
+        case "json_schema":
+            schema = wanted.json_schema
+            if not schema.schema_json:
+                raise invalid("response_format.json_schema.schema", "a schema is needed")
+            if schema.HasField("description"):
+                refuse(target, "response_format.json_schema.description", "response_format")
+            callers_object(schema.schema_json, "response_format.json_schema.schema")
+            fields = {"type": "json_schema", "schema": Raw(schema.schema_json.encode())}
+            extras = [("response_format.json_schema.extra_json", schema.extra_json)]
+            return {"format": merged(fields, extras, frozenset(fields))}
+        case "json_object":
+            refuse(target, "response_format", why="it answers in JSON only by a schema")
+            return {}
+        case "other_json":
+            callers_object(wanted.other_json, "response_format")
+            return {"format": Raw(wanted.other_json.encode())}
+        case "text":
+            return {}
+        case _:
+            raise GatewayError(Kind.INVALID_REQUEST, "response_format needs a type", param="response_format")

@@ -1,0 +1,91 @@
+"""Tools and tool choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from adapters.anthropic.json import Raw, callers_object, merged
+from adapters.anthropic.refusals import invalid, refuse
+from adapters.contract import Target
+from sidecar.v1 import inference_pb2 as pb
+
+_TOOL = frozenset({"name", "description", "input_schema", "strict"})
+_MODES = {
+    pb.ToolChoice.MODE_NONE: "none",
+    pb.ToolChoice.MODE_AUTO: "auto",
+    pb.ToolChoice.MODE_REQUIRED: "any",
+}
+
+
+def tools(wanted: Sequence[pb.Tool], target: Target) -> list[Any]:
+    """The `tools` member, ready for msgspec's encoder."""
+    written = [_tool(tool, target, f"tools[{number}]") for number, tool in enumerate(wanted)]
+    return [tool for tool in written if tool is not None]
+
+
+def tool_choice(request: pb.ChatRequest, target: Target) -> dict[str, Any]:
+    """The `tool_choice` member, {} where nothing was asked. Whether calls may be parallel is said inside it."""
+    choice = _choice(request.tool_choice, target) if request.HasField("tool_choice") else None
+    if not request.HasField("parallel_tool_calls"):
+        return {} if choice is None else {"tool_choice": choice}
+    choice = {"type": "auto"} if choice is None else choice
+    if choice.get("type") != "none":  # there the API refuses the member, and there is nothing to run in parallel
+        if "disable_parallel_tool_use" in choice:
+            raise invalid("parallel_tool_calls", "tool_choice says it already")
+        choice = {**choice, "disable_parallel_tool_use": not request.parallel_tool_calls}
+    return {"tool_choice": choice}
+
+
+def _tool(tool: pb.Tool, target: Target, at: str) -> Any | None:
+    match tool.WhichOneof("kind"):
+        case "function":
+            return _function(tool, at)
+        case "custom":
+            refuse(target, f"{at}.custom", "tools")
+            return None
+        case "other_json":
+            members = callers_object(tool.other_json, f"{at}.other_json")
+            if not tool.extra_json:
+                return Raw(tool.other_json.encode())
+            return merged(dict(members), [(f"{at}.extra_json", tool.extra_json)], frozenset())
+        case _:
+            raise invalid(at, "a tool must have exactly one of its kinds")
+
+
+def _function(tool: pb.Tool, at: str) -> dict[str, Any]:
+    function = tool.function
+    if not function.name:
+        raise invalid(f"{at}.function.name", "a name is needed")
+    fields: dict[str, Any] = {"name": function.name, "input_schema": _schema(function, at)}
+    if function.HasField("description"):
+        fields["description"] = function.description
+    if function.HasField("strict"):
+        fields["strict"] = function.strict
+    extras = [(f"{at}.function.extra_json", function.extra_json), (f"{at}.extra_json", tool.extra_json)]
+    return merged(fields, extras, _TOOL)
+
+
+def _schema(function: pb.FunctionTool, at: str) -> Any:
+    """The API requires a schema of type object; a function without parameters has an empty one."""
+    if not function.HasField("parameters_json"):
+        return {"type": "object", "properties": {}}
+    members = callers_object(function.parameters_json, f"{at}.function.parameters")
+    if "type" in members:
+        return Raw(function.parameters_json.encode())
+    return {"type": "object", **members}
+
+
+def _choice(wanted: pb.ToolChoice, target: Target) -> dict[str, Any] | None:
+    match wanted.WhichOneof("choice"):
+        case "mode" if wanted.mode in _MODES:
+            return {"type": _MODES[wanted.mode]}
+        case "function_name":
+            return {"type": "tool", "name": wanted.function_name}
+        case "custom_name":
+            refuse(target, "tool_choice.custom", "tool_choice")
+            return None
+        case "other_json":
+            return dict(callers_object(wanted.other_json, "tool_choice"))
+        case _:
+            raise invalid("tool_choice", "a mode or a tool's name is needed")

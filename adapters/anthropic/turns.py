@@ -1,0 +1,148 @@
+"""Messages -> `system` and turns.
+
+System and developer messages go into `system`, all of them, in their order, wherever they stand: the API has no place for
+instructions between turns. One that holds a block of the provider's own (`other_json`, such as tool_addition) stays where it is
+as a turn of role system, because `system` takes only text.
+
+Neighbours of one role become one turn: results of parallel calls must stand together, first in the turn after the calls, and
+older servers refuse roles that do not alternate. An empty text beside other blocks is left out (the API refuses it, and OpenAI
+clients send `content: ""` beside tool calls).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from adapters.anthropic.json import Raw, is_object, merged
+from adapters.anthropic.parts import block_of
+from adapters.anthropic.refusals import invalid, refuse
+from adapters.contract import Target
+from sidecar.v1 import inference_pb2 as pb
+
+_TURN = frozenset({"role", "content"})
+_TOOL_USE = frozenset({"type", "id", "name", "input"})
+_TOOL_RESULT = frozenset({"type", "tool_use_id", "content", "is_error"})
+_SYSTEM_ROLES = (pb.ROLE_SYSTEM, pb.ROLE_DEVELOPER)
+
+
+@dataclass(slots=True)
+class _Turn:
+    role: str
+    blocks: list[Any]
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def system_and_turns(messages: Sequence[pb.Message], target: Target) -> tuple[Any, list[dict[str, Any]]]:
+    """`system` (None, a string or blocks) and `messages`, ready for msgspec's encoder."""
+    if not messages:
+        raise invalid("messages", "at least one is needed")
+    system: list[Any] = []
+    turns: list[_Turn] = []
+    for number, message in enumerate(messages):
+        at = f"messages[{number}]"
+        _refuse_name(message, target, at)
+        _refuse_misplaced(message, at)
+        if message.role in _SYSTEM_ROLES and not any(p.WhichOneof("part") == "other_json" for p in message.content):
+            _refuse_extra(message, at)
+            system += _blocks(message.content, target, at)
+        elif not _says_nothing(turn := _turn(message, target, at)):
+            _add(turns, turn)
+    if not turns:
+        raise invalid("messages", "at least one must be of another role than system")
+    return _compact(system) if system else None, [_written(turn) for turn in turns]
+
+
+def _refuse_name(message: pb.Message, target: Target, at: str) -> None:
+    """A tool message's name repeats what its tool_call_id says; every other name would be lost."""
+    if message.HasField("name") and message.role not in (pb.ROLE_TOOL, pb.ROLE_FUNCTION):
+        refuse(target, f"{at}.name", "name")
+
+
+def _refuse_misplaced(message: pb.Message, at: str) -> None:
+    """Fields that belong to another role would be lost."""
+    if message.tool_calls and message.role != pb.ROLE_ASSISTANT:
+        raise invalid(f"{at}.tool_calls", "only an assistant calls tools")
+    if message.role != pb.ROLE_TOOL:
+        for field in ("tool_call_id", "tool_error"):
+            if message.HasField(field):
+                raise invalid(f"{at}.{field}", "only a tool message has it")
+
+
+def _refuse_extra(message: pb.Message, at: str) -> None:
+    if message.extra_json:
+        raise invalid(f"{at}.extra_json", "a system message has no members of its own in this provider's format")
+
+
+def _turn(message: pb.Message, target: Target, at: str) -> _Turn:
+    match message.role:
+        case pb.ROLE_USER:
+            turn = _Turn("user", _blocks(message.content, target, at))
+        case pb.ROLE_ASSISTANT:
+            calls = [_tool_use(call, target, f"{at}.tool_calls[{n}]") for n, call in enumerate(message.tool_calls)]
+            blocks = _blocks(message.content, target, at)
+            turn = _Turn("assistant", [*blocks, *(call for call in calls if call is not None)])
+        case pb.ROLE_TOOL:
+            return _Turn("user", [_tool_result(message, target, at)])
+        case pb.ROLE_SYSTEM | pb.ROLE_DEVELOPER:
+            turn = _Turn("system", _blocks(message.content, target, at))
+        case pb.ROLE_FUNCTION:
+            refuse(target, f"{at}.role", why="role function is retired; use role tool")
+            raise invalid(f"{at}.role", "role function cannot be left out")
+        case _:
+            raise invalid(f"{at}.role", "a role is needed")
+    turn.extra = merged({}, [(f"{at}.extra_json", message.extra_json)], _TURN)
+    return turn
+
+
+def _blocks(content: Sequence[pb.ContentPart], target: Target, at: str) -> list[Any]:
+    blocks = [block_of(part, target, f"{at}.content[{number}]") for number, part in enumerate(content)]
+    return [block for block in blocks if block is not None]
+
+
+def _tool_use(call: pb.ToolCall, target: Target, at: str) -> dict[str, Any] | None:
+    if call.HasField("custom_input"):
+        refuse(target, f"{at}.custom", "tools")
+        return None
+    arguments = call.arguments_json.strip() or "{}"  # some clients send "" for no arguments
+    if not is_object(arguments):
+        raise invalid(f"{at}.function.arguments", "must be one JSON object")
+    block = {"type": "tool_use", "id": call.id, "name": call.name, "input": Raw(arguments.encode())}
+    extras = [(f"{at}.extra_json", call.extra_json), (f"{at}.function_extra_json", call.function_extra_json)]
+    return merged(block, extras, _TOOL_USE)
+
+
+def _tool_result(message: pb.Message, target: Target, at: str) -> dict[str, Any]:
+    if not message.tool_call_id:
+        raise invalid(f"{at}.tool_call_id", "a tool message needs it")
+    block: dict[str, Any] = {"type": "tool_result", "tool_use_id": message.tool_call_id}
+    if message.content:
+        block["content"] = _compact(_blocks(message.content, target, at))
+    if message.HasField("tool_error"):
+        block["is_error"] = message.tool_error
+    return merged(block, [(f"{at}.extra_json", message.extra_json)], _TOOL_RESULT)
+
+
+def _says_nothing(turn: _Turn) -> bool:
+    """Of an answer that was all thought nothing is left where the thought does not go back."""
+    return turn.role == "assistant" and not turn.blocks and not turn.extra
+
+
+def _add(turns: list[_Turn], turn: _Turn) -> None:
+    if turns and turns[-1].role == turn.role and not turns[-1].extra and not turn.extra:
+        turns[-1].blocks += turn.blocks
+    else:
+        turns.append(turn)
+
+
+def _written(turn: _Turn) -> dict[str, Any]:
+    blocks = [block for block in turn.blocks if block != {"type": "text", "text": ""}]
+    return {"role": turn.role, "content": _compact(blocks or turn.blocks), **turn.extra}
+
+
+def _compact(blocks: list[Any]) -> Any:
+    """A lone text without further members as a string, as most clients write it."""
+    if len(blocks) == 1 and isinstance(blocks[0], dict) and blocks[0].keys() == {"type", "text"}:
+        return blocks[0]["text"]
+    return blocks

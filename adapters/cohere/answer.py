@@ -1,0 +1,98 @@
+"""What all of Cohere's answers share: finish reasons, usage, probabilities.
+
+Cohere counts twice: `tokens` is what the model read and wrote, the template of the conversation included; `billed_units` is
+what is paid for. Ours are `tokens`, as with every other provider; `billed_units` stays in the usage's extra_json. Where an
+answer has billed units only (embeddings, /v1/generate), those are the counts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from adapters.json_object import MALFORMED, Obj, object_text, of_answer
+from adapters.usage import count_of, settle
+from sidecar.v1 import inference_pb2 as pb
+
+# https://docs.cohere.com/reference/chat (COMPLETE ... TIMEOUT); ERROR_* and USER_CANCEL are v1's. A word that is not here
+# becomes OTHER; ERROR is a failure.
+_FINISH_REASONS = {
+    "COMPLETE": pb.FINISH_REASON_STOP,
+    "STOP_SEQUENCE": pb.FINISH_REASON_STOP,
+    "MAX_TOKENS": pb.FINISH_REASON_LENGTH,
+    "ERROR_LIMIT": pb.FINISH_REASON_LENGTH,
+    "TOOL_CALL": pb.FINISH_REASON_TOOL_CALLS,
+    "ERROR_TOXIC": pb.FINISH_REASON_CONTENT_FILTER,
+}
+_ITEMS = msgspec.json.Decoder(list[dict[str, Any]])
+_FAILED = "ERROR"
+
+
+def finish_reason(native: str) -> pb.FinishReason:
+    return _FINISH_REASONS.get(native, pb.FINISH_REASON_OTHER) if native else pb.FINISH_REASON_UNSPECIFIED
+
+
+def failed(native: str) -> bool:
+    return native == _FAILED
+
+
+def inner(obj: Obj, name: str) -> Obj | None:
+    """An object that is only bookkeeping: anything else of that name stays where it is."""
+    raw = bytes(obj.members.get(name, b""))
+    if not raw.startswith(b"{"):
+        return None
+    del obj.members[name]
+    return Obj(raw, obj.at(name), of_answer)
+
+
+def read_usage(holder: Obj) -> pb.Usage | None:
+    """Takes the counts out of a `usage` (v2) or `meta` (v1). None where there are none."""
+    tokens, billed = inner(holder, "tokens"), inner(holder, "billed_units")
+    usage = pb.Usage()
+    for source in (tokens, billed):
+        if source is not None and not usage.ListFields():
+            _take(usage, source, "input_tokens")
+            _take(usage, source, "output_tokens")
+            _take(usage, source, "reasoning_tokens")
+    _take(usage, holder, "cached_tokens", "cached_input_tokens")
+    settle(usage)
+    rest = {"tokens": tokens, "billed_units": billed}
+    left = {name: obj.extra() for name, obj in rest.items() if obj is not None}
+    if extra := object_text({name: msgspec.Raw(text.encode()) for name, text in left.items() if text}):
+        usage.extra_json = extra
+    return usage if usage.ListFields() else None
+
+
+def _take(usage: pb.Usage, obj: Obj, name: str, field: str | None = None) -> None:
+    """A strange count never costs the caller the answer: it stays where it is."""
+    value = count_of(obj.members.get(name))
+    if value is not None:
+        setattr(usage, field or name, value)
+        del obj.members[name]
+
+
+def add_usage(answer: Any, usage: pb.Usage | None) -> None:
+    if usage is not None:
+        answer.usage.CopyFrom(usage)
+
+
+def read_logprobs(obj: Obj, into: Any) -> None:
+    """`logprobs`, an item or a list of them, into a choice. All stay where they are if an item is of several tokens, which
+    have one text between them."""
+    raw = bytes(obj.members.get("logprobs", b""))
+    try:
+        items = _ITEMS.decode(raw if raw.startswith(b"[") else b"[" + raw + b"]")
+    except MALFORMED:
+        return
+    made = []
+    for item in items:
+        text, values = item.get("text"), item.get("logprobs")
+        if not isinstance(text, str) or not isinstance(values, list) or len(values) != 1:
+            return
+        if isinstance(values[0], bool) or not isinstance(values[0], int | float):
+            return
+        made.append(pb.TokenLogprob(token=text, logprob=values[0]))
+    if made:
+        del obj.members["logprobs"]
+        into.logprobs.content.extend(made)

@@ -1,0 +1,92 @@
+"""Tools and tool choice of /v2/chat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapters.contract import Target
+from adapters.json_object import Obj, merge_extra, of_request, raw_json
+from adapters.refusals import invalid, refuse
+from sidecar.v1 import inference_pb2 as pb
+
+_TOOL = frozenset({"type", "function"})
+_FUNCTION = frozenset({"name", "description", "parameters"})
+
+
+def write_tools(request: pb.ChatRequest, target: Target) -> dict[str, Any]:
+    """The members `tools`, `strict_tools` and `tool_choice`, as far as they were asked."""
+    made = [_tool(tool, target, f"tools[{i}]") for i, tool in enumerate(request.tools)]
+    tools = [tool for tool in made if tool is not None]
+    out: dict[str, Any] = {"tools": tools} if tools else {}
+    if request.HasField("parallel_tool_calls") and not request.parallel_tool_calls:
+        refuse(target, "parallel_tool_calls")
+    return out | _strict(request, target) | _choice(request, target)
+
+
+def _tool(tool: pb.Tool, target: Target, at: str) -> Any | None:
+    match tool.WhichOneof("kind"):
+        case "function":
+            fields = {"type": "function", "function": _function(tool.function, at)}
+            return merge_extra(fields, tool.extra_json, at, _TOOL)
+        case "custom":
+            refuse(target, f"{at}.custom", "tools", "it knows functions only")
+            return None
+        case "other_json":
+            members = Obj(tool.other_json.encode("utf-8", "surrogatepass"), f"{at}.other_json", of_request).members
+            if not tool.extra_json:
+                return raw_json(tool.other_json, f"{at}.other_json")
+            return merge_extra(dict(members), tool.extra_json, at, frozenset())
+        case _:
+            raise invalid(at, "a tool must have exactly one of its kinds")
+
+
+def _function(function: pb.FunctionTool, at: str) -> dict[str, Any]:
+    if not function.name:
+        raise invalid(f"{at}.function.name", "a name is needed")
+    fields: dict[str, Any] = {"name": function.name}
+    if function.HasField("description"):
+        fields["description"] = function.description
+    if function.HasField("parameters_json"):
+        fields["parameters"] = raw_json(function.parameters_json, f"{at}.function.parameters")
+    else:  # the API insists on a schema; this is that of a function without parameters
+        fields["parameters"] = {"type": "object", "properties": {}}
+    return merge_extra(fields, function.extra_json, f"{at}.function", _FUNCTION)
+
+
+def _strict(request: pb.ChatRequest, target: Target) -> dict[str, Any]:
+    """The API says it once for all tools. A function that does not ask for it is one that asks for `false`."""
+    functions = [tool.function for tool in request.tools if tool.HasField("function")]
+    if not any(function.HasField("strict") for function in functions):
+        return {}
+    asked = {function.strict for function in functions}
+    if len(asked) > 1:
+        refuse(target, "tools.function.strict", "strict", "it is strict with all tools or with none")
+        return {}
+    return {"strict_tools": asked.pop()}
+
+
+def _choice(request: pb.ChatRequest, target: Target) -> dict[str, Any]:
+    """No member is "as the model likes". A named tool can be asked for where it is the only one."""
+    if not request.HasField("tool_choice"):
+        return {}
+    choice = request.tool_choice
+    match choice.WhichOneof("choice"):
+        case "mode" if choice.mode == pb.ToolChoice.MODE_AUTO:
+            return {}
+        case "mode" if choice.mode == pb.ToolChoice.MODE_NONE:
+            return {"tool_choice": "NONE"}
+        case "mode" if choice.mode == pb.ToolChoice.MODE_REQUIRED:
+            return {"tool_choice": "REQUIRED"}
+        case "function_name":
+            if [tool.function.name for tool in request.tools] == [choice.function_name]:
+                return {"tool_choice": "REQUIRED"}
+            refuse(target, "tool_choice.function", "tool_choice", "it cannot name one of several tools")
+            return {}
+        case "custom_name":
+            refuse(target, "tool_choice.custom", "tool_choice", "it knows functions only")
+            return {}
+        case "other_json":
+            refuse(target, "tool_choice", why="it knows NONE and REQUIRED only")
+            return {}
+        case _:
+            raise invalid("tool_choice", "a mode or a tool's name is needed")

@@ -1,0 +1,205 @@
+"""Text completions at providers that only chat: the prompt is one user message, its answer is the continuation.
+
+Most models have no /completions any more, while MLflow's examples ask `gpt-4` for completions. Works over any format's chat.
+What chat cannot express is refused by name. A thought that comes with the answer stays in the choice's extra_json.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from adapters.contract import Context, Decoder, Format, HttpCall, ProviderSide, Target, Task
+from adapters.errors import GatewayError, Kind
+from adapters.sse import Event
+from sidecar.v1 import inference_pb2 as pb
+
+# Fields that both requests have under one name.
+_SAME = (
+    "n",
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "seed",
+    "frequency_penalty",
+    "presence_penalty",
+    "logit_bias_json",
+    "user",
+)
+_OBJECTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+# Where a provider's thought has no name of its own.
+_THOUGHT = "reasoning_content"
+
+
+def side_of(format_: Format, target: Target, task: Task) -> ProviderSide | None:
+    """How `target` does `task`; None where it does not. The route's `completions_api` wins over the provider's row."""
+    if task not in target.provider.tasks:
+        return None
+    own = format_.provider.get(task)
+    if task is not Task.COMPLETIONS or not _by_chat(own, target):
+        return own
+    chat = format_.provider.get(Task.CHAT)
+    return None if chat is None else completions_by_chat(chat)
+
+
+def _by_chat(own: ProviderSide | None, target: Target) -> bool:
+    options = target.provider.options
+    api = target.options.get("completions_api") or options.get("completions_api", "completions")
+    if api == "by_model":
+        base = target.model.lower().removeprefix("ft:").partition(":")[0]  # ft:davinci-002:company::id
+        return base not in options["completions_models"]
+    return own is None or api == "chat"
+
+
+def completions_by_chat(chat: ProviderSide) -> ProviderSide:
+    """A side for completions out of one for chat. Never the same-format way: the shapes differ."""
+
+    def encode(request: pb.CompleteRequest, target: Target, stream: bool, context: Context) -> HttpCall:
+        return chat.encode(_request(request, target), target, stream, context)
+
+    def decode(body: bytes, context: Context) -> pb.CompleteResponse:
+        return _answer(chat.decode(body, context))
+
+    stream = None if chat.stream is None else _stream(chat.stream)
+    return ProviderSide(encode, decode, stream, framing=chat.framing)
+
+
+def _stream(chat: Callable[[Target, Context], Decoder]) -> Callable[[Target, Context], Decoder]:
+    return lambda target, context: _Texts(chat(target, context))
+
+
+def _request(request: pb.CompleteRequest, target: Target) -> pb.ChatRequest:
+    _refuse(request, target)
+    out = pb.ChatRequest(route=request.route, stop=request.stop)
+    out.messages.add(role=pb.ROLE_USER).content.add(text=request.prompts[0].text)
+    for name in _SAME:
+        if request.HasField(name):
+            setattr(out, name, getattr(request, name))
+    models: tuple[str, ...] = target.provider.options.get("max_completion_tokens_models", ())
+    if request.HasField("max_tokens") and target.model.lower().startswith(models):
+        out.ClearField("max_tokens")
+        out.max_completion_tokens = request.max_tokens
+    if request.HasField("logprobs"):
+        out.logprobs = True
+        if request.logprobs:
+            out.top_logprobs = request.logprobs
+    if request.HasField("stream_options"):
+        out.stream_options.CopyFrom(request.stream_options)
+    if request.HasField("extra_json"):
+        out.extra_json = request.extra_json
+    return out
+
+
+def _refuse(request: pb.CompleteRequest, target: Target) -> None:
+    """What a conversation cannot say. `echo: false` and `best_of` equal to `n` are what it does anyway."""
+    if not request.prompts:
+        raise GatewayError(Kind.INVALID_REQUEST, "'prompt' must have at least one prompt.", param="prompt")
+    dropped = target.options.get("drop_params", ())
+    asked = {
+        "suffix": bool(request.suffix),
+        "echo": request.echo,
+        "best_of": request.HasField("best_of") and request.best_of != (request.n if request.HasField("n") else 1),
+    }
+    for name, given in asked.items():
+        if given and name not in dropped:
+            raise _unsupported(target, name, name)
+    if len(request.prompts) > 1:
+        raise _unsupported(target, "prompt", "several prompts in one call")
+    kind = request.prompts[0].WhichOneof("prompt")
+    if kind == "tokens":
+        raise _unsupported(target, "prompt", "a prompt of token ids")
+    if kind is None:
+        raise GatewayError(Kind.INVALID_REQUEST, "'prompt' is empty.", param="prompt")
+
+
+def _unsupported(target: Target, param: str, what: str) -> GatewayError:
+    said = f"the parameter '{what}'" if what == param else what
+    text = f"Provider '{target.provider.name}' answers completions of this model as chat, which does not take {said}."
+    return GatewayError(Kind.UNSUPPORTED_PARAMETER, text, param=param)
+
+
+def _answer(chat: pb.ChatResponse) -> pb.CompleteResponse:
+    out = pb.CompleteResponse()
+    _head(chat, out)
+    for choice in chat.choices:
+        into = out.choices.add(index=choice.index)
+        texts: list[str] = []  # joined at the end: a message's field is copied whenever something is added to it
+        thought: list[str] = []
+        for part in choice.message.content:
+            match part.WhichOneof("part"):
+                case "text":
+                    texts.append(part.text)
+                case "refusal":  # what the model said in place of an answer; a text completion has no other room for it
+                    texts.append(part.refusal)
+                case "thinking":
+                    thought.append(part.thinking.text)
+        into.text = "".join(texts)
+        _finish(choice, into, choice.message.extra_json, "".join(thought))
+    return out
+
+
+class _Texts:
+    """Chat chunks as text chunks: what says nothing to a reader of text (a role) is left out."""
+
+    __slots__ = ("_chat",)
+
+    def __init__(self, chat: Decoder) -> None:
+        self._chat = chat
+
+    @property
+    def done(self) -> bool:
+        return self._chat.done
+
+    def feed(self, event: Event) -> list[Any]:
+        return [made for chunk in self._chat.feed(event) if (made := _chunk(chunk)) is not None]
+
+    def close(self) -> list[Any]:
+        return [made for chunk in self._chat.close() if (made := _chunk(chunk)) is not None]
+
+
+def _chunk(chat: pb.StreamChatResponse) -> pb.StreamCompleteResponse | None:
+    out = pb.StreamCompleteResponse()
+    _head(chat, out)
+    for choice in chat.choices:
+        into = pb.CompletionChoice(index=choice.index, text=choice.delta.content + choice.delta.refusal)
+        _finish(choice, into, choice.delta.extra_json, choice.delta.thinking.text)
+        if into.text or into.finish_reason or into.HasField("logprobs_json") or into.HasField("extra_json"):
+            out.choices.append(into)
+    return out if out.choices or out.HasField("usage") or out.HasField("extra_json") else None
+
+
+def _head(chat: Any, out: Any) -> None:
+    out.id, out.created, out.model = chat.id, chat.created, chat.model
+    if chat.HasField("usage"):
+        out.usage.CopyFrom(chat.usage)
+    for name in ("system_fingerprint", "extra_json"):
+        if chat.HasField(name):
+            setattr(out, name, getattr(chat, name))
+
+
+def _finish(choice: Any, into: pb.CompletionChoice, message_extra: str, thought: str) -> None:
+    into.finish_reason = choice.finish_reason
+    into.native_finish_reason = choice.native_finish_reason
+    if choice.HasField("logprobs"):
+        into.logprobs_json = _logprobs(choice.logprobs)
+    extra = {**(_OBJECTS.decode(choice.extra_json) if choice.extra_json else {})}
+    if message_extra:
+        extra |= _OBJECTS.decode(message_extra)
+    if thought:
+        extra[_THOUGHT] = msgspec.Raw(msgspec.json.encode(thought))
+    if extra:
+        into.extra_json = msgspec.json.encode(extra).decode()
+
+
+def _logprobs(logprobs: pb.Logprobs) -> str:
+    """In the shape of text completions: one list for each kind. Where the prompt ends is not known here, so no text_offset."""
+    tokens = logprobs.content
+    return msgspec.json.encode(
+        {
+            "tokens": [each.token for each in tokens],
+            "token_logprobs": [each.logprob for each in tokens],
+            "top_logprobs": [{top.token: top.logprob for top in each.top} for each in tokens],
+        }
+    ).decode()

@@ -1,0 +1,175 @@
+"""The contract of an adapter: pure functions between bytes and the canonical messages of sidecar.v1.
+
+A *format* is a wire dialect (openai, anthropic). Its client side reads callers who speak it; its provider side talks to
+upstreams that speak it. Either may be missing, and each is given per task: what is not in the mapping is not supported.
+
+Nothing here does I/O, reads a clock or makes an id: what an adapter needs of the world comes in through `Context`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from adapters.errors import GatewayError
+from adapters.sse import Event, Parser
+from sidecar.v1 import inference_pb2 as pb
+
+
+class Task(StrEnum):
+    """What a route does; the values are metric labels. The config writes them `llm/v1/<value>`."""
+
+    CHAT = "chat"
+    COMPLETIONS = "completions"
+    EMBEDDINGS = "embeddings"
+
+
+Request = pb.ChatRequest | pb.CompleteRequest | pb.EmbedRequest
+Response = pb.ChatResponse | pb.CompleteResponse | pb.EmbedResponse
+Chunk = pb.StreamChatResponse | pb.StreamCompleteResponse
+Headers = Mapping[str, str]  # names in lower case
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a format may lack and an adapter may not invent."""
+
+    now_s: int  # seconds since 1970
+    new_id: Callable[[str], str]  # prefix -> a fresh id that starts with it
+    model: str = ""  # the upstream's model, for answers that do not name one
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """A row of data: a provider that speaks a known format."""
+
+    name: str
+    format: str  # key of adapters.FORMATS
+    base_url: str | None  # None: the config must say it
+    auth: str = "bearer"  # how credentials.py puts the key: "bearer", "x-api-key", "api-key", "none"
+    key_required: bool = True
+    # Config keys (below model.config) -> what they set: "api_key", "base_url", "header:<Name>", "query:<name>", "option:<name>";
+    # "setting:<name>" and "secret:<name>" are for sidecar/config/cloud.py. Two keys of one meaning: the first is the usual one.
+    config_keys: Mapping[str, str] = field(default_factory=dict)
+    headers: tuple[tuple[str, str], ...] = ()  # always sent, never secret
+    include_usage: bool = True  # whether stream_options.include_usage is understood
+    stream_end: str = (
+        "done"  # "done": the format's own end marker must come; "eof": a finish reason, then the end of the body
+    )
+    forbidden: frozenset[str] = frozenset()  # request members this provider refuses: refused by name here
+    renamed: Mapping[str, str] = field(default_factory=dict)  # request member -> the provider's name of it
+    leaves: frozenset[str] = (
+        frozenset()
+    )  # of _echoes.ECHOES: what this provider refuses in messages; left out, and said
+    tasks: frozenset[Task] = frozenset(Task)  # what it offers, of what its format can say
+    options: Mapping[str, Any] = field(default_factory=dict)  # what else the format's code wants to know
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One upstream, as far as an adapter may know it: no key."""
+
+    provider: Provider
+    model: str
+    base_url: str  # without a trailing slash
+    options: Mapping[str, Any] = field(default_factory=dict)  # from the route: default_max_tokens, drop_params ...
+
+
+@dataclass(frozen=True, slots=True)
+class HttpCall:
+    """What to send. The upstream adds credentials, Content-Length and connection headers."""
+
+    url: str
+    body: bytes
+    method: str = "POST"
+    headers: tuple[tuple[str, str], ...] = (("content-type", "application/json"),)
+    left_out: tuple[str, ...] = ()  # names of _echoes.ECHOES that the provider has no place for, once each
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A caller's JSON body, opened but not translated.
+
+    `members` are the top-level members in their order with their bytes unchanged (values: raw JSON bytes); a duplicate key
+    was refused. `model` is the route's name. `include_usage` is what the caller asked for in stream_options (False unset).
+    """
+
+    members: Mapping[str, bytes]
+    model: str
+    stream: bool
+    include_usage: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSide:
+    """Reads a caller's format and answers in it, for one task.
+
+    `open` and `decode_request` raise GatewayError (invalid_request, with `param`) on anything malformed. `encode_chunk`
+    gives the bytes of whole SSE events for one canonical chunk (b"" when there is nothing to say to this caller); its flag
+    says whether this caller wants the usage chunk. `stream_end` is what follows the last one (b"data: [DONE]\\n\\n"). `fit`
+    changes a decoded request, in a copy, where its meaning depends on the upstream (a temperature in another scale).
+    """
+
+    open: Callable[[bytes], Envelope]
+    decode_request: Callable[[Envelope], Request]
+    encode_response: Callable[[Any], bytes]
+    encode_chunk: Callable[[Any, bool], bytes] | None
+    stream_end: bytes = b""
+    fit: Callable[[Any, Target], Any] | None = None
+
+
+class Framing(Protocol):
+    """Bytes in any cuts -> events. `feed` raises upstream_protocol for an event that is too large; `close` is the end."""
+
+    def feed(self, data: bytes) -> list[Event]: ...
+    def close(self) -> list[Event]: ...
+
+
+class Decoder(Protocol):
+    """A stream of one call: events in, chunks out.
+
+    `feed` raises GatewayError for an in-band error (by its kind) or for what is not of the format (upstream_protocol).
+    `close` is called at the end of the body: it gives what is left, or raises upstream_protocol when the format's own end
+    marker did not come. `done` is True once it came; later events are ignored.
+    """
+
+    @property
+    def done(self) -> bool: ...
+    def feed(self, event: Event) -> list[Any]: ...
+    def close(self) -> list[Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSide:
+    """Talks to upstreams of a format, for one task.
+
+    `encode` raises unsupported_parameter, naming the parameter and the provider, for what the format cannot express, unless
+    the target's `drop_params` option lists it. `decode` checks that the body is one whole JSON object of the format, and raises
+    upstream_protocol otherwise. `patch` and `check` are the same-format path: `patch` makes the call out of the caller's own
+    members with only `model` (and, on a stream, stream_options.include_usage) changed; `check` validates the answer's bytes
+    and reads usage without translating. A format without them is always translated. `observe` is a cheaper `stream` for that
+    path: the same `done`, errors, first output and usage, but chunks that say no more than these, and none where there is none.
+    """
+
+    encode: Callable[[Any, Target, bool, Context], HttpCall]
+    decode: Callable[[bytes, Context], Any]
+    stream: Callable[[Target, Context], Decoder] | None
+    patch: Callable[[Envelope, Target], HttpCall] | None = None
+    check: Callable[[bytes], pb.Usage | None] | None = None
+    observe: Callable[[Target, Context], Decoder] | None = None
+    framing: Callable[[], Framing] = Parser  # how a stream's bytes are cut into events; most formats stream SSE
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A wire dialect. `error(status, headers, body)` names the reason of a failed HTTP answer; it never raises."""
+
+    name: str
+    client: Mapping[Task, ClientSide]
+    provider: Mapping[Task, ProviderSide]
+    error: Callable[[int, Headers, bytes], GatewayError]
+    # Client side, for bodies that belong to no task: error bodies {"error": ...} and the in-band error event of a stream.
+    encode_error: Callable[[str, str, str | None, str | None], bytes] | None = None  # (type, message, param, code)
+    encode_stream_error: Callable[[str, str, str | None, str | None], bytes] | None = None

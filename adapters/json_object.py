@@ -1,0 +1,191 @@
+"""JSON whose numbers, key order and spelling must survive: objects are opened one level at a time, values stay raw text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from adapters.errors import GatewayError, Kind
+
+OBJECTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+ARRAYS = msgspec.json.Decoder(list[msgspec.Raw])
+STRINGS = msgspec.json.Decoder(str)
+_WHOLE = msgspec.json.Decoder(int | float)
+_NUMBERS = msgspec.json.Decoder(float)
+_BOOLEANS = msgspec.json.Decoder(bool)
+# What a decoder meets in arbitrary bytes; RecursionError is msgspec's own nesting limit.
+MALFORMED = (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError)
+_NULL = b"null"
+_INT32 = (-(2**31), 2**31 - 1)
+_INT64 = (-(2**63), 2**63 - 1)
+
+# (path of the member at fault, what it should be) -> the error to raise
+Refusal = Callable[[str, str], GatewayError]
+
+
+def of_request(path: str, wanted: str) -> GatewayError:
+    """The caller's fault."""
+    return GatewayError(Kind.INVALID_REQUEST, f"'{path}' must be {wanted}.", param=path)
+
+
+def of_answer(path: str, wanted: str) -> GatewayError:
+    """The provider's fault."""
+    return GatewayError(Kind.UPSTREAM_PROTOCOL, f"The provider's answer is not of its format: {path} is not {wanted}.")
+
+
+class Obj:
+    """A JSON object being read. Members that are taken are gone; what is left in the end is `extra`.
+
+    null counts as absent. A member of the wrong type raises the refusal, with its path.
+    """
+
+    __slots__ = ("members", "path", "refusal")
+
+    def __init__(self, raw: bytes | msgspec.Raw, path: str, refusal: Refusal) -> None:
+        self.path = path
+        self.refusal = refusal
+        try:
+            self.members: dict[str, msgspec.Raw] = OBJECTS.decode(raw)
+        except MALFORMED:
+            raise refusal(path or "the body", "a JSON object") from None
+
+    def at(self, name: str) -> str:
+        return f"{self.path}.{name}" if self.path else name
+
+    def take(self, name: str) -> bytes | None:
+        """The member's raw text."""
+        raw = self.members.pop(name, None)
+        if raw is None:
+            return None
+        text = bytes(raw)
+        return None if text == _NULL else text
+
+    def _typed(self, name: str, decoder: msgspec.json.Decoder[Any], wanted: str) -> Any:
+        raw = self.take(name)
+        if raw is None:
+            return None
+        try:
+            return decoder.decode(raw)
+        except MALFORMED:
+            raise self.refusal(self.at(name), wanted) from None
+
+    def string(self, name: str) -> str | None:
+        value: str | None = self._typed(name, STRINGS, "a string")
+        return value
+
+    def number(self, name: str) -> float | None:
+        value: float | None = self._typed(name, _NUMBERS, "a number")
+        return value
+
+    def boolean(self, name: str) -> bool | None:
+        value: bool | None = self._typed(name, _BOOLEANS, "true or false")
+        return value
+
+    def integer(self, name: str) -> int | None:
+        """1.0 counts as 1: JSON has one kind of number."""
+        return self._integer(name, _INT32)
+
+    def integer64(self, name: str) -> int | None:
+        return self._integer(name, _INT64)
+
+    def _integer(self, name: str, bounds: tuple[int, int]) -> int | None:
+        value = self._typed(name, _WHOLE, "a whole number")
+        if value is None:
+            return None
+        if not bounds[0] <= value <= bounds[1] or value != int(value):
+            raise self.refusal(self.at(name), f"a whole number from {bounds[0]} to {bounds[1]}")
+        return int(value)
+
+    def json(self, name: str) -> str | None:
+        """Any value, as text."""
+        raw = self.take(name)
+        return None if raw is None else self._text(raw, name)
+
+    def _text(self, raw: bytes, name: str) -> str:
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            raise self.refusal(self.at(name), "valid UTF-8") from None
+
+    def object(self, name: str) -> Obj | None:
+        raw = self.take(name)
+        return None if raw is None else Obj(raw, self.at(name), self.refusal)
+
+    def array(self, name: str) -> list[tuple[bytes, str]] | None:
+        """The raw items with their paths."""
+        raw = self.take(name)
+        if raw is None:
+            return None
+        return array_items(raw, self.at(name), self.refusal)
+
+    def objects(self, name: str) -> Iterator[Obj]:
+        for raw, path in self.array(name) or ():
+            yield Obj(raw, path, self.refusal)
+
+    def extra(self) -> str | None:
+        """What was not taken, as the text of one JSON object; None if that is nothing."""
+        return object_text(self.members)
+
+
+def array_items(raw: bytes, path: str, refusal: Refusal) -> list[tuple[bytes, str]]:
+    try:
+        return [(bytes(item), f"{path}[{i}]") for i, item in enumerate(ARRAYS.decode(raw))]
+    except MALFORMED:
+        raise refusal(path, "an array") from None
+
+
+def decoded_string(raw: bytes, path: str, refusal: Refusal) -> str:
+    try:
+        return STRINGS.decode(raw)
+    except MALFORMED:
+        raise refusal(path, "a string") from None
+
+
+def object_text(members: dict[str, msgspec.Raw]) -> str | None:
+    """Members that are not null, as the text of one JSON object; None if there are none."""
+    left = {name: raw for name, raw in members.items() if bytes(raw) != _NULL}
+    if not left:
+        return None
+    return msgspec.json.encode(left).decode("utf-8", "replace")
+
+
+def raw_json(text: str, path: str) -> msgspec.Raw:
+    """A caller's JSON text, to be written as it is. Raises invalid_request if it is none."""
+    data = text.encode("utf-8", "surrogatepass")
+    try:
+        msgspec.json.decode(data)
+    except MALFORMED:
+        raise GatewayError(Kind.INVALID_REQUEST, f"'{path}' is not JSON.", param=path) from None
+    return msgspec.Raw(data)
+
+
+def beneath(fields: dict[str, Any], extra: str) -> dict[str, Any]:
+    """`fields` with what a provider said beyond them; a field wins over a member of its name."""
+    if extra:
+        for name, raw in OBJECTS.decode(extra).items():
+            fields.setdefault(name, raw)
+    return fields
+
+
+def merge_extra(fields: dict[str, Any], extra: str, path: str, modelled: frozenset[str]) -> dict[str, Any]:
+    """`fields` with the members of an extra_json under them. A member that a field models is refused by name."""
+    return merge(fields, extra, f"{path}.extra_json" if path else "extra_json", modelled) if extra else fields
+
+
+def merge(fields: dict[str, Any], text: str, param: str, modelled: frozenset[str]) -> dict[str, Any]:
+    """The same for the text of any parameter."""
+    for name, raw in callers_object(text, param).items():
+        if name in modelled or name in fields:
+            raise GatewayError(Kind.INVALID_REQUEST, f"'{param}' names '{name}', which has a field.", param=param)
+        fields[name] = raw
+    return fields
+
+
+def callers_object(text: str, param: str) -> dict[str, msgspec.Raw]:
+    """The members of a JSON object in a caller's request; invalid_request for anything else."""
+    try:
+        return OBJECTS.decode(text)
+    except MALFORMED:
+        raise GatewayError(Kind.INVALID_REQUEST, f"'{param}' must be one JSON object.", param=param) from None

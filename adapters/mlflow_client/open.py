@@ -1,0 +1,116 @@
+"""Bodies of the three dialects, opened: which members there are, checked as MLflow's servers check them. The route's name stands
+in the path; the caller of `open` puts it in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from adapters.contract import Envelope, Task
+from adapters.errors import GatewayError, Kind
+from adapters.mlflow_client import rules
+from adapters.mlflow_client.rules import Rule, require
+from adapters.mlflow_client.violations import no_object
+from adapters.openai import open_members, read_streaming
+
+Open = Callable[[bytes], Envelope]
+
+_A_PARAMETERS = (
+    Rule("temperature", rules.number, nullable=False, least=0, most=1),
+    Rule("candidate_count", rules.integer, nullable=False, least=1, most=5),
+    Rule("stop", rules.texts),
+    Rule("max_tokens", rules.integer, least=1),
+)
+A_RULES: Mapping[Task, tuple[Rule, ...]] = {
+    Task.CHAT: (*_A_PARAMETERS, Rule("messages", rules.text_messages, required=True, nullable=False)),
+    Task.COMPLETIONS: (*_A_PARAMETERS, Rule("prompt", rules.text, required=True, nullable=False)),
+    Task.EMBEDDINGS: (Rule("text", rules.text_or_texts, required=True, nullable=False),),
+}
+# Ours -> OpenAI's, in which the request is then read.
+_A_NAMES = {"candidate_count": "n", "text": "input"}
+_B_PARAMETERS = (
+    Rule("n", rules.integer, least=1),
+    Rule("stop", rules.some_texts),
+    Rule("max_tokens", rules.integer, least=1),
+    Rule("max_completion_tokens", rules.integer, least=1),
+    Rule("stream", rules.boolean),
+    Rule("temperature", rules.number, least=0, most=2),
+    Rule("top_p", rules.number, least=0, most=1),
+    Rule("presence_penalty", rules.number, least=-2, most=2),
+    Rule("frequency_penalty", rules.number, least=-2, most=2),
+)
+B_RULES: Mapping[Task, tuple[Rule, ...]] = {
+    Task.CHAT: (*_B_PARAMETERS, Rule("messages", rules.messages, required=True, nullable=False)),
+    Task.COMPLETIONS: (*_B_PARAMETERS, Rule("prompt", rules.some_inputs, required=True, nullable=False)),
+    Task.EMBEDDINGS: (Rule("input", rules.some_inputs, required=True, nullable=False),),
+}
+_NO_MODEL = (
+    "The parameter 'model' is not permitted to be passed. The route being queried already defines a model instance."
+)
+_NO_STREAM = "Setting the 'stream' parameter to 'true' is not supported with the MLflow Gateway."
+
+
+def opener_a(task: Task) -> Open:
+    """Dialect A: its own names, no streams. The members come out under OpenAI's names."""
+
+    def open_(body: bytes) -> Envelope:
+        members = members_of(body)
+        require(members, A_RULES[task])
+        _refuse_model(members)
+        for ours, openais in _A_NAMES.items():
+            if members.get(openais, b"null") != b"null":
+                raise _refused(f"Invalid parameter `{openais}`. Use `{ours}` instead.", openais)
+        if members.pop("stream", b"null") in (b"true", b'"true"'):
+            raise _refused(_NO_STREAM, "stream")
+        return Envelope({_A_NAMES.get(name, name): raw for name, raw in members.items()}, "", False, False)
+
+    return open_
+
+
+def opener_b(task: Task) -> Open:
+    """Dialect B: OpenAI's body without `model`."""
+
+    def open_(body: bytes) -> Envelope:
+        members = members_of(body)
+        require(members, B_RULES[task])
+        _refuse_model(members)
+        return _envelope(members)
+
+    return open_
+
+
+def opener_c(task: Task) -> Open:
+    """Dialect C: OpenAI's body; a `model` in it gives way to the one in the path."""
+
+    def open_(body: bytes) -> Envelope:
+        members = members_of(body)
+        require(members, B_RULES[task])
+        members.pop("model", None)
+        return _envelope(members)
+
+    return open_
+
+
+def members_of(body: bytes) -> dict[str, bytes]:
+    """The top-level members with their bytes. Raises Violations for anything but one JSON object."""
+    try:
+        return open_members(body)
+    except GatewayError as error:
+        if error.param is not None:  # a key twice
+            raise
+        raise no_object(body) from None
+
+
+def _envelope(members: dict[str, bytes]) -> Envelope:
+    stream, include_usage = read_streaming(members)
+    return Envelope(members, "", stream, include_usage)
+
+
+def _refuse_model(members: dict[str, bytes]) -> None:
+    if members.get("model", b"null") != b"null":
+        raise _refused(_NO_MODEL, "model")
+    members.pop("model", None)
+
+
+def _refused(text: str, param: str) -> GatewayError:
+    return GatewayError(Kind.UNSUPPORTED_PARAMETER, text, param=param)

@@ -1,0 +1,50 @@
+"""Newline-delimited JSON as a stream's framing: bytes in, events out, one event a line."""
+
+from __future__ import annotations
+
+from adapters.errors import GatewayError, Kind
+from adapters.sse import EVENT_BYTES_MAX, Event
+
+
+class Lines:
+    """Takes the bytes of a stream in any cuts. Lines end at LF; blank ones carry nothing and are passed over."""
+
+    __slots__ = ("_buffer", "_searched")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._searched = 0
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The lines that `data` completes. Raises upstream_protocol for a line above EVENT_BYTES_MAX."""
+        buffer = self._buffer
+        buffer += data
+        events: list[Event] = []
+        begin = 0
+        end = buffer.find(b"\n", self._searched)
+        while end >= 0:
+            events += _event(bytes(buffer[begin : end + 1]))
+            begin = end + 1
+            end = buffer.find(b"\n", begin)
+        del buffer[:begin]
+        self._searched = len(buffer)
+        if len(buffer) > EVENT_BYTES_MAX:
+            raise _too_large()
+        return events
+
+    def close(self) -> list[Event]:
+        """The end of the stream also ends the last line; whether it is whole, the decoder sees."""
+        last, self._buffer = bytes(self._buffer), bytearray()
+        self._searched = 0
+        return _event(last)
+
+
+def _event(raw: bytes) -> list[Event]:
+    if len(raw) > EVENT_BYTES_MAX:
+        raise _too_large()
+    data = raw.strip(b" \t\r\n")
+    return [Event("", data, raw)] if data else []
+
+
+def _too_large() -> GatewayError:
+    return GatewayError(Kind.UPSTREAM_PROTOCOL, f"The provider sent a line larger than {EVENT_BYTES_MAX} bytes.")

@@ -1,0 +1,172 @@
+"""One message, both ways: roles, content, tool calls, thinking."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapters.errors import GatewayError, Kind
+from adapters.json_object import Obj, beneath, merge_extra, of_request
+from adapters.openai.parts import read_content, unsupported, write_part
+from adapters.openai.thought import THINKING_NAMES, is_part
+from adapters.openai.words import ROLE_WORDS, ROLES
+from adapters.thoughts import DETAILS, written_detail
+from sidecar.v1 import inference_pb2 as pb
+
+_MODELLED = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "refusal"})
+
+
+def read_message(obj: Obj, into: pb.Message) -> None:
+    """A message of a request or an answer; what is not modelled goes to extra_json."""
+    word = obj.string("role")
+    role = ROLES.get(word or "", pb.ROLE_UNSPECIFIED)
+    if not role and obj.refusal is of_request:
+        raise obj.refusal(obj.at("role"), f"one of {', '.join(ROLES)}")
+    into.role = role or pb.ROLE_ASSISTANT
+    _read_thinking(obj, into)
+    read_content(obj, into)
+    if (refusal := obj.string("refusal")) is not None:
+        into.content.add(refusal=refusal)
+    if (name := obj.string("name")) is not None:
+        into.name = name
+    if (call_id := obj.string("tool_call_id")) is not None:
+        into.tool_call_id = call_id
+    for call in obj.objects("tool_calls"):
+        _read_call(call, into.tool_calls.add())
+    if (extra := obj.extra()) is not None:
+        into.extra_json = extra
+
+
+def thinking_name(thinking: Any) -> str:
+    """The member for a thought in an answer of ours: the provider's own where this format has it."""
+    name: str = thinking.native_name
+    return name if name in THINKING_NAMES else THINKING_NAMES[0]
+
+
+def _read_thinking(obj: Obj, into: pb.Message) -> None:
+    for name in THINKING_NAMES:
+        raw = obj.members.get(name)
+        if raw is not None and bytes(raw).startswith(b'"'):
+            into.content.add(thinking=pb.Thinking(text=obj.string(name) or "", native_name=name))
+            return
+
+
+def _read_call(obj: Obj, into: pb.ToolCall) -> None:
+    into.id = obj.string("id") or ""
+    kind = obj.string("type")
+    custom = obj.object("custom") if kind == "custom" else None
+    if custom is not None:
+        into.name = custom.string("name") or ""
+        into.custom_input = custom.string("input") or ""
+        inner = custom
+    else:
+        function = obj.object("function")
+        if function is None:
+            raise obj.refusal(obj.at("function"), "an object")
+        into.name = function.string("name") or ""
+        into.arguments_json = arguments_of(function) or "{}"
+        inner = function
+    if (extra := inner.extra()) is not None:
+        into.function_extra_json = extra
+    if (extra := obj.extra()) is not None:
+        into.extra_json = extra
+
+
+def arguments_of(function: Obj) -> str:
+    """The arguments' text. Some servers send the object itself and not its text."""
+    raw = function.members.get("arguments")
+    if raw is not None and bytes(raw)[:1] == b"{":
+        return function.json("arguments") or ""
+    return function.string("arguments") or ""
+
+
+def write_message(message: pb.Message, path: str, provider: str, drop: frozenset[str]) -> dict[str, Any]:
+    """A message of a request."""
+    if message.role not in ROLE_WORDS:
+        raise GatewayError(Kind.INVALID_REQUEST, f"'{path}.role' must be set.", param=f"{path}.role")
+    if message.HasField("tool_error") and "tool_error" not in drop:
+        raise unsupported(f"{path}.tool_error", provider)
+    out: dict[str, Any] = {"role": ROLE_WORDS[message.role]}
+    plain: list[tuple[int, pb.ContentPart]] = []
+    for i, part in enumerate(message.content):
+        match part.WhichOneof("part"):
+            case "thinking" if not is_part(part.thinking):
+                _write_thinking(part.thinking, out)
+            case "refusal" if message.role == pb.ROLE_ASSISTANT and "refusal" not in out:
+                out["refusal"] = part.refusal
+            case _:
+                plain.append((i, part))
+    if plain:
+        out["content"] = _write_content(plain, path, provider)
+    if message.HasField("name"):
+        out["name"] = message.name
+    if message.HasField("tool_call_id"):
+        out["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        out["tool_calls"] = [write_call(c, f"{path}.tool_calls[{i}]") for i, c in enumerate(message.tool_calls)]
+    if DETAILS in out and f'"{DETAILS}"' in message.extra_json:
+        del out[DETAILS]  # the caller has the provider's own
+    return merge_extra(out, message.extra_json, path, _MODELLED)
+
+
+def _write_content(parts: list[tuple[int, pb.ContentPart]], path: str, provider: str) -> Any:
+    only = parts[0][1]
+    if len(parts) == 1 and only.WhichOneof("part") == "text" and not only.extra_json:
+        return only.text
+    return [write_part(part, f"{path}.content[{i}]", provider) for i, part in parts]
+
+
+def _write_thinking(thinking: pb.Thinking, out: dict[str, Any]) -> None:
+    """One that this provider takes (_echoes): in the member it came in, or sealed as an entry of reasoning_details."""
+    if thinking.signature or thinking.redacted:
+        details = out.setdefault(DETAILS, [])
+        details.append(written_detail(thinking, len(details)))
+    else:
+        out[thinking.native_name] = out.get(thinking.native_name, "") + thinking.text
+
+
+def _answer_call(call: pb.ToolCall) -> dict[str, Any]:
+    kind, inner = _call(call)
+    return beneath({"id": call.id, "type": kind, kind: beneath(inner, call.function_extra_json)}, call.extra_json)
+
+
+def write_call(call: pb.ToolCall, path: str) -> dict[str, Any]:
+    kind, inner = _call(call)
+    merged = merge_extra(inner, call.function_extra_json, f"{path}.{kind}", frozenset())
+    return merge_extra({"id": call.id, "type": kind, kind: merged}, call.extra_json, path, frozenset())
+
+
+def _call(call: pb.ToolCall) -> tuple[str, dict[str, Any]]:
+    if call.HasField("custom_input"):
+        return "custom", {"name": call.name, "input": call.custom_input}
+    return "function", {"name": call.name, "arguments": call.arguments_json or "{}"}
+
+
+def has_details(thinking: Any) -> bool:
+    """Whether a thought of an answer is an entry of reasoning_details too: one that did not come in a member of this format."""
+    return thinking.native_name not in THINKING_NAMES and not is_part(thinking)
+
+
+def _answer_thoughts(thoughts: list[pb.Thinking], out: dict[str, Any]) -> None:
+    """The text for those who show it, and all of it for those who send it back."""
+    for thought in thoughts:
+        if thought.text:
+            name = thinking_name(thought)
+            out[name] = out.get(name, "") + thought.text
+    detailed = [thought for thought in thoughts if has_details(thought)]
+    if detailed:
+        out[DETAILS] = [written_detail(thought, index) for index, thought in enumerate(detailed)]
+
+
+def write_answer_message(message: pb.Message) -> dict[str, Any]:
+    """A message of an answer: texts join, as OpenAI has one string; parts it has no member for are left to extra_json."""
+    texts = [part.text for part in message.content if part.WhichOneof("part") == "text"]
+    refusals = [part.refusal for part in message.content if part.WhichOneof("part") == "refusal"]
+    out: dict[str, Any] = {
+        "role": ROLE_WORDS.get(message.role, "assistant"),
+        "content": "".join(texts) if texts else None,
+        "refusal": "".join(refusals) if refusals else None,
+    }
+    _answer_thoughts([part.thinking for part in message.content if part.WhichOneof("part") == "thinking"], out)
+    if message.tool_calls:
+        out["tool_calls"] = [_answer_call(call) for call in message.tool_calls]
+    return beneath(out, message.extra_json)

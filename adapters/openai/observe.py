@@ -1,0 +1,97 @@
+"""A stream on the same-format way: its bytes pass, so only end marker, errors, first output and usage are read.
+
+The rules are those of the full decoder, which it keeps beside it: until the first output every event goes through that, and
+afterwards every event that is not plainly of the format does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from adapters.chunks import has_output
+from adapters.contract import Context, Target
+from adapters.json_object import MALFORMED
+from adapters.openai.stream import DONE, ChatDecoder, CompletionDecoder, StreamDecoder
+from adapters.openai.words import usage_of
+from adapters.sse import Event
+
+_NULL = msgspec.Raw(b"null")
+
+
+class _Piece(msgspec.Struct):
+    index: int = 0
+    finish_reason: str | None = None
+    error: msgspec.Raw = _NULL
+
+
+class _Chunk(msgspec.Struct):
+    choices: list[_Piece] | None = None
+    usage: msgspec.Raw = _NULL
+    error: msgspec.Raw = _NULL
+
+
+_CHUNKS = msgspec.json.Decoder(_Chunk)
+
+
+class Observer:
+    """Chunks come out only until the first output and where there is usage; their deltas are empty after that."""
+
+    __slots__ = ("_full", "_output")
+
+    def __init__(self, full: StreamDecoder) -> None:
+        self._full = full
+        self._output = False
+
+    @property
+    def done(self) -> bool:
+        return self._full.done
+
+    def close(self) -> list[Any]:
+        return self._full.close()
+
+    def feed(self, event: Event) -> list[Any]:
+        data = event.data
+        if not data or self._full.done:
+            return []
+        if data == DONE or event.name or not self._output:
+            return self._fully(event)
+        try:
+            if not data.isascii():
+                data.decode()
+            chunk = _CHUNKS.decode(data)
+        except MALFORMED:
+            return self._fully(event)
+        if bytes(chunk.error) != b"null":
+            return self._fully(event)
+        pieces = chunk.choices or ()
+        for piece in pieces:
+            if bytes(piece.error) != b"null":
+                return self._fully(event)
+        for piece in pieces:
+            self._full.progress(piece.index, piece.finish_reason)
+        return self._usage(bytes(chunk.usage), pieces) if chunk.usage is not _NULL else []
+
+    def _fully(self, event: Event) -> list[Any]:
+        chunks = self._full.feed(event)
+        self._output = self._output or any(has_output(chunk) for chunk in chunks)
+        return chunks
+
+    def _usage(self, raw: bytes, pieces: Any) -> list[Any]:
+        usage = usage_of(raw)
+        if usage is None:
+            return []
+        chunk = self._full.empty_chunk()
+        chunk.usage.CopyFrom(usage)
+        for piece in pieces:
+            chunk.choices.add(index=piece.index)
+        return [chunk]
+
+
+def observe_chat(target: Target, context: Context) -> Observer:
+    return Observer(ChatDecoder(target, context))
+
+
+def observe_completion(target: Target, context: Context) -> Observer:
+    return Observer(CompletionDecoder(target, context))

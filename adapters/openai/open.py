@@ -1,0 +1,170 @@
+"""A caller's body, opened but not translated; and the same-format way: two edits, every other member keeps its bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from adapters.contract import Envelope, HttpCall, Target
+from adapters.echoes_in_bodies import strip_messages
+from adapters.errors import GatewayError, Kind
+from adapters.json_object import MALFORMED, OBJECTS, STRINGS, Obj, of_request
+from adapters.openai.url import names_model, url_of
+
+_SPACE = re.compile(rb"[ \t\r\n]*")
+# OpenAI knows about 40 parameters of chat; a body of millions of members would hold up everybody else for seconds.
+_MEMBERS_MAX = 1000
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+
+
+def open_body(body: bytes) -> Envelope:
+    """Raises invalid_request for anything but one JSON object with a `model`, and for a key that stands twice."""
+    members = open_members(body)
+    obj = Obj(b"{}", "", of_request)
+    if (raw := members.get("model")) is not None:
+        obj.members = {"model": msgspec.Raw(raw)}
+    model = obj.string("model")
+    if not model:
+        raise _invalid("You must provide a model parameter: the name of a route.", "model")
+    stream, include_usage = read_streaming(members)
+    return Envelope(members, model, stream, include_usage)
+
+
+def read_streaming(members: Mapping[str, bytes]) -> tuple[bool, bool]:
+    """Whether the answer is to be streamed, and whether the caller wants the usage chunk."""
+    obj = Obj(b"{}", "", of_request)
+    obj.members = {name: msgspec.Raw(members[name]) for name in ("stream", "stream_options") if name in members}
+    stream = obj.boolean("stream") or False
+    options = obj.object("stream_options")
+    return stream, bool(options and options.boolean("include_usage"))
+
+
+def open_members(body: bytes) -> dict[str, bytes]:
+    """The top-level members with their bytes. Raises invalid_request, without `param` where the body is no JSON object."""
+    try:
+        members = {name: bytes(raw) for name, raw in OBJECTS.decode(body).items()}
+        if not body.isascii():
+            body.decode()
+    except MALFORMED:
+        raise _invalid("We could not parse the JSON body of your request: it must be one JSON object.", None) from None
+    if len(members) > _MEMBERS_MAX:
+        raise _invalid(f"The body has more than {_MEMBERS_MAX} members.", None)
+    _refuse_twice(body, members)
+    return members
+
+
+def _invalid(message: str, param: str | None) -> GatewayError:
+    return GatewayError(Kind.INVALID_REQUEST, message, param=param)
+
+
+def _refuse_twice(body: bytes, members: dict[str, bytes]) -> None:
+    """msgspec keeps the last of two equal keys. Walking along the members it found tells: it names keys in the order of their
+    first appearance, so with a key twice the walk meets a key or a value that is not the next one. Costs a comparison of the
+    body's bytes, not a second parse."""
+    at = _past_space(body, 0) + 1
+    for name, raw in members.items():
+        at = _past_space(body, at)
+        key_end, found = _key(body, at, name)
+        if found != name:
+            raise _twice(found)
+        at = _past_space(body, _past_space(body, key_end) + 1)
+        if not body.startswith(raw, at):
+            raise _twice(name)
+        at = _past_space(body, at + len(raw))
+        if body[at : at + 1] not in (b",", b"}"):  # the last value is only the beginning of this one
+            raise _twice(name)
+        at += 1
+    if members and body[at - 1 : at] != b"}":
+        raise _twice(_key(body, _past_space(body, at), "")[1])
+
+
+def _key(body: bytes, at: int, expected: str) -> tuple[int, str]:
+    """Where the key that starts at `at` ends, and what it says."""
+    plain = f'"{expected}"'.encode()
+    if body.startswith(plain, at):
+        return at + len(plain), expected
+    match = _STRING.match(body, at)
+    assert match is not None  # msgspec has read the body: a key stands here
+    return match.end(), STRINGS.decode(match[0])
+
+
+def _twice(key: str) -> GatewayError:
+    return _invalid(f"The key '{key[:64]}' stands twice in the body.", key[:64])
+
+
+def _past_space(body: bytes, at: int) -> int:
+    if at >= len(body) or body[at] > 0x20:
+        return at
+    match = _SPACE.match(body, at)
+    return match.end() if match is not None else at
+
+
+def apply_row(body: dict[str, Any], target: Target) -> dict[str, Any]:
+    """The route's `drop_params` and the provider's quirks, on top-level members."""
+    provider, dropped = target.provider, target.options.get("drop_params", ())
+    for name in dropped:
+        body.pop(name, None)
+    for name in provider.forbidden:
+        if body.get(name, b"null") != b"null":
+            raise GatewayError(
+                Kind.UNSUPPORTED_PARAMETER,
+                f"Provider '{provider.name}' does not take the parameter '{name}'.",
+                param=name,
+            )
+    for old, new in provider.renamed.items():
+        if old in body and new in body:
+            raise _invalid(f"Give either '{old}' or '{new}': provider '{provider.name}' knows one of them.", old)
+    if names_model(target):
+        body.pop("model", None)
+    if provider.renamed:
+        return {provider.renamed.get(name, name): value for name, value in body.items()}
+    return body
+
+
+def patcher(path: str) -> Callable[[Envelope, Target], HttpCall]:
+    """`patch` for one of OpenAI's paths."""
+
+    def patch(envelope: Envelope, target: Target) -> HttpCall:
+        members: dict[str, bytes] = dict(envelope.members)
+        members["model"] = msgspec.json.encode(target.model)
+        if envelope.stream and target.provider.include_usage:
+            members["stream_options"] = _with_usage(members.get("stream_options"))
+        elif target.provider.options.get("usage_unasked") and "stream_options" in members:
+            _forget_usage(members)
+        left_out: tuple[str, ...] = ()
+        if target.provider.leaves and "messages" in members:
+            members["messages"], left_out = strip_messages(members["messages"], target.provider.leaves)
+        members = apply_row(members, target)
+        body = b"{" + b",".join(msgspec.json.encode(name) + b":" + raw for name, raw in members.items()) + b"}"
+        return HttpCall(url_of(target, path), body, left_out=left_out)
+
+    return patch
+
+
+def _with_usage(options: bytes | None) -> bytes:
+    """stream_options with include_usage true; other members keep their bytes."""
+    if options is None or options == b"null":
+        return b'{"include_usage":true}'
+    members = {**OBJECTS.decode(options), "include_usage": msgspec.Raw(b"true")}
+    return msgspec.json.encode(members)
+
+
+def _forget_usage(members: dict[str, bytes]) -> None:
+    """Takes include_usage out: these providers send usage unasked, and Mistral and Databricks refuse to be asked."""
+    options = members.pop("stream_options")
+    if options == b"null":
+        return
+    kept = {name: raw for name, raw in OBJECTS.decode(options).items() if name != "include_usage"}
+    if kept:
+        members["stream_options"] = msgspec.json.encode(kept)
+
+
+def encode_error(type_: str, message: str, param: str | None, code: str | None) -> bytes:
+    return msgspec.json.encode({"error": {"message": message, "type": type_, "param": param, "code": code}})
+
+
+def encode_stream_error(type_: str, message: str, param: str | None, code: str | None) -> bytes:
+    return b"data: " + encode_error(type_, message, param, code) + b"\n\n"

@@ -1,0 +1,255 @@
+"""Streamed answers: events in, chunks out. Chat and completions differ only in what a choice holds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from adapters.contract import Context, Target
+from adapters.errors import GatewayError, Kind
+from adapters.json_object import OBJECTS, Obj, array_items, of_answer
+from adapters.openai.chat_answer import new_id, open_answer, read_head
+from adapters.openai.failure import in_band, protocol, refuse_error
+from adapters.openai.logprobs import read_logprobs
+from adapters.openai.message import arguments_of
+from adapters.openai.thought import THINKING_NAMES, read_thought
+from adapters.openai.words import ROLES, read_finish
+from adapters.sse import Event
+from sidecar.v1 import inference_pb2 as pb
+
+DONE = b"[DONE]"
+
+
+class StreamDecoder:
+    """What both kinds of stream share: end marker, errors, the head. Subclasses read a choice.
+
+    Id, time and model are those that came first, in every chunk; a choice finishes once, whatever the provider repeats.
+    """
+
+    def __init__(self, target: Target, context: Context) -> None:
+        self.done = False
+        self._target = target
+        self._context = context
+        self._id = ""
+        self._created = 0
+        self._model = ""
+        self._held = ""  # extra_json of chunks that came before there was an id
+        self._finished: dict[int, bool] = {}  # by choice
+
+    def feed(self, event: Event) -> list[Any]:
+        if self.done or not event.data:
+            return []
+        if event.data == DONE:
+            self.end_marker()
+            return []
+        obj = open_answer(event.data)
+        if event.name == "error":  # the error's members without an error object around them
+            raise in_band(event.data)
+        chunk = self._chunk(obj)
+        return [] if chunk is None else [chunk]
+
+    def end_marker(self) -> None:
+        """[DONE] came. Raises upstream_protocol where there was nothing before it."""
+        if not self._finished:
+            raise protocol("the stream has no answer in it")
+        self.done = True
+
+    def close(self) -> list[Any]:
+        """The end of the body. Rows with stream_end "eof" end when every choice has finished; the others with [DONE]."""
+        if self.done:
+            return []
+        finished = bool(self._finished) and all(self._finished.values())
+        if self._target.provider.stream_end == "eof" and finished:
+            self.done = True
+            return []
+        raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's stream ended before its end marker.")
+
+    def progress(self, index: int, finish_word: str | None) -> bool:
+        """Notes a piece of a choice; whether it is the one that finishes it."""
+        finishes = bool(finish_word) and not self._finished.get(index, False)
+        self._finished[index] = finishes or self._finished.get(index, False)
+        return finishes
+
+    def _chunk(self, obj: Obj) -> Any | None:
+        chunk = self.empty_chunk()
+        read_head(obj, chunk, None)
+        for raw, path in obj.array("choices") or ():
+            choice = Obj(raw, path, of_answer)
+            refuse_error(choice)
+            into = chunk.choices.add()
+            into.index = choice.integer("index") or 0
+            read_finish(choice, into)
+            if not self.progress(into.index, into.native_finish_reason):
+                into.ClearField("finish_reason")
+                into.ClearField("native_finish_reason")
+            self._read_choice(choice, into)
+            if (extra := choice.extra()) is not None:
+                into.extra_json = extra
+        return self._headed(chunk, obj.extra() or "")
+
+    def _headed(self, chunk: Any, extra: str) -> Any | None:
+        """The chunk with the stream's head. Azure's first chunk (filter results, no choices) has no id yet: what it says
+        waits for the next one."""
+        if not (self._id or chunk.id or chunk.choices or chunk.HasField("usage")):
+            self._held = _merged(self._held, extra)
+            return None
+        if not self._id:
+            self._id = chunk.id or new_id(chunk, self._context)
+            self._created = chunk.created or self._context.now_s
+        self._model = self._model or chunk.model
+        chunk.id, chunk.created, chunk.model = self._id, self._created, self._model
+        if self._held or extra:
+            chunk.extra_json, self._held = _merged(self._held, extra), ""
+        return chunk
+
+    def empty_chunk(self) -> Any:
+        raise NotImplementedError
+
+    def _read_choice(self, choice: Obj, into: Any) -> None:
+        raise NotImplementedError
+
+
+def _merged(first: str, second: str) -> str:
+    if not (first and second):
+        return first or second
+    return msgspec.json.encode({**OBJECTS.decode(first), **OBJECTS.decode(second)}).decode()
+
+
+class ChatDecoder(StreamDecoder):
+    """Chat streams. Tool calls are numbered by call, whatever indexes the provider gives."""
+
+    def __init__(self, target: Target, context: Context) -> None:
+        super().__init__(target, context)
+        self._calls: dict[int, _Calls] = {}
+
+    def empty_chunk(self) -> Any:
+        return pb.StreamChatResponse()
+
+    def _read_choice(self, choice: Obj, into: Any) -> None:
+        delta = choice.object("delta")
+        if delta is not None:
+            self._read_delta(delta, into.delta, self._calls.setdefault(into.index, _Calls()))
+        read_logprobs(choice, into)
+        if into.finish_reason and into.index in self._calls:
+            into.delta.tool_calls.extend(self._calls[into.index].without_arguments())
+
+    def _read_delta(self, obj: Obj, into: pb.Delta, calls: _Calls) -> None:
+        role = obj.string("role")
+        if role:
+            into.role = ROLES.get(role, pb.ROLE_ASSISTANT)
+        into.content = _content(obj, into)
+        into.refusal = obj.string("refusal") or ""
+        for name in THINKING_NAMES:
+            raw = obj.members.get(name)
+            if raw is not None and bytes(raw).startswith(b'"'):
+                if text := obj.string(name):
+                    into.thinking.text = text
+                    into.thinking.native_name = name
+                break
+        for call in obj.objects("tool_calls"):
+            into.tool_calls.append(calls.read(call))
+        if (extra := obj.extra()) is not None:
+            into.extra_json = extra
+
+
+def _content(delta: Obj, into: pb.Delta) -> str:
+    """The text. Where the content is a list, a thought in it goes into `into`; if there is more, the list stays in extra_json."""
+    raw = bytes(delta.members.get("content", b""))
+    if not raw.startswith(b"["):
+        return delta.string("content") or ""
+    texts: list[str] = []
+    whole = True
+    for item, path in array_items(raw, delta.at("content"), delta.refusal):
+        part = Obj(item, path, delta.refusal)
+        kind = part.string("type") or ""
+        if kind == "text":
+            texts.append(part.string("text") or "")
+        elif (thought := read_thought(kind, part)) is not None:
+            _think(thought, into)
+            whole = whole and not thought.extra_json  # Mistral's "closed", in the last piece
+        else:
+            whole = False
+    if whole:
+        del delta.members["content"]
+    return "".join(texts)
+
+
+def _think(thought: pb.Thinking, into: pb.Delta) -> None:
+    if thought.text or thought.HasField("signature"):
+        into.thinking.text += thought.text
+        into.thinking.native_name = thought.native_name
+    if thought.HasField("signature"):
+        into.thinking.signature = thought.signature
+
+
+class _Calls:
+    """The tool calls of one choice: a new id opens a new call whatever the index says; without an id the index decides,
+    and without both it is the last call that goes on."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._numbers: dict[str, int] = {}  # of the ids
+        self._named: list[bool] = []
+        self._empty: dict[int, None] = {}  # the numbers of those without arguments so far, in their order
+        self._at_index: dict[int, int] = {}
+
+    def read(self, obj: Obj) -> pb.ToolCallDelta:
+        index, id_ = obj.integer("index"), obj.string("id") or ""
+        number = self._number(index, id_)
+        out = pb.ToolCallDelta(index=number)
+        if id_ and not self._ids[number]:
+            self._ids[number] = out.id = id_
+            self._numbers[id_] = number
+        kind = obj.string("type")
+        inner = obj.object("custom" if kind == "custom" or "custom" in obj.members else "function")
+        if inner is not None:
+            name = inner.string("name")
+            if name and not self._named[number]:
+                self._named[number] = True
+                out.name = name
+            if "input" in inner.members:
+                out.custom_input = inner.string("input") or ""
+                self._empty.pop(number, None)
+            else:
+                out.arguments_json = arguments_of(inner)
+                if out.arguments_json:
+                    self._empty.pop(number, None)
+            if (rest := inner.extra()) is not None:
+                obj.members["function"] = msgspec.Raw(rest.encode())
+        if (extra := obj.extra()) is not None:
+            out.extra_json = extra
+        return out
+
+    def without_arguments(self) -> list[pb.ToolCallDelta]:
+        """A call that ends without arguments has the empty object."""
+        out = [pb.ToolCallDelta(index=i, arguments_json="{}") for i in self._empty]
+        self._empty.clear()
+        return out
+
+    def _number(self, index: int | None, id_: str) -> int:
+        if id_ and (same := self._numbers.get(id_)) is not None:
+            return same
+        known = self._at_index.get(index) if index is not None else (len(self._ids) - 1 if self._ids else None)
+        # Arguments may come before the id: then the id belongs to the call that is open there.
+        if known is not None and (not id_ or not self._ids[known]):
+            return known
+        self._ids.append("")
+        self._named.append(False)
+        number = len(self._ids) - 1
+        self._empty[number] = None
+        if index is not None:
+            self._at_index[index] = number
+        return number
+
+
+class CompletionDecoder(StreamDecoder):
+    """Text completion streams."""
+
+    def empty_chunk(self) -> Any:
+        return pb.StreamCompleteResponse()
+
+    def _read_choice(self, choice: Obj, into: Any) -> None:
+        into.text = choice.string("text") or ""
+        if (logprobs := choice.json("logprobs")) is not None:
+            into.logprobs_json = logprobs

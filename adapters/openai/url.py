@@ -1,0 +1,27 @@
+"""Where a call goes: the format's path below the base URL, or what the provider's row says instead."""
+
+from __future__ import annotations
+
+from adapters.contract import Target
+
+# RFC 3986, unreserved: nothing else stands in a path segment or a query value unescaped.
+_PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+def url_of(target: Target, path: str) -> str:
+    """The row's `path` option stands in place of `path`, its `{model}` filled in; the route's `query` option follows."""
+    own: str | None = target.provider.options.get("path")
+    url = target.base_url + (path if own is None else own.replace("{model}", escaped(target.model)))
+    query: dict[str, str] | None = target.options.get("query")
+    if not query:
+        return url
+    return url + "?" + "&".join(f"{escaped(name)}={escaped(value)}" for name, value in query.items())
+
+
+def names_model(target: Target) -> bool:
+    """Whether the URL says the model, so that the body need not; some servers refuse it there."""
+    return "{model}" in target.provider.options.get("path", "")
+
+
+def escaped(text: str) -> str:
+    return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in text.encode("utf-8", "replace"))

@@ -1,0 +1,177 @@
+"""OpenAI's words for roles, finish reasons and usage, both ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from adapters.json_object import OBJECTS, Obj, object_text
+from adapters.usage import (
+    COUNT_MAX,
+    Members,
+    cost_of,
+    count_of,
+    largest,
+    members_of,
+    settle,
+    settle_vectors,
+)
+from sidecar.v1 import inference_pb2 as pb
+
+ROLES = {
+    "system": pb.ROLE_SYSTEM,
+    "developer": pb.ROLE_DEVELOPER,
+    "user": pb.ROLE_USER,
+    "assistant": pb.ROLE_ASSISTANT,
+    "tool": pb.ROLE_TOOL,
+    "function": pb.ROLE_FUNCTION,
+}
+ROLE_WORDS = {role: word for word, role in ROLES.items()}
+
+FINISH_REASONS = {
+    "stop": pb.FINISH_REASON_STOP,
+    "length": pb.FINISH_REASON_LENGTH,
+    "tool_calls": pb.FINISH_REASON_TOOL_CALLS,
+    "content_filter": pb.FINISH_REASON_CONTENT_FILTER,
+    "function_call": pb.FINISH_REASON_FUNCTION_CALL,
+}
+FINISH_WORDS = {reason: word for word, reason in FINISH_REASONS.items()}
+
+
+def read_finish(choice: Obj, into: Any) -> None:
+    """Sets finish_reason and native_finish_reason of a choice or a piece of one."""
+    word = choice.string("finish_reason")
+    if word:
+        into.native_finish_reason = word
+        into.finish_reason = FINISH_REASONS.get(word, pb.FINISH_REASON_OTHER)
+
+
+def finish_word(choice: Any) -> str | None:
+    """OpenAI's word; for reasons it has no word for, the provider's own."""
+    if not choice.finish_reason:
+        return None
+    return FINISH_WORDS.get(choice.finish_reason) or choice.native_finish_reason or "stop"
+
+
+_COUNTS = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"), ("total_tokens", "total_tokens"))
+_DETAILS = {
+    "prompt_tokens_details": (("cached_tokens", "cached_input_tokens"), ("cache_write_tokens", "cache_write_tokens")),
+    "completion_tokens_details": (("reasoning_tokens", "reasoning_tokens"),),
+}
+# The same under other names. These are read and stay in extra_json too, for those who know them by their own name.
+_OTHER_COUNTS = (("input_tokens", "input_tokens"), ("output_tokens", "output_tokens"))
+_PARTS_OF = (
+    # Writer and Mistral leave out an "s"; the last two are the Responses API's.
+    ("prompt_token_details", "completion_token_details"),
+    ("input_tokens_details", "output_tokens_details"),
+)
+_CACHED = (
+    "cached_tokens",  # Moonshot, Together, Hugging Face: not in an object of its own
+    "num_cached_tokens",  # Mistral
+    "prompt_cache_hit_tokens",  # DeepSeek
+    "cache_read_input_tokens",  # Databricks, LiteLLM
+)
+_WRITTEN = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
+_REASONING = ("reasoning_tokens", "thinking_tokens")  # Perplexity, SGLang
+_FIVE_MINUTES, _HOUR = "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"
+
+
+def read_usage(answer: Obj, *, vectors: bool = False) -> pb.Usage | None:
+    """The usage member. It is bookkeeping, so a strange one never costs the caller the answer: see usage_of."""
+    raw = answer.members.get("usage")
+    if raw is None or bytes(raw)[:1] not in (b"{", b"n"):
+        return None  # what is not an object stays with the answer's extra_json
+    del answer.members["usage"]
+    return usage_of(bytes(raw), vectors=vectors)
+
+
+def usage_of(raw: bytes, *, vectors: bool = False) -> pb.Usage | None:
+    """Counts of an answer, of embeddings where `vectors`, made one sum (adapters.usage.settle). What is no count of 0 or more
+    stays in extra_json. None where nothing is said."""
+    members = dict(members_of(raw))
+    usage = pb.Usage()
+    _read_other_names(members, usage)
+    for name, attribute in _COUNTS:
+        _take_count(members, name, usage, attribute)
+    for group, rows in _DETAILS.items():
+        if inner := dict(members_of(members.get(group))):
+            for name, attribute in rows:
+                _take_count(inner, name, usage, attribute)
+            del members[group]
+            if rest := object_text(inner):
+                members[group] = msgspec.Raw(rest.encode())
+    if vectors:
+        settle_vectors(usage)
+    else:
+        _count_cache_beside(members, usage)
+        settle(usage)
+    if rest := object_text(members):
+        usage.extra_json = rest
+    return usage if usage.ListFields() else None
+
+
+def _read_other_names(members: Members, usage: pb.Usage) -> None:
+    for name, attribute in _OTHER_COUNTS:
+        _set_count(usage, attribute, count_of(members.get(name)))
+    if (cost := cost_of(members)) is not None:
+        usage.provider_cost_micro_dollars = cost
+    asked, answered = [members], [members]
+    for first, second in (("prompt_tokens_details", "completion_tokens_details"), *_PARTS_OF):
+        asked.append(members_of(members.get(first)))
+        answered.append(members_of(members.get(second)))
+    for each in asked:
+        _set_count(usage, "cached_input_tokens", largest(each, _CACHED))
+        _set_count(usage, "cache_write_tokens", largest(each, _WRITTEN))
+        for group in ("cache_creation", "cache_creation_token_details"):
+            by_age = members_of(each.get(group))
+            hour = count_of(by_age.get(_HOUR))
+            _set_count(usage, "cache_write_1h_tokens", hour)
+            if hour is not None:
+                _set_count(usage, "cache_write_tokens", hour + (count_of(by_age.get(_FIVE_MINUTES)) or 0))
+    for each in answered:
+        _set_count(usage, "reasoning_tokens", largest(each, _REASONING))
+
+
+def _count_cache_beside(members: Members, usage: pb.Usage) -> None:
+    """Under Anthropic's names the cache may stand beside the prompt, as it does with Anthropic: it does where the total says so,
+    or where there is no total and it is larger than the prompt."""
+    beside = sum(
+        count_of(members.get(name)) or 0 for name in ("cache_read_input_tokens", "cache_creation_input_tokens")
+    )
+    if not beside or not usage.HasField("input_tokens"):
+        return
+    if usage.total_tokens:
+        surplus = usage.total_tokens - usage.input_tokens - usage.output_tokens
+        apart = surplus == beside and usage.reasoning_tokens != surplus
+    else:
+        apart = beside > usage.input_tokens
+    if apart:
+        usage.input_tokens = min(usage.input_tokens + beside, COUNT_MAX)
+
+
+def _set_count(usage: pb.Usage, attribute: str, value: int | None) -> None:
+    """The largest that was found."""
+    if value is not None and (value > getattr(usage, attribute) or not usage.HasField(attribute)):
+        setattr(usage, attribute, min(value, COUNT_MAX))
+
+
+def _take_count(members: dict[str, msgspec.Raw], name: str, usage: pb.Usage, attribute: str) -> None:
+    value = count_of(members.get(name))
+    if value is not None:
+        _set_count(usage, attribute, value)
+        del members[name]
+
+
+def write_usage(usage: pb.Usage) -> dict[str, Any]:
+    out: dict[str, Any] = dict(OBJECTS.decode(usage.extra_json)) if usage.HasField("extra_json") else {}
+    fields = {field.name: value for field, value in usage.ListFields()}
+    for name, attribute in _COUNTS:
+        if attribute in fields:
+            out[name] = fields[attribute]
+    for group, rows in _DETAILS.items():
+        known = {name: fields[attribute] for name, attribute in rows if attribute in fields}
+        if known:
+            raw = out.get(group)
+            out[group] = known if raw is None or not bytes(raw).startswith(b"{") else {**OBJECTS.decode(raw), **known}
+    return out

@@ -1,0 +1,127 @@
+"""Server-sent events: bytes in, events out (https://html.spec.whatwg.org/multipage/server-sent-events.html)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from adapters.errors import GatewayError, Kind
+
+# One event's bytes at most. Tool arguments and base64 audio come in events of hundreds of kilobytes.
+EVENT_BYTES_MAX = 8 * 1024 * 1024
+
+# A line ends at CR LF, LF or CR and nowhere else: U+2028 inside JSON must not split. The end of an event is a line end
+# followed at once by another.
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
+_BOM = b"\xef\xbb\xbf"
+# An event's end is at most four bytes; that much of what was searched is searched again when more bytes come.
+_OVERLAP = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event. `data` is the joined data lines; `raw` the event's bytes as they came, with the blank line that ends it."""
+
+    name: str
+    data: bytes
+    raw: bytes
+
+
+class Parser:
+    """Takes the bytes of a stream in any cuts. Joining the `raw` of all events gives the stream back, but for a byte order
+    mark at its start and a last unfinished event: that is none, and `pending` tells of it."""
+
+    __slots__ = ("_buffer", "_carriage", "_searched", "_started")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._searched = 0
+        self._started = False
+        self._carriage = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether bytes of an unfinished event are held."""
+        return bool(self._buffer)
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that `data` completes. Raises upstream_protocol for an event above EVENT_BYTES_MAX."""
+        if not self._carriage and b"\r" in data:
+            self._carriage = True
+        if not self._buffer and self._started and not self._carriage and data.find(b"\n\n") == len(data) - 2 >= 0:
+            return [_event(data)]  # one event, whole: what nearly every read gives
+        self._buffer += data
+        if not self._started and not self._start():
+            return []
+        return self._split()
+
+    def _split(self) -> list[Event]:
+        buffer = self._buffer
+        events: list[Event] = []
+        begin = 0
+        end = self._end(self._searched)
+        while end > 0:
+            with memoryview(buffer) as view:
+                events.append(_event(bytes(view[begin:end])))
+            begin = end
+            end = self._end(begin)
+        if begin:
+            del buffer[:begin]
+        self._searched = max(0, len(buffer) - _OVERLAP)
+        if len(buffer) > EVENT_BYTES_MAX:
+            raise _too_large()
+        return events
+
+    def _end(self, begin: int) -> int:
+        """Where the event ends in which `begin` lies; 0 if that is not here yet."""
+        buffer = self._buffer
+        if not self._carriage:
+            at = buffer.find(b"\n\n", begin)
+            return at + 2 if at >= 0 else 0
+        match = _EVENT_END.search(buffer, begin)
+        # A CR at the very end may be the first half of CR LF: wait for the next byte.
+        if match is None or (match.end() == len(buffer) and buffer[-1] == 0x0D):
+            return 0
+        return match.end()
+
+    def _start(self) -> bool:
+        """Skips a byte order mark; False while there are too few bytes to tell."""
+        buffer = self._buffer
+        if len(buffer) < len(_BOM) and _BOM.startswith(buffer):
+            return False
+        if buffer.startswith(_BOM):
+            del buffer[: len(_BOM)]
+        self._started = True
+        return True
+
+    def close(self) -> list[Event]:
+        """The end of the stream: an event whose blank line's second half (after CR) never came is whole all the same."""
+        match = _EVENT_END.search(self._buffer, self._searched)
+        if match is None:
+            return []
+        event = _event(bytes(self._buffer[: match.end()]))
+        del self._buffer[: match.end()]
+        return [event]
+
+
+def _too_large() -> GatewayError:
+    return GatewayError(Kind.UPSTREAM_PROTOCOL, f"The provider sent an event larger than {EVENT_BYTES_MAX} bytes.")
+
+
+def _event(raw: bytes) -> Event:
+    if len(raw) > EVENT_BYTES_MAX:
+        raise _too_large()
+    if raw.startswith(b"data: ") and raw.endswith(b"\n\n") and raw.count(b"\n") == 2 and b"\r" not in raw:
+        return Event("", raw[6:-2], raw)  # nearly every event of nearly every provider
+    name = ""
+    data: list[bytes] = []
+    for line in _LINE_END.split(raw):
+        field, colon, value = line.partition(b":")
+        if colon and value.startswith(b" "):
+            value = value[1:]
+        if field == b"data":
+            data.append(value)
+        elif field == b"event":
+            name = value.decode("utf-8", "replace")
+    return Event(name, b"\n".join(data), raw)
