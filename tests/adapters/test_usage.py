@@ -15,8 +15,8 @@ from sidecar.domain.snapshot import Price
 from sidecar.spend.cost import Tokens, cost_micro_dollars, tokens_of
 from sidecar.v1 import inference_pb2 as pb
 from tests.adapters.laws import CONTEXT
-from tests.usage_answers import answer, format_of
-from tests.usage_shapes import SHAPES, Shape
+from tests.spend.usage_answers import answer, format_of
+from tests.spend.usage_shapes import SHAPES, Shape
 
 PRICE = Price(1_000_000, 10_000_000, 100_000, 1_250_000)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.client.ways import WAYS, Way
+from tests.client.services import WAYS, Way
 from tests.provider import Provider
 from tests.stack.stack import Stack, route
 

@@ -23,7 +23,7 @@ from sidecar.client import (
     ToolCallDelta,
     Usage,
 )
-from tests.client.ways import Way
+from tests.client.services import Way
 from tests.provider import Call, Provider, data, json_reply, sse_reply
 from tests.provider.claude import TURN, thinks_first
 from tests.stack.stack import Stack

@@ -25,7 +25,7 @@ from sidecar.client import (
     Unreachable,
     UpstreamRefused,
 )
-from tests.client.ways import Way
+from tests.client.services import Way
 from tests.processes import free_port
 from tests.provider import Call, End, Provider, Reply, data, error_reply, json_reply, sse_reply
 from tests.stack.stack import Stack

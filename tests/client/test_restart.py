@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pytest
 
 from sidecar.client import AsyncClient, SidecarError
-from tests.client.ways import Way
+from tests.client.services import Way
 from tests.processes import reached
 from tests.stack.stack import Stack
 

@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.client import Conflict, InvalidRequest, Model, NotFound, RateLimit, Route, TargetError, fluent
 from sidecar.client.values import Json
-from tests.client.ways import Way
+from tests.client.services import Way
 from tests.processes import REPOSITORY
 from tests.provider import Provider
 from tests.stack.stack import Stack

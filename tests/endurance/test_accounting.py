@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.endurance.books import Books, read_asked, read_lines, read_spend
+from tests.endurance.closing import Books, read_asked, read_lines, read_spend
 from tests.endurance.traffic import TIGHT, config, traffic
 from tests.processes import REPOSITORY
 from tests.provider import Provider

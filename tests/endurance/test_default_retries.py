@@ -1,7 +1,7 @@
 """Clients with the retries they come with, at a provider that always fails: one call of a user is three of the provider at most.
 
 The rest of this table is beside what it belongs to: OpenAI's Python SDK in tests/stack/test_amplification.py, its Node SDK in
-tests/stack/test_node.py, gRPC's own retry policy by stub in tests/core/test_grpc_clients.py.
+tests/stack/test_node.py, gRPC's own retry policy by stub in tests/worker/test_grpc_clients.py.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ import pytest
 from adapters import GatewayError, Kind
 from sidecar.domain.snapshot import Retries
 from sidecar.v1 import inference_pb2_grpc
-from tests.core.in_process import Core, to
-from tests.core.in_process import openai as openai_upstream
-from tests.core.test_grpc_clients import POLICY
+from tests.gateway.in_process import Core, to
+from tests.gateway.in_process import openai as openai_upstream
 from tests.mlflow.environments import environment
 from tests.processes import REPOSITORY
 from tests.provider import Call, End, Provider, Reply, default_reply, error_reply
@@ -32,6 +31,7 @@ from tests.scale import SCALE
 from tests.stack.load import chat_request
 from tests.stack.stack import FRONT, Stack, route
 from tests.stack.test_openai_sdk import HELLO
+from tests.worker.test_grpc_clients import POLICY
 
 # An environment may have to be built.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -20,9 +20,9 @@ import httpx
 
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
-from tests.core.test_typed import details
 from tests.provider import Call, End, Provider, Reply, default_reply, error_reply
 from tests.stack.stack import FRONT, STUB, Stack
+from tests.worker.test_typed import details
 
 # Dollars for a million tokens: whole micro-dollars a token, so that nothing is rounded.
 INPUT_PRICE, OUTPUT_PRICE = 2, 6

@@ -14,9 +14,9 @@ from typing import Any
 from adapters import Kind, Task
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Admission, Limit, Retries, Route, Snapshot, Timeouts, Upstream
+from tests.faults.entrances import ANSWER, EVENTS, JSON, WAYS, Seen, Way
 from tests.faults.modes import ANSWER_BYTES_MAX, MODES, Mode
 from tests.faults.pairs import pairwise
-from tests.faults.ways import ANSWER, EVENTS, JSON, WAYS, Seen, Way
 from tests.provider import Call, Provider, Reply, default_reply
 
 KEY = "sk-canary-0123456789abcdefghijklmnop"

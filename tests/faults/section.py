@@ -62,7 +62,7 @@ MODES_OF: dict[str, tuple[str, ...]] = {
 LEFT_OUT: dict[str, tuple[str, tuple[str, ...]]] = {
     "U06": (
         "it needs a connection that an earlier call left; here every call has a fresh one, for no cell may touch another",
-        ("tests/core/test_rest.py", "tests/core/test_retries.py"),
+        ("tests/worker/test_rest.py", "tests/gateway/test_retries.py"),
     ),
     "U27": (
         "bytes cut inside a character: every cut of every recording. Half an emoji escaped in each of two pieces: the stream is "
@@ -75,7 +75,7 @@ LEFT_OUT: dict[str, tuple[str, tuple[str, ...]]] = {
         "network has: there is nothing to refuse",
         (),
     ),
-    "U34": ("it is about the gateway's environment, not about an answer", ("tests/core/test_upstream_tls.py",)),
+    "U34": ("it is about the gateway's environment, not about an answer", ("tests/upstream/test_upstream_tls.py",)),
     "U36": (
         "not a fault: what adds up in pieces",
         ("tests/adapters/test_openai_stream.py", "tests/adapters/test_laws.py"),
@@ -85,11 +85,11 @@ LEFT_OUT: dict[str, tuple[str, tuple[str, ...]]] = {
         ("tests/adapters/test_openai_stream.py", "tests/adapters/test_anthropic_decode.py"),
     ),
     "U39": ("not a fault: what is kept of a stream in disorder", ("tests/adapters/test_openai_stream.py",)),
-    "U40": ("it is about many calls", ("tests/core/test_retries.py", "tests/core/test_ejection.py")),
+    "U40": ("it is about many calls", ("tests/gateway/test_retries.py", "tests/gateway/test_ejection.py")),
     "U41": ("the simulated provider reads a request to its end before it answers", ()),
     "U42": (
         "embeddings; the matrix is of chats. Numbers that are none are found; whether there are as many vectors as texts is not "
         "looked at",
-        ("tests/adapters/test_openai_answer.py", "tests/core/test_vectors.py"),
+        ("tests/adapters/test_openai_answer.py", "tests/gateway/test_vectors.py"),
     ),
 }

@@ -14,10 +14,10 @@ import grpc.aio
 import httpx
 import pytest
 
-from tests.core.worker import WorkerProcess, default_routes
-from tests.faults.ways import PATIENCE_S, REST_PATH, WAYS, Doors, Way, grpc_request, rest_body
+from tests.faults.entrances import PATIENCE_S, REST_PATH, WAYS, Doors, Way, grpc_request, rest_body
 from tests.processes import reached
 from tests.provider import Call, Gate, Provider, Reply, default_reply
+from tests.worker.running import WorkerProcess, default_routes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

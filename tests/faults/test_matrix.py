@@ -13,13 +13,13 @@ from types import MappingProxyType
 import psutil
 import pytest
 
-from tests.core.worker import WorkerProcess
+from tests.faults.entrances import EVENTS, JSON, WAYS, Doors, Seen, Way
 from tests.faults.matrix import CODES, Cell, Verdict, full, healthy, judge, paired, script, snapshot
 from tests.faults.modes import MODES
-from tests.faults.ways import EVENTS, JSON, WAYS, Doors, Seen, Way
 from tests.processes import free_port, reached
 from tests.provider import Provider
 from tests.scale import SCALE
+from tests.worker.running import WorkerProcess
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 # Calls at once, of those that answer at once; the quiet ones wait beside each other.

@@ -6,10 +6,10 @@ import itertools
 
 import pytest
 
+from tests.faults.entrances import WAYS
 from tests.faults.matrix import FORMATS, TARGETS, Cell, full, paired
 from tests.faults.modes import MODES
 from tests.faults.pairs import pairs_in, pairs_of, pairwise
-from tests.faults.ways import WAYS
 
 # The members of a cell; any two of them must meet with all their values.
 AXES = {

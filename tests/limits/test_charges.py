@@ -10,7 +10,7 @@ import pytest
 from adapters import GatewayError, Kind
 from sidecar.domain.snapshot import Budget
 from sidecar.spend.ledger import Charge
-from tests.core.in_process import openai, to
+from tests.gateway.in_process import openai, to
 from tests.limits.test_meter import PRICE, USAGE, Metered, answering, piece
 from tests.provider import End, Provider, data, sse_reply
 

@@ -18,7 +18,7 @@ from sidecar.gateway.meter import Meter, duration
 from sidecar.limits import LimitStore
 from sidecar.spend.ledger import Charge, Ledger, Line
 from sidecar.v1 import inference_pb2 as pb
-from tests.core.in_process import Core, openai, to
+from tests.gateway.in_process import Core, openai, to
 from tests.provider import End, Provider, data, error_reply, json_reply, sse_reply
 
 NOW_S = 1_795_000_000.0

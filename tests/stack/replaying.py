@@ -11,8 +11,8 @@ from adapters.providers import PROVIDERS
 from sidecar.v1 import inference_pb2 as pb
 from tests.adapters.laws import Case, cases
 from tests.adapters.said import with_parsed_arguments
-from tests.core.worker import route, snapshot
 from tests.provider import Call, End, Framing, Provider, Reply
+from tests.worker.running import route, snapshot
 
 PIECES_MAX = 40
 GAP_S = 0.001

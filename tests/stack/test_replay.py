@@ -22,11 +22,11 @@ from adapters import Task
 from sidecar.domain.status import ANSWERS
 from tests.adapters.laws import cases, events_of, normal
 from tests.adapters.said import accumulated, said, with_parsed_arguments
-from tests.core.worker import WorkerProcess
 from tests.oracles import openai as openai_oracle
 from tests.oracles.openai_words import COUNTS
 from tests.provider import Call, Provider, Reply
 from tests.stack.replaying import REPLAYED, Replayed, cut, reply, rest_request, routes, typed_request
+from tests.worker.running import WorkerProcess
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

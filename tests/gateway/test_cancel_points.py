@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from sidecar.domain.snapshot import Admission, Retries
-from tests.core.in_process import Core, openai, to
+from tests.gateway.in_process import Core, openai, to
 from tests.processes import reached
 from tests.provider import Call, Gate, Provider, Reply, default_reply, error_reply
 from tests.provider.reply import Framing, Part

@@ -17,8 +17,8 @@ from adapters import Task
 from sidecar.domain.snapshot import Timeouts
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import routes_pb2
-from tests.core.worker import KEY, WorkerProcess, default_routes, route, snapshot
 from tests.provider import Call, Gate, Provider, Reply, data, error_reply, json_reply, sse_reply
+from tests.worker.running import KEY, WorkerProcess, default_routes, route, snapshot
 
 
 def chat(text: str = "hello", **fields: object) -> pb.ChatRequest:

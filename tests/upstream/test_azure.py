@@ -9,9 +9,9 @@ import pytest
 from sidecar.domain.snapshot import Snapshot
 from sidecar.v1 import inference_pb2 as pb
 from tests.config.loading import loaded
-from tests.core.test_rest import FINISH, chat, chunk, post
-from tests.core.worker import WorkerProcess
 from tests.provider import Provider, data, json_reply, sse_reply
+from tests.worker.running import WorkerProcess
+from tests.worker.test_rest import FINISH, chat, chunk, post
 
 FILTER = {
     "choices": [],

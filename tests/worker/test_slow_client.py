@@ -12,9 +12,9 @@ import pytest
 
 from adapters import Task
 from sidecar.v1 import inference_pb2 as pb
-from tests.core.worker import WorkerProcess, route, snapshot
 from tests.processes import free_port, reached
 from tests.provider import Provider
+from tests.worker.running import WorkerProcess, route, snapshot
 
 # Far below the answer, so that most of it waits in the worker's kernel; a window that lets gRPC send it all.
 RECEIVE_BUFFER_BYTES = 4096

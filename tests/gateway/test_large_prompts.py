@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.core.test_rest import chat, post
-from tests.core.worker import WorkerProcess, default_routes
 from tests.provider import Provider
+from tests.worker.running import WorkerProcess, default_routes
+from tests.worker.test_rest import chat, post
 
 MB = 1_000_000
 # A small call takes some 5 ms; by the old search it waited for minutes.

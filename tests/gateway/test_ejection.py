@@ -10,7 +10,7 @@ import pytest
 
 from adapters import GatewayError, Kind
 from sidecar.domain.snapshot import Breaker, Retries, Snapshot, Timeouts, Upstream
-from tests.core.in_process import Core, anthropic, openai, to
+from tests.gateway.in_process import Core, anthropic, openai, to
 from tests.processes import reached
 from tests.provider import End, Provider, Reply, data, error_reply, sse_reply
 

@@ -13,9 +13,9 @@ from adapters import Task
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Consumer, Limit, Snapshot
 from sidecar.v1 import rest_pb2, rest_pb2_grpc, routes_pb2
-from tests.core.test_rest import read
-from tests.core.worker import WorkerProcess, default_routes, route
 from tests.provider import Provider
+from tests.worker.running import WorkerProcess, default_routes, route
+from tests.worker.test_rest import read
 
 ROUTES = 6001
 # The promise is 100 ms on an idle machine. This is no measurement: it finds what grows with the square of the routes, and must

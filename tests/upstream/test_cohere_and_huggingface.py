@@ -11,9 +11,9 @@ import pytest
 
 from sidecar.v1 import inference_pb2 as pb
 from tests.config.loading import loaded
-from tests.core.test_rest import Http, post
-from tests.core.worker import WorkerProcess
 from tests.provider import Framing, Provider, Reply
+from tests.worker.running import WorkerProcess
+from tests.worker.test_rest import Http, post
 
 FIXTURES = Path(__file__).parents[1] / "recordings"
 # The first route is the mission's second sample.

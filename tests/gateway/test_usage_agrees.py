@@ -19,12 +19,12 @@ from sidecar.spend.archive import FILE_NAME, Archive
 from sidecar.spend.ledger import Ledger
 from sidecar.v1 import inference_pb2 as pb
 from tests.cli.running import sidecar
-from tests.core.test_mlflow_paths import query
-from tests.core.test_rest import post
-from tests.core.worker import WorkerProcess, route, snapshot
 from tests.provider import Call, Provider, Reply, data, json_reply, sse_reply
-from tests.usage_answers import OPENAI_HEAD, answer, completion, events, format_of
-from tests.usage_shapes import REASONING, SHAPES, Shape
+from tests.spend.usage_answers import OPENAI_HEAD, answer, completion, events, format_of
+from tests.spend.usage_shapes import REASONING, SHAPES, Shape
+from tests.worker.running import WorkerProcess, route, snapshot
+from tests.worker.test_mlflow_paths import query
+from tests.worker.test_rest import post
 
 PRICE = Price(1_000_000, 10_000_000, 100_000, 1_250_000)
 # So many, and so slow to drain, that what is taken can be read off what is left.

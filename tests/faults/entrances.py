@@ -20,10 +20,10 @@ from google.api.httpbody_pb2 import HttpBody
 from sidecar.front.programs import PROGRAMS, Program
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
-from tests.core.test_typed import details
-from tests.core.worker import WorkerProcess
 from tests.front.conftest import Front, start_front
 from tests.processes import DEADLINE_S, POLL_S
+from tests.worker.running import WorkerProcess
+from tests.worker.test_typed import details
 
 PROMPT = "one two three four five"
 ANSWER = f"echo: {PROMPT}"

@@ -19,9 +19,9 @@ from google.protobuf.message import Message
 from adapters import Task
 from sidecar.domain.snapshot import Consumer, Snapshot
 from sidecar.v1 import inference_pb2, inference_pb2_grpc, rest_pb2, rest_pb2_grpc, routes_pb2, routes_pb2_grpc
-from tests.core.test_rest import read
-from tests.core.worker import WorkerProcess, route, snapshot
 from tests.provider import Provider
+from tests.worker.running import WorkerProcess, route, snapshot
+from tests.worker.test_rest import read
 
 OPEN, HIDDEN, ABSENT = "open-%s", "hide-%s", "none-%s"  # of one length, so that sizes compare too
 CHAT, COMPLETIONS, EMBEDDINGS = "chat", "completions", "embeddings"

@@ -13,13 +13,13 @@ import pytest
 from adapters import GatewayError, Kind
 from sidecar.domain.snapshot import Admission, Retries
 from sidecar.v1 import inference_pb2 as pb
-from tests.core.in_process import Core, openai, to
-from tests.core.test_rest import chat as rest_chat
-from tests.core.test_rest import post
-from tests.core.test_typed import chat
-from tests.core.worker import WorkerProcess, default_routes
+from tests.gateway.in_process import Core, openai, to
 from tests.provider import Provider, Reply, error_reply
 from tests.scale import scaled
+from tests.worker.running import WorkerProcess, default_routes
+from tests.worker.test_rest import chat as rest_chat
+from tests.worker.test_rest import post
+from tests.worker.test_typed import chat
 
 BOTH = pytest.mark.parametrize("streamed", [False, True], ids=["unary", "stream"])
 

@@ -14,9 +14,9 @@ from google.api.httpbody_pb2 import HttpBody
 from adapters import Task
 from sidecar.domain.snapshot import Consumer, Snapshot
 from sidecar.v1 import rest_pb2
-from tests.core.test_rest import USER, Http, read
-from tests.core.worker import WorkerProcess, default_routes, route, snapshot
 from tests.provider import Provider, Reply, error_reply
+from tests.worker.running import WorkerProcess, default_routes, route, snapshot
+from tests.worker.test_rest import USER, Http, read
 
 CHAT: dict[str, Any] = {"messages": [{"role": "user", "content": "hello"}]}
 REQUESTS = {

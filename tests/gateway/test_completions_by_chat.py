@@ -10,9 +10,9 @@ from adapters import Task
 from sidecar.v1 import inference_pb2 as pb
 from tests.config.loading import loaded
 from tests.config.test_load import MLFLOW
-from tests.core.test_rest import Http, post
-from tests.core.worker import WorkerProcess
 from tests.provider import Call, Provider, Reply, error_reply
+from tests.worker.running import WorkerProcess
+from tests.worker.test_rest import Http, post
 
 GPT_4 = """\
 routes:

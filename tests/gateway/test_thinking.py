@@ -12,10 +12,10 @@ from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Retries, Route, Upstream
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.worker.rest.reply import names_within
-from tests.core.test_rest import Http, post
-from tests.core.worker import WorkerProcess, route, snapshot
 from tests.provider import Call, Provider, Reply, error_reply, json_reply
 from tests.provider.claude import TURN, thinks_first
+from tests.worker.running import WorkerProcess, route, snapshot
+from tests.worker.test_rest import Http, post
 
 USER = {"role": "user", "content": "hi"}
 ECHO = {"role": "assistant", "content": "x", "reasoning_content": "hm", "annotations": []}

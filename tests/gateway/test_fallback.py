@@ -11,7 +11,7 @@ import pytest
 
 from adapters import GatewayError, Kind
 from sidecar.domain.snapshot import Retries, Timeouts
-from tests.core.in_process import Core, anthropic, openai, to
+from tests.gateway.in_process import Core, anthropic, openai, to
 from tests.processes import reached
 from tests.provider import End, Framing, Provider, Reply, data, error_reply, event, sse_reply
 

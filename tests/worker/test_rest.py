@@ -14,8 +14,8 @@ from google.api.httpbody_pb2 import HttpBody
 from adapters import Task
 from sidecar.domain.snapshot import Timeouts
 from sidecar.v1 import rest_pb2
-from tests.core.worker import KEY, WorkerProcess, default_routes, route, snapshot
 from tests.provider import Call, End, Provider, Reply, data, error_reply, json_reply, sse_reply
+from tests.worker.running import KEY, WorkerProcess, default_routes, route, snapshot
 
 USER = (("x-sidecar-user", "alice"),)
 

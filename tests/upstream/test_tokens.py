@@ -12,9 +12,9 @@ import pytest
 
 from sidecar.domain.snapshot import Snapshot
 from tests.config.loading import loaded
-from tests.core.test_rest import Http, chat, post
-from tests.core.worker import WorkerProcess
 from tests.provider import Call, Gate, Provider, Reply, error_reply, json_reply
+from tests.worker.running import WorkerProcess
+from tests.worker.test_rest import Http, chat, post
 
 SECRET = "client-secret-canary-0123456789"
 TOKEN = "token-canary-0123456789"

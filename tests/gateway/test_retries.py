@@ -12,7 +12,7 @@ import pytest
 from adapters import GatewayError, Kind
 from sidecar.domain.snapshot import Admission, Retries, Timeouts
 from sidecar.domain.status import client_may_retry
-from tests.core.in_process import Core, openai, to
+from tests.gateway.in_process import Core, openai, to
 from tests.processes import reached
 from tests.provider import Call, End, Provider, Reply, data, error_reply, sse_reply
 

@@ -12,9 +12,9 @@ from google.api.httpbody_pb2 import HttpBody
 from sidecar.gateway.prompt_secrets import CODE
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import rest_pb2
-from tests.core.test_rest import USER, chat, post, read
-from tests.core.worker import KEY, WorkerProcess, default_routes
 from tests.provider import Provider
+from tests.worker.running import KEY, WorkerProcess, default_routes
+from tests.worker.test_rest import USER, chat, post, read
 
 
 async def test_the_gateways_own_key_is_refused_by_both_services_and_never_shown(provider: Provider) -> None:

@@ -13,9 +13,9 @@ import pytest
 from sidecar.domain.snapshot import Admission, Snapshot, Timeouts
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
-from tests.core.test_typed import chat
-from tests.core.worker import WorkerProcess, default_routes
 from tests.provider import Call, End, Provider, Reply, data, sse_reply
+from tests.worker.running import WorkerProcess, default_routes
+from tests.worker.test_typed import chat
 
 # The most a service config allows, for every code that the gateway could answer.
 POLICY = {

@@ -6,9 +6,9 @@ import struct
 
 from adapters import Task
 from sidecar.v1 import inference_pb2 as pb
-from tests.core.test_rest import post
-from tests.core.worker import WorkerProcess, route, snapshot
 from tests.provider import Provider, json_reply
+from tests.worker.running import WorkerProcess, route, snapshot
+from tests.worker.test_rest import post
 
 NUMBERS = [[0.5, -2.0], [0.25, 1.0]]
 

@@ -7,7 +7,7 @@ from typing import Any
 from adapters.providers import PROVIDERS
 from tests.provider import data
 from tests.provider.reply import event
-from tests.usage_shapes import Shape
+from tests.spend.usage_shapes import Shape
 
 OPENAI_HEAD: dict[str, Any] = {"id": "c", "created": 1, "model": "m"}
 MESSAGE = {"role": "assistant", "content": "ok"}

@@ -12,8 +12,8 @@ import trustme
 
 from adapters import Task
 from sidecar.v1 import inference_pb2 as pb
-from tests.core.worker import WorkerProcess, route, snapshot
 from tests.provider import Provider
+from tests.worker.running import WorkerProcess, route, snapshot
 
 _HELLO = pb.ChatRequest(route="chat", messages=[pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text="hello")])])
 
