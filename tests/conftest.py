@@ -23,10 +23,12 @@ LEFTOVER_TASK_DEADLINE_S = 1.0
 
 # What starts processes is slow by what the marker says; of a worker's tests the typed service stays in the inner loop.
 SLOW_FOLDERS = frozenset(
-    {"bench", "cli", "client", "conformance", "core", "crawl", "endurance", "faults", "front", "local", "mlflow"}
-    | {"mlflow_models", "provider", "routes", "stack", "supervisor"}
+    {"bench", "cli", "client", "conformance", "crawl", "endurance", "faults", "front", "gateway", "local", "mlflow"}
+    | {"mlflow_models", "provider", "routes", "stack", "supervisor", "upstream", "worker"}
 )
-FAST_FILES = frozenset({"test_typed.py"})
+FAST_FILES = frozenset(
+    {"test_typed.py", "test_admission.py", "test_breaker.py", "test_prompt_secrets.py", "test_mlflow_admin.py"}
+)
 
 
 def in_ci() -> bool:

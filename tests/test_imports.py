@@ -1,8 +1,9 @@
-"""The architecture as an executable rule: who may import whom (adapters are pure; layers only look down)."""
+"""The architecture as an executable rule: folders in reading order, and a module imports only its own folder and those above."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,32 +26,37 @@ IMPURE = frozenset(
         "aiohttp",
     ]
 )
-# Each layer may import its own and those before it. What is not of the request's path stands where its imports put it.
-LAYERS = (
+# Reading order. `adapters` is a folder of its own beside `sidecar`; the others are folders in it.
+ORDER = (
     "v1",
     "adapters",
     "client",
-    "secret free_ports redaction snapshot caller calls config upstream credentials errors metric_memory metrics limits spend"
-    " strict connections control heartbeat log_output patches directory_watch file_marks settle reload route_files consumers"
-    " widening secrets_in_prompts access_log writing",
-    "accounting status attempt breaker admission estimate meter openapi",
-    "streaming ways",
-    "tries",
+    "domain",
+    "config",
+    "limits",
+    "spend",
+    "upstream",
+    "telemetry",
     "gateway",
-    "route_changes",
-    "servicers",
-    "server",
-    "front local",
+    "transport",
+    "control",
+    "identity",
+    "openapi",
+    "worker",
+    "front",
+    "local",
     "supervisor",
     "cli",
     "__main__",
 )
-_APART = {"front", "local"}
-RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer.split()}
+RANK = {name: rank for rank, name in enumerate(ORDER)}
+# Equals that know nothing of each other: the services, and the processes that the supervisor runs besides the workers.
+_SERVICES = frozenset({"inference", "routes", "rest"})
+_APART = frozenset({"front", "local"})
 
 
 def imported(source: str) -> Iterator[str]:
-    """Every module an import statement names, wherever it stands."""
+    """Every module an import statement names, wherever it is."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -60,7 +66,7 @@ def imported(source: str) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
-def layer(module: str) -> str | None:
+def folder(module: str) -> str | None:
     parts = module.split(".")
     if parts[0] == "adapters":
         return "adapters"
@@ -68,24 +74,24 @@ def layer(module: str) -> str | None:
 
 
 def violations(module: str, source: str) -> list[str]:
-    own = layer(module)
+    own = folder(module)
     found = []
     for name in imported(source):
-        other = layer(name)
+        other = folder(name)
         if own == "adapters" and (name.split(".")[0] in IMPURE or (name.split(".")[0] == "sidecar" and other != "v1")):
             found.append(f"{module} is pure and imports {name}")
         elif own in RANK and other in RANK and RANK[other] > RANK[own]:
-            found.append(f"{module} imports {name}, which is above it")
+            found.append(f"{module} imports {name}, which comes later")
         elif strangers(module, name):
             found.append(f"{module} imports {name}, which it should not know")
     return found
 
 
 def strangers(module: str, other: str) -> bool:
-    """Equals that know nothing of each other: the services, and what the supervisor starts beside the workers."""
     own, theirs = module.split("."), other.split(".")
-    if own[:2] == ["sidecar", "servicers"] and theirs[:2] == ["sidecar", "servicers"]:
-        return len(own) > 2 and len(theirs) > 2 and own[2] not in ("__init__", theirs[2])
+    if own[:2] == ["sidecar", "worker"] and theirs[:2] == ["sidecar", "worker"]:
+        pair = {*own[2:3], *theirs[2:3]}
+        return len(pair) == 2 and pair <= _SERVICES
     return own[0] == theirs[0] == "sidecar" and {*own[1:2], *theirs[1:2]} == _APART
 
 
@@ -103,15 +109,28 @@ def module_of(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", sources(), ids=module_of)
-def test_a_module_imports_only_what_its_layer_allows(path: Path) -> None:
+def test_a_module_imports_only_its_own_folder_and_those_above(path: Path) -> None:
     assert violations(module_of(path), path.read_text(encoding="utf-8")) == []
 
 
-def test_every_module_of_the_core_stands_in_a_layer() -> None:
-    names = {
-        path.stem for path in (ROOT / "sidecar").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
-    }
-    assert names - {"__init__"} <= RANK.keys()
+def test_every_folder_of_the_server_has_its_place_in_the_order() -> None:
+    folders = {path.name for path in (ROOT / "sidecar").iterdir() if (path / "__init__.py").exists()}
+    assert folders == set(ORDER) - {"adapters", "__main__"}
+
+
+def test_no_module_is_loose_at_the_top_of_the_server() -> None:
+    assert {path.name for path in (ROOT / "sidecar").glob("*.py")} == {"__init__.py", "__main__.py"}
+
+
+def test_the_tree_in_contributing_is_the_tree() -> None:
+    tree = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("```\n")[2].partition("```")[0]
+    server = tree.partition("sidecar/  ")[2].partition("deploy/")[0]
+    assert re.findall(r"^  (\w+)/ ", server, re.MULTILINE) == [
+        name for name in ORDER if name not in ("adapters", "__main__")
+    ]
+    tops = [name for line in tree.splitlines() if line[:1] != " " for name in re.findall(r"([a-z/0-9_]+)/ ", line[:20])]
+    assert tops
+    assert all((ROOT / name).is_dir() for name in tops)
 
 
 @pytest.mark.parametrize(
@@ -120,10 +139,12 @@ def test_every_module_of_the_core_stands_in_a_layer() -> None:
         ("adapters.openai.open", "def f():\n    import time"),
         ("adapters.json_object", "from urllib.parse import urlparse"),
         ("adapters.json_object", "from sidecar.domain.status import TABLE"),
-        ("adapters.json_object", "from sidecar import errors"),
+        ("adapters.json_object", "from sidecar.domain import status"),
+        ("sidecar.domain.call", "from sidecar.config import load"),
         ("sidecar.gateway.gateway", "from sidecar.worker import rest"),
-        ("sidecar.worker.rest", "import sidecar.supervisor.processes.pool"),
-        ("sidecar.worker.rest", "from sidecar.worker import inference"),
+        ("sidecar.gateway.gateway", "from sidecar.transport.caller import caller_of"),
+        ("sidecar.worker.rest.openai", "import sidecar.supervisor.processes.pool"),
+        ("sidecar.worker.rest.openai", "from sidecar.worker import inference"),
         ("sidecar.worker.rest", "from sidecar.worker.inference import InferenceServicer"),
         ("sidecar.upstream.http", "from sidecar.front import nginx"),
         ("sidecar.worker.server", "from sidecar.local.launch import start"),

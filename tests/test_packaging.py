@@ -136,7 +136,7 @@ def test_the_wheel_works_in_an_empty_environment(environment: Path, tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.timeout(2 * INSTALL_TIMEOUT_S)
 def test_the_default_configuration_of_the_wheel_is_valid(environment: Path, tmp_path: Path) -> None:
-    [default] = environment.parent.glob("lib/python*/site-packages/sidecar/default.yaml")
+    [default] = environment.parent.glob("lib/python*/site-packages/sidecar/config/default.yaml")
     assert os.access(default, os.R_OK)
     run(environment / "sidecar", "check", default, cwd=tmp_path)
 

@@ -1,6 +1,6 @@
 """What supervisor and worker say to each other, over a private socket pair that the worker inherits.
 
-The supervisor starts `python -m sidecar.worker.server --control-fd N`, sends `Configure`, and waits for `Ready`. Messages are
+The supervisor starts `python -m sidecar.worker --control-fd N`, sends `Configure`, and waits for `Ready`. Messages are
 pickled: the socket exists only between the two, and a snapshot (with its secrets) must never touch the disk. End of file on
 either side means that the other is gone: a worker then stops at once.
 

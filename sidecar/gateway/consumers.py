@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import Final
 
 from adapters import GatewayError, Kind
+from sidecar.domain.caller import LOCAL_CONSUMER, Caller
 from sidecar.domain.snapshot import Consumer, Route, Snapshot
 from sidecar.gateway.prompt_secrets import PromptSecrets
-from sidecar.transport.caller import LOCAL_CONSUMER, Caller
 
 _NOBODY: Final[Mapping[str, Route]] = {}
 # No user's name has a colon, nor has a consumer's: such a name can be nobody else's.

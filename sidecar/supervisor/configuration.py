@@ -225,7 +225,7 @@ class Configuration:
 
 def default_config() -> str:
     """The configuration of a first start: the embedded model's three routes."""
-    return (resources.files("sidecar") / "default.yaml").read_text(encoding="utf-8")
+    return (resources.files("sidecar.config") / "default.yaml").read_text(encoding="utf-8")
 
 
 def _limited(snapshot: Snapshot, limits: Mapping[str, tuple[Limit, ...]]) -> Snapshot:

@@ -1,8 +1,8 @@
 """Logs are bounded: a file of `logs/` that has grown to its size becomes `NAME.1`, what was that becomes `NAME.2`, and so on.
 
-Ours is renamed, and every process goes on in a new one within a second (sidecar.telemetry.log_output): no line is lost. What other programs
-write (Nginx, Envoy, the local model) is copied and cut off, because they hold the file open: a line that they write in
-between is lost.
+Ours is renamed, and every process goes on in a new one within a second (sidecar.telemetry.log_output): no line is lost.
+What other programs write (Nginx, Envoy, the local model) is copied and cut off, because they hold the file open: a line
+that they write in between is lost.
 """
 
 from __future__ import annotations

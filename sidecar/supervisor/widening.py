@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import islice
 
+from sidecar.domain.caller import LOCAL_CONSUMER, Caller
 from sidecar.domain.snapshot import Consumer, Limit, Route, Snapshot
 from sidecar.gateway.consumers import Consumers
-from sidecar.transport.caller import LOCAL_CONSUMER, Caller
 
 # More losses than this fill a log line and say nothing new.
 _LOSSES_MAX = 8

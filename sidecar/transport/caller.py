@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
 from adapters import GatewayError, Kind
+from sidecar.domain.caller import LOCAL_CONSUMER, Caller
 
-LOCAL_CONSUMER = "local"
 USER_KEY = "x-sidecar-user"
 REQUEST_ID_KEY = "x-request-id"
 # A request id that is harmless in logs and headers; any other is replaced.
@@ -26,16 +25,6 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _NO_DEADLINE_S = 10 * 365 * 24 * 3600.0
 
 Context = grpc.aio.ServicerContext[Any, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """One call's caller. `deadline` is on the event loop's clock, None where the caller set none."""
-
-    user: str  # the front's user, or "local"
-    local: bool  # came by a stub listener; a front user may be called "local" too
-    request_id: str
-    deadline: float | None
 
 
 def caller_of(context: Context) -> Caller:

@@ -1,0 +1,1 @@
+"""HTTP to providers, and the credentials that go with it."""

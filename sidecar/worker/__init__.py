@@ -1,1 +1,1 @@
-"""The gRPC services: they decode a call, hand it to the gateway, and write what comes back. Nothing else."""
+"""One worker process: its servicers, its server, its way out."""

@@ -1,6 +1,7 @@
 """One worker process: a grpc.aio server with every service on up to three listeners, and its way out.
 
-    python -m sidecar.worker.server --control-fd N      started by the supervisor, which speaks sidecar.control.channel on that socket
+    python -m sidecar.worker --control-fd N      started by the supervisor, which speaks
+                                         sidecar.control.channel on that socket
 
 Listeners: the front socket (local credentials: how a call is known to be the front's), the stub socket, the stub port.
 """
@@ -273,7 +274,7 @@ def _leave(leave: asyncio.Future[float | None], grace_s: float | None) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m sidecar.worker.server", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m sidecar.worker", description=__doc__)
     parser.add_argument("--control-fd", type=int, required=True, help="the supervisor's end of sidecar.control.channel")
     arguments = parser.parse_args()
     faulthandler.enable()  # what kills the process (SIGSEGV, SIGBUS) leaves its stack on standard error
@@ -284,7 +285,3 @@ def main() -> None:
     # Not sys.exit: grpc's own threads may hold the interpreter's shutdown for seconds.
     logging.shutdown()
     os._exit(code)
-
-
-if __name__ == "__main__":
-    main()

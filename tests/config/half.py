@@ -8,9 +8,9 @@ import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+from sidecar.domain.caller import Caller
 from sidecar.domain.snapshot import Snapshot
 from sidecar.gateway.consumers import Consumers
-from sidecar.transport.caller import Caller
 
 _ROUTE = (
     "  - {{name: {}, route_type: llm/v1/chat, model: {{provider: openai, name: m, config: {{openai_api_key: k}}}}}}\n"

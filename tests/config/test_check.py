@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import sidecar
+import sidecar.config
 from sidecar.config import check
 from tests.config.loading import ENV, route
 
@@ -65,6 +65,6 @@ def test_a_pipe_is_no_key_file_and_does_not_block(tmp_path: Path) -> None:
 
 
 def test_the_default_config_of_a_first_start_is_ok_without_warnings() -> None:
-    path = Path(sidecar.__file__).with_name("default.yaml")
+    path = Path(sidecar.config.__file__).with_name("default.yaml")
     code, lines = check(str(path), {})
     assert (code, len(lines)) == (0, 1)

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from sidecar.domain.caller import Caller
 from sidecar.domain.snapshot import Budget, Consumer, Limit, Snapshot
 from sidecar.gateway.consumers import Consumers
-from sidecar.transport.caller import Caller
 from tests.config.loading import loaded, problems, route
 
 ONE = route()  # a route "chat", four lines

@@ -146,7 +146,7 @@ class Stack:
 
     @property
     def worker_pids(self) -> list[int]:
-        return self._named("sidecar.worker.server")
+        return self._named("sidecar.worker")
 
     @property
     def envoy_pids(self) -> list[int]:

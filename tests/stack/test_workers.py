@@ -172,7 +172,7 @@ async def test_rolling_restarts_at_50_requests_a_second_lose_none(gateway: Stack
 
 
 def _workers(gateway: Stack) -> int:
-    return sum("sidecar.worker.server" in command_line(pid) for pid in descendants(gateway.child.pid))
+    return sum("sidecar.worker" in command_line(pid) for pid in descendants(gateway.child.pid))
 
 
 def test_the_watch_sees_a_counter_that_goes_down_a_double_sample_and_a_broken_page() -> None:

@@ -95,7 +95,7 @@ def test_nginx_comes_back_when_its_master_is_killed(gateway: Running) -> None:
 
 
 def test_a_killed_worker_costs_the_others_nothing_and_comes_back(gateway: Running) -> None:
-    first, _ = _named(gateway.child.pid, "sidecar.worker.server")
+    first, _ = _named(gateway.child.pid, "sidecar.worker")
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: len(_named(gateway.child.pid, "--control-fd")) == 2, 30)
     wait_until(lambda: gateway.child.output.count(" serves\n") == 3, 30)
@@ -160,7 +160,7 @@ def test_detach_says_why_it_does_not_serve(tmp_path: Path) -> None:
 def test_start_has_the_flags_of_mlflow(tmp_path: Path, provider: Provider) -> None:
     with Running("start", tmp_path, config_for(provider.base_url), "--host", "127.0.0.1", "--workers", "1") as running:
         assert running.env["SIDECAR_URL"].startswith("https://127.0.0.1:")
-        assert len(_named(running.child.pid, "sidecar.worker.server")) == 1
+        assert len(_named(running.child.pid, "sidecar.worker")) == 1
 
 
 def test_serve_runs_the_core_alone(tmp_path: Path, provider: Provider) -> None:

@@ -87,7 +87,7 @@ class WorkerProcess:
         ours, theirs = socket.socketpair()
         with self.log.open("wb") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "sidecar.worker.server", "--control-fd", str(theirs.fileno()),
+                sys.executable, "-m", "sidecar.worker", "--control-fd", str(theirs.fileno()),
                 pass_fds=[theirs.fileno(), *self._memories], stderr=log, start_new_session=True, env={**os.environ},
             )  # fmt: skip
         theirs.close()

@@ -1,0 +1,1 @@
+"""The metrics page: the supervisor's own, the workers', the front's, and what was spent."""

@@ -1,0 +1,1 @@
+"""Processes that the supervisor runs: started, watched, replaced, stopped."""

@@ -49,7 +49,7 @@ def plain_env() -> dict[str, str]:
 
 def own_env() -> dict[str, str]:
     """The environment for our own programs run with `python -P -m`: they load this very code, wherever we run."""
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[3])
     rest = os.environ.get("PYTHONPATH")
     return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{rest}" if rest else root}
 

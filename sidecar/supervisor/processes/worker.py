@@ -32,7 +32,7 @@ from sidecar.domain.snapshot import Route, Snapshot
 from sidecar.supervisor.processes import hangs, process
 
 # What runs as a worker; `--control-fd N` is added. The supervisor's own tests put a double in its place.
-WORKER_COMMAND = (sys.executable, "-P", "-m", "sidecar.worker.server")
+WORKER_COMMAND = (sys.executable, "-P", "-m", "sidecar.worker")
 # Importing gRPC on a busy machine takes seconds; a worker that is not ready by then never will be.
 _READY_TIMEOUT_S = 30.0
 # Reading 6,001 routes takes a worker 0.1 s; one that does not answer by then hangs.

@@ -9,9 +9,10 @@ from typing import Any
 
 from adapters import ClientSide, Envelope, GatewayError, Kind, Task
 from sidecar.domain.call import Call
+from sidecar.domain.caller import Caller
 from sidecar.domain.snapshot import Consumer, Route
 from sidecar.gateway.gateway import Gateway
-from sidecar.transport.caller import Caller, Context, caller_of
+from sidecar.transport.caller import Context, caller_of
 from sidecar.worker.rest.reply import Reply
 
 _KEEPALIVE = b": keep-alive\n\n"

@@ -1,0 +1,17 @@
+"""Who makes a call, whichever service it came by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LOCAL_CONSUMER = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One call's caller. `deadline` is on the event loop's clock, None where the caller set none."""
+
+    user: str  # the front's user, or "local"
+    local: bool  # came by a stub listener; a front user may be called "local" too
+    request_id: str
+    deadline: float | None

@@ -1,0 +1,5 @@
+"""`python -m sidecar.worker --control-fd N`: one worker process, started by the supervisor."""
+
+from sidecar.worker.server import main
+
+main()
