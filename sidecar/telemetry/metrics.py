@@ -177,8 +177,9 @@ class Metrics:
 
 
 def use_memory(fd: int) -> None:
-    """Lets this process's metrics live in a file of sidecar.telemetry.metric_memory: its counters go on from where the
-    slot's last worker left them. Must run before any metric exists. Where the file cannot be used, the metrics are this process's own."""
+    """Lets this process's metrics live in a file of sidecar.telemetry.metric_memory. Its counters go on from where the
+    slot's last worker left them. Must run before any metric exists. Where the file cannot be used, the metrics are this
+    process's own."""
     from prometheus_client import values
 
     try:
