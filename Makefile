@@ -66,11 +66,11 @@ clean: ## Remove the virtual environment, caches and dist/ (.sidecar/ with users
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The server alone is what `make up` installs: no test tools. Hashes are checked, versions are the lock's.
-$(VENV)/.server: requirements/server.txt requirements/build.txt pyproject.toml
+$(VENV)/.server: requirements/server.txt requirements/build.txt pyproject.toml client/pyproject.toml
 	@tools/venv.sh $(VENV)
 	@echo "installing into $(VENV) (once; about 250 MB)"
 	@$(PIP) --require-hashes -r requirements/server.txt -r requirements/build.txt
-	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(PIP) --no-deps --no-build-isolation --editable . --editable client
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.server requirements/dev.txt

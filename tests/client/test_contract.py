@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
-from sidecar.client import (
+from llm_gateway_client import (
     AsyncClient,
     ChatResponse,
     Choice,
@@ -23,6 +22,7 @@ from sidecar.client import (
     ToolCallDelta,
     Usage,
 )
+
 from tests.client.ways import Way
 from tests.provider import Call, Provider, data, json_reply, sse_reply
 from tests.stack.stack import Stack

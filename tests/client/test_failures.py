@@ -7,8 +7,7 @@ import pickle
 from typing import Any
 
 import pytest
-
-from sidecar.client import (
+from llm_gateway_client import (
     BadAnswer,
     Client,
     Interrupted,
@@ -25,6 +24,7 @@ from sidecar.client import (
     Unreachable,
     UpstreamRefused,
 )
+
 from tests.client.ways import Way
 from tests.processes import free_port
 from tests.provider import Call, End, Provider, Reply, data, error_reply, json_reply, sse_reply

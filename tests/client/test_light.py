@@ -18,7 +18,7 @@ INSTALL_S = 300
 # One call of each kind by REST; the target comes on the command line.
 SCRIPT = """
 import asyncio, json, sys
-from sidecar.client import AsyncClient, Client, fluent
+from llm_gateway_client import AsyncClient, Client, fluent
 target, ca = sys.argv[1:]
 with Client(target, ca=ca) as client:
     said = client.chat("chat", "Say hello.").text
@@ -45,7 +45,7 @@ def _blocking(names: tuple[str, ...]) -> str:
 def test_importing_the_client_needs_nothing_of_the_server(tmp_path: Path) -> None:
     """And blocking works: with a gRPC target the same process fails."""
     code = _blocking(HEAVY) + (
-        "from sidecar.client import AsyncClient, Client, fluent\n"
+        "from llm_gateway_client import AsyncClient, Client, fluent\n"
         "Client('https://u:p@localhost:1').close()\n"
         "try: Client('127.0.0.1:1')\n"
         "except ImportError: print('blocked')"

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from llm_gateway_client import InternalError, InvalidRequest, RateLimited, Retries, Unavailable, Unreachable
+from llm_gateway_client.errors import KINDS, kind_of_http, of_kind
+from llm_gateway_client.json_values import read_chat, read_chat_chunk, read_completion, read_embeddings
+from llm_gateway_client.mlflow_dialects import dialect_of
+from llm_gateway_client.requests import chat
+from llm_gateway_client.rest_codec import failure, failure_in_stream
+from llm_gateway_client.sse import Events
+from llm_gateway_client.values import Json, ToolCall
 
-from sidecar.client import InternalError, InvalidRequest, RateLimited, Retries, Unavailable, Unreachable
-from sidecar.client.dialects import dialect_of
-from sidecar.client.errors import KINDS, kind_of_http, of_kind
-from sidecar.client.reading import read_chat, read_chat_chunk, read_completion, read_embeddings
-from sidecar.client.requests import chat
-from sidecar.client.rest_calls import failure, failure_in_stream
-from sidecar.client.sse import Events
-from sidecar.client.values import Json, ToolCall
 from sidecar.errors import ANSWERS
 
 # A busy machine makes any example slow.

@@ -7,8 +7,8 @@ import signal
 from collections.abc import Mapping
 
 import pytest
+from llm_gateway_client import AsyncClient, SidecarError
 
-from sidecar.client import AsyncClient, SidecarError
 from tests.client.ways import Way
 from tests.processes import reached
 from tests.stack.stack import Stack

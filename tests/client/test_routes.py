@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from llm_gateway_client import Conflict, InvalidRequest, Model, NotFound, RateLimit, Route, TargetError, fluent
+from llm_gateway_client.values import Json
 
-from sidecar.client import Conflict, InvalidRequest, Model, NotFound, RateLimit, Route, TargetError, fluent
-from sidecar.client.values import Json
 from tests.client.ways import Way
 from tests.processes import REPOSITORY
 from tests.provider import Provider
@@ -168,7 +168,7 @@ def test_mlflows_own_variables_say_where_and_who(stack: Stack, tmp_path: Path) -
         "SSL_CERT_FILE": str(stack.ca),
         "PYTHONPATH": str(REPOSITORY),
     }
-    code = "from sidecar.client import fluent; print(fluent.get_gateway_uri(), fluent.search_routes()[0].name)"
+    code = "from llm_gateway_client import fluent; print(fluent.get_gateway_uri(), fluent.search_routes()[0].name)"
     done = subprocess.run(
         [sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )

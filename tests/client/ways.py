@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sidecar.client import AsyncClient, AsyncStream, Client, Stream
+from llm_gateway_client import AsyncClient, AsyncStream, Client, Stream
+
 from tests.stack.stack import Stack
 
 TARGETS = ("stub", "unix", "grpcs", "rest")

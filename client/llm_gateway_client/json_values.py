@@ -7,8 +7,8 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from sidecar.client.errors import BadAnswer
-from sidecar.client.values import (
+from llm_gateway_client.errors import BadAnswer
+from llm_gateway_client.values import (
     ChatChunk,
     ChatResponse,
     Choice,

@@ -11,12 +11,12 @@ from typing import Any
 
 import httpx
 
-from sidecar.client.errors import BadAnswer, Interrupted, TargetError, TimedOut, Unreachable
-from sidecar.client.requests import Call
-from sidecar.client.rest_calls import answer_of, failure, failure_in_stream, object_of, request_of
-from sidecar.client.sse import Events
-from sidecar.client.targets import Target
-from sidecar.client.values import Json
+from llm_gateway_client.errors import BadAnswer, Interrupted, TargetError, TimedOut, Unreachable
+from llm_gateway_client.requests import Call
+from llm_gateway_client.rest_codec import answer_of, failure, failure_in_stream, object_of, request_of
+from llm_gateway_client.sse import Events
+from llm_gateway_client.targets import Target
+from llm_gateway_client.values import Json
 
 # As the gateway's own limit of an answer.
 ANSWER_BYTES_MAX = 64 * 1024 * 1024

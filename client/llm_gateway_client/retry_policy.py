@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from sidecar.client.errors import RateLimited, SidecarError, Unavailable
+from llm_gateway_client.errors import RateLimited, SidecarError, Unavailable
 
 # A second and a third try get over a restart or a burst; more would only add to an overload.
 _ATTEMPTS_MAX = 3

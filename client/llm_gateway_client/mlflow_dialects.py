@@ -6,7 +6,7 @@ B (2.9 and later)    {"prompt" | "messages" | "input", "n", ...}              ->
 
 from __future__ import annotations
 
-from sidecar.client.values import Json
+from llm_gateway_client.values import Json
 
 # Members whose meaning or answer dialect A cannot say. A request with one of them is B's.
 _ONLY_B = frozenset(

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from sidecar.client.errors import BadAnswer, SidecarError, Unreachable, kind_of_http, of_kind
-from sidecar.client.requests import Call
-from sidecar.client.values import Json, RateLimit
+from llm_gateway_client.errors import BadAnswer, SidecarError, Unreachable, kind_of_http, of_kind
+from llm_gateway_client.requests import Call
+from llm_gateway_client.values import Json, RateLimit
 
 # A page of an intermediary's apology is no use beyond its beginning.
 _TEXT_CHARS_MAX = 500

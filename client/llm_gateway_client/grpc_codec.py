@@ -18,11 +18,11 @@ from google.rpc import error_details_pb2, status_pb2
 from adapters import FORMATS, GatewayError, Target, Task
 from adapters.mlflow_client import CLIENT_B
 from adapters.providers import PROVIDERS
-from sidecar.client.errors import BadAnswer, Interrupted, SidecarError, TimedOut, Unreachable, of_kind
-from sidecar.client.requests import Call
-from sidecar.client.rest_calls import object_of
-from sidecar.client.sse import Events
-from sidecar.client.values import Json
+from llm_gateway_client.errors import BadAnswer, Interrupted, SidecarError, TimedOut, Unreachable, of_kind
+from llm_gateway_client.requests import Call
+from llm_gateway_client.rest_codec import object_of
+from llm_gateway_client.sse import Events
+from llm_gateway_client.values import Json
 from sidecar.v1 import inference_pb2_grpc, routes_pb2, routes_pb2_grpc
 
 _SIDES = FORMATS["openai"].client

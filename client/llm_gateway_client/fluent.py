@@ -1,4 +1,4 @@
-"""MLflow's gateway functions by their names, for code that moves over: `from sidecar.client import fluent as gateway`.
+"""MLflow's gateway functions by their names, for code that moves over: `from llm_gateway_client import fluent as gateway`.
 
     set_gateway_uri("https://user:password@host", ca="ca.pem")
     create_route(name="gpt-4-completions", route_type="llm/v1/completions", model={"name": "gpt-4", "provider": "openai", ...})
@@ -15,12 +15,12 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from sidecar.client.client import Client
-from sidecar.client.dialects import dialect_of
-from sidecar.client.errors import TargetError
-from sidecar.client.requests import Call
-from sidecar.client.rest_calls import read_limit, write_limit
-from sidecar.client.values import Json, RateLimit, Route
+from llm_gateway_client.client import Client
+from llm_gateway_client.errors import TargetError
+from llm_gateway_client.mlflow_dialects import dialect_of
+from llm_gateway_client.requests import Call
+from llm_gateway_client.rest_codec import read_limit, write_limit
+from llm_gateway_client.values import Json, RateLimit, Route
 
 _CONFIG = "_config"
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from sidecar.client.values import Json, Message, RateLimit
+from llm_gateway_client.values import Json, Message, RateLimit
 
 TASKS = ("chat", "completions", "embeddings")
 _TASK_PREFIX = "llm/v1/"

@@ -16,10 +16,10 @@ import grpc
 import grpc.aio
 
 from adapters import GatewayError
-from sidecar.client.grpc_calls import chunks_of, failure, refused, rpc_of
-from sidecar.client.requests import Call
-from sidecar.client.targets import Target
-from sidecar.client.values import Json
+from llm_gateway_client.grpc_codec import chunks_of, failure, refused, rpc_of
+from llm_gateway_client.requests import Call
+from llm_gateway_client.targets import Target
+from llm_gateway_client.values import Json
 
 # As the gateway's own limit of a message; gRPC's is 4 MiB, which 1,000 embeddings exceed.
 _MESSAGE_BYTES_MAX = 64 * 1024 * 1024

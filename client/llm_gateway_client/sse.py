@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sidecar.client.errors import BadAnswer
+from llm_gateway_client.errors import BadAnswer
 
 # As the gateway's own limit: tool arguments and audio come in events of hundreds of kilobytes.
 _EVENT_BYTES_MAX = 8 * 1024 * 1024

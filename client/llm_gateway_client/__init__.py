@@ -5,10 +5,9 @@ Nothing here imports grpc or protobuf until a gRPC target is used; REST needs ht
 
 from __future__ import annotations
 
-from sidecar.client.async_client import AsyncClient
-from sidecar.client.calling import AsyncStream, Stream
-from sidecar.client.client import Client
-from sidecar.client.errors import (
+from llm_gateway_client.async_client import AsyncClient
+from llm_gateway_client.client import Client
+from llm_gateway_client.errors import (
     BadAnswer,
     Cancelled,
     Conflict,
@@ -27,8 +26,9 @@ from sidecar.client.errors import (
     Unreachable,
     UpstreamRefused,
 )
-from sidecar.client.retries import Retries
-from sidecar.client.values import (
+from llm_gateway_client.retry_policy import Retries
+from llm_gateway_client.retrying import AsyncStream, Stream
+from llm_gateway_client.values import (
     ChatChunk,
     ChatResponse,
     Choice,

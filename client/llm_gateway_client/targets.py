@@ -19,7 +19,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from sidecar.client.errors import TargetError
+from llm_gateway_client.errors import TargetError
 
 _REST = ("https", "http")
 _HTTPS_PORT = 443

@@ -11,10 +11,10 @@ from contextlib import aclosing, closing
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar
 
-from sidecar.client.errors import SidecarError
-from sidecar.client.requests import Call
-from sidecar.client.retries import Retries
-from sidecar.client.values import Json
+from llm_gateway_client.errors import SidecarError
+from llm_gateway_client.requests import Call
+from llm_gateway_client.retry_policy import Retries
+from llm_gateway_client.values import Json
 
 T = TypeVar("T")
 _ID_BYTES = 16
