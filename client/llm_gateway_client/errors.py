@@ -5,8 +5,10 @@ A REST answer names no kind; it is worked out of status and code, so within a fa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
+
+from llm_gateway_client.kinds import KINDS
 
 
 class SidecarError(Exception):
@@ -118,42 +120,33 @@ class TargetError(ValueError):
     """A target or its credentials are wrong. Never repeats a password."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One kind: its family, the codes of both services, OpenAI's `error.code`."""
-
-    family: type[SidecarError]
-    http: int
-    grpc: str
-    code: str
-
-
-KINDS: dict[str, Row] = {
-    "invalid_request": Row(InvalidRequest, 400, "INVALID_ARGUMENT", "invalid_request"),
-    "context_length_exceeded": Row(InvalidRequest, 400, "INVALID_ARGUMENT", "context_length_exceeded"),
-    "unsupported_parameter": Row(InvalidRequest, 400, "INVALID_ARGUMENT", "unsupported_parameter"),
-    "content_filtered": Row(InvalidRequest, 400, "INVALID_ARGUMENT", "content_filter"),
-    "request_too_large": Row(InvalidRequest, 413, "INVALID_ARGUMENT", "request_too_large"),
-    "method_not_allowed": Row(InvalidRequest, 405, "UNIMPLEMENTED", "method_not_allowed"),
-    "unsupported_media_type": Row(InvalidRequest, 415, "INVALID_ARGUMENT", "unsupported_media_type"),
-    "unauthenticated": Row(Unauthenticated, 401, "UNAUTHENTICATED", "invalid_api_key"),
-    "permission_denied": Row(PermissionDenied, 403, "PERMISSION_DENIED", "permission_denied"),
-    "route_not_found": Row(NotFound, 404, "NOT_FOUND", "model_not_found"),
-    "already_exists": Row(Conflict, 409, "ALREADY_EXISTS", "already_exists"),
-    "failed_precondition": Row(Conflict, 409, "FAILED_PRECONDITION", "failed_precondition"),
-    "not_confirmed": Row(Unavailable, 503, "UNAVAILABLE", "not_confirmed"),
-    "rate_limited": Row(RateLimited, 429, "RESOURCE_EXHAUSTED", "rate_limit_exceeded"),
-    "quota_exhausted": Row(QuotaExhausted, 429, "RESOURCE_EXHAUSTED", "insufficient_quota"),
-    "budget_exceeded": Row(QuotaExhausted, 429, "RESOURCE_EXHAUSTED", "budget_exceeded"),
-    "overloaded": Row(Unavailable, 503, "UNAVAILABLE", "overloaded"),
-    "upstream_timeout": Row(TimedOut, 504, "DEADLINE_EXCEEDED", "upstream_timeout"),
-    "upstream_unavailable": Row(Unavailable, 503, "UNAVAILABLE", "upstream_unavailable"),
-    "upstream_rejected_credentials": Row(UpstreamRefused, 424, "FAILED_PRECONDITION", "upstream_rejected_credentials"),
-    "upstream_not_found": Row(UpstreamRefused, 424, "FAILED_PRECONDITION", "upstream_not_found"),
-    "upstream_protocol": Row(BadAnswer, 502, "INTERNAL", "upstream_protocol"),
-    "upstream_interrupted": Row(Interrupted, 502, "UNAVAILABLE", "upstream_interrupted"),
-    "internal": Row(InternalError, 500, "INTERNAL", "internal_error"),
-    "cancelled": Row(Cancelled, 499, "CANCELLED", "cancelled"),
+# The exception of each kind. A kind that is not here, of a newer gateway, is an InternalError of that name.
+FAMILIES: Final[Mapping[str, type[SidecarError]]] = {
+    "invalid_request": InvalidRequest,
+    "context_length_exceeded": InvalidRequest,
+    "unsupported_parameter": InvalidRequest,
+    "content_filtered": InvalidRequest,
+    "request_too_large": InvalidRequest,
+    "method_not_allowed": InvalidRequest,
+    "unsupported_media_type": InvalidRequest,
+    "unauthenticated": Unauthenticated,
+    "permission_denied": PermissionDenied,
+    "route_not_found": NotFound,
+    "already_exists": Conflict,
+    "failed_precondition": Conflict,
+    "not_confirmed": Unavailable,
+    "rate_limited": RateLimited,
+    "quota_exhausted": QuotaExhausted,
+    "budget_exceeded": QuotaExhausted,
+    "overloaded": Unavailable,
+    "upstream_timeout": TimedOut,
+    "upstream_unavailable": Unavailable,
+    "upstream_rejected_credentials": UpstreamRefused,
+    "upstream_not_found": UpstreamRefused,
+    "upstream_protocol": BadAnswer,
+    "upstream_interrupted": Interrupted,
+    "internal": InternalError,
+    "cancelled": Cancelled,
 }
 
 # What a status alone means, where no code of ours says more.
@@ -176,11 +169,11 @@ _OF_TYPE = {"insufficient_quota": "quota_exhausted"}
 
 
 def of_kind(kind: str, message: str, **fields: Any) -> SidecarError:
-    """The family's exception. A kind that a newer gateway made up is an InternalError of that name."""
+    """The exception of a kind, with the codes of both services."""
     row = KINDS.get(kind)
     if row is None:
         return InternalError(message, kind=kind, **fields)
-    return row.family(message, kind=kind, http_status=row.http, grpc_code=row.grpc, **fields)
+    return FAMILIES[kind](message, kind=kind, http_status=row.http, grpc_code=row.grpc, **fields)
 
 
 def kind_of_http(status: int, code: str | None, type_: str | None) -> str:
