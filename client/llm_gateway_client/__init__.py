@@ -1,12 +1,12 @@
 """The Python client: `Client` and `AsyncClient` by gRPC or REST, and `fluent` with MLflow's names. See docs/client.md.
 
-Nothing here imports grpc or protobuf until a gRPC target is used; REST needs httpx alone.
+Imports grpc and protobuf when a gRPC target is used, not before: REST needs httpx alone.
 """
 
 from __future__ import annotations
 
-from llm_gateway_client.async_client import AsyncClient
-from llm_gateway_client.client import Client
+from llm_gateway_client.aio.client import AsyncClient
+from llm_gateway_client.aio.retrying import AsyncStream
 from llm_gateway_client.errors import (
     BadAnswer,
     Cancelled,
@@ -27,7 +27,8 @@ from llm_gateway_client.errors import (
     UpstreamRefused,
 )
 from llm_gateway_client.retry_policy import Retries
-from llm_gateway_client.retrying import AsyncStream, Stream
+from llm_gateway_client.sync.client import Client
+from llm_gateway_client.sync.retrying import Stream
 from llm_gateway_client.values import (
     ChatChunk,
     ChatResponse,

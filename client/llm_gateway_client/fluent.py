@@ -15,11 +15,11 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from llm_gateway_client.client import Client
+from llm_gateway_client import requests
 from llm_gateway_client.errors import TargetError
 from llm_gateway_client.mlflow_dialects import dialect_of
-from llm_gateway_client.requests import Call
-from llm_gateway_client.rest_codec import read_limit, write_limit
+from llm_gateway_client.mlflow_limits import read_limit, write_limit
+from llm_gateway_client.sync.client import Client
 from llm_gateway_client.values import Json, RateLimit, Route
 
 _CONFIG = "_config"
@@ -97,17 +97,15 @@ def search_routes() -> list[Route]:
 
 def query(route: str, data: Json) -> dict[str, Any]:
     """Asks a route in either dialect (dialects.py) and answers in the same, as MLflow's gateway would."""
-    client = _current.get()
-    body: dict[str, Any] = {"name": route, "dialect": dialect_of(data), "data": dict(data)}
-    if not client.is_rest:  # what a query means is then worked out here, by what the route is
-        found = client.get_route(route)
-        body |= {"task": found.task, "provider": found.model.provider, "model": found.model.name}
-    return dict(client.call(Call("Query", body)))
+    client, dialect = _current.get(), dialect_of(data)
+    # The typed services do not know MLflow's dialects: there the translation needs what the route is.
+    found = None if client.is_rest else client.get_route(route)
+    return client.call(requests.query(route, dialect, data, found))
 
 
 def set_limits(route: str, limits: Sequence[Json | RateLimit]) -> list[dict[str, Any]]:
     """For admins. Each is MLflow's {"calls", "renewal_period", "key": "user" | "route"} or our RateLimit."""
-    rows = [each if isinstance(each, RateLimit) else RateLimit(**read_limit(each)) for each in limits]
+    rows = [each if isinstance(each, RateLimit) else read_limit(each) for each in limits]
     return [write_limit(each) for each in _current.get().set_limits(route, rows)]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import struct
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from llm_gateway_client.errors import BadAnswer
 from llm_gateway_client.values import (
@@ -22,7 +22,6 @@ from llm_gateway_client.values import (
     Logprobs,
     Message,
     Model,
-    RateLimit,
     Route,
     TokenLogprob,
     ToolCall,
@@ -32,6 +31,15 @@ from llm_gateway_client.values import (
 
 # Members in which providers put what a model thought; the first that is there is read.
 _REASONING = ("reasoning_content", "reasoning")
+# The fields of Usage -> where OpenAI's format has them.
+USAGE_MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "input_tokens": ("prompt_tokens",),
+    "output_tokens": ("completion_tokens",),
+    "total_tokens": ("total_tokens",),
+    "cached_input_tokens": ("prompt_tokens_details", "cached_tokens"),
+    "cache_write_tokens": ("prompt_tokens_details", "cache_write_tokens"),
+    "reasoning_tokens": ("completion_tokens_details", "reasoning_tokens"),
+}
 
 
 def read_chat(answer: Json) -> ChatResponse:
@@ -83,19 +91,6 @@ def read_route(route: Json) -> Route:
         _text(route, "task") or "",
         Model(_text(model, "provider") or "", _text(model, "name") or ""),
     )
-
-
-def read_limits(answer: Json) -> list[RateLimit]:
-    """Of {"limits": [{"unit", "count", "per_seconds", "each_consumer"}]}."""
-    return [
-        RateLimit(
-            _text(each, "unit") or "",
-            _int(each, "count"),
-            _int(each, "per_seconds"),
-            each.get("each_consumer") is True,
-        )
-        for each in _objects(answer, "limits")
-    ]
 
 
 def _head(answer: Json) -> tuple[str, int, str]:
@@ -184,24 +179,17 @@ def _usage(answer: Json) -> Usage | None:
     usage = _optional(answer, "usage")
     if usage is None:
         return None
-    asked, answered = _object(usage, "prompt_tokens_details"), _object(usage, "completion_tokens_details")
-    count: Callable[[Json, str], int | None] = _count
-    found = Usage(
-        count(usage, "prompt_tokens"),
-        count(usage, "completion_tokens"),
-        count(usage, "total_tokens"),
-        count(asked, "cached_tokens"),
-        count(asked, "cache_write_tokens"),
-        count(answered, "reasoning_tokens"),
-    )
-    if found.total_tokens is None and found.input_tokens is not None and found.output_tokens is not None:
-        total = found.input_tokens + found.output_tokens
-        return Usage(found.input_tokens, found.output_tokens, total, *_details(found))
-    return found
+    counts = {name: _count_at(usage, path) for name, path in USAGE_MEMBERS.items()}
+    if counts["total_tokens"] is None and counts["input_tokens"] is not None and counts["output_tokens"] is not None:
+        counts["total_tokens"] = counts["input_tokens"] + counts["output_tokens"]
+    return Usage(**counts)
 
 
-def _details(usage: Usage) -> tuple[int | None, int | None, int | None]:
-    return usage.cached_input_tokens, usage.cache_write_tokens, usage.reasoning_tokens
+def _count_at(usage: Json, path: tuple[str, ...]) -> int | None:
+    *groups, member = path
+    for group in groups:
+        usage = _object(usage, group)
+    return _count(usage, member)
 
 
 def _vector(value: Any) -> tuple[float, ...]:

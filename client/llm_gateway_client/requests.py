@@ -7,10 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any, Generic, TypedDict, TypeVar
 
-from llm_gateway_client.values import Json, Message, RateLimit
+from llm_gateway_client.values import (
+    ChatChunk,
+    ChatResponse,
+    CompletionChunk,
+    CompletionResponse,
+    EmbedResponse,
+    Json,
+    Message,
+    RateLimit,
+    Route,
+    RoutePage,
+)
 
+T = TypeVar("T")
 TASKS = ("chat", "completions", "embeddings")
 _TASK_PREFIX = "llm/v1/"
 
@@ -78,8 +90,9 @@ class EmbedParameters(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One call: an RPC's name and what it is given. `repeatable`: making it twice does no harm and costs nothing."""
+class Call(Generic[T]):
+    """One call: an operation's name and what it is given. `T` is its answer, or one chunk of it where `stream`. `repeatable`:
+    making it twice does no harm and costs nothing. rest_codec.py and grpc_codec.py have a row for each name."""
 
     name: str
     body: Json
@@ -87,49 +100,57 @@ class Call:
     repeatable: bool = False
 
 
-def chat(route: str, messages: Messages, parameters: Mapping[str, Any], *, stream: bool = False) -> Call:
-    asked = [{"role": "user", "content": messages}] if isinstance(messages, str) else [_message(m) for m in messages]
-    return Call("Chat", _body(route, {"messages": asked}, parameters, stream), stream)
+def chat(route: str, messages: Messages, parameters: Mapping[str, Any]) -> Call[ChatResponse]:
+    return Call("Chat", _body(route, _conversation(messages), parameters))
 
 
-def complete(route: str, prompt: Texts, parameters: Mapping[str, Any], *, stream: bool = False) -> Call:
-    return Call("Complete", _body(route, {"prompt": _texts(prompt)}, parameters, stream), stream)
+def stream_chat(route: str, messages: Messages, parameters: Mapping[str, Any]) -> Call[ChatChunk]:
+    return Call("Chat", _streamed(_body(route, _conversation(messages), parameters)), stream=True)
 
 
-def embed(route: str, texts: Texts, parameters: Mapping[str, Any]) -> Call:
-    return Call("Embed", _body(route, {"input": _texts(texts)}, parameters, False))
+def complete(route: str, prompt: Texts, parameters: Mapping[str, Any]) -> Call[CompletionResponse]:
+    return Call("Complete", _body(route, {"prompt": _texts(prompt)}, parameters))
 
 
-def list_routes(page_token: str) -> Call:
+def stream_complete(route: str, prompt: Texts, parameters: Mapping[str, Any]) -> Call[CompletionChunk]:
+    return Call("Complete", _streamed(_body(route, {"prompt": _texts(prompt)}, parameters)), stream=True)
+
+
+def embed(route: str, texts: Texts, parameters: Mapping[str, Any]) -> Call[EmbedResponse]:
+    return Call("Embed", _body(route, {"input": _texts(texts)}, parameters))
+
+
+def list_routes(page_token: str) -> Call[RoutePage]:
     return Call("ListRoutes", {"page_token": page_token}, repeatable=True)
 
 
-def get_route(name: str) -> Call:
+def get_route(name: str) -> Call[Route]:
     return Call("GetRoute", {"name": name}, repeatable=True)
 
 
-def write_route(call: str, name: str, task: str, model: Json, settings: Json | None) -> Call:
-    """CreateRoute or UpdateRoute. `model` is {"provider", "name", "config"} of the config file."""
-    unknown = set(model) - {"provider", "name", "config"}
-    if unknown:
-        raise ValueError(f"model has provider, name and config; not {', '.join(sorted(unknown))}")
-    return Call(call, {"name": name, "task": task_of(task), "model": dict(model), "settings": dict(settings or {})})
+def create_route(name: str, task: str, model: Json, settings: Json | None) -> Call[Route]:
+    return Call("CreateRoute", _spec(name, task, model, settings))
 
 
-def delete_route(name: str) -> Call:
+def update_route(name: str, task: str, model: Json, settings: Json | None) -> Call[Route]:
+    return Call("UpdateRoute", _spec(name, task, model, settings))
+
+
+def delete_route(name: str) -> Call[None]:
     return Call("DeleteRoute", {"name": name})
 
 
-def get_limits(route: str) -> Call:
+def get_limits(route: str) -> Call[list[RateLimit]]:
     return Call("GetLimits", {"route": route}, repeatable=True)
 
 
-def set_limits(route: str, limits: Sequence[RateLimit]) -> Call:
-    rows = [
-        {"unit": each.unit, "count": each.count, "per_seconds": each.per_seconds, "each_consumer": each.each_consumer}
-        for each in limits
-    ]
-    return Call("SetLimits", {"route": route, "limits": rows}, repeatable=True)
+def set_limits(route: str, limits: Sequence[RateLimit]) -> Call[list[RateLimit]]:
+    return Call("SetLimits", {"route": route, "limits": tuple(limits)}, repeatable=True)
+
+
+def query(name: str, dialect: str, data: Json, route: Route | None) -> Call[dict[str, Any]]:
+    """MLflow's query (mlflow_dialects.py). `route` is needed where the target is gRPC."""
+    return Call("Query", {"name": name, "dialect": dialect, "data": dict(data), "route": route})
 
 
 def task_of(word: str) -> str:
@@ -140,21 +161,33 @@ def task_of(word: str) -> str:
     return task
 
 
-def _body(route: str, asked: dict[str, Any], parameters: Mapping[str, Any], stream: bool) -> dict[str, Any]:
+def _spec(name: str, task: str, model: Json, settings: Json | None) -> Json:
+    """`model` is {"provider", "name", "config"} of the config file."""
+    unknown = set(model) - {"provider", "name", "config"}
+    if unknown:
+        raise ValueError(f"model has provider, name and config; not {', '.join(sorted(unknown))}")
+    return {"name": name, "task": task_of(task), "model": dict(model), "settings": dict(settings or {})}
+
+
+def _conversation(messages: Messages) -> dict[str, Any]:
+    if isinstance(messages, str):
+        return {"messages": [{"role": "user", "content": messages}]}
+    return {"messages": [each.as_json() if isinstance(each, Message) else each for each in messages]}
+
+
+def _body(route: str, given: dict[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
     named = {name: value for name, value in parameters.items() if name != "extra" and value is not None}
     extra = parameters.get("extra") or {}
-    body: dict[str, Any] = {"model": route, **asked, **named}
+    body: dict[str, Any] = {"model": route, **given, **named}
     twice = sorted(body.keys() & extra.keys())
     if twice:
         raise ValueError(f"extra repeats {', '.join(twice)}")
-    if stream:
-        # Without it a stream says nothing of tokens.
-        body |= {"stream": True, "stream_options": {"include_usage": True}}
     return {**body, **extra}
 
 
-def _message(message: Message | Json) -> Json:
-    return message.as_json() if isinstance(message, Message) else message
+def _streamed(body: dict[str, Any]) -> dict[str, Any]:
+    """Without stream_options a stream has no usage. The caller's own `extra` wins."""
+    return {"stream": True, "stream_options": {"include_usage": True}, **body}
 
 
 def _texts(texts: Texts) -> Any:

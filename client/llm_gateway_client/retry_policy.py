@@ -5,12 +5,19 @@ The gateway has its own retries at the provider; what comes here as "may be retr
 
 from __future__ import annotations
 
+import math
 import random
+import secrets
+import time
 from dataclasses import dataclass
+from typing import Any
 
 from llm_gateway_client.errors import RateLimited, SidecarError, Unavailable
+from llm_gateway_client.requests import Call
 
-# A second and a third try get over a restart or a burst; more would only add to an overload.
+_ID_BYTES = 16
+
+# A second and a third attempt get over a restart or a burst; more would only add to an overload.
 _ATTEMPTS_MAX = 3
 # Longer than an interactive caller waits; a limit that opens later is the caller's business.
 _WAIT_S_MAX = 10.0
@@ -26,7 +33,7 @@ class Retries:
     wait_s_max: float = _WAIT_S_MAX
 
     def wait_s(self, error: SidecarError, attempt: int, left_s: float, repeatable: bool = False) -> float | None:
-        """How long to wait before the next try; None for no further one. `attempt` counts from 1, `left_s` is the time left,
+        """How long to wait before the next attempt; None for no further one. `attempt` counts from 1, `left_s` is the time left,
         `repeatable` calls only read and may be made again whatever became of the first."""
         if attempt >= self.attempts_max or not (error.may_retry or (repeatable and isinstance(error, Unavailable))):
             return None
@@ -39,3 +46,28 @@ class Retries:
 
 
 RETRIES = Retries()
+
+
+class Attempts:
+    """The attempts of one call: its id, the time left, whether and when to try again."""
+
+    def __init__(self, call: Call[Any], retries: Retries, timeout_s: float) -> None:
+        if not (timeout_s > 0 and math.isfinite(timeout_s)):
+            raise ValueError("timeout_s is a number of seconds above 0")
+        self.request_id = secrets.token_hex(_ID_BYTES)
+        self._repeatable = call.repeatable
+        self._retries = retries
+        self._attempt = 0
+        self._end_s = time.monotonic() + timeout_s
+
+    def begin(self) -> float:
+        """The seconds left for the next attempt."""
+        self._attempt += 1
+        return max(0.001, self._end_s - time.monotonic())
+
+    def wait_s(self, error: SidecarError) -> float:
+        """Before the next attempt. Raises the error where there is none."""
+        wait_s = self._retries.wait_s(error, self._attempt, self._end_s - time.monotonic(), self._repeatable)
+        if wait_s is None:
+            raise error
+        return wait_s

@@ -1,7 +1,7 @@
 """What calls answer: frozen values of our own, the same whether a call went by gRPC or by REST.
 
-`raw` of a whole answer or a chunk is its JSON object in OpenAI's format, where everything stands that has no field here. It is
-not part of a comparison.
+`raw` of a whole answer or a chunk is its JSON object in OpenAI's format, with every member that has no field here. It is not part
+of a comparison.
 """
 
 from __future__ import annotations
@@ -258,8 +258,16 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True)
+class RoutePage:
+    """Some of the routes. `next_page_token` asks for the next ones; "" after the last."""
+
+    routes: tuple[Route, ...]
+    next_page_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RateLimit:
-    """So many of `unit` ("requests", "tokens"; "concurrent" has no time) in so many seconds."""
+    """`count` of `unit` ("requests", "tokens" or "concurrent") in `per_seconds` seconds, which are 0 for "concurrent" alone."""
 
     unit: str
     count: int

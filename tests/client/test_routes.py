@@ -20,6 +20,8 @@ from tests.stack.stack import Stack
 pytestmark = pytest.mark.slow
 PER_MINUTE = RateLimit("requests", 1000, 60, each_consumer=True)
 TEN_MINUTES = RateLimit("requests", 5000, 600)
+# A month, a year, the longest there is; and times that are none of a larger unit.
+PERIODS_S = (1, 90, 7200, 86_400, 2_592_000, 2_678_400, 31_104_000, 5 * 31_104_000, 31_535_999)
 
 
 def model(simulator: Provider, key: str = "config") -> dict[str, Any]:
@@ -57,6 +59,23 @@ async def test_a_route_is_made_called_limited_and_removed(way: Way, simulator: P
         await way.call("get_route", name)
     with pytest.raises(NotFound):
         await way.call("chat", name, "x")
+
+
+async def test_a_limit_of_any_period_is_read_by_each_service_as_it_was_set_by_the_other(
+    stack: Stack, simulator: Provider
+) -> None:
+    rest, grpc = Way("sync-rest", stack), Way("async-grpcs", stack)
+    await rest.call("create_route", "periods", "chat", model(simulator))
+    for seconds in PERIODS_S:
+        limit = [RateLimit("requests", 5, seconds)]
+        for one, other in ((rest, grpc), (grpc, rest)):
+            assert await one.call("set_limits", "periods", []) == []
+            assert await one.call("set_limits", "periods", limit) == limit
+            assert await other.call("get_limits", "periods") == limit
+    for way in (rest, grpc):
+        with pytest.raises(InvalidRequest, match="155,520,000"):
+            await way.call("set_limits", "periods", [RateLimit("requests", 5, 155_520_001)])
+    await rest.call("delete_route", "periods")
 
 
 async def test_a_route_that_cannot_be_is_refused(way: Way) -> None:
