@@ -131,7 +131,7 @@ def _reasoning(message: Json) -> str | None:
 
 def _call(call: Json) -> ToolCall:
     id_ = _text(call, "id") or ""
-    custom = _optional(call, "custom")
+    custom = _custom(call)
     if custom is not None:
         return ToolCall(id_, _text(custom, "name") or "", "", _text(custom, "input") or "")
     function = _object(call, "function")
@@ -140,11 +140,17 @@ def _call(call: Json) -> ToolCall:
 
 def _call_piece(call: Json) -> ToolCallDelta:
     index, id_ = _int(call, "index"), _text(call, "id")
-    custom = _optional(call, "custom")
+    custom = _custom(call)
     if custom is not None:
         return ToolCallDelta(index, id_, _text(custom, "name"), "", _text(custom, "input") or "")
     function = _object(call, "function")
     return ToolCallDelta(index, id_, _text(function, "name"), _text(function, "arguments") or "")
+
+
+def _custom(call: Json) -> Json | None:
+    """The custom tool's part. Some servers write an empty one beside a function's."""
+    is_function = _optional(call, "function") is not None and call.get("type") != "custom"
+    return None if is_function else _optional(call, "custom")
 
 
 def _logprobs(choice: Json) -> Logprobs | None:

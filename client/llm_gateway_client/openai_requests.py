@@ -193,7 +193,7 @@ def _texts(members: Members, name: str) -> list[dict[str, Any]]:
     items = members.items(name)
     if not items:
         raise wrong(name, "a string or an array that is not empty")
-    if isinstance(items[0][0], int):
+    if not isinstance(items[0][0], str | list | tuple):
         return [{"tokens": _tokens(whole, name)}]
     return [{"text": item} if isinstance(item, str) else {"tokens": _tokens(item, path)} for item, path in items]
 
