@@ -25,11 +25,13 @@ IMPURE = frozenset(
         "aiohttp",
     ]
 )
+# The client is a distribution of its own, and what the gateway reads of it is pure tables.
+CLIENT = ROOT / "client" / "llm_gateway_client"
+SHARED = frozenset({"kinds", "periods"})
 # Each layer may import its own and those before it. What is not of the request's path stands where its imports put it.
 LAYERS = (
     "v1",
     "adapters",
-    "client",
     "secret free_ports redaction snapshot caller calls config upstream credentials errors metrics limits spend strict"
     " connections control patches reload route_files consumers secrets_in_prompts access_log writing",
     "accounting status attempt breaker admission estimate meter openapi",
@@ -60,6 +62,7 @@ def imported(source: str) -> Iterator[str]:
 
 
 def layer(module: str) -> str | None:
+    """Not the client's, which is no part of the gateway."""
     parts = module.split(".")
     if parts[0] == "adapters":
         return "adapters"
@@ -71,6 +74,12 @@ def violations(module: str, source: str) -> list[str]:
     found = []
     for name in imported(source):
         other = layer(name)
+        if package(module) == "llm_gateway_client" and package(name) in ("sidecar", "adapters"):
+            found.append(f"{module} is of the client, which needs nothing of the gateway, and imports {name}")
+        if package(name) == "llm_gateway_client" and own in RANK and own != "cli" and not shared(own, name):
+            found.append(
+                f"{module} imports {name}: what the gateway reads of the client is {', '.join(sorted(SHARED))}"
+            )
         if own == "adapters" and (name.split(".")[0] in IMPURE or (name.split(".")[0] == "sidecar" and other != "v1")):
             found.append(f"{module} is pure and imports {name}")
         elif own in RANK and other in RANK and RANK[other] > RANK[own]:
@@ -78,6 +87,16 @@ def violations(module: str, source: str) -> list[str]:
         elif strangers(module, name):
             found.append(f"{module} imports {name}, which it should not know")
     return found
+
+
+def package(module: str) -> str:
+    return module.split(".")[0]
+
+
+def shared(own: str, name: str) -> bool:
+    """Whether a layer of the gateway may import this of the client. Adapters import neither."""
+    parts = name.split(".")
+    return own != "adapters" and len(parts) > 1 and parts[1] in SHARED
 
 
 def strangers(module: str, other: str) -> bool:
@@ -91,14 +110,14 @@ def strangers(module: str, other: str) -> bool:
 def sources() -> list[Path]:
     return [
         path
-        for package in ("adapters", "sidecar")
-        for path in sorted((ROOT / package).rglob("*.py"))
-        if path.relative_to(ROOT).parts[:2] != ("sidecar", "v1")
+        for folder in (ROOT / "adapters", ROOT / "sidecar", CLIENT)
+        for path in sorted(folder.rglob("*.py"))
+        if path.parent.name != "v1"
     ]
 
 
 def module_of(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(path.relative_to(CLIENT.parent if CLIENT in path.parents else ROOT).with_suffix("").parts)
 
 
 @pytest.mark.parametrize("path", sources(), ids=module_of)
@@ -128,6 +147,11 @@ def test_every_module_of_the_core_stands_in_a_layer() -> None:
         ("sidecar.server", "from sidecar.local.launch import start"),
         ("sidecar.front.nginx", "from sidecar.local.fetch import fetch"),
         ("sidecar.supervisor.pool", "from sidecar.cli import main"),
+        ("sidecar.supervisor.pool", "from llm_gateway_client import Client"),
+        ("sidecar.gateway", "from llm_gateway_client.errors import RateLimited"),
+        ("adapters.openai", "from llm_gateway_client.kinds import KINDS"),
+        ("llm_gateway_client.errors", "from sidecar.errors import ANSWERS"),
+        ("llm_gateway_client.fluent", "def f():\n    from adapters import FORMATS"),
     ],
 )
 def test_a_planted_violation_is_found(module: str, source: str) -> None:
@@ -141,3 +165,7 @@ def test_what_the_design_allows_is_no_violation() -> None:
         violations("sidecar.supervisor.run", "from sidecar.front import nginx\nfrom sidecar.local import launch") == []
     )
     assert violations("sidecar.gateway", "import asyncio\nfrom sidecar.errors import TABLE") == []
+    assert violations("sidecar.config._limits", "from llm_gateway_client import periods") == []
+    assert violations("sidecar.errors", "from llm_gateway_client.kinds import KINDS") == []
+    assert violations("sidecar.cli.calls", "from llm_gateway_client import Client") == []
+    assert violations("llm_gateway_client.sync.client", "import httpx\nfrom llm_gateway_client import requests") == []
