@@ -16,7 +16,7 @@ class SidecarError(Exception):
 
     `http_status` and `grpc_code` (a name) are what the one and the other service answer to that kind; None where no answer
     came. `retry_after_s`: how long to wait, where that is known. `param`: the member at fault. `may_retry`: whether the same
-    call may succeed a little later. `code` is a provider's own word, where REST passes one on.
+    call may succeed a little later. `code` is a provider's own code, where REST passes one on.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class TimedOut(SidecarError):
 
 
 class UpstreamRefused(SidecarError):
-    """The provider refuses the gateway's own key or model name: somebody has to mend the config."""
+    """The provider refuses the gateway's own key or model name: the gateway's config has to be fixed."""
 
 
 class BadAnswer(SidecarError):
@@ -149,7 +149,7 @@ FAMILIES: Final[Mapping[str, type[SidecarError]]] = {
     "cancelled": Cancelled,
 }
 
-# What a status alone means, where no code of ours says more.
+# What a status alone means, where the body has no code of ours.
 _OF_STATUS = {
     401: "unauthenticated",
     403: "permission_denied",

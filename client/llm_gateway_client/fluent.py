@@ -76,7 +76,7 @@ def create_route(
     route of the config. Raises ValueError, SidecarError."""
     given = model if model is not None else data
     if route_type is None or given is None or (model is not None and data is not None):
-        raise ValueError("create_route wants a route_type, and either model or data")
+        raise ValueError("create_route needs a route_type, and either model or data.")
     return _current.get().create_route(name, route_type, _model(given), settings=settings)
 
 
@@ -96,7 +96,8 @@ def search_routes() -> list[Route]:
 
 
 def query(route: str, data: Json) -> dict[str, Any]:
-    """Asks a route in either dialect (dialects.py) and answers in the same, as MLflow's gateway would."""
+    """Calls a route with a body in either of MLflow's dialects (mlflow_dialects.py); the answer is in the same.
+    Raises SidecarError, and ValueError for a mixture of both."""
     client, dialect = _current.get(), dialect_of(data)
     # The typed services do not know MLflow's dialects: there the translation needs what the route is.
     found = None if client.is_rest else client.get_route(route)
@@ -116,7 +117,7 @@ def get_limits(route: str) -> list[dict[str, Any]]:
 
 def _client(uri: str | None, user: str | None, password: str | None, ca: str | os.PathLike[str] | None) -> Client:
     if uri == "databricks" or (uri or "").startswith("databricks://"):
-        raise TargetError("this calls a gateway of your own, not Databricks: give its address")
+        raise TargetError("This client calls a gateway of your own, not Databricks: give its address.")
     has_one = user is not None or "@" in (uri or "")
     if uri is not None and not has_one and (name := os.environ.get("MLFLOW_TRACKING_USERNAME")):
         user, password = name, os.environ.get("MLFLOW_TRACKING_PASSWORD", "")
@@ -129,7 +130,7 @@ def _model(given: Json) -> dict[str, Any]:
     unknown = given.keys() - {"name", "provider", *configs}
     if len(configs) > 1 or unknown:
         raise ValueError(
-            f"a model has name, provider and one config, not {', '.join(sorted(configs) + sorted(unknown))}"
+            f"A model has name, provider and one config, not {', '.join(sorted(configs) + sorted(unknown))}."
         )
     config = given[configs[0]] if configs else {}
     return {"provider": given.get("provider"), "name": given.get("name"), "config": dict(config)}

@@ -84,7 +84,7 @@ def _spec(body: Json) -> routes_pb2.RouteSpec:
 def _limit(limit: RateLimit) -> routes_pb2.RateLimit:
     unit = f"LIMIT_UNIT_{limit.unit.upper()}"
     if unit not in dict(routes_pb2.LimitUnit.items()):
-        raise ValueError(f"a limit counts requests, tokens or concurrent calls, not {limit.unit!r}")
+        raise ValueError(f"Unknown unit {limit.unit!r} of a limit. Use requests, tokens or concurrent.")
     return routes_pb2.RateLimit(
         unit=unit, count=limit.count, per_seconds=limit.per_seconds, each_consumer=limit.each_consumer
     )

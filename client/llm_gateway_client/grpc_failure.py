@@ -10,7 +10,7 @@ from google.rpc import error_details_pb2, status_pb2
 from llm_gateway_client.errors import BadAnswer, Interrupted, SidecarError, TimedOut, Unreachable, of_kind
 
 _DOMAIN = "sidecar"
-# What gRPC itself says before it has sent anything; such a call may be made again.
+# gRPC's own messages before it has sent anything; such a call may be made again.
 _NOT_CONNECTED = ("failed to connect", "connections to all backends failing", "dns resolution failed")
 # A status without our details is gRPC's own, or the front's.
 _KIND_OF_CODE = {

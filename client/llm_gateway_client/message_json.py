@@ -25,12 +25,12 @@ JsonObject = dict[str, Any]
 
 
 def role_word(role: pb.Role) -> str:
-    """A provider's role that OpenAI has no word for is the assistant's."""
+    """OpenAI's name of a role; a role of the provider's own is the assistant's."""
     return _ROLE_WORDS.get(role, "assistant")
 
 
 def finish_word(choice: Any) -> str | None:
-    """OpenAI's word, else the provider's own; None while the choice has not ended."""
+    """OpenAI's reason, else the provider's own; None while the choice has not ended."""
     if not choice.finish_reason:
         return None
     return _FINISH_WORDS.get(choice.finish_reason) or choice.native_finish_reason or "stop"

@@ -1,4 +1,4 @@
-"""MLflow's two ways of querying a route, for fluent.query.
+"""MLflow's two dialects of querying a route, for fluent.query.
 
 A (MLflow 2.5-2.8)   {"prompt" | "messages" | "text", "candidate_count", ...} -> {"candidates": [...], "metadata": {...}}
 B (2.9 and later)    {"prompt" | "messages" | "input", "n", ...}              -> OpenAI's shapes
@@ -17,7 +17,7 @@ from llm_gateway_client.errors import SidecarError, of_kind
 from llm_gateway_client.mlflow_tables import MEMBERS, TEMPERATURE_MAX, Rule
 from llm_gateway_client.values import Json, Route
 
-# Members whose meaning or answer dialect A cannot say. A request with one of them is B's.
+# Members whose meaning or answer dialect A cannot express. A request with one of them is B's.
 _ONLY_B = frozenset(
     ("input", "n", "encoding_format", "dimensions", "tools", "tool_choice", "parallel_tool_calls", "response_format")
     + ("modalities", "audio", "logprobs", "top_logprobs", "max_completion_tokens", "stream_options", "reasoning_effort")
@@ -26,16 +26,19 @@ _ONLY_B = frozenset(
 _ONLY_A = frozenset({"text", "candidate_count"})
 # A's names -> OpenAI's.
 _NAMES = {"candidate_count": "n", "text": "input"}
-_NO_MODEL = "The parameter 'model' is not permitted: the route names its model."
+# As MLflow's own servers put it.
+_NO_MODEL = (
+    "The parameter 'model' is not permitted to be passed. The route being queried already defines a model instance."
+)
 
 
 def dialect_of(data: Json) -> str:
     """ "A" or "B"; what both would take is A's, whose path and samples these are. Raises ValueError for a mixture."""
     if data.get("stream"):
-        raise ValueError("query answers whole; Client.stream_chat and stream_complete stream")
+        raise ValueError("query does not stream: use stream_chat or stream_complete of a Client.")
     a, b = sorted(_ONLY_A & data.keys()), sorted(_ONLY_B & data.keys())
     if a and b:
-        raise ValueError(f"{', '.join(a)} is of MLflow 2.5-2.8, {', '.join(b)} of 2.9 and later: use the names of one")
+        raise ValueError(f"{', '.join(a)} is of MLflow 2.5-2.8, {', '.join(b)} of 2.9 and later: use the names of one.")
     return "B" if b else "A"
 
 

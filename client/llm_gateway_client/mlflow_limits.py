@@ -9,9 +9,11 @@ from llm_gateway_client.values import Json, RateLimit
 
 
 def write_limit(limit: RateLimit) -> dict[str, Any]:
-    """Raises ValueError for a limit that MLflow has no words for."""
+    """Raises ValueError for a limit that this shape cannot express."""
     if limit.unit != "requests" or limit.per_seconds < 1:
-        raise ValueError("MLflow's limits count requests in a time; set_limits of a Client on gRPC sets the others")
+        raise ValueError(
+            "REST sets limits on requests in a time alone. Use a gRPC target for tokens and concurrent calls."
+        )
     return {
         "calls": limit.count,
         "key": "user" if limit.each_consumer else "route",
@@ -23,5 +25,5 @@ def read_limit(row: Json) -> RateLimit:
     """Raises ValueError for what is no limit."""
     calls, period = row.get("calls"), row.get("renewal_period")
     if type(calls) is not int or not isinstance(period, str):
-        raise ValueError("a limit has calls and a renewal_period such as minute or 10 minutes")
+        raise ValueError("A limit has whole calls and a renewal_period such as 'minute' or '10 minutes'.")
     return RateLimit("requests", calls, seconds_of(period), row.get("key") == "user")

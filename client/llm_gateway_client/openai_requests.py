@@ -116,7 +116,7 @@ def _read_extra(members: Members, into: Any) -> None:
 
 
 def _route(members: Members) -> str:
-    members.take("stream")  # which method is called tells it
+    members.take("stream")  # the method decides
     route = members.string("model")
     if not route:
         message = "You must provide a model parameter: the name of a route."

@@ -157,7 +157,7 @@ def task_of(word: str) -> str:
     """ "chat" or "llm/v1/chat". Raises ValueError."""
     task = word.removeprefix(_TASK_PREFIX)
     if task not in TASKS:
-        raise ValueError(f"a task is one of {', '.join(TASKS)} (or {_TASK_PREFIX}chat and so on), not {word!r}")
+        raise ValueError(f"Unknown task {word!r}. Use one of {', '.join(TASKS)}, also as {_TASK_PREFIX}chat and so on.")
     return task
 
 
@@ -165,7 +165,7 @@ def _spec(name: str, task: str, model: Json, settings: Json | None) -> Json:
     """`model` is {"provider", "name", "config"} of the config file."""
     unknown = set(model) - {"provider", "name", "config"}
     if unknown:
-        raise ValueError(f"model has provider, name and config; not {', '.join(sorted(unknown))}")
+        raise ValueError(f"A model has provider, name and config, not {', '.join(sorted(unknown))}.")
     return {"name": name, "task": task_of(task), "model": dict(model), "settings": dict(settings or {})}
 
 
@@ -181,7 +181,7 @@ def _body(route: str, given: dict[str, Any], parameters: Mapping[str, Any]) -> d
     body: dict[str, Any] = {"model": route, **given, **named}
     twice = sorted(body.keys() & extra.keys())
     if twice:
-        raise ValueError(f"extra repeats {', '.join(twice)}")
+        raise ValueError(f"extra repeats {', '.join(twice)}: give each parameter once.")
     return {**body, **extra}
 
 

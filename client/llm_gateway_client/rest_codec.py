@@ -46,7 +46,7 @@ def request_of(call: Call[Any]) -> HttpRequest:
 
 def answer_of(call: Call[T], body: bytes) -> T:
     """Raises BadAnswer for what is no JSON object."""
-    if call.name == "DeleteRoute":  # the status says it all
+    if call.name == "DeleteRoute":  # the status is the answer
         return cast(T, None)
     return cast(T, _PATHS[call.name].read(object_of(body)))
 
@@ -101,7 +101,10 @@ def _read_routes(answer: Json) -> RoutePage:
 
 def _read_limits(answer: Json) -> list[RateLimit]:
     rows = answer.get("limits")
-    return [read_limit(each) for each in rows if isinstance(each, dict)] if isinstance(rows, list) else []
+    try:
+        return [read_limit(each) for each in rows if isinstance(each, dict)] if isinstance(rows, list) else []
+    except ValueError as error:
+        raise BadAnswer(f"The answer holds what is not a limit. {error}", kind="malformed_answer") from None
 
 
 _PATHS: dict[str, _Path] = {

@@ -11,7 +11,7 @@ from llm_gateway_client.values import Json
 
 # A page of an intermediary's apology is no use beyond its beginning.
 _TEXT_CHARS_MAX = 500
-# The front's own word for a core that died under the call, which may have reached the provider.
+# The front's own code for a core that died under the call, which may have reached the provider.
 _CORE_GONE = "core_unavailable"
 
 

@@ -1,4 +1,4 @@
-"""When a failed call is made again: only where the gateway says so or nothing was sent, never after output, not for long.
+"""When a failed call is made again: only where the gateway allows it or nothing was sent, never after output, not for long.
 
 The gateway has its own retries at the provider; what comes here as "may be retried" has passed those.
 """
@@ -53,7 +53,7 @@ class Attempts:
 
     def __init__(self, call: Call[Any], retries: Retries, timeout_s: float) -> None:
         if not (timeout_s > 0 and math.isfinite(timeout_s)):
-            raise ValueError("timeout_s is a number of seconds above 0")
+            raise ValueError("timeout_s must be a finite number of seconds above 0.")
         self.request_id = secrets.token_hex(_ID_BYTES)
         self._repeatable = call.repeatable
         self._retries = retries

@@ -1,4 +1,4 @@
-"""Where to call and with which credential: what a target's text, the arguments and the environment say.
+"""Where to call and with which credential, of a target's text, the arguments and the environment.
 
     host:port  grpc://host:port  unix:PATH          gRPC without TLS (with `ca`: with TLS)
     grpcs://user:password@host:port  dns:///...     gRPC over TLS
@@ -39,7 +39,7 @@ class Target:
     loopback: bool = False
 
     def __reduce__(self) -> str | tuple[object, ...]:
-        raise TypeError("a target holds a credential and is not pickled")
+        raise TypeError("A target holds a credential and cannot be pickled.")
 
     def trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=self.ca)
@@ -59,13 +59,13 @@ def resolve(
     if target is None:
         target = env.get("SIDECAR_URL") or env.get("SIDECAR_GRPC_LOCAL")
         if not target:
-            raise TargetError("no target: give one, or set SIDECAR_URL (`. .sidecar/env` does)")
+            raise TargetError("No target: give one, or set SIDECAR_URL (`. .sidecar/env` does).")
     text, in_url = _split(target)
     own = _address(text) in {_address(value) for name in ("SIDECAR_URL", "SIDECAR_GRPC") if (value := env.get(name))}
     authorization = _authorization(in_url, user, password, api_key, env if own else {})
     authority = os.fspath(ca) if ca is not None else (env.get("SIDECAR_CA") if own else None)
     if authority is not None and not Path(authority).is_file():
-        raise TargetError(f"the CA file {authority} does not exist")
+        raise TargetError(f"The CA file {authority} does not exist.")
     return _checked(_made(text, authority, authorization))
 
 
@@ -76,16 +76,16 @@ def _split(target: str) -> tuple[str, tuple[str, str] | None]:
     userinfo, at, address = host.rpartition("@")
     if not mark or not at:
         if not mark and "@" in target and not target.startswith(("unix:", "dns:")):
-            raise TargetError("credentials go with https:// and grpcs:// targets only")
+            raise TargetError("Only https:// and grpcs:// targets can hold credentials.")
         return target, None
     user, colon, password = userinfo.partition(":")
     if not user or not colon:
-        raise TargetError("a target's credential is user:password, percent-encoded where needed")
+        raise TargetError("A target's credential is user:password, percent-encoded where needed.")
     return f"{scheme}://{address}{slash}{path}", (unquote(user), unquote(password))
 
 
 def _address(text: str) -> str:
-    """host:port, to tell whether two texts mean the same address."""
+    """host:port, to compare what two texts address."""
     scheme, mark, rest = text.partition("://")
     host = (rest if mark else text).strip("/").partition("/")[0]
     return host if ":" in host.rpartition("]")[2] else f"{host}:{_PORTS.get(scheme, _HTTPS_PORT)}"
@@ -98,11 +98,11 @@ def _authorization(
     api_key: str | None,
     env: Mapping[str, str],
 ) -> str | None:
-    """As a header's value. Of several ways to say it only one may be used."""
-    ways = [in_url, (user, password) if user is not None or password is not None else None, api_key]
-    given = [way for way in ways if way is not None]
+    """As a header's value. Raises TargetError where more than one is given."""
+    sources = [in_url, (user, password) if user is not None or password is not None else None, api_key]
+    given = [each for each in sources if each is not None]
     if len(given) > 1:
-        raise TargetError("give one credential: in the target, as user and password, or as api_key")
+        raise TargetError("Give one credential: in the target, as user and password, or as api_key.")
     if not given and env.get("SIDECAR_API_KEY"):
         given = [env["SIDECAR_API_KEY"]]
     if not given:
@@ -112,7 +112,7 @@ def _authorization(
         return f"Bearer {credential}"
     name, secret = credential
     if not name or secret is None:
-        raise TargetError("user and password go together")
+        raise TargetError("Give user and password together.")
     return "Basic " + base64.b64encode(f"{name}:{secret}".encode()).decode()
 
 
@@ -121,18 +121,18 @@ def _made(text: str, ca: str | None, authorization: str | None) -> Target:
     if mark and scheme in _REST:
         url = urlsplit(text)
         if not url.hostname or url.query or url.fragment:
-            raise TargetError(f"not an address of a gateway: {text}")
+            raise TargetError(f"Not the address of a gateway: {text}")
         return Target(True, text.rstrip("/"), scheme == "https", ca, authorization, _is_loopback(url.hostname))
     if text.startswith("unix:"):
         return Target(False, text, False, None, authorization, True)
     if text.startswith("dns:"):
         return Target(False, text, True, ca, authorization, False)
     if mark and scheme not in ("grpc", "grpcs"):
-        raise TargetError(f"unknown scheme {scheme}://; there are http, https, grpc, grpcs, unix: and dns:")
+        raise TargetError(f"Unknown scheme {scheme}://. Use http, https, grpc, grpcs, unix: or dns:.")
     address = (rest if mark else text).rstrip("/")
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit() or not host:
-        raise TargetError(f"a gRPC target is host:port, not {address!r}")
+        raise TargetError(f"A gRPC target is host:port, not {address!r}.")
     tls = scheme == "grpcs" if mark else ca is not None
     return Target(False, address, tls, ca, authorization, _is_loopback(host.strip("[]")))
 
@@ -146,5 +146,5 @@ def _is_loopback(host: str) -> bool:
 
 def _checked(target: Target) -> Target:
     if target.authorization is not None and not target.tls and not target.loopback:
-        raise TargetError(f"a credential would go to {target.address} in clear: use https:// or grpcs://")
+        raise TargetError(f"A credential would go to {target.address} in clear. Use https:// or grpcs://.")
     return target

@@ -20,7 +20,7 @@ def _raw() -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens. None: the provider did not say."""
+    """Counts of tokens. None: the provider did not give it."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -102,7 +102,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One answer. `finish_reason` is OpenAI's word, or the provider's own where OpenAI has none; None: not said."""
+    """One answer. `finish_reason` is OpenAI's, or the provider's own where OpenAI has none; None: the provider gave none."""
 
     index: int
     message: Message
@@ -112,7 +112,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class ChatResponse:
-    """A whole answer. `created` in seconds since 1970; `model` in the provider's words."""
+    """A whole answer. `created` in seconds since 1970; `model` is the provider's name of it."""
 
     id: str
     created: int
@@ -153,7 +153,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True)
 class ChunkChoice:
-    """A piece of one choice. `finish_reason` stands in its last piece."""
+    """A piece of one choice. The last one has `finish_reason`."""
 
     index: int
     delta: Delta
@@ -163,7 +163,7 @@ class ChunkChoice:
 
 @dataclass(frozen=True, slots=True)
 class ChatChunk:
-    """A piece of a streamed answer. `usage` stands in the last one, which may have no choices."""
+    """A piece of a streamed answer. The last one has `usage`, and may have no choices."""
 
     id: str
     created: int
@@ -259,7 +259,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class RoutePage:
-    """Some of the routes. `next_page_token` asks for the next ones; "" after the last."""
+    """Some of the routes. `next_page_token` leads to the next ones; "" after the last."""
 
     routes: tuple[Route, ...]
     next_page_token: str = ""

@@ -23,7 +23,7 @@ from llm_gateway_client import (
     Usage,
 )
 
-from tests.client.ways import Way
+from tests.client.entrances import Entrance
 from tests.provider import Call, Provider, data, json_reply, sse_reply
 from tests.stack.stack import Stack
 
@@ -60,21 +60,21 @@ def by_rest(stack: Stack) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_every_way_gives_the_same_values(
-    way: Way, name: str, stack: Stack, simulator: Provider, by_rest: dict[str, Any]
+async def test_every_entrance_gives_the_same_values(
+    entrance: Entrance, name: str, stack: Stack, simulator: Provider, by_rest: dict[str, Any]
 ) -> None:
     method, arguments, keywords = CALLS[name]
     if name not in by_rest:
-        answer = await Way("sync-rest", stack).call(method, *arguments, **keywords)
+        answer = await Entrance("sync-rest", stack).call(method, *arguments, **keywords)
         by_rest[name] = answer, simulator.calls[-1].json
-    answer = await way.call(method, *arguments, **keywords)
+    answer = await entrance.call(method, *arguments, **keywords)
     assert same(answer) == same(by_rest[name][0])
     asked = simulator.calls[-1].json
     assert asked == by_rest[name][1], "the provider was asked the same"
     assert not isinstance(answer, list) or len(answer) > 2
 
 
-async def test_a_chat_says_all_that_the_provider_said(way: Way, simulator: Provider) -> None:
+async def test_a_chat_says_all_that_the_provider_said(entrance: Entrance, simulator: Provider) -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"b": 1,"a":  2.0}'}}
     token = {"token": "é", "logprob": -0.5, "bytes": [195, 169]}
     simulator.script = lambda _: json_reply(
@@ -92,7 +92,7 @@ async def test_a_chat_says_all_that_the_provider_said(way: Way, simulator: Provi
             },
         }
     )  # fmt: skip
-    answer: ChatResponse = await way.call("chat", "chat", HELLO)
+    answer: ChatResponse = await entrance.call("chat", "chat", HELLO)
     top = TokenLogprob("é", -0.5, b"\xc3\xa9")
     message = Message("assistant", reasoning="hm", tool_calls=(ToolCall("c1", "f", '{"b": 1,"a":  2.0}'),))
     choice = Choice(0, message, "tool_calls", Logprobs((replace(top, top=(top,)),)))
@@ -103,7 +103,7 @@ async def test_a_chat_says_all_that_the_provider_said(way: Way, simulator: Provi
     assert answer.text == ""
 
 
-async def test_a_streamed_chat_says_all_that_the_provider_said(way: Way, simulator: Provider) -> None:
+async def test_a_streamed_chat_says_all_that_the_provider_said(entrance: Entrance, simulator: Provider) -> None:
     def chunk(**choice: Any) -> bytes:
         return data({"id": "s", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]})
 
@@ -129,7 +129,7 @@ async def test_a_streamed_chat_says_all_that_the_provider_said(way: Way, simulat
             data("[DONE]"),
         ]
     )
-    chunks = await way.call("stream_chat", "chat", HELLO)
+    chunks = await entrance.call("stream_chat", "chat", HELLO)
     choices = [choice for each in chunks for choice in each.choices]
     assert choices == [
         ChunkChoice(0, Delta("assistant", "")),
@@ -142,13 +142,13 @@ async def test_a_streamed_chat_says_all_that_the_provider_said(way: Way, simulat
     assert [each.usage for each in chunks if each.usage is not None] == [Usage(1, 2, 3)]
 
 
-async def test_an_answer_goes_back_as_the_next_turn(way: Way, simulator: Provider) -> None:
+async def test_an_answer_goes_back_as_the_next_turn(entrance: Entrance, simulator: Provider) -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     first = {"role": "assistant", "content": None, "tool_calls": [call], "reasoning_content": "hm"}
     simulator.script = lambda _: json_reply({"id": "x", "choices": [{"index": 0, "message": first}]})
-    answer: ChatResponse = await way.call("chat", "chat", HELLO)
+    answer: ChatResponse = await entrance.call("chat", "chat", HELLO)
     simulator.script = None
-    await way.call("chat", "chat", [*HELLO, answer.choices[0].message, Message("tool", "4", tool_call_id="c1")])
+    await entrance.call("chat", "chat", [*HELLO, answer.choices[0].message, Message("tool", "4", tool_call_id="c1")])
     asked = simulator.calls[-1].json["messages"]
     assert asked[1]["tool_calls"] == [call]
     assert "reasoning_content" not in asked[1]
@@ -164,19 +164,19 @@ async def test_an_answer_above_grpcs_own_limit_arrives(name: str, stack: Stack, 
         return json_reply({"object": "list", "model": "m", "data": rows})
 
     simulator.script = reply
-    answer = await Way(name, stack).call("embed", "embeddings", ["x"] * count)
+    answer = await Entrance(name, stack).call("embed", "embeddings", ["x"] * count)
     assert [len(vector) for vector in answer.vectors] == [dims] * count
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 async def test_rest_goes_by_http2_too(kind: str, stack: Stack) -> None:
-    way = Way(f"{kind}-rest", stack)
-    assert (await way.call("chat", "chat", HELLO, client={"http2": True})).text == "echo: one two"
-    assert "".join(chunk.text for chunk in await way.call("stream_chat", "chat", HELLO, client={"http2": True}))
+    entrance = Entrance(f"{kind}-rest", stack)
+    assert (await entrance.call("chat", "chat", HELLO, client={"http2": True})).text == "echo: one two"
+    assert "".join(chunk.text for chunk in await entrance.call("stream_chat", "chat", HELLO, client={"http2": True}))
 
 
 def test_threads_share_a_client(stack: Stack) -> None:
-    with ThreadPoolExecutor(16) as threads, Way("sync-stub", stack).sync() as client:
+    with ThreadPoolExecutor(16) as threads, Entrance("sync-stub", stack).sync() as client:
         answers = threads.map(lambda number: client.chat("chat", f"{number}").text, range(64))
         assert list(answers) == [f"echo: {number}" for number in range(64)]
 

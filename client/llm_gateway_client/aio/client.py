@@ -157,7 +157,7 @@ class AsyncClient:
         await self.call(requests.delete_route(name), timeout_s)
 
     async def get_limits(self, route: str, *, timeout_s: float | None = None) -> list[RateLimit]:
-        """By REST only those that MLflow has words for: requests in a time."""
+        """By REST only those on requests; the others are not in the answer."""
         return await self.call(requests.get_limits(route), timeout_s)
 
     async def set_limits(

@@ -158,7 +158,7 @@ class Client:
         self.call(requests.delete_route(name), timeout_s)
 
     def get_limits(self, route: str, *, timeout_s: float | None = None) -> list[RateLimit]:
-        """By REST only those that MLflow has words for: requests in a time."""
+        """By REST only those on requests; the others are not in the answer."""
         return self.call(requests.get_limits(route), timeout_s)
 
     def set_limits(self, route: str, limits: Sequence[RateLimit], *, timeout_s: float | None = None) -> list[RateLimit]:

@@ -1,4 +1,4 @@
-"""The ways to a stack: {sync, async} x {stub port, unix socket, gRPC by the front, REST by the front}."""
+"""The entrances to a stack: {sync, async} x {stub port, unix socket, gRPC by the front, REST by the front}."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from llm_gateway_client import AsyncClient, AsyncStream, Client, Stream
 from tests.stack.stack import Stack
 
 TARGETS = ("stub", "unix", "grpcs", "rest")
-WAYS = [f"{kind}-{target}" for target in TARGETS for kind in ("sync", "async")]
+ENTRANCES = [f"{kind}-{target}" for target in TARGETS for kind in ("sync", "async")]
 
 
-class Way:
-    """Calls a method of the client of this way, the same for both kinds; a stream comes as a list."""
+class Entrance:
+    """Calls a method of the client of this entrance, the same for both kinds; a stream comes as a list."""
 
     def __init__(self, name: str, stack: Stack) -> None:
         self.name = name
@@ -25,13 +25,13 @@ class Way:
         """Target and keywords for Client or AsyncClient."""
         stack = self._stack
         credential = f"{stack.user}:{stack.password}@"
-        ways: dict[str, tuple[str, dict[str, Any]]] = {
+        found: dict[str, tuple[str, dict[str, Any]]] = {
             "stub": (stack.grpc_local, {}),
             "unix": (stack.stub_socket, {}),
             "grpcs": (f"grpcs://{stack.grpc_front}", {"api_key": stack.api_key, "ca": stack.ca}),
             "rest": (stack.url.replace("https://", f"https://{credential}"), {"ca": stack.ca}),
         }
-        return ways[self.target]
+        return found[self.target]
 
     def sync(self, **keywords: Any) -> Client:
         target, more = self.arguments()
