@@ -24,7 +24,7 @@ Target = Annotated[
     typer.Option(
         "--target",
         metavar="ADDRESS",
-        help="A gateway: HOST:PORT, unix:PATH, or https://USER:PASSWORD@HOST. Without it: the one of the state directory.",
+        help="Address of the gateway: HOST:PORT, unix:PATH or https://HOST. Without it: the one of the state directory.",
     ),
 ]
 _MaxTokens = Annotated[int | None, typer.Option("--max-tokens", min=1, help="Tokens of the answer at most.")]

@@ -121,7 +121,7 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 # Names of ENVIRONMENTS -> packages that are installed without what they need.
-_ALONE: dict[str, tuple[str, ...]] = {"strangers": ("sidecar==0.8.1", "adapters==1.3.0")}
+_WITHOUT_NEEDS: dict[str, tuple[str, ...]] = {"strangers": ("sidecar==0.8.1", "adapters==1.3.0")}
 
 
 def _resolve(name: str, wanted: tuple[str, ...]) -> None:
@@ -136,7 +136,7 @@ def _resolve(name: str, wanted: tuple[str, ...]) -> None:
     ]
     command = [sys.executable, "-m", "uv", "pip", "compile", "--no-config", "--quiet", *options, "-"]
     found = []
-    for packages, alone in ((wanted, []), (_ALONE.get(name, ()), ["--no-deps"])):
+    for packages, alone in ((wanted, []), (_WITHOUT_NEEDS.get(name, ()), ["--no-deps"])):
         done = subprocess.run([*command, *alone], check=True, input="\n".join(packages), capture_output=True, text=True)
         found.append(done.stdout)
     (_FOLDER / f"{name}.txt").write_text("".join(found))
