@@ -21,6 +21,7 @@ from adapters._contract import (
     Target,
     Task,
 )
+from adapters._echoes import ECHOES
 from adapters._errors import GatewayError, Kind
 from adapters._sse import Event
 from adapters.anthropic import FORMAT as ANTHROPIC
@@ -37,6 +38,7 @@ FORMATS: Mapping[str, Format] = {
 }
 
 __all__ = [
+    "ECHOES",
     "FORMATS",
     "Chunk",
     "ClientSide",

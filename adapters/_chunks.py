@@ -140,7 +140,7 @@ def _extend_thinking(message: pb.Message, delta: pb.ThinkingDelta) -> None:
         parts = [part for part in message.content if part.WhichOneof("part") == "thinking"]
     thinking = parts[delta.index].thinking
     thinking.text += delta.text
-    for name in ("signature", "redacted", "native_name"):
+    for name in ("signature", "redacted", "native_name", "format"):
         if delta.HasField(name):
             setattr(thinking, name, getattr(delta, name))
 

@@ -8,11 +8,13 @@ usage.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from adapters._contract import Context, Format, Headers, HttpCall, ProviderSide, Target, Task
+from adapters._echoes import NO_ECHOES, fit_history
 from adapters._errors import GatewayError, Kind
 from adapters._json import Obj, of_answer
 from adapters._refuse import invalid
@@ -53,7 +55,9 @@ def encode_chat(request: pb.ChatRequest, target: Target, stream: bool, context: 
     if not target.model.lower().replace("-", "").replace("_", "").startswith("llama2"):
         text = f"Provider '{target.provider.name}' chats only with models whose name begins with llama2."
         raise GatewayError(Kind.INVALID_REQUEST, text, param="model")
-    return _call([_llama2(request.messages, target)], chat_parameters(request, target), target)
+    request, left_out = fit_history(request, NO_ECHOES)
+    call = _call([_llama2(request.messages, target)], chat_parameters(request, target), target)
+    return replace(call, left_out=left_out)
 
 
 def encode_completion(request: pb.CompleteRequest, target: Target, stream: bool, context: Context) -> HttpCall:

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from adapters._contract import Provider, Task
+from adapters._echoes import MESSAGE, PARTS
 
 # What every row of OpenAI's format takes below model.config; MLflow says api_base where OpenAI's SDK says base_url.
 _KEYS = {"api_key": "api_key", "base_url": "base_url", "api_base": "base_url"}
@@ -26,6 +27,10 @@ _OPENAI_MODELS: Mapping[str, Any] = MappingProxyType(
         "max_completion_tokens_models": ("o1", "o3", "o4", "gpt-5", "gpt-6"),
     }
 )
+# These refuse a request for one member of a message that they do not know. Groq and Cerebras take back `reasoning`, the member
+# they answer; Mistral takes its own parts of type thinking.
+_ONLY_REASONING = (MESSAGE | PARTS) - {"messages[].reasoning"}
+_ONLY_PARTS = (MESSAGE | PARTS) - {"messages[].content[].thinking"}
 _OPENAI_KEYS = {
     "openai_api_key": "api_key",
     "openai_api_base": "base_url",
@@ -78,6 +83,7 @@ _ROWS = (
         format="openai",
         base_url="https://api.openai.com/v1",
         config_keys=_OPENAI_KEYS,
+        leaves=PARTS,
         options=_OPENAI_MODELS,
     ),
     # Two forms of one API: a deployment's URL with api-version, and /openai/v1. sidecar/config/_cloud.py tells them apart.
@@ -87,6 +93,7 @@ _ROWS = (
         base_url=None,
         auth="api-key",
         config_keys=_AZURE_KEYS,
+        leaves=PARTS,
         options=_OPENAI_MODELS,
     ),
     Provider(
@@ -119,13 +126,20 @@ _ROWS = (
         "mistral_api_key",
         include_usage=False,
         renamed={**_OLD_LIMIT, "seed": "random_seed"},
+        leaves=_ONLY_PARTS,
         options={**_CHAT_ONLY, "usage_unasked": True},
     ),
-    _hosted("groq", "https://api.groq.com/openai/v1", tasks=_NO_EMBEDDINGS, options=_CHAT_ONLY),
+    _hosted(
+        "groq",
+        "https://api.groq.com/openai/v1",
+        tasks=_NO_EMBEDDINGS,
+        leaves=_ONLY_REASONING,
+        options=_CHAT_ONLY,
+    ),
     _hosted("together", "https://api.together.xyz/v1", "togetherai_api_key", include_usage=False, renamed=_OLD_LIMIT),
     _hosted("deepseek", "https://api.deepseek.com", tasks=_NO_EMBEDDINGS, renamed=_OLD_LIMIT, options=_CHAT_ONLY),
     _hosted("xai", "https://api.x.ai/v1", options=_CHAT_ONLY),
-    _hosted("openrouter", "https://openrouter.ai/api/v1"),
+    _hosted("openrouter", "https://openrouter.ai/api/v1", options={"reasoning_details": True}),
     _hosted("fireworks", "https://api.fireworks.ai/inference/v1", renamed=_OLD_LIMIT),
     # Its vectors are 8-bit integers in base64, which OpenAI's format has no word for.
     _hosted(
@@ -136,7 +150,13 @@ _ROWS = (
         tasks=_NO_EMBEDDINGS,
         options=_CHAT_ONLY,
     ),
-    _hosted("cerebras", "https://api.cerebras.ai/v1", stream_end="eof", tasks=_NO_EMBEDDINGS),
+    _hosted(
+        "cerebras",
+        "https://api.cerebras.ai/v1",
+        stream_end="eof",
+        tasks=_NO_EMBEDDINGS,
+        leaves=_ONLY_REASONING,
+    ),
     _hosted("nvidia", "https://integrate.api.nvidia.com/v1", renamed=_OLD_LIMIT),
     # Its OpenAI format; the native one is not spoken yet.
     _hosted("gemini", "https://generativelanguage.googleapis.com/v1beta/openai", "gemini_api_key", options=_CHAT_ONLY),

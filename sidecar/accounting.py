@@ -6,9 +6,9 @@ import asyncio
 import time
 from typing import Any
 
-from adapters import GatewayError, Kind
+from adapters import ECHOES, GatewayError, Kind
 from sidecar.access_log import AccessLog, Entry
-from sidecar.metrics import STALE_CONNECTION, UNKNOWN_ROUTE, Metrics
+from sidecar.metrics import OTHER, STALE_CONNECTION, UNKNOWN_ROUTE, Metrics
 
 OK = "ok"
 _TOKEN_KINDS = (
@@ -43,6 +43,7 @@ class Record:
     is the gateway's own. `usage` is the last one seen. `upstream` is the one asked last, `attempts` how many times one was
     asked. Of a stream, `output_events` and `output_chars` count what was produced, for one that breaks off before its usage
     comes (bodies that pass are not opened: no characters there). `resent`: a kept connection had ended, as others may have.
+    `left_out` names what of the request had no place at the upstream asked last.
     """
 
     __slots__ = (
@@ -57,6 +58,7 @@ class Record:
         "_route",
         "_started",
         "attempts",
+        "left_out",
         "outcome",
         "output_chars",
         "output_events",
@@ -87,6 +89,7 @@ class Record:
         self._first_output_s: float | None = None
         self._in_flight: Any = None
         self.attempts = 0
+        self.left_out: tuple[str, ...] = ()
         self.upstream: str | None = None
         self.outcome = OK
         self.output_chars = 0
@@ -151,6 +154,8 @@ class Record:
             metrics.overhead(self._route, self._operation).observe(overhead_s)
         if self._log is not None:
             self._log.add(self._entry(total_s, overhead_s))
+        for name in self.left_out:
+            metrics.left_out(self._route, name if name in ECHOES else OTHER).inc()
         if self.usage is not None:
             for kind, member in _TOKEN_KINDS:
                 if count := getattr(self.usage, member):

@@ -30,8 +30,10 @@ class Call:
     request: Any = None
     envelope: Envelope | None = None
     client_format: str | None = None
-    # Set by the gateway for the servicer: the upstream asked last (known before the first piece), the route's timeouts.write_s.
+    # Set by the gateway for the servicer: the upstream asked last (known before the first piece), what was left out of the
+    # request there, the route's timeouts.write_s.
     upstream: str | None = None
+    left_out: tuple[str, ...] = ()
     write_s: float = _WRITE_S
     says_limits: Callable[[], tuple[tuple[str, str], ...]] = tuple
 

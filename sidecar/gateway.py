@@ -151,7 +151,7 @@ class Gateway:
     async def _unary(self, tries: Tries, trial: Trial, call: Call, record: Record, deadline: float) -> Answer:
         way, route = tries.way, tries.ways.route
         attempt = prepare(way.plan, call)
-        trial.asks()
+        trial.asks(attempt)
         waiting = time.perf_counter()
         try:
             async with asyncio.timeout_at(tries.limit()) as limit:
@@ -202,7 +202,7 @@ class Gateway:
     ) -> AsyncGenerator[Piece, None]:
         route = tries.ways.route
         attempt = prepare(tries.way.plan, call)
-        trial.asks()
+        trial.asks(attempt)
         clock = StreamClock(route, deadline)
         response: UpstreamResponse | None = None
         try:

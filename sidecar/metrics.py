@@ -19,6 +19,8 @@ OVERHEAD_BUCKETS_S = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 
 UNKNOWN_ROUTE = "unknown"
 # A reason of sidecar_retries_total beside the kinds of failure.
 STALE_CONNECTION = "stale_connection"
+# A member of sidecar_left_out_total that is not of the closed list.
+OTHER = "other"
 
 
 class _Labelled:
@@ -80,6 +82,13 @@ class Metrics:
         # R x C x 5 kinds: input, output, cached_input, cache_write, reasoning
         self.tokens = self._counter(
             "sidecar_tokens_total", "Tokens, as the provider counted them.", "route", "consumer", "kind"
+        )
+        # R x 24: adapters.ECHOES and other
+        self.left_out = self._counter(
+            "sidecar_left_out_total",
+            "Calls whose messages had a member that the provider has no place for, by its name.",
+            "route",
+            "member",
         )
         # R
         self.in_flight = self._gauge("sidecar_in_flight", "Calls under way.", "route")

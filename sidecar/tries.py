@@ -11,7 +11,7 @@ from types import TracebackType
 
 from adapters import GatewayError, Kind
 from sidecar.accounting import DEADLINE_SLACK_S, OK, Record, outcome_of
-from sidecar.attempt import make_showable
+from sidecar.attempt import Attempt, make_showable
 from sidecar.calls import Call
 from sidecar.credentials import Tokens
 from sidecar.errors import ANSWERS, TRANSIENT
@@ -120,9 +120,10 @@ class Trial:
         self._probe = health.circuit.begins(asyncio.get_running_loop().time())
         return self
 
-    def asks(self) -> None:
+    def asks(self, attempt: Attempt) -> None:
         """From now on the provider may hear of the call."""
         self.asked = True
+        self._call.left_out = self._record.left_out = attempt.http.left_out
         self._call.upstream = self._way.name
         self._record.attempt_begins(self._way.name)
 

@@ -52,6 +52,12 @@ WORKERS = (
         "Tokens as the provider counted them. `kind`: input, output, cached_input, cache_write, reasoning.",
         "the sum of `gen_ai.client.token.usage`, with `gen_ai.token.type`",
     ),
+    Row(
+        "sidecar_left_out_total",
+        ("route", "member"),
+        "R × 24",
+        "Calls whose messages had a member that the provider has no place for, by its name ([thinking.md](thinking.md)).",
+    ),
     Row("sidecar_in_flight", ("route",), "R", "Calls under way."),
     Row(
         "sidecar_upstream_requests_total",

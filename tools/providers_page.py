@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from adapters import FORMATS, Context, GatewayError, Provider, ProviderSide, Target, Task, side_of
+from adapters._echoes import MESSAGE, PARTS
 from adapters.providers import ALIASES, PROVIDERS
 from sidecar.v1 import inference_pb2 as pb
 from tests.adapters.laws import ROWS
@@ -131,7 +132,7 @@ def _feature_cells(row: Provider) -> tuple[str, ...]:
     return (*features, *(_mark(_takes(embed, request, row)) for request in _EMBED_FEATURES.values()))
 
 
-_QUIRKS = ("renamed", "refused", "a stream ends with", "usage of a stream")
+_QUIRKS = ("renamed", "refused", "left out of the history", "a stream ends with", "usage of a stream")
 
 
 def _quirks(row: Provider) -> tuple[str, ...]:
@@ -139,7 +140,17 @@ def _quirks(row: Provider) -> tuple[str, ...]:
     forbidden = ", ".join(f"`{name}`" for name in sorted(row.forbidden))
     end = "the end of the body, after a finish reason" if row.stream_end == "eof" else "its format's end marker"
     usage = "asked for" if row.include_usage else "comes unasked, or not at all"
-    return renamed or _NO, forbidden or _NO, end, usage
+    return renamed or _NO, forbidden or _NO, _left_out(row), end, usage
+
+
+def _left_out(row: Provider) -> str:
+    """In few words: a strict provider leaves out all but a few of a long list."""
+    if not row.leaves:
+        return _NO
+    if row.leaves == PARTS:
+        return "thinking parts"
+    kept = ", ".join(f"`{name}`" for name in sorted((MESSAGE | PARTS) - row.leaves))
+    return f"members and parts of earlier answers, but {kept}"
 
 
 def _table(
@@ -189,5 +200,7 @@ def providers_page() -> str:
         "## Quirks of providers that speak OpenAI's format",
         "",
         *_table(_QUIRKS, _quirks, filter(_like_openai, rows), merged=True),
+        "",
+        "What is left out of a history asks for nothing, and is said: [thinking.md](thinking.md).",
     ]
     return "\n".join(lines) + "\n"

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from adapters._errors import GatewayError, Kind
+from adapters._thoughts import CLAUDE
 from adapters.anthropic._answer import REDACTED, TEXT, THINKING, TOOL_USE
 from adapters.anthropic._json import Members, Raw, is_object, member, object_text, opened, quoted, rest, string
 from sidecar.v1 import inference_pb2 as pb
@@ -80,13 +81,15 @@ class _Thinking:
     def start(self) -> list[pb.Delta]:
         """Always a piece, also of an empty thought: the part exists, and a redacted one has no deltas."""
         if string(self.members, "type") == "redacted_thinking":
-            thought = pb.ThinkingDelta(index=self.index, redacted=string(self.members, "data").encode())
+            redacted = string(self.members, "data").encode()
+            thought = pb.ThinkingDelta(index=self.index, redacted=redacted, format=CLAUDE)
             return [pb.Delta(thinking=thought, extra_json=rest(self.members, REDACTED))]
         signature = string(self.members, "signature")
         thought = pb.ThinkingDelta(
             index=self.index,
             text=string(self.members, "thinking"),
             signature=signature.encode() if signature else None,
+            format=CLAUDE,
         )
         return [pb.Delta(thinking=thought, extra_json=rest(self.members, THINKING))]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from adapters._contract import Context
 from adapters._errors import GatewayError, Kind
+from adapters._thoughts import CLAUDE
 from adapters.anthropic._answer import (
     MESSAGE,
     REDACTED,
@@ -52,7 +53,9 @@ def _add_block(message: pb.Message, raw: Raw) -> None:
         case "thinking":
             message.content.add(thinking=_thinking(block))
         case "redacted_thinking":
-            redacted = pb.Thinking(redacted=string(block, "data").encode(), extra_json=rest(block, REDACTED))
+            redacted = pb.Thinking(
+                redacted=string(block, "data").encode(), format=CLAUDE, extra_json=rest(block, REDACTED)
+            )
             message.content.add(thinking=redacted)
         case "tool_use":
             message.tool_calls.append(_tool_call(block))
@@ -68,6 +71,7 @@ def _thinking(block: Members) -> pb.Thinking:
     return pb.Thinking(
         text=string(block, "thinking"),
         signature=signature.encode() if signature else None,
+        format=CLAUDE,
         extra_json=rest(block, THINKING),
     )
 

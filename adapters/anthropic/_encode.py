@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 
 from adapters._contract import Context, HttpCall, Target
+from adapters._echoes import Echoes, fit_history
 from adapters._errors import GatewayError, Kind
 from adapters.anthropic._json import Raw, callers_object, merged
 from adapters.anthropic._limits import output_tokens_max
 from adapters.anthropic._refusals import invalid, refuse, refuse_unsupported
+from adapters.anthropic._thinking import goes_back
 from adapters.anthropic._tools import tool_choice, tools
 from adapters.anthropic._turns import system_and_turns
 from sidecar.v1 import inference_pb2 as pb
@@ -23,12 +25,15 @@ _OWNED = frozenset(
 )
 # OpenAI's word -> this format's. "default" asks OpenAI for its standard tier.
 _SERVICE_TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
+# The API refuses members of a message that it does not know, and thoughts that it did not sign.
+_ECHOES = Echoes(takes=goes_back, restores=True)
 _EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
 
 
 def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
     """The call. Raises unsupported_parameter for what the format cannot express and invalid_request for what is malformed."""
     refuse_unsupported(request, target)
+    request, left_out = fit_history(request, _ECHOES)
     system, turns = system_and_turns(request.messages, target)
     body: dict[str, Any] = {"model": target.model, "max_tokens": _max_tokens(request, target), "messages": turns}
     if system is not None:
@@ -45,7 +50,7 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
     if request.reasoning_effort == "none":
         body["thinking"] = {"type": "disabled"}
     body = merged(body, [("extra_json", msgspec.json.encode(extra).decode())], _OWNED)
-    return HttpCall(_url(target), msgspec.json.encode(body))
+    return HttpCall(_url(target), msgspec.json.encode(body), left_out=left_out)
 
 
 def _url(target: Target) -> str:

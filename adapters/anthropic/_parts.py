@@ -8,12 +8,12 @@ from typing import Any
 from adapters._contract import Target
 from adapters.anthropic._json import Raw, callers_object, merged
 from adapters.anthropic._refusals import invalid, refuse
+from adapters.anthropic._thinking import thinking_block
 from sidecar.v1 import inference_pb2 as pb
 
 _TEXT = frozenset({"type", "text"})
 _SOURCED = frozenset({"type", "source"})
 _SOURCE = frozenset({"type", "media_type", "data", "url", "file_id"})
-_THINKING = frozenset({"type", "thinking", "signature", "data"})
 
 
 def block_of(part: pb.ContentPart, target: Target, at: str) -> Any | None:
@@ -29,7 +29,7 @@ def block_of(part: pb.ContentPart, target: Target, at: str) -> Any | None:
         case "file":
             return _document(part, target, at)
         case "thinking":
-            return _thinking(part, target, at)
+            return thinking_block(part, at)
         case "other_json":
             return _other(part, at)
         case "audio":
@@ -97,27 +97,6 @@ def _plain_text(source: dict[str, Any], at: str) -> dict[str, Any]:
     except ValueError as error:
         raise invalid(f"{at}.file", "text/plain must be base64 of UTF-8 text") from error
     return {"type": "text", "media_type": "text/plain", "data": text}
-
-
-def _thinking(part: pb.ContentPart, target: Target, at: str) -> dict[str, Any] | None:
-    thinking = part.thinking
-    if thinking.HasField("redacted"):
-        block = {"type": "redacted_thinking", "data": _opaque(thinking.redacted, at)}
-    elif thinking.HasField("signature"):
-        block = {"type": "thinking", "thinking": thinking.text, "signature": _opaque(thinking.signature, at)}
-    else:
-        # Another provider's thinking: this one accepts only what it signed.
-        refuse(target, f"{at}.thinking", "thinking", "it has no signature")
-        return None
-    extras = [(f"{at}.thinking.extra_json", thinking.extra_json), (f"{at}.extra_json", part.extra_json)]
-    return merged(block, extras, _THINKING)
-
-
-def _opaque(value: bytes, at: str) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError as error:
-        raise invalid(at, "the signature was not made by this provider") from error
 
 
 def _other(part: pb.ContentPart, at: str) -> Any:

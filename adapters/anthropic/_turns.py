@@ -47,8 +47,8 @@ def system_and_turns(messages: Sequence[pb.Message], target: Target) -> tuple[An
         if message.role in _SYSTEM_ROLES and not any(p.WhichOneof("part") == "other_json" for p in message.content):
             _refuse_extra(message, at)
             system += _blocks(message.content, target, at)
-        else:
-            _add(turns, _turn(message, target, at))
+        elif not _says_nothing(turn := _turn(message, target, at)):
+            _add(turns, turn)
     if not turns:
         raise invalid("messages", "at least one must be of another role than system")
     return _compact(system) if system else None, [_written(turn) for turn in turns]
@@ -122,6 +122,11 @@ def _tool_result(message: pb.Message, target: Target, at: str) -> dict[str, Any]
     if message.HasField("tool_error"):
         block["is_error"] = message.tool_error
     return merged(block, [(f"{at}.extra_json", message.extra_json)], _TOOL_RESULT)
+
+
+def _says_nothing(turn: _Turn) -> bool:
+    """Of an answer that was all thought nothing is left where the thought does not go back."""
+    return turn.role == "assistant" and not turn.blocks and not turn.extra
 
 
 def _add(turns: list[_Turn], turn: _Turn) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from adapters._contract import Context, HttpCall, Target
+from adapters._echoes import ECHOES, Echoes, fit_history
 from adapters._json import Obj, merge_extra, of_request, raw_json
 from adapters._refuse import Asked, invalid, plain_fields, refuse, refuse_asked
 from adapters.cohere._messages import write_message
@@ -49,6 +50,12 @@ _OWNED = frozenset(
     | {"max_tokens", *(theirs for _, theirs in _PLAIN)}
 )
 _FORMAT = frozenset({"type", "json_schema"})
+# It signs nothing: a thought is words, and one that somebody else signed is not its own. Citations go back as they came.
+_ECHOES = Echoes(
+    takes=lambda thought: bool(thought.text) and not (thought.signature or thought.redacted or thought.format),
+    leaves=ECHOES - {"messages[].citations"},
+    restores=True,
+)
 
 
 def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
@@ -56,6 +63,7 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
     refuse_asked(request, target, REFUSED)
     if not request.messages:
         raise invalid("messages", "at least one is needed")
+    request, left_out = fit_history(request, _ECHOES)
     messages = [write_message(message, target, f"messages[{i}]") for i, message in enumerate(request.messages)]
     body: dict[str, Any] = {"model": target.model, "messages": messages, "stream": stream}
     body |= write_tools(request, target) | plain_fields(request, _PLAIN) | max_tokens(request)
@@ -66,7 +74,7 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
     if request.HasField("reasoning_effort"):
         body |= _thinking(request.reasoning_effort, target)
     body = merge_extra(body, request.extra_json, "", _OWNED)
-    return HttpCall(url_of(target, "/v2/chat"), msgspec.json.encode(body))
+    return HttpCall(url_of(target, "/v2/chat"), msgspec.json.encode(body), left_out=left_out)
 
 
 def max_tokens(request: pb.ChatRequest) -> dict[str, Any]:

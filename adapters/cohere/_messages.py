@@ -95,7 +95,7 @@ def _part(part: pb.ContentPart, target: Target, at: str) -> Any | None:
             image = _image(part.image, target, at)
             return None if image is None else merge_extra(image, part.extra_json, at, _IMAGE)
         case "thinking":
-            return _thinking(part, target, at)
+            return _thinking(part, at)
         case "other_json":
             return _other(part, at)
         case "file":
@@ -127,11 +127,8 @@ def _image(image: pb.Image, target: Target, at: str) -> dict[str, Any] | None:
     return {"type": "image_url", "image_url": merge_extra(fields, image.extra_json, f"{at}.image", frozenset(fields))}
 
 
-def _thinking(part: pb.ContentPart, target: Target, at: str) -> dict[str, Any] | None:
+def _thinking(part: pb.ContentPart, at: str) -> dict[str, Any]:
     thinking = part.thinking
-    if thinking.HasField("signature") or thinking.HasField("redacted"):
-        refuse(target, f"{at}.thinking", "thinking", "another provider signed it")
-        return None
     block = merge_extra({"type": "thinking", "thinking": thinking.text}, thinking.extra_json, at, _THINKING)
     return merge_extra(block, part.extra_json, at, _THINKING)
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from adapters._contract import Context, HttpCall, Target
+from adapters._echoes import NO_ECHOES, fit_history
 from adapters._json import Obj, merge_extra, of_answer
 from adapters._refuse import Asked, invalid, plain_fields, refuse, refuse_asked
 from adapters._sse import Event
@@ -56,6 +57,7 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
     refuse_asked(request, target, _REFUSED)
     if not request.messages:
         raise invalid("messages", "at least one is needed")
+    request, left_out = fit_history(request, NO_ECHOES)
     turns = [_turn(message, target, f"messages[{i}]") for i, message in enumerate(request.messages)]
     question = turns.pop()
     if question["role"] != "USER" or len(question) > len(_TURN):
@@ -70,7 +72,8 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
         body["stop_sequences"] = list(request.stop)
     if request.HasField("response_format"):
         body |= write_format(request.response_format, target, "schema")
-    return HttpCall(url_of(target, "/v1/chat"), msgspec.json.encode(merge_extra(body, request.extra_json, "", _OWNED)))
+    body = merge_extra(body, request.extra_json, "", _OWNED)
+    return HttpCall(url_of(target, "/v1/chat"), msgspec.json.encode(body), left_out=left_out)
 
 
 def _turn(message: pb.Message, target: Target, at: str) -> dict[str, Any]:

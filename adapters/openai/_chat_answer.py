@@ -8,9 +8,10 @@ import msgspec
 
 from adapters._contract import Context
 from adapters._json import Obj, beneath, of_answer
+from adapters._thoughts import DETAILS, written_piece
 from adapters.openai._failure import protocol, refuse_error
 from adapters.openai._logprobs import read_logprobs, write_logprobs
-from adapters.openai._message import read_message, thinking_name, write_answer_message
+from adapters.openai._message import has_details, read_message, thinking_name, write_answer_message
 from adapters.openai._words import ROLE_WORDS, finish_word, read_finish, read_usage, write_usage
 from sidecar.v1 import inference_pb2 as pb
 
@@ -163,8 +164,11 @@ def _write_delta(delta: pb.Delta) -> dict[str, Any]:
         out["content"] = delta.content
     if delta.refusal:
         out["refusal"] = delta.refusal
-    if delta.HasField("thinking") and delta.thinking.text:
-        out[thinking_name(delta.thinking)] = delta.thinking.text
+    if delta.HasField("thinking"):
+        if delta.thinking.text:
+            out[thinking_name(delta.thinking)] = delta.thinking.text
+        if has_details(delta.thinking):
+            out[DETAILS] = [written_piece(delta.thinking)]
     if delta.tool_calls:
         out["tool_calls"] = [_write_call(call) for call in delta.tool_calls]
     return beneath(out, delta.extra_json)

@@ -7,9 +7,11 @@ from typing import Any
 import msgspec
 
 from adapters._contract import Context, Envelope, HttpCall, Target
+from adapters._echoes import fit_history
 from adapters._errors import GatewayError, Kind
 from adapters._json import Obj, array_items, decoded_string, merge_extra, of_request, raw_json
 from adapters.openai import _fields as fields
+from adapters.openai._echoes import echoes_of
 from adapters.openai._message import read_message, write_message
 from adapters.openai._open import apply_row
 from adapters.openai._url import url_of
@@ -171,6 +173,7 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
     if not request.messages:
         raise GatewayError(Kind.INVALID_REQUEST, "'messages' must have at least one message.", param="messages")
     check_n(request)
+    request, left_out = fit_history(request, echoes_of(target))
     out: dict[str, Any] = {
         "model": target.model,
         "messages": [write_message(m, f"messages[{i}]", provider, drop) for i, m in enumerate(request.messages)],
@@ -195,7 +198,8 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
         out["audio"] = merge_extra(audio, request.audio.extra_json, "audio", frozenset())
     write_streaming(request, target, stream, out)
     out = merge_extra(out, request.extra_json, "", _MODELLED)
-    return HttpCall(url_of(target, "/chat/completions"), msgspec.json.encode(apply_row(out, target)))
+    body = msgspec.json.encode(apply_row(out, target))
+    return HttpCall(url_of(target, "/chat/completions"), body, left_out=left_out)
 
 
 def write_streaming(request: Any, target: Target, stream: bool, out: dict[str, Any]) -> None:

@@ -6,13 +6,12 @@ from typing import Any
 
 from adapters._errors import GatewayError, Kind
 from adapters._json import Obj, beneath, merge_extra, of_request
+from adapters._thoughts import DETAILS, written_detail
 from adapters.openai._parts import read_content, unsupported, write_part
-from adapters.openai._thought import is_part
+from adapters.openai._thought import THINKING_NAMES, is_part
 from adapters.openai._words import ROLE_WORDS, ROLES
 from sidecar.v1 import inference_pb2 as pb
 
-# Members in which providers of this format put what a model thought; the first one found is the thought.
-THINKING_NAMES = ("reasoning_content", "reasoning")
 _MODELLED = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", "refusal"})
 
 
@@ -91,7 +90,7 @@ def write_message(message: pb.Message, path: str, provider: str, drop: frozenset
     for i, part in enumerate(message.content):
         match part.WhichOneof("part"):
             case "thinking" if not is_part(part.thinking):
-                _write_thinking(part.thinking, f"{path}.content[{i}].thinking", provider, drop, out)
+                _write_thinking(part.thinking, out)
             case "refusal" if message.role == pb.ROLE_ASSISTANT and "refusal" not in out:
                 out["refusal"] = part.refusal
             case _:
@@ -104,6 +103,8 @@ def write_message(message: pb.Message, path: str, provider: str, drop: frozenset
         out["tool_call_id"] = message.tool_call_id
     if message.tool_calls:
         out["tool_calls"] = [write_call(c, f"{path}.tool_calls[{i}]") for i, c in enumerate(message.tool_calls)]
+    if DETAILS in out and f'"{DETAILS}"' in message.extra_json:
+        del out[DETAILS]  # the caller has the provider's own
     return merge_extra(out, message.extra_json, path, _MODELLED)
 
 
@@ -114,15 +115,13 @@ def _write_content(parts: list[tuple[int, pb.ContentPart]], path: str, provider:
     return [write_part(part, f"{path}.content[{i}]", provider) for i, part in parts]
 
 
-def _write_thinking(thinking: pb.Thinking, path: str, provider: str, drop: frozenset[str], out: dict[str, Any]) -> None:
-    if "thinking" in drop:
-        return
-    if not thinking.native_name or thinking.native_name not in THINKING_NAMES:
-        raise unsupported(path, provider)
-    for field, _ in thinking.ListFields():
-        if field.name not in ("text", "native_name"):
-            raise unsupported(f"{path}.{field.name}", provider)
-    out[thinking.native_name] = out.get(thinking.native_name, "") + thinking.text
+def _write_thinking(thinking: pb.Thinking, out: dict[str, Any]) -> None:
+    """One that this provider takes (_echoes): in the member it came in, or sealed as an entry of reasoning_details."""
+    if thinking.signature or thinking.redacted:
+        details = out.setdefault(DETAILS, [])
+        details.append(written_detail(thinking, len(details)))
+    else:
+        out[thinking.native_name] = out.get(thinking.native_name, "") + thinking.text
 
 
 def _answer_call(call: pb.ToolCall) -> dict[str, Any]:
@@ -142,6 +141,22 @@ def _call(call: pb.ToolCall) -> tuple[str, dict[str, Any]]:
     return "function", {"name": call.name, "arguments": call.arguments_json or "{}"}
 
 
+def has_details(thinking: Any) -> bool:
+    """Whether a thought of an answer is an entry of reasoning_details too: one that did not come in a member of this format."""
+    return thinking.native_name not in THINKING_NAMES and not is_part(thinking)
+
+
+def _answer_thoughts(thoughts: list[pb.Thinking], out: dict[str, Any]) -> None:
+    """The text for those who show it, and all of it for those who send it back."""
+    for thought in thoughts:
+        if thought.text:
+            name = thinking_name(thought)
+            out[name] = out.get(name, "") + thought.text
+    detailed = [thought for thought in thoughts if has_details(thought)]
+    if detailed:
+        out[DETAILS] = [written_detail(thought, index) for index, thought in enumerate(detailed)]
+
+
 def write_answer_message(message: pb.Message) -> dict[str, Any]:
     """A message of an answer: texts join, as OpenAI has one string; parts it has no member for are left to extra_json."""
     texts = [part.text for part in message.content if part.WhichOneof("part") == "text"]
@@ -151,10 +166,7 @@ def write_answer_message(message: pb.Message) -> dict[str, Any]:
         "content": "".join(texts) if texts else None,
         "refusal": "".join(refusals) if refusals else None,
     }
-    for part in message.content:
-        if part.WhichOneof("part") == "thinking" and part.thinking.text:
-            name = thinking_name(part.thinking)
-            out[name] = out.get(name, "") + part.thinking.text
+    _answer_thoughts([part.thinking for part in message.content if part.WhichOneof("part") == "thinking"], out)
     if message.tool_calls:
         out["tool_calls"] = [_answer_call(call) for call in message.tool_calls]
     return beneath(out, message.extra_json)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from adapters._contract import Envelope, HttpCall, Target
+from adapters._echoes_in_bodies import strip_messages
 from adapters._errors import GatewayError, Kind
 from adapters._json import MALFORMED, OBJECTS, STRINGS, Obj, of_request
 from adapters.openai._url import names_model, url_of
@@ -133,9 +134,12 @@ def patcher(path: str) -> Callable[[Envelope, Target], HttpCall]:
             members["stream_options"] = _with_usage(members.get("stream_options"))
         elif target.provider.options.get("usage_unasked") and "stream_options" in members:
             _forget_usage(members)
+        left_out: tuple[str, ...] = ()
+        if target.provider.leaves and "messages" in members:
+            members["messages"], left_out = strip_messages(members["messages"], target.provider.leaves)
         members = apply_row(members, target)
         body = b"{" + b",".join(msgspec.json.encode(name) + b":" + raw for name, raw in members.items()) + b"}"
-        return HttpCall(url_of(target, path), body)
+        return HttpCall(url_of(target, path), body, left_out=left_out)
 
     return patch
 

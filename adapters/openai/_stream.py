@@ -13,8 +13,8 @@ from adapters._sse import Event
 from adapters.openai._chat_answer import new_id, open_answer, read_head
 from adapters.openai._failure import in_band, protocol, refuse_error
 from adapters.openai._logprobs import read_logprobs
-from adapters.openai._message import THINKING_NAMES, arguments_of
-from adapters.openai._thought import read_thought
+from adapters.openai._message import arguments_of
+from adapters.openai._thought import THINKING_NAMES, read_thought
 from adapters.openai._words import ROLES, read_finish
 from sidecar.v1 import inference_pb2 as pb
 

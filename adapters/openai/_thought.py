@@ -16,9 +16,18 @@ _KINDS = {"thinking": ("thinking", "text"), "reasoning": ("summary", "summary_te
 _TYPES = {member: (kind, piece) for kind, (member, piece) in _KINDS.items()}
 
 
+# Members in which providers of this format put what a model thought; the first one found is the thought.
+THINKING_NAMES = ("reasoning_content", "reasoning")
+
+
 def is_part(thinking: pb.Thinking) -> bool:
     """Whether it belongs into `content`, and not into a member beside it."""
     return thinking.native_name in _TYPES
+
+
+def part_kind(thinking: pb.Thinking) -> str:
+    """The type of such a part."""
+    return _TYPES[thinking.native_name][0]
 
 
 def read_thought(kind: str, obj: Obj) -> pb.Thinking | None:

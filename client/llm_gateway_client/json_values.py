@@ -53,7 +53,7 @@ def read_chat(answer: Json) -> ChatResponse:
         _usage(answer),
         _text(answer, "system_fingerprint"),
         _text(answer, "service_tier"),
-        answer,
+        raw=answer,
     )
 
 
@@ -62,7 +62,7 @@ def read_chat_chunk(chunk: Json) -> ChatChunk:
         ChunkChoice(_int(each, "index"), _delta(_object(each, "delta")), _text(each, "finish_reason"), _logprobs(each))
         for each in _objects(chunk, "choices")
     )
-    return ChatChunk(*_head(chunk), choices, _usage(chunk), chunk)
+    return ChatChunk(*_head(chunk), choices, _usage(chunk), raw=chunk)
 
 
 def read_completion(answer: Json) -> CompletionResponse:
@@ -104,6 +104,7 @@ def _message(message: Json) -> Message:
         refusal=_text(message, "refusal"),
         reasoning=_reasoning(message),
         tool_calls=tuple(_call(each) for each in _objects(message, "tool_calls")),
+        reasoning_details=tuple(_objects(message, "reasoning_details")),
     )
 
 
@@ -114,6 +115,7 @@ def _delta(delta: Json) -> Delta:
         refusal=_text(delta, "refusal"),
         reasoning=_reasoning(delta),
         tool_calls=tuple(_call_piece(each) for each in _objects(delta, "tool_calls")),
+        reasoning_details=tuple(_objects(delta, "reasoning_details")),
     )
 
 

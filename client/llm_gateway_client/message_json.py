@@ -11,6 +11,7 @@ from typing import Any
 
 from llm_gateway_client.json_values import USAGE_MEMBERS
 from llm_gateway_client.openai_messages import ROLES, THOUGHTS
+from llm_gateway_client.thought_details import DETAILS, delta_details, message_details
 from llm_gateway_client.v1 import inference_pb2 as pb
 
 _ROLE_WORDS = {role: word for word, role in ROLES.items()}
@@ -123,6 +124,8 @@ def message_json(message: pb.Message) -> JsonObject:
         if kind == "thinking" and part.thinking.text:
             name = _thought_member(part.thinking)
             out[name] = out.get(name, "") + part.thinking.text
+    if details := message_details(message):
+        out[DETAILS] = details
     if message.tool_calls:
         out["tool_calls"] = [_call_json(each) for each in message.tool_calls]
     return _beneath(out, message.extra_json)
@@ -150,6 +153,8 @@ def _piece_json(piece: pb.ChunkChoice) -> JsonObject:
         written["refusal"] = delta.refusal
     if delta.thinking.text:
         written[_thought_member(delta.thinking)] = delta.thinking.text
+    if details := delta_details(delta):
+        written[DETAILS] = details
     if delta.tool_calls:
         written["tool_calls"] = [_call_piece_json(each) for each in delta.tool_calls]
     out: JsonObject = {"index": piece.index, "delta": _beneath(written, delta.extra_json)}

@@ -19,6 +19,7 @@ from llm_gateway_client.message_json import (
     role_word,
     usage_json,
 )
+from llm_gateway_client.thought_details import delta_details, kept_details, message_details
 from llm_gateway_client.v1 import inference_pb2 as pb
 from llm_gateway_client.v1 import routes_pb2
 from llm_gateway_client.values import (
@@ -54,7 +55,9 @@ def chat_of(answer: pb.ChatResponse) -> ChatResponse:
         Choice(each.index, _message(each.message), finish_word(each), _logprobs(each)) for each in answer.choices
     )
     fingerprint, tier = _optional(answer, "system_fingerprint"), _optional(answer, "service_tier")
-    return ChatResponse(*_head(answer), choices, _usage(answer), fingerprint, tier, chat_json(answer))
+    return ChatResponse(
+        *_head(answer), choices, _usage(answer), fingerprint, tier, tuple(answer.left_out), chat_json(answer)
+    )
 
 
 def chat_chunks_of(chunk: pb.StreamChatResponse) -> list[ChatChunk]:
@@ -64,9 +67,9 @@ def chat_chunks_of(chunk: pb.StreamChatResponse) -> list[ChatChunk]:
         choices = tuple(
             ChunkChoice(each.index, _delta(each.delta), finish_word(each), _logprobs(each)) for each in chunk.choices
         )
-        found.append(ChatChunk(*_head(chunk), choices, None, chunk_json(chunk)))
+        found.append(ChatChunk(*_head(chunk), choices, None, tuple(chunk.left_out), chunk_json(chunk)))
     if chunk.HasField("usage"):
-        found.append(ChatChunk(*_head(chunk), (), _usage(chunk), _usage_chunk(chunk, "chat.completion.chunk")))
+        found.append(ChatChunk(*_head(chunk), (), _usage(chunk), raw=_usage_chunk(chunk, "chat.completion.chunk")))
     return found
 
 
@@ -139,6 +142,7 @@ def _message(message: pb.Message) -> Message:
         refusal="".join(refusals) if refusals else None,
         reasoning="".join(thoughts) if thoughts else None,
         tool_calls=tuple(_call(each) for each in message.tool_calls),
+        reasoning_details=tuple(message_details(message) or kept_details(message.extra_json)),
     )
 
 
@@ -164,6 +168,7 @@ def _delta(delta: pb.Delta) -> Delta:
             )
             for each in delta.tool_calls
         ),
+        reasoning_details=tuple(delta_details(delta) or kept_details(delta.extra_json)),
     )
 
 

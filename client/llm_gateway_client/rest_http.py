@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 import httpx
@@ -14,6 +15,7 @@ from llm_gateway_client.rest_codec import chunk_of, object_of, request_of
 from llm_gateway_client.rest_failure import failure, failure_in_stream
 from llm_gateway_client.sse import Events
 from llm_gateway_client.targets import Target
+from llm_gateway_client.values import ChatChunk, ChatResponse
 
 T = TypeVar("T")
 # As the gateway's own limit of an answer.
@@ -96,6 +98,14 @@ def check(response: httpx.Response, body: bytes, request_id: str) -> None:
         raise failure(response.status_code, response.headers, body, request_id)
 
 
+def with_left_out(value: T, response: httpx.Response) -> T:
+    """The value with what was left out of the request, which is a header: OpenAI's format has no member for it."""
+    header: str = response.headers.get("x-sidecar-left-out", "")
+    if not header or not isinstance(value, ChatResponse | ChatChunk):
+        return value
+    return replace(value, left_out=tuple(header.split(", ")))
+
+
 class Chunks(Generic[T]):
     """The events of one streamed answer as chunks. `done` once the end marker came."""
 
@@ -104,6 +114,8 @@ class Chunks(Generic[T]):
         self._events = Events()
         self._call = call
         self._id = request_id
+        self._response = response
+        self._begun = False
         if "text/event-stream" not in response.headers.get("content-type", ""):
             raise BadAnswer("The answer is no stream.", kind="malformed_answer", request_id=request_id)
 
@@ -120,7 +132,9 @@ class Chunks(Generic[T]):
             chunk = object_of(data)
             if chunk.get("error"):
                 raise failure_in_stream(chunk, self._id)
-            chunks.append(chunk_of(self._call, chunk))
+            value = chunk_of(self._call, chunk)
+            chunks.append(value if self._begun else with_left_out(value, self._response))
+            self._begun = True
         return chunks
 
     def close(self) -> None:

@@ -75,8 +75,9 @@ class Logprobs:
 class Message:
     """One turn. In a request also a mapping of OpenAI's shape will do; this one is what answers hold.
 
-    `reasoning` is what the model thought, as far as the provider shows it. It does not go back with as_json(): most
-    providers refuse it.
+    `reasoning` is what the model thought, as far as the provider shows it: to read, it does not go back. `reasoning_details`
+    is the same as the provider signed or encrypted it, in order, and goes back with as_json(): providers that sign thoughts
+    want them again, unchanged, with the results of the tools that were called.
     """
 
     role: str
@@ -86,6 +87,7 @@ class Message:
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
     name: str | None = None
+    reasoning_details: tuple[Json, ...] = field(default=(), hash=False)
 
     def as_json(self) -> dict[str, Any]:
         """As a message of a request."""
@@ -97,6 +99,8 @@ class Message:
                 out[name] = value
         if self.tool_calls:
             out["tool_calls"] = [call.as_json() for call in self.tool_calls]
+        if self.reasoning_details:
+            out["reasoning_details"] = list(self.reasoning_details)
         return out
 
 
@@ -121,6 +125,8 @@ class ChatResponse:
     usage: Usage | None = None
     system_fingerprint: str | None = None
     service_tier: str | None = None
+    left_out: tuple[str, ...] = ()
+    """What of the messages the provider has no place for and was left out, such as "messages[].annotations"."""
     raw: Json = _raw()
 
     @property
@@ -149,6 +155,8 @@ class Delta:
     refusal: str | None = None
     reasoning: str | None = None
     tool_calls: tuple[ToolCallDelta, ...] = ()
+    reasoning_details: tuple[Json, ...] = field(default=(), hash=False)
+    """Entries with the same `index` belong together: texts and signatures are to be appended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +178,8 @@ class ChatChunk:
     model: str
     choices: tuple[ChunkChoice, ...]
     usage: Usage | None = None
+    left_out: tuple[str, ...] = ()
+    """As in ChatResponse; in the first chunk."""
     raw: Json = _raw()
 
     @property

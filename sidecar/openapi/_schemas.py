@@ -65,6 +65,12 @@ _MESSAGE = _object(
     },
     tool_calls={"type": "array", "items": _ANY},
     tool_call_id=_text("Which call a tool's message answers."),
+    reasoning_content=_text("What the model thought, to show."),
+    reasoning_details={
+        "type": "array",
+        "items": _ANY,
+        "description": "The same as the provider signed or encrypted it. Send it back with the message, unchanged.",
+    },
 )
 _MESSAGES: Schema = {"type": "array", "minItems": 1, "items": ref("Message")}
 _CHAT: dict[str, Schema] = {

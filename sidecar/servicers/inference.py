@@ -46,6 +46,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             finally:
                 _say_limits(call, context)
             answer.message.upstream = answer.upstream
+            answer.message.left_out.extend(call.left_out)
             return answer.message
 
     async def _stream(self, request: Any, context: Context, task: Task, operation: str) -> None:
@@ -61,6 +62,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
                         for chunk in chunks or ():
                             if first:
                                 chunk.upstream = call.upstream or ""
+                                chunk.left_out.extend(call.left_out)
                                 first = False
                             await write_within(context, chunk, call.write_s)
             finally:

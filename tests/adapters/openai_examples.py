@@ -85,20 +85,32 @@ SAID: tuple[Any, ...] = (
                     encoding="ENCODING_BASE64", user="u", extra_json=X),
 )  # fmt: skip
 
-_UNSAYABLE: tuple[tuple[str, Any], ...] = (("signature", b"s"), ("redacted", b"r"), ("extra_json", X))
-_THINKING = "messages[0].content[0].thinking"
 # What OpenAI's format has no way to say, and the parameter the refusal names.
 REFUSED: tuple[tuple[Any, str], ...] = (
     (chat(messages=[pb.Message(role=pb.ROLE_TOOL, tool_call_id="c", tool_error=True)]), "messages[0].tool_error"),
     (part(image=pb.Image(file_id="f")), "messages[0].content[1].image.file_id"),
     (part(file=pb.File(url="https://example.com/a.pdf")), "messages[0].content[1].file.url"),
-    (assistant(content=[pb.ContentPart(thinking=pb.Thinking(text="hm"))]), _THINKING),
+)
+# Thoughts that a provider of this format has no place for, and what they are called where that is said.
+_SEALED: tuple[Any, ...] = (
+    pb.Thinking(text="hm"),
+    pb.Thinking(text="hm", signature=b"s", format="anthropic-claude-v1"),
+    pb.Thinking(redacted=b"r"),
+    pb.Thinking(text="hm", extra_json=X),
+)
+LEFT_OUT: tuple[tuple[Any, str], ...] = (
     *(
-        (
-            assistant(content=[pb.ContentPart(thinking=pb.Thinking(native_name="reasoning", **{name: value}))]),
-            f"{_THINKING}.{name}",
-        )
-        for name, value in _UNSAYABLE
+        (assistant(content=[pb.ContentPart(thinking=each), pb.ContentPart(text="So")]), "messages[].content[].thinking")
+        for each in _SEALED
+    ),
+    (
+        assistant(
+            content=[
+                pb.ContentPart(thinking=pb.Thinking(native_name="reasoning", text="hm", signature=b"s")),
+                pb.ContentPart(text="So"),
+            ]
+        ),
+        "messages[].reasoning",
     ),
 )
 

@@ -130,16 +130,15 @@ def test_images_and_documents_go_by_value_by_address_and_by_id() -> None:
     ]
 
 
-def test_signed_and_redacted_thinking_goes_back_unchanged_and_unsigned_thinking_is_refused_by_name() -> None:
+def test_signed_and_redacted_thinking_goes_back_unchanged_and_unsigned_thinking_is_left_out_and_named() -> None:
     parts = [
         pb.ContentPart(thinking=pb.Thinking(text="", signature=b"sig")),
         pb.ContentPart(thinking=pb.Thinking(redacted=b"data")),
         pb.ContentPart(thinking=pb.Thinking(text="mine")),
     ]
     history = pb.ChatRequest(messages=[USER, pb.Message(role=pb.ROLE_ASSISTANT, content=parts)], max_tokens=5)
-    error = refusal_of(history)
-    assert (error.kind, error.param) == (Kind.UNSUPPORTED_PARAMETER, "messages[1].content[2].thinking")
-    assert body_of(history, drop_params=["thinking"])["messages"][1]["content"] == [
+    assert call_of(history).left_out == ("messages[].content[].thinking",)
+    assert body_of(history)["messages"][1]["content"] == [
         {"type": "thinking", "thinking": "", "signature": "sig"},
         {"type": "redacted_thinking", "data": "data"},
     ]

@@ -171,14 +171,14 @@ MISTRALS = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}], "c
 DATABRICKS = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "hm", "signature": "s"}]}
 
 
-@pytest.mark.parametrize("part", [MISTRALS, DATABRICKS])
-def test_a_thought_among_the_parts_is_a_thought_and_goes_back_as_it_came(part: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("provider", "part"), [("mistral", MISTRALS), ("databricks", DATABRICKS)])
+def test_a_thought_among_the_parts_is_a_thought_and_goes_back_as_it_came(provider: str, part: dict[str, Any]) -> None:
     found = message(content=[part, {"type": "text", "text": "a"}])
     thought = found.content[0].thinking
     assert (thought.text, found.content[1].text) == ("hm", "a")
     assert thought.signature == (b"s" if part is DATABRICKS else b"")
     request = pb.ChatRequest(messages=[found])
-    call = OPENAI.provider[Task.CHAT].encode(request, Target(PROVIDERS["mistral"], "m", "https://x"), False, CONTEXT)
+    call = OPENAI.provider[Task.CHAT].encode(request, Target(PROVIDERS[provider], "m", "https://x"), False, CONTEXT)
     assert json.loads(call.body)["messages"][0]["content"] == [part, {"type": "text", "text": "a"}]
 
 

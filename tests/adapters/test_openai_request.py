@@ -11,7 +11,7 @@ import pytest
 from adapters import FORMATS, Context, GatewayError, HttpCall, Kind, Target, Task
 from adapters.providers import PROVIDERS
 from sidecar.v1 import inference_pb2 as pb
-from tests.adapters.openai_examples import HI, REFUSED, SAID, chat, fields_of, part, set_fields
+from tests.adapters.openai_examples import HI, LEFT_OUT, REFUSED, SAID, chat, fields_of, part, set_fields
 
 OPENAI = FORMATS["openai"]
 TARGET = Target(PROVIDERS["openai-compatible"], "r", "http://127.0.0.1:1/v1")
@@ -46,7 +46,7 @@ def refusal_of(act: Any) -> GatewayError:
 
 def test_every_field_of_every_request_is_in_an_example() -> None:
     wanted = fields_of(*(kind.DESCRIPTOR for kind in TASKS))
-    examples = [*SAID, *(request for request, _ in REFUSED)]
+    examples = [*SAID, *(request for request, _ in (*REFUSED, *LEFT_OUT))]
     assert {name for request in examples for name in set_fields(request)} == wanted
 
 
@@ -60,6 +60,13 @@ def test_what_the_format_cannot_say_is_refused_by_name(request_: Any, param: str
     refusal = refusal_of(lambda: call_of(request_))
     assert (refusal.kind, refusal.param) == (Kind.UNSUPPORTED_PARAMETER, param)
     assert "openai-compatible" in refusal.message
+
+
+@pytest.mark.parametrize(("request_", "name"), LEFT_OUT)
+def test_a_thought_that_has_no_place_is_left_out_and_named(request_: Any, name: str) -> None:
+    call = call_of(request_)
+    assert json.loads(call.body)["messages"] == [{"role": "assistant", "content": "So"}]
+    assert call.left_out == (name,)
 
 
 def test_a_route_can_have_what_cannot_be_said_dropped() -> None:

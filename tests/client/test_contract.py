@@ -25,6 +25,7 @@ from llm_gateway_client import (
 
 from tests.client.entrances import Entrance
 from tests.provider import Call, Provider, data, json_reply, sse_reply
+from tests.provider.claude import TURN, thinks_first
 from tests.stack.stack import Stack
 
 pytestmark = pytest.mark.slow
@@ -153,6 +154,25 @@ async def test_an_answer_goes_back_as_the_next_turn(entrance: Entrance, simulato
     assert asked[1]["tool_calls"] == [call]
     assert "reasoning_content" not in asked[1]
     assert asked[2] == {"role": "tool", "content": "4", "tool_call_id": "c1"}
+
+
+async def test_a_signed_thought_goes_back_with_the_message_and_what_does_not_is_named(
+    entrance: Entrance, simulator: Provider
+) -> None:
+    simulator.script = thinks_first
+    first: ChatResponse = await entrance.call("chat", "claude", HELLO)
+    message = first.choices[0].message
+    assert message.reasoning == "I should look."
+    assert [each["type"] for each in message.reasoning_details] == ["reasoning.text", "reasoning.encrypted"]
+    results = [Message("tool", "4", tool_call_id=call.id) for call in message.tool_calls]
+    again: ChatResponse = await entrance.call("chat", "claude", [*HELLO, message, *results])
+    assert simulator.calls[-1].json["messages"][1]["content"] == TURN
+    assert again.left_out == ()
+    echo = {"role": "assistant", "content": "x", "annotations": [], "reasoning_content": "hm"}
+    left_out = {"messages[].annotations", "messages[].reasoning_content"}
+    assert set((await entrance.call("chat", "claude", [*HELLO, echo, *HELLO])).left_out) == left_out
+    chunks = await entrance.call("stream_chat", "claude", [*HELLO, echo, *HELLO])
+    assert [set(chunk.left_out) for chunk in chunks[:2]] == [left_out, set()]
 
 
 @pytest.mark.parametrize("name", ["sync-stub", "async-grpcs", "sync-rest"])

@@ -58,6 +58,7 @@ _ANSWERED = (
         "x-ratelimit-*",
         "x-sidecar-upstream",
         "x-sidecar-budget",
+        "x-sidecar-left-out",
         "allow",
     ),
     *("grpc-status", "grpc-message"),  # of refusals; the core's own never get here (status.lua)

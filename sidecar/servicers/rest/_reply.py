@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 
 from google.api.httpbody_pb2 import HttpBody
 
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 PIECE_BYTES_MAX = 64 * 1024
 JSON = "application/json"
 EVENTS = "text/event-stream; charset=utf-8"
+# Proxies between us and the caller give all headers together 4 to 8 KiB.
+LEFT_OUT_BYTES_MAX = 1024
 
 
 class Reply:
@@ -102,6 +105,8 @@ class Reply:
             metadata.append(("x-sidecar-upstream", self.upstream))
         if self.call is not None:
             metadata.extend(self.call.headers)
+            if self.call.left_out:
+                metadata.append(("x-sidecar-left-out", names_within(self.call.left_out, LEFT_OUT_BYTES_MAX)))
         await self._context.send_initial_metadata(tuple(metadata))
 
     async def _write(self, data: bytes, content_type: str = "") -> None:
@@ -114,3 +119,13 @@ class Reply:
             piece = bytes(view[start : start + PIECE_BYTES_MAX])
             message = HttpBody(content_type=content_type if start == 0 else "", data=piece)
             await write_within(self._context, message, self.write_s)
+
+
+def names_within(names: Sequence[str], bytes_max: int) -> str:
+    """The names with commas between them; from where they would be too long a count: "a, b, and 17 more"."""
+    shown = ", ".join(names)
+    kept = len(names)
+    while len(shown) > bytes_max:
+        kept -= 1
+        shown = ", ".join((*names[:kept], f"and {len(names) - kept} more"))
+    return shown

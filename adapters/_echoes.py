@@ -1,0 +1,223 @@
+"""What an answer carried and a client sent back: an echo. It asks for nothing, so it never refuses a call. Each format says
+what it has a place for; the rest is left out, and the name of what was left out goes to the caller.
+
+The names are a closed list (`ECHOES`), in the words of OpenAI's format: they are header words and metric labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from adapters._json import MALFORMED, callers_object, object_text
+from adapters._thoughts import CARRIERS, may_be_block, opened, read_block, read_carriers, rest_of_nested
+from sidecar.v1 import inference_pb2 as pb
+
+_TEXTS = ("reasoning_content", "reasoning")
+_NESTED = "provider_specific_fields"
+# Members of an assistant's message, of its calls, of their functions; kinds of content parts.
+_MESSAGE = (
+    *(*_TEXTS, *CARRIERS, _NESTED),
+    *("annotations", "audio", "citations", "content_block_deltas", "content_blocks", "context", "executed_tools"),
+    *("images", "parsed", "service_tier"),
+)
+_CALL = ("extra_content", "index", _NESTED)
+_FUNCTION = ("parsed_arguments", _NESTED)
+_PARTS = ("thinking", "redacted_thinking", "reasoning")
+
+
+def _names(place: str, members: Iterable[str]) -> frozenset[str]:
+    return frozenset(place + name for name in members)
+
+
+MESSAGE = _names("messages[].", _MESSAGE)
+CALL = _names("messages[].tool_calls[].", _CALL)
+FUNCTION = _names("messages[].tool_calls[].function.", _FUNCTION)
+PARTS = _names("messages[].content[].", _PARTS)
+ECHOES = MESSAGE | CALL | FUNCTION | PARTS
+
+
+@dataclass(frozen=True, slots=True)
+class Echoes:
+    """What a format does with echoes: one row of data a format.
+
+    `takes`: whether a thought goes back. `leaves`: names of ECHOES that it has no place for. `restores`: thoughts are read
+    from the members in which clients keep them, and become parts of the message; else the members go as they came.
+    """
+
+    takes: Callable[[pb.Thinking], bool]
+    leaves: frozenset[str] = ECHOES
+    restores: bool = False
+
+
+# Formats that take nothing but words.
+NO_ECHOES = Echoes(takes=lambda thought: False)
+
+
+def fit_history(request: pb.ChatRequest, echoes: Echoes) -> tuple[pb.ChatRequest, tuple[str, ...]]:
+    """The request, or a copy whose messages hold what the format has a place for, and the names of what was left out.
+
+    A thought that several members carry counts once: it is left out only where none of them went. Raises invalid_request for
+    an extra_json that is no object.
+    """
+    left_out: dict[str, None] = {}
+    out = request
+    for number, message in enumerate(request.messages):
+        if _may_hold(message):
+            if out is request:
+                out = pb.ChatRequest()
+                out.CopyFrom(request)
+            _Fitting(out.messages[number], f"messages[{number}]", echoes, left_out).run()
+    return out, tuple(left_out)
+
+
+def _may_hold(message: pb.Message) -> bool:
+    if any(part.WhichOneof("part") in ("thinking", "other_json") for part in message.content):
+        return True
+    if message.role != pb.ROLE_ASSISTANT:
+        return False
+    return bool(message.extra_json) or any(call.extra_json or call.function_extra_json for call in message.tool_calls)
+
+
+class _Fitting:
+    """One message. `kept` are its content parts, `taken` the thoughts among them."""
+
+    def __init__(self, message: pb.Message, at: str, echoes: Echoes, left_out: dict[str, None]) -> None:
+        self._message = message
+        self._echoes = echoes
+        self._left_out = left_out
+        self._assistant = message.role == pb.ROLE_ASSISTANT
+        self._extra = callers_object(message.extra_json, f"{at}.extra_json") if message.extra_json else {}
+        self._at = at
+        self._kept: list[pb.ContentPart] = []
+        self._taken: list[pb.Thinking] = []
+        self._refused: list[tuple[str, pb.Thinking]] = []
+
+    def run(self) -> None:
+        self._sort_parts()
+        if self._assistant:
+            self._sort_members()
+            self._strip_calls()
+        self._say_refused()
+        if list(self._message.content) != self._kept:
+            kept = pb.Message(content=self._kept)  # copies: the parts are of the list that is emptied
+            del self._message.content[:]
+            self._message.content.extend(kept.content)
+
+    def _sort_parts(self) -> None:
+        for part in self._message.content:
+            found = _thought_of(part)
+            if found is None:
+                self._kept.append(part)
+                continue
+            name, thought = found
+            raw = part.WhichOneof("part") == "other_json"
+            if raw and not self._echoes.restores:
+                if name not in self._echoes.leaves:
+                    self._kept.append(part)
+                    self._taken.append(thought)
+                    continue
+            elif self._echoes.takes(thought):
+                self._taken.append(thought)
+                self._kept.append(_part(thought) if raw else part)
+                continue
+            self._refused.append((name, thought))
+
+    def _sort_members(self) -> None:
+        for name, thoughts in read_carriers(self._extra):
+            self._sort_carrier(f"messages[].{name}", thoughts)
+        gone = [name for name in self._extra if f"messages[].{name}" in self._echoes.leaves]
+        for name in gone:
+            raw = self._extra.pop(name)
+            if name in CARRIERS or (name == _NESTED and not rest_of_nested(raw)):
+                continue  # its thoughts were looked at
+            if name in _TEXTS:
+                self._refused.append((f"messages[].{name}", pb.Thinking(text=string_or_json(raw))))
+            elif bytes(raw) != b"null":
+                self._left_out[f"messages[].{name}"] = None
+        if gone:
+            _set(self._message, "extra_json", self._extra)
+
+    def _sort_carrier(self, name: str, thoughts: list[pb.Thinking]) -> None:
+        """The first carrier that has thoughts to take gives them all, in their order, before what is said and called."""
+        if not self._echoes.restores:
+            if name not in self._echoes.leaves:
+                self._taken += thoughts  # they go as they came
+                return
+        elif not self._taken:
+            self._taken = [thought for thought in thoughts if self._echoes.takes(thought)]
+            self._kept[:0] = [_part(thought) for thought in self._taken]
+        self._refused += [(name, thought) for thought in thoughts]
+
+    def _say_refused(self) -> None:
+        """But for thoughts that went another way, and empty ones."""
+        went = {_key(thought) for thought in self._taken}
+        texts = {thought.text for thought in self._taken} | {"".join(thought.text for thought in self._taken), ""}
+        for name, thought in self._refused:
+            sealed = thought.redacted or thought.signature
+            if _key(thought) not in went if sealed else thought.text not in texts:
+                self._left_out[name] = None
+
+    def _strip_calls(self) -> None:
+        for number, call in enumerate(self._message.tool_calls):
+            at = f"{self._at}.tool_calls[{number}]"
+            self._strip(call, "extra_json", at, "messages[].tool_calls[].")
+            self._strip(call, "function_extra_json", at, "messages[].tool_calls[].function.")
+
+    def _strip(self, call: pb.ToolCall, field: str, at: str, place: str) -> None:
+        text = getattr(call, field)
+        if not text:
+            return
+        members = callers_object(text, f"{at}.{field}")
+        gone = [name for name in members if place + name in self._echoes.leaves]
+        for name in gone:
+            if bytes(members.pop(name)) != b"null":
+                self._left_out[place + name] = None
+        if gone:
+            _set(call, field, members)
+
+
+def _thought_of(part: pb.ContentPart) -> tuple[str, pb.Thinking] | None:
+    """The thought that a part is, and what the part is called in OpenAI's format."""
+    match part.WhichOneof("part"):
+        case "thinking":
+            native = part.thinking.native_name
+            place = f"messages[].{native}" if native in _TEXTS else f"messages[].content[].{_kind(native)}"
+            return place, part.thinking
+        case "other_json" if may_be_block(part.other_json):
+            raw = part.other_json.encode("utf-8", "surrogatepass")
+            if (thought := read_block(raw)) is not None:
+                return f"messages[].content[].{string_or_json(opened(raw)['type'])}", thought
+    return None
+
+
+def _kind(native_name: str) -> str:
+    return "reasoning" if native_name == "summary" else "thinking"
+
+
+def _key(thought: pb.Thinking) -> tuple[str, bytes, bytes]:
+    return thought.text, thought.signature, thought.redacted
+
+
+def _part(thought: pb.Thinking) -> pb.ContentPart:
+    return pb.ContentPart(thinking=thought)
+
+
+def _set(message: Any, field: str, members: dict[str, msgspec.Raw]) -> None:
+    text = object_text(members)
+    if text is None:
+        message.ClearField(field)
+    else:
+        setattr(message, field, text)
+
+
+def string_or_json(raw: msgspec.Raw) -> str:
+    """A string's value, the text of any other JSON."""
+    try:
+        value = msgspec.json.decode(raw)
+    except MALFORMED:
+        return ""
+    return value if isinstance(value, str) else bytes(raw).decode("utf-8", "replace")

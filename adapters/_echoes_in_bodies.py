@@ -1,0 +1,85 @@
+"""Echoes in a body that passes: `messages` as JSON text, edited where the provider refuses what it does not know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from adapters._echoes import CALL, FUNCTION, string_or_json
+from adapters._json import ARRAYS, MALFORMED
+from adapters._thoughts import opened
+
+
+def strip_messages(raw: bytes, leaves: frozenset[str]) -> tuple[bytes, tuple[str, ...]]:
+    """`messages` without the echoes in `leaves`, and the names of what was left out. Every other member keeps its bytes, and
+    a message that holds none of them keeps its own. What is no list of objects is the provider's to refuse."""
+    words = {name.rpartition(".")[2] for name in leaves}
+    if not any(f'"{word}"'.encode() in raw for word in words):
+        return raw, ()
+    try:
+        messages: list[msgspec.Raw] = ARRAYS.decode(raw)
+    except MALFORMED:
+        return raw, ()
+    left_out: dict[str, None] = {}
+    made = [_stripped(message, leaves, left_out) for message in messages]
+    return msgspec.json.encode(made), tuple(left_out)
+
+
+def _stripped(raw: msgspec.Raw, leaves: frozenset[str], left_out: dict[str, None]) -> Any:
+    members = dict(opened(raw))
+    if bytes(members.get("role", b"")) != b'"assistant"':
+        return raw
+    before = dict(members)
+    _without(members, "messages[].", leaves, left_out)
+    if (content := members.get("content")) is not None and bytes(content).startswith(b"["):
+        members["content"] = _parts_without(content, leaves, left_out)
+    if (calls := members.get("tool_calls")) is not None and bytes(calls).startswith(b"["):
+        members["tool_calls"] = _calls_without(calls, leaves, left_out)
+    return raw if members == before else members
+
+
+def _without(members: dict[str, Any], place: str, leaves: frozenset[str], left_out: dict[str, None]) -> None:
+    for name in [name for name in members if place + name in leaves]:
+        if bytes(members.pop(name)) not in (b"null", b'""'):
+            left_out[place + name] = None
+
+
+def _parts_without(raw: msgspec.Raw, leaves: frozenset[str], left_out: dict[str, None]) -> Any:
+    kept = []
+    parts = _items(raw)
+    for part in parts:
+        place = f"messages[].content[].{string_or_json(opened(part).get('type', msgspec.Raw(b'null')))}"
+        if place in leaves:
+            left_out[place] = None
+        else:
+            kept.append(part)
+    if len(kept) == len(parts):
+        return raw
+    return kept or ""  # a message needs some content
+
+
+def _calls_without(raw: msgspec.Raw, leaves: frozenset[str], left_out: dict[str, None]) -> Any:
+    if not leaves & (CALL | FUNCTION):
+        return raw
+    made = []
+    for call in _items(raw):
+        members: dict[str, Any] = dict(opened(call))
+        before = dict(members)
+        _without(members, "messages[].tool_calls[].", leaves, left_out)
+        if (function := members.get("function")) is not None:
+            inner = dict(opened(function))
+            size = len(inner)
+            _without(inner, "messages[].tool_calls[].function.", leaves, left_out)
+            if len(inner) < size:
+                members["function"] = inner
+        made.append(call if members == before else members)
+    return made
+
+
+def _items(raw: msgspec.Raw) -> list[msgspec.Raw]:
+    try:
+        items: list[msgspec.Raw] = ARRAYS.decode(raw)
+    except MALFORMED:
+        return []
+    return items

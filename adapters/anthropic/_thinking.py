@@ -1,0 +1,41 @@
+"""Thoughts in the history (https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking).
+
+The API checks the signature of each thought that comes back, and takes only its own, unchanged. A turn that called tools must
+have them while thinking is on. Where a client has lost them, the call goes without: it is the API that knows whether the turn
+needed them, and its reason reaches the caller.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adapters._thoughts import is_claudes
+from adapters.anthropic._json import merged
+from sidecar.v1 import inference_pb2 as pb
+
+_OWNED = frozenset({"type", "thinking", "signature", "data"})
+
+
+def goes_back(thought: pb.Thinking) -> bool:
+    """Whether it is signed or encrypted by this provider, as far as can be seen."""
+    sealed = thought.redacted or thought.signature
+    return bool(sealed) and is_claudes(thought.format) and _is_text(sealed)
+
+
+def _is_text(sealed: bytes) -> bool:
+    try:
+        sealed.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def thinking_block(part: pb.ContentPart, at: str) -> dict[str, Any]:
+    """The block of a thought that goes back, as it came."""
+    thought = part.thinking
+    if thought.redacted:
+        block = {"type": "redacted_thinking", "data": thought.redacted.decode()}
+    else:
+        block = {"type": "thinking", "thinking": thought.text, "signature": thought.signature.decode()}
+    extras = [(f"{at}.thinking.extra_json", thought.extra_json), (f"{at}.extra_json", part.extra_json)]
+    return merged(block, extras, _OWNED)

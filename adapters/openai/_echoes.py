@@ -1,0 +1,27 @@
+"""Which thoughts of a typed request go to a provider of this format, and what of the history it refuses: its row says."""
+
+from __future__ import annotations
+
+from adapters._contract import Target
+from adapters._echoes import Echoes
+from adapters.openai._thought import THINKING_NAMES, is_part, part_kind
+from sidecar.v1 import inference_pb2 as pb
+
+
+def echoes_of(target: Target) -> Echoes:
+    """Members in which clients keep thoughts go as they came, unless the row leaves them out."""
+    leaves = target.provider.leaves
+    seals = bool(target.provider.options.get("reasoning_details"))
+    dropped = "thinking" in target.options.get("drop_params", ())
+
+    def takes(thought: pb.Thinking) -> bool:
+        if dropped:
+            return False
+        if is_part(thought):
+            return f"messages[].content[].{part_kind(thought)}" not in leaves
+        if thought.signature or thought.redacted:
+            return seals
+        native = thought.native_name
+        return native in THINKING_NAMES and f"messages[].{native}" not in leaves
+
+    return Echoes(takes, leaves)
