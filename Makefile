@@ -11,7 +11,7 @@ SCALE ?= 0.1
 export SCALE
 
 LOCK := $(BIN)/uv pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--custom-compile-command "make lock" --quiet $(if $(UPGRADE),--upgrade)
+	--no-emit-package llm-gateway-client --custom-compile-command "make lock" --quiet $(if $(UPGRADE),--upgrade)
 
 .PHONY: help up down test check lint fmt soak proto lock dist clean
 
@@ -58,19 +58,20 @@ lock: $(VENV)/.dev ## Resolve the locks in requirements/ anew (UPGRADE=1: to the
 	@$(LOCK) -c requirements/server.txt --group dev -o requirements/dev.txt pyproject.toml
 	@$(LOCK) -c requirements/dev.txt --group build -o requirements/build.txt
 
-dist: $(VENV)/.server ## Build the wheel into dist/
+dist: $(VENV)/.server ## Build the wheels of the gateway and of its client into dist/
 	@$(BIN)/python -m hatchling build -t wheel -d dist
+	@cd client && $(abspath $(BIN))/python -m hatchling build -t wheel -d ../dist
 
 clean: ## Remove the virtual environment, caches and dist/ (.sidecar/ with users and keys stays)
-	@rm -rf $(VENV) dist build .buf .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) dist build client/dist .buf .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The server alone is what `make up` installs: no test tools. Hashes are checked, versions are the lock's.
-$(VENV)/.server: requirements/server.txt requirements/build.txt pyproject.toml
+$(VENV)/.server: requirements/server.txt requirements/build.txt pyproject.toml client/pyproject.toml
 	@tools/venv.sh $(VENV)
 	@echo "installing into $(VENV) (once; about 250 MB)"
 	@$(PIP) --require-hashes -r requirements/server.txt -r requirements/build.txt
-	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(PIP) --no-deps --no-build-isolation --editable . --editable client
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.server requirements/dev.txt

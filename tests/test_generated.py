@@ -29,9 +29,10 @@ def buf(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[bytes]
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of the parts of this checkout that the tools read."""
-    for name in ("proto", "tools", "sidecar/v1"):
+    for name in ("proto", "tools", "sidecar/v1", "client/llm_gateway_client"):
         shutil.copytree(ROOT / name, tmp_path / name)
-    shutil.copy(ROOT / "buf.yaml", tmp_path)
+    for name in ("buf.yaml", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
     return tmp_path
 
 
@@ -40,18 +41,34 @@ def test_generated_code_matches_the_proto_files() -> None:
     assert result.returncode == 0, result.stderr.decode()
 
 
-@pytest.mark.parametrize("name", ["inference_pb2.py", "inference_pb2.pyi", "rest_pb2_grpc.py", "descriptors.pb"])
+GENERATED = [
+    f"sidecar/v1/{name}" for name in ("inference_pb2.py", "inference_pb2.pyi", "rest_pb2_grpc.py", "descriptors.pb")
+]
+CLIENT = "client/llm_gateway_client"
+GENERATED += [
+    f"{CLIENT}/{name}" for name in ("v1/routes_pb2.py", "v1/routes_pb2.pyi", "sync/client.py", "mlflow_tables.py")
+]
+
+
+@pytest.mark.parametrize("name", GENERATED)
 def test_an_edited_generated_file_is_named(checkout: Path, name: str) -> None:
-    with (checkout / "sidecar/v1" / name).open("ab") as file:
+    with (checkout / name).open("ab") as file:
         file.write(b"\n")
     result = check(checkout)
     assert result.returncode == 1
-    assert result.stderr.decode() == f"sidecar/v1/{name} is stale: run `make proto`\n"
+    assert result.stderr.decode() == f"{name} is stale: run `make proto`\n"
 
 
-def test_a_generated_file_whose_proto_is_gone_is_named(checkout: Path) -> None:
-    (checkout / "sidecar/v1/gone_pb2.py").touch()
-    assert "sidecar/v1/gone_pb2.py is stale" in check(checkout).stderr.decode()
+def test_a_change_of_the_async_client_alone_makes_the_sync_one_stale(checkout: Path) -> None:
+    path = checkout / CLIENT / "aio/client.py"
+    path.write_text(path.read_text().replace("TIMEOUT_S = 600.0", "TIMEOUT_S = 60.0"))
+    assert check(checkout).stderr.decode() == f"{CLIENT}/sync/client.py is stale: run `make proto`\n"
+
+
+@pytest.mark.parametrize("name", ["sidecar/v1/gone_pb2.py", f"{CLIENT}/v1/gone_pb2.py", f"{CLIENT}/sync/gone.py"])
+def test_a_generated_file_whose_source_is_gone_is_named(checkout: Path, name: str) -> None:
+    (checkout / name).touch()
+    assert f"{name} is stale" in check(checkout).stderr.decode()
 
 
 def test_the_proto_files_lint() -> None:

@@ -26,11 +26,13 @@ IMPURE = frozenset(
         "aiohttp",
     ]
 )
+# The client is a distribution of its own, and what the gateway reads of it is pure tables.
+CLIENT = ROOT / "client" / "llm_gateway_client"
+SHARED = frozenset({"kinds", "periods"})
 # Reading order. `adapters` is a folder of its own beside `sidecar`; the others are folders in it.
 ORDER = (
     "v1",
     "adapters",
-    "client",
     "domain",
     "config",
     "limits",
@@ -67,6 +69,7 @@ def imported(source: str) -> Iterator[str]:
 
 
 def folder(module: str) -> str | None:
+    """Not the client's, which is no part of the gateway."""
     parts = module.split(".")
     if parts[0] == "adapters":
         return "adapters"
@@ -78,6 +81,12 @@ def violations(module: str, source: str) -> list[str]:
     found = []
     for name in imported(source):
         other = folder(name)
+        if package(module) == "llm_gateway_client" and package(name) in ("sidecar", "adapters"):
+            found.append(f"{module} is of the client, which needs nothing of the gateway, and imports {name}")
+        if package(name) == "llm_gateway_client" and own in RANK and own != "cli" and not shared(own, name):
+            found.append(
+                f"{module} imports {name}: what the gateway reads of the client is {', '.join(sorted(SHARED))}"
+            )
         if own == "adapters" and (name.split(".")[0] in IMPURE or (name.split(".")[0] == "sidecar" and other != "v1")):
             found.append(f"{module} is pure and imports {name}")
         elif own in RANK and other in RANK and RANK[other] > RANK[own]:
@@ -85,6 +94,16 @@ def violations(module: str, source: str) -> list[str]:
         elif strangers(module, name):
             found.append(f"{module} imports {name}, which it should not know")
     return found
+
+
+def package(module: str) -> str:
+    return module.split(".")[0]
+
+
+def shared(own: str, name: str) -> bool:
+    """Whether a folder of the gateway may import this of the client. Adapters import neither."""
+    parts = name.split(".")
+    return own != "adapters" and len(parts) > 1 and parts[1] in SHARED
 
 
 def strangers(module: str, other: str) -> bool:
@@ -98,14 +117,14 @@ def strangers(module: str, other: str) -> bool:
 def sources() -> list[Path]:
     return [
         path
-        for package in ("adapters", "sidecar")
-        for path in sorted((ROOT / package).rglob("*.py"))
-        if path.relative_to(ROOT).parts[:2] != ("sidecar", "v1")
+        for top in (ROOT / "adapters", ROOT / "sidecar", CLIENT)
+        for path in sorted(top.rglob("*.py"))
+        if path.parent.name != "v1"
     ]
 
 
 def module_of(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    return ".".join(path.relative_to(CLIENT.parent if CLIENT in path.parents else ROOT).with_suffix("").parts)
 
 
 @pytest.mark.parametrize("path", sources(), ids=module_of)
@@ -150,6 +169,11 @@ def test_the_tree_in_contributing_is_the_tree() -> None:
         ("sidecar.worker.server", "from sidecar.local.launch import start"),
         ("sidecar.front.nginx", "from sidecar.local.fetch import fetch"),
         ("sidecar.supervisor.processes.pool", "from sidecar.cli import main"),
+        ("sidecar.supervisor.processes.pool", "from llm_gateway_client import Client"),
+        ("sidecar.gateway.gateway", "from llm_gateway_client.errors import RateLimited"),
+        ("adapters.openai", "from llm_gateway_client.kinds import KINDS"),
+        ("llm_gateway_client.errors", "from sidecar.domain.status import ANSWERS"),
+        ("llm_gateway_client.fluent", "def f():\n    from adapters import FORMATS"),
     ],
 )
 def test_a_planted_violation_is_found(module: str, source: str) -> None:
@@ -164,3 +188,7 @@ def test_what_the_design_allows_is_no_violation() -> None:
         == []
     )
     assert violations("sidecar.gateway.gateway", "import asyncio\nfrom sidecar.domain.status import TABLE") == []
+    assert violations("sidecar.config.limits", "from llm_gateway_client import periods") == []
+    assert violations("sidecar.domain.status", "from llm_gateway_client.kinds import KINDS") == []
+    assert violations("sidecar.cli.inference", "from llm_gateway_client import Client") == []
+    assert violations("llm_gateway_client.sync.client", "import httpx\nfrom llm_gateway_client import requests") == []

@@ -7,7 +7,6 @@ import os
 import re
 import ssl
 import subprocess
-import sys
 import tomllib
 import venv
 import zipfile
@@ -21,8 +20,10 @@ from tests.cli.running import FRONT_PORTS, SERVING_S
 from tests.processes import Child
 from tests.provider import Provider
 from tests.stack.stack import config_for
+from tests.wheels import CLIENT, GATEWAY, build_wheel
 
 ROOT = Path(__file__).resolve().parent.parent
+OURS = "llm-gateway-client"  # installed from its folder, so that no lock has it
 LOCKS = ("server.txt", "dev.txt", "build.txt")
 # An address, or an index option of pip.
 ADDRESS = re.compile(r"://|^\s*--(?!hash=)|\bfile:|@ ", re.MULTILINE)
@@ -38,10 +39,12 @@ def run(*command: str | Path, cwd: Path = ROOT) -> str:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder)
-    [path] = folder.glob("*.whl")
-    return path
+    return build_wheel(GATEWAY, tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def client_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(CLIENT, tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +54,43 @@ def names(wheel: Path) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bin folder of a virtual environment that holds the wheel and what the lock names, nothing else."""
+def environment(wheel: Path, client_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bin folder of a virtual environment that holds both wheels and what the lock names, nothing else."""
     folder = tmp_path_factory.mktemp("empty") / "venv"
     venv.create(folder, with_pip=True)
     install = (folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     run(*install, "--require-hashes", "-r", ROOT / "requirements" / "server.txt")
-    run(*install, "--no-deps", wheel)
+    run(*install, "--no-deps", wheel, client_wheel)
     return folder / "bin"
 
 
-def test_the_wheel_has_its_name_and_runs_on_every_python(wheel: Path) -> None:
+def test_the_wheels_have_their_names_and_run_on_every_python(wheel: Path, client_wheel: Path) -> None:
     assert wheel.name == "llm_gateway_sidecar-0.1.0-py3-none-any.whl"
+    assert client_wheel.name == "llm_gateway_client-0.1.0-py3-none-any.whl"
+
+
+def test_the_same_tree_makes_the_same_wheels(wheel: Path, client_wheel: Path, tmp_path: Path) -> None:
+    for project, first in ((GATEWAY, wheel), (CLIENT, client_wheel)):
+        folder = tmp_path / first.stem
+        folder.mkdir()
+        assert build_wheel(project, folder).read_bytes() == first.read_bytes()
+
+
+def test_the_gateway_needs_the_client_of_its_own_version() -> None:
+    gateway = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    client = tomllib.loads((ROOT / "client" / "pyproject.toml").read_text())["project"]
+    assert f"{client['name']}[grpc]=={client['version']}" in gateway["dependencies"]
+    assert client["version"] == gateway["version"]
+    assert client["dependencies"] == ["httpx>=0.28,<1"]
+
+
+def test_the_clients_wheel_carries_every_module_of_it_and_nothing_else(client_wheel: Path) -> None:
+    with zipfile.ZipFile(client_wheel) as archive:
+        names = set(archive.namelist())
+    tracked = run("git", "ls-files", "llm_gateway_client", cwd=ROOT / "client").split()
+    info = "llm_gateway_client-0.1.0.dist-info"
+    assert {name for name in names if not name.startswith(info)} == set(tracked)
+    assert {"llm_gateway_client/py.typed", "llm_gateway_client/v1/routes_pb2.py", f"{info}/licenses/LICENSE"} <= names
 
 
 def test_the_wheel_carries_every_module_and_data_file(names: set[str]) -> None:
@@ -121,6 +149,10 @@ def test_every_dependency_is_in_the_lock() -> None:
     text = (ROOT / "requirements" / "server.txt").read_text()
     for dependency in project["dependencies"]:
         name = re.split(r"[<>=\[;]", dependency)[0]
+        assert (f"\n{name}==" in text) is (name != OURS), name
+    client = tomllib.loads((ROOT / "client" / "pyproject.toml").read_text())["project"]
+    for dependency in [*client["dependencies"], *client["optional-dependencies"]["grpc"]]:
+        name = re.split(r"[<>=\[;]", dependency)[0]
         assert f"\n{name}==" in text, name
 
 
@@ -129,8 +161,9 @@ def test_every_dependency_is_in_the_lock() -> None:
 def test_the_wheel_works_in_an_empty_environment(environment: Path, tmp_path: Path) -> None:
     assert "No broken requirements found" in run(environment / "python", "-m", "pip", "check", cwd=tmp_path)
     assert "0.1.0" in run(environment / "sidecar", "version", cwd=tmp_path)
-    where = run(environment / "python", "-c", "import sidecar, adapters; print(sidecar.__file__)", cwd=tmp_path)
-    assert Path(where.strip()).is_relative_to(environment.parent)
+    for name in ("sidecar", "adapters", "llm_gateway_client"):
+        where = run(environment / "python", "-c", f"import {name}; print({name}.__file__)", cwd=tmp_path)
+        assert Path(where.strip()).is_relative_to(environment.parent)
 
 
 @pytest.mark.slow

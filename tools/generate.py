@@ -1,4 +1,8 @@
-"""Writes what comes from proto/: sidecar/v1 and its descriptor set. `--check` says what is stale and changes nothing.
+"""Writes what is generated for the two packages. `--check` names what is stale and changes nothing.
+
+    proto/                         -> sidecar/v1 with its descriptor set, client/llm_gateway_client/v1
+    client/llm_gateway_client/aio  -> client/llm_gateway_client/sync (tools/sync_client.py)
+    adapters/mlflow_client         -> client/llm_gateway_client/mlflow_tables.py (tools/mlflow_tables.py)
 
 The imports of google/api come from the googleapis-common-protos package, so nothing is fetched; they are copied to
 .buf/googleapis because buf reads folders only.
@@ -15,7 +19,17 @@ from importlib import resources
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "client")]  # this file is a script, and works in a copy of the checkout
+from tools import mlflow_tables, sync_client  # noqa: E402
+
 PACKAGE = Path("sidecar/v1")
+CLIENT = Path("client/llm_gateway_client")
+CLIENT_V1 = CLIENT / "v1"
+# The services that callers use; RestService is the front's.
+CLIENT_PROTOS = ("inference", "routes")
+TABLES = CLIENT / "mlflow_tables.py"
+# Where a file that nothing generates any more is found.
+FOLDERS = {PACKAGE: "*_pb2*.py*", CLIENT_V1: "*.py*", sync_client.TARGET: "*.py"}
 DESCRIPTORS = PACKAGE / "descriptors.pb"
 # What rest.proto imports, and what those import.
 GOOGLE_API = ("google/api/annotations.proto", "google/api/http.proto", "google/api/httpbody.proto")
@@ -30,8 +44,42 @@ def copy_google_api(target: Path) -> None:
         path.write_bytes(source.joinpath(path.name).read_bytes())
 
 
-def generate(out: Path) -> list[Path]:
-    """Writes all generated files below `out` and gives their paths relative to it. Raises SystemExit when protoc refuses."""
+def generate(root: Path, out: Path) -> list[Path]:
+    """Writes all that is generated of the checkout `root` below `out`; gives the paths relative to it. The proto files and the
+    adapters are this checkout's. Raises SystemExit when protoc refuses."""
+    names = [*generate_server(out), *generate_messages(out)]
+    texts = {**sync_client.modules(root), TABLES: sync_client.formatted(mlflow_tables.text(), TABLES)}
+    for path, text in texts.items():
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        (out / path).write_text(text, encoding="utf-8")
+    return sorted([*names, *texts])
+
+
+def generate_messages(out: Path) -> list[Path]:
+    """The client's own messages, of what generate_server has put below `out`.
+
+    They live in a descriptor pool of their own: the server's messages, or those that a caller generated from another release's
+    proto files, have the same names, and one pool takes each name once.
+    """
+    (out / CLIENT_V1).mkdir(parents=True, exist_ok=True)
+    (out / CLIENT_V1 / "__init__.py").write_text('"""Generated from proto/: the messages of the typed services."""\n')
+    names = [CLIENT_V1 / "__init__.py"]
+    for proto in CLIENT_PROTOS:
+        code = (out / PACKAGE / f"{proto}_pb2.py").read_text()
+        for old, new in (
+            ("_descriptor_pool.Default()", "_descriptor_pool.DescriptorPool()"),
+            (f"'sidecar.v1.{proto}_pb2'", f"'llm_gateway_client.v1.{proto}_pb2'"),
+        ):
+            if code.count(old) != 1:
+                raise SystemExit(f"{proto}_pb2.py has {code.count(old)} times {old}: protoc's code has changed")
+            code = code.replace(old, new)
+        (out / CLIENT_V1 / f"{proto}_pb2.py").write_text(code)
+        shutil.copy(out / PACKAGE / f"{proto}_pb2.pyi", out / CLIENT_V1)
+        names += [CLIENT_V1 / f"{proto}_pb2.py", CLIENT_V1 / f"{proto}_pb2.pyi"]
+    return names
+
+
+def generate_server(out: Path) -> list[Path]:
     google = out / ".buf/googleapis"
     copy_google_api(google)
     (out / PACKAGE).mkdir(parents=True, exist_ok=True)
@@ -52,12 +100,15 @@ def stale(root: Path) -> list[str]:
     """Names the generated files below `root` that differ from what proto/ says, are missing, or belong to no proto file."""
     with tempfile.TemporaryDirectory() as scratch:
         fresh = Path(scratch)
-        names = generate(fresh)
+        names = generate(root, fresh)
         differing = {
             str(n) for n in names if not (root / n).is_file() or (root / n).read_bytes() != (fresh / n).read_bytes()
         }
     left_over = {
-        str(p.relative_to(root)) for p in (root / PACKAGE).glob("*_pb2*.py*") if p.relative_to(root) not in names
+        str(p.relative_to(root))
+        for folder, pattern in FOLDERS.items()
+        for p in (root / folder).glob(pattern)
+        if p.relative_to(root) not in names
     }
     return sorted(differing | left_over)
 
@@ -69,7 +120,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if not arguments.check:
         shutil.rmtree(arguments.root / ".buf", ignore_errors=True)
-        generate(arguments.root)
+        generate(arguments.root, arguments.root)
         return 0
     copy_google_api(arguments.root / ".buf/googleapis")
     for name in (names := stale(arguments.root)):

@@ -1,4 +1,4 @@
-"""Commands that call a running gateway by its typed gRPC services: chat, complete, embed; `routes` has its own file."""
+"""Commands that call a running gateway with the Python client: chat, complete, embed; `routes` has its own file."""
 
 from __future__ import annotations
 
@@ -15,17 +15,20 @@ from sidecar.cli.processes import StateDirOption
 from sidecar.supervisor.start.options import STATE_DIR, STUB_ADDRESS
 
 if TYPE_CHECKING:
-    import grpc
+    from llm_gateway_client import Client
 
 _Route = Annotated[str, typer.Argument(help="Name of the route.")]
 _Prompt = Annotated[str | None, typer.Argument(help="What to say. Without it: standard input.")]
 Target = Annotated[
-    str | None, typer.Option("--target", help="Stub address. Without it: what the state directory's env file says.")
+    str | None,
+    typer.Option(
+        "--target",
+        metavar="ADDRESS",
+        help="Address of the gateway: HOST:PORT, unix:PATH or https://HOST. Without it: the one of the state directory.",
+    ),
 ]
 _MaxTokens = Annotated[int | None, typer.Option("--max-tokens", min=1, help="Tokens of the answer at most.")]
 _Temperature = Annotated[float | None, typer.Option("--temperature", help="Randomness.")]
-# As the server's own limit: an embeddings answer may be large.
-_MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 
 
 def register(app: typer.Typer) -> None:
@@ -44,15 +47,14 @@ def chat(
     target: Target = None,
 ) -> None:
     """Chat with a route; the answer appears as it is produced."""
-    from sidecar.v1 import inference_pb2 as pb
-    from sidecar.v1 import inference_pb2_grpc
+    from llm_gateway_client import Message
 
-    request = pb.ChatRequest(route=route, max_tokens=max_tokens, temperature=temperature)
+    messages = [Message("user", _given(prompt))]
     if system is not None:
-        request.messages.add(role=pb.ROLE_SYSTEM).content.add(text=system)
-    request.messages.add(role=pb.ROLE_USER).content.add(text=_given(prompt))
-    with connected(target, state_dir) as channel:
-        for chunk in inference_pb2_grpc.InferenceServiceStub(channel).StreamChat(request):
+        messages.insert(0, Message("system", system))
+    with connected(target, state_dir) as client:
+        parameters = _given_only(max_tokens=max_tokens, temperature=temperature)
+        for chunk in client.stream_chat(route, messages, **parameters):
             for choice in chunk.choices:
                 _print_piece(choice.delta.content or choice.delta.refusal)
     print()
@@ -67,13 +69,10 @@ def complete(
     target: Target = None,
 ) -> None:
     """Continue a text; the continuation appears as it is produced."""
-    from sidecar.v1 import inference_pb2 as pb
-    from sidecar.v1 import inference_pb2_grpc
-
-    request = pb.CompleteRequest(route=route, max_tokens=max_tokens, temperature=temperature)
-    request.prompts.add(text=_given(prompt))
-    with connected(target, state_dir) as channel:
-        for chunk in inference_pb2_grpc.InferenceServiceStub(channel).StreamComplete(request):
+    text = _given(prompt)
+    with connected(target, state_dir) as client:
+        parameters = _given_only(max_tokens=max_tokens, temperature=temperature)
+        for chunk in client.stream_complete(route, text, **parameters):
             for choice in chunk.choices:
                 _print_piece(choice.text)
     print()
@@ -87,23 +86,18 @@ def embed(
 ) -> None:
     """Turn texts into vectors: one JSON array a line, in the order of the texts."""
     import json
-    import struct
-
-    from sidecar.v1 import inference_pb2 as pb
-    from sidecar.v1 import inference_pb2_grpc
 
     texts = texts or sys.stdin.read().splitlines()
     if not texts:
         raise Failure("no text given: name some, or write them to standard input, one a line")
-    request = pb.EmbedRequest(route=route, inputs=[pb.EmbedInput(text=text) for text in texts])
-    with connected(target, state_dir) as channel:
-        answer = inference_pb2_grpc.InferenceServiceStub(channel).Embed(request)
+    with connected(target, state_dir) as client:
+        answer = client.embed(route, texts)
     for embedding in sorted(answer.embeddings, key=lambda embedding: embedding.index):
-        if embedding.WhichOneof("vector") == "packed":
-            values = list(struct.unpack(f"<{len(embedding.packed) // 4}f", embedding.packed))
-        else:
-            values = list(embedding.values.values)
-        print(json.dumps(values))
+        print(json.dumps(embedding.vector))
+
+
+def _given_only(**parameters: Any) -> dict[str, Any]:
+    return {name: value for name, value in parameters.items() if value is not None}
 
 
 def _given(prompt: str | None) -> str:
@@ -113,32 +107,33 @@ def _given(prompt: str | None) -> str:
     return text
 
 
-def _print_piece(text: str) -> None:
+def _print_piece(text: str | None) -> None:
     if text:
         print(text, end="", flush=True)
 
 
 @contextmanager
-def connected(target: str | None, state_dir: Path) -> Iterator[grpc.Channel]:
-    """A channel to the stub port; a call that fails becomes one line."""
+def connected(target: str | None, state_dir: Path) -> Iterator[Client]:
+    """A client of the running gateway, without retries: a person sees the failure and decides. It becomes one line."""
     import os
 
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own log lines would stand beside ours
-    import grpc
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's own log lines would come between ours
+    from llm_gateway_client import Client, SidecarError, TargetError, Unreachable
 
-    address = target or _known_target(state_dir)
-    channel = grpc.insecure_channel(address, options=[("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX)])
     try:
-        yield channel
-    except grpc.RpcError as error:
-        code, details = error.code(), " ".join((error.details() or "").split())
-        trailers: Any = error.trailing_metadata() or ()
-        answered = "grpc-status-details-bin" in (name for name, _ in trailers)  # only a gateway sends these
-        if code is grpc.StatusCode.UNAVAILABLE and not answered:
-            raise Failure(f"cannot reach {address}: is `sidecar up` running? (--target names another)") from None
-        raise Failure(f"{code.name}: {details}") from None
-    finally:
-        channel.close()
+        with Client(target or _known_target(state_dir), retries=None) as client:
+            try:
+                yield client
+            except Unreachable:
+                raise Failure(
+                    f"cannot reach {client.address}: is `sidecar up` running? (--target names another)"
+                ) from None
+    except TargetError as error:
+        raise Failure(f"--target: {error}") from None
+    except SidecarError as error:
+        raise Failure(f"{error.grpc_code or error.kind}: {' '.join(error.message.split())}") from None
+    except ValueError as error:
+        raise Failure(str(error)) from None
 
 
 def _known_target(state_dir: Path) -> str:

@@ -54,28 +54,17 @@ def create(
     target: Target = None,
 ) -> None:
     """Make a route beside those of the config file. Needs `manage_routes: true` and a consumer `local: true` that is an admin."""
-    from sidecar.v1 import routes_pb2 as pb
-    from sidecar.v1 import routes_pb2_grpc
-
-    tasks = {"chat": pb.TASK_CHAT, "completions": pb.TASK_COMPLETIONS, "embeddings": pb.TASK_EMBEDDINGS}
-    if task not in tasks:
-        raise Failure(f"unknown task {task!r}: {', '.join(tasks)}")
-    said = json.dumps(_config(config or [])) if config else ""
-    made = pb.ModelSpec(provider=provider, name=model, config_json=said)
-    spec = pb.RouteSpec(name=name, task=tasks[task], model=made, settings_json=settings)
-    with connected(target, state_dir) as channel:
-        stub = routes_pb2_grpc.RouteServiceStub(channel)
-        stub.CreateRoute(pb.CreateRouteRequest(route=spec), timeout=_CHANGE_TIMEOUT_S)
+    given = {"provider": provider, "name": model, "config": _config(config or [])}
+    more = _object(settings) if settings else None
+    with connected(target, state_dir) as client:
+        client.create_route(name, task, given, settings=more, timeout_s=_CHANGE_TIMEOUT_S)
     print(f"made {name}")
 
 
 def delete(name: _Name, state_dir: StateDirOption = STATE_DIR, target: Target = None) -> None:
     """Remove a route that was made by call, with its key; calls under way finish."""
-    from sidecar.v1 import routes_pb2, routes_pb2_grpc
-
-    with connected(target, state_dir) as channel:
-        stub = routes_pb2_grpc.RouteServiceStub(channel)
-        stub.DeleteRoute(routes_pb2.DeleteRouteRequest(name=name), timeout=_CHANGE_TIMEOUT_S)
+    with connected(target, state_dir) as client:
+        client.delete_route(name, timeout_s=_CHANGE_TIMEOUT_S)
     print(f"removed {name}")
 
 
@@ -97,21 +86,21 @@ def _config(pairs: list[str]) -> dict[str, Any]:
     return found
 
 
-def _print_routes(state_dir: Path, target: str | None) -> None:
-    from sidecar.v1 import routes_pb2, routes_pb2_grpc
+def _object(settings: str) -> dict[str, Any]:
+    try:
+        found = json.loads(settings)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise Failure("--settings takes one JSON object")  # without what was written: it may hold a key
+    return found
 
+
+def _print_routes(state_dir: Path, target: str | None) -> None:
+    with connected(target, state_dir) as client:
+        routes = client.list_routes(timeout_s=_LIST_TIMEOUT_S)
     rows = [("ROUTE", "TASK", "PROVIDER", "MODEL")]
-    with connected(target, state_dir) as channel:
-        stub = routes_pb2_grpc.RouteServiceStub(channel)
-        page = routes_pb2.ListRoutesRequest(page_size=1000)
-        while True:
-            answer = stub.ListRoutes(page, timeout=_LIST_TIMEOUT_S)
-            for route in answer.routes:
-                task = routes_pb2.Task.Name(route.task).removeprefix("TASK_").lower()
-                rows.append((route.name, task, route.model.provider, route.model.name))
-            if not answer.next_page_token:
-                break
-            page.page_token = answer.next_page_token
+    rows += [(route.name, route.task, route.model.provider, route.model.name) for route in routes]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

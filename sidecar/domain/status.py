@@ -1,14 +1,13 @@
-"""What each service answers to each kind of failure. The only place that knows codes."""
+"""What each service answers to each kind of failure: the rows of llm_gateway_client.kinds, and what a gateway adds to them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import grpc
+from llm_gateway_client.kinds import KINDS
 
 from adapters import GatewayError, Kind
-
-_Code = grpc.StatusCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,36 +21,23 @@ class Answer:
     another_upstream_may_help: bool = False
 
 
+# Kinds after which another upstream of the route may do better.
+_ANOTHER_UPSTREAM_MAY_HELP = frozenset(
+    {
+        Kind.RATE_LIMITED,
+        Kind.QUOTA_EXHAUSTED,
+        Kind.UPSTREAM_TIMEOUT,
+        Kind.UPSTREAM_UNAVAILABLE,
+        Kind.UPSTREAM_REJECTED_CREDENTIALS,
+        Kind.UPSTREAM_NOT_FOUND,
+        Kind.UPSTREAM_PROTOCOL,
+    }
+)
+# Codes and words stand in the client's package, which both ends read: it knows no grpc.
 ANSWERS: dict[Kind, Answer] = {
-    Kind.INVALID_REQUEST: Answer(_Code.INVALID_ARGUMENT, 400, "invalid_request_error", "invalid_request"),
-    Kind.CONTEXT_LENGTH_EXCEEDED: Answer(
-        _Code.INVALID_ARGUMENT, 400, "invalid_request_error", "context_length_exceeded"
-    ),
-    Kind.UNSUPPORTED_PARAMETER: Answer(_Code.INVALID_ARGUMENT, 400, "invalid_request_error", "unsupported_parameter"),
-    Kind.CONTENT_FILTERED: Answer(_Code.INVALID_ARGUMENT, 400, "invalid_request_error", "content_filter"),
-    Kind.REQUEST_TOO_LARGE: Answer(_Code.INVALID_ARGUMENT, 413, "invalid_request_error", "request_too_large"),
-    Kind.METHOD_NOT_ALLOWED: Answer(_Code.UNIMPLEMENTED, 405, "invalid_request_error", "method_not_allowed"),
-    Kind.UNSUPPORTED_MEDIA_TYPE: Answer(_Code.INVALID_ARGUMENT, 415, "invalid_request_error", "unsupported_media_type"),
-    Kind.UNAUTHENTICATED: Answer(_Code.UNAUTHENTICATED, 401, "authentication_error", "invalid_api_key"),
-    Kind.PERMISSION_DENIED: Answer(_Code.PERMISSION_DENIED, 403, "permission_error", "permission_denied"),
-    Kind.ROUTE_NOT_FOUND: Answer(_Code.NOT_FOUND, 404, "invalid_request_error", "model_not_found"),
-    Kind.ALREADY_EXISTS: Answer(_Code.ALREADY_EXISTS, 409, "invalid_request_error", "already_exists"),
-    Kind.FAILED_PRECONDITION: Answer(_Code.FAILED_PRECONDITION, 409, "invalid_request_error", "failed_precondition"),
-    Kind.NOT_CONFIRMED: Answer(_Code.UNAVAILABLE, 503, "api_error", "not_confirmed"),
-    Kind.RATE_LIMITED: Answer(_Code.RESOURCE_EXHAUSTED, 429, "rate_limit_error", "rate_limit_exceeded", True),
-    Kind.QUOTA_EXHAUSTED: Answer(_Code.RESOURCE_EXHAUSTED, 429, "insufficient_quota", "insufficient_quota", True),
-    Kind.BUDGET_EXCEEDED: Answer(_Code.RESOURCE_EXHAUSTED, 429, "insufficient_quota", "budget_exceeded"),
-    Kind.OVERLOADED: Answer(_Code.UNAVAILABLE, 503, "api_error", "overloaded"),
-    Kind.UPSTREAM_TIMEOUT: Answer(_Code.DEADLINE_EXCEEDED, 504, "api_error", "upstream_timeout", True),
-    Kind.UPSTREAM_UNAVAILABLE: Answer(_Code.UNAVAILABLE, 503, "api_error", "upstream_unavailable", True),
-    Kind.UPSTREAM_REJECTED_CREDENTIALS: Answer(
-        _Code.FAILED_PRECONDITION, 424, "api_error", "upstream_rejected_credentials", True
-    ),
-    Kind.UPSTREAM_NOT_FOUND: Answer(_Code.FAILED_PRECONDITION, 424, "api_error", "upstream_not_found", True),
-    Kind.UPSTREAM_PROTOCOL: Answer(_Code.INTERNAL, 502, "api_error", "upstream_protocol", True),
-    Kind.UPSTREAM_INTERRUPTED: Answer(_Code.UNAVAILABLE, 502, "api_error", "upstream_interrupted"),
-    Kind.INTERNAL: Answer(_Code.INTERNAL, 500, "api_error", "internal_error"),
-    Kind.CANCELLED: Answer(_Code.CANCELLED, 499, "api_error", "cancelled"),
+    kind: Answer(grpc.StatusCode[row.grpc], row.http, row.type, row.code, kind in _ANOTHER_UPSTREAM_MAY_HELP)
+    for kind in Kind
+    for row in (KINDS[kind],)
 }
 
 

@@ -37,7 +37,7 @@ DEPTHS = (1, 2, 100, 400)
 def mutated_json(value: Any, dice: random.Random) -> bytes:
     """The value with one or two changes, as bytes; at times the bytes are cut or doubled too."""
     for _ in range(dice.choice((1, 1, 2))):
-        value = _changed(value, dice)
+        value = changed(value, dice)
     body = _written(value, dice)
     return mutated_bytes(body, dice) if dice.random() < 0.1 else body
 
@@ -95,7 +95,7 @@ def _changed_event(event: bytes, dice: random.Random) -> bytes:
     return event if found is None else event[: found.start()] + mutated_json(value, dice) + event[found.end() :]
 
 
-def _changed(value: Any, dice: random.Random) -> Any:
+def changed(value: Any, dice: random.Random) -> Any:
     """A branch is picked by walking down at random; the change happens there."""
     if isinstance(value, dict | list) and value and dice.random() < 0.95:
         key = dice.choice(list(value)) if isinstance(value, dict) else dice.randrange(len(value))
@@ -105,7 +105,7 @@ def _changed(value: Any, dice: random.Random) -> Any:
         elif dice.random() < 0.06:
             _double(copy, key, dice)
         else:
-            copy[key] = _changed(copy[key], dice)
+            copy[key] = changed(copy[key], dice)
         return copy
     return _nested(value, dice) if dice.random() < 0.25 else dice.choice(STRANGE)
 

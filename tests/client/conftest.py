@@ -1,4 +1,4 @@
-"""One stack over a simulator for this folder, and the ways to it: both clients by each kind of target."""
+"""One stack over a simulator for this folder, and the entrances to it: both clients by each kind of target."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.client.services import WAYS, Way
+from tests.client.entrances import ENTRANCES, Entrance
 from tests.provider import Provider
 from tests.stack.stack import Stack, route
 
@@ -48,6 +48,6 @@ def config(simulator: Provider) -> str:
     return "".join(["routes:\n", *tasks, route("claude", "chat", simulator, kind="anthropic", extra=_STILL), _ADMINS])
 
 
-@pytest.fixture(params=WAYS)
-def way(request: pytest.FixtureRequest, stack: Stack) -> Way:
-    return Way(request.param, stack)
+@pytest.fixture(params=ENTRANCES)
+def entrance(request: pytest.FixtureRequest, stack: Stack) -> Entrance:
+    return Entrance(request.param, stack)

@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
-from sidecar.client import (
+from llm_gateway_client import (
     AsyncClient,
     ChatResponse,
     Choice,
@@ -23,7 +22,8 @@ from sidecar.client import (
     ToolCallDelta,
     Usage,
 )
-from tests.client.services import Way
+
+from tests.client.entrances import Entrance
 from tests.provider import Call, Provider, data, json_reply, sse_reply
 from tests.provider.claude import TURN, thinks_first
 from tests.stack.stack import Stack
@@ -61,21 +61,21 @@ def by_rest(stack: Stack) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", CALLS)
-async def test_every_way_gives_the_same_values(
-    way: Way, name: str, stack: Stack, simulator: Provider, by_rest: dict[str, Any]
+async def test_every_entrance_gives_the_same_values(
+    entrance: Entrance, name: str, stack: Stack, simulator: Provider, by_rest: dict[str, Any]
 ) -> None:
     method, arguments, keywords = CALLS[name]
     if name not in by_rest:
-        answer = await Way("sync-rest", stack).call(method, *arguments, **keywords)
+        answer = await Entrance("sync-rest", stack).call(method, *arguments, **keywords)
         by_rest[name] = answer, simulator.calls[-1].json
-    answer = await way.call(method, *arguments, **keywords)
+    answer = await entrance.call(method, *arguments, **keywords)
     assert same(answer) == same(by_rest[name][0])
     asked = simulator.calls[-1].json
     assert asked == by_rest[name][1], "the provider was asked the same"
     assert not isinstance(answer, list) or len(answer) > 2
 
 
-async def test_a_chat_says_all_that_the_provider_said(way: Way, simulator: Provider) -> None:
+async def test_a_chat_says_all_that_the_provider_said(entrance: Entrance, simulator: Provider) -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"b": 1,"a":  2.0}'}}
     token = {"token": "é", "logprob": -0.5, "bytes": [195, 169]}
     simulator.script = lambda _: json_reply(
@@ -93,7 +93,7 @@ async def test_a_chat_says_all_that_the_provider_said(way: Way, simulator: Provi
             },
         }
     )  # fmt: skip
-    answer: ChatResponse = await way.call("chat", "chat", HELLO)
+    answer: ChatResponse = await entrance.call("chat", "chat", HELLO)
     top = TokenLogprob("é", -0.5, b"\xc3\xa9")
     message = Message("assistant", reasoning="hm", tool_calls=(ToolCall("c1", "f", '{"b": 1,"a":  2.0}'),))
     choice = Choice(0, message, "tool_calls", Logprobs((replace(top, top=(top,)),)))
@@ -104,17 +104,19 @@ async def test_a_chat_says_all_that_the_provider_said(way: Way, simulator: Provi
     assert answer.text == ""
 
 
-async def test_what_was_thought_is_output_however_the_provider_counts_it(way: Way, simulator: Provider) -> None:
+async def test_what_was_thought_is_output_however_the_provider_counts_it(
+    entrance: Entrance, simulator: Provider
+) -> None:
     usage = {"prompt_tokens": 1000, "completion_tokens": 100, "total_tokens": 4100}
     choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "ok"}}
     simulator.script = lambda _: json_reply(
         {"id": "c", "created": 1, "model": "m", "choices": [choice], "usage": usage}
     )
-    answer: ChatResponse = await way.call("chat", "chat", HELLO)
+    answer: ChatResponse = await entrance.call("chat", "chat", HELLO)
     assert answer.usage == Usage(1000, 3100, 4100)
 
 
-async def test_a_streamed_chat_says_all_that_the_provider_said(way: Way, simulator: Provider) -> None:
+async def test_a_streamed_chat_says_all_that_the_provider_said(entrance: Entrance, simulator: Provider) -> None:
     def chunk(**choice: Any) -> bytes:
         return data({"id": "s", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]})
 
@@ -140,7 +142,7 @@ async def test_a_streamed_chat_says_all_that_the_provider_said(way: Way, simulat
             data("[DONE]"),
         ]
     )
-    chunks = await way.call("stream_chat", "chat", HELLO)
+    chunks = await entrance.call("stream_chat", "chat", HELLO)
     choices = [choice for each in chunks for choice in each.choices]
     assert choices == [
         ChunkChoice(0, Delta("assistant", "")),
@@ -153,13 +155,13 @@ async def test_a_streamed_chat_says_all_that_the_provider_said(way: Way, simulat
     assert [each.usage for each in chunks if each.usage is not None] == [Usage(1, 2, 3)]
 
 
-async def test_an_answer_goes_back_as_the_next_turn(way: Way, simulator: Provider) -> None:
+async def test_an_answer_goes_back_as_the_next_turn(entrance: Entrance, simulator: Provider) -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     first = {"role": "assistant", "content": None, "tool_calls": [call], "reasoning_content": "hm"}
     simulator.script = lambda _: json_reply({"id": "x", "choices": [{"index": 0, "message": first}]})
-    answer: ChatResponse = await way.call("chat", "chat", HELLO)
+    answer: ChatResponse = await entrance.call("chat", "chat", HELLO)
     simulator.script = None
-    await way.call("chat", "chat", [*HELLO, answer.choices[0].message, Message("tool", "4", tool_call_id="c1")])
+    await entrance.call("chat", "chat", [*HELLO, answer.choices[0].message, Message("tool", "4", tool_call_id="c1")])
     asked = simulator.calls[-1].json["messages"]
     assert asked[1]["tool_calls"] == [call]
     assert "reasoning_content" not in asked[1]
@@ -167,21 +169,21 @@ async def test_an_answer_goes_back_as_the_next_turn(way: Way, simulator: Provide
 
 
 async def test_a_signed_thought_goes_back_with_the_message_and_what_does_not_is_named(
-    way: Way, simulator: Provider
+    entrance: Entrance, simulator: Provider
 ) -> None:
     simulator.script = thinks_first
-    first: ChatResponse = await way.call("chat", "claude", HELLO)
+    first: ChatResponse = await entrance.call("chat", "claude", HELLO)
     message = first.choices[0].message
     assert message.reasoning == "I should look."
     assert [each["type"] for each in message.reasoning_details] == ["reasoning.text", "reasoning.encrypted"]
     results = [Message("tool", "4", tool_call_id=call.id) for call in message.tool_calls]
-    again: ChatResponse = await way.call("chat", "claude", [*HELLO, message, *results])
+    again: ChatResponse = await entrance.call("chat", "claude", [*HELLO, message, *results])
     assert simulator.calls[-1].json["messages"][1]["content"] == TURN
     assert again.left_out == ()
     echo = {"role": "assistant", "content": "x", "annotations": [], "reasoning_content": "hm"}
     left_out = {"messages[].annotations", "messages[].reasoning_content"}
-    assert set((await way.call("chat", "claude", [*HELLO, echo, *HELLO])).left_out) == left_out
-    chunks = await way.call("stream_chat", "claude", [*HELLO, echo, *HELLO])
+    assert set((await entrance.call("chat", "claude", [*HELLO, echo, *HELLO])).left_out) == left_out
+    chunks = await entrance.call("stream_chat", "claude", [*HELLO, echo, *HELLO])
     assert [set(chunk.left_out) for chunk in chunks[:2]] == [left_out, set()]
 
 
@@ -194,19 +196,19 @@ async def test_an_answer_above_grpcs_own_limit_arrives(name: str, stack: Stack, 
         return json_reply({"object": "list", "model": "m", "data": rows})
 
     simulator.script = reply
-    answer = await Way(name, stack).call("embed", "embeddings", ["x"] * count)
+    answer = await Entrance(name, stack).call("embed", "embeddings", ["x"] * count)
     assert [len(vector) for vector in answer.vectors] == [dims] * count
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
 async def test_rest_goes_by_http2_too(kind: str, stack: Stack) -> None:
-    way = Way(f"{kind}-rest", stack)
-    assert (await way.call("chat", "chat", HELLO, client={"http2": True})).text == "echo: one two"
-    assert "".join(chunk.text for chunk in await way.call("stream_chat", "chat", HELLO, client={"http2": True}))
+    entrance = Entrance(f"{kind}-rest", stack)
+    assert (await entrance.call("chat", "chat", HELLO, client={"http2": True})).text == "echo: one two"
+    assert "".join(chunk.text for chunk in await entrance.call("stream_chat", "chat", HELLO, client={"http2": True}))
 
 
 def test_threads_share_a_client(stack: Stack) -> None:
-    with ThreadPoolExecutor(16) as threads, Way("sync-stub", stack).sync() as client:
+    with ThreadPoolExecutor(16) as threads, Entrance("sync-stub", stack).sync() as client:
         answers = threads.map(lambda number: client.chat("chat", f"{number}").text, range(64))
         assert list(answers) == [f"echo: {number}" for number in range(64)]
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from llm_gateway_client import InternalError, InvalidRequest, RateLimited, Retries, Unavailable, Unreachable
+from llm_gateway_client.errors import FAMILIES, kind_of_http, of_kind
+from llm_gateway_client.json_values import read_chat, read_chat_chunk, read_completion, read_embeddings
+from llm_gateway_client.kinds import KINDS
+from llm_gateway_client.mlflow_dialects import dialect_of
+from llm_gateway_client.requests import chat
+from llm_gateway_client.rest_failure import failure, failure_in_stream
+from llm_gateway_client.sse import Events
+from llm_gateway_client.values import Json, ToolCall
 
-from sidecar.client import InternalError, InvalidRequest, RateLimited, Retries, Unavailable, Unreachable
-from sidecar.client.dialects import dialect_of
-from sidecar.client.errors import KINDS, kind_of_http, of_kind
-from sidecar.client.reading import read_chat, read_chat_chunk, read_completion, read_embeddings
-from sidecar.client.requests import chat
-from sidecar.client.rest_calls import failure, failure_in_stream
-from sidecar.client.sse import Events
-from sidecar.client.values import Json, ToolCall
+from adapters import Kind
 from sidecar.domain.status import ANSWERS
 
 # A busy machine makes any example slow.
@@ -44,10 +46,12 @@ ANSWER = st.dictionaries(
 )
 
 
-def test_every_kind_of_the_gateway_has_the_same_codes_here() -> None:
-    ours = {kind: (row.http, row.grpc, row.code) for kind, row in KINDS.items()}
-    theirs = {kind.value: (row.http, row.grpc.name, row.code) for kind, row in ANSWERS.items()}
-    assert {kind: ours.get(kind) for kind in theirs} == theirs
+def test_every_kind_of_the_gateway_has_codes_and_an_exception() -> None:
+    assert {kind.value for kind in Kind} == KINDS.keys() == FAMILIES.keys()
+    for kind, row in ANSWERS.items():
+        error = of_kind(kind.value, "x")
+        assert (error.http_status, error.grpc_code) == (row.http, row.grpc.name)
+        assert isinstance(error, FAMILIES[kind.value])
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -7,9 +7,9 @@ import signal
 from collections.abc import Mapping
 
 import pytest
+from llm_gateway_client import AsyncClient, SidecarError
 
-from sidecar.client import AsyncClient, SidecarError
-from tests.client.services import Way
+from tests.client.entrances import Entrance
 from tests.processes import reached
 from tests.stack.stack import Stack
 
@@ -36,7 +36,7 @@ async def test_no_call_fails_while_the_workers_are_replaced(stack: Stack) -> Non
                     failed.append((target, error))
                 answered[target] += 1
 
-    tasks = [asyncio.create_task(calling(each, Way(f"async-{each}", stack).asynchronous())) for each in TARGETS]
+    tasks = [asyncio.create_task(calling(each, Entrance(f"async-{each}", stack).asynchronous())) for each in TARGETS]
     try:
         await _more_calls(answered, {})
         before = stack.child.output.count(REPLACED)

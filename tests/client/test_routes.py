@@ -1,4 +1,4 @@
-"""Routes and limits by call, and MLflow's functions, by every way."""
+"""Routes and limits by call, and MLflow's functions, by every entrance."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from llm_gateway_client import Conflict, InvalidRequest, Model, NotFound, RateLimit, Route, TargetError, fluent
+from llm_gateway_client.values import Json
 
-from sidecar.client import Conflict, InvalidRequest, Model, NotFound, RateLimit, Route, TargetError, fluent
-from sidecar.client.values import Json
-from tests.client.services import Way
+from tests.client.entrances import Entrance
 from tests.processes import REPOSITORY
 from tests.provider import Provider
 from tests.stack.stack import Stack
@@ -20,6 +20,8 @@ from tests.stack.stack import Stack
 pytestmark = pytest.mark.slow
 PER_MINUTE = RateLimit("requests", 1000, 60, each_consumer=True)
 TEN_MINUTES = RateLimit("requests", 5000, 600)
+# A month, a year, the longest there is; and times that are none of a larger unit.
+PERIODS_S = (1, 90, 7200, 86_400, 2_592_000, 2_678_400, 31_104_000, 5 * 31_104_000, 31_535_999)
 
 
 def model(simulator: Provider, key: str = "config") -> dict[str, Any]:
@@ -27,61 +29,78 @@ def model(simulator: Provider, key: str = "config") -> dict[str, Any]:
     return {"provider": "openai", "name": "gpt-4", key: config}
 
 
-async def test_routes_are_listed_with_their_tasks_and_models(way: Way) -> None:
-    routes = {route.name: route for route in await way.call("list_routes")}
+async def test_routes_are_listed_with_their_tasks_and_models(entrance: Entrance) -> None:
+    routes = {route.name: route for route in await entrance.call("list_routes")}
     assert [routes[name].task for name in ("chat", "completions", "embeddings")] == [
         "chat",
         "completions",
         "embeddings",
     ]
     assert routes["claude"] == Route("claude", "chat", Model("anthropic", "sim-chat"))
-    assert await way.call("get_route", "claude") == routes["claude"]
+    assert await entrance.call("get_route", "claude") == routes["claude"]
     assert (routes["claude"].route_type, routes["claude"].route_url) == ("llm/v1/chat", "/gateway/claude/invocations")
 
 
-async def test_a_route_is_made_called_limited_and_removed(way: Way, simulator: Provider) -> None:
-    name = f"made-{way.name}"
-    made = await way.call("create_route", name, "llm/v1/chat", model(simulator))
+async def test_a_route_is_made_called_limited_and_removed(entrance: Entrance, simulator: Provider) -> None:
+    name = f"made-{entrance.name}"
+    made = await entrance.call("create_route", name, "llm/v1/chat", model(simulator))
     assert made == Route(name, "chat", Model("openai", "gpt-4"))
-    assert (await way.call("chat", name, "x")).text == "echo: x"
+    assert (await entrance.call("chat", name, "x")).text == "echo: x"
     assert simulator.calls[-1].key == "sk-made-by-call"
     with pytest.raises(Conflict):
-        await way.call("create_route", name, "chat", model(simulator))
+        await entrance.call("create_route", name, "chat", model(simulator))
 
-    assert await way.call("set_limits", name, [PER_MINUTE, TEN_MINUTES]) == [PER_MINUTE, TEN_MINUTES]
-    assert await way.call("get_limits", name) == [PER_MINUTE, TEN_MINUTES]
-    assert await way.call("set_limits", name, []) == []
+    assert await entrance.call("set_limits", name, [PER_MINUTE, TEN_MINUTES]) == [PER_MINUTE, TEN_MINUTES]
+    assert await entrance.call("get_limits", name) == [PER_MINUTE, TEN_MINUTES]
+    assert await entrance.call("set_limits", name, []) == []
 
-    await way.call("delete_route", name)
+    await entrance.call("delete_route", name)
     with pytest.raises(NotFound):
-        await way.call("get_route", name)
+        await entrance.call("get_route", name)
     with pytest.raises(NotFound):
-        await way.call("chat", name, "x")
+        await entrance.call("chat", name, "x")
 
 
-async def test_a_route_that_cannot_be_is_refused(way: Way) -> None:
+async def test_a_limit_of_any_period_is_read_by_each_service_as_it_was_set_by_the_other(
+    stack: Stack, simulator: Provider
+) -> None:
+    rest, grpc = Entrance("sync-rest", stack), Entrance("async-grpcs", stack)
+    await rest.call("create_route", "periods", "chat", model(simulator))
+    for seconds in PERIODS_S:
+        limit = [RateLimit("requests", 5, seconds)]
+        for one, other in ((rest, grpc), (grpc, rest)):
+            assert await one.call("set_limits", "periods", []) == []
+            assert await one.call("set_limits", "periods", limit) == limit
+            assert await other.call("get_limits", "periods") == limit
+    for entrance in (rest, grpc):
+        with pytest.raises(InvalidRequest, match="155,520,000"):
+            await entrance.call("set_limits", "periods", [RateLimit("requests", 5, 155_520_001)])
+    await rest.call("delete_route", "periods")
+
+
+async def test_a_route_that_cannot_be_is_refused(entrance: Entrance) -> None:
     wrong = {"provider": "opnai", "name": "gpt-4", "config": {"openai_api_key": "sk-x"}}
     with pytest.raises(InvalidRequest, match="opnai"):
-        await way.call("create_route", "wrong", "chat", wrong)
+        await entrance.call("create_route", "wrong", "chat", wrong)
     with pytest.raises(ValueError, match="task"):
-        await way.call("create_route", "wrong", "llm/v1/speech", wrong)
+        await entrance.call("create_route", "wrong", "llm/v1/speech", wrong)
 
 
-async def test_a_route_is_replaced(way: Way, simulator: Provider) -> None:
-    name = f"replaced-{way.name}"
-    await way.call("create_route", name, "chat", model(simulator))
+async def test_a_route_is_replaced(entrance: Entrance, simulator: Provider) -> None:
+    name = f"replaced-{entrance.name}"
+    await entrance.call("create_route", name, "chat", model(simulator))
     changed = {**model(simulator), "name": "gpt-5"}
-    assert (await way.call("update_route", name, "chat", changed)).model.name == "gpt-5"
-    if way.target != "rest":  # MLflow's path has no words for tokens
+    assert (await entrance.call("update_route", name, "chat", changed)).model.name == "gpt-5"
+    if entrance.target != "rest":  # MLflow's path has no words for tokens
         tokens = RateLimit("tokens", 100_000, 60)
-        assert await way.call("set_limits", name, [tokens]) == [tokens]
-    await way.call("delete_route", name)
+        assert await entrance.call("set_limits", name, [tokens]) == [tokens]
+    await entrance.call("delete_route", name)
 
 
 @pytest.fixture(params=["stub", "grpcs", "rest"])
 def gateway(request: pytest.FixtureRequest, stack: Stack) -> Iterator[str]:
     """fluent, pointed at the stack by each kind of target."""
-    target, keywords = Way(f"sync-{request.param}", stack).arguments()
+    target, keywords = Entrance(f"sync-{request.param}", stack).arguments()
     if "api_key" in keywords:
         keywords = {"user": stack.user, "password": stack.password, "ca": stack.ca}
     fluent.set_gateway_uri(target, **keywords)
@@ -138,6 +157,22 @@ def test_a_query_without_what_the_task_needs_names_it(gateway: str) -> None:
         fluent.query("no-such-route", {"prompt": "x"})
 
 
+@pytest.mark.parametrize(
+    ("data", "param"),
+    [
+        ({"messages": [{"role": "user", "content": "hi"}], "temperature": 1.5}, "temperature"),
+        ({"messages": [{"role": "user", "content": "hi"}], "candidate_count": 6}, "candidate_count"),
+        ({"messages": [{"role": "user", "content": "hi"}], "n": 1, "temperature": 2.5}, "temperature"),
+        ({"messages": [{"role": "user", "content": "hi"}], "n": 1, "top_p": "x"}, "top_p"),
+        ({"messages": [{"role": "user", "content": "hi"}], "model": "m"}, "model"),
+    ],
+)
+def test_a_query_out_of_its_dialects_range_is_refused_by_each_target(gateway: str, data: Json, param: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        fluent.query("chat", data)
+    assert refused.value.param == param or f"'{param}'" in refused.value.message
+
+
 def test_mlflows_functions_make_limit_and_remove_a_route(gateway: str, simulator: Provider) -> None:
     name = f"fluent-{gateway}"
     made = fluent.create_route(name, "llm/v1/completions", data=model(simulator, "openai_config"))
@@ -168,7 +203,7 @@ def test_mlflows_own_variables_say_where_and_who(stack: Stack, tmp_path: Path) -
         "SSL_CERT_FILE": str(stack.ca),
         "PYTHONPATH": str(REPOSITORY),
     }
-    code = "from sidecar.client import fluent; print(fluent.get_gateway_uri(), fluent.search_routes()[0].name)"
+    code = "from llm_gateway_client import fluent; print(fluent.get_gateway_uri(), fluent.search_routes()[0].name)"
     done = subprocess.run(
         [sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )

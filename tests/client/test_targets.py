@@ -7,9 +7,8 @@ import pickle
 from pathlib import Path
 
 import pytest
-
-from sidecar.client import AsyncClient, Client, TargetError
-from sidecar.client.targets import resolve
+from llm_gateway_client import AsyncClient, Client, TargetError
+from llm_gateway_client.targets import resolve
 
 SECRET = "s3cret:with@signs"
 BASIC = "Basic " + base64.b64encode(f"alice:{SECRET}".encode()).decode()

@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 import pytest
+from llm_gateway_client.sse import Events
 
 from adapters import FORMATS, Context, Format, GatewayError, Provider, Target, Task
 from adapters.ndjson import Lines
 from adapters.providers import PROVIDERS
 from adapters.sse import Parser
-from sidecar.client.sse import Events
 from sidecar.domain.call import Call
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Consumer, Upstream

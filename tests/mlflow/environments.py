@@ -1,4 +1,5 @@
-"""Virtual environments with released MLflow packages: the reference's gateways, and the clients that come to ours.
+"""Virtual environments with released packages: MLflow's gateways, the clients that come to ours, and what else lives beside our
+client.
 
     environment("gateway-2.8.1").bin / "mlflow"       built on first use, kept in .cache/environments for the next run
 
@@ -45,6 +46,8 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     # LangChain of the time when it had classes for both, each with a client they were written for.
     "langchain-2.8.1": ("mlflow-skinny==2.8.1", "pydantic<3", "setuptools<81", "langchain-community==0.0.38"),
     "langchain-2.22.0": ("mlflow-skinny==2.22.0", "setuptools<81", "langchain-community==0.0.38"),
+    # What the client's REST half needs, and PyPI's packages of the names that the gateway's wheel has at its top.
+    "strangers": ("httpx==0.28.1",),
 }  # fmt: skip
 
 
@@ -84,10 +87,21 @@ def environment(name: str) -> Environment:
     return Environment(folder)
 
 
+def with_wheel(name: str, wheel: Path, folder: Path) -> Environment:
+    """A copy of that environment below `folder`, with a wheel of this checkout in it."""
+    copy = folder / name
+    shutil.copytree(environment(name).folder, copy, symlinks=True)
+    _uv("pip", "install", "--python", str(copy / "bin" / "python"), "--no-deps", str(wheel))
+    return Environment(copy)
+
+
 def _build(folder: Path, lock: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # one that was left half made
     _uv("venv", "--python", sys.executable, str(folder))
-    _uv("pip", "install", "--python", str(folder / "bin" / "python"), "--require-hashes", "-r", str(lock))
+    python = str(folder / "bin" / "python")
+    _uv(
+        "pip", "install", "--python", python, "--no-deps", "--require-hashes", "-r", str(lock)
+    )  # the lock names all there is
     (folder / _READY).touch()
 
 
@@ -106,6 +120,10 @@ def _alone(path: Path) -> Iterator[None]:
         yield
 
 
+# Names of ENVIRONMENTS -> packages that are installed without what they need.
+_WITHOUT_NEEDS: dict[str, tuple[str, ...]] = {"strangers": ("sidecar==0.8.1", "adapters==1.3.0")}
+
+
 def _resolve(name: str, wanted: tuple[str, ...]) -> None:
     options = [
         "--universal",
@@ -117,8 +135,11 @@ def _resolve(name: str, wanted: tuple[str, ...]) -> None:
         "--no-annotate",
     ]
     command = [sys.executable, "-m", "uv", "pip", "compile", "--no-config", "--quiet", *options, "-"]
-    done = subprocess.run(command, check=True, input="\n".join(wanted), capture_output=True, text=True)
-    (_FOLDER / f"{name}.txt").write_text(done.stdout)
+    found = []
+    for packages, alone in ((wanted, []), (_WITHOUT_NEEDS.get(name, ()), ["--no-deps"])):
+        done = subprocess.run([*command, *alone], check=True, input="\n".join(packages), capture_output=True, text=True)
+        found.append(done.stdout)
+    (_FOLDER / f"{name}.txt").write_text("".join(found))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,190 @@
+"""The client: every method is a call of requests.py, made by retrying.py."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self, TypeVar, Unpack
+
+from llm_gateway_client import requests
+from llm_gateway_client.aio.retrying import AsyncStream, AsyncTransport, chunks, unary
+from llm_gateway_client.requests import Call, ChatParameters, CompletionParameters, EmbedParameters, Messages, Texts
+from llm_gateway_client.retry_policy import RETRIES, Retries
+from llm_gateway_client.targets import Target, resolve
+from llm_gateway_client.values import (
+    ChatChunk,
+    ChatResponse,
+    CompletionChunk,
+    CompletionResponse,
+    EmbedResponse,
+    Json,
+    RateLimit,
+    Route,
+)
+
+T = TypeVar("T")
+# As the OpenAI SDKs: a long answer takes minutes. The gateway has shorter limits of its own where it matters.
+TIMEOUT_S = 600.0
+# A gRPC connection lives on one worker; of four, some live on each of two workers nearly always.
+CHANNELS = 4
+
+
+class AsyncClient:
+    """Calls one gateway. Belongs to one event loop.
+
+    `target` and credentials: targets.py. `timeout_s` is for a whole call in seconds, retries included; each method takes its
+    own. `retries` None: none. `channels` is the number of gRPC connections; `http2` is for REST and needs the extra `http2`.
+    Raises TargetError. Calls raise SidecarError's subclasses, and ValueError for arguments that mean nothing.
+    """
+
+    def __init__(
+        self,
+        target: str | None = None,
+        *,
+        user: str | None = None,
+        password: str | None = None,
+        api_key: str | None = None,
+        ca: str | os.PathLike[str] | None = None,
+        timeout_s: float = TIMEOUT_S,
+        retries: Retries | None = RETRIES,
+        channels: int = CHANNELS,
+        http2: bool = False,
+    ) -> None:
+        self._target = resolve(target, user=user, password=password, api_key=api_key, ca=ca)
+        self._timeout_s = timeout_s
+        self._retries = retries or Retries(attempts_max=1)
+        self._transport = _transport(self._target, max(1, channels), http2)
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({self._target.address!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes all connections; calls in progress are cancelled."""
+        await self._transport.aclose()
+
+    @property
+    def address(self) -> str:
+        """Without a credential."""
+        return self._target.address
+
+    @property
+    def is_rest(self) -> bool:
+        """Whether calls go by REST; otherwise by gRPC."""
+        return self._target.rest
+
+    async def chat(
+        self, route: str, messages: Messages, *, timeout_s: float | None = None, **parameters: Unpack[ChatParameters]
+    ) -> ChatResponse:
+        """Answers a conversation in one message. `messages` is a question, or the conversation, oldest first."""
+        return await self.call(requests.chat(route, messages, parameters), timeout_s)
+
+    def stream_chat(
+        self, route: str, messages: Messages, *, timeout_s: float | None = None, **parameters: Unpack[ChatParameters]
+    ) -> AsyncStream[ChatChunk]:
+        """Answers as it is produced; the last chunk has the usage. The call begins when the first chunk is read."""
+        return self._stream(requests.stream_chat(route, messages, parameters), timeout_s)
+
+    async def complete(
+        self, route: str, prompt: Texts, *, timeout_s: float | None = None, **parameters: Unpack[CompletionParameters]
+    ) -> CompletionResponse:
+        """Continues a text, or each of several."""
+        return await self.call(requests.complete(route, prompt, parameters), timeout_s)
+
+    def stream_complete(
+        self, route: str, prompt: Texts, *, timeout_s: float | None = None, **parameters: Unpack[CompletionParameters]
+    ) -> AsyncStream[CompletionChunk]:
+        """Continues a text as it is produced; otherwise as stream_chat."""
+        return self._stream(requests.stream_complete(route, prompt, parameters), timeout_s)
+
+    async def embed(
+        self, route: str, texts: Texts, *, timeout_s: float | None = None, **parameters: Unpack[EmbedParameters]
+    ) -> EmbedResponse:
+        """Turns each text into a vector."""
+        return await self.call(requests.embed(route, texts, parameters), timeout_s)
+
+    async def list_routes(self, *, timeout_s: float | None = None) -> list[Route]:
+        """All routes that this caller may call, in the order of the config. `timeout_s` is for each page of 1,000 and more."""
+        routes: list[Route] = []
+        page_token = ""
+        while True:
+            page = await self.call(requests.list_routes(page_token), timeout_s)
+            routes += page.routes
+            page_token = page.next_page_token
+            if not page_token:
+                return routes
+
+    async def get_route(self, name: str, *, timeout_s: float | None = None) -> Route:
+        """Raises NotFound for a route that does not exist, and for one that this caller may not call."""
+        return await self.call(requests.get_route(name), timeout_s)
+
+    async def create_route(
+        self,
+        name: str,
+        task: str,
+        model: Json,
+        *,
+        settings: Json | None = None,
+        timeout_s: float | None = None,
+    ) -> Route:
+        """For admins, where the config has `manage_routes: true`. `task` is "chat", "completions" or "embeddings", also as
+        "llm/v1/chat"; `model` is the config's {"provider", "name", "config"}, keys in clear in `config`; `settings` are further
+        keys of a route of the config. Raises Conflict for a name that is taken."""
+        return await self.call(requests.create_route(name, task, model, settings), timeout_s)
+
+    async def update_route(
+        self,
+        name: str,
+        task: str,
+        model: Json,
+        *,
+        settings: Json | None = None,
+        timeout_s: float | None = None,
+    ) -> Route:
+        """Replaces a route that create_route made, whole. Raises Conflict for a route of the config file."""
+        return await self.call(requests.update_route(name, task, model, settings), timeout_s)
+
+    async def delete_route(self, name: str, *, timeout_s: float | None = None) -> None:
+        """Removes a route that create_route made, with its key and its limits; calls in progress finish."""
+        await self.call(requests.delete_route(name), timeout_s)
+
+    async def get_limits(self, route: str, *, timeout_s: float | None = None) -> list[RateLimit]:
+        """By REST only those on requests; the others are not in the answer."""
+        return await self.call(requests.get_limits(route), timeout_s)
+
+    async def set_limits(
+        self, route: str, limits: Sequence[RateLimit], *, timeout_s: float | None = None
+    ) -> list[RateLimit]:
+        """Replaces all limits of a route, for admins; returns those that hold now. By REST: all on requests, and ValueError for
+        others."""
+        return await self.call(requests.set_limits(route, limits), timeout_s)
+
+    async def call(self, call: Call[T], timeout_s: float | None = None) -> T:
+        """Makes a call of requests.py: all methods above are made of it."""
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        return await unary(self._transport, call, self._retries, limit_s)
+
+    def _stream(self, call: Call[T], timeout_s: float | None) -> AsyncStream[T]:
+        limit_s = self._timeout_s if timeout_s is None else timeout_s
+        return AsyncStream(chunks(self._transport, call, self._retries, limit_s))
+
+
+def _transport(target: Target, channels: int, http2: bool) -> AsyncTransport:
+    """gRPC is imported where it is used: REST needs httpx alone."""
+    if target.rest:
+        from llm_gateway_client.aio.rest_transport import AsyncRestTransport
+
+        return AsyncRestTransport(target, http2)
+    try:
+        from llm_gateway_client.aio.grpc_transport import AsyncGrpcTransport
+    except ModuleNotFoundError as error:
+        raise ImportError("A gRPC target needs grpcio: pip install 'llm-gateway-client[grpc]'.") from error
+    return AsyncGrpcTransport(target, channels)

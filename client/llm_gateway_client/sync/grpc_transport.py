@@ -1,0 +1,58 @@
+# Generated from aio/grpc_transport.py by tools/sync_client.py.
+"""Calls by gRPC. Channels: grpc_pool.py; messages: grpc_codec.py."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TypeVar, cast
+
+import grpc
+
+from llm_gateway_client.grpc_codec import rpc_of
+from llm_gateway_client.grpc_failure import failure
+from llm_gateway_client.grpc_pool import OPTIONS, Pool, credentials_of, message_of
+from llm_gateway_client.requests import Call
+from llm_gateway_client.targets import Target
+
+T = TypeVar("T")
+
+
+class GrpcTransport:
+    """Threads may share it."""
+
+    def __init__(self, target: Target, channels: int) -> None:
+        credentials = credentials_of(target)
+
+        def open_() -> grpc.Channel:
+            if credentials is None:
+                return grpc.insecure_channel(target.address, OPTIONS)
+            return grpc.secure_channel(target.address, credentials, OPTIONS)
+
+        self._pool = Pool(target, channels, open_)
+
+    def unary(self, call: Call[T], request_id: str, left_s: float) -> T:
+        rpc = rpc_of(call)
+        message, metadata = message_of(rpc, call, request_id), self._pool.metadata(request_id)
+        try:
+            answer = self._pool.method(rpc)(message, timeout=left_s, metadata=metadata)
+        except grpc.RpcError as error:
+            raise failure(error, request_id, False) from None
+        return cast(T, rpc.values_of(answer))
+
+    def stream(self, call: Call[T], request_id: str, left_s: float) -> Generator[T, None, None]:
+        rpc, begun = rpc_of(call), False
+        message, metadata = message_of(rpc, call, request_id), self._pool.metadata(request_id)
+        answers = self._pool.method(rpc)(message, timeout=left_s, metadata=metadata)
+        try:
+            for answer in answers:
+                for chunk in rpc.values_of(answer):
+                    begun = True
+                    yield chunk
+        except grpc.RpcError as error:
+            raise failure(error, request_id, begun) from None
+        finally:
+            answers.cancel()
+
+    def close(self) -> None:
+        for channel in self._pool.opened():
+            channel.close()

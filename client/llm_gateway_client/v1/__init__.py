@@ -1,0 +1,1 @@
+"""Generated from proto/: the messages of the typed services."""
