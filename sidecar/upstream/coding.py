@@ -1,0 +1,75 @@
+"""gzip and deflate, a bounded piece at a time. Answers are asked for without; some providers compress all the same."""
+
+from __future__ import annotations
+
+import zlib
+
+from sidecar.upstream.failures import BrokenCoding, UnknownCoding
+
+# What one step gives at most: a bomb of 64 MiB comes in 1,000 steps, between which other calls have their turn.
+STEP_BYTES = 64 * 1024
+
+_GZIP = zlib.MAX_WBITS | 16
+_RAW = -zlib.MAX_WBITS
+
+
+class Decoder:
+    """`take` after each `feed` until it gives nothing. `waiting`: it has input that was not looked at yet."""
+
+    def __init__(self, coding: str) -> None:
+        """`coding` is the content-encoding in lower case. Raises UnknownCoding."""
+        if coding not in ("gzip", "x-gzip", "deflate"):
+            raise UnknownCoding("The content-encoding is unknown.")
+        self._gzip = coding != "deflate"
+        self._stream: zlib._Decompress | None = None
+        self._input = b""
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self._input)
+
+    def feed(self, data: bytes) -> None:
+        self._input = self._input + data if self._input else data
+
+    def take(self) -> bytes:
+        """At most STEP_BYTES; b"" when more input is needed. Raises BrokenCoding."""
+        while self._input:
+            stream = self._stream
+            if stream is None and (stream := self._begin()) is None:
+                return b""
+            try:
+                data = stream.decompress(self._input, STEP_BYTES)
+            except zlib.error as error:
+                raise BrokenCoding("The data is damaged.") from error
+            self._input = stream.unconsumed_tail or stream.unused_data
+            if stream.eof:
+                self._end_of_member()
+            if data:
+                return data
+        return b""
+
+    def _begin(self) -> zlib._Decompress | None:
+        """RFC 9110 says that deflate means zlib's format; many servers send it without its two bytes of header."""
+        if self._gzip:
+            bits = _GZIP
+        elif len(self._input) < 2:
+            return None
+        else:
+            zlib_header = self._input[0] & 0x0F == 8 and int.from_bytes(self._input[:2], "big") % 31 == 0
+            bits = zlib.MAX_WBITS if zlib_header else _RAW
+        self._stream = zlib.decompressobj(bits)
+        return self._stream
+
+    def _end_of_member(self) -> None:
+        """gzip files may be joined, and padded with zeros."""
+        if self._gzip:
+            self._input = self._input.lstrip(b"\0")
+        if self._input and not self._gzip:
+            raise BrokenCoding("There is something after the end of the data.")
+        if self._input:
+            self._stream = None
+
+    def finish(self) -> None:
+        """The body has ended. Raises BrokenCoding if the data has not."""
+        if self._input or (self._stream is not None and not self._stream.eof):
+            raise BrokenCoding("The data is cut off.")

@@ -1,0 +1,268 @@
+"""One connection to a provider: a request goes out, an answer comes in, one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+import ssl
+from typing import cast
+
+from sidecar.upstream.failures import BodyBroken, ConnectionLost, Failure
+from sidecar.upstream.head import Head
+from sidecar.upstream.parser import Parser
+
+# A body goes out in pieces of this: the provider may answer before it has read all of it.
+_WRITE_BYTES = 256 * 1024
+# So much may lie here unread before the socket is no longer read. One turn of the loop reads at most 256 KiB more.
+_UNREAD_BYTES_MAX = 64 * 1024
+# What one read gives at most, and how much goes out in a row before others have their turn: 64 KiB of the smallest events keep
+# the loop for about 20 ms.
+_READ_BYTES_MAX = 64 * 1024
+
+
+class Connection(asyncio.Protocol):
+    """`closed` once nothing can be sent any more. `opened_s` and `idle_since_s` are on the loop's clock."""
+
+    __slots__ = (
+        "_failure",
+        "_given",
+        "_loop",
+        "_parser",
+        "_paused",
+        "_poller",
+        "_transport",
+        "_unread",
+        "_unsent",
+        "_waiter",
+        "_writable",
+        "busy",
+        "calls",
+        "closed",
+        "idle_s",
+        "idle_since_s",
+        "opened_s",
+    )
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._parser = Parser()
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._failure: Failure | None = None
+        self._unsent: memoryview | None = None
+        self._writable = True
+        self._paused = False
+        self._unread = 0  # bytes off the wire since the last read
+        self._given = 0  # bytes given out since the loop had its turn
+        self._poller: select.poll | None = None
+        self.busy = False
+        self.closed = False
+        self.calls = 0
+        self.opened_s = self._loop.time()
+        self.idle_since_s = self.opened_s
+        self.idle_s = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def watch(self, sock: socket.socket) -> None:
+        """`sock` is what the transport is over."""
+        self._poller = select.poll()
+        self._poller.register(sock.fileno(), select.POLLIN)
+
+    async def secure(self, context: ssl.SSLContext, host: str) -> None:
+        """TLS from here on, for `host` behind a proxy. Raises SSLError, OSError."""
+        if self._transport is None or self.closed:
+            raise ConnectionResetError("It was closed before the handshake.")
+        loop = self._loop
+        transport = await loop.start_tls(self._transport, self, context, server_hostname=host)
+        if transport is None or self.closed:
+            raise ConnectionResetError("It was closed in the handshake.")
+        self._transport = transport
+
+    # ----- a request -----
+
+    async def send(self, head: bytes, body: bytes, *, bodiless: bool = False) -> Head:
+        """Writes a request and waits for the head of its answer. `bodiless`: the method's answers have no body.
+
+        Raises ConnectionLost, BadHead, HeadTooLarge, TooManyInformational. Cancelled, it closes the socket.
+        """
+        assert not self.busy
+        self.busy = True
+        self.calls += 1
+        parser = self._parser
+        parser.start(bodiless=bodiless)
+        try:
+            self._write(head, body)
+            while (answer := parser.head) is None:
+                if self._failure is not None:
+                    raise self._failure
+                await self._arrival()
+        except BaseException:
+            self.abort()
+            raise
+        if answer.status >= 300:
+            self._unsent = None  # nobody will read the rest
+        return answer
+
+    def _write(self, head: bytes, body: bytes) -> None:
+        transport = self._transport
+        if self.closed or transport is None:
+            self._failure = self._failure or ConnectionLost("It was closed before the request.")
+            return
+        if len(body) <= _WRITE_BYTES:
+            transport.write(head + body)
+            return
+        transport.write(head)
+        self._unsent = memoryview(body)
+        self._write_on()
+
+    def _write_on(self) -> None:
+        while self._unsent is not None and self._writable and self._transport is not None and not self.closed:
+            piece = self._unsent[:_WRITE_BYTES]
+            rest = self._unsent[_WRITE_BYTES:]
+            self._unsent = rest if len(rest) else None
+            self._transport.write(piece)
+
+    def pause_writing(self) -> None:
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        self._writable = True
+        self._write_on()
+
+    # ----- its answer -----
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of the body was read."""
+        return self._parser.ended and not self._parser.parts
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the exchange left nothing behind."""
+        parser = self._parser
+        return (
+            parser.ended
+            and not parser.surplus
+            and not self.closed
+            and self._unsent is None
+            and parser.head is not None
+            and parser.head.reusable
+        )
+
+    async def read(self) -> bytes:
+        """What has come of the body, as soon as there is any; b"" at its end. Cancelling loses nothing.
+
+        Raises BodyBroken, after all that came before was read.
+        """
+        parser = self._parser
+        parts = parser.parts
+        while not parts:
+            if parser.ended:
+                return b""
+            if self._failure is not None:
+                raise self._failure
+            self._given = 0
+            await self._arrival()
+        if self._given >= _READ_BYTES_MAX:
+            self._given = 0
+            await asyncio.sleep(0)
+        return self._take()
+
+    def _take(self) -> bytes:
+        parts = self._parser.parts
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        if len(data) > _READ_BYTES_MAX:
+            parts.append(data[_READ_BYTES_MAX:])
+            data = data[:_READ_BYTES_MAX]
+        else:
+            self._unread = 0
+            if self._paused:
+                self._paused = False
+                if self._transport is not None and not self.closed:
+                    self._transport.resume_reading()
+        self._given += len(data)
+        return data
+
+    async def _arrival(self) -> None:
+        """Waits until something has come, or the connection has ended."""
+        self._waiter = waiter = self._loop.create_future()
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def data_received(self, data: bytes) -> None:
+        if not self.busy:
+            self.abort()  # nobody asked
+            return
+        try:
+            self._parser.feed(data)
+        except Failure as failure:
+            self._fail(failure)
+            return
+        self._unread += len(data)
+        if self._unread > _UNREAD_BYTES_MAX and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def eof_received(self) -> None:
+        self._end(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self._transport = None
+        self._end(exc)
+
+    def _end(self, exc: Exception | None) -> None:
+        """The provider will send nothing more. A reset in an answer that lasts as long as the connection is no end of it."""
+        self.closed = True
+        self._unsent = None
+        if self.busy and self._failure is None and not self._parser.ended:
+            try:
+                if exc is not None and self._parser.head is not None:
+                    raise BodyBroken("The connection was reset.")
+                self._parser.end_of_input()
+            except Failure as failure:
+                failure.__cause__ = exc
+                self._failure = failure
+        self._wake()
+
+    def _fail(self, failure: Failure) -> None:
+        self._failure = failure
+        self.abort()
+        self._wake()
+
+    # ----- the time between two -----
+
+    def rest(self, now_s: float) -> None:
+        """The exchange is over; `reusable` was true."""
+        self.busy = False
+        self.idle_since_s = now_s
+        head = self._parser.head
+        self.idle_s = float("inf") if head is None or head.keep_alive_s is None else max(0.0, head.keep_alive_s - 1.0)
+        self._parser.start()
+
+    def is_quiet(self) -> bool:
+        """Whether the provider has neither closed it nor sent anything, as far as this machine's kernel knows: the loop may not
+        have heard of it yet."""
+        return not self.closed and self._poller is not None and not self._poller.poll(0)
+
+    def abort(self) -> None:
+        """Closes the socket within this turn of the loop. What came is dropped."""
+        self.closed = True
+        self._unsent = None
+        if self._transport is not None:
+            self._transport.abort()
+            self._transport = None
