@@ -6,7 +6,7 @@ Redirects are not followed (a key must not travel to another host), environment 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from adapters import GatewayError, Headers, HttpCall, Kind
 from sidecar.snapshot import Timeouts, Upstream
@@ -30,7 +30,7 @@ _TAIL_S = 0.1
 class UpstreamResponse:
     """An answer whose head is here. Whoever opened it must `close()` it."""
 
-    __slots__ = ("_connection", "_decoder", "_drained", "_head", "_place", "_pool", "status")
+    __slots__ = ("_connection", "_decoder", "_drained", "_head", "_place", "_pool", "_read", "status")
 
     def __init__(self, head: Head, connection: Connection, place: Place, pool: Pool) -> None:
         self.status = head.status
@@ -40,6 +40,7 @@ class UpstreamResponse:
         self._pool = pool
         self._decoder: Decoder | None = None
         self._drained = False
+        self._read = connection.read if head.coding in ("", "identity") else self._decoded
 
     @property
     def headers(self) -> Headers:
@@ -51,36 +52,31 @@ class UpstreamResponse:
         """Whether all of the body has been read."""
         return self._drained or (self._decoder is None and self._connection is not None and self._connection.ended)
 
-    async def read_some(self) -> bytes:
+    def read_some(self) -> Awaitable[bytes]:
         """The next bytes of the body, decompressed; b"" at its end. Cancelling loses nothing.
 
         Raises GatewayError: upstream_interrupted where it breaks off, upstream_protocol where it cannot be decompressed.
         """
+        return self._read()
+
+    async def _decoded(self) -> bytes:
         connection = self._connection
-        if connection is None:
-            return b""
+        assert connection is not None
         try:
-            if self._head.coding in ("", "identity"):
-                return await connection.read()
-            return await self._decoded(connection)
+            decoder = self._decoder = self._decoder or Decoder(self._head.coding)
+            while True:
+                if decoder.waiting:
+                    await asyncio.sleep(0)  # a bomb goes off a step at a time
+                if data := decoder.take():
+                    return data
+                more = await connection.read()
+                if not more:
+                    decoder.finish()
+                    self._drained = True
+                    return b""
+                decoder.feed(more)
         except Failure as failure:
             raise failure.shown() from failure
-
-    async def _decoded(self, connection: Connection) -> bytes:
-        decoder = self._decoder
-        if decoder is None:
-            decoder = self._decoder = Decoder(self._head.coding)
-        while True:
-            if decoder.waiting:
-                await asyncio.sleep(0)  # a bomb goes off a step at a time
-            if data := decoder.take():
-                return data
-            more = await connection.read()
-            if not more:
-                decoder.finish()
-                self._drained = True
-                return b""
-            decoder.feed(more)
 
     async def finish(self) -> None:
         """Waits a moment for the end of the body, so that the connection goes back to the pool."""
@@ -98,11 +94,16 @@ class UpstreamResponse:
         if connection is None:
             return
         self._connection = None
+        self._read = _nothing  # the connection may be another call's from now on
         self._drained = True
         if connection.ended:
             self._pool.give(self._place, connection)
         else:
             self._pool.drop(connection)
+
+
+async def _nothing() -> bytes:
+    return b""
 
 
 class UpstreamClient:

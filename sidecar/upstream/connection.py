@@ -98,7 +98,11 @@ class Connection(asyncio.Protocol):
             while (answer := parser.head) is None:
                 if self._failure is not None:
                     raise self._failure
-                await self._arrival()
+                self._waiter = waiter = self._loop.create_future()
+                try:
+                    await waiter
+                finally:
+                    self._waiter = None
         except BaseException:
             self.abort()
             raise
@@ -155,7 +159,7 @@ class Connection(asyncio.Protocol):
     async def read(self) -> bytes:
         """What has come of the body, as soon as there is any; b"" at its end. Cancelling loses nothing.
 
-        Raises BodyBroken, after all that came before was read.
+        Raises GatewayError from what broke the body, after all that came before was read.
         """
         parser = self._parser
         parts = parser.parts
@@ -163,9 +167,13 @@ class Connection(asyncio.Protocol):
             if parser.ended:
                 return b""
             if self._failure is not None:
-                raise self._failure
+                raise self._failure.shown() from self._failure
             self._given = 0
-            await self._arrival()
+            self._waiter = waiter = self._loop.create_future()
+            try:
+                await waiter
+            finally:
+                self._waiter = None
         if self._given >= _READ_BYTES_MAX:
             self._given = 0
             await asyncio.sleep(0)
@@ -186,14 +194,6 @@ class Connection(asyncio.Protocol):
                     self._transport.resume_reading()
         self._given += len(data)
         return data
-
-    async def _arrival(self) -> None:
-        """Waits until something has come, or the connection has ended."""
-        self._waiter = waiter = self._loop.create_future()
-        try:
-            await waiter
-        finally:
-            self._waiter = None
 
     def _wake(self) -> None:
         waiter = self._waiter

@@ -17,6 +17,8 @@ INFORMATIONAL_BYTES_MAX = 64 * 1024
 # A size in hexadecimal and, rarely, extensions.
 _SIZE_LINE_BYTES_MAX = 1024
 _SIZE_DIGITS_MAX = 15
+_NOTHING = bytearray()  # never written to
+_X = (b"x", b"X")
 # Trailers are read to find the end, and dropped.
 _TRAILER_BYTES_MAX = 16 * 1024
 # What a status line begins with, as far as it is here.
@@ -25,7 +27,7 @@ _VERSIONS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 
 class Parser:
     """One for each connection. `head` is None until it is here whole. `parts` is the body as far as it came and nobody took it.
-    `ended`: the answer is complete. `surplus`: bytes came after it, which belong to nobody. `began`: any byte of it came."""
+    `ended`: the answer is complete. `surplus`: bytes came after it, which belong to nobody."""
 
     __slots__ = (
         "_bodiless",
@@ -35,7 +37,6 @@ class Parser:
         "_partial",
         "_searched",
         "_step",
-        "began",
         "ended",
         "head",
         "parts",
@@ -51,10 +52,9 @@ class Parser:
         self.head: Head | None = None
         self.ended = False
         self.surplus = False
-        self.began = False
         self._bodiless = bodiless
         self._step = Parser._read_head
-        self._partial = bytearray()  # of a head, a size line, trailers: what is not complete yet
+        self._partial = _NOTHING  # of a head, a size line, trailers: what is not complete yet
         self._searched = 0  # so much of it holds no end: no byte is searched twice
         self._left = 0  # of the body or the chunk
         self._informational = 0
@@ -62,8 +62,12 @@ class Parser:
 
     def feed(self, data: bytes) -> None:
         """Raises BadHead, HeadTooLarge, TooManyInformational before the head is here, BodyBroken after it."""
-        self.began = True
         self._step(self, data)
+
+    @property
+    def began(self) -> bool:
+        """Whether any byte of an answer has come."""
+        return self.head is not None or bool(self._partial) or self._informational > 0
 
     def end_of_input(self) -> None:
         """Nothing more will come. Raises ConnectionLost or BodyBroken if something is missing."""
@@ -92,7 +96,7 @@ class Parser:
                 break
             self._count(end + 4 - at)
             at = end + 4
-        self._partial = bytearray()
+        self._partial = _NOTHING
         self.head = head
         self._left = head.length or 0
         if head.chunked:
@@ -145,25 +149,28 @@ class Parser:
         """`_left` is what the chunk still has, with the CR LF behind it."""
         if self._partial:
             data = bytes(self._partial) + data
-            self._partial = bytearray()
-        at = 0
+            self._partial = _NOTHING
+        parts = self.parts
         size = len(data)
+        at = 0
         left = self._left
         while True:
             if left:
-                if size - at < left:
+                end = at + left
+                if end > size:
                     self._chunk_goes_on(data, at, left)
                     return
-                end = at + left
-                if data[max(at, end - 2) : end] != b"\r\n"[-left:]:
-                    raise BodyBroken("A chunk is longer than its size.")
                 if left > 2:
-                    self.parts.append(data[at : end - 2])
+                    parts.append(data[at : end - 2])
+                    at = end - 2
+                if data[at:end] != b"\r\n"[-left:]:
+                    raise BodyBroken("A chunk is longer than its size.")
                 at = end
             line_end = data.find(b"\r\n", at, at + _SIZE_LINE_BYTES_MAX)
             if line_end < 0:
                 self._left = 0
-                self._keep_size_line(data, at)
+                if at < size:
+                    self._keep_size_line(data[at:])
                 return
             left = _size_of(data[at:line_end])
             at = line_end + 2
@@ -183,19 +190,16 @@ class Parser:
             self.parts.append(data[at : at + text])
         self._left = left - have
 
-    def _keep_size_line(self, data: bytes, at: int) -> None:
-        rest = data[at:]
+    def _keep_size_line(self, rest: bytes) -> None:
         if len(rest) >= _SIZE_LINE_BYTES_MAX:
             raise BodyBroken(f"The size line of a chunk is longer than {_SIZE_LINE_BYTES_MAX} bytes.")
         if b"\n" in rest:
             raise BodyBroken("The size line of a chunk ends in a bare line feed.")
-        if rest:
-            _size_of(rest.rstrip(b"\r \t"))
+        _size_of(rest.rstrip(b"\r \t"))
         self._partial = bytearray(rest)
 
     def _read_trailers(self, data: bytes) -> None:
-        self._partial += data
-        partial = self._partial
+        partial = self._partial = self._partial + data
         if partial.startswith(b"\r\n"):
             end = 0
         else:
@@ -209,7 +213,7 @@ class Parser:
         if end > _TRAILER_BYTES_MAX or not fields_are_good(bytes(partial[:end])):
             raise BodyBroken("The trailers break a rule of HTTP/1.1.")
         rest = bytes(partial[end + 2 :])
-        self._partial = bytearray()
+        self._partial = _NOTHING
         self._finish(rest)
 
     def _finish(self, surplus: bytes) -> None:
@@ -223,15 +227,13 @@ class Parser:
 
 def _size_of(line: bytes) -> int:
     """Of a size line without its CR LF: hexadecimal digits, then perhaps extensions, which mean nothing here."""
-    digits, semicolon, extension = line.partition(b";")
-    if semicolon:
-        digits = digits.rstrip(b" \t")
-        if b"\n" in extension or b"\r" in extension or b"\0" in extension:
-            raise BodyBroken("The extension of a chunk holds a control character.")
     # int() alone would take "0x1", "+1", "1_0" and blanks.
-    if not digits.isalnum() or len(digits) > _SIZE_DIGITS_MAX or (digits[1:2] in b"xX" and len(digits) > 1):
+    if line.isalnum() and len(line) <= _SIZE_DIGITS_MAX and line[1:2] not in _X:
+        try:
+            return int(line, 16)
+        except ValueError:
+            pass
+    digits, semicolon, extension = line.partition(b";")
+    if not semicolon or b"\n" in extension or b"\r" in extension or b"\0" in extension:
         raise BodyBroken("The size of a chunk is no number.")
-    try:
-        return int(digits, 16)
-    except ValueError:
-        raise BodyBroken("The size of a chunk is no number.") from None
+    return _size_of(digits.rstrip(b" \t"))
