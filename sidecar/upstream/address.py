@@ -89,7 +89,10 @@ class Addresses:
         if task is None:
             task = self._lookups[key] = loop.create_task(_look_up(host, port))
             task.add_done_callback(lambda done: self._keep(key, done))
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except ConnectFailed as failure:  # each that waits gets one of its own
+            raise ConnectFailed(failure.reason) from failure
 
     def _keep(self, key: tuple[str, int], task: asyncio.Task[list[Address]]) -> None:
         self._lookups.pop(key, None)

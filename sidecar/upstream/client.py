@@ -89,14 +89,14 @@ class UpstreamResponse:
                 return
 
     def close(self) -> None:
-        """Gives the connection back if the body was read to its end, else closes the socket at once."""
+        """Gives the connection back if all of the body has come, else closes the socket at once."""
         connection = self._connection
         if connection is None:
             return
         self._connection = None
         self._read = _nothing  # the connection may be another call's from now on
         self._drained = True
-        if connection.ended:
+        if connection.complete:
             self._pool.give(self._place, connection)
         else:
             self._pool.drop(connection)

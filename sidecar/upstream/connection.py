@@ -35,6 +35,7 @@ class Connection(asyncio.Protocol):
         "_unread",
         "_unsent",
         "_waiter",
+        "_whole",
         "_writable",
         "busy",
         "calls",
@@ -51,6 +52,7 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._failure: Failure | None = None
         self._unsent: memoryview | None = None
+        self._whole = True  # the request went out, or is still going
         self._writable = True
         self._paused = False
         self._unread = 0  # bytes off the wire since the last read
@@ -106,13 +108,15 @@ class Connection(asyncio.Protocol):
         except BaseException:
             self.abort()
             raise
-        if answer.status >= 300:
-            self._unsent = None  # nobody will read the rest
+        if self._unsent is not None and answer.status >= 300:
+            self._unsent = None  # it was refused: nobody will read the rest
+            self._whole = False
         return answer
 
     def _write(self, head: bytes, body: bytes) -> None:
+        self._whole = True
         transport = self._transport
-        if self.closed or transport is None:
+        if self.closed or transport is None or transport.is_closing():
             self._failure = self._failure or ConnectionLost("It was closed before the request.")
             return
         if len(body) <= _WRITE_BYTES:
@@ -123,11 +127,12 @@ class Connection(asyncio.Protocol):
         self._write_on()
 
     def _write_on(self) -> None:
-        while self._unsent is not None and self._writable and self._transport is not None and not self.closed:
+        transport = self._transport
+        while self._unsent is not None and self._writable and transport is not None and not transport.is_closing():
             piece = self._unsent[:_WRITE_BYTES]
             rest = self._unsent[_WRITE_BYTES:]
             self._unsent = rest if len(rest) else None
-            self._transport.write(piece)
+            transport.write(piece)
 
     def pause_writing(self) -> None:
         self._writable = False
@@ -144,16 +149,25 @@ class Connection(asyncio.Protocol):
         return self._parser.ended and not self._parser.parts
 
     @property
+    def complete(self) -> bool:
+        """Whether all of the body has come, read or not."""
+        return self._parser.ended
+
+    @property
     def reusable(self) -> bool:
-        """Whether the exchange left nothing behind."""
+        """Whether the exchange left nothing behind on the wire."""
         parser = self._parser
+        transport = self._transport
         return (
             parser.ended
             and not parser.surplus
-            and not self.closed
-            and self._unsent is None
             and parser.head is not None
             and parser.head.reusable
+            and not self.closed
+            and self._whole
+            and self._unsent is None
+            and transport is not None
+            and transport.get_write_buffer_size() == 0
         )
 
     async def read(self) -> bytes:
@@ -190,7 +204,7 @@ class Connection(asyncio.Protocol):
             self._unread = 0
             if self._paused:
                 self._paused = False
-                if self._transport is not None and not self.closed:
+                if self._transport is not None and not self._transport.is_closing():
                     self._transport.resume_reading()
         self._given += len(data)
         return data
@@ -253,11 +267,18 @@ class Connection(asyncio.Protocol):
         head = self._parser.head
         self.idle_s = float("inf") if head is None or head.keep_alive_s is None else max(0.0, head.keep_alive_s - 1.0)
         self._parser.start()
+        self._parser.parts.clear()
+        self._unread = self._given = 0
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
 
     def is_quiet(self) -> bool:
         """Whether the provider has neither closed it nor sent anything, as far as this machine's kernel knows: the loop may not
         have heard of it yet."""
-        return not self.closed and self._poller is not None and not self._poller.poll(0)
+        if self.closed or self._poller is None or self._transport is None or self._transport.is_closing():
+            return False
+        return not self._poller.poll(0)
 
     def abort(self) -> None:
         """Closes the socket within this turn of the loop. What came is dropped."""

@@ -50,15 +50,13 @@ class Pool:
         """Its exchange is over. Kept if that left nothing behind, else closed."""
         self._busy.discard(connection)
         now_s = asyncio.get_running_loop().time()
-        idle = self._idle.setdefault(place, [])
-        if not connection.reusable or now_s - connection.opened_s > AGE_S or self._count >= IDLE_ALL_MAX:
-            connection.abort()
-            return
-        if len(idle) >= IDLE_MAX:
+        idle = self._idle.get(place, ())
+        full = self._count >= IDLE_ALL_MAX or len(idle) >= IDLE_MAX
+        if full or not connection.reusable or now_s - connection.opened_s > AGE_S:
             connection.abort()
             return
         connection.rest(now_s)
-        idle.append(connection)
+        self._idle.setdefault(place, []).append(connection)
         self._count += 1
         if self._sweep is None:
             self._sweep = asyncio.get_running_loop().call_later(IDLE_S, self._swept)
@@ -98,4 +96,4 @@ class Pool:
 
 def _is_over(connection: Connection, now_s: float) -> bool:
     idle_s = min(IDLE_S, connection.idle_s)
-    return connection.closed or now_s - connection.idle_since_s > idle_s or now_s - connection.opened_s > AGE_S
+    return connection.closed or now_s - connection.idle_since_s >= idle_s or now_s - connection.opened_s > AGE_S

@@ -38,7 +38,10 @@ class Contexts:
             if len(self._contexts) >= _CONTEXTS_MAX:
                 self._contexts.clear()
             task = self._contexts[trust] = asyncio.get_running_loop().create_task(_make(trust))
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except TlsRefused as failure:  # each that waits gets one of its own
+            raise TlsRefused(failure.reason) from failure
 
 
 async def _make(trust: Trust) -> ssl.SSLContext:
