@@ -32,7 +32,6 @@ _TRANSFER_ENCODING = b"\r\ntransfer-encoding:"
 _CONTENT_ENCODING = b"\r\ncontent-encoding:"
 _CONNECTION = b"\r\nconnection:"
 _KEEP_ALIVE = b"\r\nkeep-alive:"
-_CLOSE = re.compile("(?:^|[ ,\t])close(?:$|[ ,\t])")
 _KEEP_ALIVE_S = re.compile("(?:^|[ ,;])timeout=([0-9]{1,6})(?:$|[ ,;])")
 # 999 PB: what comes is bounded elsewhere, this only keeps the number small.
 _LENGTH_DIGITS_MAX = 18
@@ -82,7 +81,7 @@ def read_head(raw: bytes, *, bodiless: bool = False) -> Head:
         raise BadHead("The protocol was switched, though nobody had asked for it.")
     if bodiless or status in _NO_BODY or status < 200:
         length, chunked = 0, False
-    closes = not current or (_CONNECTION in low and any(map(_CLOSE.search, _values(low, _CONNECTION))))
+    closes = not current or (_CONNECTION in low and any(map(_says_close, _values(low, _CONNECTION))))
     coding = ",".join(_values(low, _CONTENT_ENCODING)) if _CONTENT_ENCODING in low else ""
     keep_alive_s = _keep_alive_s(low) if _KEEP_ALIVE in low else None
     return Head(status, length, chunked, not closes and (chunked or length is not None), keep_alive_s, coding, raw)
@@ -115,6 +114,10 @@ def _keep_alive_s(low: bytes) -> int | None:
 def _values(low: bytes, name: bytes) -> list[str]:
     """Of every line that begins so."""
     return [rest.partition(b"\r")[0].strip(b" \t").decode("latin-1") for rest in low.split(name)[1:]]
+
+
+def _says_close(value: str) -> bool:
+    return "close" in value and "close" in [token.strip(" \t") for token in value.split(",")]
 
 
 def fields_are_good(data: bytes) -> bool:

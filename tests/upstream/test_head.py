@@ -114,8 +114,9 @@ def test_values_are_read_without_the_blanks_around_them_and_names_in_lower_case(
 
 
 @pytest.mark.parametrize(
-    ("value", "seconds"), [("timeout=5", 5), ("timeout=5, max=100", 5), ("max=3,timeout=75", 75), ("max=3", None), ("timeout=x", None)]
-)  # fmt: skip
+    ("value", "seconds"),
+    [("timeout=5", 5), ("timeout=5, max=100", 5), ("max=3,timeout=75", 75), ("max=3", None), ("timeout=x", None)],
+)
 def test_the_time_after_which_a_server_will_close_is_read(value: str, seconds: int | None) -> None:
     assert read_head(head("content-length: 0", f"Keep-Alive: {value}")).keep_alive_s == seconds
 
@@ -128,10 +129,10 @@ def test_the_coding_of_the_content_is_read_in_lower_case(value: str, coding: str
 
 
 @pytest.mark.parametrize(
-    ("name", "filler"), [("x: ", " \t"), ("x: ", ":"), ("connection: ", ", "), ("content-length: ", "1 "), ("", "x"), ("", "x:")]
+    ("name", "filler"), [("x: ", " \t"), ("x: ", ":"), ("connection: ", "close,"), ("content-length: ", "1 "), ("", "x"), ("", "x:")]
 )  # fmt: skip
 def test_no_head_takes_more_than_linear_time(name: str, filler: str) -> None:
-    """As a ratio: four times the bytes may take ten times as long, not sixteen; nothing takes a second."""
+    """As a ratio: sixteen times the bytes may take sixty times as long, not 256."""
 
     def took_s(size: int) -> float:
         raw = head(name + filler * (size // len(filler)))
@@ -143,4 +144,4 @@ def test_no_head_takes_more_than_linear_time(name: str, filler: str) -> None:
                 pass
         return time.perf_counter() - began
 
-    assert min(took_s(16_000) for _ in range(7)) < 10 * max(min(took_s(4_000) for _ in range(7)), 20e-6)
+    assert min(took_s(16_000) for _ in range(7)) < 60 * max(min(took_s(1_000) for _ in range(7)), 20e-6)

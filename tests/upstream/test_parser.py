@@ -21,7 +21,8 @@ GOOD = {
     "sizes with zeros and capitals": (CHUNKED + b"00A\r\n0123456789\r\n00\r\n\r\n", b"0123456789"),
     "line ends in the text": (CHUNKED + b"8\r\n\r\n0\r\n\r\n.\r\n0\r\n\r\n", b"\r\n0\r\n\r\n."),
     "trailers": (CHUNKED + b"2\r\nok\r\n0\r\nx-t: 1\r\nx-u:\r\n\r\n", b"ok"),
-    "interim answers": (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n" + CHUNKED + b"1\r\n.\r\n0\r\n\r\n", b"."),
+    "interim answers": (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n"
+                        + CHUNKED + b"1\r\n.\r\n0\r\n\r\n", b"."),
 }  # fmt: skip
 
 
@@ -75,10 +76,11 @@ def test_a_body_without_a_length_ends_with_the_connection() -> None:
 @pytest.mark.parametrize(
     "framing",
     [
-        b"zz\r\nok\r\n", b"\r\nok", b"-1\r\n", b"+2\r\nok\r\n", b"0x2\r\nok\r\n", b"0X2\r\nok\r\n", b"2_0\r\n", b" 2\r\nok\r\n",
-        b"2 \r\nok\r\n", b"2\nok\r\n", b"2\r\nok\n", b"2\r\nokay\r\n", b"2\r\nok\rx", b"2;a\nb\r\nok\r\n", b"2;a\0b\r\nok\r\n",
-        b"1" * 16 + b"\r\n", b"2;" + b"x" * 2_000 + b"\r\nok\r\n", b"0\r\nx: a\n\r\n", b"0\r\nx : a\r\n\r\n", b"0\r\n x: a\r\n\r\n",
-        b"0\r\nx\r\n\r\n", b"0\r\n\n", b"0\r\nx: " + b"y" * 20_000 + b"\r\n\r\n", b"0\r\n" + b"x: y\r\n" * 5_000, b"\xb2\r\nok\r\n",
+        b"zz\r\nok\r\n", b"\r\nok", b"-1\r\n", b"+2\r\nok\r\n", b"0x2\r\nok\r\n", b"0X2\r\nok\r\n", b"2_0\r\n",
+        b" 2\r\nok\r\n", b"2 \r\nok\r\n", b"2\nok\r\n", b"2\r\nok\n", b"2\r\nokay\r\n", b"2\r\nok\rx", b"2;a\nb\r\nok\r\n",
+        b"2;a\0b\r\nok\r\n", b"1" * 16 + b"\r\n", b"2;" + b"x" * 2_000 + b"\r\nok\r\n", b"0\r\nx: a\n\r\n",
+        b"0\r\nx : a\r\n\r\n", b"0\r\n x: a\r\n\r\n", b"0\r\nx\r\n\r\n", b"0\r\n\n", b"\xb2\r\nok\r\n",
+        b"0\r\nx: " + b"y" * 20_000 + b"\r\n\r\n", b"0\r\n" + b"x: y\r\n" * 5_000,
     ],
 )  # fmt: skip
 def test_broken_framing_is_refused_as_soon_as_it_can_be_seen(framing: bytes) -> None:
@@ -106,8 +108,7 @@ def test_a_head_without_an_end_is_refused_in_bounded_memory(piece: bytes) -> Non
     parser = Parser()
     parser.feed(b"HTTP/1.1 200 OK\r\n")
     with pytest.raises(HeadTooLarge):
-        for _ in range(1_000):
-            parser.feed(piece)
+        fed(parser, *[piece] * 1_000)
 
 
 def test_interim_answers_are_few_and_small() -> None:
@@ -119,9 +120,7 @@ def test_interim_answers_are_few_and_small() -> None:
         with pytest.raises(TooManyInformational):
             fed(Parser(), flood)
         with pytest.raises(TooManyInformational):
-            parser = Parser()
-            for at in range(0, len(flood), 50):
-                parser.feed(flood[at : at + 50])
+            fed(Parser(), *(flood[at : at + 50] for at in range(0, len(flood), 50)))
 
 
 def test_the_count_of_interim_answers_begins_again_with_each_answer() -> None:
