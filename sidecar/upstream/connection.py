@@ -10,33 +10,32 @@ from typing import cast
 
 from sidecar.upstream.failures import BodyBroken, ConnectionLost, Failure
 from sidecar.upstream.head import Head
+from sidecar.upstream.outgoing import Outgoing
 from sidecar.upstream.parser import Parser
 
-# A body goes out in pieces of this: the provider may answer before it has read all of it.
-_WRITE_BYTES = 256 * 1024
-# So much may lie here unread before the socket is no longer read. One turn of the loop reads at most 256 KiB more.
+# So much may lie here unread before the socket is no longer read.
 _UNREAD_BYTES_MAX = 64 * 1024
-# What one read gives at most, and how much goes out in a row before others have their turn: 64 KiB of the smallest events keep
-# the loop for about 20 ms.
-_READ_BYTES_MAX = 64 * 1024
+# A turn of the loop may bring 256 KiB. So much of it is parsed at once, then others have their turn: 64 KiB of the smallest
+# chunks take about 15 ms.
+_PARSE_BYTES_MAX = 64 * 1024
 
 
 class Connection(asyncio.Protocol):
     """`closed` once nothing can be sent any more. `opened_s` and `idle_since_s` are on the loop's clock."""
 
     __slots__ = (
+        "_backlog",
+        "_backlog_at",
         "_failure",
-        "_given",
         "_loop",
+        "_outgoing",
         "_parser",
         "_paused",
         "_poller",
+        "_reset",
         "_transport",
         "_unread",
-        "_unsent",
         "_waiter",
-        "_whole",
-        "_writable",
         "busy",
         "calls",
         "closed",
@@ -51,12 +50,12 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._failure: Failure | None = None
-        self._unsent: memoryview | None = None
-        self._whole = True  # the request went out, or is still going
-        self._writable = True
+        self._reset: Exception | None = None
+        self._outgoing = Outgoing()
         self._paused = False
         self._unread = 0  # bytes off the wire since the last read
-        self._given = 0  # bytes given out since the loop had its turn
+        self._backlog = b""  # what came at once and is too much to parse at once
+        self._backlog_at = 0
         self._poller: select.poll | None = None
         self.busy = False
         self.closed = False
@@ -96,50 +95,24 @@ class Connection(asyncio.Protocol):
         parser = self._parser
         parser.start(bodiless=bodiless)
         try:
-            self._write(head, body)
+            transport = self._transport
+            if self.closed or transport is None or transport.is_closing():
+                raise ConnectionLost("It was closed before the request.")
+            self._outgoing.begin(transport, head, body)
             while (answer := parser.head) is None:
-                if self._failure is not None:
-                    raise self._failure
-                self._waiter = waiter = self._loop.create_future()
-                try:
-                    await waiter
-                finally:
-                    self._waiter = None
+                await self._more()
         except BaseException:
             self.abort()
             raise
-        if self._unsent is not None and answer.status >= 300:
-            self._unsent = None  # it was refused: nobody will read the rest
-            self._whole = False
+        if answer.status >= 300:
+            self._outgoing.stop()  # nobody will read the rest of a request that was refused
         return answer
 
-    def _write(self, head: bytes, body: bytes) -> None:
-        self._whole = True
-        transport = self._transport
-        if self.closed or transport is None or transport.is_closing():
-            self._failure = self._failure or ConnectionLost("It was closed before the request.")
-            return
-        if len(body) <= _WRITE_BYTES:
-            transport.write(head + body)
-            return
-        transport.write(head)
-        self._unsent = memoryview(body)
-        self._write_on()
-
-    def _write_on(self) -> None:
-        transport = self._transport
-        while self._unsent is not None and self._writable and transport is not None and not transport.is_closing():
-            piece = self._unsent[:_WRITE_BYTES]
-            rest = self._unsent[_WRITE_BYTES:]
-            self._unsent = rest if len(rest) else None
-            transport.write(piece)
-
     def pause_writing(self) -> None:
-        self._writable = False
+        self._outgoing.paused()
 
     def resume_writing(self) -> None:
-        self._writable = True
-        self._write_on()
+        self._outgoing.resumed(self._transport)
 
     # ----- its answer -----
 
@@ -147,6 +120,11 @@ class Connection(asyncio.Protocol):
     def ended(self) -> bool:
         """Whether all of the body was read."""
         return self._parser.ended and not self._parser.parts
+
+    @property
+    def surplus(self) -> bool:
+        """Whether something came after the answer."""
+        return self._parser.surplus or bool(self._backlog)
 
     @property
     def complete(self) -> bool:
@@ -160,12 +138,11 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         return (
             parser.ended
-            and not parser.surplus
+            and not self.surplus
             and parser.head is not None
             and parser.head.reusable
             and not self.closed
-            and self._whole
-            and self._unsent is None
+            and self._outgoing.whole
             and transport is not None
             and transport.get_write_buffer_size() == 0
         )
@@ -177,37 +154,46 @@ class Connection(asyncio.Protocol):
         """
         parser = self._parser
         parts = parser.parts
-        while not parts:
-            if parser.ended:
-                return b""
-            if self._failure is not None:
-                raise self._failure.shown() from self._failure
-            self._given = 0
-            self._waiter = waiter = self._loop.create_future()
-            try:
-                await waiter
-            finally:
-                self._waiter = None
-        if self._given >= _READ_BYTES_MAX:
-            self._given = 0
-            await asyncio.sleep(0)
-        return self._take()
-
-    def _take(self) -> bytes:
-        parts = self._parser.parts
+        try:
+            while not parts:
+                if parser.ended:
+                    return b""
+                await self._more()
+        except Failure as failure:
+            raise failure.shown() from failure
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
-        if len(data) > _READ_BYTES_MAX:
-            parts.append(data[_READ_BYTES_MAX:])
-            data = data[:_READ_BYTES_MAX]
-        else:
-            self._unread = 0
-            if self._paused:
-                self._paused = False
-                if self._transport is not None and not self._transport.is_closing():
-                    self._transport.resume_reading()
-        self._given += len(data)
+        self._unread = 0
+        if self._paused and not self._backlog:
+            self._resume()
         return data
+
+    async def _more(self) -> None:
+        """Nothing is left to take: parses on, or waits until something has come. Raises why nothing will."""
+        if self._backlog:
+            await asyncio.sleep(0)
+            self._parse_on()
+            return
+        if self._failure is not None:
+            raise self._failure
+        if self._paused:
+            self._unread = 0
+            self._resume()
+        self._waiter = waiter = self._loop.create_future()
+        try:
+            await waiter
+        finally:
+            self._waiter = None
+
+    def _pause(self) -> None:
+        if not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        self._paused = False
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
 
     def _wake(self) -> None:
         waiter = self._waiter
@@ -218,15 +204,35 @@ class Connection(asyncio.Protocol):
         if not self.busy:
             self.abort()  # nobody asked
             return
+        if self._backlog:  # TLS had some more before it heard of the pause
+            data = self._backlog[self._backlog_at :] + data
+            self._backlog, self._backlog_at = data, 0
+        elif len(data) > _PARSE_BYTES_MAX:
+            self._backlog, self._backlog_at = data, 0
+            self._pause()
+            self._parse_on()
+        else:
+            self._parse(data)
+
+    def _parse_on(self) -> None:
+        at = self._backlog_at
+        data = self._backlog
+        self._backlog_at = end = at + _PARSE_BYTES_MAX
+        if end >= len(data):
+            self._backlog = b""
+        self._parse(data[at:end])
+        if self.closed and not self._backlog:
+            self._end(None)
+
+    def _parse(self, data: bytes) -> None:
         try:
             self._parser.feed(data)
         except Failure as failure:
             self._fail(failure)
             return
         self._unread += len(data)
-        if self._unread > _UNREAD_BYTES_MAX and not self._paused and self._transport is not None:
-            self._paused = True
-            self._transport.pause_reading()
+        if self._unread > _UNREAD_BYTES_MAX:
+            self._pause()
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -242,19 +248,21 @@ class Connection(asyncio.Protocol):
     def _end(self, exc: Exception | None) -> None:
         """The provider will send nothing more. A reset in an answer that lasts as long as the connection is no end of it."""
         self.closed = True
-        self._unsent = None
-        if self.busy and self._failure is None and not self._parser.ended:
+        self._outgoing.stop()
+        self._reset = self._reset or exc
+        if self.busy and self._failure is None and not self._parser.ended and not self._backlog:
             try:
-                if exc is not None and self._parser.head is not None:
+                if self._reset is not None and self._parser.head is not None:
                     raise BodyBroken("The connection was reset.")
                 self._parser.end_of_input()
             except Failure as failure:
-                failure.__cause__ = exc
+                failure.__cause__ = self._reset
                 self._failure = failure
         self._wake()
 
     def _fail(self, failure: Failure) -> None:
         self._failure = failure
+        self._backlog = b""
         self.abort()
         self._wake()
 
@@ -268,10 +276,9 @@ class Connection(asyncio.Protocol):
         self.idle_s = float("inf") if head is None or head.keep_alive_s is None else max(0.0, head.keep_alive_s - 1.0)
         self._parser.start()
         self._parser.parts.clear()
-        self._unread = self._given = 0
-        if self._paused and self._transport is not None:
-            self._paused = False
-            self._transport.resume_reading()
+        self._unread = 0
+        if self._paused:
+            self._resume()
 
     def is_quiet(self) -> bool:
         """Whether the provider has neither closed it nor sent anything, as far as this machine's kernel knows: the loop may not
@@ -283,7 +290,7 @@ class Connection(asyncio.Protocol):
     def abort(self) -> None:
         """Closes the socket within this turn of the loop. What came is dropped."""
         self.closed = True
-        self._unsent = None
+        self._outgoing.stop()
         if self._transport is not None:
             self._transport.abort()
             self._transport = None

@@ -146,7 +146,7 @@ async def _tunnel(connection: Connection, place: Place) -> None:
         raise ProxyRefused("It gave no answer.") from failure
     if not 200 <= head.status < 300:
         raise ProxyRefused(f"It answered {head.status}.")
-    if not connection.ended or connection.closed:
+    if connection.surplus or connection.closed:
         raise ProxyRefused("It said more than was asked.")
     connection.rest(asyncio.get_running_loop().time())
 

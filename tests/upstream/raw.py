@@ -29,6 +29,7 @@ class Request:
     connection: int
     head: bytes
     body: bytes
+    reader: asyncio.StreamReader
 
     @property
     def headers(self) -> dict[str, str]:
@@ -59,7 +60,7 @@ class RawServer:
         try:
             while not writer.is_closing():
                 head = await reader.readuntil(b"\r\n\r\n")
-                request = Request(number, head, b"")
+                request = Request(number, head, b"", reader)
                 if self.reads_body:
                     request.body = await reader.readexactly(int(request.headers.get("content-length", "0")))
                 self.requests.append(request)
@@ -117,7 +118,7 @@ def reset(writer: asyncio.StreamWriter) -> None:
 
 async def never(request: Request, writer: asyncio.StreamWriter) -> None:
     """Says nothing until the client has gone."""
-    await asyncio.Event().wait()
+    await request.reader.read()
 
 
 @asynccontextmanager

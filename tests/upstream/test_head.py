@@ -129,8 +129,9 @@ def test_the_coding_of_the_content_is_read_in_lower_case(value: str, coding: str
 
 
 @pytest.mark.parametrize(
-    ("name", "filler"), [("x: ", " \t"), ("x: ", ":"), ("connection: ", "close,"), ("content-length: ", "1 "), ("", "x"), ("", "x:")]
-)  # fmt: skip
+    ("name", "filler"),
+    [("x: ", " \t"), ("x: ", ":"), ("connection: ", "close,"), ("content-length: ", "1 "), ("", "x"), ("", "x:")],
+)
 def test_no_head_takes_more_than_linear_time(name: str, filler: str) -> None:
     """As a ratio: sixteen times the bytes may take sixty times as long, not 256."""
 
