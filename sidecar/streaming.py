@@ -50,8 +50,7 @@ class StreamClock:
         keepalive = self._loop.time() + KEEPALIVE_S
         early = self.output and keepalive < limit
         try:
-            async with asyncio.timeout_at(keepalive if early else limit):
-                return await response.read_some()
+            return await response.read_some(keepalive if early else limit)
         except TimeoutError:
             if early:
                 return None

@@ -21,12 +21,13 @@ EMPTY_REASON_START = "got empty parameter set"
 LEFTOVER_TASK_DEADLINE_S = 1.0
 
 
-# What starts processes is slow by what the marker says; of a worker's tests the typed service stays in the inner loop.
+# What starts processes is slow by what the marker says; of a worker's tests the typed service stays in the inner loop,
+# and of the upstream's those without sockets.
 SLOW_FOLDERS = frozenset(
     {"bench", "cli", "client", "conformance", "core", "crawl", "endurance", "faults", "front", "local", "mlflow"}
-    | {"mlflow_models", "provider", "routes", "stack", "supervisor"}
+    | {"mlflow_models", "provider", "routes", "stack", "supervisor", "upstream"}
 )
-FAST_FILES = frozenset({"test_typed.py"})
+FAST_FILES = frozenset({"test_typed.py", "test_head.py", "test_parser.py", "test_coding.py"})
 
 
 def in_ci() -> bool:

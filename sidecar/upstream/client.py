@@ -52,14 +52,15 @@ class UpstreamResponse:
         """Whether all of the body has been read."""
         return self._drained or (self._decoder is None and self._connection is not None and self._connection.ended)
 
-    def read_some(self) -> Awaitable[bytes]:
+    def read_some(self, until_s: float | None = None) -> Awaitable[bytes]:
         """The next bytes of the body, decompressed; b"" at its end. Cancelling loses nothing.
 
         Raises GatewayError: upstream_interrupted where it breaks off, upstream_protocol where it cannot be decompressed.
+        Raises TimeoutError if nothing comes until `until_s` on the loop's clock; then it may be asked again.
         """
-        return self._read()
+        return self._read(until_s)
 
-    async def _decoded(self) -> bytes:
+    async def _decoded(self, until_s: float | None) -> bytes:
         connection = self._connection
         assert connection is not None
         try:
@@ -69,7 +70,9 @@ class UpstreamResponse:
                     await asyncio.sleep(0)  # a bomb goes off a step at a time
                 if data := decoder.take():
                     return data
-                more = await connection.read()
+                if until_s is not None and asyncio.get_running_loop().time() >= until_s:
+                    raise TimeoutError  # input that gives nothing may come without end
+                more = await connection.read(until_s)
                 if not more:
                     decoder.finish()
                     self._drained = True
@@ -102,7 +105,7 @@ class UpstreamResponse:
             self._pool.drop(connection)
 
 
-async def _nothing() -> bytes:
+async def _nothing(until_s: float | None) -> bytes:
     return b""
 
 

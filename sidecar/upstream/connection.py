@@ -8,6 +8,7 @@ import socket
 import ssl
 from typing import cast
 
+from sidecar.upstream.arrival import Arrival
 from sidecar.upstream.failures import BodyBroken, ConnectionLost, Failure
 from sidecar.upstream.head import Head
 from sidecar.upstream.outgoing import Outgoing
@@ -24,6 +25,7 @@ class Connection(asyncio.Protocol):
     """`closed` once nothing can be sent any more. `opened_s` and `idle_since_s` are on the loop's clock."""
 
     __slots__ = (
+        "_arrival",
         "_backlog",
         "_backlog_at",
         "_failure",
@@ -35,7 +37,6 @@ class Connection(asyncio.Protocol):
         "_reset",
         "_transport",
         "_unread",
-        "_waiter",
         "busy",
         "calls",
         "closed",
@@ -48,7 +49,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._parser = Parser()
         self._transport: asyncio.Transport | None = None
-        self._waiter: asyncio.Future[None] | None = None
+        self._arrival = Arrival(self._loop)
         self._failure: Failure | None = None
         self._reset: Exception | None = None
         self._outgoing = Outgoing()
@@ -147,10 +148,11 @@ class Connection(asyncio.Protocol):
             and transport.get_write_buffer_size() == 0
         )
 
-    async def read(self) -> bytes:
+    async def read(self, until_s: float | None = None) -> bytes:
         """What has come of the body, as soon as there is any; b"" at its end. Cancelling loses nothing.
 
-        Raises GatewayError from what broke the body, after all that came before was read.
+        Raises GatewayError from what broke the body, after all that came before was read; TimeoutError if nothing comes until
+        `until_s` on the loop's clock.
         """
         parser = self._parser
         parts = parser.parts
@@ -158,7 +160,7 @@ class Connection(asyncio.Protocol):
             while not parts:
                 if parser.ended:
                     return b""
-                await self._more()
+                await self._more(until_s)
         except Failure as failure:
             raise failure.shown() from failure
         data = parts[0] if len(parts) == 1 else b"".join(parts)
@@ -168,7 +170,7 @@ class Connection(asyncio.Protocol):
             self._resume()
         return data
 
-    async def _more(self) -> None:
+    async def _more(self, until_s: float | None = None) -> None:
         """Nothing is left to take: parses on, or waits until something has come. Raises why nothing will."""
         if self._backlog:
             await asyncio.sleep(0)
@@ -179,11 +181,7 @@ class Connection(asyncio.Protocol):
         if self._paused:
             self._unread = 0
             self._resume()
-        self._waiter = waiter = self._loop.create_future()
-        try:
-            await waiter
-        finally:
-            self._waiter = None
+        await self._arrival.expected(until_s)
 
     def _pause(self) -> None:
         if not self._paused and self._transport is not None:
@@ -194,11 +192,6 @@ class Connection(asyncio.Protocol):
         self._paused = False
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
-
-    def _wake(self) -> None:
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         if not self.busy:
@@ -233,9 +226,7 @@ class Connection(asyncio.Protocol):
         self._unread += len(data)
         if self._unread > _UNREAD_BYTES_MAX:
             self._pause()
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
+        self._arrival.here()
 
     def eof_received(self) -> None:
         self._end(None)
@@ -258,13 +249,13 @@ class Connection(asyncio.Protocol):
             except Failure as failure:
                 failure.__cause__ = self._reset
                 self._failure = failure
-        self._wake()
+        self._arrival.here()
 
     def _fail(self, failure: Failure) -> None:
         self._failure = failure
         self._backlog = b""
         self.abort()
-        self._wake()
+        self._arrival.here()
 
     # ----- the time between two -----
 
@@ -276,6 +267,7 @@ class Connection(asyncio.Protocol):
         self.idle_s = float("inf") if head is None or head.keep_alive_s is None else max(0.0, head.keep_alive_s - 1.0)
         self._parser.start()
         self._parser.parts.clear()
+        self._arrival.stop()
         self._unread = 0
         if self._paused:
             self._resume()
@@ -291,6 +283,7 @@ class Connection(asyncio.Protocol):
         """Closes the socket within this turn of the loop. What came is dropped."""
         self.closed = True
         self._outgoing.stop()
+        self._arrival.stop()
         if self._transport is not None:
             self._transport.abort()
             self._transport = None

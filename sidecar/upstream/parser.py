@@ -199,7 +199,11 @@ class Parser:
         self._partial = bytearray(rest)
 
     def _read_trailers(self, data: bytes) -> None:
-        partial = self._partial = self._partial + data
+        partial = self._partial
+        if partial:
+            partial += data
+        else:
+            partial = self._partial = bytearray(data)
         if partial.startswith(b"\r\n"):
             end = 0
         else:

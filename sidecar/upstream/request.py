@@ -9,7 +9,7 @@ from sidecar.upstream.failures import BadRequest
 
 # identity: an answer is mostly passed on as it is; a provider that compresses all the same is understood.
 _DEFAULTS = (("accept-encoding", "identity"), ("user-agent", "llm-gateway-sidecar"))
-# What frames the message is nobody's to set.
+# What frames the message is nobody's to set: the config refuses these, here they would be left out.
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect", "te", "trailer", "upgrade"})
 
 

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import logging
 import re
+import zlib
 
 import psutil
 import pytest
@@ -262,8 +263,6 @@ async def test_a_bomb_is_read_in_small_steps_between_which_others_run() -> None:
 
 
 async def test_events_in_compressed_chunks_come_out_as_they_arrive() -> None:
-    import zlib
-
     packer = zlib.compressobj(wbits=31)
     gate = asyncio.Event()
 
@@ -318,3 +317,50 @@ async def test_the_cause_is_kept_for_the_log() -> None:
             await opened(client, server.port)
         assert isinstance(caught.value.__cause__, BadHead)
         assert caught.value.__cause__.reason
+
+
+async def test_a_read_that_took_too_long_may_be_asked_again_and_has_lost_nothing() -> None:
+    gate = asyncio.Event()
+
+    async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+        for piece in (CHUNKED + b"3\r\none\r\n", b"3\r\ntwo\r\n0\r\n\r\n"):
+            writer.write(piece)
+            await writer.drain()
+            await gate.wait()
+
+    loop = asyncio.get_running_loop()
+    async with raw_server(answer) as server, a_client() as client:
+        response = await opened(client, server.port)
+        assert await response.read_some(loop.time() + 60) == b"one"
+        for wait_s in (0.05, 0.0, -1.0):
+            with pytest.raises(TimeoutError):
+                await response.read_some(loop.time() + wait_s)
+        gate.set()
+        assert await response.read_some(loop.time() + 60) == b"two"
+        assert await response.read_some() == b""
+        response.close()
+        assert await asked(client, server.port) == (200, b"onetwo")
+        assert server.connections == 1
+
+
+async def test_compressed_input_that_gives_nothing_ends_by_the_limit() -> None:
+    packer = zlib.compressobj(wbits=31)
+    packer.compress(b"")
+    nothing = packer.flush(zlib.Z_FULL_FLUSH)[10:] or b"\0\0\0\xff\xff"
+    head = packer.compress(b"x") + packer.flush(zlib.Z_FULL_FLUSH)
+
+    async def endless(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n\r\n" + gzip.compress(b"")[:10] + head)
+        while not writer.is_closing():
+            writer.write(nothing * 1_000)
+            await writer.drain()
+            await asyncio.sleep(0)
+
+    loop = asyncio.get_running_loop()
+    async with raw_server(endless) as server, a_client() as client:
+        response = await opened(client, server.port)
+        assert await response.read_some(loop.time() + 60) == b"x"
+        async with asyncio.timeout(20):
+            with pytest.raises(TimeoutError):
+                await response.read_some(loop.time() + 0.1)
+        response.close()
