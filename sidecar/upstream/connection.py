@@ -88,23 +88,19 @@ class Connection(asyncio.Protocol):
     async def send(self, head: bytes, body: bytes, *, bodiless: bool = False) -> Head:
         """Writes a request and waits for the head of its answer. `bodiless`: the method's answers have no body.
 
-        Raises ConnectionLost, BadHead, HeadTooLarge, TooManyInformational. Cancelled, it closes the socket.
+        Raises ConnectionLost, BadHead, HeadTooLarge, TooManyInformational. Then, and where it is cancelled, `abort` it.
         """
         assert not self.busy
         self.busy = True
         self.calls += 1
         parser = self._parser
         parser.start(bodiless=bodiless)
-        try:
-            transport = self._transport
-            if self.closed or transport is None or transport.is_closing():
-                raise ConnectionLost("It was closed before the request.")
-            self._outgoing.begin(transport, head, body)
-            while (answer := parser.head) is None:
-                await self._more()
-        except BaseException:
-            self.abort()
-            raise
+        transport = self._transport
+        if self.closed or transport is None or transport.is_closing():
+            raise ConnectionLost("It was closed before the request.")
+        self._outgoing.begin(transport, head, body)
+        while (answer := parser.head) is None:
+            await self._more()
         if answer.status >= 300:
             self._outgoing.stop()  # nobody will read the rest of a request that was refused
         return answer

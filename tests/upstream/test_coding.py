@@ -56,6 +56,14 @@ def test_a_bomb_comes_out_in_small_steps_and_exactly(coding: str, pack: object) 
 
 
 @EACH
+@pytest.mark.parametrize("step", range(60, 76))
+def test_nothing_is_left_behind_where_a_step_is_just_full(coding: str, pack: object, step: int) -> None:
+    """zlib may have read all input and hold some output back."""
+    for size in (STEP_BYTES, 5 * STEP_BYTES, 5 * STEP_BYTES + 258):
+        assert unpacked(coding, pack(bytes(size)), step) == bytes(size)  # type: ignore[operator]
+
+
+@EACH
 def test_half_of_it_is_a_failure(coding: str, pack: object) -> None:
     packed = pack(TEXT).rstrip(b"\0")  # type: ignore[operator]
     for cut in (1, 5, len(packed) // 2, len(packed) - 1):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
 from collections import Counter
 
 import pytest
@@ -96,15 +98,24 @@ async def test_a_call_that_wants_a_fresh_connection_gets_one() -> None:
 
 
 async def test_a_connection_that_ended_while_idle_is_not_used() -> None:
-    """Though the loop had no turn to hear of it: the kernel knows."""
-    async with a_client() as client:
-        async with raw_server(OK) as server:
-            await asked(client, server.port)
-            resent: list[None] = []
-            server.writers[0].close()
-            await reached(lambda: server.open == 0)
+    async with raw_server(OK) as server, a_client() as client:
+        await asked(client, server.port)
+        resent: list[None] = []
+        server.writers[0].close()
+        await reached(lambda: server.open == 0)
+        assert await asked(client, server.port, resent=lambda: resent.append(None)) == (200, b"ok")
+        assert (server.connections, resent) == (2, [])
+
+
+async def test_nothing_goes_out_on_a_connection_whose_end_only_the_kernel_knows() -> None:
+    """The loop has no turn between the end and the call."""
+    async with raw_server(OK) as server, a_client() as client:
+        await asked(client, server.port)
+        resent: list[None] = []
+        with socket.socket(fileno=os.dup(server.writers[0].get_extra_info("socket").fileno())) as same:
+            same.shutdown(socket.SHUT_WR)
             assert await asked(client, server.port, resent=lambda: resent.append(None)) == (200, b"ok")
-            assert (server.connections, resent) == (2, [])
+        assert (server.connections, resent) == (2, [])
 
 
 async def test_a_thousand_closings_as_a_call_goes_out_are_never_noticed() -> None:
