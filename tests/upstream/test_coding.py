@@ -56,11 +56,17 @@ def test_a_bomb_comes_out_in_small_steps_and_exactly(coding: str, pack: object) 
 
 
 @EACH
-@pytest.mark.parametrize("step", range(60, 76))
-def test_nothing_is_left_behind_where_a_step_is_just_full(coding: str, pack: object, step: int) -> None:
-    """zlib may have read all input and hold some output back."""
-    for size in (STEP_BYTES, 5 * STEP_BYTES, 5 * STEP_BYTES + 258):
-        assert unpacked(coding, pack(bytes(size)), step) == bytes(size)  # type: ignore[operator]
+def test_nothing_that_has_come_is_held_back_where_a_step_is_just_full(coding: str, pack: object) -> None:
+    """zlib may have read all input and still have output that did not fit."""
+    packed = pack(bytes(3 * STEP_BYTES))  # type: ignore[operator]
+    bits = {"gzip": 31, "x-gzip": 31}.get(coding, 15 if packed[0] == 0x78 else -15)
+    for cut in range(2, 200):
+        decoder = Decoder(coding)
+        decoder.feed(packed[:cut])
+        out = b"".join(iter(decoder.take, b""))
+        plain = zlib.decompressobj(bits)
+        expected = plain.decompress(packed[:cut])
+        assert len(out) == len(expected) or plain.eof, cut  # joined ones are more than that reads
 
 
 @EACH
