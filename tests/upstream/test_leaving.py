@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -20,21 +19,10 @@ from tests.core.in_process import Core, openai, to
 from tests.processes import reached
 from tests.provider import Provider
 from tests.scale import scaled
-from tests.upstream.raw import OK, RawServer, Request, a_client, asked, never, opened, raw_server
+from tests.upstream.raw import OK, RawServer, Request, a_client, asked, never, opened, raw_server, sockets
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 ROUNDS = scaled(200, 40)
-
-
-def sockets() -> int:
-    return sum(os.path.islink(link.path) and "socket:" in _target(link.path) for link in os.scandir("/proc/self/fd"))
-
-
-def _target(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return ""
 
 
 async def before_the_head(client: UpstreamClient, port: int) -> None:

@@ -16,7 +16,8 @@ import trustme
 
 from adapters import GatewayError, Kind
 from tests.processes import reached
-from tests.upstream.raw import OK, Request, a_client, asked, opened, raw_server, says, whole
+from tests.scale import scaled
+from tests.upstream.raw import OK, Request, a_client, asked, opened, raw_server, says, sockets, whole
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 TLS_REFUSED = (Kind.UPSTREAM_UNAVAILABLE, "The provider's TLS certificate or handshake was refused.")
@@ -128,13 +129,20 @@ async def test_a_cut_over_tls_is_a_failure(authority: Authority, wire: bytes) ->
         assert kind in (Kind.UPSTREAM_INTERRUPTED, Kind.UPSTREAM_UNAVAILABLE)
 
 
-async def test_leaving_closes_the_socket_over_tls(authority: Authority) -> None:
+async def test_leaving_closes_the_socket_over_tls_within_a_turn_of_the_loop(authority: Authority) -> None:
+    late = 0
     answer = says(CHUNKED + b"3\r\none\r\n")
     async with raw_server(answer, tls=authority.server("127.0.0.1")) as server, a_client() as client:
-        response = await opened(client, server.port, scheme="https", ca_file=authority.ca_file)
-        assert await response.read_some() == b"one"
-        response.close()
+        for _ in range(scaled(100, 20)):
+            response = await opened(client, server.port, scheme="https", ca_file=authority.ca_file)
+            assert await response.read_some() == b"one"
+            before = sockets()
+            response.close()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            late += sockets() >= before
         await reached(lambda: server.open == 0)
+    assert late == 0
 
 
 @dataclass(slots=True)
