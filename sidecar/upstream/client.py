@@ -13,7 +13,7 @@ from sidecar.snapshot import Timeouts, Upstream
 from sidecar.upstream.address import endpoint_of
 from sidecar.upstream.coding import Decoder
 from sidecar.upstream.connection import Connection
-from sidecar.upstream.dial import Place
+from sidecar.upstream.dial import Place, loop_time
 from sidecar.upstream.failures import ConnectionLost, ConnectTimedOut, Failure
 from sidecar.upstream.head import Head
 from sidecar.upstream.pool import Pool
@@ -154,7 +154,7 @@ class UpstreamClient:
 
     async def _dial(self, place: Place, connect_s: float) -> Connection:
         try:
-            async with asyncio.timeout(connect_s):
+            async with loop_time(connect_s):
                 return await self._pool.dial(place)
         except TimeoutError as error:
             raise ConnectTimedOut(f"Not within {connect_s} s.") from error

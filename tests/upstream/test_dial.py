@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from typing import Any
 
 import pytest
+import trustme
 import uvloop
 
 from adapters import GatewayError, Kind
@@ -175,6 +178,24 @@ def test_an_address_that_stays_silent_ends_with_the_time_to_connect(make: Callab
                     assert await failure(asked(client, port, host="provider.example", connect_s=0.3)) == LATE
 
     run(make, resolve, main)
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_time_in_which_the_worker_was_busy_is_not_the_providers(tls: bool) -> None:
+    """Three times the time to connect goes by in one turn of the loop; the provider answers in its first one."""
+    ca = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ca.issue_cert("127.0.0.1").configure_cert(context)
+    fields: dict[str, Any] = {"connect_s": 0.5, "fresh": True}
+    with ca.cert_pem.tempfile() as ca_file:
+        if tls:
+            fields |= {"scheme": "https", "ca_file": ca_file}
+        async with raw_server(OK, tls=context if tls else None) as server, a_client() as client:
+            assert await asked(client, server.port, **{**fields, "connect_s": 10}) == (200, b"ok")
+            call = asyncio.create_task(asked(client, server.port, **fields))
+            await asyncio.sleep(0)
+            time.sleep(1.5)  # noqa: ASYNC251 - as JSON of 31 MB does
+            assert await call == (200, b"ok")
 
 
 async def test_an_ipv6_address_is_taken_out_of_its_brackets_and_said_in_them() -> None:
