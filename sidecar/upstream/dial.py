@@ -115,6 +115,7 @@ class Dialer:
 
     async def close(self) -> None:
         await self._addresses.close()
+        await self._contexts.close()
 
 
 def _is_tls(proxy: str | None) -> bool:

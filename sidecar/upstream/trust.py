@@ -43,6 +43,13 @@ class Contexts:
         except TlsRefused as failure:  # each that waits gets one of its own
             raise TlsRefused(failure.reason) from failure
 
+    async def close(self) -> None:
+        tasks = list(self._contexts.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._contexts.clear()
+
 
 async def _make(trust: Trust) -> ssl.SSLContext:
     try:
