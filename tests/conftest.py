@@ -21,13 +21,15 @@ EMPTY_REASON_START = "got empty parameter set"
 LEFTOVER_TASK_DEADLINE_S = 1.0
 
 
-# What starts processes is slow by what the marker says; of a worker's tests the typed service stays in the inner loop.
+# What starts processes is slow by what the marker says; of a worker's tests the typed service stays in the inner loop,
+# and of the upstream's those without sockets.
 SLOW_FOLDERS = frozenset(
     {"bench", "cli", "client", "conformance", "crawl", "endurance", "faults", "front", "gateway", "local", "mlflow"}
     | {"mlflow_models", "provider", "routes", "stack", "supervisor", "upstream", "worker"}
 )
 FAST_FILES = frozenset(
     {"test_typed.py", "test_admission.py", "test_breaker.py", "test_prompt_secrets.py", "test_mlflow_admin.py"}
+    | {"test_head.py", "test_parser.py", "test_coding.py"}
 )
 
 

@@ -165,7 +165,7 @@ def test_the_tree_in_contributing_is_the_tree() -> None:
         ("sidecar.worker.rest.openai", "import sidecar.supervisor.processes.pool"),
         ("sidecar.worker.rest.openai", "from sidecar.worker import inference"),
         ("sidecar.worker.rest", "from sidecar.worker.inference import InferenceServicer"),
-        ("sidecar.upstream.http", "from sidecar.front import nginx"),
+        ("sidecar.upstream", "from sidecar.front import nginx"),
         ("sidecar.worker.server", "from sidecar.local.launch import start"),
         ("sidecar.front.nginx", "from sidecar.local.fetch import fetch"),
         ("sidecar.supervisor.processes.pool", "from sidecar.cli import main"),

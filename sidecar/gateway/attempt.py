@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from adapters import FORMATS, Context, Format, GatewayError, HttpCall, Kind, ProviderSide, Target, Task, side_of
 from sidecar.domain.call import Call
 from sidecar.domain.snapshot import Route, Upstream, target_of
+from sidecar.upstream import UpstreamResponse, read_failure
 from sidecar.upstream.credentials import Tokens, headers_for, redact
-from sidecar.upstream.http import UpstreamResponse, read_failure
 
 log = logging.getLogger(__name__)
 

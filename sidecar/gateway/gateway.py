@@ -29,8 +29,8 @@ from sidecar.gateway.stream import StreamClock, pieces
 from sidecar.spend.cost import counts_output
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.metrics import Metrics
+from sidecar.upstream import UpstreamClient, UpstreamResponse
 from sidecar.upstream.credentials import Tokens
-from sidecar.upstream.http import UpstreamClient, UpstreamResponse
 from sidecar.v1 import inference_pb2 as pb
 
 

@@ -14,7 +14,7 @@ from sidecar.domain.call import Call, Piece
 from sidecar.domain.snapshot import Route
 from sidecar.gateway.attempt import Attempt, too_large, without_output
 from sidecar.gateway.record import Record
-from sidecar.upstream.http import UpstreamResponse, read_failure
+from sidecar.upstream import UpstreamResponse, read_failure
 from sidecar.v1 import inference_pb2 as pb
 
 # SSE comments keep load balancers from cutting a silent stream; the shortest common idle limit is 30 s.
@@ -51,8 +51,7 @@ class StreamClock:
         keepalive = self._loop.time() + KEEPALIVE_S
         early = self.output and keepalive < limit
         try:
-            async with asyncio.timeout_at(keepalive if early else limit):
-                return await response.read_some()
+            return await response.read_some(keepalive if early else limit)
         except TimeoutError:
             if early:
                 return None

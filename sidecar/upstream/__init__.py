@@ -1,1 +1,17 @@
-"""HTTP to providers, and the credentials that go with it."""
+"""HTTP to providers: the only package that talks to them.
+
+    client = UpstreamClient()
+    response = await client.open(call, upstream, headers, timeouts)   # its head is here
+    try:
+        while data := await response.read_some():
+            ...
+    finally:
+        response.close()
+
+An HTTP/1.1 client of our own on asyncio's transports (decision 0003): `parser` and `head` read answers, strictly and without I/O;
+`connection` is one socket, `dial` makes them, `pool` keeps them, `client` decides what is sent once more.
+"""
+
+from sidecar.upstream.client import UpstreamClient, UpstreamResponse, read_failure
+
+__all__ = ["UpstreamClient", "UpstreamResponse", "read_failure"]

@@ -53,7 +53,7 @@ from sidecar.telemetry.access_log import FORMATS as ACCESS_LOGS
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.log_output import LogHandler, LogOutput
 from sidecar.telemetry.metrics import Metrics, use_memory
-from sidecar.upstream.http import UpstreamClient
+from sidecar.upstream import UpstreamClient
 from sidecar.v1 import inference_pb2, inference_pb2_grpc, rest_pb2, rest_pb2_grpc, routes_pb2, routes_pb2_grpc
 from sidecar.worker.heartbeat import beat
 from sidecar.worker.inference import InferenceServicer

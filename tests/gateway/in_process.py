@@ -15,7 +15,7 @@ from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Consumer, Route, Snapshot, Upstream
 from sidecar.gateway.gateway import Gateway
 from sidecar.telemetry.metrics import Metrics
-from sidecar.upstream.http import UpstreamClient
+from sidecar.upstream import UpstreamClient
 from sidecar.v1 import inference_pb2 as pb
 from tests.provider import Provider
 

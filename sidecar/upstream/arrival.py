@@ -1,0 +1,54 @@
+"""Waiting for the next bytes, with a limit that moves on at every read and costs no timer each time."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class Arrival:
+    """One waiter at a time. The timer of an earlier wait stays set: when it rings too early it is set to the time that counts
+    by then. A stream of 50 pieces sets one timer, not 50."""
+
+    __slots__ = ("_loop", "_rings_s", "_timer", "_until_s", "_waiter")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._rings_s = 0.0
+        self._until_s: float | None = None
+
+    def expected(self, until_s: float | None) -> asyncio.Future[None]:
+        """Done when `here` is called. Raises TimeoutError at `until_s` on the loop's clock."""
+        self._until_s = until_s
+        if until_s is not None and (self._timer is None or self._rings_s > until_s):
+            self._set(until_s)
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
+
+    def here(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _set(self, until_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._rings_s = until_s
+        self._timer = self._loop.call_at(until_s, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        waiter = self._waiter
+        if waiter is None or waiter.done() or self._until_s is None:
+            return
+        if self._loop.time() < self._until_s:
+            self._set(self._until_s)
+        else:
+            waiter.set_exception(TimeoutError())
+
+    def stop(self) -> None:
+        """Nothing is waited for any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

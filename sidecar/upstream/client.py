@@ -1,0 +1,180 @@
+"""Calls to providers: one request, one answer, and once more where a kept connection had ended.
+
+Redirects are not followed (a key must not travel to another host), environment proxies are ignored, cookies are not kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from adapters import GatewayError, Headers, HttpCall, Kind
+from sidecar.domain.snapshot import Timeouts, Upstream
+from sidecar.upstream.address import endpoint_of
+from sidecar.upstream.coding import Decoder
+from sidecar.upstream.connection import Connection
+from sidecar.upstream.dial import Place, loop_time
+from sidecar.upstream.failures import ConnectionLost, ConnectTimedOut, Failure
+from sidecar.upstream.head import Head
+from sidecar.upstream.pool import Pool
+from sidecar.upstream.request import request_head
+from sidecar.upstream.trust import trust_of
+
+# A connection that had ended before we wrote tells so within a round trip. After longer than this the provider has read the
+# request and may have worked on it: that is a failure like any other.
+_STALE_S = 1.0
+# How long to wait for the end of a body whose last event was seen, so that the connection can be used again.
+_TAIL_S = 0.1
+
+
+class UpstreamResponse:
+    """An answer whose head is here. Whoever opened it must `close()` it."""
+
+    __slots__ = ("_connection", "_decoder", "_drained", "_head", "_place", "_pool", "_read", "status")
+
+    def __init__(self, head: Head, connection: Connection, place: Place, pool: Pool) -> None:
+        self.status = head.status
+        self._head = head
+        self._connection: Connection | None = connection
+        self._place = place
+        self._pool = pool
+        self._decoder: Decoder | None = None
+        self._drained = False
+        self._read = connection.read if head.coding in ("", "identity") else self._decoded
+
+    @property
+    def headers(self) -> Headers:
+        """Names in lower case; of a repeated header the last one."""
+        return self._head.headers()
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of the body has been read."""
+        return self._drained or (self._decoder is None and self._connection is not None and self._connection.ended)
+
+    def read_some(self, until_s: float | None = None) -> Awaitable[bytes]:
+        """The next bytes of the body, decompressed; b"" at its end. Cancelling loses nothing.
+
+        Raises GatewayError: upstream_interrupted where it breaks off, upstream_protocol where it cannot be decompressed.
+        Raises TimeoutError if nothing comes until `until_s` on the loop's clock; then it may be asked again.
+        """
+        return self._read(until_s)
+
+    async def _decoded(self, until_s: float | None) -> bytes:
+        connection = self._connection
+        assert connection is not None
+        try:
+            decoder = self._decoder = self._decoder or Decoder(self._head.coding)
+            while True:
+                if decoder.waiting:
+                    await asyncio.sleep(0)  # a bomb goes off a step at a time
+                if data := decoder.take():
+                    return data
+                if until_s is not None and asyncio.get_running_loop().time() >= until_s:
+                    raise TimeoutError  # input that gives nothing may come without end
+                more = await connection.read(until_s)
+                if not more:
+                    decoder.finish()
+                    self._drained = True
+                    return b""
+                decoder.feed(more)
+        except Failure as failure:
+            raise failure.shown() from failure
+
+    async def finish(self) -> None:
+        """Waits a moment for the end of the body, so that the connection goes back to the pool."""
+        if not self.ended:
+            try:
+                async with asyncio.timeout(_TAIL_S):
+                    while await self.read_some():
+                        pass
+            except (TimeoutError, GatewayError):
+                return
+
+    def close(self) -> None:
+        """Gives the connection back if all of the body has come, else closes the socket at once."""
+        connection = self._connection
+        if connection is None:
+            return
+        self._connection = None
+        self._read = _nothing  # the connection may be another call's from now on
+        self._drained = True
+        if connection.complete:
+            self._pool.give(self._place, connection)
+        else:
+            self._pool.drop(connection)
+
+
+async def _nothing(until_s: float | None) -> bytes:
+    return b""
+
+
+class UpstreamClient:
+    """Connections to providers. Not config: a reload keeps them."""
+
+    def __init__(self) -> None:
+        self._pool = Pool()
+
+    async def open(
+        self,
+        call: HttpCall,
+        upstream: Upstream,
+        headers: tuple[tuple[str, str], ...],
+        timeouts: Timeouts,
+        sent_anew: Callable[[], None] | None = None,
+        *,
+        fresh: bool = False,
+    ) -> UpstreamResponse:
+        """Sends the call and waits for the answer's head. `sent_anew` is called when it goes out once more, on a fresh connection
+        because a kept one had ended. `fresh`: on a fresh one from the start.
+
+        Raises GatewayError: upstream_unavailable (no connection, TLS refused, connection lost), upstream_timeout (no
+        connection within connect_s), upstream_protocol (not HTTP). The caller bounds the wait for the answer itself.
+        """
+        try:
+            endpoint = endpoint_of(call.url)
+            place = Place(endpoint.tls, endpoint.host, endpoint.port, upstream.proxy, trust_of(upstream.ca_file))
+            to_proxy = upstream.proxy is not None and not endpoint.tls
+            request = request_head(call.method, endpoint, (*call.headers, *headers), len(call.body), to_proxy=to_proxy)
+            kept = None if fresh else self._pool.take(place)
+            if kept is not None:
+                began_s = asyncio.get_running_loop().time()
+                try:
+                    return await self._exchange(kept, place, call, request)
+                except ConnectionLost as lost:
+                    # The only failure after which it is known that nothing of an answer had come; and the provider closes a
+                    # connection at once that it had given up, not after it has begun to work.
+                    if lost.answered or asyncio.get_running_loop().time() - began_s > _STALE_S:
+                        raise
+                if sent_anew is not None:
+                    sent_anew()
+            return await self._exchange(await self._dial(place, timeouts.connect_s), place, call, request)
+        except Failure as failure:
+            raise failure.shown() from failure
+
+    async def _dial(self, place: Place, connect_s: float) -> Connection:
+        try:
+            async with loop_time(connect_s):
+                return await self._pool.dial(place)
+        except TimeoutError as error:
+            raise ConnectTimedOut(f"Not within {connect_s} s.") from error
+
+    async def _exchange(self, connection: Connection, place: Place, call: HttpCall, request: bytes) -> UpstreamResponse:
+        try:
+            head = await connection.send(request, call.body, bodiless=call.method == "HEAD")
+        except BaseException:
+            self._pool.drop(connection)
+            raise
+        return UpstreamResponse(head, connection, place, self._pool)
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+
+def read_failure(error: Exception) -> GatewayError:
+    """Why a body could not be read to its end."""
+    if isinstance(error, GatewayError):
+        return error
+    if isinstance(error, TimeoutError):
+        return GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider was silent for too long.")
+    return GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's answer cannot be read.")

@@ -1,0 +1,290 @@
+"""One connection to a provider: a request goes out, an answer comes in, one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import socket
+import ssl
+from typing import cast
+
+from sidecar.upstream.arrival import Arrival
+from sidecar.upstream.failures import BodyBroken, ConnectionLost, Failure
+from sidecar.upstream.head import Head
+from sidecar.upstream.outgoing import Outgoing
+from sidecar.upstream.parser import Parser
+
+# So much may lie here unread before the socket is no longer read.
+_UNREAD_BYTES_MAX = 64 * 1024
+# A turn of the loop may bring 256 KiB. So much of it is parsed at once, then others have their turn: less of the smallest
+# chunks, which cost the most a byte.
+_PARSE_BYTES_MAX = 64 * 1024
+_PARSE_BYTES_DENSE = 8 * 1024
+_DENSE_PARTS = 1024
+
+
+class Connection(asyncio.Protocol):
+    """`closed` once nothing can be sent any more. `opened_s` and `idle_since_s` are on the loop's clock."""
+
+    __slots__ = (
+        "_arrival",
+        "_backlog",
+        "_backlog_at",
+        "_failure",
+        "_loop",
+        "_outgoing",
+        "_parse_bytes",
+        "_parser",
+        "_paused",
+        "_poller",
+        "_reset",
+        "_transport",
+        "_unread",
+        "busy",
+        "calls",
+        "closed",
+        "idle_s",
+        "idle_since_s",
+        "opened_s",
+    )
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._parser = Parser()
+        self._transport: asyncio.Transport | None = None
+        self._arrival = Arrival(self._loop)
+        self._failure: Failure | None = None
+        self._reset: Exception | None = None
+        self._outgoing = Outgoing()
+        self._paused = False
+        self._unread = 0  # bytes off the wire since the last read
+        self._backlog = b""  # what came at once and is too much to parse at once
+        self._backlog_at = 0
+        self._parse_bytes = _PARSE_BYTES_MAX
+        self._poller: select.poll | None = None
+        self.busy = False
+        self.closed = False
+        self.calls = 0
+        self.opened_s = self._loop.time()
+        self.idle_since_s = self.opened_s
+        self.idle_s = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def watch(self, sock: socket.socket) -> None:
+        """`sock` is what the transport is over."""
+        self._poller = select.poll()
+        self._poller.register(sock.fileno(), select.POLLIN)
+
+    async def secure(self, context: ssl.SSLContext, host: str) -> None:
+        """TLS from here on, for `host` behind a proxy. Raises SSLError, OSError."""
+        if self._transport is None or self.closed:
+            raise ConnectionResetError("It was closed before the handshake.")
+        loop = self._loop
+        transport = await loop.start_tls(self._transport, self, context, server_hostname=host)
+        if transport is None or self.closed:
+            raise ConnectionResetError("It was closed in the handshake.")
+        self._transport = transport
+
+    # ----- a request -----
+
+    async def send(self, head: bytes, body: bytes, *, bodiless: bool = False) -> Head:
+        """Writes a request and waits for the head of its answer. `bodiless`: the method's answers have no body.
+
+        Raises ConnectionLost, BadHead, HeadTooLarge, TooManyInformational. Then, and where it is cancelled, `abort` it.
+        """
+        assert not self.busy
+        self.busy = True
+        self.calls += 1
+        parser = self._parser
+        parser.start(bodiless=bodiless)
+        transport = self._transport
+        if self.closed or transport is None or transport.is_closing():
+            raise ConnectionLost("It was closed before the request.")
+        self._outgoing.begin(transport, head, body)
+        while (answer := parser.head) is None:
+            await self._more()
+        if answer.status >= 300:
+            self._outgoing.stop()  # nobody will read the rest of a request that was refused
+        return answer
+
+    def pause_writing(self) -> None:
+        self._outgoing.paused()
+
+    def resume_writing(self) -> None:
+        self._outgoing.resumed(self._transport)
+
+    # ----- its answer -----
+
+    @property
+    def ended(self) -> bool:
+        """Whether all of the body was read."""
+        return self._parser.ended and not self._parser.parts
+
+    @property
+    def surplus(self) -> bool:
+        """Whether something came after the answer."""
+        return self._parser.surplus or bool(self._backlog)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of the body has come, read or not."""
+        return self._parser.ended
+
+    @property
+    def reusable(self) -> bool:
+        """Whether the exchange left nothing behind on the wire."""
+        parser = self._parser
+        transport = self._transport
+        return (
+            parser.ended
+            and not self.surplus
+            and parser.head is not None
+            and parser.head.reusable
+            and not self.closed
+            and self._outgoing.whole
+            and transport is not None
+            and transport.get_write_buffer_size() == 0
+        )
+
+    async def read(self, until_s: float | None = None) -> bytes:
+        """What has come of the body, as soon as there is any; b"" at its end. Cancelling loses nothing.
+
+        Raises GatewayError from what broke the body, after all that came before was read; TimeoutError if nothing comes until
+        `until_s` on the loop's clock.
+        """
+        parser = self._parser
+        parts = parser.parts
+        try:
+            while not parts:
+                if parser.ended:
+                    return b""
+                await self._more(until_s)
+        except Failure as failure:
+            raise failure.shown() from failure
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        self._unread = 0
+        if self._paused and not self._backlog:
+            self._resume()
+        return data
+
+    async def _more(self, until_s: float | None = None) -> None:
+        """Nothing is left to take: parses on, or waits until something has come. Raises why nothing will."""
+        if self._backlog:
+            await asyncio.sleep(0)
+            self._parse_on()
+            return
+        if self._failure is not None:
+            raise self._failure
+        if self._paused:
+            self._unread = 0
+            self._resume()
+        await self._arrival.expected(until_s)
+
+    def _pause(self) -> None:
+        if not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        self._paused = False
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        if not self.busy:
+            self.abort()  # nobody asked
+            return
+        if self._backlog:  # TLS had some more before it heard of the pause
+            data = self._backlog[self._backlog_at :] + data
+            self._backlog, self._backlog_at = data, 0
+        elif len(data) > self._parse_bytes:
+            self._backlog, self._backlog_at = data, 0
+            self._pause()
+            self._parse_on()
+        else:
+            self._parse(data)
+
+    def _parse_on(self) -> None:
+        at = self._backlog_at
+        data = self._backlog
+        self._backlog_at = end = at + self._parse_bytes
+        if end >= len(data):
+            self._backlog = b""
+        self._parse(data[at:end])
+        if self.closed and not self._backlog:
+            self._end(None)
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._parser.feed(data)
+        except Failure as failure:
+            self._fail(failure)
+            return
+        self._parse_bytes = _PARSE_BYTES_MAX if len(self._parser.parts) < _DENSE_PARTS else _PARSE_BYTES_DENSE
+        self._unread += len(data)
+        if self._unread > _UNREAD_BYTES_MAX:
+            self._pause()
+        self._arrival.here()
+
+    def eof_received(self) -> None:
+        self._end(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self._transport = None
+        self._end(exc)
+
+    def _end(self, exc: Exception | None) -> None:
+        """The provider will send nothing more. A reset in an answer that lasts as long as the connection is no end of it."""
+        self.closed = True
+        self._outgoing.stop()
+        self._reset = self._reset or exc
+        if self.busy and self._failure is None and not self._parser.ended and not self._backlog:
+            try:
+                if self._reset is not None and self._parser.head is not None:
+                    raise BodyBroken("The connection was reset.")
+                self._parser.end_of_input()
+            except Failure as failure:
+                failure.__cause__ = self._reset
+                self._failure = failure
+        self._arrival.here()
+
+    def _fail(self, failure: Failure) -> None:
+        self._failure = failure
+        self._backlog = b""
+        self.abort()
+        self._arrival.here()
+
+    # ----- the time between two -----
+
+    def rest(self, now_s: float) -> None:
+        """The exchange is over; `reusable` was true."""
+        self.busy = False
+        self.idle_since_s = now_s
+        head = self._parser.head
+        self.idle_s = float("inf") if head is None or head.keep_alive_s is None else max(0.0, head.keep_alive_s - 1.0)
+        self._parser.start()
+        self._parser.parts.clear()
+        self._arrival.stop()
+        self._unread = 0
+        if self._paused:
+            self._resume()
+
+    def is_quiet(self) -> bool:
+        """Whether the provider has neither closed it nor sent anything, as far as this machine's kernel knows: the loop may not
+        have heard of it yet."""
+        if self.closed or self._poller is None or self._transport is None or self._transport.is_closing():
+            return False
+        return not self._poller.poll(0)
+
+    def abort(self) -> None:
+        """Closes the socket within this turn of the loop. What came is dropped."""
+        self.closed = True
+        self._outgoing.stop()
+        self._arrival.stop()
+        if self._transport is not None:
+            self._transport.abort()
+            self._transport = None

@@ -1,0 +1,194 @@
+"""From a place to an open connection: addresses, sockets, proxies, TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from sidecar.upstream.address import Address, Addresses, endpoint_of
+from sidecar.upstream.connection import Connection
+from sidecar.upstream.failures import ConnectFailed, Failure, ProxyRefused, TlsRefused
+from sidecar.upstream.trust import Contexts, Trust
+
+# RFC 8305's value: the next address is tried beside the one that has not answered by then.
+_NEXT_ADDRESS_S = 0.25
+# A host with more addresses than this has others than a dead one among the first.
+_ADDRESSES_MAX = 8
+
+
+# The time to connect is counted in steps of this. A step that came late counts twice its length at most: the rest is time in
+# which this worker was busy with something else, and says nothing about the provider.
+_STEP_S = 0.1
+
+
+class Place(NamedTuple):  # hashed twice a call, which a tuple does in C
+    """What one pool of connections leads to: they can serve each other's calls."""
+
+    tls: bool
+    host: str
+    port: int
+    proxy: str | None
+    trust: Trust
+
+
+@asynccontextmanager
+async def loop_time(limit_s: float) -> AsyncIterator[None]:
+    """asyncio.timeout(limit_s) of time in which the loop ran. Raises TimeoutError."""
+    loop = asyncio.get_running_loop()
+    left_s = limit_s
+    last_s = loop.time()
+    timer: asyncio.TimerHandle | None = None
+
+    def tick() -> None:
+        nonlocal left_s, last_s, timer
+        now_s = loop.time()
+        left_s -= min(now_s - last_s, 2 * _STEP_S)
+        last_s = now_s
+        if left_s <= 0:
+            limit.reschedule(now_s)
+        else:
+            timer = loop.call_later(min(_STEP_S, left_s), tick)
+
+    timer = loop.call_later(min(_STEP_S, left_s), tick)
+    try:
+        async with asyncio.timeout(None) as limit:
+            yield
+    finally:
+        timer.cancel()
+
+
+class Dialer:
+    """Opens connections. The caller bounds the time."""
+
+    def __init__(self) -> None:
+        self._addresses = Addresses()
+        self._contexts = Contexts()
+
+    async def dial(self, place: Place) -> Connection:
+        """Raises ConnectFailed, ProxyRefused, TlsRefused. Cancelled, it leaves no socket open."""
+        # First of all: a bundle that cannot be read should not cost a connection.
+        context = await self._contexts.of(place.trust) if place.tls or _is_tls(place.proxy) else None
+        if place.proxy is None:
+            return await self._open(place.host, place.port, context if place.tls else None)
+        proxy = endpoint_of(place.proxy)
+        connection = await self._open(proxy.host, proxy.port, context if proxy.tls else None)
+        if context is None or not place.tls:
+            return connection
+        try:
+            await _tunnel(connection, place)
+            await _secure(connection, context, place.host)
+        except BaseException:
+            connection.abort()
+            raise
+        return connection
+
+    async def _open(self, host: str, port: int, context: ssl.SSLContext | None) -> Connection:
+        addresses = await self._addresses.of(host, port)
+        try:
+            sock = await _connect(addresses[:_ADDRESSES_MAX])
+        except OSError as error:
+            self._addresses.forget(host, port)
+            raise ConnectFailed("No address of the host took the connection.") from error
+        except asyncio.CancelledError:
+            self._addresses.forget(host, port)  # the time was up
+            raise
+        connection: Connection | None = None
+        try:
+            _, connection = await asyncio.get_running_loop().create_connection(
+                Connection, sock=sock, ssl=context, server_hostname=host if context else None
+            )
+        except (ssl.SSLError, ssl.CertificateError) as error:
+            raise TlsRefused("The handshake failed.") from error
+        except OSError as error:
+            self._addresses.forget(host, port)
+            failed = TlsRefused("It ended in the handshake.") if context else ConnectFailed("It ended at once.")
+            raise failed from error
+        finally:
+            if connection is None:
+                sock.close()
+        connection.watch(sock)
+        return connection
+
+    async def close(self) -> None:
+        await self._addresses.close()
+        await self._contexts.close()
+
+
+def _is_tls(proxy: str | None) -> bool:
+    return proxy is not None and endpoint_of(proxy).tls
+
+
+async def _connect(addresses: list[Address]) -> socket.socket:
+    """The first that answers (RFC 8305). Raises the OSError of the first address."""
+    if len(addresses) == 1:
+        return await _connect_one(addresses[0])
+    loop = asyncio.get_running_loop()
+    tasks: list[asyncio.Task[socket.socket]] = []
+    left = list(addresses)
+    errors: list[BaseException] = []
+    try:
+        while left or tasks:
+            if left:
+                tasks.append(loop.create_task(_connect_one(left.pop(0))))
+            done, _ = await asyncio.wait(
+                tasks, timeout=_NEXT_ADDRESS_S if left else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                if (error := task.exception()) is None:
+                    tasks.remove(task)
+                    return task.result()
+                tasks.remove(task)
+                errors.append(error)
+        raise errors[0]
+    finally:
+        for task in tasks:
+            task.add_done_callback(_close_late)
+            task.cancel()
+
+
+def _close_late(task: asyncio.Task[socket.socket]) -> None:
+    """Of one that lost the race, or whose caller has left."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()
+
+
+async def _connect_one(address: Address) -> socket.socket:
+    family, where = address
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        await asyncio.get_running_loop().sock_connect(sock, where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _tunnel(connection: Connection, place: Place) -> None:
+    """RFC 9110 section 9.3.6."""
+    name = f"[{place.host}]" if ":" in place.host else place.host
+    authority = f"{name}:{place.port}"
+    request = f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode("ascii")
+    try:
+        head = await connection.send(request, b"", bodiless=True)
+    except Failure as failure:
+        raise ProxyRefused("It gave no answer.") from failure
+    if not 200 <= head.status < 300:
+        raise ProxyRefused(f"It answered {head.status}.")
+    if connection.surplus or connection.closed:
+        raise ProxyRefused("It said more than was asked.")
+    connection.rest(asyncio.get_running_loop().time())
+
+
+async def _secure(connection: Connection, context: ssl.SSLContext, host: str) -> None:
+    try:
+        await connection.secure(context, host)
+    except (ssl.SSLError, ssl.CertificateError) as error:
+        raise TlsRefused("The handshake failed.") from error
+    except (OSError, ConnectFailed) as error:
+        raise TlsRefused("It ended in the handshake.") from error
