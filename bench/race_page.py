@@ -22,6 +22,8 @@ _HEAD = (
 )
 _ERROR_WIDTH = 300  # characters of an error that are shown
 _OVER = "†"
+QUIET_LOAD = 0.5  # more, and others take the processors from what is measured
+_BUSY = " Others used its\nprocessors: trust the ratios of CPU, and no latency."
 
 
 def _cells(row: Row, direct: Row) -> list[str]:
@@ -84,7 +86,7 @@ What a call costs in this gateway and in others, measured side by side. Run it o
     .venv/bin/python -m bench.race  # about ten minutes; the first run also installs 1.4 GB under .cache/race
 
 Written by `python -m bench.race --page` on {date}: {processors}, Linux {kernel}, Python {python}, Sidecar {sidecar},
-Nginx {nginx}, Envoy {envoy}. Medians of {rounds} rounds; the machine's load before it began was {load}.
+Nginx {nginx}, Envoy {envoy}. Medians of {rounds} rounds; the machine's load before it began was {load}.{busy}
 
 | {head} | switched on |
 |---|{marks}---|
@@ -120,7 +122,15 @@ fails, how exact its limits are, and which requests it can carry are not compare
 def page(rows: Sequence[Row], machine: dict[str, str], rounds: int) -> str:
     """docs/benchmark.md."""
     lines = "\n".join(f"| {' | '.join(_cells(row, rows[0]))} | {row.on} |" for row in rows)
-    notes = "".join(f"\n{note}\n" for note in _notes(rows)) + "\n"
+    notes = "".join(f"\n{note}\n" for note in _notes(rows))
+    busy = _BUSY if float(machine["load"]) > QUIET_LOAD else ""
     marks = "---:|" * (len(_HEAD) - 1)
-    shape = {"head": " | ".join(_HEAD), "marks": marks, "lines": lines, "notes": notes, "reference": REFERENCE.name}
+    shape = {
+        "head": " | ".join(_HEAD),
+        "marks": marks,
+        "lines": lines,
+        "notes": notes,
+        "busy": busy,
+        "reference": REFERENCE.name,
+    }
     return _PAGE.format(**machine, **shape, rounds=rounds, rate=CALLS_PER_S, stream_rate=STREAMS_PER_S)

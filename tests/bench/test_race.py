@@ -29,7 +29,9 @@ from bench.systems import DIRECT, REFERENCE, SYSTEMS
 from bench.target import System, Target, running
 from tests.processes import REPOSITORY, Child, free_port, wait_until
 
-MACHINE = dict.fromkeys(("date", "processors", "python", "kernel", "load", "sidecar", "nginx", "envoy"), "some")
+MACHINE = dict.fromkeys(("date", "processors", "python", "kernel", "sidecar", "nginx", "envoy"), "some") | {
+    "load": "0.1"
+}
 TINY = ["--rounds=1", "--calls=20", "--streams=4", "--paced-calls=20", "--paced-streams=4", "--gap-ms=0"]
 OTHER = System("other", "nothing at all", DIRECT.start)
 
@@ -225,6 +227,12 @@ def test_the_locks_of_the_peers_name_no_host_and_hold_what_is_raced() -> None:
 def test_the_page_has_a_row_for_each_system() -> None:
     text = PAGE.read_text()
     assert [system.name for system in SYSTEMS if f"\n| {system.name} |" not in text] == []
+
+
+def test_a_page_that_was_made_on_a_busy_machine_says_so() -> None:
+    few = rows(round_of(500, 4000))
+    assert "trust the ratios of CPU" in page(few, MACHINE | {"load": "4.9"}, 3)
+    assert "trust the ratios of CPU" not in page(few, MACHINE, 3)
 
 
 def test_a_page_of_some_systems_and_a_word_that_names_none_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
