@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import aiohttp
@@ -29,11 +29,16 @@ CALL_TIMEOUT_S = 30.0
 # A channel is one connection and so lives on one worker: several spread the load over the workers.
 GRPC_CHANNELS = 8
 WARM_UP_CALLS = 200
+STREAM_END = "[DONE]"
+_END_BYTES = 512  # the last event of a stream, whatever a gateway adds to it
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do. `target`: an http(s) base URL that ends in /v1, or host:port for gRPC. `rate_per_s` 0 means closed loop."""
+    """What to do. `target`: an http(s) base URL that ends in /v1, or host:port for gRPC. `rate_per_s` 0 means closed loop.
+
+    `stream_end`: what a whole stream has near its end. `limit_s`: a closed loop begins no call later; 0: it makes all.
+    """
 
     protocol: str  # "rest" or "grpc"
     target: str
@@ -44,6 +49,9 @@ class Plan:
     rate_per_s: float = 0.0
     api_key: str = ""
     ca_file: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    stream_end: str = STREAM_END
+    limit_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +70,7 @@ Call = Callable[[int], Awaitable[float]]  # number of the call -> time.perf_coun
 async def rest_call(plan: Plan, stack: AsyncExitStack) -> Call:
     trusted: ssl.SSLContext | bool = ssl.create_default_context(cafile=plan.ca_file) if plan.ca_file else True
     connector = aiohttp.TCPConnector(limit=0, ssl=trusted)
-    headers = {"content-type": "application/json"}
+    headers = {"content-type": "application/json", **plan.headers}
     if plan.api_key:
         headers["authorization"] = f"Bearer {plan.api_key}"
     timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT_S)
@@ -74,6 +82,7 @@ async def rest_call(plan: Plan, stack: AsyncExitStack) -> Call:
         question["stream"] = True
     body = json.dumps(question).encode()
     url = f"{plan.target}/chat/completions"
+    end = plan.stream_end.encode()
 
     async def call(_: int) -> float:
         async with session.post(url, data=body) as answer:
@@ -82,8 +91,8 @@ async def rest_call(plan: Plan, stack: AsyncExitStack) -> Call:
             whole = first + await answer.read()
             if answer.status != 200:
                 raise RuntimeError(f"status {answer.status}: {whole[:200]!r}")
-            if plan.streamed and b"[DONE]" not in whole[-64:]:
-                raise RuntimeError("stream without [DONE]")
+            if plan.streamed and end not in whole[-_END_BYTES:]:
+                raise RuntimeError(f"stream without {plan.stream_end}")
             return first_s
 
     return call
@@ -133,10 +142,13 @@ class Run:
 
     async def closed(self, calls: int) -> None:
         numbers = iter(range(calls))
+        end_s = time.perf_counter() + (self._plan.limit_s or float("inf"))
 
         async def one_after_another() -> None:
             for number in numbers:
-                await self._one(number, time.perf_counter())
+                if (now_s := time.perf_counter()) > end_s:
+                    return
+                await self._one(number, now_s)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(self._plan.in_flight):

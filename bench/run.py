@@ -73,7 +73,7 @@ def measure(name: str, path: str, plan: Plan, stack_pid: int | None) -> Measured
     return Measured(
         name=name,
         path=path,
-        calls=plan.calls,
+        calls=len(result["total_s"]) + sum(result["errors"].values()),
         errors=result["errors"],
         per_s=done / result["elapsed_s"],
         p50_ms=percentile(result["total_s"], 50),
@@ -86,11 +86,11 @@ def measure(name: str, path: str, plan: Plan, stack_pid: int | None) -> Measured
 
 
 def cpu_by_process(before: dict[int, Usage], after: dict[int, Usage], calls: int) -> dict[str, float]:
-    """Microseconds a call; processes of one label are added up."""
+    """Microseconds a call; processes of one label are added up. What a process spent that is gone is in its parent's clock."""
     spent: dict[str, float] = {}
-    for pid, usage in after.items():
-        cpu_s = usage.cpu_s - (before[pid].cpu_s if pid in before else 0.0)
-        spent[usage.label] = spent.get(usage.label, 0.0) + cpu_s * 1e6 / calls
+    for clocks, sign in ((after, 1), (before, -1)):
+        for usage in clocks.values():
+            spent[usage.label] = spent.get(usage.label, 0.0) + sign * usage.cpu_s * 1e6 / calls
     return spent
 
 

@@ -34,6 +34,15 @@ routes:
         base_url: {base_url}
         api_key: bench-key
 """
+# Never reached: what is measured is what asking costs.
+GOVERNED = """\
+    price: {input: 0.15, output: 0.60}
+    limits: [{requests: 1000000000, per: minute}, {tokens: 1000000000, per: minute}]
+    budgets: [{dollars: 1000000, per: month}]
+consumers:
+  - {name: bench, users: [sidecar], allow: [bench]}
+  - {name: here, local: true}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +100,17 @@ def upstream(chunks: int, gap_ms: float) -> Iterator[str]:
 
 
 @contextmanager
-def gateway(directory: Path, base_url: str, workers: int) -> Iterator[Stack]:
-    """The whole stack with one route to the mock, started as a user would. RuntimeError with its output if it does not come."""
+def gateway(
+    directory: Path, base_url: str, workers: int, front: str = "nginx", governed: bool = False
+) -> Iterator[Stack]:
+    """The whole stack with one route to the mock, started as a user would; `governed`: with limits and a budget on it.
+    RuntimeError with its output if it does not come."""
     config, state, log = directory / "config.yaml", directory / "state", directory / "up.log"
-    config.write_text(CONFIG.format(route=ROUTE, base_url=base_url))
+    config.write_text(CONFIG.format(route=ROUTE, base_url=base_url) + (GOVERNED if governed else ""))
     port, stub_port, metrics_port = free_ports(3)
     ports = [f"--port={port}", f"--stub=127.0.0.1:{stub_port}", f"--metrics=127.0.0.1:{metrics_port}"]
     command = [sys.executable, "-m", "sidecar", "up", "--config-path", str(config), "--state-dir", str(state), *ports]
-    command.append(f"--workers={workers}")
+    command += [f"--workers={workers}", f"--front={front}"]
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}  # a checkout may be measured without being installed
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=REPOSITORY, env=env, stdout=output, stderr=subprocess.STDOUT, text=True)
@@ -134,7 +146,7 @@ def _is_healthy(file: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """One process of the stack: CPU seconds since it started, resident bytes."""
+    """One process of the stack: CPU seconds of it and of its children that have ended, resident bytes."""
 
     label: str
     cpu_s: float
@@ -142,23 +154,37 @@ class Usage:
 
 
 def usages(root_pid: int) -> dict[int, Usage]:
-    """Every process of the stack by pid: the root and all its descendants, read from /proc."""
+    """Every process of the stack by pid: the root, all its descendants, and whoever is left in the session that it leads."""
     found: dict[int, Usage] = {}
     for pid in _family(root_pid):
         try:
             fields = _stat(pid)
             command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except (FileNotFoundError, ProcessLookupError):
+            own_s = time.clock_gettime(_cpu_clock(pid))
+        except OSError:
             continue
-        # proc(5) fields 14, 15 (user and system ticks of all threads, not of waited-for children) and 24 (pages).
-        cpu_s = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        # proc(5) fields 16 and 17: user and system ticks of children that were waited for; field 24: resident pages.
+        ended_s = (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
         label = "supervisor" if pid == root_pid else _label(command)
-        found[pid] = Usage(label, cpu_s, int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
+        found[pid] = Usage(label, own_s + ended_s, int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
     return found
 
 
+def is_alive(pid: int) -> bool:
+    """Whether the process runs: neither gone nor a zombie."""
+    try:
+        return _stat(pid)[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def _cpu_clock(pid: int) -> int:
+    """The clock of a process: user and system time of all its threads, in nanoseconds (clock_getcpuclockid(3) on Linux)."""
+    return (~pid << 3) | 2
+
+
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/<pid>/stat after the name, which may hold blanks; the first is the state, the second the parent."""
+    """The fields of /proc/<pid>/stat after the name, which may hold blanks: state, parent, process group, session, ..."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
@@ -167,12 +193,15 @@ def _family(root_pid: int) -> list[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                children.setdefault(int(_stat(int(entry.name))[1]), []).append(int(entry.name))
-            except (FileNotFoundError, ProcessLookupError):
+                fields = _stat(int(entry.name))
+            except OSError:
                 continue
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+            if int(fields[3]) == root_pid:  # its parent may be gone
+                children.setdefault(root_pid, []).append(int(entry.name))
     family = [root_pid]
     for pid in family:
-        family.extend(children.get(pid, ()))
+        family.extend(child for child in dict.fromkeys(children.get(pid, ())) if child not in family)
     return family
 
 

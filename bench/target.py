@@ -1,0 +1,95 @@
+"""What a system of the race is, and how a program becomes one: started, asked for a chat, ended with all it started."""
+
+from __future__ import annotations
+
+import os
+import signal
+import ssl
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import httpx
+
+from bench.load import STREAM_END
+from bench.stack import ROUTE
+
+START_DEADLINE_S = 180.0  # interpreters that import a hundred packages on a busy machine
+STOP_DEADLINE_S = 10.0
+_ASK_S = 5.0
+_POLL_S = 0.2
+_LOG_TAIL = 3000  # characters of a program's output that an error shows
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the load goes, and the process whose descendants are all of the system (None: there is no system)."""
+
+    url: str  # ends in /v1
+    pid: int | None = None
+    model: str = ROUTE
+    api_key: str = ""
+    ca_file: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    stream_end: str = STREAM_END
+    grpc: str = ""  # host:port
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A row of the table. `start(folder, base URL of the mock)`; `on`: what is switched on, in words for a reader."""
+
+    name: str
+    on: str
+    start: Callable[[Path, str], AbstractContextManager[Target]]
+    by_grpc: bool = False
+
+
+@contextmanager
+def running(command: list[str], folder: Path, target: Target, env: dict[str, str] | None = None) -> Iterator[Target]:
+    """Starts a program and waits for its first chat. RuntimeError with its output if that does not come.
+
+    Nothing of the caller's environment but PATH reaches it: a proxy or a provider's key there must not change the race.
+    """
+    log = folder / "output.log"
+    home = {"HOME": str(folder), "PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", "DO_NOT_TRACK": "true"}
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, cwd=folder, env={**home, **(env or {})}, stdout=output, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+    try:
+        end_s = time.monotonic() + START_DEADLINE_S
+        while not _answers(target):
+            if process.poll() is not None or time.monotonic() > end_s:
+                raise RuntimeError(f"{Path(command[0]).name} did not answer: {log.read_text()[-_LOG_TAIL:].strip()}")
+            time.sleep(_POLL_S)
+        yield replace(target, pid=process.pid)
+    finally:
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Asks it to end, then ends all that is left of its session: wrappers do not pass a signal on to what they started."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_DEADLINE_S)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _answers(target: Target) -> bool:
+    question = {"model": target.model, "messages": [{"role": "user", "content": "ready?"}]}
+    headers = dict(target.headers)
+    if target.api_key:
+        headers["authorization"] = f"Bearer {target.api_key}"
+    trusted = ssl.create_default_context(cafile=target.ca_file or None)
+    try:
+        with httpx.Client(verify=trusted, timeout=_ASK_S, trust_env=False) as http:
+            return http.post(f"{target.url}/chat/completions", json=question, headers=headers).status_code == 200
+    except (httpx.HTTPError, OSError):
+        return False
