@@ -28,6 +28,7 @@ IMPURE = frozenset(
 # Each layer may import its own and those before it. What is not of the request's path stands where its imports put it.
 LAYERS = (
     "v1",
+    "transport",
     "adapters",
     "client",
     "secret free_ports redaction snapshot caller calls config upstream credentials errors metrics limits spend strict"
