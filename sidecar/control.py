@@ -26,6 +26,10 @@ from sidecar.snapshot import Limit, Route, Snapshot
 # workers anew that way. A reconnect costs 0.3 ms; a caller's 10-minute streams lie on 60 connections at most.
 CONNECTION_AGE_S = 10.0
 
+# What serves the local listeners: our own transport or grpcio's (docs/decisions/0016).
+NATIVE, GRPCIO = "native", "grpcio"
+GRPC_SERVERS = (NATIVE, GRPCIO)
+
 _LENGTH_BYTES = 4
 # Larger ones are read beside the event loop: 6,001 routes take 0.1 s, in which no call would go on.
 _SMALL_BYTES_MAX = 64 * 1024
@@ -50,6 +54,7 @@ class WorkerSettings:
     metrics_dir: str | None = None  # prometheus_client's multiprocess directory
     message_bytes_max: int = 64 * 1024 * 1024
     access_log: str = "off"  # json, human, off: a line a call, on standard error
+    grpc_server: str = NATIVE  # of the local listeners; one of GRPC_SERVERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""One worker process: a grpc.aio server with every service on up to three listeners, and its way out.
+"""One worker process: a gRPC server with every service on up to three listeners, and its way out.
 
     python -m sidecar.server --control-fd N      started by the supervisor, which speaks sidecar.control on that socket
 
@@ -22,6 +22,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -30,6 +31,7 @@ from sidecar.access_log import FORMATS as ACCESS_LOGS
 from sidecar.access_log import AccessLog
 from sidecar.control import (
     CONNECTION_AGE_S,
+    GRPCIO,
     Answered,
     Channel,
     Configure,
@@ -56,6 +58,9 @@ from sidecar.transport.health import HealthServicer
 from sidecar.transport.reflection import add_reflection
 from sidecar.upstream import UpstreamClient
 from sidecar.v1 import inference_pb2, inference_pb2_grpc, rest_pb2, rest_pb2_grpc, routes_pb2, routes_pb2_grpc
+
+if TYPE_CHECKING:
+    from sidecar.transport.grpcio_server import GrpcioServer
 
 log = logging.getLogger(__name__)
 
@@ -90,16 +95,26 @@ class Worker:
         self._changes = RouteChanges(self.gateway, questions)
         self._health = HealthServicer()
         limits = Limits(message_bytes=configure.settings.message_bytes_max, age_s=CONNECTION_AGE_S)
-        self._server = Server(self._methods(), limits)
+        methods = self._methods()
+        self._server = Server(methods, limits)
+        self._local: Server | GrpcioServer = self._server
+        if configure.settings.grpc_server == GRPCIO:
+            from sidecar.transport.grpcio_server import GrpcioServer
+
+            self._local = GrpcioServer(methods, limits)
         self._paths: list[Path] = []
 
     async def start(self) -> Ready:
         """Binds and serves. Raises RuntimeError or OSError, one line, when a listener cannot be had."""
         with _low_descriptors_taken():
             ready = self._bind(self._settings)
-            await self._server.start()
+            for server in self._servers():
+                await server.start()
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
         return ready
+
+    def _servers(self) -> tuple[Server | GrpcioServer, ...]:
+        return (self._server,) if self._local is self._server else (self._server, self._local)
 
     def _methods(self) -> Methods:
         methods = Methods()
@@ -117,9 +132,9 @@ class Worker:
             self._server.bind_unix(front, Listener.FRONT)
         if settings.stub_socket:
             stub = self._path("s")
-            self._server.bind_unix(stub, Listener.LOCAL)
+            self._local.bind_unix(stub, Listener.LOCAL)
         if settings.stub_address is not None:
-            self._server.bind_tcp(settings.stub_address, Listener.LOCAL)
+            self._local.bind_tcp(settings.stub_address, Listener.LOCAL)
         return Ready(os.getpid(), front, stub)
 
     def _path(self, kind: str) -> str:
@@ -133,7 +148,7 @@ class Worker:
 
     def retire(self) -> None:
         """Takes no new connections on the port that it shares with the other workers."""
-        self._server.stop_accepting()
+        self._local.stop_accepting()
 
     def patch(self, patch: Patch) -> None:
         """Takes the change of a snapshot, unless it was made for another than this one: whoever sent it sees that."""
@@ -145,7 +160,7 @@ class Worker:
     async def drain(self, grace_s: float) -> None:
         """No new calls; those under way get `grace_s`, then they are cancelled."""
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        await self._server.stop(grace_s)
+        await asyncio.gather(*(server.stop(grace_s) for server in self._servers()))
         await self.gateway.close()
         await self._client.close()
         await self._log.close()

@@ -32,7 +32,7 @@ LAYERS = (
     "adapters",
     "client",
     "secret free_ports redaction snapshot caller calls config upstream credentials errors metrics limits spend strict"
-    " connections control patches reload route_files consumers secrets_in_prompts access_log writing",
+    " control patches reload route_files consumers secrets_in_prompts access_log writing",
     "accounting status attempt breaker admission estimate meter openapi",
     "streaming ways",
     "tries",

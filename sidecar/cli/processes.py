@@ -13,6 +13,8 @@ import typer
 
 from sidecar.access_log import FORMATS
 from sidecar.cli.failure import Failure
+from sidecar.control import GRPC_SERVERS as SERVERS
+from sidecar.control import NATIVE
 from sidecar.supervisor.options import (
     DRAIN_GRACE_S,
     FRONT_HOST,
@@ -56,6 +58,13 @@ _AccessLog = Annotated[
         help="One line a call on standard error: `json`, `human`, `off`, or `auto` (human on a terminal, json elsewhere).",
     ),
 ]
+_GrpcServer = Annotated[
+    str,
+    typer.Option(
+        "--grpc-server",
+        help="What serves local gRPC clients: `native`, or `grpcio`, gRPC's own implementation, at several times the CPU.",
+    ),
+]
 _Grace = Annotated[
     float, typer.Option("--drain-grace", min=0, help="Seconds that calls under way may take when stopping.")
 ]
@@ -84,6 +93,7 @@ def up(
     stub_socket: _StubSocket = True,
     metrics: _Metrics = METRICS_ADDRESS,
     access_log: _AccessLog = AUTO,
+    grpc_server: _GrpcServer = NATIVE,
     drain_grace: _Grace = DRAIN_GRACE_S,
     detach: _Detach = False,
     ready_fd: _ReadyFd = None,
@@ -94,7 +104,16 @@ def up(
     losing a call, SIGTERM or Ctrl-C stops once calls under way have ended, a second one at once.
     """
     options = _options(
-        state_dir, config_path, Address(host, port), workers, stub, stub_socket, metrics, access_log, drain_grace
+        state_dir,
+        config_path,
+        Address(host, port),
+        workers,
+        stub,
+        stub_socket,
+        metrics,
+        access_log,
+        grpc_server,
+        drain_grace,
     )
     _run(replace(options, front_program=front, tls=_tls(tls_certificate, tls_key)), detach, ready_fd)
 
@@ -112,13 +131,23 @@ def start(
     stub_socket: _StubSocket = True,
     metrics: _Metrics = METRICS_ADDRESS,
     access_log: _AccessLog = AUTO,
+    grpc_server: _GrpcServer = NATIVE,
     drain_grace: _Grace = DRAIN_GRACE_S,
     detach: _Detach = False,
     ready_fd: _ReadyFd = None,
 ) -> None:
     """Like `up`, with the flags and defaults of MLflow's gateway: port 5000, which speaks HTTPS here."""
     options = _options(
-        state_dir, config_path, Address(host, port), workers, stub, stub_socket, metrics, access_log, drain_grace
+        state_dir,
+        config_path,
+        Address(host, port),
+        workers,
+        stub,
+        stub_socket,
+        metrics,
+        access_log,
+        grpc_server,
+        drain_grace,
     )
     _run(replace(options, front_program=front, tls=_tls(tls_certificate, tls_key)), detach, ready_fd)
 
@@ -131,6 +160,7 @@ def serve(
     stub_socket: _StubSocket = True,
     metrics: _Metrics = METRICS_ADDRESS,
     access_log: _AccessLog = AUTO,
+    grpc_server: _GrpcServer = NATIVE,
     drain_grace: _Grace = DRAIN_GRACE_S,
     detach: _Detach = False,
     ready_fd: _ReadyFd = None,
@@ -140,7 +170,9 @@ def serve(
     A front proxy of your own connects to run/w0.sock, run/w1.sock ... in the state directory (see `sidecar render nginx`).
     """
     _run(
-        _options(state_dir, config_path, None, workers, stub, stub_socket, metrics, access_log, drain_grace),
+        _options(
+            state_dir, config_path, None, workers, stub, stub_socket, metrics, access_log, grpc_server, drain_grace
+        ),
         detach,
         ready_fd,
     )
@@ -178,6 +210,7 @@ def _options(
     stub_socket: bool,
     metrics: str,
     access_log: str,
+    grpc_server: str,
     drain_grace: float,
 ) -> Options:
     return Options(
@@ -189,6 +222,7 @@ def _options(
         metrics_address=loopback_address(metrics, "--metrics"),
         workers=workers,
         access_log=_access_log(access_log),
+        grpc_server=_grpc_server(grpc_server),
         drain_grace_s=drain_grace,
     )
 
@@ -198,6 +232,12 @@ def _access_log(written: str) -> str:
         return "human" if sys.stderr.isatty() else "json"
     if written not in FORMATS:
         raise Failure(f"--access-log {written}: not one of {', '.join(FORMATS)}, {AUTO}")
+    return written
+
+
+def _grpc_server(written: str) -> str:
+    if written not in SERVERS:
+        raise Failure(f"--grpc-server {written}: not one of {', '.join(SERVERS)}")
     return written
 
 

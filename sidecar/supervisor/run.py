@@ -96,6 +96,7 @@ class Supervisor:
             stub_address=None if self._stub is None else str(self._stub),
             metrics_dir=str(self._state.metrics),
             access_log=self._options.access_log,
+            grpc_server=self._options.grpc_server,
         )
         self._books.use(self._snapshot)
         self._priced = (self._snapshot, with_prices(self._snapshot, time.time()))

@@ -169,7 +169,7 @@ class Connection(asyncio.Protocol):
         method = self.server.methods.find(path or "")
         if method is not None:
             return method
-        service = (path or "").rpartition("/")[0].lstrip("/")
+        service = (path or "").rpartition("/")[0][1:]
         if service in self.server.methods.services:
             raise Refused(Status.UNIMPLEMENTED, "This service has no such method.")
         raise Refused(Status.UNIMPLEMENTED, "There is no such service.")

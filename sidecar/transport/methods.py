@@ -7,7 +7,7 @@ methods.find("/sidecar.v1.InferenceService/Chat")
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,7 +48,7 @@ class Methods:
     def services(self) -> tuple[str, ...]:
         return tuple(self._services)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Method]:
         return iter(self._by_path.values())
 
     def find(self, path: str) -> Method | None:

@@ -1,0 +1,145 @@
+"""A service of raw bytes that does what interoperation cases need, on either transport."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from sidecar.transport import Context, Limits, Listener, Methods, Server
+from sidecar.transport.grpcio_server import GrpcioServer
+from sidecar.transport.health import HealthServicer
+from sidecar.transport.reflection import add_reflection
+
+SERVICE = "test.Bytes"
+TRANSPORTS = ("native", "grpcio")
+ODD_TEXT = "\t\ntest with whitespace\r\nand Unicode BMP ☺ and non-BMP 😈 % \t\n"
+DETAILS = b"\x08\x03\x12\x03odd"  # a google.rpc.Status
+TestServer = Server | GrpcioServer
+
+
+class BytesServicer:
+    """`live`, `cancelled` and `released` are what its tests ask about."""
+
+    def __init__(self) -> None:
+        self.live = 0
+        self.cancelled = 0
+        self.seen: list[Context] = []
+        self.held = asyncio.Event()
+
+    async def echo(self, request: bytes, context: Context) -> bytes:
+        return request
+
+    async def stream(self, request: bytes, context: Context) -> None:
+        """`count size`, both decimal: so many messages of that size; or whatever sizes follow a `:`."""
+        sizes = _sizes(request.decode())
+        async with self._counted():
+            for size in sizes:
+                await context.write(b"m" * size)
+
+    async def turns(self, request: bytes, context: Context) -> None:
+        """As `stream`, each message in a turn of the loop of its own."""
+        async with self._counted():
+            for size in _sizes(request.decode()):
+                await asyncio.sleep(0)
+                await context.write(b"m" * size)
+
+    async def wait(self, request: bytes, context: Context) -> bytes:
+        async with self._counted():
+            await self.held.wait()
+        return b"waited"
+
+    async def one_then_wait(self, request: bytes, context: Context) -> None:
+        async with self._counted():
+            await context.write(b"one")
+            await self.held.wait()
+
+    async def metadata(self, request: bytes, context: Context) -> bytes:
+        """Gives `x-initial` and `x-trailing-bin` back where the interop cases want them; answers what it saw as JSON."""
+        metadata = context.invocation_metadata()
+        await context.send_initial_metadata([pair for pair in metadata if pair[0].startswith("x-initial")])
+        context.set_trailing_metadata([pair for pair in metadata if pair[0].startswith("x-trailing")])
+        seen = [(key, value.hex() if isinstance(value, bytes) else value) for key, value in metadata]
+        return json.dumps(seen).encode()
+
+    async def deadline(self, request: bytes, context: Context) -> bytes:
+        return json.dumps(context.time_remaining()).encode()
+
+    async def refuse(self, request: bytes, context: Context) -> bytes:
+        context.set_trailing_metadata([("x-trailing", "lost")])
+        await context.abort(
+            grpc.StatusCode.FAILED_PRECONDITION, ODD_TEXT, [("grpc-status-details-bin", DETAILS), ("x-more", "kept")]
+        )
+        raise AssertionError("abort raises")
+
+    async def refuse_late(self, request: bytes, context: Context) -> None:
+        await context.write(b"one")
+        await context.abort(3, "too late")
+
+    async def bug(self, request: bytes, context: Context) -> bytes:
+        raise ZeroDivisionError("secret words of a bug")
+
+    @asynccontextmanager
+    async def _counted(self) -> AsyncIterator[None]:
+        self.live += 1
+        try:
+            yield
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        finally:
+            self.live -= 1
+
+
+def _sizes(text: str) -> Sequence[int]:
+    if text.startswith(":"):
+        return [int(size) for size in text[1:].split()]
+    count, size = text.split()
+    return [int(size)] * int(count)
+
+
+def methods_of(servicer: BytesServicer) -> Methods:
+    """Those of the servicer under `/test.Bytes/`, health, reflection."""
+    methods = Methods()
+    unary: Any = grpc.unary_unary_rpc_method_handler
+    stream: Any = grpc.unary_stream_rpc_method_handler
+    kinds = {"stream": stream, "turns": stream, "one_then_wait": stream, "refuse_late": stream}
+    names = ("echo", "wait", "metadata", "deadline", "refuse", "bug", *kinds)
+    handlers = {name: kinds.get(name, unary)(getattr(servicer, name), bytes, bytes) for name in names}
+    methods.add_registered_method_handlers(SERVICE, handlers)
+    health = HealthServicer()
+    health.set("", health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(health, methods)
+    add_reflection(methods)
+    return methods
+
+
+class Serving:
+    """async with Serving() as serving: serving.target, serving.servicer, serving.server"""
+
+    def __init__(self, transport: str = "native", limits: Limits | None = None, unix: Path | None = None) -> None:
+        self.servicer = BytesServicer()
+        self.server: Any = {"native": Server, "grpcio": GrpcioServer}[transport](methods_of(self.servicer), limits)
+        self._unix = unix
+        self.port = 0
+
+    @property
+    def target(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    async def __aenter__(self) -> Serving:
+        self.port = self.server.bind_tcp("127.0.0.1:0", Listener.LOCAL)
+        if self._unix is not None:
+            self.server.bind_unix(self._unix, Listener.FRONT)
+        await self.server.start()
+        return self
+
+    async def __aexit__(self, *failure: object) -> None:
+        await self.server.stop(0)
