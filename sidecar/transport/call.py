@@ -81,6 +81,8 @@ class Call:
         self._burst_bytes = 0
         self._turn = -1
         self.messages: list[Message] = []
+        self._inbox: _Inbox | None = None
+        self._metadata: Sequence[Pair] = ()
 
     # ----- the request -----
 
@@ -92,7 +94,6 @@ class Call:
         self.gzip = gzip
         self.heard_at = now
         self.reader = MessageReader(connection.limits.message_bytes)
-        self._inbox: _Inbox | None = None
         if timeout_s is not None:
             self._deadline = now + timeout_s
             margin_s = _DEADLINE_MARGIN_S if timeout_s > 0 else 0.0

@@ -7,11 +7,11 @@ import random
 from typing import TYPE_CHECKING, Any, cast
 
 from sidecar.transport.call import CONTENT_TYPE, ENCODINGS, Call
-from sidecar.transport.codec import ConnectionFault, Head, Reason
+from sidecar.transport.codec import ConnectionFault, Head
 from sidecar.transport.context import Listener
 from sidecar.transport.httpunk_codec import HttpunkCodec
 from sidecar.transport.metadata import MalformedMetadata, read, timeout_s
-from sidecar.transport.meter import Flood, FrameMeter
+from sidecar.transport.meter import Breach, FrameMeter
 from sidecar.transport.methods import Method
 from sidecar.transport.status import Refused, Status
 
@@ -70,9 +70,9 @@ class Connection(asyncio.Protocol):
         try:
             self._meter.count(data, self.loop.time())
             self.codec.receive(data)
-        except Flood as flood:
-            self.codec.go_away(Reason.ENHANCE_YOUR_CALM)
-            self._fault(str(flood))
+        except Breach as breach:
+            self.codec.go_away(breach.reason)
+            self._fault(str(breach))
         except ConnectionFault as fault:
             self._fault(str(fault))
 

@@ -137,6 +137,9 @@ class HttpunkCodec:
         if verdict.kind == H2_HEADERS_OPENED:
             stream.id = verdict.stream_id
             self._state.accepted(verdict.stream_id)
+            if _malformed(frame):
+                self.reset(stream.id, Reason.PROTOCOL_ERROR)
+                return
             self._sink.opened(stream, Head(frame.method, frame.path, frame.headers.raw_items()), verdict.eof)
         elif verdict.kind == H2_HEADERS_TRAILERS:
             self._sink.arrived(verdict.handle, b"", True)
@@ -215,3 +218,11 @@ class HttpunkCodec:
 
     def sent(self) -> list[Any]:
         return self._state.credit_written()
+
+
+def _malformed(frame: Any) -> bool:
+    """RFC 9113, section 8.3.1: a request has these three pseudo-headers (CONNECT has the method alone), and no status. The rest
+    of the section is checked by the library."""
+    if frame.status is not None or not frame.method:
+        return True
+    return frame.method != "CONNECT" and not (frame.scheme and frame.path)

@@ -6,6 +6,7 @@ fine to it as one. Nine bytes of each frame are looked at here, 0.3 µs; bodies 
 
 from __future__ import annotations
 
+from sidecar.transport.codec import Reason
 from sidecar.transport.limits import Limits
 
 _HEAD_BYTES = 9
@@ -14,8 +15,12 @@ _HEADERS, _RST_STREAM, _SETTINGS, _PING, _CONTINUATION = 1, 3, 4, 6, 9
 _ID = 0x7FFFFFFF
 
 
-class Flood(Exception):
-    """More of a kind of frames in a second than anybody needs; the message says which."""
+class Breach(Exception):
+    """What ends a connection before the codec sees it; the message says why."""
+
+    def __init__(self, reason: Reason, why: str) -> None:
+        super().__init__(why)
+        self.reason = reason
 
 
 class FrameMeter:
@@ -23,6 +28,7 @@ class FrameMeter:
 
     __slots__ = (
         "_all",
+        "_begun",
         "_block_bytes",
         "_block_of",
         "_counts",
@@ -44,6 +50,7 @@ class FrameMeter:
         }
         self._counts: dict[int, int] = {}
         self._all = 0
+        self._begun = False
         self._since = 0.0
         self._skip = _PREFACE_BYTES  # bytes to pass over before the next frame
         self._rest = b""  # of a frame's head that was cut
@@ -54,7 +61,8 @@ class FrameMeter:
         for it and says nothing; such a header is too long here, or what it kept is."""
 
     def count(self, data: bytes, now: float) -> None:
-        """Raises Flood."""
+        """Raises Breach: for more frames of a kind in a second than anybody needs, and for a first frame that is not settings
+        (RFC 9113, section 3.4), which the codec waits for without a word."""
         if now - self._since >= 1.0:
             self._since, self._all = now, 0
             self._counts.clear()
@@ -65,6 +73,10 @@ class FrameMeter:
         while at <= end:
             length = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
             kind = data[at + 3]
+            if not self._begun:
+                self._begun = True
+                if kind != _SETTINGS:
+                    raise Breach(Reason.PROTOCOL_ERROR, "The first frame is not SETTINGS.")
             self._all += 1
             if kind in (_HEADERS, _CONTINUATION):
                 self._block(kind, int.from_bytes(data[at + 5 : at + 9], "big") & _ID, length)
@@ -72,7 +84,7 @@ class FrameMeter:
                 self._counted(kind)
             at += _HEAD_BYTES + length
         if self._all > self._limits.frames_per_s:
-            raise Flood(f"More than {self._limits.frames_per_s} frames in a second.")
+            raise Breach(Reason.ENHANCE_YOUR_CALM, f"More than {self._limits.frames_per_s} frames in a second.")
         if at < len(data):
             self._rest, self._skip = data[at:], 0
         else:
@@ -91,4 +103,4 @@ class FrameMeter:
         self._counts[kind] = count
         most, name = self._maxima[kind]
         if count > most:
-            raise Flood(f"More than {most} {name} frames in a second.")
+            raise Breach(Reason.ENHANCE_YOUR_CALM, f"More than {most} {name} frames in a second.")
