@@ -44,7 +44,7 @@ class Connection(asyncio.Protocol):
         self._flushing = False
         self._leaving = False  # nothing that comes is looked at any more
         self._unread_answers_bytes = 0
-        self._stopped_reading = False
+        self.reading = True
         self._made_at = self._busy_at = self.loop.time()
         age_s = server.limits.age_s
         self._go_at = (
@@ -90,8 +90,8 @@ class Connection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.paused = False
-        if self._stopped_reading:
-            self._stopped_reading = False
+        if not self.reading:
+            self.reading = True
             self._transport.resume_reading()
         self._flush()
         for call in tuple(self.blocked):
@@ -100,8 +100,8 @@ class Connection(asyncio.Protocol):
     def _unread(self, size: int) -> None:
         """What the codec answers to pings and settings is kept until the peer reads: from one that does not, no more is taken."""
         self._unread_answers_bytes += size
-        if self._unread_answers_bytes > self.limits.unread_answers_bytes and not self._stopped_reading:
-            self._stopped_reading = True
+        if self._unread_answers_bytes > self.limits.unread_answers_bytes and self.reading:
+            self.reading = False
             self._transport.pause_reading()
 
     def to_send(self) -> None:

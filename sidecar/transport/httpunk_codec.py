@@ -114,7 +114,7 @@ class HttpunkCodec:
                 self._sink.stopped(found[0])
                 self._after(found[3])
         elif kind is H2FrameSettings:
-            self._settled = True
+            self._settled = self._settled or not frame.ack
             _, streams, flags = state.recv_settings(frame)
             for stream in streams:
                 self._sink.writable(stream)

@@ -12,6 +12,7 @@ from sidecar.transport.limits import Limits
 _HEAD_BYTES = 9
 _PREFACE_BYTES = 24
 _HEADERS, _RST_STREAM, _SETTINGS, _PING, _CONTINUATION = 1, 3, 4, 6, 9
+_ACK = 1
 _ID = 0x7FFFFFFF
 
 
@@ -75,7 +76,7 @@ class FrameMeter:
             kind = data[at + 3]
             if not self._begun:
                 self._begun = True
-                if kind != _SETTINGS:
+                if kind != _SETTINGS or data[at + 4] & _ACK:
                     raise Breach(Reason.PROTOCOL_ERROR, "The first frame is not SETTINGS.")
             self._all += 1
             if kind in (_HEADERS, _CONTINUATION):

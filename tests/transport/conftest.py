@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 import pytest
 import uvloop
 
+from tests.processes import Child
 from tests.transport.raw import Raw
 from tests.transport.service import TRANSPORTS, Serving
 
@@ -22,11 +23,12 @@ async def native() -> AsyncIterator[Serving]:
         yield serving
 
 
-@pytest.fixture(params=TRANSPORTS)
-async def serving(request: pytest.FixtureRequest) -> AsyncIterator[Serving]:
-    """Both transports, one after the other."""
-    async with Serving(request.param) as running:
-        yield running
+@pytest.fixture(scope="module", params=TRANSPORTS)
+def target(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Of a server process; both transports, one after the other. grpcio's server wants one event loop for a process's life."""
+    with Child.python("-m", "tests.transport.service", request.param) as server:
+        port = server.wait_for_line(r"port (\d+)")[1]
+        yield f"127.0.0.1:{port}"
 
 
 @pytest.fixture

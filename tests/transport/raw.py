@@ -7,7 +7,7 @@ import struct
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import hpack
 
@@ -108,6 +108,7 @@ class Raw:
         self.kinds: list[int] = []
         self.closed = False
         self.acknowledges = True
+        self.pings: list[bytes] = []  # that wait for `acknowledge`
 
     @classmethod
     async def to(cls, port: int, preface: bytes | None = None) -> Raw:
@@ -123,7 +124,7 @@ class Raw:
     async def __aexit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
+        self.close()
         try:
             await self._writer.wait_closed()
         except OSError:
@@ -155,10 +156,28 @@ class Raw:
     def window(self, stream: int, size: int) -> None:
         self.send(frame(WINDOW_UPDATE, 0, stream, struct.pack(">I", size)))
 
+    def acknowledge(self) -> None:
+        """The pings that came while `acknowledges` was off."""
+        for payload in self.pings:
+            self.send(frame(PING, ACK, 0, payload))
+        self.pings.clear()
+
+    def close(self) -> None:
+        self._writer.close()
+
     def abort(self) -> None:
         """A reset instead of an end."""
         transport = self._writer.transport
         transport.abort()
+
+    def stops_reading(self) -> None:
+        """Nothing more is taken from the socket."""
+        transport: Any = self._writer.transport
+        transport.pause_reading()
+
+    def reads_again(self) -> None:
+        transport: Any = self._writer.transport
+        transport.resume_reading()
 
     async def answer(self, stream: int) -> Answer:
         """Once it has ended."""
@@ -174,6 +193,13 @@ class Raw:
             while not condition():
                 if not await self.read():
                     raise ConnectionError(f"closed, GOAWAY {self.goaways}")
+
+    async def discard_until(self, condition: Callable[[], bool]) -> None:
+        """As `until`, without a look at what comes."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not condition():
+                if not await self._reader.read(1 << 20):
+                    raise ConnectionError("closed")
 
     async def until_closed(self) -> int | None:
         """The code of the last GOAWAY before the server closed."""
@@ -213,6 +239,8 @@ class Raw:
         elif kind == GOAWAY:
             last, code = struct.unpack(">II", payload[:8])
             self.goaways.append((last, code))
+        elif kind == PING and not flags & ACK and not self.acknowledges:
+            self.pings.append(payload)
         elif kind in (SETTINGS, PING) and not flags & ACK and self.acknowledges:
             for at in range(0, len(payload) if kind == SETTINGS else 0, 6):
                 key, value = struct.unpack(">HI", payload[at : at + 6])

@@ -1,15 +1,24 @@
-"""A service of raw bytes that does what interoperation cases need, on either transport."""
+"""A service of raw bytes that does what interoperation cases need, on either transport.
+
+python -m tests.transport.service native [UNIX_PATH]     says "port N", serves until SIGTERM, drains
+"""
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import os
+import resource
+import signal
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import grpc
+import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sidecar.transport import Context, Limits, Listener, Methods, Server
@@ -25,16 +34,42 @@ TestServer = Server | GrpcioServer
 
 
 class BytesServicer:
-    """`live`, `cancelled` and `released` are what its tests ask about."""
+    """`live` and `cancelled` are what its tests ask about; `count` answers with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, health: HealthServicer) -> None:
         self.live = 0
         self.cancelled = 0
-        self.seen: list[Context] = []
-        self.held = asyncio.Event()
+        self._health = health
+        self._held = asyncio.Event()
+
+    async def count(self, request: bytes, context: Context) -> bytes:
+        gc.collect()
+        rss_bytes = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+        tasks, files = len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))
+        cpu_s = sum(os.times()[:2])
+        counts = {"live": self.live, "cancelled": self.cancelled, "tasks": tasks, "files": files}
+        return json.dumps({**counts, "rss_bytes": rss_bytes, "cpu_s": cpu_s}).encode()
+
+    async def let_go(self, request: bytes, context: Context) -> bytes:
+        self.let_all_go()
+        return b""
+
+    def let_all_go(self) -> None:
+        """Whatever waits now."""
+        self._held.set()
+        self._held = asyncio.Event()
+
+    async def set_health(self, request: bytes, context: Context) -> bytes:
+        """`service=NAME_OF_STATUS`"""
+        service, _, status = request.decode().partition("=")
+        self._health.set(service, health_pb2.HealthCheckResponse.ServingStatus.Value(status))
+        return b""
 
     async def echo(self, request: bytes, context: Context) -> bytes:
         return request
+
+    async def listener(self, request: bytes, context: Context) -> bytes:
+        return context.listener.value.encode()
 
     async def stream(self, request: bytes, context: Context) -> None:
         """`count size`, both decimal: so many messages of that size; or whatever sizes follow a `:`."""
@@ -52,13 +87,13 @@ class BytesServicer:
 
     async def wait(self, request: bytes, context: Context) -> bytes:
         async with self._counted():
-            await self.held.wait()
+            await self._held.wait()
         return b"waited"
 
     async def one_then_wait(self, request: bytes, context: Context) -> None:
         async with self._counted():
             await context.write(b"one")
-            await self.held.wait()
+            await self._held.wait()
 
     async def metadata(self, request: bytes, context: Context) -> bytes:
         """Gives `x-initial` and `x-trailing-bin` back where the interop cases want them; answers what it saw as JSON."""
@@ -104,16 +139,27 @@ def _sizes(text: str) -> Sequence[int]:
     return [int(size)] * int(count)
 
 
-def methods_of(servicer: BytesServicer) -> Methods:
+def methods_of(servicer: BytesServicer, health: HealthServicer) -> Methods:
     """Those of the servicer under `/test.Bytes/`, health, reflection."""
     methods = Methods()
     unary: Any = grpc.unary_unary_rpc_method_handler
     stream: Any = grpc.unary_stream_rpc_method_handler
     kinds = {"stream": stream, "turns": stream, "one_then_wait": stream, "refuse_late": stream}
-    names = ("echo", "wait", "metadata", "deadline", "refuse", "bug", *kinds)
+    names = (
+        "count",
+        "let_go",
+        "set_health",
+        "listener",
+        "echo",
+        "wait",
+        "metadata",
+        "deadline",
+        "refuse",
+        "bug",
+        *kinds,
+    )
     handlers = {name: kinds.get(name, unary)(getattr(servicer, name), bytes, bytes) for name in names}
     methods.add_registered_method_handlers(SERVICE, handlers)
-    health = HealthServicer()
     health.set("", health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(health, methods)
     add_reflection(methods)
@@ -124,8 +170,10 @@ class Serving:
     """async with Serving() as serving: serving.target, serving.servicer, serving.server"""
 
     def __init__(self, transport: str = "native", limits: Limits | None = None, unix: Path | None = None) -> None:
-        self.servicer = BytesServicer()
-        self.server: Any = {"native": Server, "grpcio": GrpcioServer}[transport](methods_of(self.servicer), limits)
+        self.health = HealthServicer()
+        self.servicer = BytesServicer(self.health)
+        methods = methods_of(self.servicer, self.health)
+        self.server: Any = {"native": Server, "grpcio": GrpcioServer}[transport](methods, limits)
         self._unix = unix
         self.port = 0
 
@@ -142,3 +190,17 @@ class Serving:
 
     async def __aexit__(self, *failure: object) -> None:
         await self.server.stop(0)
+
+
+async def _serve(transport: str, unix: Path | None) -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    serving = Serving(transport, Limits(age_s=None), unix)
+    async with serving:
+        print(f"port {serving.port}", flush=True)
+        await stop.wait()
+        await serving.server.stop(20)
+
+
+if __name__ == "__main__":
+    uvloop.run(_serve(sys.argv[1], Path(sys.argv[2]) if len(sys.argv) > 2 else None))
