@@ -51,6 +51,7 @@ class Connection(asyncio.Protocol):
             None if age_s is None else self._made_at + age_s * random.uniform(1 - _AGE_VARIES, 1 + _AGE_VARIES)
         )
         self._asked_to_go_at: float | None = None
+        self._lingering: asyncio.TimerHandle | None = None
 
     # ----- the socket -----
 
@@ -82,6 +83,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lost()
+        if self._lingering is not None:  # it would keep all of this for as long
+            self._lingering.cancel()
         self.server.gone(self)
 
     def pause_writing(self) -> None:
@@ -245,7 +248,7 @@ class Connection(asyncio.Protocol):
         if not self._transport.is_closing():
             self._transport.write(self.codec.pending())
             self._transport.write_eof()
-            self.loop.call_later(linger_s, self.abort)
+            self._lingering = self.loop.call_later(linger_s, self.abort)
 
     def _fault(self, why: str) -> None:
         self.codec.lost()

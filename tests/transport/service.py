@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import json
 import os
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,15 @@ import grpc
 import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from sidecar.transport import Context, Limits, Listener, Methods, Server
+from sidecar.transport import Aborted, Context, Limits, Listener, Methods, Server
+from sidecar.transport.call import Call
+from sidecar.transport.connection import Connection
 from sidecar.transport.grpcio_server import GrpcioServer
 from sidecar.transport.health import HealthServicer
 from sidecar.transport.reflection import add_reflection
 
 SERVICE = "test.Bytes"
+SIZE_MAX = 300_000
 TRANSPORTS = ("native", "grpcio")
 ODD_TEXT = "\t\ntest with whitespace\r\nand Unicode BMP ☺ and non-BMP 😈 % \t\n"
 DETAILS = b"\x08\x03\x12\x03odd"  # a google.rpc.Status
@@ -46,8 +50,9 @@ class BytesServicer:
         gc.collect()
         rss_bytes = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
         tasks, files = len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))
+        kept = sum(isinstance(each, (Call, Connection)) for each in gc.get_objects())
         cpu_s = sum(os.times()[:2])
-        counts = {"live": self.live, "cancelled": self.cancelled, "tasks": tasks, "files": files}
+        counts = {"live": self.live, "cancelled": self.cancelled, "tasks": tasks, "files": files, "kept": kept}
         return json.dumps({**counts, "rss_bytes": rss_bytes, "cpu_s": cpu_s}).encode()
 
     async def let_go(self, request: bytes, context: Context) -> bytes:
@@ -61,7 +66,7 @@ class BytesServicer:
 
     async def set_health(self, request: bytes, context: Context) -> bytes:
         """`service=NAME_OF_STATUS`"""
-        service, _, status = request.decode().partition("=")
+        service, _, status = request.decode("latin-1").partition("=")
         self._health.set(service, health_pb2.HealthCheckResponse.ServingStatus.Value(status))
         return b""
 
@@ -73,7 +78,7 @@ class BytesServicer:
 
     async def stream(self, request: bytes, context: Context) -> None:
         """`count size`, both decimal: so many messages of that size; or whatever sizes follow a `:`."""
-        sizes = _sizes(request.decode())
+        sizes = _sizes(request.decode("latin-1"))
         async with self._counted():
             for size in sizes:
                 await context.write(b"m" * size)
@@ -81,7 +86,7 @@ class BytesServicer:
     async def turns(self, request: bytes, context: Context) -> None:
         """As `stream`, each message in a turn of the loop of its own."""
         async with self._counted():
-            for size in _sizes(request.decode()):
+            for size in _sizes(request.decode("latin-1")):
                 await asyncio.sleep(0)
                 await context.write(b"m" * size)
 
@@ -132,11 +137,15 @@ class BytesServicer:
             self.live -= 1
 
 
-def _sizes(text: str) -> Sequence[int]:
-    if text.startswith(":"):
-        return [int(size) for size in text[1:].split()]
-    count, size = text.split()
-    return [int(size)] * int(count)
+def _sizes(text: str) -> Iterable[int]:
+    """Raises Aborted for what is none: a fuzzer asks for all sorts of things."""
+    try:
+        if text.startswith(":"):
+            return [min(int(size), SIZE_MAX) for size in text[1:].split()]
+        count, size = text.split()
+        return itertools.repeat(min(int(size), SIZE_MAX), int(count))
+    except (ValueError, OverflowError):
+        raise Aborted(3, "Not a count and a size.") from None
 
 
 def methods_of(servicer: BytesServicer, health: HealthServicer) -> Methods:
