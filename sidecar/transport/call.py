@@ -4,84 +4,61 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from sidecar.transport.codec import Reason, StreamGone
 from sidecar.transport.context import Listener
-from sidecar.transport.framing import Message, MessageReader, framed, unpacked
-from sidecar.transport.metadata import Pair, written
+from sidecar.transport.framing import Message, MessageReader, unpacked
+from sidecar.transport.inbox import Inbox
+from sidecar.transport.metadata import Pair
 from sidecar.transport.methods import Method
 from sidecar.transport.status import Aborted, Refused, Status, number, trailers
+from sidecar.transport.writing import CONTENT_TYPE, ENCODINGS, Writing
 
 if TYPE_CHECKING:
     from sidecar.transport.connection import Connection
 
 log = logging.getLogger(__name__)
 
-CONTENT_TYPE = ("content-type", b"application/grpc")
-ENCODINGS = ("grpc-accept-encoding", b"identity,gzip")
 # A handler that keeps the caller's deadline itself has something better to say than we have; ours comes just after.
 _DEADLINE_MARGIN_S = 0.02
-# What a handler may write without waiting before the loop has its turn: one piece of a REST answer.
-_BURST_BYTES = 64 * 1024
 
 
-class Call:
+class Call(Writing):
     """Made for each block of headers; `opened` by the connection once it is known to begin a request."""
 
     __slots__ = (
-        "_burst_bytes",
-        "_connection",
         "_deadline",
         "_deadline_passed",
         "_deadline_timer",
         "_entered",
-        "_halfway",
         "_inbox",
-        "_initial",
         "_metadata",
-        "_room",
         "_task",
         "_trailing",
-        "_turn",
-        "begun",
-        "blocked_since",
-        "ended",
         "gzip",
         "heard_at",
         "held_bytes",
-        "id",
         "messages",
-        "method",
         "reader",
         "requested",
     )
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self.id = 0
-        self.method: Method | None = None
-        self.ended = False  # nothing more can be sent
+        super().__init__(connection)
         self.requested = False  # all of the request is there
         self.heard_at = 0.0  # of the request, while it has not ended
-        self.blocked_since: float | None = None  # a write has waited since then
         self.held_bytes = 0  # of the process's room for unfinished requests
+        self.messages: list[Message] = []
         self._task: asyncio.Task[None] | None = None
+        self._entered = False  # the task has had its first turn: before that, cancelling it runs nothing of ours
         self._trailing: Sequence[Pair] = ()
-        self._room: asyncio.Future[None] | None = None
         self._deadline: float | None = None
         self._deadline_timer: asyncio.TimerHandle | None = None
         self._deadline_passed = False
-        self.begun = False  # the head of the answer is sent
-        self._initial: Sequence[Pair] = ()
-        self._halfway = False  # a message is sent in part
-        self._entered = False  # the task has had its first turn: before that, cancelling it runs nothing of ours
-        self._burst_bytes = 0
-        self._turn = -1
-        self.messages: list[Message] = []
-        self._inbox: _Inbox | None = None
+        self._inbox: Inbox | None = None
         self._metadata: Sequence[Pair] = ()
 
     # ----- the request -----
@@ -99,7 +76,7 @@ class Call:
             margin_s = _DEADLINE_MARGIN_S if timeout_s > 0 else 0.0
             self._deadline_timer = connection.loop.call_later(timeout_s + margin_s, self._deadline_has_passed)
         if method.takes_stream:
-            self._inbox = _Inbox(self)
+            self._inbox = Inbox(self)
             self._start(self._inbox)
 
     def arrived(self, data: bytes, ended: bool) -> None:
@@ -121,6 +98,11 @@ class Call:
                 raise Refused(Status.INTERNAL, "The request has no message; this method takes one.")
             self.requested = True
             self._start(self.messages.pop())
+
+    def taken(self, size: int) -> None:
+        """By the handler of a request that is a stream."""
+        if size:
+            self._connection.codec.release(self.id, size)
 
     def _start(self, request: Any) -> None:
         self._task = self._connection.loop.create_task(self._run(request))
@@ -224,7 +206,7 @@ class Call:
         if self.begun:
             codec.trailers(self.id, codec.headers(pairs))
         else:
-            head = [CONTENT_TYPE, ENCODINGS, *written(self._initial), *pairs]
+            head = [CONTENT_TYPE, ENCODINGS, *pairs]
             codec.respond(self.id, 200, codec.headers(head), end=True)
 
     def refuse_http(self, status: int, headers: list[tuple[str, bytes]]) -> None:
@@ -257,11 +239,6 @@ class Call:
     def time_remaining(self) -> float | None:
         return None if self._deadline is None else max(0.0, self._deadline - self._connection.loop.time())
 
-    async def send_initial_metadata(self, metadata: Sequence[Pair]) -> None:
-        if self.begun:
-            raise RuntimeError("The initial metadata is sent already.")
-        self._begin(metadata)
-
     def set_trailing_metadata(self, metadata: Sequence[Pair]) -> None:
         self._trailing = metadata
 
@@ -270,100 +247,3 @@ class Call:
 
     async def abort(self, code: Any, message: str = "", trailing_metadata: Sequence[Pair] = ()) -> None:
         raise Aborted(number(code), message, trailing_metadata)
-
-    async def write(self, message: Any) -> None:
-        rest = self.begin_write(message)
-        if rest is not None:
-            await rest
-
-    def begin_write(self, message: Any) -> Awaitable[None] | None:
-        assert self.method is not None
-        data = framed(self.method.encode(message))
-        connection = self._connection
-        if not self.begun:
-            self._begin(())
-        elif self.ended:
-            raise asyncio.CancelledError
-        if self._turn != connection.turn:
-            self._turn, self._burst_bytes = connection.turn, 0
-        if connection.paused or self._burst_bytes >= _BURST_BYTES:
-            return self._write_rest(data, 0)
-        self._burst_bytes += len(data)
-        sent = self._sent(data, 0)
-        if sent == len(data):
-            return None
-        self._halfway = sent > 0
-        return self._write_rest(data, sent)
-
-    def _begin(self, metadata: Sequence[Pair]) -> None:
-        connection, codec = self._connection, self._connection.codec
-        headers = codec.headers([CONTENT_TYPE, ENCODINGS, *written(metadata)]) if metadata else connection.head
-        try:
-            codec.respond(self.id, 200, headers, end=False)
-        except StreamGone:
-            raise asyncio.CancelledError from None
-        self.begun = True
-
-    def _sent(self, data: bytes, offset: int) -> int:
-        try:
-            return self._connection.codec.write(self.id, data, offset)
-        except StreamGone:
-            raise asyncio.CancelledError from None
-
-    async def _write_rest(self, data: bytes, offset: int) -> None:
-        connection = self._connection
-        if self._burst_bytes >= _BURST_BYTES:
-            await asyncio.sleep(0)
-        try:
-            while offset < len(data):
-                sent = 0 if connection.paused else self._sent(data, offset)
-                offset += sent
-                self._halfway = 0 < offset < len(data)
-                if not sent:
-                    await self._wait_for_room()
-        finally:
-            self.blocked_since = None
-
-    async def _wait_for_room(self) -> None:
-        if self.blocked_since is None:
-            self.blocked_since = self._connection.loop.time()
-        self._room = self._connection.loop.create_future()
-        self._connection.blocked.add(self)
-        try:
-            await self._room
-        finally:
-            self._room = None
-            self._connection.blocked.discard(self)
-        self.blocked_since = self._connection.loop.time()
-
-    def writable(self) -> None:
-        """A waiting write is to be repeated."""
-        if self._room is not None and not self._room.done():
-            self._room.set_result(None)
-
-
-class _Inbox:
-    """The messages of a request that is a stream, as its handler asks for them. Bytes are only released when it does."""
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-        self._pieces: asyncio.Queue[tuple[bytes, bool] | None] = asyncio.Queue()
-
-    def arrived(self, data: bytes, ended: bool) -> None:
-        self._pieces.put_nowait((data, ended))
-
-    def stop(self) -> None:
-        self._pieces.put_nowait(None)
-
-    async def __aiter__(self) -> AsyncIterator[Any]:
-        ended = False
-        while not ended:
-            piece = await self._pieces.get()
-            if piece is None:
-                return
-            data, ended = piece
-            for message in self._call.reader.feed(data):
-                yield await self._call.message_of(message)
-            self._call._connection.taken(self._call, len(data))
-        if self._call.reader.held_bytes:
-            raise Refused(Status.INTERNAL, "The request ends in the middle of a message.")

@@ -6,7 +6,7 @@ import asyncio
 import random
 from typing import TYPE_CHECKING, Any, cast
 
-from sidecar.transport.call import CONTENT_TYPE, ENCODINGS, Call
+from sidecar.transport.call import Call
 from sidecar.transport.codec import ConnectionFault, Head
 from sidecar.transport.context import Listener
 from sidecar.transport.httpunk_codec import HttpunkCodec
@@ -14,6 +14,7 @@ from sidecar.transport.metadata import MalformedMetadata, read, timeout_s
 from sidecar.transport.meter import Breach, FrameMeter
 from sidecar.transport.methods import Method
 from sidecar.transport.status import Refused, Status
+from sidecar.transport.writing import CONTENT_TYPE, ENCODINGS
 
 if TYPE_CHECKING:
     from sidecar.transport.server import Server
@@ -205,11 +206,6 @@ class Connection(asyncio.Protocol):
         call.held_bytes += size
         if self.server.unfinished_bytes > self.limits.unfinished_bytes:
             raise Refused(Status.UNAVAILABLE, "The gateway holds too many unfinished requests. Try again later.")
-
-    def taken(self, call: Call, size: int) -> None:
-        """By the handler of a request that is a stream."""
-        if size:
-            self.codec.release(call.id, size)
 
     def stopped(self, stream: Call) -> None:
         stream.stopped()

@@ -17,7 +17,7 @@ import grpc
 import grpc.aio
 
 from adapters import Task
-from sidecar.control import Channel, Configure, Drain, Failed, Ready, Reload, Reloaded, WorkerSettings
+from sidecar.control import NATIVE, Channel, Configure, Drain, Failed, Ready, Reload, Reloaded, WorkerSettings
 from sidecar.secret import Secret
 from sidecar.snapshot import Route, Snapshot, Timeouts, Upstream
 from sidecar.v1 import inference_pb2_grpc, rest_pb2_grpc, routes_pb2_grpc
@@ -51,11 +51,20 @@ def default_routes(base_url: str, timeouts: Timeouts | None = None) -> Snapshot:
 class WorkerProcess:
     """async with WorkerProcess(snapshot) as worker: worker.inference(), worker.rest(user=...), ..."""
 
-    def __init__(self, routes: Snapshot, *, slot: int = 0, metrics: bool = False, stub_port: int | None = None) -> None:
+    def __init__(
+        self,
+        routes: Snapshot,
+        *,
+        slot: int = 0,
+        metrics: bool = False,
+        stub_port: int | None = None,
+        grpc_server: str = NATIVE,
+    ) -> None:
         self._routes = routes
         self._slot = slot
         self._metrics = metrics
         self._stub_port = stub_port
+        self._grpc_server = grpc_server
         self._directory = Path(tempfile.mkdtemp(prefix="sc-"))
         self.log = self._directory / "log"
         self.channels: list[grpc.aio.Channel] = []
@@ -87,6 +96,7 @@ class WorkerProcess:
             run_dir=str(self._directory),
             stub_address=None if self._stub_port is None else f"127.0.0.1:{self._stub_port}",
             metrics_dir=str(self.metrics_dir) if self._metrics else None,
+            grpc_server=self._grpc_server,
         )
         await self._control.send(Configure(settings, self._routes))
         async with asyncio.timeout(START_S):

@@ -165,6 +165,9 @@ class Raw:
     def close(self) -> None:
         self._writer.close()
 
+    def half_close(self) -> None:
+        self._writer.write_eof()
+
     def abort(self) -> None:
         """A reset instead of an end."""
         transport = self._writer.transport

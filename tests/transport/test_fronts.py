@@ -119,7 +119,8 @@ async def test_calls_streams_and_failures_come_through(target: str) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await unary("refuse")(b"")
         assert (refused.value.code(), refused.value.details()) == (grpc.StatusCode.FAILED_PRECONDITION, ODD_TEXT)
-        assert dict(refused.value.trailing_metadata() or ())["grpc-status-details-bin"] == DETAILS
+        trailing: Any = refused.value.trailing_metadata()
+        assert dict(trailing)["grpc-status-details-bin"] == DETAILS
         seen = json.loads(await unary("metadata")(b"", metadata=[("x-data-bin", b"\0\xff"), ("x-text", "two words")]))
         assert ["x-data-bin", "00ff"] in seen
         assert ["x-text", "two words"] in seen

@@ -55,7 +55,7 @@ def head_of(*pairs: tuple[str, str]) -> bytes:
 # Section and what is wrong -> what is sent, and the codes with which the connection may end. The codec says PROTOCOL_ERROR where
 # the RFC has a code of its own for a size or for HPACK, and ends the connection for headers that are no headers, where the RFC
 # asks for the stream alone: whoever sends such is no client of anything, and both fronts refuse it before it comes here.
-ENDS = {
+ENDS: dict[str, tuple[bytes, set[int | None]]] = {
     "3.4 a preface of HTTP/1": (b"GET / HTTP/1.1\r\nhost: x\r\n\r\n", {None, PROTOCOL}),
     "3.4 a preface with another end": (PREFACE[:-1] + b"x" + frame(SETTINGS, 0, 0), {None, PROTOCOL}),
     "3.4 no settings first": (PREFACE + frame(PING, 0, 0, bytes(8)) + HEAD, {PROTOCOL}),
@@ -121,7 +121,7 @@ async def test_a_breach_of_the_connection_s_rules_ends_it_with_the_rule_s_code(n
 
 TOO_MUCH = message(bytes(1 << 21))
 # What ends one stream: what is sent, and with which codes it may be reset.
-RESETS = {
+RESETS: dict[str, tuple[bytes, set[int | None]]] = {
     "5.3.1 a stream that waits for itself": (frame(HEADERS, WHOLE | PRIORITIZED, 1, number(1) + b"\0" + block(ECHO)), {PROTOCOL}),
     "6.9.1 a stream's window that overflows": (HEAD + frame(WINDOW_UPDATE, 0, 1, number((1 << 31) - 1)), {FLOW_CONTROL}),
     "8.1.1 less than its content-length": (

@@ -55,7 +55,7 @@ class Calls:
             return [message async for message in call(request, **more)]
         return await asyncio.to_thread(lambda: list(call(request, **more)))
 
-    async def refused(self, name: str, request: bytes = b"", **more: Any) -> grpc.RpcError:
+    async def refused(self, name: str, request: bytes = b"", **more: Any) -> Any:
         with pytest.raises(grpc.RpcError) as refused:
             await self.unary(name, request, **more)
         return refused.value
@@ -124,7 +124,7 @@ async def test_special_status_message(calls: Calls) -> None:
     error = await calls.refused("refuse")
     assert error.code() is grpc.StatusCode.FAILED_PRECONDITION
     assert error.details() == ODD_TEXT
-    trailing = dict(error.trailing_metadata() or ())
+    trailing: dict[str, Any] = dict(error.trailing_metadata() or ())
     assert trailing["grpc-status-details-bin"] == DETAILS
     assert trailing["x-more"] == "kept"
 
@@ -266,11 +266,12 @@ async def test_reflection_v1_answers_each_request_as_it_comes(target: str) -> No
 
     async with grpc.aio.insecure_channel(target, OPTIONS) as channel:
         path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
-        call: Any = channel.stream_stream(
+        reflect: Any = channel.stream_stream(
             path, pb.ServerReflectionRequest.SerializeToString, pb.ServerReflectionResponse.FromString
-        )()
+        )
+        call = reflect()
         for _ in range(3):
             await call.write(pb.ServerReflectionRequest(list_services="*"))
             assert (await call.read()).list_services_response.service
         await call.done_writing()
-        assert await call.read() is grpc.aio.EOF
+        assert not await call.read()

@@ -64,7 +64,7 @@ FLOODS: dict[str, tuple[str, Callable[[int], bytes]]] = {
 @pytest.mark.parametrize("kind", FLOODS)
 async def test_a_flood_ends_its_connection(kind: str) -> None:
     limit, make = FLOODS[kind]
-    async with limited(**{limit: 300}) as (serving, client):
+    async with limited(None, **{limit: 300}) as (serving, client):
         client.send(b"".join(make(number) for number in range(310)))
         assert await client.until_closed() == CALM
         await reached(lambda: not serving.server.connections)
@@ -74,7 +74,7 @@ async def test_a_flood_ends_its_connection(kind: str) -> None:
 @pytest.mark.parametrize("kind", FLOODS)
 async def test_as_much_as_is_allowed_is_served(kind: str) -> None:
     limit, make = FLOODS[kind]
-    async with limited(**{limit: 300}) as (_, client):
+    async with limited(None, **{limit: 300}) as (_, client):
         client.send(b"".join(make(number) for number in range(200)))
         client.call(1001, ECHO, b"hi")
         assert (await client.answer(1001)).status == 0
