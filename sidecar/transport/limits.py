@@ -34,8 +34,8 @@ class Limits:
     """A front whose clients leave all at once resets as many streams as it may hold, and opens as many again. One that was opened
     for it costs 12 µs, so this is a tenth of a core; Rapid Reset needs hundreds of thousands."""
     pings_per_s: int = 10_000
-    """Keepalives are few, but gRPC for Go measures its path by a ping for each piece of a stream that it reads: thousands a second on
-    one machine. Their answers take 4 µs each."""
+    """Keepalives are few, but gRPC for Go measures its path by a ping for each piece of a stream that it reads: thousands a
+    second on one machine. Their answers take 4 µs each."""
     settings_per_s: int = 100
     """Sent once at the start; gRPC's C core changes its windows up to ten times a second while a transfer speeds up."""
     continuations_per_s: int = 200
