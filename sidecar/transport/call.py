@@ -88,8 +88,6 @@ class Call(Writing):
         for message in self.reader.feed(data):
             if self.messages:
                 raise Refused(Status.INTERNAL, "The request has more than one message; this method takes one.")
-            if message.compressed and not self.gzip:
-                raise Refused(Status.INTERNAL, "A message is marked as packed, and grpc-encoding names no packing.")
             self.messages.append(message)
         if ended:
             if self.reader.held_bytes:
@@ -111,6 +109,8 @@ class Call(Writing):
         assert self.method is not None
         data = message.data
         if message.compressed:
+            if not self.gzip:
+                raise Refused(Status.INTERNAL, "A message is marked as packed, and grpc-encoding names no packing.")
             data = await unpacked(data, self._connection.limits.message_bytes)
         return self.method.read(data)
 

@@ -14,7 +14,7 @@ from sidecar.transport.metadata import MalformedMetadata, read, timeout_s
 from sidecar.transport.meter import Breach, FrameMeter
 from sidecar.transport.methods import Method
 from sidecar.transport.status import Refused, Status
-from sidecar.transport.writing import CONTENT_TYPE, ENCODINGS
+from sidecar.transport.writing import CONTENT_TYPE, ENCODINGS, Writing
 
 if TYPE_CHECKING:
     from sidecar.transport.server import Server
@@ -34,7 +34,7 @@ class Connection(asyncio.Protocol):
         self.loop = asyncio.get_running_loop()
         self.codec = HttpunkCodec(self, server.limits)
         self.calls: set[Call] = set()
-        self.blocked: set[Call] = set()
+        self.blocked: set[Writing] = set()
         self.paused = False
         self.peer = "unix:"
         self.turn = 0  # counts flushes: a handler that writes on and on gives way between them
@@ -131,8 +131,10 @@ class Connection(asyncio.Protocol):
 
     def opened(self, stream: Call, head: Head, ended: bool) -> None:
         self.calls.add(stream)
+        oversized = stream.id in self._meter.oversized
+        self._meter.oversized.discard(stream.id)
         try:
-            refused = self._accept(stream, head)
+            refused = self._accept(stream, head, oversized)
         except Refused as refusal:
             stream.end(refusal.code, refusal.message, refusal.trailing)
             return
@@ -144,7 +146,7 @@ class Connection(asyncio.Protocol):
         elif ended:
             self.arrived(stream, b"", True)
 
-    def _accept(self, call: Call, head: Head) -> tuple[int, list[tuple[str, bytes]]] | None:
+    def _accept(self, call: Call, head: Head, oversized: bool) -> tuple[int, list[tuple[str, bytes]]] | None:
         """Raises Refused or MalformedMetadata; returns an HTTP status and headers for what is no gRPC."""
         if head.method != "POST":
             return 405, [("allow", b"POST")]
@@ -153,8 +155,7 @@ class Connection(asyncio.Protocol):
         if own.get(b"content-type", b"").partition(b";")[0].strip() not in _CONTENT_TYPES:
             return 415, [("accept", b"application/grpc, application/grpc+proto")]
         limit = self.limits.metadata_bytes
-        if metadata.size > limit or call.id in self._meter.oversized:
-            self._meter.oversized.discard(call.id)
+        if oversized or metadata.size > limit:
             raise Refused(Status.RESOURCE_EXHAUSTED, f"The metadata is too large; at most {limit} bytes are read.")
         if own.get(b"te") != b"trailers":
             raise Refused(Status.INTERNAL, '"te: trailers" is missing: a proxy on the way does not pass trailers on.')
@@ -281,6 +282,7 @@ class Connection(asyncio.Protocol):
     def _tick_call(self, call: Call, now: float) -> None:
         if not call.requested and now - call.heard_at > self.limits.body_stall_s:
             call.end(Status.CANCELLED, f"Nothing came of the request for {self.limits.body_stall_s:g} s.")
+            call.cancel()  # of a request that is a stream, the handler waits
         elif call.blocked_since is not None and now - call.blocked_since > self.limits.write_stall_s:
             call.stall()
 

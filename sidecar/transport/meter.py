@@ -13,6 +13,7 @@ _HEAD_BYTES = 9
 _PREFACE_BYTES = 24
 _HEADERS, _RST_STREAM, _SETTINGS, _PING, _CONTINUATION = 1, 3, 4, 6, 9
 _ACK = 1
+_OVERSIZED_MAX = 100
 _ID = 0x7FFFFFFF
 
 
@@ -98,6 +99,8 @@ class FrameMeter:
             self._block_bytes += length
         if self._block_bytes > self._limits.metadata_bytes:
             self.oversized.add(self._block_of)
+            if len(self.oversized) > _OVERSIZED_MAX:  # of streams that do not open
+                raise Breach(Reason.ENHANCE_YOUR_CALM, "Metadata that is too large, again and again.")
 
     def _counted(self, kind: int) -> None:
         count = self._counts.get(kind, 0) + 1

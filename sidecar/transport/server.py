@@ -40,9 +40,9 @@ class Server:
         try:
             bound.bind(str(path))
             Path(path).chmod(0o600)
-        except BaseException:
+        except OSError as error:
             bound.close()
-            raise
+            raise OSError(error.errno, f"Cannot listen on {path}: {error.strerror}.") from None
         self._sockets.append((bound, listener))
 
     def bind_tcp(self, address: str, listener: Listener) -> int:
@@ -54,9 +54,9 @@ class Server:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             bound.bind((host, int(port)))
-        except BaseException:
+        except OSError as error:
             bound.close()
-            raise
+            raise OSError(error.errno, f"Cannot listen on {address}: {error.strerror}.") from None
         self._sockets.append((bound, listener))
         return int(bound.getsockname()[1])
 

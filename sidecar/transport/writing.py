@@ -101,14 +101,14 @@ class Writing:
                 sent = 0 if connection.paused else self._sent(data, offset)
                 offset += sent
                 self._halfway = 0 < offset < len(data)
+                if sent or self.blocked_since is None:  # a wake-up without room does not start the clock again
+                    self.blocked_since = connection.loop.time()
                 if not sent:
                     await self._wait_for_room()
         finally:
             self.blocked_since = None
 
     async def _wait_for_room(self) -> None:
-        if self.blocked_since is None:
-            self.blocked_since = self._connection.loop.time()
         self._room = self._connection.loop.create_future()
         self._connection.blocked.add(self)
         try:
@@ -116,7 +116,6 @@ class Writing:
         finally:
             self._room = None
             self._connection.blocked.discard(self)
-        self.blocked_since = self._connection.loop.time()
 
     def writable(self) -> None:
         """A waiting write is to be repeated."""

@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from tests.processes import DEADLINE_S, POLL_S, reached
 from tests.transport.service import DETAILS, ODD_TEXT, Serving
 
+pytestmark = pytest.mark.slow
 OPTIONS = [
     ("grpc.max_receive_message_length", 64 << 20),
     ("grpc.max_send_message_length", 64 << 20),

@@ -277,3 +277,29 @@ async def test_data_for_a_call_that_was_answered_early_does_not_end_the_connecti
                 client.send(frame(DATA, 0, stream, b"x" * 100))
         client.call(1001, ECHO, b"hi")
         assert (await client.answer(1001)).status == 0
+
+
+async def test_a_request_that_is_a_stream_stalls_too_and_its_handler_goes() -> None:
+    async with limited(body_stall_s=SOON) as (_, client):
+        before = asyncio.all_tasks()
+        client.begin(1, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+        client.data(1, message(b"")[:3])
+        assert (await client.answer(1)).status == 1
+        await reached(lambda: asyncio.all_tasks() <= before)
+
+
+async def test_words_that_open_no_window_do_not_start_its_clock_again() -> None:
+    hello = PREFACE + frame(SETTINGS, 0, 0, setting(4, 0))
+    async with limited(hello, write_stall_s=0.3) as (_, client):
+        client.call(1, STREAM, b"10 1000")
+
+        async def chatter() -> None:
+            while True:
+                client.send(frame(SETTINGS, 0, 0, setting(4, 0)))
+                await asyncio.sleep(0.05)  # less than the limit, and few a second
+
+        chatting = asyncio.create_task(chatter())
+        try:
+            assert (await asyncio.wait_for(client.answer(1), 5)).reset is not None
+        finally:
+            chatting.cancel()
