@@ -2,7 +2,8 @@
 
     python -m sidecar.server --control-fd N      started by the supervisor, which speaks sidecar.control on that socket
 
-Listeners: the front socket (local credentials: how a call is known to be the front's), the stub socket, the stub port.
+Listeners: the front socket (a call that comes by it is the front's), the stub socket, the stub port. They are served by
+sidecar.transport; `--grpc-server grpcio` puts grpcio's own server on the latter two.
 """
 
 from __future__ import annotations
