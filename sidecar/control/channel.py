@@ -27,6 +27,10 @@ from sidecar.domain.snapshot import Limit, Route, Snapshot
 # workers anew that way. A reconnect costs 0.3 ms; a caller's 10-minute streams lie on 60 connections at most.
 CONNECTION_AGE_S = 10.0
 
+# What serves the local listeners: our own transport or grpcio's (docs/decisions/0016).
+NATIVE, GRPCIO = "native", "grpcio"
+GRPC_SERVERS = (NATIVE, GRPCIO)
+
 _LENGTH_BYTES = 4
 # Larger ones are read beside the event loop: 6,001 routes take 0.1 s, in which no call would go on.
 _SMALL_BYTES_MAX = 64 * 1024
@@ -54,6 +58,7 @@ class WorkerSettings:
     log_path: str | None = None  # the file that standard error is, where it has a name that may go to another file
     beat_s: float | None = None  # seconds between two signs of life; None: it gives none
     stack_fd: int | None = None  # an inherited file: SIGUSR1 writes the stacks of all threads to it
+    grpc_server: str = NATIVE  # of the local listeners; one of GRPC_SERVERS
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from adapters import GatewayError, Kind
 from sidecar.domain.status import answer_to, client_may_retry, retry_after_s
+from sidecar.transport import Aborted
 from sidecar.transport.caller import Context
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ async def answering(context: Context) -> AsyncIterator[None]:
         yield
     except GatewayError as error:
         await abort(context, error)
-    except (asyncio.CancelledError, grpc.aio.AbortError):
+    except (asyncio.CancelledError, Aborted):
         raise
     except Exception:
         log.exception("a bug in the gateway")

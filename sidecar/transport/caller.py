@@ -1,8 +1,7 @@
 """Who calls, and how an answer to them fails. What both services need of a gRPC call beside its message.
 
-A call is the front proxy's iff it came over the front socket, which alone has local credentials: `transport_security_type`
-is then "local". Only there is `x-sidecar-user` read. On the stub listeners every caller is the consumer "local", whatever
-headers it sends.
+A call is the front proxy's if and only if it came over the front socket. Only there is `x-sidecar-user` read. On the local
+listeners every caller is the consumer "local", whatever headers it sends.
 """
 
 from __future__ import annotations
@@ -12,19 +11,16 @@ import re
 import secrets
 from typing import Any
 
-import grpc
-
 from adapters import GatewayError, Kind
 from sidecar.domain.caller import LOCAL_CONSUMER, Caller
+from sidecar.transport import Context, Listener
+
+__all__ = ["Context", "caller_of", "is_front", "request_id_of"]
 
 USER_KEY = "x-sidecar-user"
 REQUEST_ID_KEY = "x-request-id"
 # A request id that is harmless in logs and headers; any other is replaced.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-# grpc says "no deadline" with a very large number on some paths.
-_NO_DEADLINE_S = 10 * 365 * 24 * 3600.0
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 def caller_of(context: Context) -> Caller:
@@ -40,7 +36,7 @@ def caller_of(context: Context) -> Caller:
 
 
 def is_front(context: Context) -> bool:
-    return b"local" in context.auth_context().get("transport_security_type", ())
+    return context.listener is Listener.FRONT
 
 
 def request_id_of(metadata: Any) -> str:
@@ -53,6 +49,4 @@ def request_id_of(metadata: Any) -> str:
 
 def _deadline_of(context: Context) -> float | None:
     remaining = context.time_remaining()
-    if remaining is None or remaining > _NO_DEADLINE_S:
-        return None
-    return asyncio.get_running_loop().time() + remaining
+    return None if remaining is None else asyncio.get_running_loop().time() + remaining

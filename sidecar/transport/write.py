@@ -22,8 +22,11 @@ class ClientStalled(GatewayError):
 
 async def write_within(context: Context, message: Any, limit_s: float) -> None:
     """Raises ClientStalled when the client has not made room for the message in `limit_s`."""
+    rest = context.begin_write(message)
+    if rest is None:  # as nearly always: no timer for what need not wait
+        return
     try:
         async with asyncio.timeout(limit_s):
-            await context.write(message)
+            await rest
     except TimeoutError:
         raise ClientStalled(limit_s) from None

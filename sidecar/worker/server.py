@@ -1,9 +1,10 @@
-"""One worker process: a grpc.aio server with every service on up to three listeners, and its way out.
+"""One worker process: a gRPC server with every service on up to three listeners, and its way out.
 
     python -m sidecar.worker --control-fd N      started by the supervisor, which speaks
                                          sidecar.control.channel on that socket
 
-Listeners: the front socket (local credentials: how a call is known to be the front's), the stub socket, the stub port.
+Listeners: the front socket (a call that comes by it is the front's), the stub socket, the stub port. They are served by
+sidecar.transport; `--grpc-server grpcio` puts grpcio's own server on the latter two.
 """
 
 from __future__ import annotations
@@ -20,19 +21,17 @@ import logging
 import resource
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import grpc
-import grpc.aio
 import uvloop
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sidecar.control.channel import (
     CONNECTION_AGE_S,
+    GRPCIO,
     Answered,
     Channel,
     Configure,
@@ -53,6 +52,9 @@ from sidecar.telemetry.access_log import FORMATS as ACCESS_LOGS
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.log_output import LogHandler, LogOutput
 from sidecar.telemetry.metrics import Metrics, use_memory
+from sidecar.transport import Limits, Listener, Methods, Server
+from sidecar.transport.health import HealthServicer
+from sidecar.transport.reflection import add_reflection
 from sidecar.upstream import UpstreamClient
 from sidecar.v1 import inference_pb2, inference_pb2_grpc, rest_pb2, rest_pb2_grpc, routes_pb2, routes_pb2_grpc
 from sidecar.worker.heartbeat import beat
@@ -60,7 +62,9 @@ from sidecar.worker.inference import InferenceServicer
 from sidecar.worker.rest import RestServicer
 from sidecar.worker.route_changes import Questions, RouteChanges
 from sidecar.worker.routes import RouteServicer
-from sidecar.worker.tcp_drain import send_unpaced, stop_accepting, taken
+
+if TYPE_CHECKING:
+    from sidecar.transport.grpcio_server import GrpcioServer
 
 log = logging.getLogger(__name__)
 
@@ -79,22 +83,6 @@ _SERVICES = (
 )
 
 
-def options(message_bytes_max: int) -> list[tuple[str, int]]:
-    """What the server promises: message sizes both ways, room for metadata above the fronts' limit, patience with pings."""
-    return [
-        ("grpc.max_receive_message_length", message_bytes_max),
-        ("grpc.max_send_message_length", message_bytes_max),
-        # The fronts stop at 16 KiB of headers (431). grpc's own limits, 8 soft and 16 KiB hard, would answer 429 at random.
-        ("grpc.max_metadata_size", 64 * 1024),
-        ("grpc.absolute_max_metadata_size", 128 * 1024),
-        ("grpc.so_reuseport", 1),
-        ("grpc.max_connection_age_ms", int(CONNECTION_AGE_S * 1000)),
-        # Clients may ping idle connections every 10 s; grpc's default of 5 minutes cuts them off as abusive.
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-        ("grpc.keepalive_permit_without_calls", 1),
-    ]
-
-
 class Worker:
     """The server with its listeners and its gateway. Raises OSError where the memory it shares with the others cannot be had."""
 
@@ -109,58 +97,48 @@ class Worker:
         self._log = AccessLog(ACCESS_LOGS[configure.settings.access_log], write)
         self.gateway = Gateway(configure.snapshot, self._client, self._metrics, meter=meter, log=self._log)
         self._changes = RouteChanges(self.gateway, questions)
-        self._server = grpc.aio.server(options=options(configure.settings.message_bytes_max))
-        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # set at run time
+        self._health = HealthServicer()
+        limits = Limits(message_bytes=configure.settings.message_bytes_max, age_s=CONNECTION_AGE_S)
+        methods = self._methods()
+        self._server = Server(methods, limits)
+        self._local: Server | GrpcioServer = self._server
+        if configure.settings.grpc_server == GRPCIO:
+            from sidecar.transport.grpcio_server import GrpcioServer
+
+            self._local = GrpcioServer(methods, limits)
         self._paths: list[Path] = []
-        self._draining = False
 
     async def start(self) -> Ready:
         """Binds and serves. Raises RuntimeError or OSError, one line, when a listener cannot be had."""
-        server = self._server
-        inference_pb2_grpc.add_InferenceServiceServicer_to_server(self._inference(), server)
-        routes_pb2_grpc.add_RouteServiceServicer_to_server(RouteServicer(self.gateway, self._changes), server)
-        rest_pb2_grpc.add_RestServiceServicer_to_server(RestServicer(self.gateway, self._changes), server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection((*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
         with _low_descriptors_taken():
             ready = self._bind(self._settings)
-            send_unpaced()
-            await server.start()
-        for path in self._paths:
-            path.chmod(0o600)
-        await self._set_health(health_pb2.HealthCheckResponse.SERVING)
+            for server in self._servers():
+                await server.start()
+        self._set_health(health_pb2.HealthCheckResponse.SERVING)
         return ready
 
-    def _inference(self) -> InferenceServicer:
-        servicer = InferenceServicer(self.gateway)
-        for method in inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].methods:
-            if method.server_streaming:
-                setattr(servicer, method.name, self._taken_when_draining(getattr(servicer, method.name)))
-        return servicer
+    def _servers(self) -> tuple[Server | GrpcioServer, ...]:
+        return (self._server,) if self._local is self._server else (self._server, self._local)
 
-    def _taken_when_draining(
-        self, serve: Callable[[Any, Any], Awaitable[None]]
-    ) -> Callable[[Any, Any], Awaitable[None]]:
-        """gRPC closes a connection as soon as its last stream has ended, with what the client's kernel has not taken yet still in
-        ours; whatever the client says then (a ping, a window update) is answered with a reset that throws it away."""
-
-        async def serve_until_taken(request: Any, context: Any) -> None:
-            await serve(request, context)
-            if self._draining:
-                await taken(context.peer())
-
-        return serve_until_taken
+    def _methods(self) -> Methods:
+        methods = Methods()
+        inference_pb2_grpc.add_InferenceServiceServicer_to_server(InferenceServicer(self.gateway), methods)
+        routes_pb2_grpc.add_RouteServiceServicer_to_server(RouteServicer(self.gateway, self._changes), methods)
+        rest_pb2_grpc.add_RestServiceServicer_to_server(RestServicer(self.gateway, self._changes), methods)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, methods)
+        add_reflection(methods)
+        return methods
 
     def _bind(self, settings: WorkerSettings) -> Ready:
         front = stub = None
         if settings.front:
             front = self._path("w")
-            self._server.add_secure_port(f"unix:{front}", grpc.local_server_credentials(grpc.LocalConnectionType.UDS))
+            self._server.bind_unix(front, Listener.FRONT)
         if settings.stub_socket:
             stub = self._path("s")
-            self._server.add_insecure_port(f"unix:{stub}")
+            self._local.bind_unix(stub, Listener.LOCAL)
         if settings.stub_address is not None:
-            self._server.add_insecure_port(settings.stub_address)
+            self._local.bind_tcp(settings.stub_address, Listener.LOCAL)
         return Ready(os.getpid(), front, stub)
 
     def _path(self, kind: str) -> str:
@@ -168,9 +146,13 @@ class Worker:
         self._paths.append(path)
         return str(path)
 
-    async def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
+    def _set_health(self, status: health_pb2.HealthCheckResponse.ServingStatus) -> None:
         for name in ("", *_SERVICES):
-            await self._health.set(name, status)
+            self._health.set(name, status)
+
+    def retire(self) -> None:
+        """Takes no new connections on the port that it shares with the other workers."""
+        self._local.stop_accepting()
 
     def patch(self, patch: Patch) -> None:
         """Takes the change of a snapshot, unless it was made for another than this one: whoever sent it sees that."""
@@ -181,9 +163,8 @@ class Worker:
 
     async def drain(self, grace_s: float) -> None:
         """No new calls; those under way get `grace_s`, then they are cancelled."""
-        self._draining = True
-        await self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        await self._server.stop(grace_s)
+        self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
+        await asyncio.gather(*(server.stop(grace_s) for server in self._servers()))
         await self.gateway.close()
         await self._client.close()
         await self._log.close()
@@ -256,7 +237,7 @@ async def _obey(channel: Channel, worker: Worker, questions: Questions, leave: a
                 case Answered():
                     questions.answered(message)
                 case Retire():
-                    stop_accepting()
+                    worker.retire()
                 case Drain(grace_s):
                     _leave(leave, grace_s)
                 case _:

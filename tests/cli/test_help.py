@@ -147,6 +147,11 @@ def test_a_stub_port_that_others_could_reach_is_refused(tmp_path: Path) -> None:
     assert "not a loopback address" in _fails("serve", "--state-dir", str(tmp_path), "--stub", "0.0.0.0:50051")
 
 
+def test_a_grpc_server_that_does_not_exist_is_named_with_those_that_do(tmp_path: Path) -> None:
+    line = _fails("serve", "--state-dir", str(tmp_path), "--grpc-server", "java")
+    assert line.endswith("--grpc-server java: not one of native, grpcio")
+
+
 def test_calls_without_a_gateway_say_that_none_is_there(tmp_path: Path) -> None:
     target = ("--target", "127.0.0.1:9", "--state-dir", str(tmp_path))
     assert "cannot reach 127.0.0.1:9" in _fails("routes", *target)

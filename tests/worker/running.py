@@ -19,7 +19,7 @@ from prometheus_client import Metric
 from prometheus_client.samples import Sample
 
 from adapters import Task
-from sidecar.control.channel import Channel, Configure, Drain, Failed, Ready, Reload, Reloaded, WorkerSettings
+from sidecar.control.channel import NATIVE, Channel, Configure, Drain, Failed, Ready, Reload, Reloaded, WorkerSettings
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Route, Snapshot, Timeouts, Upstream
 from sidecar.telemetry import metric_memory
@@ -54,11 +54,20 @@ def default_routes(base_url: str, timeouts: Timeouts | None = None) -> Snapshot:
 class WorkerProcess:
     """async with WorkerProcess(snapshot) as worker: worker.inference(), worker.rest(user=...), ..."""
 
-    def __init__(self, routes: Snapshot, *, slot: int = 0, metrics: bool = False, stub_port: int | None = None) -> None:
+    def __init__(
+        self,
+        routes: Snapshot,
+        *,
+        slot: int = 0,
+        metrics: bool = False,
+        stub_port: int | None = None,
+        grpc_server: str = NATIVE,
+    ) -> None:
         self._routes = routes
         self._slot = slot
         self._memories = [metric_memory.make(slot)] if metrics else []
         self._stub_port = stub_port
+        self._grpc_server = grpc_server
         self._directory = Path(tempfile.mkdtemp(prefix="sc-"))
         self.log = self._directory / "log"
         self.channels: list[grpc.aio.Channel] = []
@@ -97,6 +106,7 @@ class WorkerProcess:
             run_dir=str(self._directory),
             stub_address=None if self._stub_port is None else f"127.0.0.1:{self._stub_port}",
             metrics_fd=self._memories[0] if self._memories else None,
+            grpc_server=self._grpc_server,
         )
         await self._control.send(Configure(settings, self._routes))
         async with asyncio.timeout(START_S):

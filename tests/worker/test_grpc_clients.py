@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from sidecar.control.channel import GRPC_SERVERS
 from sidecar.domain.snapshot import Admission, Snapshot, Timeouts
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
@@ -97,10 +98,11 @@ async def rest_of(stream: Any) -> list[Any]:
     return [chunk async for chunk in stream]
 
 
-async def test_a_client_that_stops_reading_is_cut_and_holds_nothing_up(provider: Provider) -> None:
+@pytest.mark.parametrize("grpc_server", GRPC_SERVERS)
+async def test_a_client_that_stops_reading_is_cut_and_holds_nothing_up(provider: Provider, grpc_server: str) -> None:
     """120 MB are more than any buffer on the way."""
     provider.script = endless
-    async with WorkerProcess(hurried(provider.base_url)) as worker:
+    async with WorkerProcess(hurried(provider.base_url), grpc_server=grpc_server) as worker:
         stream = worker.inference().StreamChat(chat())
         chunks = aiter(stream)
         first: pb.StreamChatResponse = await anext(chunks)
@@ -126,8 +128,9 @@ FINISH = data({"id": "c", "object": "chat.completion.chunk", "created": 1, "mode
                "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})  # fmt: skip
 
 
-async def test_the_upstream_is_named_in_every_kind_of_typed_answer(provider: Provider) -> None:
-    async with WorkerProcess(default_routes(provider.base_url)) as worker:
+@pytest.mark.parametrize("grpc_server", GRPC_SERVERS)
+async def test_the_upstream_is_named_in_every_kind_of_typed_answer(provider: Provider, grpc_server: str) -> None:
+    async with WorkerProcess(default_routes(provider.base_url), grpc_server=grpc_server) as worker:
         stub = worker.inference()
         assert (await stub.Chat(chat())).upstream == "openai"
         embed = pb.EmbedRequest(route="embeddings", inputs=[pb.EmbedInput(text="a")])

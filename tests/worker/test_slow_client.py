@@ -11,6 +11,7 @@ import h2.settings
 import pytest
 
 from adapters import Task
+from sidecar.control.channel import GRPC_SERVERS
 from sidecar.v1 import inference_pb2 as pb
 from tests.processes import free_port, reached
 from tests.provider import Provider
@@ -87,12 +88,15 @@ def _read_to_the_end(client: SlowClient) -> None:
         client.read_a_piece()
 
 
-async def test_a_worker_that_drains_waits_until_a_slow_client_has_taken_all(provider: Provider) -> None:
+@pytest.mark.parametrize("grpc_server", GRPC_SERVERS)
+async def test_a_worker_that_drains_waits_until_a_slow_client_has_taken_all(
+    provider: Provider, grpc_server: str
+) -> None:
     gate, port = provider.gate("hold"), free_port()
     held = route("chat", Task.CHAT, provider.base_url, model=f"sim:tokens={WORDS},gate=hold,gate_at=3")
     request = pb.ChatRequest(route="chat", messages=[pb.Message(role=pb.ROLE_USER)])
     request.messages[0].content.add(text="Say something.")
-    async with WorkerProcess(snapshot([held]), stub_port=port) as worker:
+    async with WorkerProcess(snapshot([held]), stub_port=port, grpc_server=grpc_server) as worker:
         assert worker.process is not None
         client = SlowClient(port)
         try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 
-from sidecar.control.channel import CONNECTION_AGE_S
+from sidecar.control.channel import CONNECTION_AGE_S, NATIVE
 from sidecar.supervisor.start.start_error import StartError
 
 STATE_DIR = Path(".sidecar")
@@ -61,6 +61,7 @@ class Options:
     tls: tuple[Path, Path] | None = None  # certificate chain and key; None: of the private CA in the state directory
     workers: int = WORKERS
     access_log: str = "off"  # json, human or off
+    grpc_server: str = NATIVE  # of the local listeners; one of GRPC_SERVERS
     drain_grace_s: float = DRAIN_GRACE_S
     lame_duck_s: float = LAME_DUCK_S
     hang_s: float = HANG_S

@@ -102,6 +102,7 @@ class Supervisor:
             access_log=self._options.access_log,
             log_path=None if self._options.log_path is None else str(self._options.log_path),
             beat_s=self._options.hang_s / BEATS,
+            grpc_server=self._options.grpc_server,
         )
         self._books.use(self._snapshot)
         self._priced = (self._snapshot, with_prices(self._snapshot, time.time()))

@@ -1,0 +1,249 @@
+"""One call on a connection: its request as it comes in, its handler, its answer. It is the Context of its servicer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from sidecar.transport.codec import Reason, StreamGone
+from sidecar.transport.context import Listener
+from sidecar.transport.framing import Message, MessageReader, unpacked
+from sidecar.transport.inbox import Inbox
+from sidecar.transport.metadata import Pair
+from sidecar.transport.methods import Method
+from sidecar.transport.status import Aborted, Refused, Status, number, trailers
+from sidecar.transport.writing import CONTENT_TYPE, ENCODINGS, Writing
+
+if TYPE_CHECKING:
+    from sidecar.transport.connection import Connection
+
+log = logging.getLogger(__name__)
+
+# A handler that keeps the caller's deadline itself has something better to say than we have; ours comes just after.
+_DEADLINE_MARGIN_S = 0.02
+
+
+class Call(Writing):
+    """Made for each block of headers; `opened` by the connection once it is known to begin a request."""
+
+    __slots__ = (
+        "_deadline",
+        "_deadline_passed",
+        "_deadline_timer",
+        "_entered",
+        "_inbox",
+        "_metadata",
+        "_task",
+        "_trailing",
+        "gzip",
+        "heard_at",
+        "held_bytes",
+        "messages",
+        "reader",
+        "requested",
+    )
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self.requested = False  # all of the request is there
+        self.heard_at = 0.0  # of the request, while it has not ended
+        self.held_bytes = 0  # of the process's room for unfinished requests
+        self.messages: list[Message] = []
+        self._task: asyncio.Task[None] | None = None
+        self._entered = False  # the task has had its first turn: before that, cancelling it runs nothing of ours
+        self._trailing: Sequence[Pair] = ()
+        self._deadline: float | None = None
+        self._deadline_timer: asyncio.TimerHandle | None = None
+        self._deadline_passed = False
+        self._inbox: Inbox | None = None
+        self._metadata: Sequence[Pair] = ()
+
+    # ----- the request -----
+
+    def accept(self, method: Method, metadata: list[Pair], timeout_s: float | None, gzip: bool, now: float) -> None:
+        """The head is in order."""
+        connection = self._connection
+        self.method = method
+        self._metadata = metadata
+        self.gzip = gzip
+        self.heard_at = now
+        self.reader = MessageReader(connection.limits.message_bytes)
+        if timeout_s is not None:
+            self._deadline = now + timeout_s
+            margin_s = _DEADLINE_MARGIN_S if timeout_s > 0 else 0.0
+            self._deadline_timer = connection.loop.call_later(timeout_s + margin_s, self._deadline_has_passed)
+        if method.takes_stream:
+            self._inbox = Inbox(self)
+            self._start(self._inbox)
+
+    def arrived(self, data: bytes, ended: bool) -> None:
+        """A piece of the body. Raises Refused."""
+        if self._inbox is not None:
+            self.requested = ended
+            self._inbox.arrived(data, ended)
+            return
+        for message in self.reader.feed(data):
+            if self.messages:
+                raise Refused(Status.INTERNAL, "The request has more than one message; this method takes one.")
+            self.messages.append(message)
+        if ended:
+            if self.reader.held_bytes:
+                raise Refused(Status.INTERNAL, "The request ends in the middle of a message.")
+            if not self.messages:
+                raise Refused(Status.INTERNAL, "The request has no message; this method takes one.")
+            self.requested = True
+            self._start(self.messages.pop())
+
+    def taken(self, size: int) -> None:
+        """By the handler of a request that is a stream."""
+        if size:
+            self._connection.codec.release(self.id, size)
+
+    def _start(self, request: Any) -> None:
+        self._task = self._connection.loop.create_task(self._run(request))
+
+    async def message_of(self, message: Message) -> Any:
+        assert self.method is not None
+        data = message.data
+        if message.compressed:
+            if not self.gzip:
+                raise Refused(Status.INTERNAL, "A message is marked as packed, and grpc-encoding names no packing.")
+            data = await unpacked(data, self._connection.limits.message_bytes)
+        return self.method.read(data)
+
+    # ----- the handler -----
+
+    async def _run(self, request: Any) -> None:
+        assert self.method is not None
+        self._entered = True
+        try:
+            if self._inbox is None:
+                if request.compressed:
+                    request = await self.message_of(request)
+                else:
+                    request = self.method.read(request.data)
+            await self._serve(self.method, request)
+        except Aborted as aborted:
+            self.end(aborted.code, aborted.message, aborted.trailing)
+        except asyncio.CancelledError:
+            if self._deadline_passed:
+                self.end(Status.DEADLINE_EXCEEDED, "The deadline has passed.")
+            elif not self.ended:
+                self.end(Status.CANCELLED, "The gateway ended the call.")
+            raise
+        except Exception:
+            log.exception("a bug in the servicer of %s", self.method.path)
+            self.end(Status.INTERNAL, "The gateway failed.")
+
+    async def _serve(self, method: Method, request: Any) -> None:
+        served = method.serve(request, self)
+        if hasattr(served, "__aiter__"):
+            async with aclosing(served):
+                async for message in served:
+                    await self.write(message)
+        else:
+            answer = await served
+            if not method.gives_stream:
+                await self.write(answer)
+        self.end(Status.OK)
+
+    def cancel(self) -> None:
+        """The handler sees CancelledError and may say how the call ends."""
+        self._cancel(Status.CANCELLED, "The gateway ended the call.")
+
+    def _cancel(self, code: int, message: str) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        if not self._entered:
+            self.end(code, message)
+
+    def stopped(self) -> None:
+        """By its peer. In the same turn of the loop the handler is on its way out."""
+        self._close()
+        if self._task is not None:
+            self._task.cancel()
+        elif self._inbox is not None:
+            self._inbox.stop()
+
+    def stall(self) -> None:
+        """Its client has not opened its window for too long."""
+        self._halfway = True  # no status can follow what waits
+        self.cancel()
+
+    def _deadline_has_passed(self) -> None:
+        self._deadline_timer = None
+        self._deadline_passed = True
+        self._cancel(Status.DEADLINE_EXCEEDED, "The deadline has passed.")
+
+    # ----- the answer -----
+
+    def end(self, code: int, message: str = "", trailing: Sequence[Pair] | None = None) -> None:
+        """Sends the status, once; whatever comes after the end of a call changes nothing."""
+        if self.ended:
+            return
+        connection, codec = self._connection, self._connection.codec
+        try:
+            if self._halfway:
+                codec.reset(self.id, Reason.CANCEL if code == Status.CANCELLED else Reason.INTERNAL_ERROR)
+            else:
+                last = self._trailing if trailing is None else trailing
+                if code == Status.OK and not last and self.begun:
+                    codec.trailers(self.id, connection.ok_trailers)
+                else:
+                    self._send_status(trailers(code, message, last))
+        except StreamGone:
+            pass
+        except ValueError:
+            log.exception("metadata that cannot be sent, of %s", self.method and self.method.path)
+            codec.reset(self.id, Reason.INTERNAL_ERROR)
+        self._close()
+
+    def _send_status(self, pairs: list[tuple[str, bytes]]) -> None:
+        codec = self._connection.codec
+        if self.begun:
+            codec.trailers(self.id, codec.headers(pairs))
+        else:
+            head = [CONTENT_TYPE, ENCODINGS, *pairs]
+            codec.respond(self.id, 200, codec.headers(head), end=True)
+
+    def refuse_http(self, status: int, headers: list[tuple[str, bytes]]) -> None:
+        """An answer to what is no gRPC request."""
+        try:
+            self._connection.codec.respond(self.id, status, self._connection.codec.headers(headers), end=True)
+        except StreamGone:
+            pass
+        self._close()
+
+    def _close(self) -> None:
+        if not self.ended:
+            self.ended = True
+            if self._deadline_timer is not None:
+                self._deadline_timer.cancel()
+            self._connection.closed(self)
+
+    # ----- what a servicer sees -----
+
+    @property
+    def listener(self) -> Listener:
+        return self._connection.listener
+
+    def peer(self) -> str:
+        return self._connection.peer
+
+    def invocation_metadata(self) -> Sequence[Pair]:
+        return self._metadata
+
+    def time_remaining(self) -> float | None:
+        return None if self._deadline is None else max(0.0, self._deadline - self._connection.loop.time())
+
+    def set_trailing_metadata(self, metadata: Sequence[Pair]) -> None:
+        self._trailing = metadata
+
+    def trailing_metadata(self) -> Sequence[Pair]:
+        return self._trailing
+
+    async def abort(self, code: Any, message: str = "", trailing_metadata: Sequence[Pair] = ()) -> None:
+        raise Aborted(number(code), message, trailing_metadata)

@@ -1,0 +1,162 @@
+"""The same methods on grpcio's own server, for whoever wants the reference implementation on the local listeners.
+
+    sidecar up --grpc-server grpcio
+
+It costs five to seven times the CPU of ours. What it does otherwise is in docs/decisions/0016. The front's socket is always ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from sidecar.transport.context import Listener
+from sidecar.transport.grpcio_connections import send_unpaced, stop_accepting, taken
+from sidecar.transport.limits import Limits
+from sidecar.transport.metadata import Pair
+from sidecar.transport.methods import Method, Methods
+from sidecar.transport.status import Aborted, number
+
+# grpc says "no deadline" with a very large number on some paths.
+_NO_DEADLINE_S = 10 * 365 * 24 * 3600.0
+_CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class GrpcioServer:
+    """As Server: bind, start, stop."""
+
+    def __init__(self, methods: Methods, limits: Limits | None = None) -> None:
+        self._server = grpc.aio.server(options=_options(limits or Limits()))
+        self._paths: list[Path] = []
+        self._stopping = False
+        for service in methods.services:
+            of_service = [method for method in methods if method.path.startswith(f"/{service}/")]
+            handlers = {method.path.rpartition("/")[2]: self._handler(method) for method in of_service}
+            self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+
+    def bind_unix(self, path: str | Path, listener: Listener) -> None:
+        """Raises RuntimeError."""
+        assert listener is Listener.LOCAL  # it could not tell one from the other
+        self._server.add_insecure_port(f"unix:{path}")
+        self._paths.append(Path(path))
+
+    def bind_tcp(self, address: str, listener: Listener) -> int:
+        """Raises RuntimeError."""
+        assert listener is Listener.LOCAL
+        return self._server.add_insecure_port(address)
+
+    async def start(self) -> None:
+        send_unpaced()
+        await self._server.start()
+        for path in self._paths:
+            path.chmod(0o600)
+
+    def stop_accepting(self) -> None:
+        stop_accepting()
+
+    async def stop(self, grace_s: float) -> None:
+        self._stopping = True
+        await self._server.stop(grace_s)
+
+    def _handler(self, method: Method) -> Any:
+        """grpc's, which gives us bytes and takes bytes: what is wrong with a message is answered as ours answers it."""
+        make: Any = {
+            (False, False): grpc.unary_unary_rpc_method_handler,
+            (False, True): grpc.unary_stream_rpc_method_handler,
+            (True, True): grpc.stream_stream_rpc_method_handler,
+        }[method.takes_stream, method.gives_stream]
+
+        async def serve(request: Any, context: Any) -> Any:
+            call = GrpcioCall(context, method)
+            try:
+                message = _messages(request, method) if method.takes_stream else method.read(request)
+                answer = await _served(method, message, call)
+            except Aborted as aborted:
+                await context.abort(_CODES[aborted.code], aborted.message, tuple(aborted.trailing))
+            if method.gives_stream:
+                if self._stopping:
+                    await taken(context.peer())
+                return None
+            return method.encode(answer)
+
+        return make(serve)
+
+
+async def _served(method: Method, message: Any, call: GrpcioCall) -> Any:
+    served = method.serve(message, call)
+    if not hasattr(served, "__aiter__"):
+        return await served
+    async with aclosing(served):
+        async for each in served:
+            await call.write(each)
+    return None
+
+
+async def _messages(requests: AsyncIterator[bytes], method: Method) -> AsyncIterator[Any]:
+    async for request in requests:
+        yield method.read(request)
+
+
+class GrpcioCall:
+    """The Context of a servicer."""
+
+    def __init__(self, context: Any, method: Method) -> None:
+        self._context = context
+        self._method = method
+
+    @property
+    def listener(self) -> Listener:
+        return Listener.LOCAL
+
+    def peer(self) -> str:
+        peer: str = self._context.peer()
+        return peer
+
+    def invocation_metadata(self) -> Sequence[Pair]:
+        return tuple(self._context.invocation_metadata() or ())
+
+    def time_remaining(self) -> float | None:
+        remaining: float | None = self._context.time_remaining()
+        return None if remaining is None or remaining > _NO_DEADLINE_S else remaining
+
+    async def send_initial_metadata(self, metadata: Sequence[Pair]) -> None:
+        await self._context.send_initial_metadata(tuple(metadata))
+
+    def set_trailing_metadata(self, metadata: Sequence[Pair]) -> None:
+        self._context.set_trailing_metadata(tuple(metadata))
+
+    def trailing_metadata(self) -> Sequence[Pair]:
+        return self._context.trailing_metadata() or ()
+
+    async def write(self, message: Any) -> None:
+        await self._context.write(self._method.encode(message))
+
+    def begin_write(self, message: Any) -> Awaitable[None] | None:
+        return self.write(message)
+
+    async def abort(self, code: Any, message: str = "", trailing_metadata: Sequence[Pair] = ()) -> None:
+        raise Aborted(number(code), message, trailing_metadata)
+
+
+def _options(limits: Limits) -> list[tuple[str, int]]:
+    """What ours keeps by itself, as far as grpc can."""
+    options = [
+        ("grpc.max_receive_message_length", limits.message_bytes),
+        ("grpc.max_send_message_length", limits.message_bytes),
+        # grpc refuses at random between its soft and its hard limit.
+        ("grpc.max_metadata_size", limits.metadata_bytes),
+        ("grpc.absolute_max_metadata_size", 2 * limits.metadata_bytes),
+        ("grpc.max_concurrent_streams", limits.streams),
+        ("grpc.so_reuseport", 1),
+        # Clients may ping idle connections every 10 s; grpc's default of 5 minutes cuts them off as abusive.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+    ]
+    if limits.age_s is not None:
+        options.append(("grpc.max_connection_age_ms", int(limits.age_s * 1000)))
+    return options

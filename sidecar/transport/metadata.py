@@ -1,0 +1,90 @@
+"""Metadata as gRPC writes it into HTTP/2 headers: `-bin` values in base64, messages percent-encoded, timeouts with a unit.
+
+Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.
+"""
+
+from __future__ import annotations
+
+import binascii
+import urllib.parse
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+Pair = tuple[str, str | bytes]
+"""A `-bin` key has bytes; any other has text of visible ASCII characters and spaces."""
+
+_UNITS_S = {ord("H"): 3600.0, ord("M"): 60.0, ord("S"): 1.0, ord("m"): 1e-3, ord("u"): 1e-6, ord("n"): 1e-9}
+_DIGITS_MAX = 8
+# Visible ASCII and the space, without "%": what a message may hold as it is.
+_UNQUOTED = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
+# What the protocol keeps for itself; the rest of the headers is the caller's metadata.
+_OWN = frozenset(
+    [b"te", b"content-type", b"content-length", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding"]
+)
+
+
+class MalformedMetadata(ValueError):
+    """A header that no gRPC client writes; the message names it."""
+
+
+def timeout_s(value: bytes) -> float:
+    """`grpc-timeout`: one to eight digits and a unit, in seconds. Raises MalformedMetadata."""
+    digits = value[:-1]
+    if not 1 <= len(digits) <= _DIGITS_MAX or not digits.isdigit() or value[-1] not in _UNITS_S:
+        raise MalformedMetadata("grpc-timeout is not one to eight digits and a unit (H, M, S, m, u or n).")
+    return int(digits) * _UNITS_S[value[-1]]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestMetadata:
+    """A request's headers, sorted."""
+
+    own: dict[bytes, bytes]
+    """The protocol's; of one that came twice, both, joined as HTTP joins them."""
+    callers: list[Pair]
+    """The rest in its order, a key as often as it came."""
+    size: int
+    """As HTTP/2 counts: names, values and 32 bytes for each."""
+
+
+def read(raw: Iterable[tuple[bytes, bytes]]) -> RequestMetadata:
+    """Raises MalformedMetadata for broken base64."""
+    own: dict[bytes, bytes] = {}
+    callers: list[Pair] = []
+    size = 0
+    for name, value in raw:
+        size += len(name) + len(value) + 32
+        if name in _OWN:
+            own[name] = own[name] + b", " + value if name in own else value
+        elif name.endswith(b"-bin"):
+            key = name.decode("ascii")
+            callers.extend((key, _from_base64(part, key)) for part in value.split(b","))
+        else:
+            callers.append((name.decode("ascii"), value.decode("latin-1")))
+    return RequestMetadata(own, callers, size)
+
+
+def _from_base64(value: bytes, key: str) -> bytes:
+    """Padded or not: both are allowed."""
+    value = value.strip()
+    try:
+        return binascii.a2b_base64(value + b"=" * (-len(value) % 4), strict_mode=True) if value else b""
+    except binascii.Error:
+        raise MalformedMetadata(f"The value of {key} is not base64.") from None
+
+
+def written(pairs: Sequence[Pair]) -> list[tuple[str, bytes]]:
+    """As headers. Raises ValueError for what cannot be one: the servicer is wrong, and nothing was sent."""
+    return [(key, _value(key, value)) for key, value in pairs]
+
+
+def _value(key: str, value: str | bytes) -> bytes:
+    if key.endswith("-bin"):
+        return binascii.b2a_base64(value if isinstance(value, bytes) else value.encode(), newline=False).rstrip(b"=")
+    data = value if isinstance(value, bytes) else value.encode("ascii")
+    return data.strip(b" ")
+
+
+def quoted(message: str) -> bytes:
+    """`grpc-message`: UTF-8 with everything but visible ASCII percent-encoded."""
+    return urllib.parse.quote(message, safe=_UNQUOTED, errors="replace").encode("ascii")

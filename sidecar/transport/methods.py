@@ -1,0 +1,79 @@
+"""Which methods there are, from the `add_...Servicer_to_server` functions that grpcio-tools generates.
+
+methods = Methods()
+add_InferenceServiceServicer_to_server(servicer, methods)
+methods.find("/sidecar.v1.InferenceService/Chat")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf.message import DecodeError
+
+from sidecar.transport.status import MalformedMessage
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One method. `serve` takes a message (or an iterator of messages) and a Context; it returns an awaitable or an async
+    iterator. A unary method's awaitable gives the answer; that of a stream gives None and has written its messages itself."""
+
+    path: str
+    serve: Callable[[Any, Any], Any]
+    decode: Callable[[bytes], Any]
+    encode: Callable[[Any], bytes]
+    takes_stream: bool
+    gives_stream: bool
+
+    def read(self, data: bytes) -> Any:
+        """Raises MalformedMessage."""
+        try:
+            return self.decode(data)
+        except DecodeError:
+            owner = getattr(self.decode, "__self__", None)
+            raise MalformedMessage(owner.DESCRIPTOR.full_name if owner is not None else "message") from None
+
+
+class Methods:
+    """Takes the place of a grpcio server in generated code. Not for changes once a server uses it."""
+
+    def __init__(self) -> None:
+        self._by_path: dict[str, Method] = {}
+        self._services: list[str] = []
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        return tuple(self._services)
+
+    def __iter__(self) -> Iterator[Method]:
+        return iter(self._by_path.values())
+
+    def find(self, path: str) -> Method | None:
+        return self._by_path.get(path)
+
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        """Generated code says everything twice; `add_registered_method_handlers` has all of it."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        self._services.append(service)
+        for name, handler in handlers.items():
+            path = f"/{service}/{name}"
+            self._by_path[path] = Method(
+                path=path,
+                serve=_serve_of(handler),
+                decode=handler.request_deserializer,
+                encode=handler.response_serializer,
+                takes_stream=handler.request_streaming,
+                gives_stream=handler.response_streaming,
+            )
+
+
+def _serve_of(handler: Any) -> Callable[[Any, Any], Awaitable[Any]]:
+    """Of grpc's four fields the one that is set."""
+    found: Callable[[Any, Any], Awaitable[Any]] = (
+        handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    )
+    return found
