@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adapters import GatewayError, Kind
-from sidecar.domain.status import ANSWERS, client_may_retry, mlflow_status
+from sidecar.domain.status import STATUS_ROWS, client_may_retry, mlflow_status
 from tools.metrics_page import metrics_page
 from tools.providers_page import providers_page
 
@@ -65,7 +65,7 @@ def errors_page() -> str:
         "| reason | gRPC | HTTP | type | code | retry | meaning |",
         "|---|---|---|---|---|---|---|",
     ]
-    for kind, answer in ANSWERS.items():
+    for kind, answer in STATUS_ROWS.items():
         retry = "yes" if client_may_retry(GatewayError(kind, "")) else "no"
         cells = (kind.value.upper(), answer.grpc.name, answer.http, answer.type, answer.code, retry, MEANINGS[kind])
         lines.append(f"| {' | '.join(map(str, cells))} |")

@@ -14,7 +14,7 @@ from sidecar.client.requests import chat
 from sidecar.client.rest_calls import failure, failure_in_stream
 from sidecar.client.sse import Events
 from sidecar.client.values import Json, ToolCall
-from sidecar.domain.status import ANSWERS
+from sidecar.domain.status import STATUS_ROWS
 
 # A busy machine makes any example slow.
 UNHURRIED = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -46,7 +46,7 @@ ANSWER = st.dictionaries(
 
 def test_every_kind_of_the_gateway_has_the_same_codes_here() -> None:
     ours = {kind: (row.http, row.grpc, row.code) for kind, row in KINDS.items()}
-    theirs = {kind.value: (row.http, row.grpc.name, row.code) for kind, row in ANSWERS.items()}
+    theirs = {kind.value: (row.http, row.grpc.name, row.code) for kind, row in STATUS_ROWS.items()}
     assert {kind: ours.get(kind) for kind in theirs} == theirs
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -198,7 +197,7 @@ async def test_the_idle_clock_stands_still_while_the_caller_is_slow(provider: Pr
         "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}), b"data: [DONE]\n\n"])  # fmt: skip
     texts = []
     async with Core(to(openai(provider), timeouts=Timeouts(idle_s=1.0))) as core:
-        async with aclosing(core.gateway.stream(core.call(stream=True))) as stream:
+        async with core.gateway.stream(core.call(stream=True)) as stream:
             async for chunks in stream:
                 assert isinstance(chunks, list)
                 texts += [chunk.choices[0].delta.content for chunk in chunks]
