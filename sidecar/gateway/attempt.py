@@ -232,7 +232,7 @@ async def refuse_failed_answer(response: UpstreamResponse, prepared: PreparedCal
 
 
 def showable(error: GatewayError, upstream: Upstream, tokens: AccessTokens) -> GatewayError:
-    """The error without keys, and with our own words in place of a provider's about our credentials."""
+    """The error without keys, and with our own text in place of a provider's about our credentials."""
     token = tokens.current(upstream)
     message = redact(error.message, upstream, token)
     if error.kind is not Kind.INVALID_REQUEST and error.status is not None:

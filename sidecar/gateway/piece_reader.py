@@ -1,4 +1,4 @@
-"""A streamed answer on its way through: bytes from the provider, events, chunks, pieces for the caller."""
+"""A streamed answer passing through: bytes from the provider, events, chunks, pieces for the caller."""
 
 from __future__ import annotations
 

@@ -132,8 +132,8 @@ class RetryLoop:
         return found
 
     async def run(self, serve: Callable[[AttemptScope], Awaitable[_Served]]) -> _Served:
-        """What the first attempt gives that `serve` does not fail. `serve` tells the attempt of its success, now or when a
-        stream has ended. Raises the final error when no attempt is left, and at once what is no GatewayError."""
+        """What the first attempt gives that `serve` does not fail. `serve` calls the attempt's `succeeded`, or whoever
+        reads the stream at its end. Raises the final error when no attempt is left, and at once what is no GatewayError."""
         while True:
             attempt = AttemptScope(self)
             try:

@@ -36,7 +36,7 @@ _MODELLED = ("name", "route_type", "endpoint_type", "model")
 
 
 class RouteServicer(routes_pb2_grpc.RouteServiceServicer):
-    """Reads the gateway's snapshot and asks for changes of it; calls no provider."""
+    """Reads the gateway's snapshot and requests changes of it; calls no provider."""
 
     def __init__(self, gateway: Gateway, changes: RouteChanges) -> None:
         self._gateway = gateway
@@ -117,7 +117,7 @@ def _message(route: Route) -> pb.Route:
 
 
 def _spec(route: pb.RouteSpec) -> dict[str, Any]:
-    """The route in the config file's terms. What is missing or wrong in it is said by the same checks as for the file."""
+    """The route in the config file's terms. The checks of the file find what is missing or wrong in it."""
     settings = _object(route.settings_json, "route.settings_json")
     for name in _MODELLED:
         if name in settings:
@@ -152,7 +152,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _no_number(word: str) -> None:
+def _no_number(name: str) -> None:
     """NaN and its like are not JSON."""
     raise ValueError
 

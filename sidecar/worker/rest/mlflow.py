@@ -80,7 +80,7 @@ class MlflowPaths:
         consumer = self._calls.consumer(reply.context)
         spec = spec_of(request.body.data)
         if spec.setdefault("name", request.name) != request.name:
-            raise GatewayError(Kind.INVALID_REQUEST, "The body names another route than the path.", param="name")
+            raise GatewayError(Kind.INVALID_REQUEST, "The body and the path name different routes.", param="name")
         await reply.json(lists.route(await self._changes.update(consumer, spec)))
 
     @answers_in(MLFLOW_TEXT)
