@@ -265,3 +265,17 @@ async def test_a_planted_double_count_is_found(provider: Provider) -> None:
         assert len(drifts(core, provider, results)) == 3
         core.metrics.requests("chat", "chat", "local", "ok").inc()
         assert len(drifts(core, provider, results)) == 5
+
+
+@BOTH
+async def test_a_key_that_a_provider_quotes_is_not_shown_after_the_first_output_either(
+    provider: Provider, streamed: bool
+) -> None:
+    """The error of a stream under way takes another path than that of an attempt without output."""
+    text = "the key sk-o is bad"
+    error = data({"error": {"message": text, "type": "server_error", "code": None}})
+    provider.script = lambda call: sse_reply([piece("a"), error]) if streamed else error_reply(call, 500, text)
+    async with Core(to(openai(provider), retries=Retries(0))) as core:
+        with pytest.raises(GatewayError) as caught:
+            await core.ask(streamed)
+    assert caught.value.message == str(caught.value) == "the key *** is bad"
