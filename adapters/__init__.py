@@ -25,7 +25,7 @@ from adapters.contract import (
     Task,
 )
 from adapters.echoes import ECHOES
-from adapters.errors import GatewayError, Kind
+from adapters.errors import GatewayError, Kind, replace_error
 from adapters.huggingface import FORMAT as HUGGINGFACE
 from adapters.mlflow import FORMAT as MLFLOW
 from adapters.mlflow_client import FORMAT as MLFLOW_A
@@ -57,5 +57,6 @@ __all__ = [
     "Response",
     "Target",
     "Task",
+    "replace_error",
     "side_of",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any, Final
 
 
 class Kind(StrEnum):
@@ -36,13 +37,14 @@ class Kind(StrEnum):
 
 
 class GatewayError(Exception):
-    """A failed call: why, in words fit for the caller, and what else is known.
+    """A failed call: why, in words fit for the caller, and what else is known. A value: `replace_error` makes another.
 
     `message` must be safe to show: adapters take provider text only through their `error()`; secrets are redacted by the
     gateway before anything is answered. `param` names the caller's field at fault, in the words of the caller's format.
     `code` is the provider's own machine-readable word, if it has one. `retry_after_s` is what the provider asked for.
     `status` is the provider's HTTP status, None where the failure is our own. `retried`: the gateway has made its own further
-    attempts, so that the caller should make none.
+    attempts, so that the caller should make none. `headers` are those of limits and budgets (x-ratelimit-*, x-sidecar-budget),
+    `left_out` what of the request had no place at the upstream: both go with the refusal as they would with an answer.
     """
 
     def __init__(
@@ -54,15 +56,27 @@ class GatewayError(Exception):
         code: str | None = None,
         retry_after_s: float | None = None,
         status: int | None = None,
+        retried: bool = False,
+        headers: tuple[tuple[str, str], ...] = (),
+        left_out: tuple[str, ...] = (),
     ) -> None:
         super().__init__(message)
-        self.kind = kind
-        self.message = message
-        self.param = param
-        self.code = code
-        self.retry_after_s = retry_after_s
-        self.status = status
-        self.retried = False
+        self.kind: Final = kind
+        self.message: Final = message
+        self.param: Final = param
+        self.code: Final = code
+        self.retry_after_s: Final = retry_after_s
+        self.status: Final = status
+        self.retried: Final = retried
+        self.headers: Final = headers
+        self.left_out: Final = left_out
 
     def __repr__(self) -> str:
         return f"GatewayError({self.kind}, {self.message!r}, param={self.param!r}, status={self.status})"
+
+
+def replace_error(error: GatewayError, **changes: Any) -> GatewayError:
+    """A new error with these fields changed, as `dataclasses.replace`; its cause and where it came from stay."""
+    found = GatewayError(**{**vars(error), **changes})
+    found.__cause__ = error.__cause__
+    return found.with_traceback(error.__traceback__)

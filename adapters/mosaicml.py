@@ -15,7 +15,7 @@ import msgspec
 
 from adapters.contract import Context, Format, Headers, HttpCall, ProviderSide, Target, Task
 from adapters.echoes import NO_ECHOES, fit_history
-from adapters.errors import GatewayError, Kind
+from adapters.errors import GatewayError, Kind, replace_error
 from adapters.json_object import Obj, of_answer
 from adapters.openai.url import escaped
 from adapters.refusals import invalid
@@ -132,9 +132,9 @@ def error(status: int, headers: Headers, body: bytes) -> GatewayError:
     """The reason of a failed HTTP answer; never raises, whatever the body."""
     failure = plain_error(status, headers, body)
     words = failure.message.lower()
-    for said, kind in _REFUSALS:
-        if status == 500 and said in words:
-            failure.kind = kind
+    for phrase, kind in _REFUSALS:
+        if status == 500 and phrase in words:
+            failure = replace_error(failure, kind=kind)
     return failure
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from adapters import Kind
-from sidecar.domain.status import ANSWERS
+from sidecar.domain.status import STATUS_ROWS
 from tools.docs import MEANINGS, PAGES, ROOT, stale
 
 
 def test_every_kind_of_failure_has_an_answer_and_a_meaning() -> None:
-    assert set(ANSWERS) == set(MEANINGS) == set(Kind)
+    assert set(STATUS_ROWS) == set(MEANINGS) == set(Kind)
 
 
 def test_the_generated_pages_are_fresh() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from adapters import GatewayError, Kind
-from sidecar.domain.status import ANSWERS, client_may_retry, mlflow_status
+from sidecar.domain.status import STATUS_ROWS, client_may_retry, mlflow_status
 from tools.metrics_page import metrics_page
 from tools.providers_page import providers_page
 
@@ -27,12 +27,12 @@ MEANINGS = {
     Kind.PERMISSION_DENIED: "The caller may not do this.",
     Kind.ROUTE_NOT_FOUND: "No route has this name, or the caller may not see it.",
     Kind.ALREADY_EXISTS: "A route of this name exists.",
-    Kind.FAILED_PRECONDITION: "Routes are not managed by call here, or this one stands in the config file.",
+    Kind.FAILED_PRECONDITION: "Routes cannot be managed through the API here, or this one is in the config file.",
     Kind.NOT_CONFIRMED: "A change of routes was asked for, but not confirmed in time: it may have happened. Look first.",
     Kind.RATE_LIMITED: "Too many calls, by our limit or the provider's. Wait as long as the answer says.",
     Kind.QUOTA_EXHAUSTED: "The provider's account has no credit left.",
     Kind.BUDGET_EXCEEDED: "The caller's or the route's budget is spent.",
-    Kind.OVERLOADED: "The gateway has as many calls as it takes.",
+    Kind.OVERLOADED: "The gateway is at capacity.",
     Kind.UPSTREAM_TIMEOUT: "The provider did not connect, answer or go on in time.",
     Kind.UPSTREAM_UNAVAILABLE: "No connection to the provider, or it says that it failed.",
     Kind.UPSTREAM_REJECTED_CREDENTIALS: "The provider refused the gateway's key: the operator's to mend.",
@@ -65,7 +65,7 @@ def errors_page() -> str:
         "| reason | gRPC | HTTP | type | code | retry | meaning |",
         "|---|---|---|---|---|---|---|",
     ]
-    for kind, answer in ANSWERS.items():
+    for kind, answer in STATUS_ROWS.items():
         retry = "yes" if client_may_retry(GatewayError(kind, "")) else "no"
         cells = (kind.value.upper(), answer.grpc.name, answer.http, answer.type, answer.code, retry, MEANINGS[kind])
         lines.append(f"| {' | '.join(map(str, cells))} |")

@@ -4,9 +4,9 @@ The supervisor starts `python -m sidecar.worker --control-fd N`, sends `Configur
 pickled: the socket exists only between the two, and a snapshot (with its secrets) must never touch the disk. End of file on
 either side means that the other is gone: a worker then stops at once.
 
-Either side may begin. The supervisor asks `Configure`, `Reload` and `Patch`, and is answered in that order; a worker's question
-(`Ask`) carries a number and is answered by `Answered` with the same, whenever that is. What comes in the meantime is served.
-From `Ready` on a worker sends a `Beat` every `beat_s`, which nobody answers; one that stops doing so hangs.
+Either side may begin. The supervisor asks `Configure`, `LoadSnapshot` and `Patch`, and is answered in that order; a worker's
+question (`Ask`) carries a number and is answered by `Answered` with the same, whenever that is. What comes in the meantime is
+served. From `Ready` on a worker sends a `Beat` every `beat_s`, which nobody answers; one that stops doing so hangs.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Configure:
 
 
 @dataclass(frozen=True, slots=True)
-class Reload:
+class LoadSnapshot:
     """A new configuration: one assignment in the worker, calls under way keep theirs."""
 
     snapshot: Snapshot
@@ -183,7 +183,7 @@ class Beat:
     on_cpu_s: float = 0.0
 
 
-Message = Beat | Configure | Reload | Patch | Retire | Drain | Ready | Reloaded | Failed | Ask | Answered
+Message = Beat | Configure | LoadSnapshot | Patch | Retire | Drain | Ready | Reloaded | Failed | Ask | Answered
 
 
 class Channel:

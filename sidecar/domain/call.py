@@ -1,18 +1,18 @@
-"""What a servicer hands to the gateway and what it gets back."""
+"""What a servicer hands to the gateway and what it gets back. Values: what comes of a call is never written into it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from adapters import Envelope, Task
-from sidecar.domain.snapshot import Consumer, Timeouts
+from sidecar.domain.snapshot import Consumer
 
-_WRITE_S = Timeouts().write_s
+# Names and values, as metadata or HTTP headers have them.
+Headers = tuple[tuple[str, str], ...]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Call:
     """What a servicer hands over: who calls which route with what.
 
@@ -30,26 +30,24 @@ class Call:
     request: Any = None
     envelope: Envelope | None = None
     client_format: str | None = None
-    # Set by the gateway for the servicer: the upstream asked last (known before the first piece), what was left out of the
-    # request there, the route's timeouts.write_s.
-    upstream: str | None = None
-    left_out: tuple[str, ...] = ()
-    write_s: float = _WRITE_S
-    says_limits: Callable[[], tuple[tuple[str, str], ...]] = tuple
-
-    @property
-    def headers(self) -> tuple[tuple[str, str], ...]:
-        """What limits and budgets say now (x-ratelimit-*, x-sidecar-budget), for an answer or a refusal."""
-        return self.says_limits()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer: `body` where the provider's bytes pass unchanged, else `message`. `upstream` served it."""
+    """A whole answer: `body` where the provider's bytes pass unchanged, else `message`.
+
+    `upstream` served it, `usage` is what that one counted (None: nothing), `left_out` names what of the request had no place
+    there. `headers` are those of limits and budgets, as they are after the call. `write_s`: how long the client may take for a
+    piece of the answer.
+    """
 
     upstream: str
-    body: bytes | None = None
-    message: Any = None
+    body: bytes | None
+    message: Any
+    usage: Any
+    left_out: tuple[str, ...]
+    headers: Headers
+    write_s: float
 
 
 # A piece of a streamed answer: bytes to pass on, canonical chunks, or None for "still silent".

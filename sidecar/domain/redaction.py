@@ -35,14 +35,14 @@ def _pieces(secret: Secret) -> frozenset[str]:
 
 
 def _base64(data: bytes, offset: int) -> str:
-    """The characters that stand for `data` alone when it begins `offset` bytes (0 to 2) into a group of three."""
+    """The characters that encode `data` alone when it begins `offset` bytes (0 to 2) into a group of three."""
     first, end = -(-8 * offset // 6), 8 * (offset + len(data)) // 6
     return b64encode(bytes(offset) + data).decode()[first:end]
 
 
 def _without(text: str, pieces: frozenset[str]) -> str:
     shown: list[str] = []
-    kept_from = 0  # what stands before it is in `shown`, or hidden
+    kept_from = 0  # what comes before it is in `shown`, or hidden
     for at in range(len(text) - _PIECE + 1 if pieces else 0):
         if text[at : at + _PIECE] in pieces:
             if at > kept_from or not shown:

@@ -1,6 +1,6 @@
 """The configuration as the workers use it: frozen, checked, secrets resolved. `config.load` makes it, the gateway reads it.
 
-Apart from config.py so that a worker does not import YAML.
+Apart from config/ so that a worker does not import YAML.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Price:
     output: int
     cached_input: int | None = None  # None: as input
     cache_write: int | None = None  # None: as input
-    call: int = 0  # micro-dollars for each call, beside its tokens
+    call: int = 0  # micro-dollars for each call, in addition to its tokens
     # (input tokens, the price of a whole call that has more of them), rising. Only the price table has such.
     above: tuple[tuple[int, Price], ...] = ()
     cache_write_1h: int | None = None  # written to be kept for an hour; None: twice the input
@@ -70,7 +70,7 @@ class Retries:
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """When an upstream is left alone for a while."""
+    """When an upstream is ejected."""
 
     consecutive_failures: int = 5
     error_ratio: float = 0.5
@@ -90,7 +90,7 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """How a token is fetched, where no key stands in the config: a form posted to `url`, or a GET of it where `form` is None
+    """How a token is fetched, where the config has no key: a form posted to `url`, or a GET of it where `form` is None
     (managed identity). The answer is OAuth's: access_token and expires_in."""
 
     url: str
@@ -109,7 +109,7 @@ class Upstream:
     model: str
     base_url: str  # without a trailing slash
     key: Secret | None
-    headers: tuple[tuple[str, str], ...] = ()  # from the config, beside the provider's own; never secret
+    headers: tuple[tuple[str, str], ...] = ()  # from the config, in addition to the provider's own; never secret
     options: Mapping[str, Any] = field(default_factory=dict)  # Target.options
     auth: str | None = None  # in place of the provider's own scheme
     grant: Grant | None = None  # in place of a key
@@ -142,7 +142,7 @@ class Route:
     mlflow_limit: tuple[int, str, str | None] | None = (
         None  # MLflow's calls, renewal_period, key: its clients read them back
     )
-    mlflow_dialect: Literal["a", "b"] = "a"  # of /gateway/{name}/invocations where nothing else tells
+    mlflow_dialect: Literal["a", "b"] = "a"  # of /gateway/{name}/invocations where nothing else decides
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +157,7 @@ class Consumer:
     deny: tuple[str, ...] = ()  # stronger than allow
     limits: tuple[Limit, ...] = ()
     budgets: tuple[Budget, ...] = ()
-    allow_written: bool = field(
-        default=False, compare=False
-    )  # whether `allow` stands in the file, or is what it is without
+    allow_written: bool = field(default=False, compare=False)  # whether the file has `allow`, or it is the default
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from adapters import GatewayError, Kind
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StatusRow:
     """One row: gRPC code, HTTP status, OpenAI's `error.type`, its `error.code` where the provider gives none."""
 
     grpc: grpc.StatusCode
@@ -34,15 +34,15 @@ _ANOTHER_UPSTREAM_MAY_HELP = frozenset(
     }
 )
 # Codes and words stand in the client's package, which both ends read: it knows no grpc.
-ANSWERS: dict[Kind, Answer] = {
-    kind: Answer(grpc.StatusCode[row.grpc], row.http, row.type, row.code, kind in _ANOTHER_UPSTREAM_MAY_HELP)
+STATUS_ROWS: dict[Kind, StatusRow] = {
+    kind: StatusRow(grpc.StatusCode[row.grpc], row.http, row.type, row.code, kind in _ANOTHER_UPSTREAM_MAY_HELP)
     for kind in Kind
     for row in (KINDS[kind],)
 }
 
 
-def answer_to(error: GatewayError) -> Answer:
-    return ANSWERS[error.kind]
+def status_row(error: GatewayError) -> StatusRow:
+    return STATUS_ROWS[error.kind]
 
 
 # MLflow's clients retry 429, 500, 502 and 503 for a minute and more, each time with another call of the provider; by then the
@@ -50,17 +50,17 @@ def answer_to(error: GatewayError) -> Answer:
 _ON_MLFLOW_PATHS = {Kind.UPSTREAM_UNAVAILABLE: 504, Kind.UPSTREAM_PROTOCOL: 424}
 # A provider's own 429: waiting for it is the gateway's work. Ours stays 429, for it costs no call of a provider.
 _PROVIDERS_LIMIT = frozenset({Kind.RATE_LIMITED, Kind.QUOTA_EXHAUSTED})
-# Found by ourselves in the caller's request, not by the provider: there MLflow's servers answer what FastAPI does.
+# Found by ourselves in the caller's request, not by the provider: there MLflow's servers answer as FastAPI does.
 _REFUSED_BY_US = frozenset({Kind.INVALID_REQUEST, Kind.UNSUPPORTED_PARAMETER})
 
 
 def mlflow_status(error: GatewayError, violation: int) -> int:
-    """The HTTP status on MLflow's paths; `violation` is what this path says to a request that is no good in itself."""
+    """The HTTP status on MLflow's paths; `violation` is the status on this path of a request that is invalid in itself."""
     if error.status is None and error.kind in _REFUSED_BY_US:
         return violation
     if error.status is not None and error.kind in _PROVIDERS_LIMIT:
         return 424
-    return _ON_MLFLOW_PATHS.get(error.kind) or answer_to(error).http
+    return _ON_MLFLOW_PATHS.get(error.kind) or status_row(error).http
 
 
 # Kinds after which the same call may succeed a little later. Not a timeout: the provider may have done, and billed, the work.

@@ -1,6 +1,6 @@
 """How many calls may be under way at once: bounded for a worker and for a route, with a short bounded queue before each.
 
-Over it a caller hears so at once, while there is still time to do something else. A stream counts until its end.
+Over it a call is refused at once, while the caller still has time to do something else. A stream counts until its end.
 """
 
 from __future__ import annotations
@@ -127,4 +127,4 @@ class Admissions:
 
 
 def _overloaded() -> GatewayError:
-    return GatewayError(Kind.OVERLOADED, "The gateway has as many calls under way as it takes.")
+    return GatewayError(Kind.OVERLOADED, "The gateway is at capacity.")

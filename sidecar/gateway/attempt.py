@@ -1,4 +1,4 @@
-"""One try of a call at one upstream: what is sent, whether its answer is one, and errors that are fit to be shown."""
+"""One attempt of a call at one upstream: what is sent, whether its answer is one, and errors that are fit to be shown."""
 
 from __future__ import annotations
 
@@ -8,12 +8,30 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
-from adapters import FORMATS, Context, Format, GatewayError, HttpCall, Kind, ProviderSide, Target, Task, side_of
+from adapters import (
+    FORMATS,
+    Context,
+    Format,
+    GatewayError,
+    HttpCall,
+    Kind,
+    ProviderSide,
+    Target,
+    Task,
+    replace_error,
+    side_of,
+)
+from adapters.vectors import as_asked
 from sidecar.domain.call import Call
 from sidecar.domain.snapshot import Route, Upstream, target_of
-from sidecar.upstream import UpstreamResponse, read_failure
-from sidecar.upstream.credentials import Tokens, headers_for, redact
+from sidecar.gateway.record import Record
+from sidecar.spend.cost import counts_output
+from sidecar.upstream import UpstreamClient, UpstreamResponse, read_failure
+from sidecar.upstream.credentials import AccessTokens, headers_for, redact
+from sidecar.v1 import inference_pb2 as pb
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +41,7 @@ _ERROR_BODY_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class UpstreamPlan:
     """What every call of a route to an upstream has in common; made once per snapshot."""
 
     upstream: Upstream
@@ -33,64 +51,134 @@ class Plan:
     headers: tuple[tuple[str, str], ...]  # with the key; without the token where one is fetched
 
 
-def plan_for(upstream: Upstream, task: Task) -> Plan:
+def plan_for(upstream: Upstream, task: Task) -> UpstreamPlan:
     target = target_of(upstream)
     format_ = FORMATS[target.provider.format]
-    return Plan(upstream, target, format_, side_of(format_, target, task), headers_for(upstream, target.provider))
+    headers = headers_for(upstream, target.provider)
+    return UpstreamPlan(upstream, target, format_, side_of(format_, target, task), headers)
 
 
-@dataclass(slots=True)
-class Attempt:
-    """An upstream, ready to be called. `passthrough`: the caller's format is the provider's."""
+class CallReader:
+    """A call whose body is decoded once, by the first attempt that translates it, for all of them."""
 
-    plan: Plan
+    __slots__ = ("_decoded", "call")
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self._decoded: Any = call.request
+
+    def request_for(self, target: Target) -> Any:
+        """The canonical message, as the caller's format means it for this upstream. Raises GatewayError for a malformed body."""
+        call = self.call
+        if call.client_format is None:
+            return self._decoded
+        side = FORMATS[call.client_format].client[call.task]
+        if self._decoded is None:
+            assert call.envelope is not None
+            self._decoded = side.decode_request(call.envelope)
+        return self._decoded if side.fit is None else side.fit(self._decoded, target)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedCall:
+    """A call, encoded for one upstream. `request` is None where the caller's format is the provider's and its body passes."""
+
+    plan: UpstreamPlan
     side: ProviderSide
-    passthrough: bool
+    request: Any
     http: HttpCall
     context: Context
 
     @property
-    def upstream(self) -> Upstream:
-        return self.plan.upstream
+    def passes(self) -> bool:
+        """Whether bytes go through as they are, both ways."""
+        return self.request is None
 
 
-def prepare(plan: Plan, call: Call) -> Attempt:
-    """Encodes the call for the upstream; the caller's body is decoded once for all attempts. Raises GatewayError for what the
-    upstream cannot say."""
-    side = plan.side
+def prepare(plan: UpstreamPlan, reader: CallReader) -> PreparedCall:
+    """Encodes the call for the upstream. Raises GatewayError for what the upstream has no place for."""
+    call, side = reader.call, plan.side
     if side is None or (call.stream and side.stream is None):
         what = f"{'streamed ' * call.stream}{call.task}"
-        raise GatewayError(Kind.INVALID_REQUEST, f'Provider "{plan.upstream.provider}" has no {what}.')
+        raise GatewayError(Kind.INVALID_REQUEST, f"Provider '{plan.upstream.provider}' does not support {what}.")
     context = Context(int(time.time()), _new_id, plan.target.model)
     if call.envelope is not None and call.client_format == plan.format.name and side.patch is not None:
-        return Attempt(plan, side, True, side.patch(call.envelope, plan.target), context)
-    if call.request is None:
-        assert call.envelope is not None
-        assert call.client_format is not None
-        call.request = FORMATS[call.client_format].client[call.task].decode_request(call.envelope)
-    request = call.request
-    if call.client_format is not None and (fit := FORMATS[call.client_format].client[call.task].fit) is not None:
-        request = fit(request, plan.target)
-    return Attempt(plan, side, False, side.encode(request, plan.target, call.stream, context), context)
+        return PreparedCall(plan, side, None, side.patch(call.envelope, plan.target), context)
+    request = reader.request_for(plan.target)
+    return PreparedCall(plan, side, request, side.encode(request, plan.target, call.stream, context), context)
 
 
 def _new_id(prefix: str) -> str:
     return prefix + secrets.token_hex(12)
 
 
-async def read_answer(
-    response: UpstreamResponse, route: Route, attempt: Attempt, limit: asyncio.Timeout, deadline: float
+class Sender:
+    """Sends prepared calls with the credentials of their upstream."""
+
+    __slots__ = ("_client", "tokens")
+
+    def __init__(self, client: UpstreamClient) -> None:
+        self._client = client
+        self.tokens = AccessTokens()
+
+    async def open(self, prepared: PreparedCall, route: Route, record: Record) -> UpstreamResponse:
+        """Waits for the head of the answer. Raises GatewayError; close what it returns."""
+        upstream, headers = prepared.plan.upstream, prepared.plan.headers
+        # One resend a call is not counted as a retry: after it no further attempt meets another stale connection.
+        send = partial(self._client.open, sent_anew=record.resends, fresh=record.resent)
+        if upstream.grant is None:
+            return await send(prepared.http, upstream, headers, route.timeouts)
+        headers = (*headers, await self.tokens.header(upstream))
+        response = await send(prepared.http, upstream, headers, route.timeouts)
+        if response.status == 401:
+            self.tokens.forget(upstream)  # revoked before its time
+        return response
+
+
+async def whole_answer(
+    sender: Sender, prepared: PreparedCall, call: Call, route: Route, record: Record, *, head_by: float, deadline: float
+) -> tuple[bytes | None, Any]:
+    """Sends the call and reads its answer: the body where it passes, else the message. The head must be here by `head_by`, the
+    rest without a silence of idle_s and by the deadline. Raises GatewayError."""
+    waiting = time.perf_counter()
+    try:
+        async with asyncio.timeout_at(head_by) as limit:
+            response = await sender.open(prepared, route, record)
+            try:
+                body = await _read_answer(response, route, prepared, limit, deadline)
+            finally:
+                response.close()
+    except TimeoutError:
+        raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider did not answer in time.") from None
+    finally:
+        record.waited_s += time.perf_counter() - waiting
+    message = None
+    if prepared.passes and prepared.side.check is not None:
+        record.usage = prepared.side.check(body)
+    else:
+        message = prepared.side.decode(body, prepared.context)
+        if isinstance(message, pb.EmbedResponse) and isinstance(prepared.request, pb.EmbedRequest):
+            as_asked(message, prepared.request)
+        if message.HasField("usage"):
+            record.usage = message.usage
+    if call.task is not Task.EMBEDDINGS and not counts_output(record.usage):
+        record.output_chars = len(body)  # what there is to go by where a provider counts nothing
+    return (body, None) if message is None else (None, message)
+
+
+async def _read_answer(
+    response: UpstreamResponse, route: Route, prepared: PreparedCall, limit: asyncio.Timeout, deadline: float
 ) -> bytes:
     """The body of a good answer. Raises the provider's error for any other. `limit` is the clock under which this runs: from now
     on it ends at a silence of idle_s, or at the deadline."""
     idle_s = route.timeouts.idle_s
-    limit.reschedule(min(asyncio.get_running_loop().time() + idle_s, deadline))
-    await refuse_failed_answer(response, attempt)
-
-    def goes_on() -> None:
-        limit.reschedule(min(asyncio.get_running_loop().time() + idle_s, deadline))
-
-    return await _read_body(response, route.response_bytes_max, goes_on)
+    now_s = asyncio.get_running_loop().time
+    limit.reschedule(min(now_s() + idle_s, deadline))
+    if not 200 <= response.status < 300:
+        await refuse_failed_answer(response, prepared)
+    return await _read_body(
+        response, route.response_bytes_max, lambda: limit.reschedule(min(now_s() + idle_s, deadline))
+    )
 
 
 async def _read_body(
@@ -121,16 +209,14 @@ async def _read_body(
 
 def without_output(error: GatewayError) -> GatewayError:
     """What breaks off before the caller has seen any of it is no interruption yet: another upstream may answer."""
-    if error.kind is Kind.UPSTREAM_INTERRUPTED:
-        error.kind = Kind.UPSTREAM_PROTOCOL
-    return error
+    return replace_error(error, kind=Kind.UPSTREAM_PROTOCOL) if error.kind is Kind.UPSTREAM_INTERRUPTED else error
 
 
 def too_large(bytes_max: int) -> GatewayError:
     return GatewayError(Kind.UPSTREAM_PROTOCOL, f"The provider's answer is larger than {bytes_max} bytes.")
 
 
-async def refuse_failed_answer(response: UpstreamResponse, attempt: Attempt) -> None:
+async def refuse_failed_answer(response: UpstreamResponse, prepared: PreparedCall) -> None:
     """Raises what a status other than 2xx means."""
     if 200 <= response.status < 300:
         return
@@ -141,21 +227,21 @@ async def refuse_failed_answer(response: UpstreamResponse, attempt: Attempt) -> 
         async with asyncio.timeout(_ERROR_BODY_S):
             body = await _read_body(response, _ERROR_BODY_BYTES_MAX, cut=True)
     except (GatewayError, TimeoutError):
-        body = b""  # the status alone says enough
-    raise attempt.plan.format.error(response.status, response.headers, body)
+        body = b""  # the status alone is enough
+    raise prepared.plan.format.error(response.status, response.headers, body)
 
 
-def make_showable(error: GatewayError, upstream: Upstream, tokens: Tokens) -> None:
-    """Takes keys out of an error's text and puts our own words in place of a provider's about our credentials."""
+def showable(error: GatewayError, upstream: Upstream, tokens: AccessTokens) -> GatewayError:
+    """The error without keys, and with our own text in place of a provider's about our credentials."""
     token = tokens.current(upstream)
-    error.message = redact(error.message, upstream, token)
+    message = redact(error.message, upstream, token)
     if error.kind is not Kind.INVALID_REQUEST and error.status is not None:
-        log.warning("provider %s answered %s: %s", upstream.provider, error.status, error.message)
+        log.warning("provider %s answered %s: %s", upstream.provider, error.status, message)
+    code = error.code
     if error.kind is Kind.UPSTREAM_REJECTED_CREDENTIALS:
-        error.message = f'Provider "{upstream.provider}" rejected the gateway\'s credentials.'
-        error.code = None
-    error.args = (error.message,)
-    if error.code is not None:
-        error.code = redact(error.code, upstream, token)
-    if error.param is not None:
-        error.param = redact(error.param, upstream, token)
+        message, code = f"Provider '{upstream.provider}' rejected the gateway's credentials.", None
+    code = None if code is None else redact(code, upstream, token)
+    param = None if error.param is None else redact(error.param, upstream, token)
+    if (message, code, param) == (error.message, error.code, error.param):
+        return error
+    return replace_error(error, message=message, code=code, param=param)

@@ -1,7 +1,7 @@
-"""When an upstream is left alone for a while. A pure state machine: what happened and what time it is come in.
+"""When an upstream is ejected. A pure state machine: what happened and the time come in.
 
 Closed: calls go there. Open: none do until a time has passed. Then one real call probes (half-open); an answer closes the
-circuit, a failure opens it anew.
+circuit, a failure opens it again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sidecar.domain.snapshot import Breaker
 
 # The window is counted in this many pieces; what is older than the window leaves a piece at a time.
 _PIECES: Final = 10
-# The longest a provider's word keeps an upstream out: of "come back tomorrow" we make sure every now and then.
+# The longest that a Retry-After keeps an upstream out: one of a day is checked now and then.
 _NAMED_S_MAX: Final = 600.0
 
 # Failures of the upstream itself. A provider that refuses a request for the request's sake is in good health.
@@ -52,8 +52,8 @@ class Reason(StrEnum):
 class Circuit:
     """One upstream's. Times are seconds on any clock that only goes forward.
 
-    Of each call `begins` is told first, then exactly one of `succeeded`, `failed`, `abandoned`; between them `answered` once the
-    first output is here. What `begins` said, whether the call is the probe, is told with each of them.
+    For each call `begins` comes first, then exactly one of `succeeded`, `failed`, `abandoned`; between them `answered` once the
+    first output is here. Each of them gets what `begins` returned: whether the call is the probe.
     """
 
     __slots__ = ("_bad", "_consecutive", "_good", "_newest", "_probing", "_settings", "open_until_s", "state")
@@ -147,7 +147,7 @@ class Circuit:
 
 
 def _at_once(error: GatewayError) -> Reason | None:
-    """What needs no second failure: the provider said how long, or only an operator can mend it."""
+    """What needs no second failure: the provider named a time, or only an operator can fix it."""
     match error.kind:
         case Kind.UPSTREAM_REJECTED_CREDENTIALS:
             return Reason.CREDENTIALS

@@ -9,9 +9,11 @@ from functools import cached_property
 from typing import Final
 
 from adapters import GatewayError, Kind
+from sidecar.domain.call import Call
 from sidecar.domain.caller import LOCAL_CONSUMER, Caller
 from sidecar.domain.snapshot import Consumer, Route, Snapshot
 from sidecar.gateway.prompt_secrets import PromptSecrets
+from sidecar.gateway.record import Record
 
 _NOBODY: Final[Mapping[str, Route]] = {}
 # No user's name has a colon, nor has a consumer's: such a name can be nobody else's.
@@ -75,6 +77,18 @@ class Consumers:
             found = {name: route for name, route in routes if allowed(name) and not denied(name)}
             self._routes[consumer.name] = found
         return found
+
+
+def find_route(routes: Mapping[str, Route], call: Call, record: Record) -> Route:
+    """The call's route, of those its consumer may call. Raises route_not_found, or invalid_request where its task is another."""
+    route = routes.get(call.route)
+    if route is None:
+        raise GatewayError(Kind.ROUTE_NOT_FOUND, f'There is no route "{call.route[:128]}".', param="model")
+    record.route_known()
+    if route.task != call.task:
+        text = f'Route "{route.name}" is of type llm/v1/{route.task}, this call of llm/v1/{call.task}.'
+        raise GatewayError(Kind.INVALID_REQUEST, text, param="model")
+    return route
 
 
 def require_admin(consumer: Consumer) -> None:

@@ -2,7 +2,7 @@
 
 The prompt: a token for each four bytes of the request, which is right for English text and too much for JSON; a picture or a
 sound in it counts as 1,000 tokens, not as its letters. The answer: what `max_tokens` (or `max_completion_tokens`) allows, times
-`n`; 512 where the caller says nothing, nothing for embeddings.
+`n`; 512 where the caller sets none, nothing for embeddings.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ def estimate_tokens(call: Call) -> Estimate:
     """Of a canonical request or of a body that is not translated."""
     if call.request is not None:
         size, media = _size_of_request(call.request)
-        asked, choices = _asked_of_request(call.request)
+        answer_max, choices = _answer_of_request(call.request)
     elif call.envelope is not None:
         size, media = _size_of_members(call.envelope.members)
-        asked, choices = _asked_of_members(call.envelope.members)
+        answer_max, choices = _answer_of_members(call.envelope.members)
     else:
         return Estimate(0, 0)
     prompt = -(-size // _BYTES_PER_TOKEN) + media * _MEDIA_TOKENS
-    answer = 0 if call.task is Task.EMBEDDINGS else (asked or _ANSWER_TOKENS) * max(1, choices)
+    answer = 0 if call.task is Task.EMBEDDINGS else (answer_max or _ANSWER_TOKENS) * max(1, choices)
     return Estimate(min(prompt, _TOKENS_MAX), min(answer, _TOKENS_MAX))
 
 
@@ -65,8 +65,8 @@ def _size_of_members(members: Any) -> tuple[int, int]:
 
 
 def _media(value: bytes) -> Iterator[int]:
-    """The lengths of what is long enough to be media. One of those lies across every 4,096th byte, so only what stands there is
-    looked at: an expression for 4,096 letters would read a word of 4,095 from each of its letters."""
+    """The lengths of what is long enough to be media. One of those lies across every 4,096th byte, so only these
+    are looked at: an expression for 4,096 letters would read a word of 4,095 from each of its letters."""
     at = _MEDIA_BYTES_MIN - 1
     while at < len(value):
         if value[at] not in _LETTERS:
@@ -96,14 +96,14 @@ def _size_of_request(request: Any) -> tuple[int, int]:
     return size, media
 
 
-def _asked_of_request(request: Any) -> tuple[int, int]:
-    asked = max(getattr(request, "max_tokens", 0), getattr(request, "max_completion_tokens", 0))
-    return asked, getattr(request, "n", 0)
+def _answer_of_request(request: Any) -> tuple[int, int]:
+    answer_max = max(getattr(request, "max_tokens", 0), getattr(request, "max_completion_tokens", 0))
+    return answer_max, getattr(request, "n", 0)
 
 
-def _asked_of_members(members: Any) -> tuple[int, int]:
-    asked = max(_number(members.get("max_tokens")), _number(members.get("max_completion_tokens")))
-    return asked, _number(members.get("n"))
+def _answer_of_members(members: Any) -> tuple[int, int]:
+    answer_max = max(_number(members.get("max_tokens")), _number(members.get("max_completion_tokens")))
+    return answer_max, _number(members.get("n"))
 
 
 def _number(raw: Any) -> int:

@@ -1,37 +1,35 @@
-"""One call: find the route, admit it, choose an upstream, translate, send, try again where that may help, account. Knows neither
+"""One call: find the route, admit it, choose an upstream, translate, send, retry where that may help, record. Knows neither
 gRPC nor REST.
 
+    answer = await gateway.unary(call)
+
+    async with gateway.stream(call) as answer:
+        async for piece in answer: ...
+
 A caller's body in the upstream's own format is patched, not translated (decision 0006); everything else goes through the
-canonical message. Both ways share everything else. What is tried again and what is not: docs/reliability.md.
+canonical message. Both share everything else. What is retried and what is not: docs/reliability.md.
 """
 
 from __future__ import annotations
 
-import asyncio
 import random
-import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
-from functools import partial
+from types import TracebackType
+from typing import Any, Final, Self
 
-from adapters import GatewayError, Kind, Task
-from adapters.vectors import as_asked
-from sidecar.domain.call import Answer, Call, Piece
-from sidecar.domain.snapshot import Consumer, Route, Snapshot
-from sidecar.gateway.admission import Admissions
-from sidecar.gateway.attempt import Attempt, prepare, read_answer, refuse_failed_answer
-from sidecar.gateway.candidates import Upstreams, Ways
-from sidecar.gateway.consumers import Consumers
+from adapters import GatewayError, replace_error
+from sidecar.domain.call import Answer, Call, Headers
+from sidecar.domain.snapshot import Consumer, Snapshot
+from sidecar.gateway.admission import Admissions, Gate
+from sidecar.gateway.attempt import CallReader, Sender, prepare, whole_answer
+from sidecar.gateway.candidates import Candidates, UpstreamRegistry
+from sidecar.gateway.consumers import Consumers, find_route
 from sidecar.gateway.meter import Meter, Ticket
 from sidecar.gateway.record import OK, Record
-from sidecar.gateway.retries import Trial, Tries
-from sidecar.gateway.stream import StreamClock, pieces
-from sidecar.spend.cost import counts_output
+from sidecar.gateway.retries import AttemptScope, RetryLoop
+from sidecar.gateway.stream import StreamedAnswer
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.metrics import Metrics
-from sidecar.upstream import UpstreamClient, UpstreamResponse
-from sidecar.upstream.credentials import Tokens
-from sidecar.v1 import inference_pb2 as pb
+from sidecar.upstream import UpstreamClient
 
 
 class Gateway:
@@ -50,15 +48,14 @@ class Gateway:
         meter: Meter | None = None,
         log: AccessLog | None = None,
     ) -> None:
-        self._state: tuple[Snapshot, dict[str, Ways], Consumers] = (snapshot, {}, Consumers(snapshot))
-        self._client = client
-        self._tokens = Tokens()
+        self._state: tuple[Snapshot, dict[str, Candidates], Consumers] = (snapshot, {}, Consumers(snapshot))
         self._metrics = metrics
-        self._chance = chance or random.Random()
-        self._meter = meter or Meter(metrics)
         self._log = log
-        self.upstreams = Upstreams(metrics)
-        self.admissions = Admissions(snapshot)
+        self.chance: Final = chance or random.Random()
+        self.meter: Final = meter or Meter(metrics)
+        self.sender: Final = Sender(client)
+        self.upstreams: Final = UpstreamRegistry(metrics)
+        self.admissions: Final = Admissions(snapshot)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -81,209 +78,101 @@ class Gateway:
 
     async def unary(self, call: Call) -> Answer:
         """Answers a call whole. Raises GatewayError, its message fit to be shown."""
-        record = self.record(call.operation, call.route, call.consumer, call.request_id)
-        ticket: Ticket | None = None
-        try:
-            ways = await self._ways_of(call, record)
-            ticket = self._meter.admit(call, ways.route)
-            gate = await self.admissions.enter(ways.route)
-            try:
-                return await self._answered(ways, call, record)
-            finally:
-                self.admissions.leave(gate)
-        except BaseException as error:
-            record.failed(error, deadline=call.deadline)
-            raise
-        finally:
-            record.close()
-            if ticket is not None:
-                _settle(ticket, ways, record)
+        with CallScope(self, call) as scope:
+            loop = await scope.open()
+            reader, route, record = CallReader(call), loop.candidates.route, scope.record
 
-    async def stream(self, call: Call) -> AsyncGenerator[Piece, None]:
-        """Answers a call as it is produced. The first piece comes with the first semantic output, so a GatewayError raised
-        before it can still become a status. Close the generator in any case: that closes the provider's socket."""
-        record = self.record(call.operation, call.route, call.consumer, call.request_id)
-        ticket: Ticket | None = None
-        try:
-            ways = await self._ways_of(call, record)
-            ticket = self._meter.admit(call, ways.route)
-            gate = await self.admissions.enter(ways.route)
-            try:
-                # aclosing, here and below: a generator that is closed while it waits for its caller leaves the one inside
-                # it to the garbage collector, and the provider's socket with it.
-                async with aclosing(self._streamed(ways, call, record)) as inner:
-                    async for piece in inner:
-                        suspended = time.perf_counter()
-                        yield piece
-                        record.waited_s += time.perf_counter() - suspended
-            finally:
-                self.admissions.leave(gate)
-        except BaseException as error:
-            record.failed(error, deadline=call.deadline)
-            raise
-        finally:
-            record.close()
-            if ticket is not None:
-                _settle(ticket, ways, record)
+            async def serve(attempt: AttemptScope) -> tuple[bytes | None, Any]:
+                prepared = prepare(attempt.candidate.plan, reader)
+                attempt.sends(prepared)
+                answer = await whole_answer(
+                    self.sender, prepared, call, route, record, head_by=attempt.head_by, deadline=loop.deadline
+                )
+                attempt.succeeded()
+                return answer
 
-    async def _ways_of(self, call: Call, record: Record) -> Ways:
-        """The upstreams of the call's route. Raises what `find_route` does."""
-        _, plans, consumers = self._state
+            body, message = await loop.run(serve)
+        upstream = loop.candidate.name
+        return Answer(upstream, body, message, record.usage, record.left_out, scope.headers, route.timeouts.write_s)
+
+    def stream(self, call: Call) -> StreamedAnswer:
+        """Answers a call as it is produced: see there."""
+        return StreamedAnswer(call, CallScope(self, call), self.sender)
+
+    async def candidates_for(self, call: Call, record: Record) -> Candidates:
+        """The upstreams of the call's route, by the newest snapshot. Raises what `find_route` and the search for secrets do."""
+        _, known, consumers = self._state
         route = find_route(consumers.routes(call.consumer), call, record)
         await consumers.prompts.check(call)
-        call.write_s = route.timeouts.write_s
-        ways = plans.get(route.name)
-        if ways is None:
-            ways = plans[route.name] = self.upstreams.ways_of(route)
-        return ways
-
-    async def _answered(self, ways: Ways, call: Call, record: Record) -> Answer:
-        """One attempt after another, until there is an answer or no sense in more of them."""
-        deadline = _deadline(ways.route, call)
-        tries = Tries(ways, deadline, self._chance)
-        while True:
-            trial = Trial(tries, call, record, self.upstreams, self._tokens)
-            try:
-                with trial:
-                    return await self._unary(tries, trial, call, record, deadline)
-            except GatewayError as error:
-                await _before_next(tries, trial, error, record)
-
-    async def _unary(self, tries: Tries, trial: Trial, call: Call, record: Record, deadline: float) -> Answer:
-        way, route = tries.way, tries.ways.route
-        attempt = prepare(way.plan, call)
-        trial.asks(attempt)
-        waiting = time.perf_counter()
-        try:
-            async with asyncio.timeout_at(tries.limit()) as limit:
-                response = await self._open(attempt, route, record)
-                try:
-                    body = await read_answer(response, route, attempt, limit, deadline)
-                finally:
-                    response.close()
-        except TimeoutError:
-            raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider did not answer in time.") from None
-        finally:
-            record.waited_s += time.perf_counter() - waiting
-        if attempt.passthrough and attempt.side.check is not None:
-            record.usage = attempt.side.check(body)
-            _measure(record, call, body)
-            return Answer(way.name, body=body)
-        message = attempt.side.decode(body, attempt.context)
-        if isinstance(message, pb.EmbedResponse) and isinstance(call.request, pb.EmbedRequest):
-            as_asked(message, call.request)
-        if message.HasField("usage"):
-            record.usage = message.usage
-        _measure(record, call, body)
-        return Answer(way.name, message=message)
-
-    async def _streamed(self, ways: Ways, call: Call, record: Record) -> AsyncGenerator[Piece, None]:
-        """One attempt after another, until one has output. From then on a failure is the caller's to hear."""
-        deadline = _deadline(ways.route, call)
-        tries = Tries(ways, deadline, self._chance)
-        begun = False
-        while True:
-            trial = Trial(tries, call, record, self.upstreams, self._tokens)
-            try:
-                with trial:
-                    async with aclosing(self._stream(tries, trial, call, record, deadline)) as inner:
-                        async for piece in inner:
-                            if not begun:
-                                begun = True
-                                trial.answered()
-                            yield piece
-                    return
-            except GatewayError as error:
-                if begun:
-                    raise
-                await _before_next(tries, trial, error, record)
-
-    async def _stream(
-        self, tries: Tries, trial: Trial, call: Call, record: Record, deadline: float
-    ) -> AsyncGenerator[Piece, None]:
-        route = tries.ways.route
-        attempt = prepare(tries.way.plan, call)
-        trial.asks(attempt)
-        clock = StreamClock(route, deadline)
-        response: UpstreamResponse | None = None
-        try:
-            waiting = time.perf_counter()
-            try:
-                async with asyncio.timeout_at(clock.limit()):
-                    response = await self._open(attempt, route, record)
-                    await refuse_failed_answer(response, attempt)
-            except TimeoutError:
-                raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider sent no output in time.") from None
-            finally:
-                record.waited_s += time.perf_counter() - waiting
-            async with aclosing(pieces(response, route, attempt, call, record, clock)) as inner:
-                async for piece in inner:
-                    yield piece
-            await response.finish()
-        finally:
-            if response is not None:
-                response.close()
-
-    async def _open(self, attempt: Attempt, route: Route, record: Record) -> UpstreamResponse:
-        upstream, headers = attempt.upstream, attempt.plan.headers
-        # One resend a call is beside the budget: after it no further attempt meets another stale connection.
-        send = partial(self._client.open, sent_anew=record.sent_anew, fresh=record.resent)
-        if upstream.grant is None:
-            return await send(attempt.http, upstream, headers, route.timeouts)
-        headers = (*headers, await self._tokens.header(upstream))
-        response = await send(attempt.http, upstream, headers, route.timeouts)
-        if response.status == 401:
-            self._tokens.forget(upstream)  # revoked before its time
-        return response
+        candidates = known.get(route.name)
+        if candidates is None:
+            candidates = known[route.name] = self.upstreams.candidates_of(route)
+        return candidates
 
     async def close(self) -> None:
-        """Ends what calls have begun beside themselves."""
-        await self._tokens.close()
+        """Ends what calls have left running."""
+        await self.sender.tokens.close()
 
 
-def _measure(record: Record, call: Call, body: bytes) -> None:
-    """What there is to go by where a provider counts nothing."""
-    if call.task is not Task.EMBEDDINGS and not counts_output(record.usage):
-        record.output_chars = len(body)
+class CallScope:
+    """One call, whole or streamed, from its arrival to its settlement. `open` finds its route, admits it and gives it a place;
+    leaving the scope gives the place back, records and settles the call, whatever happened."""
 
+    __slots__ = ("_call", "_candidates", "_gate", "_gateway", "_placed", "_ticket", "record")
 
-def _settle(ticket: Ticket, ways: Ways, record: Record) -> None:
-    """At the price of the upstream that was asked last."""
-    upstream = next((way.plan.upstream for way in ways.all if way.name == record.upstream), None)
-    output_tokens = record.output_tokens_estimated
-    ticket.settle(ok=record.outcome == OK, usage=record.usage, output_tokens=output_tokens, upstream=upstream)
+    def __init__(self, gateway: Gateway, call: Call) -> None:
+        self._gateway = gateway
+        self._call = call
+        self._ticket: Ticket | None = None
+        self._gate: Gate | None = None
+        self._placed = False
+        self.record = gateway.record(call.operation, call.route, call.consumer, call.request_id)
 
+    async def open(self) -> RetryLoop:
+        """The attempts of the admitted call. Raises GatewayError."""
+        gateway, call = self._gateway, self._call
+        self._candidates = candidates = await gateway.candidates_for(call, self.record)
+        self._ticket = gateway.meter.admit(call, candidates.route)
+        self._gate = await gateway.admissions.enter(candidates.route)
+        self._placed = True
+        return RetryLoop(call, candidates, self.record, gateway.upstreams, gateway.sender.tokens, gateway.chance)
 
-async def _before_next(tries: Tries, trial: Trial, error: GatewayError, record: Record) -> None:
-    """Waits until the next attempt. Raises what the caller is to hear when there is none."""
-    wait_s = tries.wait_after(error, record, asked=trial.asked)
-    if wait_s is None:
-        raise tries.verdict(error)
-    if wait_s > 0:
-        waiting = time.perf_counter()
-        try:
-            await asyncio.sleep(wait_s)
-        finally:
-            record.waited_s += time.perf_counter() - waiting
+    @property
+    def headers(self) -> Headers:
+        """x-ratelimit-* and x-sidecar-budget, as limits and budgets are now."""
+        return () if self._ticket is None else self._ticket.headers()
 
+    def __enter__(self) -> Self:
+        return self
 
-def find_route(routes: Mapping[str, Route], call: Call, record: Record | None = None) -> Route:
-    """The call's route, of those its consumer may call. Raises route_not_found, or invalid_request where it does something
-    else."""
-    route = routes.get(call.route)
-    if route is None:
-        raise GatewayError(Kind.ROUTE_NOT_FOUND, f'There is no route "{call.route[:128]}".', param="model")
-    if record is not None:
-        record.route_known()
-    if route.task != call.task:
-        raise GatewayError(
-            Kind.INVALID_REQUEST,
-            f'Route "{route.name}" is of type llm/v1/{route.task}, this call of llm/v1/{call.task}.',
-            param="model",
-        )
-    return route
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.end()
+        elif (failure := self.failed(error)) is not error:
+            raise failure from error.__cause__
 
+    def failed(self, error: BaseException) -> BaseException:
+        """`end` for a call that failed. What is to be raised: a GatewayError with the headers that go with the refusal."""
+        self.record.failed(error, deadline=self._call.deadline)
+        self.end()
+        left_out = self.record.left_out
+        if isinstance(error, GatewayError) and ((headers := self.headers) or left_out):
+            return replace_error(error, headers=headers or error.headers, left_out=left_out)
+        return error
 
-def _deadline(route: Route, call: Call) -> float:
-    own = asyncio.get_running_loop().time() + route.timeouts.total_s
-    return own if call.deadline is None else min(own, call.deadline)
+    def end(self) -> None:
+        """Once."""
+        if self._placed:
+            self._gateway.admissions.leave(self._gate)
+        self.record.close()
+        if self._ticket is not None:
+            self._settle(self._ticket)
+
+    def _settle(self, ticket: Ticket) -> None:
+        """At the price of the upstream that was called last."""
+        record = self.record
+        upstream = next((each.plan.upstream for each in self._candidates.all if each.name == record.upstream), None)
+        output_tokens = record.output_tokens_estimated
+        ticket.settle(ok=record.outcome == OK, usage=record.usage, output_tokens=output_tokens, upstream=upstream)

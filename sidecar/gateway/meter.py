@@ -11,24 +11,24 @@ from collections.abc import Callable
 from typing import Any
 
 from adapters import GatewayError, Kind
-from sidecar.domain.call import Call
+from sidecar.domain.call import Call, Headers
 from sidecar.domain.snapshot import Budget, Consumer, Limit, Route, Upstream
 from sidecar.gateway.estimate import Estimate, estimate_tokens
 from sidecar.limits import Bucket, Level, LimitStore, Refused, Reservation, buckets_of
 from sidecar.spend.budgets import Allowance, Warned, allowances_of, check
-from sidecar.spend.calendar import Calendar, said
-from sidecar.spend.cost import Tokens, cost_micro_dollars, counts_input, counts_output, tokens_of
+from sidecar.spend.calendar import Calendar, timestamp
+from sidecar.spend.cost import TokenCounts, cost_micro_dollars, counts_input, counts_output, tokens_of
 from sidecar.spend.ledger import Charge, Ledger
 from sidecar.telemetry.metrics import Metrics
 
-# What is worked out for pairs of route and consumer; many more than call at one time. Then it begins anew.
+# What is worked out for pairs of route and consumer; many more than call at one time. Then it is emptied.
 _RULES_MAX = 20_000
 _MS_NS = 1_000_000
 _NOTHING = Reservation((), [], [])
 
 
 class _Rules:
-    """What holds for one consumer on one route. It stands as long as both have the same limits and budgets."""
+    """What holds for one consumer on one route, as long as both have the same limits and budgets."""
 
     __slots__ = ("allowances", "buckets", "made_of")
 
@@ -62,12 +62,11 @@ class Meter:
         self._rules: dict[tuple[str, str], _Rules] = {}
 
     def admit(self, call: Call, route: Route) -> Ticket:
-        """Takes what the call needs of every bucket, or nothing of any. Either way `call.headers` says how things stand. Raises
-        rate_limited with the time after which it would pass (none where that depends on when other calls end), or
-        budget_exceeded with the time until the budget begins anew."""
+        """Takes what the call needs of every bucket, or nothing of any. Raises rate_limited with the time after which the call
+        would pass (none where that depends on when other calls end), or budget_exceeded with the time until the budget
+        resets; either has `headers` that show the state of the limits."""
         rules = self._rules_of(route, call.consumer)
         ticket = Ticket(self, call, route)
-        call.says_limits = ticket.headers
         if rules.allowances and self.ledger is not None:
             now_s = self.now_s()
             try:
@@ -80,7 +79,7 @@ class Meter:
         refused = ticket.reservation.refused
         if refused is not None:
             self.metrics.limited(route.name, refused.bucket.unit).inc()
-            raise _rate_limited(refused)
+            raise _rate_limited(refused, ticket.headers())
         return ticket
 
     def _rules_of(self, route: Route, consumer: Consumer) -> _Rules:
@@ -116,7 +115,7 @@ class Ticket:
 
     @property
     def estimate(self) -> Estimate:
-        """Worked out when somebody asks: most calls have no limit on tokens, and a provider that counts."""
+        """Worked out when it is needed: most calls have no limit on tokens, and a provider that counts."""
         if self._estimate is None:
             self._estimate = estimate_tokens(self._call)
         return self._estimate
@@ -131,7 +130,7 @@ class Ticket:
             return
         self._open = False
         kept = ok or usage is not None or output_tokens > 0
-        tokens, estimated = self._tokens(ok, usage, output_tokens) if kept else (Tokens(), False)
+        tokens, estimated = self._tokens(ok, usage, output_tokens) if kept else (TokenCounts(), False)
         if self._meter.limits is not None and self.reservation is not _NOTHING:
             self._meter.limits.settle(self.reservation, kept=kept, tokens=tokens.total)
         if kept:
@@ -140,11 +139,11 @@ class Ticket:
                 reported = usage.provider_cost_micro_dollars
             self._charge(tokens, upstream, reported, estimated=estimated)
 
-    def _tokens(self, ok: bool, usage: Any, output_tokens: int) -> tuple[Tokens, bool]:
+    def _tokens(self, ok: bool, usage: Any, output_tokens: int) -> tuple[TokenCounts, bool]:
         """And whether they are estimated, in part at least. What a provider counts at the beginning of a stream that breaks off
         is its prompt; a count it leaves out, or gives as something that is no count, is not free."""
         if usage is None:
-            return Tokens(self.estimate.prompt, output_tokens), True
+            return TokenCounts(self.estimate.prompt, output_tokens), True
         tokens = tokens_of(usage)
         guessed = tokens
         if not counts_input(usage):
@@ -153,7 +152,7 @@ class Ticket:
             guessed = guessed._replace(output=output_tokens)
         return guessed, guessed is not tokens
 
-    def _charge(self, tokens: Tokens, upstream: Upstream | None, reported: int | None, *, estimated: bool) -> None:
+    def _charge(self, tokens: TokenCounts, upstream: Upstream | None, reported: int | None, *, estimated: bool) -> None:
         meter, route, consumer = self._meter, self._route.name, self._call.consumer.name
         price = None if upstream is None else upstream.price
         money = None if price is None else cost_micro_dollars(price, tokens)
@@ -187,19 +186,20 @@ class Ticket:
             )
             meter.ledger.add(route, consumer, charge, meter.calendar.at(meter.now_s()))
 
-    def headers(self) -> tuple[tuple[str, str], ...]:
-        """How things stood when the call was admitted or refused, or since it was settled."""
+    def headers(self) -> Headers:
+        """The state of the limits when the call was admitted or refused, or once it was settled."""
         return (*rate_headers(self.reservation.levels), *_budget_header(self.warned))
 
 
-def _rate_limited(refused: Refused) -> GatewayError:
+def _rate_limited(refused: Refused, headers: Headers) -> GatewayError:
+    text = f"The limit {refused.bucket.words} is reached."
     wait_ns = refused.retry_after_ns
     if wait_ns is None:
-        return GatewayError(Kind.RATE_LIMITED, f"The limit {refused.bucket.words} is reached.")
-    # Up to the next whole millisecond: what is said in milliseconds and cut must not come too early.
+        return GatewayError(Kind.RATE_LIMITED, f"{text} Retry when another call has ended.", headers=headers)
+    # Up to the next whole millisecond: a wait that is written in milliseconds and cut must not end too early.
     wait_s = (wait_ns // _MS_NS + 1) / 1000
-    text = f"The limit {refused.bucket.words} is reached; this call passes in {duration(wait_ns)}."
-    return GatewayError(Kind.RATE_LIMITED, text, retry_after_s=wait_s)
+    text = f"{text} Retry in {duration(wait_ns)}."
+    return GatewayError(Kind.RATE_LIMITED, text, retry_after_s=wait_s, headers=headers)
 
 
 def rate_headers(levels: list[Level]) -> list[tuple[str, str]]:
@@ -220,7 +220,7 @@ def _budget_header(warned: Warned | None) -> list[tuple[str, str]]:
         return []
     share = math.floor(warned.used * 100)
     return [
-        ("x-sidecar-budget", f"{share}% of {warned.allowance.header_words}; begins anew at {said(warned.resets_s)}")
+        ("x-sidecar-budget", f"{share}% of {warned.allowance.header_words}; resets at {timestamp(warned.resets_s)}")
     ]
 
 

@@ -4,7 +4,7 @@ A service that prints its environment into a prompt gives its keys to a provider
 Searched is the text as it came: the members of a JSON body, or a message as it would be serialised. What is found is never
 shown: not in the answer, not in the log.
 
-Cost, 10 keys (2026): 20 µs for a prompt of 2 KB, 5 ms for 1 MB of ordinary text. It grows like the text, whatever stands in it:
+Cost, 10 keys (2026): 20 µs for a prompt of 2 KB, 5 ms for 1 MB of ordinary text. It grows like the text, whatever is in it:
 a match needs no more than its shortest form, and a kind that was found is not looked for again. A large prompt is searched in
 pieces, and between them the event loop serves the other calls.
 """
@@ -40,7 +40,7 @@ _SLICE_S = 0.001
 
 
 class _Form(NamedTuple):
-    """What the keys of one kind look like. Where no word of `marks` stands, none is; finding those is ten times as fast."""
+    """What the keys of one kind look like. Without one of `marks` there is none; finding those is ten times as fast."""
 
     marks: tuple[bytes, ...]
     pattern: re.Pattern[bytes]
@@ -50,7 +50,7 @@ def _form(pattern: str, *marks: str) -> _Form:
     return _Form(tuple(mark.encode() for mark in marks), re.compile(pattern.encode()))
 
 
-# What well-known keys look like, as their owners publish it for secret scanners. Enough of each to leave words and hashes alone,
+# What well-known keys look like, as their owners publish it for secret scanners. Enough of each not to match words and hashes,
 # and no more: an open end (`{20,}`) would read a run of keys to its end from each of them.
 _FORMATS: Final = {
     # https://platform.claude.com/docs (console keys)
@@ -90,7 +90,7 @@ _ESCAPED = re.compile(rb"\\(?:u00[2-7]|/)")
 _ESCAPE = re.compile(rb"\\(?:u00([2-7][0-9A-Fa-f])|/)")
 _ESCAPE_BYTES = 6
 _BACKSLASH = b"\\\\"  # as JSON writes it: what follows it is not escaped
-_NO_JSON = b"\x01\x01"  # in its place while the rest is decoded; in JSON it stands nowhere
+_NO_JSON = b"\x01\x01"  # in its place while the rest is decoded; JSON never has it
 _RUN = re.compile(rb"[^\x00-\x20\"',:;=()<>{}\[\]\\]{%d,}" % KEY_CHARS_MIN)
 
 
@@ -109,7 +109,7 @@ class PromptSecrets:
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._mode = snapshot.secrets_in_prompts
-        self._keys: dict[bytes, str] = {}  # in a form that may stand in a text -> its provider
+        self._keys: dict[bytes, str] = {}  # in a form that a text may have -> its provider
         self._words: dict[int, dict[bytes, str]] = {}  # by length, where there are too many to look for each
         self._overlap = _FORM_BYTES_MAX
         self._turn = asyncio.Lock()
@@ -171,7 +171,7 @@ class PromptSecrets:
                 found.kinds.add(kind)
 
     def _own(self, text: bytes) -> str | None:
-        """The provider of a key that stands in the text."""
+        """The provider of a key in the text."""
         for key, provider in self._keys.items():
             if key in text:
                 return provider
@@ -246,7 +246,7 @@ def _keys(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
 
 
 def _forms(key: str) -> set[bytes]:
-    """As it stands in text, and as it stands in JSON."""
+    """As it is in text, and as it is in JSON."""
     return {key.encode(), json.dumps(key, ensure_ascii=False)[1:-1].encode(), json.dumps(key)[1:-1].encode()}
 
 

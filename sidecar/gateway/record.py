@@ -8,7 +8,7 @@ from typing import Any
 
 from adapters import ECHOES, GatewayError, Kind
 from sidecar.spend.cost import counts_input, counts_output, tokens_of
-from sidecar.telemetry.access_log import AccessLog, Entry
+from sidecar.telemetry.access_log import AccessLog, CallEntry
 from sidecar.telemetry.metrics import OTHER, STALE_CONNECTION, UNKNOWN_ROUTE, Metrics
 
 OK = "ok"
@@ -35,10 +35,10 @@ class Record:
     """Collects what is known of a call while it runs.
 
     `waited_s` is time spent waiting for the provider or for a client that is slow to take a piece; what is left of the total
-    is the gateway's own. `usage` is the last one seen. `upstream` is the one asked last, `attempts` how many times one was
-    asked. Of a stream, `output_events` and `output_chars` count what was produced, for one that breaks off before its usage
+    is the gateway's own. `usage` is the last one seen. `upstream` is the one called last, `attempts` how many times one
+    was called. Of a stream, `output_events` and `output_chars` count what was produced, for one that breaks off before its usage
     comes (bodies that pass are not opened: no characters there). `resent`: a kept connection had ended, as others may have.
-    `left_out` names what of the request had no place at the upstream asked last.
+    `left_out` names what of the request had no place at the upstream called last.
     """
 
     __slots__ = (
@@ -99,28 +99,25 @@ class Record:
         self._in_flight = self._metrics.in_flight(self._route)
         self._in_flight.inc()
 
-    def attempt_begins(self, upstream: str) -> None:
-        """Once for each time an upstream is asked; `attempt_ends` follows."""
+    def attempt_begins(self, upstream: str, left_out: tuple[str, ...]) -> None:
+        """Once for each time an upstream is called; `attempt_ends` follows."""
         self.upstream = upstream
+        self.left_out = left_out
         self.attempts += 1
-        self.usage = None  # of an attempt that failed before its output it is nobody's
+        self.usage = None  # that of an attempt that failed before its output is nobody's
 
     def attempt_ends(self, provider: str, outcome: str) -> None:
         self._metrics.upstream_requests(provider, outcome).inc()
 
-    def tries_again(self, error: GatewayError, *, elsewhere: bool) -> None:
+    def retries(self, error: GatewayError, *, elsewhere: bool) -> None:
         """After this failure another attempt follows, at another upstream or the same."""
         count = self._metrics.fallbacks if elsewhere else self._metrics.retries
         count(self._route, error.kind.value).inc()
 
-    def sent_anew(self) -> None:
+    def resends(self) -> None:
         """A kept connection had ended unnoticed: the request went out again on a fresh one."""
         self.resent = True
         self._metrics.retries(self._route, STALE_CONNECTION).inc()
-
-    @property
-    def first_output_seen(self) -> bool:
-        return self._first_output_s is not None
 
     @property
     def output_tokens_estimated(self) -> int:
@@ -156,9 +153,9 @@ class Record:
                 if count:
                     metrics.tokens(self._route, self._consumer, kind).inc(count)
 
-    def _entry(self, total_s: float, overhead_s: float | None) -> Entry:
+    def _entry(self, total_s: float, overhead_s: float | None) -> CallEntry:
         usage = self.usage
-        return Entry(
+        return CallEntry(
             time.time(),
             self._request_id,
             self._consumer,

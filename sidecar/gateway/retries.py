@@ -1,161 +1,213 @@
-"""The attempts of one call: which upstream is asked, whether another may be asked after a failure, and when.
+"""The attempts of one call: which upstream is called, whether another may be called after a failure, and when.
 
-Pure of transport: the gateway asks, this says what comes next. All waiting is bounded by the call's deadline.
+    loop = RetryLoop(...)
+    answer = await loop.run(serve)      # serve(attempt) once for each attempt, until one is served
+
+All waiting is bounded by the call's deadline.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from types import TracebackType
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from adapters import GatewayError, Kind
+from adapters import GatewayError, Kind, replace_error
 from sidecar.domain.call import Call
-from sidecar.domain.status import ANSWERS, TRANSIENT
-from sidecar.gateway.attempt import Attempt, make_showable
-from sidecar.gateway.candidates import Upstreams, Way, Ways
+from sidecar.domain.status import STATUS_ROWS, TRANSIENT
+from sidecar.gateway.attempt import PreparedCall, showable
+from sidecar.gateway.candidates import Candidate, Candidates, UpstreamRegistry
 from sidecar.gateway.record import DEADLINE_SLACK_S, OK, Record, outcome_of
-from sidecar.upstream.credentials import Tokens
+from sidecar.upstream.credentials import AccessTokens
 
 # Nobody answers a prompt in less: an attempt that has only so long is a wasted one.
 _ATTEMPT_S_MIN = 0.25
 
+_Served = TypeVar("_Served")
 
-class Tries:
-    """Chooses the upstream of each attempt. `way` is the one to ask now."""
 
-    __slots__ = ("_chance", "_deadline", "_failure", "_left", "_tried", "way", "ways")
+class AttemptScope:
+    """One attempt, from its choice to its end: counted once, its circuit informed, its error made fit to be shown. Exactly one of
+    `succeeded` and `failed` ends it."""
 
-    def __init__(self, ways: Ways, deadline: float, chance: random.Random) -> None:
-        self.ways = ways
-        self._deadline = deadline
+    __slots__ = ("_call", "_candidates", "_probe", "_record", "_registry", "_tokens", "candidate", "head_by", "sent")
+
+    def __init__(self, loop: RetryLoop) -> None:
+        self._call = loop.call
+        self._record = loop.record
+        self._candidates = loop.candidates
+        self._registry = loop.registry
+        self._tokens = loop.tokens
+        self.candidate = loop.candidate
+        self.head_by = loop.head_by()
+        self.sent = False
+        health = self.candidate.health
+        health.in_flight += 1
+        self._probe = health.circuit.begins(asyncio.get_running_loop().time())
+
+    def sends(self, prepared: PreparedCall) -> None:
+        """From now on the provider may know of the call."""
+        self.sent = True
+        self._record.attempt_begins(self.candidate.name, prepared.http.left_out)
+
+    def has_output(self) -> None:
+        """The first output is here."""
+        if self._probe:
+            self.candidate.health.circuit.answered(probe=True)
+            self.candidate.health.show()
+
+    def succeeded(self) -> None:
+        health = self.candidate.health
+        health.in_flight -= 1
+        self._record.attempt_ends(self.candidate.plan.upstream.provider, OK)
+        health.circuit.succeeded(asyncio.get_running_loop().time(), probe=self._probe)
+        if self._probe:
+            health.show()
+
+    def failed(self, error: BaseException) -> BaseException:
+        """The error as the caller may see it."""
+        candidate = self.candidate
+        candidate.health.in_flight -= 1
+        if self.sent:
+            self._record.attempt_ends(candidate.plan.upstream.provider, outcome_of(error, self._call.deadline))
+        if isinstance(error, GatewayError):
+            error = showable(error, candidate.plan.upstream, self._tokens)
+            now_s = asyncio.get_running_loop().time()
+            if self.sent and not self._callers_time_is_over(error, now_s):
+                self._registry.failed(self._candidates, candidate, now_s, error, probe=self._probe)
+                return error
+        candidate.health.circuit.abandoned(probe=self._probe)
+        return error
+
+    def _callers_time_is_over(self, error: GatewayError, now_s: float) -> bool:
+        """A caller in a hurry is no sign of a sick provider."""
+        deadline = self._call.deadline
+        return error.kind is Kind.UPSTREAM_TIMEOUT and deadline is not None and now_s >= deadline - DEADLINE_SLACK_S
+
+
+class RetryLoop:
+    """Chooses the upstream of each attempt of one call. `deadline` is on the loop's clock."""
+
+    __slots__ = (
+        "_chance",
+        "_failure",
+        "_left",
+        "_tried",
+        "call",
+        "candidate",
+        "candidates",
+        "deadline",
+        "record",
+        "registry",
+        "tokens",
+    )
+
+    def __init__(
+        self,
+        call: Call,
+        candidates: Candidates,
+        record: Record,
+        registry: UpstreamRegistry,
+        tokens: AccessTokens,
+        chance: random.Random,
+    ) -> None:
+        self.call = call
+        self.candidates = candidates
+        self.record = record
+        self.registry = registry
+        self.tokens = tokens
         self._chance = chance
-        self._left = ways.route.retries.budget
-        self._tried: list[Way] = []
+        own = asyncio.get_running_loop().time() + candidates.route.timeouts.total_s
+        self.deadline = own if call.deadline is None else min(own, call.deadline)
+        self._left = candidates.route.retries.budget
+        self._tried: list[Candidate] = []
         self._failure: GatewayError | None = None
-        self.way = ways.only or self._choose()
+        self.candidate = candidates.only or self._first()
 
-    def _choose(self) -> Way:
-        found = self.ways.choose((), asyncio.get_running_loop().time(), self._chance)
+    def _first(self) -> Candidate:
+        found = self.candidates.choose((), asyncio.get_running_loop().time(), self._chance)
         assert found is not None
         return found
 
-    def limit(self) -> float:
-        """Until when a whole answer's head must be here: another upstream can help only while there is time for it."""
-        if self.ways.only is not None or self._left <= 0:
-            return self._deadline
-        now_s = asyncio.get_running_loop().time()
-        if not self.ways.another((*self._tried, self.way), now_s):
-            return self._deadline
-        return min(self._deadline, now_s + self.ways.route.timeouts.first_output_s)
+    async def run(self, serve: Callable[[AttemptScope], Awaitable[_Served]]) -> _Served:
+        """What the first attempt gives that `serve` does not fail. `serve` calls the attempt's `succeeded`, or whoever
+        reads the stream at its end. Raises the final error when no attempt is left, and at once what is no GatewayError."""
+        while True:
+            attempt = AttemptScope(self)
+            try:
+                return await serve(attempt)
+            except BaseException as error:
+                failure = attempt.failed(error)
+                if not isinstance(failure, GatewayError):
+                    raise
+                wait_s = self._wait_after(failure, sent=attempt.sent)
+                if wait_s is None:
+                    raise self._final(failure) from error.__cause__
+            if wait_s > 0:
+                await self._wait(wait_s)
 
-    def wait_after(self, error: GatewayError, record: Record, *, asked: bool) -> float | None:
-        """Seconds until `way`, set anew, is to be asked; None when this was the last attempt. `asked`: the provider was, and
-        not only found unable to say such a call."""
-        before = self.way
+    async def _wait(self, wait_s: float) -> None:
+        waiting = time.perf_counter()
+        try:
+            await asyncio.sleep(wait_s)
+        finally:
+            self.record.waited_s += time.perf_counter() - waiting
+
+    def head_by(self) -> float:
+        """When a whole answer's head must be here: another upstream can help only while there is time for it."""
+        if self.candidates.only is not None or self._left <= 0:
+            return self.deadline
+        now_s = asyncio.get_running_loop().time()
+        if not self.candidates.another((*self._tried, self.candidate), now_s):
+            return self.deadline
+        return min(self.deadline, now_s + self.candidates.route.timeouts.first_output_s)
+
+    def _wait_after(self, error: GatewayError, *, sent: bool) -> float | None:
+        """Seconds until `candidate`, chosen again, is to be called; None when this was the last attempt. Not `sent`: the upstream
+        has no place for such a call, which was found here."""
+        before = self.candidate
         self._tried.append(before)
         now_s = asyncio.get_running_loop().time()
-        if not asked:
+        if not sent:
             if self._failure is None:
                 self._failure = error
-            return self._go_to(self.ways.choose(self._tried, now_s, self._chance))
+            return self._go_to(self.candidates.choose(self._tried, now_s, self._chance))
         self._failure = error
-        error.retried = record.attempts > 1
-        if self._left <= 0 or not ANSWERS[error.kind].another_upstream_may_help:
+        if self._left <= 0 or not STATUS_ROWS[error.kind].another_upstream_may_help:
             return None
-        other = None if self.ways.only else self.ways.choose(self._tried, now_s, self._chance)
+        other = None if self.candidates.only else self.candidates.choose(self._tried, now_s, self._chance)
         wait_s = self._same_again_s(error, now_s) if other is None else 0.0
-        if wait_s is None or now_s + wait_s + _ATTEMPT_S_MIN > self._deadline:
+        if wait_s is None or now_s + wait_s + _ATTEMPT_S_MIN > self.deadline:
             return None
         self._left -= 1
-        record.tries_again(error, elsewhere=other is not None)
-        self.way = other or before
+        self.record.retries(error, elsewhere=other is not None)
+        self.candidate = other or before
         return wait_s
 
-    def _go_to(self, way: Way | None) -> float | None:
-        if way is None:
+    def _go_to(self, candidate: Candidate | None) -> float | None:
+        if candidate is None:
             return None
-        self.way = way
+        self.candidate = candidate
         return 0.0
 
     def _same_again_s(self, error: GatewayError, now_s: float) -> float | None:
-        """How long to wait before the same upstream is asked again; None where that does not help, or is too long."""
+        """How long to wait before the same upstream is called again; None where that does not help, or is too long."""
         if error.kind not in TRANSIENT:
             return None
-        retries = self.ways.route.retries
-        spent = retries.budget - self._left
-        wait_s = self._chance.uniform(0.0, min(retries.backoff_max_s, retries.backoff_s * 2**spent))
+        retries = self.candidates.route.retries
+        used = retries.budget - self._left
+        wait_s = self._chance.uniform(0.0, min(retries.backoff_max_s, retries.backoff_s * 2**used))
         if error.retry_after_s:
             wait_s += error.retry_after_s
         if wait_s > retries.backoff_max_s:
             return None
-        if self.ways.only is None and not self.way.circuit.admits(now_s + wait_s):
+        if self.candidates.only is None and not self.candidate.health.circuit.admits(now_s + wait_s):
             return None
         return wait_s
 
-    def verdict(self, error: GatewayError) -> GatewayError:
-        """What the caller hears in the end: a provider's failure rather than that a fallback cannot say the call."""
-        return error if self._failure is None else self._failure
-
-
-class Trial:
-    """One attempt, as a context manager: it is counted once, its upstream's circuit hears of it, and an error that leaves it is
-    fit to be shown."""
-
-    __slots__ = ("_call", "_probe", "_record", "_tokens", "_upstreams", "_way", "_ways", "asked")
-
-    def __init__(self, tries: Tries, call: Call, record: Record, upstreams: Upstreams, tokens: Tokens) -> None:
-        self._ways = tries.ways
-        self._way = tries.way
-        self._call = call
-        self._record = record
-        self._upstreams = upstreams
-        self._tokens = tokens
-        self._probe = False
-        self.asked = False
-
-    def __enter__(self) -> Trial:
-        health = self._way.health
-        health.in_flight += 1
-        self._probe = health.circuit.begins(asyncio.get_running_loop().time())
-        return self
-
-    def asks(self, attempt: Attempt) -> None:
-        """From now on the provider may hear of the call."""
-        self.asked = True
-        self._call.left_out = self._record.left_out = attempt.http.left_out
-        self._call.upstream = self._way.name
-        self._record.attempt_begins(self._way.name)
-
-    def answered(self) -> None:
-        """The first output is here."""
-        if self._probe:
-            self._way.circuit.answered(probe=True)
-            self._way.health.show()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        way = self._way
-        way.health.in_flight -= 1
-        provider = way.plan.upstream.provider
-        if error is None:
-            self._record.attempt_ends(provider, OK)
-            way.circuit.succeeded(asyncio.get_running_loop().time(), probe=self._probe)
-            if self._probe:
-                way.health.show()
-            return
-        if self.asked:
-            self._record.attempt_ends(provider, outcome_of(error, self._call.deadline))
-        now_s = asyncio.get_running_loop().time()
-        if isinstance(error, GatewayError):
-            make_showable(error, way.plan.upstream, self._tokens)
-        if not isinstance(error, GatewayError) or not self.asked or self._callers_time_is_over(error, now_s):
-            way.circuit.abandoned(probe=self._probe)
-        else:
-            self._upstreams.failed(self._ways, way, now_s, error, probe=self._probe)
-
-    def _callers_time_is_over(self, error: GatewayError, now_s: float) -> bool:
-        """A caller in a hurry says nothing about the provider."""
-        deadline = self._call.deadline
-        return error.kind is Kind.UPSTREAM_TIMEOUT and deadline is not None and now_s >= deadline - DEADLINE_SLACK_S
+    def _final(self, error: GatewayError) -> GatewayError:
+        """A provider's failure rather than that a fallback has no place for the call."""
+        failure = error if self._failure is None else self._failure
+        return replace_error(failure, retried=True) if self.record.attempts > 1 else failure

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from adapters import GatewayError, Kind
 from sidecar.domain.snapshot import Budget, Consumer, Route
-from sidecar.spend.calendar import Today, said
+from sidecar.spend.calendar import Today, timestamp
 from sidecar.spend.ledger import Ledger, consumer_key, pair_key, route_key
 
 _MICRO = 1_000_000
@@ -28,8 +28,9 @@ class Allowance:
 
     @property
     def words(self) -> str:
+        """As in: route "chat" and consumer "team" ($2.00 a day)."""
         scope = [f'route "{self.route}"'] * bool(self.route) + [f'consumer "{self.consumer}"'] * bool(self.consumer)
-        return f"{dollars(self.micro_dollars)} a {self.per} of {' for '.join(scope)}"
+        return f"{' and '.join(scope)} ({dollars(self.micro_dollars)} a {self.per})"
 
     @property
     def header_words(self) -> str:
@@ -67,7 +68,7 @@ def _key(route: str, consumer: str) -> bytes:
 
 def check(allowances: Sequence[Allowance], ledger: Ledger, today: Today, now_s: float) -> Warned | None:
     """The budget that is nearest to its end, if one is past its soft threshold. Raises budget_exceeded when one is spent, with
-    the time until the last such begins anew. Calls that are under way then still end, and are charged."""
+    the time until the last such resets. Calls that are under way then still end, and are charged."""
     warned: Warned | None = None
     exceeded: Warned | None = None
     for each in allowances:
@@ -82,7 +83,7 @@ def check(allowances: Sequence[Allowance], ledger: Ledger, today: Today, now_s: 
         elif warned is None or found.used > warned.used:
             warned = found
     if exceeded is not None:
-        text = f"The budget of {exceeded.allowance.words} is spent. It begins anew at {said(exceeded.resets_s)}."
+        text = f"Budget exceeded for {exceeded.allowance.words}. It resets at {timestamp(exceeded.resets_s)}."
         raise GatewayError(Kind.BUDGET_EXCEEDED, text, retry_after_s=max(0.0, exceeded.resets_s - now_s))
     return warned
 

@@ -5,51 +5,62 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any, Never, TypeVar
 
 import grpc
 from google.protobuf import any_pb2, duration_pb2
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from adapters import GatewayError, Kind
-from sidecar.domain.status import answer_to, client_may_retry, retry_after_s
+from sidecar.domain.status import client_may_retry, retry_after_s, status_row
 from sidecar.transport import Aborted
 from sidecar.transport.caller import Context
 
 log = logging.getLogger(__name__)
 
+_Response = TypeVar("_Response")
 _DOMAIN = "sidecar"
-# grpc-message and details travel as headers; 1 and 4 KiB leave room under every proxy's header limit (DESIGN 4).
+# grpc-message and details travel as headers; 1 and 4 KiB leave room under every proxy's header limit.
 _MESSAGE_BYTES_MAX = 1024
 _METADATA_VALUE_BYTES_MAX = 512
 
 
-@asynccontextmanager
-async def answering(context: Context) -> AsyncIterator[None]:
-    """Turns what a servicer's body raises into the call's status. Exception text of a bug never leaves the process."""
-    try:
-        yield
-    except GatewayError as error:
-        await abort(context, error)
-    except (asyncio.CancelledError, Aborted):
-        raise
-    except Exception:
-        log.exception("a bug in the gateway")
-        await abort(context, GatewayError(Kind.INTERNAL, "The gateway failed."))
+_Method = Callable[[Any, Any, Any], Awaitable[_Response]]
 
 
-async def abort(context: Context, error: GatewayError) -> None:
-    answer = answer_to(error)
+def answers_errors(method: _Method[_Response]) -> _Method[_Response]:
+    """Decorates a servicer's method: what it raises becomes the call's status. Exception text of a bug never leaves the
+    process."""
+
+    @wraps(method)
+    async def serve(servicer: Any, request: Any, context: Context) -> _Response:
+        try:
+            return await method(servicer, request, context)
+        except GatewayError as error:
+            return await abort(context, error)
+        except (asyncio.CancelledError, Aborted):
+            raise
+        except Exception:
+            log.exception("a bug in the gateway")
+            return await abort(context, GatewayError(Kind.INTERNAL, "The gateway failed."))
+
+    return serve
+
+
+async def abort(context: Context, error: GatewayError) -> Never:
+    """Ends the call with the error's status, details and headers."""
+    row = status_row(error)
     message = _cut(error.message, _MESSAGE_BYTES_MAX)
-    metadata: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", _details(error, answer.grpc, message))]
-    metadata.extend(context.trailing_metadata() or ())  # abort would replace what a servicer has set
+    metadata: list[tuple[str, str | bytes]] = [("grpc-status-details-bin", _details(error, row.grpc, message))]
+    metadata.extend(error.headers)
     wait_s = retry_after_s(error)
     if not client_may_retry(error):
         metadata.append(("grpc-retry-pushback-ms", "-1"))  # a client's retry policy must not repeat a permanent failure
     elif wait_s is not None:
         metadata.append(("grpc-retry-pushback-ms", str(math.ceil(wait_s * 1000))))
-    await context.abort(answer.grpc, message, tuple(metadata))
+    await context.abort(row.grpc, message, tuple(metadata))
 
 
 def _details(error: GatewayError, code: grpc.StatusCode, message: str) -> bytes:

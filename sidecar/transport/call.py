@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 from sidecar.transport.codec import Reason, StreamGone
 from sidecar.transport.context import Listener
@@ -245,5 +245,5 @@ class Call(Writing):
     def trailing_metadata(self) -> Sequence[Pair]:
         return self._trailing
 
-    async def abort(self, code: Any, message: str = "", trailing_metadata: Sequence[Pair] = ()) -> None:
+    async def abort(self, code: Any, message: str = "", trailing_metadata: Sequence[Pair] = ()) -> Never:
         raise Aborted(number(code), message, trailing_metadata)

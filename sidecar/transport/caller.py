@@ -1,7 +1,10 @@
-"""Who calls, and how an answer to them fails. What both services need of a gRPC call beside its message.
+"""The caller at the other end of a gRPC call: who it is, until when it waits, and how long it may take to read.
 
 A call is the front proxy's if and only if it came over the front socket. Only there is `x-sidecar-user` read. On the local
 listeners every caller is the consumer "local", whatever headers it sends.
+
+A client that stops reading stops us too (HTTP/2's flow control), and with us the provider's connection and a place of the
+admission. Behind Nginx this does not happen here: it reads all and cuts slow clients itself (`send_timeout`).
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ def caller_of(context: Context) -> Caller:
     if is_front(context):
         users = [value for key, value in metadata if key == USER_KEY]
         if len(users) != 1 or not users[0]:
-            raise GatewayError(Kind.UNAUTHENTICATED, "The front proxy named no user.")
+            raise GatewayError(Kind.UNAUTHENTICATED, "The front proxy sent no user name.")
         user, local = str(users[0]), False
     return Caller(user, local, request_id_of(metadata), _deadline_of(context))
 
@@ -50,3 +53,19 @@ def request_id_of(metadata: Any) -> str:
 def _deadline_of(context: Context) -> float | None:
     remaining = context.time_remaining()
     return None if remaining is None else asyncio.get_running_loop().time() + remaining
+
+
+class ClientStalled(GatewayError):
+    """The client has read nothing for too long. The call can only be aborted now: gRPC still holds the unread message."""
+
+    def __init__(self, limit_s: float) -> None:
+        super().__init__(Kind.CANCELLED, f"The client did not read the answer for {limit_s:g} s.")
+
+
+async def write_within(context: Context, message: Any, limit_s: float) -> None:
+    """Raises ClientStalled when the client has not made room for the message in `limit_s`."""
+    try:
+        async with asyncio.timeout(limit_s):
+            await context.write(message)
+    except TimeoutError:
+        raise ClientStalled(limit_s) from None

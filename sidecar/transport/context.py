@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Never, Protocol
 
 from sidecar.transport.metadata import Pair
 
@@ -49,5 +49,5 @@ class Context(Protocol):
         """`write` without a coroutine for what need not wait: sends what goes at once. None: all of it did. Else await the
         result before anything else is done with the call."""
 
-    async def abort(self, code: Any, message: str = "", trailing_metadata: Sequence[Pair] = ()) -> None:
+    async def abort(self, code: Any, message: str = "", trailing_metadata: Sequence[Pair] = ()) -> Never:
         """Ends the call with a status (an int or a `grpc.StatusCode`); its trailing metadata is this. Always raises Aborted."""

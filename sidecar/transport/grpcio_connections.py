@@ -1,4 +1,4 @@
-"""A worker's TCP connections, which gRPC keeps to itself: found among its descriptors, for what gRPC has no word for.
+"""A worker's TCP connections, which gRPC keeps to itself: found among its descriptors, for what gRPC has no function for.
 
 gRPC closes a connection as soon as its last stream after a GOAWAY has ended. What the client's kernel has not taken by then
 lies in ours, and the next thing the client says (a ping, a window update) is answered with a reset that throws it away: the
@@ -42,7 +42,7 @@ def send_unpaced() -> None:
 
 
 async def taken(peer: str) -> None:
-    """Returns once the kernel of a client has all that was sent to it, after _TAKEN_S at the latest. `peer` is gRPC's word for
+    """Returns once the kernel of a client has all that was sent to it, after _TAKEN_S at the latest. `peer` is gRPC's name for
     it: "ipv4:127.0.0.1:40000"."""
     port = peer.rpartition(":")[2]
     if not peer.startswith("ipv") or not port.isdigit():
@@ -65,7 +65,7 @@ def _untaken_bytes(port: int) -> int:
 
 
 def _tcp_sockets() -> Iterator[socket.socket]:
-    """This process's, each as a duplicate that is closed when the next one is asked for."""
+    """This process's, each as a duplicate that is closed when the next one is taken."""
     for name in os.listdir("/proc/self/fd"):
         try:
             with socket.socket(fileno=os.dup(int(name))) as each:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import grpc
 import grpc.aio
@@ -139,7 +139,7 @@ class GrpcioCall:
     def begin_write(self, message: Any) -> Awaitable[None] | None:
         return self.write(message)
 
-    async def abort(self, code: Any, message: str = "", trailing_metadata: Sequence[Pair] = ()) -> None:
+    async def abort(self, code: Any, message: str = "", trailing_metadata: Sequence[Pair] = ()) -> Never:
         raise Aborted(number(code), message, trailing_metadata)
 
 

@@ -90,7 +90,7 @@ def _source(upstream: Upstream) -> _Source:
     return (grant, upstream.ca_file, None if grant.form is None else upstream.proxy)
 
 
-class Tokens:
+class AccessTokens:
     """Fetched tokens of one worker. Not config: a reload keeps them."""
 
     def __init__(self) -> None:

@@ -1,1 +1,1 @@
-"""One worker process: its servicers, its server, its way out."""
+"""One worker process: its servicers, its server, its drain."""

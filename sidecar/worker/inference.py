@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import Any
+from typing import Any, cast
 
 from adapters import Task
 from sidecar.domain.call import Call
 from sidecar.gateway.gateway import Gateway
-from sidecar.transport.abort import answering
-from sidecar.transport.caller import Context, caller_of
+from sidecar.transport.abort import answers_errors
+from sidecar.transport.caller import Context, caller_of, write_within
 from sidecar.transport.unknown_fields import refuse_unknown_fields
-from sidecar.transport.write import write_within
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
 
@@ -23,50 +20,48 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
+    @answers_errors
     async def Chat(self, request: pb.ChatRequest, context: Context) -> Any:
         return await self._unary(request, context, Task.CHAT, "chat")
 
+    @answers_errors
     async def Complete(self, request: pb.CompleteRequest, context: Context) -> Any:
         return await self._unary(request, context, Task.COMPLETIONS, "complete")
 
+    @answers_errors
     async def Embed(self, request: pb.EmbedRequest, context: Context) -> Any:
         return await self._unary(request, context, Task.EMBEDDINGS, "embed")
 
+    @answers_errors
     async def StreamChat(self, request: pb.ChatRequest, context: Context) -> None:
         await self._stream(request, context, Task.CHAT, "stream_chat")
 
+    @answers_errors
     async def StreamComplete(self, request: pb.CompleteRequest, context: Context) -> None:
         await self._stream(request, context, Task.COMPLETIONS, "stream_complete")
 
     async def _unary(self, request: Any, context: Context, task: Task, operation: str) -> Any:
-        async with answering(context):
-            call = self._call(request, context, task, operation)
-            try:
-                answer = await self._gateway.unary(call)
-            finally:
-                _say_limits(call, context)
-            answer.message.upstream = answer.upstream
-            answer.message.left_out.extend(call.left_out)
-            return answer.message
+        answer = await self._gateway.unary(self._call(request, context, task, operation))
+        if answer.headers:
+            context.set_trailing_metadata(answer.headers)
+        answer.message.upstream = answer.upstream
+        answer.message.left_out.extend(answer.left_out)
+        return answer.message
 
     async def _stream(self, request: Any, context: Context, task: Task, operation: str) -> None:
-        async with answering(context):
-            call = self._call(request, context, task, operation, stream=True)
-            pieces: AsyncGenerator[Any, None] = self._gateway.stream(call)
-            first = True
-            # write() and not yield: a cancelled call is then cancelled inside our own await, and the provider's
-            # connection closes at once.
-            try:
-                async with aclosing(pieces):
-                    async for chunks in pieces:
-                        for chunk in chunks or ():
-                            if first:
-                                chunk.upstream = call.upstream or ""
-                                chunk.left_out.extend(call.left_out)
-                                first = False
-                            await write_within(context, chunk, call.write_s)
-            finally:
-                _say_limits(call, context)
+        # write() and not yield: a cancelled call is then cancelled inside our own await, and the provider's
+        # connection closes at once.
+        async with self._gateway.stream(self._call(request, context, task, operation, stream=True)) as answer:
+            write_s, first = answer.write_s, True
+            async for chunks in answer:
+                for chunk in cast(list[Any] | None, chunks) or ():  # no bytes: a message is never passed
+                    if first:
+                        chunk.upstream = answer.upstream
+                        chunk.left_out.extend(answer.left_out)
+                        first = False
+                    await write_within(context, chunk, write_s)
+        if answer.headers:
+            context.set_trailing_metadata(answer.headers)  # at the end: by then they are true
 
     def _call(self, request: Any, context: Context, task: Task, operation: str, *, stream: bool = False) -> Call:
         caller = caller_of(context)
@@ -81,9 +76,3 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             deadline=caller.deadline,
             request=request,
         )
-
-
-def _say_limits(call: Call, context: Context) -> None:
-    """x-ratelimit-* and x-sidecar-budget, at the end of an answer or of a refusal: by then they are true."""
-    if call.headers:
-        context.set_trailing_metadata(call.headers)

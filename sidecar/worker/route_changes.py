@@ -1,8 +1,8 @@
-"""Changes of routes at run time, as a worker sees them: may this caller ask, and what did the supervisor say?
+"""Changes of routes at run time, as a worker sees them: may this caller make them, and what has the supervisor made of it?
 
 The supervisor makes the change (sidecar/supervisor/route_admin.py): one at a time, files first, then every worker. When a method
-here returns, every later call on any worker meets the change. A change that was not confirmed may have happened: it is
-not_confirmed, never silence.
+here returns, every later call on any worker meets the change. A change that was not confirmed may have happened: the
+caller gets not_confirmed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sidecar.domain.snapshot import Consumer, Limit, Route
 from sidecar.gateway.consumers import require_admin
 from sidecar.gateway.gateway import Gateway
 
-# A reload waits up to 10 s for a worker that hangs and then replaces it; two changes may stand before this one.
+# A reload waits up to 10 s for a worker that hangs and then replaces it; two changes may be waiting before this one.
 _ANSWER_TIMEOUT_S = 30.0
 # Changes are made one after the other at some tens of milliseconds: more than this waiting is a broken client.
 _WAITING_MAX = 256
@@ -39,7 +39,7 @@ class RouteChanges:
 
     async def create(self, consumer: Consumer, spec: Mapping[str, Any]) -> Route:
         """Makes a route and returns it. `spec` is a route in the config file's terms, as JSON has them: name, route_type (or
-        endpoint_type), model {provider, name, config}, and the file's other keys; keys of providers stand in it as they are.
+        endpoint_type), model {provider, name, config}, and the file's other keys; keys of providers are in it as they are.
 
         Raises permission_denied (no admin), failed_precondition (managing is off), already_exists, invalid_request with every
         problem found, not_confirmed."""
@@ -67,13 +67,15 @@ class RouteChanges:
         return changed.limits if changed is not None else ()
 
     async def get_limits(self, consumer: Consumer, route: str) -> tuple[Limit, ...]:
-        """What holds now. Anybody who may call the route may ask. Raises route_not_found."""
+        """What holds now. For anybody who may call the route. Raises route_not_found."""
         return self._visible(consumer, route).limits
 
     async def _put(self, consumer: Consumer, spec: Mapping[str, Any], *, replaces: bool) -> Route:
         self._require_managing(consumer)
         if _json_bytes(spec) > _SPEC_BYTES_MAX:
-            raise GatewayError(Kind.REQUEST_TOO_LARGE, f"A route is described in at most {_SPEC_BYTES_MAX} bytes.")
+            raise GatewayError(
+                Kind.REQUEST_TOO_LARGE, f"A route must not be described in more than {_SPEC_BYTES_MAX} bytes."
+            )
         name = spec.get("name")
         if replaces and isinstance(name, str):
             self._visible(consumer, name)
@@ -85,7 +87,8 @@ class RouteChanges:
         require_admin(consumer)
         if not self._gateway.snapshot.manage_routes:
             raise GatewayError(
-                Kind.FAILED_PRECONDITION, "Routes are not managed by call here (`manage_routes: true` in the config)."
+                Kind.FAILED_PRECONDITION,
+                "Routes cannot be managed through the API here. Set `manage_routes: true` in the config.",
             )
 
     def _visible(self, consumer: Consumer, name: str) -> Route:
@@ -96,7 +99,7 @@ class RouteChanges:
 
     async def _ask(self, change: Change, by: Consumer) -> Route | None:
         if self._supervisor is None:
-            raise GatewayError(Kind.FAILED_PRECONDITION, "This worker runs without a supervisor.")
+            raise GatewayError(Kind.FAILED_PRECONDITION, "This worker has no supervisor that could change routes.")
         return await self._supervisor.ask(change, by.name)
 
 
@@ -123,7 +126,7 @@ class Questions:
                 outcome = (await answer).outcome
         except (TimeoutError, ConnectionError):
             raise GatewayError(
-                Kind.NOT_CONFIRMED, "The change was not confirmed; it may have happened. Look before you repeat it."
+                Kind.NOT_CONFIRMED, "The change was not confirmed, but may have been made. Check before you repeat it."
             ) from None
         finally:
             del self._open[number]
@@ -132,7 +135,7 @@ class Questions:
         return outcome
 
     def answered(self, answer: Answered) -> None:
-        """The supervisor's word; nobody may be waiting for it any more."""
+        """From the supervisor; nobody may be waiting for it any more."""
         waiting = self._open.get(answer.number)
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
@@ -153,19 +156,20 @@ def _json_bytes(spec: Mapping[str, Any]) -> int:
     try:
         return len(json.dumps(spec, allow_nan=False))
     except (TypeError, ValueError, RecursionError):
-        raise GatewayError(Kind.INVALID_REQUEST, "A route is described by a JSON object.") from None
+        raise GatewayError(Kind.INVALID_REQUEST, "A route must be described by a JSON object.") from None
 
 
 def _check(limits: Sequence[Limit]) -> None:
     if len(limits) > LIMITS_MAX:
-        raise GatewayError(Kind.INVALID_REQUEST, f"A route has at most {LIMITS_MAX} limits.", param="limits")
+        raise GatewayError(Kind.INVALID_REQUEST, f"A route can have at most {LIMITS_MAX} limits.", param="limits")
     for index, limit in enumerate(limits):
         where = f"limits[{index}]"
         if not 0 <= limit.count <= LIMIT_COUNT_MAX:
-            raise GatewayError(Kind.INVALID_REQUEST, f"{where}: count is from 0 to 2^53 - 1.", param=f"{where}.count")
+            raise GatewayError(
+                Kind.INVALID_REQUEST, f"{where}: count must be from 0 to 2^53 - 1.", param=f"{where}.count"
+            )
         least, most = (0, 0) if limit.unit == "concurrent" else (1, SECONDS_MAX)
         if not least <= limit.per_s <= most:
-            words = "no time" if most == 0 else f"a time from 1 to {most:,} seconds"
-            raise GatewayError(
-                Kind.INVALID_REQUEST, f"{where}: {limit.unit} have {words}.", param=f"{where}.per_seconds"
-            )
+            rule = "0 for limits of concurrent calls" if most == 0 else f"from 1 to {most:,}"
+            text = f"{where}: per_seconds must be {rule}."
+            raise GatewayError(Kind.INVALID_REQUEST, text, param=f"{where}.per_seconds")

@@ -13,7 +13,7 @@ from adapters import GatewayError, Kind, Task
 from sidecar.domain.snapshot import Consumer, Limit, Route
 from sidecar.gateway.consumers import require_admin
 from sidecar.gateway.gateway import Gateway
-from sidecar.transport.abort import answering
+from sidecar.transport.abort import answers_errors
 from sidecar.transport.caller import Context, caller_of
 from sidecar.transport.unknown_fields import refuse_unknown_fields
 from sidecar.v1 import routes_pb2 as pb
@@ -36,72 +36,65 @@ _MODELLED = ("name", "route_type", "endpoint_type", "model")
 
 
 class RouteServicer(routes_pb2_grpc.RouteServiceServicer):
-    """Reads the gateway's snapshot and asks for changes of it; calls no provider."""
+    """Reads the gateway's snapshot and requests changes of it; calls no provider."""
 
     def __init__(self, gateway: Gateway, changes: RouteChanges) -> None:
         self._gateway = gateway
         self._changes = changes
 
+    @answers_errors
     async def ListRoutes(self, request: pb.ListRoutesRequest, context: Context) -> pb.ListRoutesResponse:
-        async with answering(context):
-            visible = self._visible(context)
-            refuse_unknown_fields(request)
-            if request.page_size < 0:
-                raise GatewayError(Kind.INVALID_REQUEST, "page_size is negative.", param="page_size")
-            size = min(request.page_size or _PAGE_DEFAULT, _PAGE_MAX)
-            start = _start_of(request.page_token)
-            page = [_message(route) for route in islice(visible.values(), start, start + size)]
-            token = _token_for(start + size) if start + size < len(visible) else ""
-            return pb.ListRoutesResponse(routes=page, next_page_token=token)
-        raise AssertionError("answering() always aborts")
+        visible = self._visible(context)
+        refuse_unknown_fields(request)
+        if request.page_size < 0:
+            raise GatewayError(Kind.INVALID_REQUEST, "page_size must not be negative.", param="page_size")
+        size = min(request.page_size or _PAGE_DEFAULT, _PAGE_MAX)
+        start = _start_of(request.page_token)
+        page = [_message(route) for route in islice(visible.values(), start, start + size)]
+        token = _token_for(start + size) if start + size < len(visible) else ""
+        return pb.ListRoutesResponse(routes=page, next_page_token=token)
 
+    @answers_errors
     async def GetRoute(self, request: pb.GetRouteRequest, context: Context) -> pb.GetRouteResponse:
-        async with answering(context):
-            visible = self._visible(context)
-            refuse_unknown_fields(request)
-            route = visible.get(request.name)
-            if route is None:
-                raise no_route(request.name)
-            return pb.GetRouteResponse(route=_message(route))
-        raise AssertionError("answering() always aborts")
+        visible = self._visible(context)
+        refuse_unknown_fields(request)
+        route = visible.get(request.name)
+        if route is None:
+            raise no_route(request.name)
+        return pb.GetRouteResponse(route=_message(route))
 
+    @answers_errors
     async def CreateRoute(self, request: pb.CreateRouteRequest, context: Context) -> pb.CreateRouteResponse:
-        async with answering(context):
-            consumer = self._admin(context)
-            refuse_unknown_fields(request)
-            return pb.CreateRouteResponse(route=_message(await self._changes.create(consumer, _spec(request.route))))
-        raise AssertionError("answering() always aborts")
+        consumer = self._admin(context)
+        refuse_unknown_fields(request)
+        return pb.CreateRouteResponse(route=_message(await self._changes.create(consumer, _spec(request.route))))
 
+    @answers_errors
     async def UpdateRoute(self, request: pb.UpdateRouteRequest, context: Context) -> pb.UpdateRouteResponse:
-        async with answering(context):
-            consumer = self._admin(context)
-            refuse_unknown_fields(request)
-            return pb.UpdateRouteResponse(route=_message(await self._changes.update(consumer, _spec(request.route))))
-        raise AssertionError("answering() always aborts")
+        consumer = self._admin(context)
+        refuse_unknown_fields(request)
+        return pb.UpdateRouteResponse(route=_message(await self._changes.update(consumer, _spec(request.route))))
 
+    @answers_errors
     async def DeleteRoute(self, request: pb.DeleteRouteRequest, context: Context) -> pb.DeleteRouteResponse:
-        async with answering(context):
-            consumer = self._admin(context)
-            refuse_unknown_fields(request)
-            await self._changes.delete(consumer, request.name)
-            return pb.DeleteRouteResponse()
-        raise AssertionError("answering() always aborts")
+        consumer = self._admin(context)
+        refuse_unknown_fields(request)
+        await self._changes.delete(consumer, request.name)
+        return pb.DeleteRouteResponse()
 
+    @answers_errors
     async def GetLimits(self, request: pb.GetLimitsRequest, context: Context) -> pb.GetLimitsResponse:
-        async with answering(context):
-            consumer = self._consumer(context)
-            refuse_unknown_fields(request)
-            return pb.GetLimitsResponse(limits=_messages(await self._changes.get_limits(consumer, request.route)))
-        raise AssertionError("answering() always aborts")
+        consumer = self._consumer(context)
+        refuse_unknown_fields(request)
+        return pb.GetLimitsResponse(limits=_messages(await self._changes.get_limits(consumer, request.route)))
 
+    @answers_errors
     async def SetLimits(self, request: pb.SetLimitsRequest, context: Context) -> pb.SetLimitsResponse:
-        async with answering(context):
-            consumer = self._admin(context)
-            refuse_unknown_fields(request)
-            limits = [_limit(index, limit) for index, limit in enumerate(request.limits)]
-            holds = await self._changes.set_limits(consumer, request.route, limits)
-            return pb.SetLimitsResponse(limits=_messages(holds))
-        raise AssertionError("answering() always aborts")
+        consumer = self._admin(context)
+        refuse_unknown_fields(request)
+        limits = [_limit(index, limit) for index, limit in enumerate(request.limits)]
+        holds = await self._changes.set_limits(consumer, request.route, limits)
+        return pb.SetLimitsResponse(limits=_messages(holds))
 
     def _consumer(self, context: Context) -> Consumer:
         return self._gateway.consumers.of(caller_of(context))
@@ -124,12 +117,12 @@ def _message(route: Route) -> pb.Route:
 
 
 def _spec(route: pb.RouteSpec) -> dict[str, Any]:
-    """The route in the config file's terms. What is missing or wrong in it is said by the same checks as for the file."""
+    """The route in the config file's terms. The checks of the file find what is missing or wrong in it."""
     settings = _object(route.settings_json, "route.settings_json")
     for name in _MODELLED:
         if name in settings:
-            words = f"settings_json: {name} has a field of its own."
-            raise GatewayError(Kind.INVALID_REQUEST, words, param="route.settings_json")
+            text = f"settings_json must not have {name}: it is a field of the route."
+            raise GatewayError(Kind.INVALID_REQUEST, text, param="route.settings_json")
     if route.task not in _TYPES:
         raise GatewayError(Kind.INVALID_REQUEST, "The route's task is missing.", param="route.task")
     model: dict[str, Any] = {"provider": route.model.provider, "name": route.model.name}
@@ -152,15 +145,15 @@ def _object(text: str, param: str) -> dict[str, Any]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Raises ValueError for a key that stands twice, as the file's reader does."""
+    """Raises ValueError for a duplicate key, as the file's reader does."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError
     return found
 
 
-def _no_number(word: str) -> None:
-    """NaN and its like are no JSON."""
+def _no_number(name: str) -> None:
+    """NaN and its like are not JSON."""
     raise ValueError
 
 
@@ -192,5 +185,5 @@ def _start_of(token: str) -> int:
     except (binascii.Error, ValueError):
         text = b""
     if len(text) < 2 or text[:1] != b"r" or not text[1:].isdigit() or len(text) > 10:
-        raise GatewayError(Kind.INVALID_REQUEST, "This page token was not given out here.", param="page_token")
+        raise GatewayError(Kind.INVALID_REQUEST, "Invalid page token.", param="page_token")
     return int(text[1:])

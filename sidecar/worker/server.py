@@ -37,8 +37,8 @@ from sidecar.control.channel import (
     Configure,
     Drain,
     Failed,
+    LoadSnapshot,
     Ready,
-    Reload,
     Reloaded,
     Retire,
     WorkerSettings,
@@ -71,8 +71,8 @@ log = logging.getLogger(__name__)
 # A worker that gets SIGTERM from somebody else than its supervisor still lets its calls finish.
 _TERM_GRACE_S = 30.0
 # Listeners get descriptors from here on, connections those below. Linux closes the files of a killed process from the highest
-# number down: were a connection closed before its listener, its client would connect anew to the dying listener (22 of 60 times),
-# be reset, and wait a second before it tries again. Many systems stop at 1,024.
+# number down: were a connection closed before its listener, its client would connect to the dying listener (22 of 60 times), be
+# reset, and wait a second before it tries again. Many systems stop at 1,024.
 _LISTENERS_FROM = 900
 # How long handlers may clean up after the grace has cancelled them.
 _CANCEL_S = 2.0
@@ -83,7 +83,7 @@ _SERVICES = (
 )
 
 
-class Worker:
+class WorkerServer:
     """The server with its listeners and its gateway. Raises OSError where the memory it shares with the others cannot be had."""
 
     def __init__(self, configure: Configure, questions: Questions, write: Callable[[bytes], object]) -> None:
@@ -197,7 +197,7 @@ async def _serve(control: socket.socket, output: LogOutput) -> int:
         output.keep_to(Path(first.settings.log_path))
     questions = Questions(channel.send)
     try:
-        worker = Worker(first, questions, output.put)
+        worker = WorkerServer(first, questions, output.put)
         ready = await worker.start()
     except (RuntimeError, OSError) as error:
         await channel.send(Failed(str(error).splitlines()[0]))
@@ -223,12 +223,14 @@ async def _serve(control: socket.socket, output: LogOutput) -> int:
     return 0
 
 
-async def _obey(channel: Channel, worker: Worker, questions: Questions, leave: asyncio.Future[float | None]) -> None:
+async def _obey(
+    channel: Channel, worker: WorkerServer, questions: Questions, leave: asyncio.Future[float | None]
+) -> None:
     """Does what the supervisor says until it is gone. `leave` gets the grace of the drain, or None at the supervisor's end."""
     try:
         while (message := await channel.receive()) is not None:
             match message:
-                case Reload(snapshot):
+                case LoadSnapshot(snapshot):
                     worker.gateway.snapshot = snapshot
                     await channel.send(Reloaded(snapshot.hash))
                 case Patch():

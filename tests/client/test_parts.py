@@ -16,7 +16,7 @@ from llm_gateway_client.sse import Events
 from llm_gateway_client.values import Json, ToolCall
 
 from adapters import Kind
-from sidecar.domain.status import ANSWERS
+from sidecar.domain.status import STATUS_ROWS
 
 # A busy machine makes any example slow.
 UNHURRIED = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
@@ -48,7 +48,7 @@ ANSWER = st.dictionaries(
 
 def test_every_kind_of_the_gateway_has_codes_and_an_exception() -> None:
     assert {kind.value for kind in Kind} == KINDS.keys() == FAMILIES.keys()
-    for kind, row in ANSWERS.items():
+    for kind, row in STATUS_ROWS.items():
         error = of_kind(kind.value, "x")
         assert (error.http_status, error.grpc_code) == (row.http, row.grpc.name)
         assert isinstance(error, FAMILIES[kind.value])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.endurance.closing import Books, read_asked, read_lines, read_spend
+from tests.endurance.totals import RunTotals, read_lines, read_received, read_spend
 from tests.endurance.traffic import TIGHT, config, traffic
 from tests.processes import REPOSITORY
 from tests.provider import Provider
@@ -28,7 +28,7 @@ SEED = 11
 SETTLED_S = 30.0
 
 
-async def _books(folder: Path, provider: Provider, front: str, count: int, package: Path | None = None) -> Books:
+async def _totals(folder: Path, provider: Provider, front: str, count: int, package: Path | None = None) -> RunTotals:
     options = ("--access-log", "json")
     with Stack(folder, config(provider), front=front, options=options, package=package) as stack:
         async with traffic(stack, provider) as calls:
@@ -37,7 +37,7 @@ async def _books(folder: Path, provider: Provider, front: str, count: int, packa
         assert await asyncio.to_thread(stack.stop) == 0
         assert "Traceback" not in stack.log
         lines = read_lines(stack.child.output)
-        return Books(calls.seen, page, lines, read_spend(stack.state), read_asked([provider]))
+        return RunTotals(calls.seen, page, lines, read_spend(stack.state), read_received([provider]))
 
 
 async def _settled(stack: Stack, count: int) -> Page:
@@ -52,19 +52,19 @@ async def _settled(stack: Stack, count: int) -> Page:
 
 
 @pytest.mark.parametrize("front", ["nginx", "envoy"])
-async def test_the_books_close(tmp_path: Path, provider: Provider, front: str) -> None:
-    books = await _books(tmp_path, provider, front, CALLS)
-    outcomes = Counter(each.outcome for each in books.seen)
-    print(f"\n{front}: {len(books.seen)} calls {dict(outcomes)}, {books.asked.total()} at the provider")
-    assert not books.drifts(), "\n".join(books.drifts())
+async def test_all_counts_of_a_run_agree(tmp_path: Path, provider: Provider, front: str) -> None:
+    totals = await _totals(tmp_path, provider, front, CALLS)
+    outcomes = Counter(each.outcome for each in totals.seen)
+    print(f"\n{front}: {len(totals.seen)} calls {dict(outcomes)}, {totals.received.total()} at the provider")
+    assert not totals.drifts(), "\n".join(totals.drifts())
     assert outcomes.keys() == {
         "ok", "rate_limited", "route_not_found", "invalid_request", "upstream_unavailable", "upstream_interrupted",
         "cancelled",
     }  # fmt: skip
-    assert sum(each.route == "tight" and each.outcome == "ok" for each in books.seen) == TIGHT
-    assert books.page.total("sidecar_limited_total", unit="requests") == outcomes["rate_limited"]
+    assert sum(each.route == "tight" and each.outcome == "ok" for each in totals.seen) == TIGHT
+    assert totals.page.total("sidecar_limited_total", unit="requests") == outcomes["rate_limited"]
     for name in ("retries", "fallbacks", "estimated_tokens"):
-        assert books.page.total(f"sidecar_{name}_total") > 0, "the books close over nothing"
+        assert totals.page.total(f"sidecar_{name}_total") > 0, "the counts agree over nothing"
 
 
 # Each counts something twice, somewhere else: file, what stands there, what stands there then, and what tells of it.
@@ -104,8 +104,8 @@ async def test_double_counts_switched_on_in_a_copy_are_found(tmp_path: Path, pro
         text = (copy / file).read_text()
         assert text.count(right) == 1, f"{file} has changed: {right}"
         (copy / file).write_text(text.replace(right, wrong))
-    books = await _books(tmp_path, provider, "nginx", CALLS_FOR_THE_CONTROL, copy)
-    drifts = "\n".join(books.drifts())
+    totals = await _totals(tmp_path, provider, "nginx", CALLS_FOR_THE_CONTROL, copy)
+    drifts = "\n".join(totals.drifts())
     print(f"\n{drifts}")
     for *_, told in DOUBLE_COUNTS:
         assert told in drifts

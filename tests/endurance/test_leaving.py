@@ -67,9 +67,9 @@ async def test_whenever_a_caller_leaves_everything_is_given_back(
     provider.script = script(provider)
     late: dict[Moment, list[float]] = {}
     with Stack(tmp_path, config(provider), workers=1, front=front) as stack:
-        books = _Books(stack.state / "run")
+        totals = _Totals(stack.state / "run")
         async with Callers(stack.env) as callers:
-            before = {moment: books.of(moment) for moment in MOMENTS}
+            before = {moment: totals.of(moment) for moment in MOMENTS}
             assert set(before.values()) == {(0, 0, 0)}
             for much in PARTS.values():
                 for _ in range(ROUNDS):
@@ -80,11 +80,11 @@ async def test_whenever_a_caller_leaves_everything_is_given_back(
                         await _leave(moment, WAYS[number % len(WAYS)], callers, stack, provider)
                         for number in range(ROUNDS)
                     ]
-                await _all_given_back(moment, stack, books)
+                await _all_given_back(moment, stack, totals)
         now = await page(stack.env)
         assert now.total("sidecar_in_flight") == 0
         assert now.total("sidecar_requests_total") == ROUNDS * len(MOMENTS) + sum(each.queued for each in MOMENTS)
-        books.close()
+        totals.close()
         began_s = time.monotonic()
         assert await asyncio.to_thread(stack.stop) == 0
         assert time.monotonic() - began_s < STOP_S, "a task was left that the stop had to wait for"
@@ -165,7 +165,7 @@ def _of(now: object, moment: Moment) -> float:
     return float(now.total("sidecar_retries_total", route=moment.route))  # type: ignore[attr-defined]
 
 
-async def _all_given_back(moment: Moment, stack: Stack, books: _Books) -> None:
+async def _all_given_back(moment: Moment, stack: Stack, totals: _Totals) -> None:
     """Counted as cancelled, each once; of limits nothing is held but what was produced, which is the same as what was charged."""
     held = int(moment.queued)
     now = await page_where(
@@ -176,20 +176,20 @@ async def _all_given_back(moment: Moment, stack: Stack, books: _Books) -> None:
     calls = ROUNDS if moment.heard else held
 
     def settled() -> bool:  # a call is counted a moment before that
-        requests, _, under_way = books.of(moment)
-        return (requests, under_way, books.charged(moment)[0]) == (calls, 0, calls)
+        requests, _, under_way = totals.of(moment)
+        return (requests, under_way, totals.charged(moment)[0]) == (calls, 0, calls)
 
     await reached(
-        settled, 20, f"{moment.name}: {calls} calls and no place in {books.of(moment)}, {books.charged(moment)}"
+        settled, 20, f"{moment.name}: {calls} calls and no place in {totals.of(moment)}, {totals.charged(moment)}"
     )
-    _, tokens, _ = books.of(moment)
-    _, charged = books.charged(moment)
+    _, tokens, _ = totals.of(moment)
+    _, charged = totals.charged(moment)
     assert charged - 1 <= tokens <= charged, moment.name  # a token drains in 27 s
     if not moment.heard and not held:
         assert tokens == 0, f"{moment.name}: {tokens} tokens are still reserved"
 
 
-class _Books:
+class _Totals:
     """What the limits and the ledger of a running gateway hold, read beside its worker."""
 
     def __init__(self, run_dir: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.endurance.closing import read_lines
+from tests.endurance.totals import read_lines
 from tests.processes import reached
 from tests.provider import Provider
 from tests.scale import SCALE

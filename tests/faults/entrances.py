@@ -1,4 +1,4 @@
-"""The ways into the gateway, and what a caller got by one: typed gRPC and REST, at a worker itself and through each front."""
+"""The entrances of the gateway, and what a caller got there: typed gRPC and REST, at a worker itself and through each front."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ JSON, EVENTS = "application/json", "text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Entrance:
     """`program` is the front's; None: straight at the worker's own socket."""
 
     program: str | None
@@ -45,7 +45,7 @@ class Way:
         return f"{'gRPC' if self.typed else 'REST'} {f'through {self.program}' if self.program else 'at a worker'}"
 
 
-WAYS = tuple(Way(program, typed) for program in (None, *PROGRAMS) for typed in (True, False))
+ENTRANCES = tuple(Entrance(program, typed) for program in (None, *PROGRAMS) for typed in (True, False))
 
 
 @dataclass(slots=True)
@@ -64,8 +64,8 @@ class Seen:
     wrong: list[str] = field(default_factory=list)  # with the shape of the body
 
 
-class Doors:
-    """async with Doors(worker) as doors: await doors.ask(way, route, streamed=True)
+class Clients:
+    """async with Clients(worker) as clients: await clients.ask(entrance, route, streamed=True)
 
     `http` and `stubs` are clients by the front's name; the stub of None is straight at the worker.
     """
@@ -114,19 +114,19 @@ class Doors:
         """All that the fronts said so far."""
         return "".join(front.logs for front in self._fronts.values())
 
-    def metadata(self, way: Way) -> tuple[tuple[str, str], ...]:
-        """What a gRPC call by this way must carry."""
-        return tuple(self._fronts[way.program].bearer.items()) if way.program else ()
+    def metadata(self, entrance: Entrance) -> tuple[tuple[str, str], ...]:
+        """What a gRPC call through this entrance must carry."""
+        return tuple(self._fronts[entrance.program].bearer.items()) if entrance.program else ()
 
-    async def ask(self, way: Way, route: str, *, streamed: bool) -> Seen:
+    async def ask(self, entrance: Entrance, route: str, *, streamed: bool) -> Seen:
         try:
             async with asyncio.timeout(PATIENCE_S):
-                return await (self._by_grpc if way.typed else self._by_rest)(way, route, streamed)
+                return await (self._by_grpc if entrance.typed else self._by_rest)(entrance, route, streamed)
         except (TimeoutError, httpx.HTTPError, json.JSONDecodeError) as error:
             return Seen(repr(error))
 
-    async def _by_grpc(self, way: Way, route: str, streamed: bool) -> Seen:
-        stub, request, metadata = self.stubs[way.program], grpc_request(route), self.metadata(way)
+    async def _by_grpc(self, entrance: Entrance, route: str, streamed: bool) -> Seen:
+        stub, request, metadata = self.stubs[entrance.program], grpc_request(route), self.metadata(entrance)
         upstream, said = None, ""
         try:
             if not streamed:
@@ -147,10 +147,10 @@ class Doors:
             )  # fmt: skip
         return Seen("OK", upstream=upstream, said=said)
 
-    async def _by_rest(self, way: Way, route: str, streamed: bool) -> Seen:
+    async def _by_rest(self, entrance: Entrance, route: str, streamed: bool) -> Seen:
         body = rest_body(route, streamed)
-        if way.program is not None:
-            answer = await self.http[way.program].post(REST_PATH, json=body)
+        if entrance.program is not None:
+            answer = await self.http[entrance.program].post(REST_PATH, json=body)
             return _read(answer.status_code, dict(answer.headers), answer.text)
         request = HttpBody(data=json.dumps(body).encode())  # as a front calls it
         call = self._worker.rest().ChatCompletions(request, metadata=(("x-sidecar-user", "alice"),))

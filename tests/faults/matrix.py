@@ -1,6 +1,7 @@
-"""Every mode x streamed or not x way in x format x with or without a fallback, each cell with a route of its own.
+"""Every mode x streamed or not x entrance in x format x with or without a fallback, each cell with a route of its own.
 
-CI takes so many cells that every mode, streamed and not, goes every way, and fails in every format with and without a fallback;
+CI takes so many cells that every mode, streamed and not, goes through every entrance, and fails in every format with and
+without a fallback;
 `make soak` takes them all.
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 from adapters import Kind, Task
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Admission, Limit, Retries, Route, Snapshot, Timeouts, Upstream
-from tests.faults.entrances import ANSWER, EVENTS, JSON, WAYS, Seen, Way
+from tests.faults.entrances import ANSWER, ENTRANCES, EVENTS, JSON, Entrance, Seen
 from tests.faults.modes import ANSWER_BYTES_MAX, MODES, Mode
 from tests.faults.pairs import pairwise
 from tests.provider import Call, Provider, Reply, default_reply
@@ -49,7 +50,7 @@ class Cell:
     number: int
     mode: Mode
     streamed: bool
-    way: Way
+    entrance: Entrance
     format: str
     fallback: bool
 
@@ -87,7 +88,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        words = (self.mode.id, "stream" if self.streamed else "unary", str(self.way), self.format)
+        words = (self.mode.id, "stream" if self.streamed else "unary", str(self.entrance), self.format)
         return ", ".join(words) + self.fallback * ", with a fallback"
 
 
@@ -97,19 +98,19 @@ TARGETS = tuple(itertools.product(FORMATS, (False, True)))
 
 
 def paired() -> list[Cell]:
-    """The cells of CI: every (mode, streamed, way), every (mode, streamed, format, fallback), every (way, format, fallback)."""
-    return _numbered(pairwise((CASES, WAYS, TARGETS)))
+    """The cells of CI: every (mode, streamed, entrance), (mode, streamed, format, fallback) and (entrance, format, fallback)."""
+    return _numbered(pairwise((CASES, ENTRANCES, TARGETS)))
 
 
 def full() -> list[list[Cell]]:
     """All cells, in parts that one worker can have as routes."""
-    return [_numbered(itertools.product(CASES, WAYS, (target,))) for target in TARGETS]
+    return [_numbered(itertools.product(CASES, ENTRANCES, (target,))) for target in TARGETS]
 
 
 def _numbered(rows: Iterable[Sequence[Any]]) -> list[Cell]:
     return [
-        Cell(number, mode, streamed, way, format_, fallback)
-        for number, ((mode, streamed), way, (format_, fallback)) in enumerate(rows)
+        Cell(number, mode, streamed, entrance, format_, fallback)
+        for number, ((mode, streamed), entrance, (format_, fallback)) in enumerate(rows)
     ]
 
 
@@ -166,7 +167,7 @@ class Verdict:
 def judge(cell: Cell, seen: Seen) -> Verdict:
     """By what the caller saw alone."""
     verdict = Verdict(cell, [*seen.wrong])
-    failure, typed = cell.failure, cell.way.typed
+    failure, typed = cell.failure, cell.entrance.typed
     code, status, type_ = CODES[failure] if failure is not None else ("OK", 200, None)
     verdict.same("code", seen.code, code if typed else 200 if cell.in_band else status)
     verdict.same("in-band", seen.in_band, failure is not None and cell.in_band)
@@ -192,6 +193,6 @@ def _judge_failure(verdict: Verdict, seen: Seen, status: int) -> None:
     if cell.in_band:
         if not seen.said or not ANSWER.startswith(seen.said):
             verdict.wrong.append(f"said {seen.said!r}")
-    elif cell.way.typed or status >= 424:
+    elif cell.entrance.typed or status >= 424:
         again = cell.failure in PASSING and cell.mode.waits and not cell.fallback
         verdict.same("may retry", seen.should_retry, again)

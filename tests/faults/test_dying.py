@@ -14,7 +14,7 @@ import grpc.aio
 import httpx
 import pytest
 
-from tests.faults.entrances import PATIENCE_S, REST_PATH, WAYS, Doors, Way, grpc_request, rest_body
+from tests.faults.entrances import ENTRANCES, PATIENCE_S, REST_PATH, Clients, Entrance, grpc_request, rest_body
 from tests.processes import reached
 from tests.provider import Call, Gate, Provider, Reply, default_reply
 from tests.worker.running import WorkerProcess, default_routes
@@ -34,11 +34,11 @@ KILLED = {
     ("envoy", False, False): "503 core_unavailable",
     ("envoy", False, True): "cut",
 }
-CELLS = [(way, streamed) for way in WAYS if way.program for streamed in (False, True)]
+CELLS = [(entrance, streamed) for entrance in ENTRANCES if entrance.program for streamed in (False, True)]
 
 
 def test_every_front_has_its_row() -> None:
-    assert {(way.program, way.typed, streamed) for way, streamed in CELLS} == KILLED.keys()
+    assert {(entrance.program, entrance.typed, streamed) for entrance, streamed in CELLS} == KILLED.keys()
 
 
 async def test_a_worker_that_is_killed_in_mid_call_is_no_success_and_nothing_is_asked_twice(provider: Provider) -> None:
@@ -46,9 +46,9 @@ async def test_a_worker_that_is_killed_in_mid_call_is_no_success_and_nothing_is_
     provider.script = half_way(gate)
     async with AsyncExitStack() as running:
         worker = await running.enter_async_context(WorkerProcess(default_routes(provider.base_url)))
-        doors = await running.enter_async_context(Doors(worker))
+        clients = await running.enter_async_context(Clients(worker))
         begun = [asyncio.Event() for _ in CELLS]
-        calls = [asyncio.create_task(heard(doors, *cell, event)) for cell, event in zip(CELLS, begun, strict=True)]
+        calls = [asyncio.create_task(heard(clients, *cell, event)) for cell, event in zip(CELLS, begun, strict=True)]
         await reached(lambda: gate.waiting == len(CELLS), PATIENCE_S, "all calls half-way")
         await asyncio.gather(*(event.wait() for event, (_, streamed) in zip(begun, CELLS, strict=True) if streamed))
         os.kill(worker.pid, signal.SIGKILL)
@@ -56,7 +56,10 @@ async def test_a_worker_that_is_killed_in_mid_call_is_no_success_and_nothing_is_
         await provider.until(lambda p: not p.open_connections, PATIENCE_S)
         assert len(provider.calls) == len(CELLS)
         gate.open()
-    seen = {(way.program, way.typed, streamed): word for (way, streamed), word in zip(CELLS, words, strict=True)}
+    seen = {
+        (entrance.program, entrance.typed, streamed): word
+        for (entrance, streamed), word in zip(CELLS, words, strict=True)
+    }
     assert seen == KILLED
 
 
@@ -73,29 +76,29 @@ def half_way(gate: Gate) -> Callable[[Call], Reply]:
     return reply
 
 
-async def heard(doors: Doors, way: Way, streamed: bool, begun: asyncio.Event) -> str:
+async def heard(clients: Clients, entrance: Entrance, streamed: bool, begun: asyncio.Event) -> str:
     """In KILLED's words. `begun` is set once a piece of the stream is here."""
     try:
-        return await (by_grpc if way.typed else by_rest)(doors, way, streamed, begun)
+        return await (by_grpc if entrance.typed else by_rest)(clients, entrance, streamed, begun)
     except httpx.TransportError:
         return "cut"
     except grpc.aio.AioRpcError as error:
         return str(error.code().name)
 
 
-async def by_grpc(doors: Doors, way: Way, streamed: bool, begun: asyncio.Event) -> str:
-    stub = doors.stubs[way.program]
+async def by_grpc(clients: Clients, entrance: Entrance, streamed: bool, begun: asyncio.Event) -> str:
+    stub = clients.stubs[entrance.program]
     if not streamed:
-        await stub.Chat(grpc_request("chat"), metadata=doors.metadata(way))
+        await stub.Chat(grpc_request("chat"), metadata=clients.metadata(entrance))
         return "OK"
-    async for _ in stub.StreamChat(grpc_request("chat"), metadata=doors.metadata(way)):
+    async for _ in stub.StreamChat(grpc_request("chat"), metadata=clients.metadata(entrance)):
         begun.set()
     return "OK"
 
 
-async def by_rest(doors: Doors, way: Way, streamed: bool, begun: asyncio.Event) -> str:
-    assert way.program is not None
-    async with doors.http[way.program].stream("POST", REST_PATH, json=rest_body("chat", streamed)) as answer:
+async def by_rest(clients: Clients, entrance: Entrance, streamed: bool, begun: asyncio.Event) -> str:
+    assert entrance.program is not None
+    async with clients.http[entrance.program].stream("POST", REST_PATH, json=rest_body("chat", streamed)) as answer:
         text = ""
         async for piece in answer.aiter_text():
             text += piece

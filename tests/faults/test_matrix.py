@@ -13,7 +13,7 @@ from types import MappingProxyType
 import psutil
 import pytest
 
-from tests.faults.entrances import EVENTS, JSON, WAYS, Doors, Seen, Way
+from tests.faults.entrances import ENTRANCES, EVENTS, JSON, Clients, Entrance, Seen
 from tests.faults.matrix import CODES, Cell, Verdict, full, healthy, judge, paired, script, snapshot
 from tests.faults.modes import MODES
 from tests.processes import free_port, reached
@@ -34,7 +34,7 @@ SHOWN_MAX = 40
 SPARE = 8
 # What a front says of its own failures, not of those it passes on.
 ALARM = re.compile(r"\[(alert|emerg|crit|critical)\]")
-STRAIGHT = WAYS[0]
+STRAIGHT = ENTRANCES[0]
 PARTS = [paired()] if SCALE < 1 else full()
 # Names have 253 bytes at most, so that this one is refused without asking anybody, on every machine alike.
 NO_NAME = ".".join(["a" * 60] * 5)
@@ -58,13 +58,13 @@ async def test_every_cell_of_the_matrix_is_as_documented(part: int) -> None:
         worker = await running.enter_async_context(
             WorkerProcess(snapshot(some, addresses(faulty, untrusted), well), metrics=True)
         )
-        doors = await running.enter_async_context(Doors(worker))
-        verdicts, made = await judged(some, worker, doors, faulty, well)
+        clients = await running.enter_async_context(Clients(worker))
+        verdicts, made = await judged(some, worker, clients, faulty, well)
         assert untrusted.calls == []
         healed = dict.fromkeys(addresses(faulty, untrusted), well.root_url)
         await worker.reload(snapshot(some, healed, well))
-        later = await ask_all(doors, some, dict.fromkeys(some, STRAIGHT))
-        log, fronts = worker.log.read_text(), doors.logs
+        later = await ask_all(clients, some, dict.fromkeys(some, STRAIGHT))
+        log, fronts = worker.log.read_text(), clients.logs
     for verdict in verdicts:
         verdict.same("the next call of the route", later[verdict.cell].code, "OK")
     show(verdicts)
@@ -88,18 +88,18 @@ def addresses(faulty: Provider, untrusted: Provider) -> dict[str, str]:
 
 
 async def judged(
-    some: list[Cell], worker: WorkerProcess, doors: Doors, faulty: Provider, well: Provider
+    some: list[Cell], worker: WorkerProcess, clients: Clients, faulty: Provider, well: Provider
 ) -> tuple[list[Verdict], float]:
     """Asks each cell once, and has looked at everything when it returns: answers, counts, and that nothing is left. The number is
     the attempts that the gateway counted."""
     process = psutil.Process(worker.pid)
     warm = [cell for cell in some if cell.mode.id == "well"]
-    await ask_all(doors, warm)
+    await ask_all(clients, warm)
     await at_rest(worker, faulty, well)
     faulty.calls.clear()
     well.calls.clear()
     before, attempts_before, open_before = outcomes(worker), attempts(worker), process.num_fds()
-    seen = await ask_all(doors, some)
+    seen = await ask_all(clients, some)
     await at_rest(worker, faulty, well)
     counted = {key: count - before.get(key, 0) for key, count in outcomes(worker).items()}
     verdicts = [judge(cell, answer) for cell, answer in seen.items()]
@@ -115,13 +115,15 @@ async def at_rest(worker: WorkerProcess, *providers: Provider) -> None:
         await provider.until(lambda p: not p.open_connections, QUIET_DOWN_S)
 
 
-async def ask_all(doors: Doors, some: list[Cell], ways: Mapping[Cell, Way] = MappingProxyType({})) -> dict[Cell, Seen]:
-    """`ways`: in place of the cells' own; then they are expected to be well."""
+async def ask_all(
+    clients: Clients, some: list[Cell], elsewhere: Mapping[Cell, Entrance] = MappingProxyType({})
+) -> dict[Cell, Seen]:
+    """`elsewhere`: in place of the cells' own; then they are expected to be well."""
     brisk, slow = asyncio.Semaphore(AT_ONCE), asyncio.Semaphore(SLOW_AT_ONCE)
 
     async def ask(cell: Cell) -> Seen:
         async with slow if cell.mode.quiet or cell.mode.slow else brisk:
-            return await doors.ask(ways.get(cell, cell.way), cell.route, streamed=cell.streamed)
+            return await clients.ask(elsewhere.get(cell, cell.entrance), cell.route, streamed=cell.streamed)
 
     return dict(zip(some, await asyncio.gather(*map(ask, some)), strict=True))
 
@@ -161,16 +163,16 @@ def show(verdicts: list[Verdict]) -> None:
         right = sum(not verdict.wrong for verdict in own)
         kinds = [str(kind) if kind else "ok" for kind in (mode.unary, mode.stream)]
         print(f"{mode.id:46} {kinds[0]:30} {kinds[1]:30} {right}/{len(own)}")
-    for way in WAYS:
-        own = [verdict for verdict in verdicts if verdict.cell.way is way]
-        print(f"{way!s:46} {sum(not verdict.wrong for verdict in own)}/{len(own)}")
+    for entrance in ENTRANCES:
+        own = [verdict for verdict in verdicts if verdict.cell.entrance is entrance]
+        print(f"{entrance!s:46} {sum(not verdict.wrong for verdict in own)}/{len(own)}")
     right = sum(not verdict.wrong for verdict in verdicts)
-    print(f"{len(MODES)} modes, {len(WAYS)} ways, {right} of {len(verdicts)} cells as documented")
+    print(f"{len(MODES)} modes, {len(ENTRANCES)} entrances, {right} of {len(verdicts)} cells as documented")
 
 
 def test_a_planted_fault_is_found() -> None:
     """Positive control: a cell that answers otherwise than documented is told."""
-    cell = next(each for each in paired() if each.mode.id == "status 503" and not each.way.typed)
+    cell = next(each for each in paired() if each.mode.id == "status 503" and not each.entrance.typed)
     cell = replace(cell, streamed=False, fallback=False)
     good = Seen(503, "upstream_unavailable", "api_error", JSON, should_retry=False)
     assert judge(cell, good).wrong == []

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self
 
+from prometheus_client.samples import Sample
+
 from adapters import Task
+from sidecar.config.models import named
 from sidecar.domain.call import Answer, Call
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Consumer, Route, Snapshot, Upstream
@@ -40,8 +42,10 @@ def anthropic(provider: Provider, **fields: Any) -> Upstream:
 
 
 def to(*upstreams: Upstream, **fields: Any) -> Snapshot:
-    """One route "chat" to these upstreams; `fields` are Route's."""
-    return Snapshot({"chat": Route("chat", Task.CHAT, upstreams, **fields)}, "0" * 12)
+    """One route "chat" to these upstreams, named as the config names them; `fields` are Route's."""
+    own = [each.name for each in upstreams]
+    route = Route("chat", Task.CHAT, upstreams if all(own) else named(upstreams), **fields)
+    return Snapshot({"chat": route}, "0" * 12)
 
 
 class Core:
@@ -82,33 +86,29 @@ class Core:
         return [chunk async for piece in self.pieces(self.call(text, stream=True, **fields)) for chunk in piece or ()]
 
     async def pieces(self, call: Call) -> AsyncGenerator[Any, None]:
-        async with aclosing(self.gateway.stream(call)) as stream:
-            async for piece in stream:
+        async with self.gateway.stream(call) as answer:
+            async for piece in answer:
                 yield piece
 
     async def ask(self, streamed: bool, **fields: Any) -> str:
-        """Either way; the name of the upstream that served it."""
-        call = self.call(stream=streamed, **fields)
-        await self.end_of(call)
-        assert call.upstream is not None
-        return call.upstream
+        """Whole or streamed; the name of the upstream that served it."""
+        return await self.end_of(self.call(stream=streamed, **fields))
 
-    async def end_of(self, call: Call) -> None:
-        """Reads the answer, however it comes."""
-        if call.stream:
-            async for _ in self.pieces(call):
+    async def end_of(self, call: Call) -> str:
+        """Reads the answer, whole or streamed; the name of the upstream that served it."""
+        if not call.stream:
+            return (await self.gateway.unary(call)).upstream
+        async with self.gateway.stream(call) as answer:
+            async for _ in answer:
                 pass
-        else:
-            assert (await self.gateway.unary(call)).upstream == call.upstream
+        return answer.upstream
+
+    def samples(self, name: str) -> list[Sample]:
+        return [each for metric in self.metrics.registry.collect() for each in metric.samples if each.name == name]
 
     def count(self, name: str, **labels: str) -> float:
         """The sum of a metric's series with these labels."""
-        return sum(
-            sample.value
-            for metric in self.metrics.registry.collect()
-            for sample in metric.samples
-            if sample.name == name and labels.items() <= sample.labels.items()
-        )
+        return sum(each.value for each in self.samples(name) if labels.items() <= each.labels.items())
 
     @property
     def attempts(self) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import aclosing
 from dataclasses import replace
 
 import grpc
@@ -61,8 +60,7 @@ async def test_a_route_has_places_of_its_own(provider: Provider, streamed: bool)
         assert caught.value.kind is Kind.OVERLOADED
         assert core.attempts == 0
         provider.script = None
-        call = core.call(stream=False)
-        call.route = "other"
+        call = replace(core.call(stream=False), route="other")
         assert (await core.gateway.unary(call)).upstream == "openai"
         holding.cancel()
         await asyncio.wait([holding])
@@ -70,7 +68,7 @@ async def test_a_route_has_places_of_its_own(provider: Provider, streamed: bool)
 
 async def test_a_stream_keeps_its_place_until_its_end(provider: Provider) -> None:
     async with Core(to(openai(provider), admission=Admission(1))) as core:
-        async with aclosing(core.gateway.stream(core.call(stream=True))) as stream:
+        async with core.gateway.stream(core.call(stream=True)) as stream:
             await anext(stream)
             with pytest.raises(GatewayError):
                 await core.chat()

@@ -36,16 +36,14 @@ def snapshot(mode: Literal["refuse", "log", "off"] = "refuse", more: int = 0) ->
 
 def rest(body: bytes | dict[str, Any]) -> Call:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-    call = Call(Task.CHAT, "chat", "r0", Consumer("alice"), "request-1")
-    call.envelope = FORMATS["openai"].client[Task.CHAT].open(raw)
-    return call
+    envelope = FORMATS["openai"].client[Task.CHAT].open(raw)
+    return Call(Task.CHAT, "chat", "r0", Consumer("alice"), "request-1", envelope=envelope)
 
 
 def typed(text: str) -> Call:
     message = pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text=text)])
-    call = Call(Task.CHAT, "chat", "r0", Consumer("alice"), "request-1")
-    call.request = pb.ChatRequest(route="r0", messages=[message])
-    return call
+    request = pb.ChatRequest(route="r0", messages=[message])
+    return Call(Task.CHAT, "chat", "r0", Consumer("alice"), "request-1", request=request)
 
 
 def prompt(text: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -198,7 +197,7 @@ async def test_the_idle_clock_stands_still_while_the_caller_is_slow(provider: Pr
         "model": "m", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}), b"data: [DONE]\n\n"])  # fmt: skip
     texts = []
     async with Core(to(openai(provider), timeouts=Timeouts(idle_s=1.0))) as core:
-        async with aclosing(core.gateway.stream(core.call(stream=True))) as stream:
+        async with core.gateway.stream(core.call(stream=True)) as stream:
             async for chunks in stream:
                 assert isinstance(chunks, list)
                 texts += [chunk.choices[0].delta.content for chunk in chunks]
@@ -266,3 +265,17 @@ async def test_a_planted_double_count_is_found(provider: Provider) -> None:
         assert len(drifts(core, provider, results)) == 3
         core.metrics.requests("chat", "chat", "local", "ok").inc()
         assert len(drifts(core, provider, results)) == 5
+
+
+@BOTH
+async def test_a_key_that_a_provider_quotes_is_not_shown_after_the_first_output_either(
+    provider: Provider, streamed: bool
+) -> None:
+    """The error of a stream under way takes another path than that of an attempt without output."""
+    text = "the key sk-o is bad"
+    error = data({"error": {"message": text, "type": "server_error", "code": None}})
+    provider.script = lambda call: sse_reply([piece("a"), error]) if streamed else error_reply(call, 500, text)
+    async with Core(to(openai(provider), retries=Retries(0))) as core:
+        with pytest.raises(GatewayError) as caught:
+            await core.ask(streamed)
+    assert caught.value.message == str(caught.value) == "the key *** is bad"

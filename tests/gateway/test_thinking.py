@@ -50,6 +50,16 @@ async def test_a_message_that_is_sent_back_as_it_came_reaches_claude_as_claudes_
 
 
 @pytest.mark.parametrize("stream", [False, True])
+async def test_a_refusal_too_has_what_was_left_out(provider: Provider, stream: bool) -> None:
+    provider.script = lambda call: error_reply(call, 400, "no")
+    async with WorkerProcess(claude(provider)) as worker:
+        refused = await post(worker, "ChatCompletions", asked(ECHO, USER, stream=stream))
+    assert refused.status == 400
+    assert sorted_names(refused) == sorted(NAMES.split(", "))
+    assert "x-sidecar-upstream" not in refused.headers
+
+
+@pytest.mark.parametrize("stream", [False, True])
 async def test_what_is_left_out_stands_in_a_header_of_answers_and_streams(provider: Provider, stream: bool) -> None:
     provider.script = thinks_first
     async with WorkerProcess(claude(provider)) as worker:

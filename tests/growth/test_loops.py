@@ -173,11 +173,9 @@ def _of_searches() -> Iterator[Case]:
 
 
 def _call(text: bytes) -> Call:
-    call = Call(Task.CHAT, "chat", "r", Consumer("c"), "request-1")
-    call.envelope = (
-        FORMATS["openai"].client[Task.CHAT].open(b'{"model":"r","prompt":"base64 %b"}' % text.replace(b"\\", b"\\\\"))
-    )
-    return call
+    body = b'{"model":"r","prompt":"base64 %b"}' % text.replace(b"\\", b"\\\\")
+    envelope = FORMATS["openai"].client[Task.CHAT].open(body)
+    return Call(Task.CHAT, "chat", "r", Consumer("c"), "request-1", envelope=envelope)
 
 
 def _upstream() -> Upstream:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +52,7 @@ class Metered(Core):
         return line.counts
 
     async def headers(self, **fields: Any) -> dict[str, str]:
-        call = self.call(**fields)
-        await self.gateway.unary(call)
-        return dict(call.headers)
+        return dict((await self.gateway.unary(self.call(**fields))).headers)
 
 
 def answering(usage: dict[str, int] | None) -> Callable[[Any], Any]:
@@ -127,9 +124,9 @@ async def test_a_cancelled_stream_is_charged_for_what_it_produced(provider: Prov
     gate = provider.gate()
     provider.script = lambda call: sse_reply([*(piece("four") for _ in range(10)), gate, piece("never")])
     async with Metered(to(openai(provider, price=PRICE), limits=(REQUEST, TOKENS, PLACE)), tmp_path) as core:
-        call, seen = core.call("a" * 400, stream=True), 0
-        async with aclosing(core.gateway.stream(call)) as pieces:
-            async for chunks in pieces:
+        seen = 0
+        async with core.gateway.stream(core.call("a" * 400, stream=True)) as answer:
+            async for chunks in answer:
                 seen += len(chunks or ())
                 if seen >= 10:
                     break
@@ -137,7 +134,7 @@ async def test_a_cancelled_stream_is_charged_for_what_it_produced(provider: Prov
         assert 100 <= charged.input_tokens <= 120
         assert charged.output_tokens == 10
         assert charged.estimated_tokens == charged.input_tokens + 10
-        assert dict(call.headers)["x-ratelimit-remaining-requests"] == "1"
+        assert dict(answer.headers)["x-ratelimit-remaining-requests"] == "1"
         provider.script = answering(USAGE)
         await core.chat()  # the place is free again
 
@@ -163,24 +160,23 @@ async def test_a_refusal_says_which_limit_and_when_to_come_again(provider: Provi
     async with Metered(to(openai(provider), limits=(REQUEST,)), tmp_path) as core:
         await core.chat()
         await core.chat()
-        call = core.call()
         with pytest.raises(GatewayError) as raised:
-            await core.gateway.unary(call)
+            await core.chat()
         assert len(provider.calls) == 2
         assert core.count("sidecar_limited_total", route="chat", unit="requests") == 1
     assert raised.value.kind is Kind.RATE_LIMITED
     assert 'of route "chat": 2 requests a day' in raised.value.message
     assert raised.value.retry_after_s is not None
     assert 0 < raised.value.retry_after_s <= 43_200.002
-    assert dict(call.headers)["x-ratelimit-remaining-requests"] == "0"
+    assert dict(raised.value.headers)["x-ratelimit-remaining-requests"] == "0"
 
 
 async def test_a_place_that_is_taken_names_no_time(provider: Provider, tmp_path: Path) -> None:
     gate = provider.gate()
     provider.script = lambda call: sse_reply([piece("one"), gate])
     async with Metered(to(openai(provider), limits=(PLACE,)), tmp_path) as core:
-        async with aclosing(core.gateway.stream(core.call(stream=True))) as pieces:
-            await anext(pieces)
+        async with core.gateway.stream(core.call(stream=True)) as answer:
+            await anext(answer)
             with pytest.raises(GatewayError, match="1 at once") as raised:
                 await core.chat()
         assert raised.value.retry_after_s is None
@@ -192,9 +188,7 @@ async def test_a_spent_budget_stops_calls_until_midnight(provider: Provider, tmp
     budgets = (Budget(400, "day", soft=0.5),)
     async with Metered(to(openai(provider, price=PRICE), budgets=budgets), tmp_path, lambda: now_s[0]) as core:
         assert "x-sidecar-budget" not in await core.headers()
-        assert (await core.headers())["x-sidecar-budget"].startswith(
-            "50% of $0.0004 a day of the route; begins anew at "
-        )
+        assert (await core.headers())["x-sidecar-budget"].startswith("50% of $0.0004 a day of the route; resets at ")
         with pytest.raises(GatewayError) as raised:
             await core.chat()
         assert raised.value.kind is Kind.BUDGET_EXCEEDED

@@ -124,7 +124,7 @@ async def test_a_key_with_the_name_of_a_file_is_a_key(core: Managed, simulator: 
         (spec("", "http://127.0.0.1:9"), "name: "),
         (spec("bad", "ftp://127.0.0.1:9"), "model.config.base_url: must be a URL"),
         (spec("bad", "http://127.0.0.1:9", settings='{"timeouts": {"totl": "1s"}}'), 'did you mean "total"?'),
-        (spec("bad", "http://127.0.0.1:9", settings='{"name": "other"}'), "name has a field of its own"),
+        (spec("bad", "http://127.0.0.1:9", settings='{"name": "other"}'), "settings_json must not have name"),
         (spec("bad", "http://127.0.0.1:9", settings="[]"), "settings_json is not a JSON object"),
         (spec("bad", "http://127.0.0.1:9", settings='{"timeouts": NaN}'), "settings_json is not a JSON object"),
         (

@@ -19,7 +19,7 @@ import pytest
 from google.api.httpbody_pb2 import HttpBody
 
 from adapters import Task
-from sidecar.domain.status import ANSWERS
+from sidecar.domain.status import STATUS_ROWS
 from tests.adapters.laws import cases, events_of, normal
 from tests.adapters.said import accumulated, said, with_parsed_arguments
 from tests.oracles import openai as openai_oracle
@@ -160,7 +160,7 @@ async def test_recorded_failures_reach_both_kinds_of_callers_by_the_table_of_err
             if one.case.status != 200:
                 headers = {name: str(v) for name, v in one.case.recording["response"]["headers"].items()}
                 kind = one.case.format.error(one.case.status, headers, one.case.body).kind
-                assert (status, caught.value.code()) == (ANSWERS[kind].http, ANSWERS[kind].grpc)
+                assert (status, caught.value.code()) == (STATUS_ROWS[kind].http, STATUS_ROWS[kind].grpc)
             assert re.search(rb'"error": ?\{', answer)
             assert status != 200 or b"data: [DONE]" not in answer
 

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sidecar.domain.status import ANSWERS
+from sidecar.domain.status import STATUS_ROWS
 from sidecar.front.settings import MIB
 from tests.processes import free_port
 from tests.provider import End, Provider, Reply, error_reply, json_reply
@@ -237,4 +237,4 @@ def test_plain_http_on_the_tls_port_is_told_so(stack: Stack) -> None:
 def test_every_status_of_the_table_is_shown_here_or_cannot_be_provoked() -> None:
     shown = {case.status for case in CASES.values()}
     # Ours alone: 403 and 409 are answers to admins' calls, 500 is a bug, 499 has nobody to read it.
-    assert {answer.http for answer in ANSWERS.values()} - shown == {403, 409, 499, 500}
+    assert {answer.http for answer in STATUS_ROWS.values()} - shown == {403, 409, 499, 500}

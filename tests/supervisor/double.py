@@ -2,8 +2,8 @@
 
 Speaks sidecar.control.channel like the real one. On its sockets it tells whoever connects "pid slot hash" and hangs up. Names:
 `fail`: Failed instead of Ready. `crash`: exits with 3 right after Ready. `busy`: a drain lasts until the file `release` stands in
-run_dir, or for its grace. `mute`: does not answer Reload. `spin`: its event loop turns no more once it is reloaded. `hold`: its
-loop is held for two seconds then. `stuck`: a drain blocks the event loop.
+run_dir, or for its grace. `mute`: does not answer LoadSnapshot. `spin`: its event loop turns no more once it is reloaded. `hold`:
+its loop is held for two seconds then. `stuck`: a drain blocks the event loop.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import socket
 import time
 from pathlib import Path
 
-from sidecar.control.channel import Channel, Configure, Drain, Failed, Ready, Reload, Reloaded, Retire
+from sidecar.control.channel import Channel, Configure, Drain, Failed, LoadSnapshot, Ready, Reloaded, Retire
 from sidecar.control.snapshot_patch import Patch, patched
 from sidecar.domain.snapshot import Snapshot
 from sidecar.worker.heartbeat import beat
@@ -75,7 +75,7 @@ async def _serve(control: socket.socket) -> int:
         os._exit(3)
     while True:
         match await channel.receive():
-            case Reload(fresh):
+            case LoadSnapshot(fresh):
                 snapshot = fresh
                 if "mute" not in snapshot.routes:
                     await channel.send(Reloaded(fresh.hash))

@@ -19,10 +19,10 @@ from sidecar.control.channel import (
     Configure,
     Drain,
     Failed,
+    LoadSnapshot,
     Message,
     Ready,
     Refusal,
-    Reload,
     Reloaded,
     Retire,
     WorkerSettings,
@@ -141,7 +141,7 @@ class Worker:
     async def _reloaded(self, snapshot: Snapshot) -> bool:
         """By what has changed, where that is little; whole, where it is not or did not fit."""
         patch = None if self._snapshot is None else between(self._snapshot, snapshot)
-        for question in (patch, Reload(snapshot)):
+        for question in (patch, LoadSnapshot(snapshot)):
             if question is not None:
                 answer = await self._answer_to(question, _RELOAD_TIMEOUT_S)
                 if not isinstance(answer, Reloaded):

@@ -1,4 +1,4 @@
-"""RestService: OpenAI's and MLflow's HTTP APIs in HttpBody messages, for the front proxies (DESIGN 6).
+"""RestService: OpenAI's and MLflow's HTTP APIs in HttpBody messages, for the front proxies.
 
 Status and headers go ahead as initial metadata, the body follows in pieces of at most 64 KiB, and the RPC ends OK whatever
 the HTTP status is: a non-OK RPC means that the core itself failed.
@@ -7,19 +7,23 @@ the HTTP status is: a non-OK RPC means that the core itself failed.
 from __future__ import annotations
 
 from sidecar.gateway.gateway import Gateway
+from sidecar.v1 import rest_pb2, rest_pb2_grpc
 from sidecar.worker.rest.docs import DocsPaths
 from sidecar.worker.rest.mlflow import MlflowPaths
 from sidecar.worker.rest.openai import OpenAiPaths
 from sidecar.worker.rest.reply import PIECE_BYTES_MAX
-from sidecar.worker.rest.route_calls import Calls
+from sidecar.worker.rest.route_calls import RouteCalls
 from sidecar.worker.route_changes import RouteChanges
 
 __all__ = ["PIECE_BYTES_MAX", "RestServicer"]
 
 
-class RestServicer(OpenAiPaths, MlflowPaths, DocsPaths):
-    """Every path of rest.proto."""
+class RestServicer(rest_pb2_grpc.RestServiceServicer):
+    """Every path of rest.proto, each served by one of three groups."""
 
     def __init__(self, gateway: Gateway, changes: RouteChanges) -> None:
-        self._calls = Calls(gateway)
-        self._changes = changes
+        calls = RouteCalls(gateway)
+        groups = (OpenAiPaths(calls), MlflowPaths(calls, changes), DocsPaths(calls))
+        for method in rest_pb2.DESCRIPTOR.services_by_name["RestService"].methods:
+            (serve,) = (getattr(group, method.name) for group in groups if hasattr(group, method.name))
+            setattr(self, method.name, serve)

@@ -6,39 +6,40 @@ from importlib.metadata import PackageNotFoundError, version
 
 from adapters import GatewayError, Kind
 from sidecar.openapi import POLICY, Asset, asset, document
-from sidecar.transport.caller import Context
-from sidecar.v1 import rest_pb2, rest_pb2_grpc
+from sidecar.v1 import rest_pb2
+from sidecar.worker.rest.error_bodies import OPENAI
 from sidecar.worker.rest.json import written
-from sidecar.worker.rest.reply import JSON, Reply
-from sidecar.worker.rest.route_calls import Calls
+from sidecar.worker.rest.reply import JSON, Reply, answers_in
+from sidecar.worker.rest.route_calls import RouteCalls
 
 _PAGE = "/docs"
 
 
-class DocsPaths(rest_pb2_grpc.RestServiceServicer):
+class DocsPaths:
     """For callers with credentials, as everything else."""
 
-    _calls: Calls
+    def __init__(self, calls: RouteCalls) -> None:
+        self._calls = calls
 
-    async def OpenRoot(self, request: rest_pb2.OpenRootRequest, context: Context) -> None:
-        async with Reply(context) as reply:
-            self._calls.consumer(context)
-            await reply.file("text/plain; charset=utf-8", b"", [("location", _PAGE)], status=307)
+    @answers_in(OPENAI)
+    async def OpenRoot(self, request: rest_pb2.OpenRootRequest, reply: Reply) -> None:
+        self._calls.consumer(reply.context)
+        await reply.file("text/plain; charset=utf-8", b"", [("location", _PAGE)], status=307)
 
-    async def OpenDocs(self, request: rest_pb2.OpenDocsRequest, context: Context) -> None:
-        async with Reply(context) as reply:
-            self._calls.consumer(context)
-            await _send(reply, asset(""))
+    @answers_in(OPENAI)
+    async def OpenDocs(self, request: rest_pb2.OpenDocsRequest, reply: Reply) -> None:
+        self._calls.consumer(reply.context)
+        await _send(reply, asset(""))
 
-    async def GetDocsFile(self, request: rest_pb2.GetDocsFileRequest, context: Context) -> None:
-        async with Reply(context) as reply:
-            self._calls.consumer(context)
-            await _send(reply, asset(request.file))
+    @answers_in(OPENAI)
+    async def GetDocsFile(self, request: rest_pb2.GetDocsFileRequest, reply: Reply) -> None:
+        self._calls.consumer(reply.context)
+        await _send(reply, asset(request.file))
 
-    async def GetOpenApi(self, request: rest_pb2.GetOpenApiRequest, context: Context) -> None:
-        async with Reply(context) as reply:
-            routes = self._calls.routes(self._calls.consumer(context))
-            await reply.file(JSON, written(document(routes, _version())), [("cache-control", "no-store")])
+    @answers_in(OPENAI)
+    async def GetOpenApi(self, request: rest_pb2.GetOpenApiRequest, reply: Reply) -> None:
+        routes = self._calls.routes(self._calls.consumer(reply.context))
+        await reply.file(JSON, written(document(routes, _version())), [("cache-control", "no-store")])
 
 
 async def _send(reply: Reply, found: Asset | None) -> None:

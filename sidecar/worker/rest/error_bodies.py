@@ -9,7 +9,7 @@ import msgspec
 
 from adapters import FORMATS, GatewayError, Kind
 from adapters.mlflow_client import detail_of
-from sidecar.domain.status import answer_to, mlflow_status
+from sidecar.domain.status import mlflow_status, status_row
 from sidecar.worker.rest.json import written
 
 _OPENAI = FORMATS["openai"]
@@ -17,31 +17,31 @@ _OPENAI = FORMATS["openai"]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a path says when a call fails: the HTTP status, the body, and the event where the answer has begun already."""
+    """How a path answers when a call fails: the HTTP status, the body, and the event where the answer has begun already."""
 
     status: Callable[[GatewayError], int]
     body: Callable[[GatewayError], bytes]
     event: Callable[[GatewayError], bytes]
 
 
-def _words(error: GatewayError) -> tuple[str, str, str | None, str | None]:
-    answer = answer_to(error)
-    return answer.type, error.message, error.param, error.code or answer.code
+def _members(error: GatewayError) -> tuple[str, str, str | None, str | None]:
+    row = status_row(error)
+    return row.type, error.message, error.param, error.code or row.code
 
 
 def _openai_body(error: GatewayError) -> bytes:
     assert _OPENAI.encode_error is not None
-    return _OPENAI.encode_error(*_words(error))
+    return _OPENAI.encode_error(*_members(error))
 
 
 def _openai_event(error: GatewayError) -> bytes:
     """In MLflow's streams too: they are OpenAI's."""
     assert _OPENAI.encode_stream_error is not None
-    return _OPENAI.encode_stream_error(*_words(error))
+    return _OPENAI.encode_stream_error(*_members(error))
 
 
 def _detail(error: GatewayError) -> bytes:
-    return msgspec.json.encode({"detail": detail_of(error)})  # members of the request stand in it as they came
+    return msgspec.json.encode({"detail": detail_of(error)})  # with members of the request as they came
 
 
 def _text(error: GatewayError) -> bytes:
@@ -54,7 +54,7 @@ def _c_detail(error: GatewayError) -> bytes:
     return _text(error)
 
 
-OPENAI = Shape(lambda error: answer_to(error).http, _openai_body, _openai_event)
+OPENAI = Shape(lambda error: status_row(error).http, _openai_body, _openai_event)
 # Dialects A and B: FastAPI's list of problems with 422.
 MLFLOW = Shape(lambda error: mlflow_status(error, 422), _detail, _openai_event)
 # Dialect C, and what has no body that could violate anything.

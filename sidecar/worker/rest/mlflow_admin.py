@@ -32,7 +32,7 @@ def _with_config(model: dict[str, Any]) -> dict[str, Any]:
     if not named:
         return model
     if len(named) > 1 or "config" in model:
-        raise _invalid("A model has one config.", "model.config")
+        raise _invalid("A model must have one config only.", "model.config")
     provider = str(model.get("provider", "")).lower().replace("-", "_")
     if named[0] != f"{provider}{_CONFIG_SUFFIX}":
         raise _invalid(f"'{named[0][:64]}' is not the config of this provider.", f"model.{named[0][:64]}")
@@ -52,23 +52,23 @@ def limits_of(body: bytes) -> tuple[str, list[Limit]]:
 
 def _limit(value: Any, at: str) -> Limit:
     if not isinstance(value, dict):
-        raise _invalid("A limit is an object.", at)
+        raise _invalid("A limit must be an object.", at)
     calls, period, key = value.get("calls"), value.get("renewal_period"), value.get("key")
     if type(calls) is not int or calls < 0:
-        raise _invalid("A whole number, 0 or more.", f"{at}.calls")
+        raise _invalid("Must be a whole number of 0 or more.", f"{at}.calls")
     try:
         per_s = seconds_of(period if isinstance(period, str) else "")
     except ValueError:
-        raise _invalid(f"One of {WORDS}, or so many of them.", f"{at}.renewal_period") from None
+        raise _invalid(f"Must be one of {WORDS}, or so many of them.", f"{at}.renewal_period") from None
     if key is not None and key not in _SCOPES:
-        raise _invalid(f"One of {', '.join(_SCOPES)}.", f"{at}.key")
+        raise _invalid(f"Must be one of {', '.join(_SCOPES)}.", f"{at}.key")
     if unknown := value.keys() - {"calls", "renewal_period", "key"}:
-        raise _invalid("A limit has calls, renewal_period and key.", f"{at}.{min(unknown)[:64]}")
+        raise _invalid("A limit can have calls, renewal_period and key only.", f"{at}.{min(unknown)[:64]}")
     return Limit("requests", calls, per_s, each=key == "user")
 
 
 def limits_json(limits: Iterable[Limit]) -> dict[str, Any]:
-    """Those that MLflow has words for: calls in a time. Tokens and calls at once stand in RouteService alone."""
+    """Those that MLflow can express: calls in a time. Limits of tokens and of calls at once are in RouteService alone."""
     return {
         "limits": [
             {"calls": each.count, "key": "user" if each.each else "route", "renewal_period": text_of(each.per_s)}

@@ -43,9 +43,9 @@ _PROVIDER_NAMES = {
 def client_version(context: Context) -> tuple[int, int] | None:
     """Of MLflow's Python client; None for any other, and for those that knew no gateway yet."""
     metadata: Iterable[tuple[str, Any]] = context.invocation_metadata() or ()
-    said = {key: value for key, value in metadata if key in _USER_AGENT_KEYS and isinstance(value, str)}
+    agents = {key: value for key, value in metadata if key in _USER_AGENT_KEYS and isinstance(value, str)}
     for key in _USER_AGENT_KEYS:
-        if (found := _MLFLOW.search(said.get(key, ""))) is not None:
+        if (found := _MLFLOW.search(agents.get(key, ""))) is not None:
             version = int(found[1]), int(found[2])
             return version if version >= _FIRST_OF_A else None
     return None

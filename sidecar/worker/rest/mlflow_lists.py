@@ -67,7 +67,7 @@ def _limit(each: Route) -> dict[str, Any] | None:
 
 
 def page(name: str, routes: Collection[Route], token: str, shown: Callable[[Route], dict[str, Any]]) -> dict[str, Any]:
-    """`name` is the list's. Raises invalid_request for a token that was not given out here."""
+    """`name` is the list's. Raises invalid_request for a token that no page gave."""
     start = _start(token)
     end = start + PAGE_SIZE
     return {
@@ -90,4 +90,4 @@ def _start(token: str) -> int:
             return index
     except (binascii.Error, ValueError, TypeError, KeyError, RecursionError):
         pass
-    raise GatewayError(Kind.INVALID_REQUEST, "This page token was not given out here.", param="page_token")
+    raise GatewayError(Kind.INVALID_REQUEST, "Invalid page token.", param="page_token")

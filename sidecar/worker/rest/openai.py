@@ -6,47 +6,47 @@ from google.api.httpbody_pb2 import HttpBody
 
 from adapters import FORMATS, GatewayError, Kind, Task
 from sidecar.domain.snapshot import Route
-from sidecar.transport.caller import Context
-from sidecar.v1 import rest_pb2, rest_pb2_grpc
-from sidecar.worker.rest.reply import Reply
-from sidecar.worker.rest.route_calls import Calls, Dialect
+from sidecar.v1 import rest_pb2
+from sidecar.worker.rest.error_bodies import OPENAI
+from sidecar.worker.rest.reply import Reply, answers_in
+from sidecar.worker.rest.route_calls import Dialect, RouteCalls
 
-_OPENAI = Dialect("openai", FORMATS["openai"].client)
+_DIALECT = Dialect("openai", FORMATS["openai"].client)
 
 
-class OpenAiPaths(rest_pb2_grpc.RestServiceServicer):
+class OpenAiPaths:
     """Also under the longer paths where MLflow's 3.9+ server has them."""
 
-    _calls: Calls
+    def __init__(self, calls: RouteCalls) -> None:
+        self._calls = calls
 
-    async def ChatCompletions(self, request: HttpBody, context: Context) -> None:
-        await self._call(request, context, Task.CHAT)
+    @answers_in(OPENAI)
+    async def ChatCompletions(self, request: HttpBody, reply: Reply) -> None:
+        await self._calls.named_in_body(reply, request.data, Task.CHAT, _DIALECT)
 
-    async def Completions(self, request: HttpBody, context: Context) -> None:
-        await self._call(request, context, Task.COMPLETIONS)
+    @answers_in(OPENAI)
+    async def Completions(self, request: HttpBody, reply: Reply) -> None:
+        await self._calls.named_in_body(reply, request.data, Task.COMPLETIONS, _DIALECT)
 
-    async def Embeddings(self, request: HttpBody, context: Context) -> None:
-        await self._call(request, context, Task.EMBEDDINGS)
+    @answers_in(OPENAI)
+    async def Embeddings(self, request: HttpBody, reply: Reply) -> None:
+        await self._calls.named_in_body(reply, request.data, Task.EMBEDDINGS, _DIALECT)
 
-    async def ListModels(self, request: rest_pb2.ListModelsRequest, context: Context) -> None:
-        async with Reply(context) as reply:
-            routes = self._calls.routes(self._calls.consumer(context))
-            await reply.json({"object": "list", "data": [_model(route) for route in routes.values()]})
+    @answers_in(OPENAI)
+    async def ListModels(self, request: rest_pb2.ListModelsRequest, reply: Reply) -> None:
+        routes = self._calls.routes(self._calls.consumer(reply.context))
+        await reply.json({"object": "list", "data": [_model(route) for route in routes.values()]})
 
-    async def GetModel(self, request: rest_pb2.GetModelRequest, context: Context) -> None:
-        async with Reply(context) as reply:
-            route = self._calls.routes(self._calls.consumer(context)).get(request.id)
-            if route is None:
-                raise GatewayError(Kind.ROUTE_NOT_FOUND, f'There is no route "{request.id}".', param="model")
-            await reply.json(_model(route))
+    @answers_in(OPENAI)
+    async def GetModel(self, request: rest_pb2.GetModelRequest, reply: Reply) -> None:
+        route = self._calls.routes(self._calls.consumer(reply.context)).get(request.id)
+        if route is None:
+            raise GatewayError(Kind.ROUTE_NOT_FOUND, f'There is no route "{request.id}".', param="model")
+        await reply.json(_model(route))
 
-    async def Health(self, request: rest_pb2.HealthRequest, context: Context) -> None:
-        async with Reply(context) as reply:
-            await reply.json({"status": "OK"})
-
-    async def _call(self, request: HttpBody, context: Context, task: Task) -> None:
-        async with Reply(context) as reply:
-            await self._calls.named_in_body(reply, context, request.data, task, _OPENAI)
+    @answers_in(OPENAI)
+    async def Health(self, request: rest_pb2.HealthRequest, reply: Reply) -> None:
+        await reply.json({"status": "OK"})
 
 
 def _model(route: Route) -> dict[str, object]:

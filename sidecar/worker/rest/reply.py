@@ -1,26 +1,28 @@
-"""One HTTP answer by way of gRPC: status and headers as initial metadata, the body in pieces, the RPC ends OK (DESIGN 6)."""
+"""One HTTP answer over gRPC: status and headers as initial metadata, the body in pieces, the RPC ends OK."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import wraps
+from typing import TypeVar
 
 from google.api.httpbody_pb2 import HttpBody
 
 from adapters import GatewayError, Kind
-from sidecar.domain.call import Call
+from sidecar.domain.call import Answer
 from sidecar.domain.snapshot import Timeouts
 from sidecar.domain.status import client_may_retry, retry_after_s
+from sidecar.gateway.stream import StreamedAnswer
 from sidecar.transport.abort import abort
-from sidecar.transport.caller import Context, request_id_of
-from sidecar.transport.write import ClientStalled, write_within
+from sidecar.transport.caller import ClientStalled, Context, request_id_of, write_within
 from sidecar.worker.rest.error_bodies import OPENAI, Shape
 from sidecar.worker.rest.json import written
 
 log = logging.getLogger(__name__)
 
-# Envoy holds a whole message, and answers 500 above its buffer (DESIGN 3).
+# Envoy buffers a whole message, and answers 500 to one above its limit.
 PIECE_BYTES_MAX = 64 * 1024
 JSON = "application/json"
 EVENTS = "text/event-stream; charset=utf-8"
@@ -28,46 +30,74 @@ EVENTS = "text/event-stream; charset=utf-8"
 LEFT_OUT_BYTES_MAX = 1024
 
 
+_Paths = TypeVar("_Paths")
+_Request = TypeVar("_Request")
+
+
+def answers_in(
+    shape: Shape,
+) -> Callable[
+    [Callable[[_Paths, _Request, Reply], Awaitable[None]]], Callable[[_Paths, _Request, Context], Awaitable[None]]
+]:
+    """Decorates a method of a group of paths: it gets a Reply to send its answer with, and what it raises becomes an error
+    answer of this shape."""
+
+    def decorated(
+        method: Callable[[_Paths, _Request, Reply], Awaitable[None]],
+    ) -> Callable[[_Paths, _Request, Context], Awaitable[None]]:
+        @wraps(method)
+        async def serve(paths: _Paths, request: _Request, context: Context) -> None:
+            reply = Reply(context, shape)
+            try:
+                await method(paths, request, reply)
+            except BaseException as error:  # noqa: BLE001  # raised again where nobody is there to read it
+                await reply.error(error)
+
+        return serve
+
+    return decorated
+
+
 class Reply:
-    """As a context manager it turns what the body raises into an error answer of its shape, or into an in-band event once the
-    answer has begun. `write_s` is how long the client may take for a piece."""
+    """The answer to one call; `answers_in` makes it. `error` and `json`, `whole`, `file` or `events` send it."""
+
+    __slots__ = ("_answer", "_begun", "_request_id", "_shape", "_write_s", "context")
 
     def __init__(self, context: Context, shape: Shape = OPENAI) -> None:
-        self._context = context
+        self.context = context
         self._shape = shape
         self._request_id = request_id_of(context.invocation_metadata() or ())
         self._begun = False
-        self.upstream: str | None = None
-        self.call: Call | None = None  # whose headers an answer and a refusal carry
-        self.write_s = Timeouts().write_s
+        self._answer: Answer | StreamedAnswer | None = None
+        self._write_s = Timeouts().write_s
 
-    async def __aenter__(self) -> Reply:
-        return self
+    def goes_with(self, answer: Answer | StreamedAnswer) -> None:
+        """What is sent is an upstream's answer: its name, limits and what was left out go into headers."""
+        self._answer = answer
+        self._write_s = answer.write_s
 
-    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
-        if error is None:
-            return False
+    async def error(self, error: BaseException) -> None:
+        """An error answer of the path's shape, or an in-band event once the answer has begun. Raises what nobody is there to
+        read."""
         if isinstance(error, ClientStalled):  # no message can be sent any more
-            await abort(self._context, error)
-        if not isinstance(error, Exception):  # cancelled: nobody is there to read an answer
-            return False
+            await abort(self.context, error)
+        if not isinstance(error, Exception):  # cancelled
+            raise error
         if not isinstance(error, GatewayError):
             log.error("a bug in the gateway, request %s", self._request_id, exc_info=error)
             error = GatewayError(Kind.INTERNAL, "The gateway failed.")
-        await self._fail(error)
-        return True
-
-    async def _fail(self, error: GatewayError) -> None:
         if self._begun:
             await self._write(self._shape.event(error))
             return
         status = self._shape.status(error)
-        extra: list[tuple[str, str]] = []
+        extra = [*error.headers]
         wait_s = retry_after_s(error)
         if wait_s is not None:
             extra.append(("retry-after", str(max(1, math.ceil(wait_s)))))  # rounded up: earlier would be refused again
         if status >= 424 and not client_may_retry(error):
-            extra.append(("x-should-retry", "false"))  # SDKs retry 429 and 5xx unless told otherwise
+            extra.append(("x-should-retry", "false"))  # without it SDKs retry 429 and 5xx
+        _append_left_out(extra, error.left_out)
+        self._answer = None
         await self._begin(status, JSON, extra)
         await self._write(self._shape.body(error))
 
@@ -81,7 +111,7 @@ class Reply:
         await self._write(body, JSON)
 
     async def file(self, content_type: str, body: bytes, headers: list[tuple[str, str]], status: int = 200) -> None:
-        """Something else than JSON. `headers` are of the kinds that the fronts copy."""
+        """Something other than JSON. `headers` are of the kinds that the fronts copy."""
         await self._begin(status, content_type, headers)
         await self._write(body, content_type)
 
@@ -101,24 +131,28 @@ class Reply:
             ("x-request-id", self._request_id),
             *extra,
         ]
-        if self.upstream is not None:
-            metadata.append(("x-sidecar-upstream", self.upstream))
-        if self.call is not None:
-            metadata.extend(self.call.headers)
-            if self.call.left_out:
-                metadata.append(("x-sidecar-left-out", names_within(self.call.left_out, LEFT_OUT_BYTES_MAX)))
-        await self._context.send_initial_metadata(tuple(metadata))
+        answer = self._answer
+        if answer is not None:
+            metadata.append(("x-sidecar-upstream", answer.upstream))
+            metadata.extend(answer.headers)
+            _append_left_out(metadata, answer.left_out)
+        await self.context.send_initial_metadata(tuple(metadata))
 
     async def _write(self, data: bytes, content_type: str = "") -> None:
-        """In pieces; the first message of an answer says its content type too (Envoy reads it there)."""
+        """In pieces; the first message of an answer has its content type too (Envoy reads it there)."""
         if len(data) <= PIECE_BYTES_MAX:
-            await write_within(self._context, HttpBody(content_type=content_type, data=data), self.write_s)
+            await write_within(self.context, HttpBody(content_type=content_type, data=data), self._write_s)
             return
         view = memoryview(data)
         for start in range(0, len(view), PIECE_BYTES_MAX):
             piece = bytes(view[start : start + PIECE_BYTES_MAX])
             message = HttpBody(content_type=content_type if start == 0 else "", data=piece)
-            await write_within(self._context, message, self.write_s)
+            await write_within(self.context, message, self._write_s)
+
+
+def _append_left_out(metadata: list[tuple[str, str]], names: tuple[str, ...]) -> None:
+    if names:
+        metadata.append(("x-sidecar-left-out", names_within(names, LEFT_OUT_BYTES_MAX)))
 
 
 def names_within(names: Sequence[str], bytes_max: int) -> str:

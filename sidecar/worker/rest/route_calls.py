@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +31,7 @@ class Dialect:
     sides: Mapping[Task, ClientSide]
 
 
-class Calls:
+class RouteCalls:
     """What the groups of paths share."""
 
     def __init__(self, gateway: Gateway) -> None:
@@ -46,18 +45,16 @@ class Calls:
         """What the consumer sees, in the config's order."""
         return self._gateway.consumers.routes(consumer)
 
-    async def named_in_body(self, reply: Reply, context: Context, body: bytes, task: Task, dialect: Dialect) -> None:
+    async def named_in_body(self, reply: Reply, body: bytes, task: Task, dialect: Dialect) -> None:
         """A call whose body names the route."""
-        caller = caller_of(context)
+        caller = caller_of(reply.context)
         consumer = self._gateway.consumers.of(caller)
         envelope = self._opened(lambda: dialect.sides[task].open(body), task, caller, consumer)
         await self._answer(reply, caller, consumer, task, envelope, dialect)
 
-    async def named_in_path(
-        self, reply: Reply, context: Context, name: str, body: bytes, choose: Callable[[Route], Dialect]
-    ) -> None:
+    async def named_in_path(self, reply: Reply, name: str, body: bytes, choose: Callable[[Route], Dialect]) -> None:
         """A call whose path names the route; its task is the route's. Raises route_not_found, and what `choose` does."""
-        caller = caller_of(context)
+        caller = caller_of(reply.context)
         consumer = self._gateway.consumers.of(caller)
         route = self.routes(consumer).get(name)
         task = Task.CHAT if route is None else route.task
@@ -103,24 +100,21 @@ class Calls:
         if envelope.stream:
             await self._stream(call, side, reply)
             return
-        reply.call = call
         answer = await self._gateway.unary(call)
-        reply.upstream, reply.write_s = answer.upstream, call.write_s
+        reply.goes_with(answer)
         await reply.whole(side.encode_response(answer.message) if answer.body is None else answer.body)
 
     async def _stream(self, call: Call, side: ClientSide, reply: Reply) -> None:
         assert side.encode_chunk is not None
         assert call.envelope is not None
         wants_usage = call.envelope.include_usage
-        reply.call = call
-        pieces: AsyncGenerator[Any, None] = self._gateway.stream(call)
-        async with aclosing(pieces):
-            async for piece in pieces:
-                reply.upstream, reply.write_s = call.upstream, call.write_s
-                if piece is None:
-                    await reply.events(_KEEPALIVE)
-                elif isinstance(piece, bytes):
+        async with self._gateway.stream(call) as answer:
+            reply.goes_with(answer)
+            async for piece in answer:
+                if isinstance(piece, bytes):
                     await reply.events(piece)
+                elif piece is None:
+                    await reply.events(_KEEPALIVE)
                 else:
                     await reply.events(b"".join(side.encode_chunk(chunk, wants_usage) for chunk in piece))
         await reply.events(side.stream_end)
