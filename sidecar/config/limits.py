@@ -9,6 +9,7 @@ from typing import Final, Literal, NamedTuple, TypeVar
 from sidecar.config import fields
 from sidecar.config.problems import Report
 from sidecar.config.yaml_tree import Entry, Node
+from sidecar.domain import periods
 from sidecar.domain.snapshot import Budget, Limit, Price
 
 UNITS: Final = ("requests", "tokens", "concurrent")
@@ -23,13 +24,9 @@ MLFLOW_SCOPES: Final = ("user", "route", "endpoint")
 SCOPE_MAX = 16
 # A bucket's word counts nanoseconds: more in a period would round to none.
 COUNT_MAX = 1_000_000_000
-_PERIOD = re.compile(r"(?:([0-9]{1,6}) ?)?(s|m|h|d|seconds?|minutes?|hours?|days?)")
-_MLFLOW_PERIOD = re.compile(r"(?:([0-9]{1,6}) *)?(second|minute|hour|day|month|year)s?", re.IGNORECASE)
-# A month and a year as the `limits` library counts them, which MLflow takes its periods from.
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "month": 30 * 86_400, "year": 360 * 86_400}
-# Longer is no limit but a budget.
-_PERIOD_S_MAX = 31 * 86_400
-_MLFLOW_PERIOD_S_MAX = 5 * 360 * 86_400
+# What `per:` knows besides the words: "30s".
+LETTERS = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
+_SHORT = re.compile(r"([0-9]* ?)([smhd])")
 # Nobody's bill is higher; in micro-dollars it is far below 2**63.
 DOLLARS_MAX = 1_000_000_000
 _MICRO_DIGITS = 6
@@ -117,7 +114,7 @@ def _limit(node: Node, path: str, words: ScopeWords, report: Report) -> Limit | 
         if "per" in entries:
             report.error(entries["per"].line, f"{path}.per", "is not for concurrent: that counts what is under way")
     elif "per" not in entries:
-        report.error(node.line, f"{path}.per", "is missing", "second, minute, hour or day")
+        report.error(node.line, f"{path}.per", "is missing", periods.WORDS)
         per_s = None
     else:
         per_s = _period(entries["per"].value, f"{path}.per", report)
@@ -135,13 +132,12 @@ def _each(entries: Mapping[str, Entry], path: str, words: ScopeWords, report: Re
 
 
 def _period(node: Node, path: str, report: Report) -> int | None:
-    match = _PERIOD.fullmatch(node.text) if node.kind == "scalar" else None
-    seconds = int(match[1] or "1") * _SECONDS[match[2][0]] if match else 0
-    if 1 <= seconds <= _PERIOD_S_MAX:
-        return seconds
-    hint = "longer is what budgets are for" if seconds else ""
-    report.error(node.line, path, 'expected second, minute, hour, day or such as "10 minutes", up to 31 days', hint)
-    return None
+    text = node.text if node.kind == "scalar" else ""
+    short = _SHORT.fullmatch(text)
+    seconds = period_s(short[1] + LETTERS[short[2]] if short else text)
+    if seconds is None:
+        report.error(node.line, path, f'expected {periods.WORDS}, or such as "10 minutes", up to 5 years')
+    return seconds
 
 
 def mlflow_limit(node: Node, path: str, report: Report) -> MlflowLimit | None:
@@ -157,8 +153,8 @@ def mlflow_limit(node: Node, path: str, report: Report) -> MlflowLimit | None:
         calls = fields.integer(entry.value, f"{path}.calls", report, 1, COUNT_MAX)
     if (entry := entries.get("renewal_period")) is not None:
         period = entry.value.text if entry.value.kind == "scalar" else ""
-        if mlflow_period_s(period) is None:
-            hint = 'second, minute, hour, day, month or year, or such as "10 minutes"'
+        if period_s(period) is None:
+            hint = f'{periods.WORDS}, or such as "10 minutes"'
             report.error(entry.value.line, f"{path}.renewal_period", "unknown period", hint)
             period = None
     if (entry := entries.get("key")) is not None:
@@ -166,21 +162,20 @@ def mlflow_limit(node: Node, path: str, report: Report) -> MlflowLimit | None:
     return None if calls is None or period is None else (calls, period, key_said)
 
 
-def mlflow_period_s(written: str) -> int | None:
-    """Seconds of a `renewal_period`; None where it is none."""
-    match = _MLFLOW_PERIOD.fullmatch(written.strip())
-    if match is None:
+def period_s(written: str) -> int | None:
+    """Seconds of a period; None where it is none, or longer than a limit can be."""
+    try:
+        seconds = periods.seconds_of(written)
+    except ValueError:
         return None
-    word = match[2].lower()
-    seconds = int(match[1] or "1") * (_SECONDS.get(word) or _SECONDS[word[0]])
-    return seconds if 1 <= seconds <= _MLFLOW_PERIOD_S_MAX else None
+    return seconds if seconds <= periods.SECONDS_MAX else None
 
 
 def limit_of(calls: int, renewal_period: str, key: str | None) -> Limit:
     """What MLflow's limit means here. Key "user": each consumer of the route has its own; else all share one.
 
     Raises ValueError for a period or a count that the config refuses too."""
-    per_s = mlflow_period_s(renewal_period)
+    per_s = period_s(renewal_period)
     if per_s is None or not 1 <= calls <= COUNT_MAX:
         raise ValueError("unknown renewal_period, or calls out of range")
     return Limit("requests", calls, per_s, key == "user")

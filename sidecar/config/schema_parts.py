@@ -8,6 +8,7 @@ from sidecar.config import limits, settings
 from sidecar.config.consumers import CONSUMERS_MAX, ENTRIES_MAX, NAME, ROLES
 from sidecar.config.models import UPSTREAMS_MAX
 from sidecar.config.split import ROUTING
+from sidecar.domain.periods import SECONDS, WORDS
 
 Schema = dict[str, Any]
 
@@ -21,8 +22,8 @@ DURATION: Schema = {
 _SHARE: Schema = {"type": "number", "exclusiveMinimum": 0, "maximum": 1}
 _PERIOD: Schema = {
     "type": "string",
-    "pattern": "^([0-9]+ ?)?(s|m|h|d|seconds?|minutes?|hours?|days?)$",
-    "description": 'second, minute, hour, day, or such as "10 minutes" and "30s"; up to 31 days.',
+    "pattern": f"^([0-9]+ *)?({'|'.join(limits.LETTERS)}|({'|'.join(SECONDS)})s?)$",
+    "description": f'{WORDS}, or such as "10 minutes" and "30s"; up to 5 years. A month has 30 days, a year 360.',
 }
 _DOLLARS: Schema = {
     "description": "Dollars, with at most six decimals.",

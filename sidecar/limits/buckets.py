@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from sidecar.domain.periods import text_of
 from sidecar.domain.snapshot import Consumer, Limit, Route
 from sidecar.limits.gcra import Rate, rate_of
 from sidecar.limits.table import key_of
-
-# As the config's own words, for messages.
-_PERIODS = {1: "second", 60: "minute", 3600: "hour", 86_400: "day"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,5 +55,6 @@ def _bucket(key: bytes, limit: Limit, words: str) -> Bucket:
 def _said(limit: Limit) -> str:
     if limit.unit == "concurrent":
         return f"{limit.count} at once"
-    period = _PERIODS.get(limit.per_s)
-    return f"{limit.count} {limit.unit} {'a ' + period if period else f'in {limit.per_s} seconds'}"
+    period = text_of(limit.per_s)
+    article = "in" if period[0].isdigit() else "an" if period == "hour" else "a"
+    return f"{limit.count} {limit.unit} {article} {period}"

@@ -14,6 +14,7 @@ from typing import Any
 
 from adapters import GatewayError, Kind
 from sidecar.control.channel import Answered, Ask, Change, PutLimits, PutRoute, Refusal, RemoveRoute
+from sidecar.domain.periods import SECONDS_MAX
 from sidecar.domain.snapshot import Consumer, Limit, Route
 from sidecar.gateway.consumers import require_admin
 from sidecar.gateway.gateway import Gateway
@@ -26,7 +27,6 @@ _WAITING_MAX = 256
 _SPEC_BYTES_MAX = 256 * 1024
 LIMITS_MAX = 16
 LIMIT_COUNT_MAX = 2**53 - 1
-LIMIT_PER_S_MAX = 31 * 86_400
 
 
 class RouteChanges:
@@ -162,7 +162,7 @@ def _check(limits: Sequence[Limit]) -> None:
         where = f"limits[{index}]"
         if not 0 <= limit.count <= LIMIT_COUNT_MAX:
             raise GatewayError(Kind.INVALID_REQUEST, f"{where}: count is from 0 to 2^53 - 1.", param=f"{where}.count")
-        least, most = (0, 0) if limit.unit == "concurrent" else (1, LIMIT_PER_S_MAX)
+        least, most = (0, 0) if limit.unit == "concurrent" else (1, SECONDS_MAX)
         if not least <= limit.per_s <= most:
             words = "no time" if most == 0 else f"a time from 1 to {most:,} seconds"
             raise GatewayError(

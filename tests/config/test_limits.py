@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.config.limits import limit_of, mlflow_period_s
+from sidecar.config.limits import limit_of, period_s
 from sidecar.domain.snapshot import Budget, Limit, Price, Route
 from tests.config.loading import loaded, problems, route
 
@@ -30,6 +30,8 @@ def made(extra: str) -> Route:
         ("{requests: 1, per: 30s}", Limit("requests", 1, 30)),
         ("{requests: 1, per: 2 h}", Limit("requests", 1, 7200)),
         ("{requests: 1, per: 31d}", Limit("requests", 1, 31 * 86_400)),
+        ("{requests: 1, per: month}", Limit("requests", 1, 30 * 86_400)),
+        ("{requests: 1, per: 2  years}", Limit("requests", 1, 2 * 360 * 86_400)),
         ("{calls: 3, renewal_period: Hour, key: user}", Limit("requests", 3, 3600, True)),
     ],
 )
@@ -40,7 +42,7 @@ def test_each_form_of_a_limit_is_read(written: str, limit: Limit) -> None:
 @pytest.mark.parametrize(
     ("written", "path", "message"),
     [
-        ("{requests: 1}", "[0].per", "is missing; second, minute, hour or day"),
+        ("{requests: 1}", "[0].per", "is missing; second, minute, hour, day, month or year"),
         ("{per: minute}", "[0]", "needs one of requests, tokens, concurrent; each limit is an item of its own"),
         (
             "{requests: 1, tokens: 2, per: day}",
@@ -58,12 +60,12 @@ def test_each_form_of_a_limit_is_read(written: str, limit: Limit) -> None:
         (
             "{requests: 1, per: fortnight}",
             "[0].per",
-            'expected second, minute, hour, day or such as "10 minutes", up to 31 days',
+            'expected second, minute, hour, day, month or year, or such as "10 minutes", up to 5 years',
         ),
         (
-            "{requests: 1, per: 32 days}",
+            "{requests: 1, per: 6 years}",
             "[0].per",
-            'expected second, minute, hour, day or such as "10 minutes", up to 31 days; longer is what budgets are for',
+            'expected second, minute, hour, day, month or year, or such as "10 minutes", up to 5 years',
         ),
         (
             "{requests: 1, per: day, each: route}",
@@ -120,7 +122,7 @@ def test_mlflows_empty_limit_is_none_and_its_own_counts_beside_ours() -> None:
 
 @pytest.mark.parametrize("period", ["fortnight", "0 minutes", "6 years", "1/minute", "minute;drop", "", "-1 day"])
 def test_an_unknown_period_is_refused(period: str) -> None:
-    assert mlflow_period_s(period) is None
+    assert period_s(period) is None
     hint = 'second, minute, hour, day, month or year, or such as "10 minutes"'
     assert problems(route(f'limit: {{calls: 10, renewal_period: "{period}"}}')) == [
         f"config.yaml:5: routes[0].limit.renewal_period: unknown period; {hint}"

@@ -20,14 +20,14 @@ from tests.routes.managed import Managed, config_for, refused, spec
 pytestmark = pytest.mark.slow
 LIMITS = [
     RateLimit(unit=LIMIT_UNIT_REQUESTS, count=100, per_seconds=60, each_consumer=True),
-    RateLimit(unit=LIMIT_UNIT_TOKENS, count=1_000_000, per_seconds=2_678_400),
+    RateLimit(unit=LIMIT_UNIT_TOKENS, count=1_000_000, per_seconds=155_520_000),
     RateLimit(unit=LIMIT_UNIT_CONCURRENT, count=8),
 ]
 WRONG = [
     [RateLimit(unit=LIMIT_UNIT_UNSPECIFIED, count=1, per_seconds=1)],
     [RateLimit(unit=LIMIT_UNIT_REQUESTS, count=-1, per_seconds=1)],
     [RateLimit(unit=LIMIT_UNIT_REQUESTS, count=1)],
-    [RateLimit(unit=LIMIT_UNIT_TOKENS, count=1, per_seconds=2_678_401)],
+    [RateLimit(unit=LIMIT_UNIT_TOKENS, count=1, per_seconds=155_520_001)],
     [RateLimit(unit=LIMIT_UNIT_CONCURRENT, count=1, per_seconds=1)],
     [RateLimit(unit=LIMIT_UNIT_REQUESTS, count=1, per_seconds=1)] * 17,
 ]

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
 from adapters import GatewayError, Kind
 from adapters.mlflow_client import members_of
+from sidecar.domain.periods import WORDS, seconds_of, text_of
 from sidecar.domain.snapshot import Limit
 
-_SECONDS: Final[Mapping[str, int]] = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "month": 2_592_000}
-_PERIOD = re.compile(rf"(?:([0-9]{{1,6}}) ?)?({'|'.join(_SECONDS)})s?", re.IGNORECASE)
 _CONFIG_SUFFIX = "_config"
 _SCOPES = ("route", "endpoint", "user")
 
@@ -58,31 +56,26 @@ def _limit(value: Any, at: str) -> Limit:
     calls, period, key = value.get("calls"), value.get("renewal_period"), value.get("key")
     if type(calls) is not int or calls < 0:
         raise _invalid("A whole number, 0 or more.", f"{at}.calls")
-    found = _PERIOD.fullmatch(period) if isinstance(period, str) else None
-    if found is None:
-        raise _invalid(f"One of {', '.join(_SECONDS)}, or so many of them.", f"{at}.renewal_period")
+    try:
+        per_s = seconds_of(period if isinstance(period, str) else "")
+    except ValueError:
+        raise _invalid(f"One of {WORDS}, or so many of them.", f"{at}.renewal_period") from None
     if key is not None and key not in _SCOPES:
         raise _invalid(f"One of {', '.join(_SCOPES)}.", f"{at}.key")
     if unknown := value.keys() - {"calls", "renewal_period", "key"}:
         raise _invalid("A limit has calls, renewal_period and key.", f"{at}.{min(unknown)[:64]}")
-    return Limit("requests", calls, int(found[1] or 1) * _SECONDS[found[2].lower()], each=key == "user")
+    return Limit("requests", calls, per_s, each=key == "user")
 
 
 def limits_json(limits: Iterable[Limit]) -> dict[str, Any]:
     """Those that MLflow has words for: calls in a time. Tokens and calls at once stand in RouteService alone."""
     return {
         "limits": [
-            {"calls": each.count, "key": "user" if each.each else "route", "renewal_period": _period(each.per_s)}
+            {"calls": each.count, "key": "user" if each.each else "route", "renewal_period": text_of(each.per_s)}
             for each in limits
             if each.unit == "requests"
         ]
     }
-
-
-def _period(per_s: int) -> str:
-    """In the largest unit that fits: 60 -> "minute", 600 -> "10 minutes"."""
-    name, size = max(((name, size) for name, size in _SECONDS.items() if per_s % size == 0), key=lambda unit: unit[1])
-    return name if per_s == size else f"{per_s // size} {name}s"
 
 
 def _object(body: bytes) -> dict[str, Any]:
