@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from sidecar.config.problems import Report
-from sidecar.config.yaml_tree import Entry
+from sidecar.config.yaml_tree import MappingEntry
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Grant
 
@@ -50,7 +50,7 @@ class Found:
 class Place:
     """Where `config:` stands, for messages."""
 
-    entries: Mapping[str, Entry]
+    entries: Mapping[str, MappingEntry]
     line: int
     path: str
     report: Report

@@ -12,11 +12,11 @@ from adapters.providers import ALIASES, PROVIDERS
 from sidecar.config import fields
 from sidecar.config.cloud import AZURE_TYPES, Found, Place, azure, databricks
 from sidecar.config.problems import Report, near_miss, shown
+from sidecar.config.scope import Scope
 from sidecar.config.secrets import Sources, secret
-from sidecar.config.yaml_tree import Entry, Node, yaml_type
+from sidecar.config.section import Entries
+from sidecar.config.yaml_tree import MappingEntry, Node, yaml_type
 from sidecar.domain.snapshot import Upstream
-
-MODEL_KEYS = ("provider", "name", "config", "weight", "price", "cost")
 
 # Providers of MLflow's that have no row, and the way around where they offer OpenAI's API (addresses: their own documentation).
 NOT_YET: Mapping[str, str] = {
@@ -39,16 +39,10 @@ _WORD = re.compile(r"[A-Za-z0-9_.:/-]{1,256}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]{1,4096}")
 
 
-def upstream(
-    node: Node, path: str, report: Report, sources: Sources, task: Task | None, local_base_url: str | None
-) -> Upstream | None:
-    """None with problems reported. `task` is None where the route's type was not legal."""
-    entries = fields.mapping(node, path, report, MODEL_KEYS)
-    if entries is None:
-        return None
-    for key in ("provider", "name"):
-        if key not in entries:
-            report.error(node.line, f"{path}.{key}", "is missing")
+def upstream(entries: Entries, path: str, task: Task | None, scope: Scope) -> Upstream | None:
+    """Of the keys of `model:`; that one is missing is reported elsewhere. None with problems reported. `task` is None where the
+    route's type was not legal."""
+    report = scope.report
     model = fields.text(entries["name"].value, f"{path}.name", report) if "name" in entries else None
     row = _provider(entries["provider"].value, f"{path}.provider", report) if "provider" in entries else None
     if row is None:
@@ -57,10 +51,10 @@ def upstream(
     line = entries["provider"].value.line
     if task is not None:
         _check_task(row, task, line, path, report)
-    row, found = _config(row, entries.get("config"), line, f"{path}.config", report, sources, model)
+    row, found = _config(row, entries.get("config"), line, f"{path}.config", report, scope.sources, model)
     base_url = found.base_url or row.base_url
     if row.name == "local":
-        base_url = local_base_url
+        base_url = scope.local_base_url
         if base_url is None:
             report.error(line, f"{path}.provider", 'provider "local" needs `sidecar up`, which runs the model')
     if model is None or base_url is None:
@@ -69,7 +63,7 @@ def upstream(
     return replace(made, auth=found.auth, grant=found.grant)
 
 
-def _name_aws(entry: Entry | None, path: str, report: Report) -> None:
+def _name_aws(entry: MappingEntry | None, path: str, report: Report) -> None:
     """Bedrock's own credentials, by their line: they sign requests, which is not done here yet."""
     if entry is not None and (aws := entry.value.entries.get("aws_config")) is not None:
         hint = "a Bedrock API key is an api_key of openai-compatible"
@@ -122,7 +116,7 @@ def config_keys(row: Provider) -> tuple[str, ...]:
 
 
 def _config(
-    row: Provider, entry: Entry | None, line: int, path: str, report: Report, sources: Sources, model: str | None
+    row: Provider, entry: MappingEntry | None, line: int, path: str, report: Report, sources: Sources, model: str | None
 ) -> tuple[Provider, Found]:
     """The row with what was found: Azure's where a config of provider openai turns out to be that."""
     found = Found()
