@@ -1,4 +1,4 @@
-"""What is wrong with a config file, said so that it can be found: file, line, path, message, hint."""
+"""What is wrong with a config file, worded so that it can be found: file, line, path, message, hint."""
 
 from __future__ import annotations
 

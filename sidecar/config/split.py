@@ -1,6 +1,6 @@
 """MLflow 3.7's traffic splits: a route whose upstreams are those of other routes, by percentages.
 
-They stand in `routes:` beside or instead of what 2.5 to 2.8 called so, and are told apart by their keys.
+They are in `routes:`, with or without what 2.5 to 2.8 called so; their keys tell them apart.
 """
 
 from __future__ import annotations

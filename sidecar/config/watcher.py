@@ -1,7 +1,7 @@
 """Follows a config file: every change that matters becomes a finished Snapshot, or the reasons why not.
 
 The directories are watched, not the file, because an `mv` or a ConfigMap's `..data` swap puts another file in its
-place. What counts is content: the config's text and that of every secret file it names. Routes that were made by call
+place. What counts is content: the config's text and that of every secret file it names. Routes managed through the API
 (`routes.d/`) are loaded with it, but not watched: the gateway writes them itself.
 
 Nothing is read while it is being written (decision 0015): `sidecar.config.settle` waits for that.
@@ -50,7 +50,7 @@ class Watcher:
 
     `load()` first, then `async for reload in watcher.reloads()`: nothing that changes in between is missed. Without
     `load()` the first reload comes at once. `local_base_url` may be set later; it holds from the next load. `made` are the
-    routes that were made by call. `opens` says of a snapshot whether it opens what was shut: then its files must have been
+    routes managed through the API. `opens` says of a snapshot whether it opens what was shut: then its files must have been
     unchanged for longer.
     """
 
@@ -184,18 +184,18 @@ class Watcher:
             forced, self._forced, asks, self._asks = self._forced, False, tuple(self._asks), []
             reload = await asyncio.to_thread(self._loaded, asks)
             settling.add(self._looked_at(self._files))
-            if await settling.unchanged() and await self._stands(reload, settling):
+            if await settling.unchanged() and await self._stays(reload, settling):
                 return reload
             self._text, self._failure, self._files = before
             self._asks, self._forced = [*asks, *self._asks], self._forced or forced
 
-    async def _stands(self, reload: ConfigChange, settling: Settling) -> bool:
-        """Whether what opens something stays as it is for long enough, or was asked for."""
+    async def _stays(self, reload: ConfigChange, settling: Settling) -> bool:
+        """Whether what opens something stays as it is for long enough, or somebody waits for it."""
         if reload.asks or reload.snapshot is None:
             return True
         if not await asyncio.to_thread(self._opens, reload.snapshot):
             return True
-        return await settling.stands(lambda: bool(self._asks))
+        return await settling.stays(lambda: bool(self._asks))
 
     def _count(self) -> None:
         self.looks += 1

@@ -138,7 +138,7 @@ class _Builder:
         if node is None:
             raise self._report.fatal(line, "an alias (`*name`) has no anchor (`&name`) before it")
         if not node.closed:
-            raise self._report.fatal(line, "an alias (`*name`) stands inside what it names")
+            raise self._report.fatal(line, "an alias (`*name`) is inside what it names")
         return node
 
     def _begin(self, event: yaml.CollectionStartEvent, line: int) -> None:
@@ -189,7 +189,7 @@ class _Builder:
         elif key.plain and key.text == "<<":
             self._merge(parent, key, value)
         elif (first := parent.entries.get(key.text)) is not None:
-            self._report.error(key.line, "", f"key {shown(key.text)} stands twice", f"first in line {first.line}")
+            self._report.error(key.line, "", f"duplicate key {shown(key.text)}", f"first in line {first.line}")
         else:
             parent.entries[key.text] = MappingEntry(key.line, value)
 

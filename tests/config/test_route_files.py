@@ -1,4 +1,4 @@
-"""Further files of routes, made by call: the same checks, their own rule for keys."""
+"""Files of routes that are managed through the API: the same checks, their own rule for keys."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_secret_that_is_gone_says_so() -> None:
 
 def test_the_main_file_does_not_take_the_form_of_the_others() -> None:
     (problem,) = problems({}, made())
-    assert problem.endswith("secret:NAME is for routes made by call; use $NAME or file:PATH")
+    assert problem.endswith("secret:NAME is for routes managed through the API; use $NAME or file:PATH")
 
 
 def test_a_ca_file_is_refused_and_its_existence_not_told() -> None:
