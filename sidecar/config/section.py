@@ -119,18 +119,18 @@ class Section(Generic[_Value]):
         written = ", ".join(f"{each.key}: {each.kind.text(getattr(value, each.target))}" for each in keys)
         return f"{{{written}}}" if written else ""
 
-    def schema(self) -> Schema:
-        """An object of these keys only."""
+    def schema(self, *, complete: bool = True) -> Schema:
+        """An object of these keys only. Not `complete`: required keys may come from elsewhere."""
         made: Schema = {"type": "object", "properties": {each.key: self._schema(each) for each in self.fields}}
         made["additionalProperties"] = False
         if self.doc:
             made["description"] = self.doc
-        required = [each.key for each in self.fields if each.required]
+        required = [each.key for each in self.fields if each.required and complete]
         return {**made, "required": required} if required else made
 
     def shape(self) -> Schema:
-        """The schema, or a reference to it."""
-        return reference(self.name) if self.shared else self.schema()
+        """Below another section: a reference, or the schema of what may change a value from `defaults`."""
+        return reference(self.name) if self.shared else self.schema(complete=False)
 
     def _schema(self, row: Field) -> Schema:
         """The kind's, described by the row."""

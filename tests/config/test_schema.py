@@ -112,7 +112,7 @@ defaults:
   breaker: {consecutive_failures: 1, error_ratio: 0.5, calls_min: 1, window: 1m, open: 1s}
   admission: {concurrent: 1, queue: 0, queue_time: 10ms}
   mlflow_dialect: b
-admission: {concurrent: 10}
+admission: {queue: 10}
 mlflow_dialect: a
 manage_routes: true
 secrets_in_prompts: log
@@ -120,6 +120,7 @@ routes:
   - name: several
     route_type: llm/v1/chat
     strategy: weighted
+    admission: {queue: 3}
     models:
       - {provider: ollama, name: a, weight: 3, price: {input: 0.15, output: 1, cached_input: "0.075", cache_write: 0}}
       - {provider: ollama, name: b}
