@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from adapters import Kind
 from sidecar.domain.status import STATUS_ROWS
+from tools.config_page import config_page
 from tools.docs import MEANINGS, PAGES, ROOT, stale
 
 
@@ -24,3 +27,17 @@ def test_a_page_that_was_edited_is_found(tmp_path: Path) -> None:
     assert stale(tmp_path) == []
     (tmp_path / "docs/errors.md").write_text("edited")
     assert stale(tmp_path) == ["docs/errors.md"]
+
+
+def test_a_default_that_was_edited_in_the_config_page_is_put_right() -> None:
+    page = (ROOT / "docs/config.md").read_text()
+    assert "| `first_output` | time | `120s` |" in page
+    edited = page.replace("| `first_output` | time | `120s` |", "| `first_output` | time | `60s` |")
+    assert config_page(edited) == page
+
+
+@pytest.mark.parametrize(("old", "new"), [("keys: breaker;", "keys: circuit;"), ("keys: breaker;", "keys: retries;")])
+def test_the_config_page_has_the_table_of_each_section_once(old: str, new: str) -> None:
+    page = (ROOT / "docs/config.md").read_text()
+    with pytest.raises(ValueError, match="one table for each of top, route, model"):
+        config_page(page.replace(old, new))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from adapters import GatewayError, Kind
 from sidecar.domain.status import STATUS_ROWS, client_may_retry, mlflow_status
+from tools.config_page import config_page
 from tools.metrics_page import metrics_page
 from tools.providers_page import providers_page
 
@@ -77,6 +78,7 @@ def _mlflow(kind: Kind) -> int:
 
 
 PAGES: dict[str, Callable[[], str]] = {
+    "docs/config.md": config_page,
     "docs/errors.md": errors_page,
     "docs/metrics.md": metrics_page,
     "docs/providers.md": providers_page,

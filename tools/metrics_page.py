@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from adapters import Kind
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -184,8 +186,8 @@ Generated from `tools/metrics_page.py` by `python -m tools.docs`; do not edit.
 
 One page, `http://127.0.0.1:9464/metrics` (`--metrics`), shows them for all workers, the supervisor and the front together. Every
 label comes from the config, the users file or a list in the code, never from what a caller writes: a route that does not exist
-is `unknown`. *Series* is the worst case, with R routes, C consumers, K = 25 outcomes, P providers in use and U upstreams of all
-routes; a series appears with its first use. Envoy's own counters (`envoy_*`) stand beside ours where it is the front.
+is `unknown`. *Series* is the worst case, with R routes, C consumers, K = {outcomes} outcomes, P providers in use and U upstreams
+of all routes; a series appears with its first use. Where Envoy is the front, its own counters (`envoy_*`) are on the page too.
 
 The last column is the name in OpenTelemetry's semantic conventions for generative AI. Its attributes are our labels: `route` is
 `gen_ai.request.model`, `provider` is `gen_ai.provider.name`, `operation` is `gen_ai.operation.name` (`complete` is
@@ -195,7 +197,7 @@ The last column is the name in OpenTelemetry's semantic conventions for generati
 
 def metrics_page() -> str:
     """docs/metrics.md."""
-    parts = [_HEAD]
+    parts = [_HEAD.replace("{outcomes}", str(len(Kind) + 1))]  # "ok" and the kinds
     for title, rows in GROUPS:
         lines = [
             f"## {title}",

@@ -12,9 +12,9 @@ from dataclasses import replace
 from adapters.providers import PROVIDERS
 from sidecar.config.files import ReadFile, read_config, reader
 from sidecar.config.problems import ConfigErrors, Problem, Report
-from sidecar.config.route_file import Beside, beside, digest, load_beside
+from sidecar.config.route_file import BaseConfig, digest, load_route_file, read_base
+from sidecar.config.scope import Scope
 from sidecar.config.secrets import Sources
-from sidecar.config.settings import Scope
 from sidecar.config.top_level import read
 from sidecar.config.upstream import provider_name
 from sidecar.config.yaml_tree import parse
@@ -22,16 +22,16 @@ from sidecar.domain.snapshot import Snapshot
 
 __all__ = [
     "LOCAL_UNKNOWN",
-    "Beside",
+    "BaseConfig",
     "ConfigErrors",
     "Problem",
     "ReadFile",
-    "beside",
     "check",
     "digest",
     "load",
-    "load_beside",
     "load_file",
+    "load_route_file",
+    "read_base",
     "read_config",
     "reader",
     "secret_keys",
@@ -50,7 +50,7 @@ def load(
     read_file: ReadFile,
     local_base_url: str | None = None,
     directory: str | None = None,
-    extra: Mapping[str, str] | None = None,
+    route_files: Mapping[str, str] | None = None,
     read_secret: ReadFile | None = None,
 ) -> Snapshot:
     """A checked configuration with its secrets resolved. Raises ConfigErrors with every problem found.
@@ -60,10 +60,10 @@ def load(
     of `file`).
     `local_base_url` is where the embedded model answers; without it the provider `local` is an error.
 
-    `extra` is further files of routes, by their name for messages: routes that were made by call, one a file. Such a file
+    `route_files` has the routes that are managed through the API, one a file, by the file's name for messages. Such a file
     holds `routes:` or `endpoints:` and nothing else, checked as those of the main file are: `defaults:` holds for them, names
-    are unique over all files, a problem's `file` says which. Their routes follow the main file's, in the order of `extra`.
-    A key in them is written `secret:NAME` (`secret_keys` says which settings are keys), which `read_secret(NAME)` turns into
+    are unique over all files, a problem's `file` names the file. Their routes follow the main file's, in the order given.
+    A key in them is written `secret:NAME` (`secret_keys` has the settings that are keys), which `read_secret(NAME)` turns into
     the content, or None where there is no such secret; NAME never leads out of a directory. Variables, paths and keys
     themselves are refused there, and so is `ca_file`. `hash` covers all files.
     """
@@ -73,14 +73,14 @@ def load(
     stored = Sources({}, _nothing, read_secret or _nothing)
     root = parse(text, report)
     others = []
-    for name, content in (extra or {}).items():
-        beside = replace(scope, report=report.beside(name), sources=stored)
-        others.append((parse(content, beside.report), beside))
-    found = read(root, others, scope)
+    for name, content in (route_files or {}).items():
+        its_scope = replace(scope, report=report.of_file(name), sources=stored)
+        others.append((parse(content, its_scope.report), its_scope))
+    values = read(root, others, scope)
     if report.problems:
         raise ConfigErrors(report.problems)
     warnings = tuple(str(warning) for warning in report.warnings)
-    return Snapshot(found.routes, digest(text, extra or {}), warnings, **found.others)
+    return Snapshot(hash=digest(text, route_files or {}), warnings=warnings, **values)
 
 
 def _nothing(path: str) -> str | None:

@@ -5,124 +5,127 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase, translate
-from functools import partial
 from typing import Final
 
 from sidecar.config import fields
-from sidecar.config.limits import OF_CONSUMER, budgets, limits
+from sidecar.config.kinds import BOOLEAN, Kind, list_of
+from sidecar.config.limits import OF_CONSUMER
+from sidecar.config.names import Names, name_field, name_of
 from sidecar.config.problems import Report, near_miss, shown, shown_path
-from sidecar.config.yaml_tree import Entry, Node
+from sidecar.config.scope import Scope
+from sidecar.config.section import Field, Section
+from sidecar.config.yaml_tree import MappingEntry, Node
 from sidecar.domain.snapshot import Consumer
 
-CONSUMER_KEYS = ("name", "users", "local", "roles", "allow", "deny", "limits", "budgets")
-ROLES = ("admin",)
-# As routes have it: both are metric labels.
-NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-# What the stub listeners are called where no consumer claims them.
+_ROLES = ("admin",)
+# What calls on the local gRPC port are called where no consumer claims them.
 _LOCAL: Final = "local"
 # Each has its own metrics and buckets; a file with more was generated from a list of people, and `users` takes lists.
 CONSUMERS_MAX = 1_000
-ENTRIES_MAX = 10_000
+_ENTRIES_MAX = 10_000
 # Globs are tried on every route when a consumer first calls, names are looked up: 64 nasty ones on 6,001 routes take 50 ms.
-GLOBS_MAX = 64
-# What would open a door if it counted as absent where a template left it empty.
-_NEVER_EMPTY = ("users", "allow", "deny", "limits", "budgets")
+_GLOBS_MAX = 64
 
 
-def consumers(node: Node, routes: Sequence[str], report: Report) -> tuple[Consumer, ...]:
+def _read_names(entry: MappingEntry, path: str, scope: Scope) -> tuple[str, ...] | None:
+    """Names and globs; None where nothing legal is there."""
+    if len(entry.value.items) > _ENTRIES_MAX:
+        scope.report.error(entry.line, path, f"more than {_ENTRIES_MAX:,} entries")
+        return None
+    found = fields.texts(entry.value, path, scope.report)
+    if found is not None and sum(map(is_glob, found)) > _GLOBS_MAX:
+        scope.report.error(entry.line, path, f"more than {_GLOBS_MAX} globs", "whole names may be more")
+    return found
+
+
+def _read_roles(entry: MappingEntry, path: str, scope: Scope) -> bool:
+    """Whether `admin` is among them."""
+    roles = fields.texts(entry.value, path, scope.report) or ()
+    for index, role in enumerate(roles):
+        if role not in _ROLES:
+            line = entry.value.items[index].line
+            scope.report.error(line, f"{path}[{index}]", f"unknown role {shown(role)}", near_miss(role, _ROLES))
+    return "admin" in roles
+
+
+_NAMES = list_of({"type": "string"}, _ENTRIES_MAX, _read_names)
+CONSUMER = Section(
+    "consumer",
+    Consumer,
+    (
+        name_field("As a route's name; it is in metrics, logs and usage."),
+        Field(
+            "users",
+            _NAMES,
+            "Users of the front proxy: names or globs (`*`, `?`, `[a-z]`; case matters).",
+            never_empty=True,
+        ),
+        Field(
+            "local",
+            BOOLEAN,
+            "Calls on the local gRPC socket and port. At most one consumer has them.",
+            'A front user called "local" is not meant.',
+        ),
+        Field(
+            "roles",
+            Kind({"type": "array", "items": {"enum": list(_ROLES)}}, "list", _read_roles, text=lambda admin: ""),
+            "`admin`: may use the admin calls.",
+            attribute="admin",
+        ),
+        Field(
+            "allow",
+            _NAMES,
+            "Globs of the routes it may call.",
+            f"One that matches no route gets a warning. At most {_GLOBS_MAX} with `*`, `?` or `[`, and {_ENTRIES_MAX:,} names.",
+            default="every route",
+            never_empty=True,
+        ),
+        Field("deny", _NAMES, "Globs of the routes it may not call; stronger than `allow`.", never_empty=True),
+        *OF_CONSUMER.fields,
+    ),
+)
+
+
+def consumers(node: Node, routes: Sequence[str], scope: Scope) -> tuple[Consumer, ...]:
     """In the file's order. `routes`: every name there is, for globs that match none."""
+    report = scope.report
     if fields.empty(node) or (node.kind == "list" and not node.items):
         hint = "leave `consumers:` out and every user may call every route"
         report.error(node.line, "consumers", "there are none: nobody could call anything", hint)
         return ()
-    if node.kind != "list":
-        report.error(node.line, "consumers", f"expected a list, found {fields.kind_of(node)}")
-        return ()
-    if len(node.items) > CONSUMERS_MAX:
+    items = fields.expect_list(node, "consumers", report) or ()
+    if len(items) > CONSUMERS_MAX:
         report.error(node.line, "consumers", f"more than {CONSUMERS_MAX:,} consumers")
         return ()
-    found: list[Consumer] = []
-    seen: dict[str, int] = {}
+    seen: Names = {}
     claims = _Claims(report)
     check = _RouteGlobs(routes, report)
-    for index, item in enumerate(node.items):
-        made = _consumer(item, f"consumers[{index}]", seen, claims, check, report)
-        if made is not None:
-            found.append(made)
-    return tuple(found)
+    read = (_consumer(item, f"consumers[{index}]", seen, claims, check, scope) for index, item in enumerate(items))
+    return tuple(each for each in read if each is not None)
 
 
-def _consumer(
-    node: Node, path: str, seen: dict[str, int], claims: _Claims, check: _RouteGlobs, report: Report
-) -> Consumer | None:
-    entries = fields.mapping(node, path, report, CONSUMER_KEYS)
+def _consumer(node: Node, path: str, seen: Names, claims: _Claims, check: _RouteGlobs, scope: Scope) -> Consumer | None:
+    report = scope.report
+    entries = CONSUMER.entries(node, path, scope)
     if entries is None:
         return None
-    fields.never_empty(node, path, report, _NEVER_EMPTY)
-    name = _name(node, entries, path, seen, report)
-    local = "local" in entries and bool(fields.boolean(entries["local"].value, f"{path}.local", report))
-    listed = partial(_listed, entries=entries, path=path, report=report)
-    users, allow, deny = listed("users") or (), listed("allow"), listed("deny") or ()
+    name = name_of(entries, path, seen, scope)
+    values = CONSUMER.values(entries, path, scope)
     for key in ("allow", "deny"):
         if key in entries:
             check.warn_of(entries[key].value, f"{path}.{key}")
-    roles = _roles(entries.get("roles"), f"{path}.roles", report)
-    many, money = limits(entries, path, OF_CONSUMER, report), budgets(entries, path, OF_CONSUMER, report)
     if name is None:
         return None
-    if not users and not local and "users" not in entries and "local" not in entries:
+    made = Consumer(name, **values, allow_written="allow" in entries)
+    if not made.users and not made.local and "users" not in entries and "local" not in entries:
         report.error(node.line, path, f'nobody can be "{name}"', "`users:` of the front proxy, or `local: true`")
-    elif not users and not local:
+    elif not made.users and not made.local:
         report.error(node.line, path, f'nobody can be "{name}"', "`users:` is empty and `local:` is not true")
-    if name == _LOCAL and not local:
-        report.error(node.line, f"{path}.name", '"local" is what the stub listeners are called', "add `local: true`")
-    claims.make(node, name, users, local, path)
-    allowed = ("*",) if allow is None else allow
-    return Consumer(name, users, local, "admin" in roles, allowed, deny, many, money, allow_written="allow" in entries)
-
-
-def _name(node: Node, entries: Mapping[str, Entry], path: str, seen: dict[str, int], report: Report) -> str | None:
-    if "name" not in entries:
-        report.error(node.line, f"{path}.name", "is missing")
-        return None
-    value = entries["name"].value
-    name = fields.text(value, f"{path}.name", report)
-    if name is None:
-        return None
-    if not NAME.fullmatch(name):
-        hint = "1 to 128 letters, digits, _, - and . are allowed"
-        report.error(value.line, f"{path}.name", f"{shown(name)} is not a legal name", hint)
-        return None
-    if name in seen:
-        report.error(value.line, f"{path}.name", f'"{name}" is taken', f"first in line {seen[name]}")
-        return None
-    seen[name] = value.line
-    return name
-
-
-def _listed(key: str, *, entries: Mapping[str, Entry], path: str, report: Report) -> tuple[str, ...] | None:
-    """Names and globs; None where there is no such key, or nothing legal behind it."""
-    entry = entries.get(key)
-    if entry is None:
-        return None
-    if len(entry.value.items) > ENTRIES_MAX:
-        report.error(entry.line, f"{path}.{key}", f"more than {ENTRIES_MAX:,} entries")
-        return None
-    found = fields.texts(entry.value, f"{path}.{key}", report)
-    if found is not None and sum(map(is_glob, found)) > GLOBS_MAX:
-        report.error(entry.line, f"{path}.{key}", f"more than {GLOBS_MAX} globs", "whole names may be more")
-    return found
-
-
-def _roles(entry: Entry | None, path: str, report: Report) -> tuple[str, ...]:
-    if entry is None:
-        return ()
-    roles = fields.texts(entry.value, path, report) or ()
-    for index, role in enumerate(roles):
-        if role not in ROLES:
-            line = entry.value.items[index].line
-            report.error(line, f"{path}[{index}]", f"unknown role {shown(role)}", near_miss(role, ROLES))
-    return roles
+    if name == _LOCAL and not made.local:
+        words = '"local" is the name of callers on the local gRPC port'
+        report.error(node.line, f"{path}.name", words, "add `local: true`")
+    claims.make(node, name, made.users, made.local, path)
+    return made
 
 
 class _Claims:
@@ -137,7 +140,7 @@ class _Claims:
     def make(self, node: Node, name: str, users: tuple[str, ...], local: bool, path: str) -> None:
         ours = f'"{name}" in line {node.line}'
         if local and self._local is not None:
-            self._report.error(node.line, f"{path}.local", "the stub listeners have their consumer", self._local)
+            self._report.error(node.line, f"{path}.local", "the local gRPC port has its consumer", self._local)
         taken = {user: before for user in users if (before := self._before(user)) is not None}
         if users and len(taken) == len(set(users)) and not local:
             words = f'nobody can be "{name}": {self._words(taken)}'

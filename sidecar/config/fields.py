@@ -8,14 +8,14 @@ from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
 from sidecar.config.problems import Report, near_miss, shown
-from sidecar.config.yaml_tree import Entry, Node, yaml_type
+from sidecar.config.yaml_tree import MappingEntry, Node, yaml_type
 
 _Word = TypeVar("_Word", bound=str)
 _KINDS = {"list": "a list", "mapping": "a mapping"}
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 _SIZE = re.compile(r"([0-9]{1,12}) ?(KiB|MiB|GiB)?")
-_BYTES = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, None: 1}
+BYTES = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, None: 1}
 _DECIMAL = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,12}))?")
 # A day: longer is a mistake in the unit, and asyncio's timers need a bound.
 DURATION_S_MAX = 86_400.0
@@ -32,7 +32,7 @@ def empty(node: Node) -> bool:
     return node.kind == "scalar" and yaml_type(node) == "nothing"
 
 
-def mapping(node: Node, path: str, report: Report, known: Collection[str]) -> dict[str, Entry] | None:
+def mapping(node: Node, path: str, report: Report, known: Collection[str]) -> dict[str, MappingEntry] | None:
     """The entries that have a value; unknown keys are reported. `key:` with nothing behind it counts as absent."""
     if node.kind != "mapping":
         report.error(node.line, path, f"expected a mapping, found {kind_of(node)}")
@@ -41,14 +41,6 @@ def mapping(node: Node, path: str, report: Report, known: Collection[str]) -> di
         if name not in known:
             report.error(entry.line, path, f"unknown key {shown(name)}", near_miss(name, known))
     return {name: entry for name, entry in node.entries.items() if name in known and not empty(entry.value)}
-
-
-def never_empty(node: Node, path: str, report: Report, keys: Collection[str]) -> None:
-    """Reports those of `keys` that have nothing behind them: what limits somebody must not count as absent where a template
-    left it empty."""
-    for key in keys:
-        if key in node.entries and empty(node.entries[key].value):
-            report.error(node.entries[key].line, f"{path}.{key}", "has nothing behind it", "leave it out, or write []")
 
 
 def text(node: Node, path: str, report: Report) -> str | None:
@@ -65,12 +57,20 @@ def text(node: Node, path: str, report: Report) -> str | None:
     return None
 
 
+def expect_list(node: Node, path: str, report: Report) -> list[Node] | None:
+    """Its items; None with a problem where it is no list."""
+    if node.kind == "list":
+        return node.items
+    report.error(node.line, path, f"expected a list, found {kind_of(node)}")
+    return None
+
+
 def texts(node: Node, path: str, report: Report) -> tuple[str, ...] | None:
     """A list of strings."""
-    if node.kind != "list":
-        report.error(node.line, path, f"expected a list, found {kind_of(node)}")
+    items = expect_list(node, path, report)
+    if items is None:
         return None
-    found = [text(item, f"{path}[{index}]", report) for index, item in enumerate(node.items)]
+    found = [text(item, f"{path}[{index}]", report) for index, item in enumerate(items)]
     return tuple(item for item in found if item is not None) if None not in found else None
 
 
@@ -96,19 +96,19 @@ def size(node: Node, path: str, report: Report, least: int, most: int) -> int | 
     """Bytes, from a number or from text such as 64MiB."""
     match = _SIZE.fullmatch(node.text) if node.kind == "scalar" else None
     if match:
-        count = int(match[1]) * _BYTES[match[2]]
+        count = int(match[1]) * BYTES[match[2]]
         if least <= count <= most:
             return count
     report.error(node.line, path, f'expected a size from {least} to {most} bytes, such as 65536 or "64MiB"')
     return None
 
 
-def word(node: Node, path: str, report: Report, known: tuple[_Word, ...]) -> _Word | None:
-    """One of `known`, as it is written: `off` too, which YAML 1.1 reads as false."""
+def word(node: Node, path: str, report: Report, known: tuple[_Word, ...], what: str = "word") -> _Word | None:
+    """One of `known`, as it is written: `off` too, which YAML 1.1 reads as false. `what` is for the message."""
     for choice in known:
         if node.kind == "scalar" and node.text == choice:
             return choice
-    report.error(node.line, path, "unknown word", f"known: {', '.join(known)}")
+    report.error(node.line, path, f"unknown {what}", f"known: {', '.join(known)}")
     return None
 
 

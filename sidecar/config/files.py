@@ -1,4 +1,4 @@
-"""The disk behind a config: the file itself and the secrets beside it."""
+"""The disk behind a config: the file itself and the secrets next to it."""
 
 from __future__ import annotations
 

@@ -1,26 +1,25 @@
-"""How much: `limits:`, `budgets:`, `price:`, and MLflow's `limit:`. Money is read as decimal text and never becomes a float."""
+"""How much: `limits:`, `budgets:` and MLflow's `limit:`, on a route or on a consumer."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Final, Literal, NamedTuple, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeVar
 
 from llm_gateway_client import periods
 
 from sidecar.config import fields
+from sidecar.config.kinds import Kind, Read, Schema, choice, integer, list_of, plain, reference
+from sidecar.config.prices import budget_section
 from sidecar.config.problems import Report
-from sidecar.config.yaml_tree import Entry, Node
-from sidecar.domain.snapshot import Budget, Limit, Price
+from sidecar.config.scope import Scope
+from sidecar.config.section import Entries, Field, Section
+from sidecar.config.yaml_tree import MappingEntry, Node
+from sidecar.domain.snapshot import Budget, Limit
 
 UNITS: Final = ("requests", "tokens", "concurrent")
-LIMIT_KEYS = (*UNITS, "per", "each")
-BUDGET_KEYS = ("dollars", "per", "soft", "each")
-BUDGET_PERIODS: Final = ("day", "month")
-PRICE_KEYS = ("input", "output", "cached_input", "cache_write", "cache_write_1h")
-COSTS: tuple[Literal["tokens", "provider"], ...] = ("tokens", "provider")
-MLFLOW_LIMIT_KEYS = ("calls", "renewal_period", "key")
-MLFLOW_SCOPES: Final = ("user", "route", "endpoint")
+_MLFLOW_SCOPES: Final = ("user", "route", "endpoint")
 # Each is a bucket that every call of the scope has to ask.
 SCOPE_MAX = 16
 # A bucket's word counts nanoseconds: more in a period would round to none.
@@ -28,108 +27,9 @@ COUNT_MAX = 1_000_000_000
 # What `per:` knows besides the words: "30s".
 LETTERS = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
 _SHORT = re.compile(r"([0-9]* ?)([smhd])")
-# Nobody's bill is higher; in micro-dollars it is far below 2**63.
-DOLLARS_MAX = 1_000_000_000
-_MICRO_DIGITS = 6
 
-_Found = TypeVar("_Found", Limit, Budget)
-
-
-class ScopeWords(NamedTuple):
-    """What `each:` says on a route or on a consumer."""
-
-    each: Literal["consumer", "route"]
-    of: str
-
-
-OF_ROUTE: Final = ScopeWords("consumer", "route")
-OF_CONSUMER: Final = ScopeWords("route", "consumer")
-
-
+_Item = TypeVar("_Item", Limit, Budget)
 MlflowLimit = tuple[int, str, str | None]  # calls, renewal_period, key
-
-
-def limits(
-    entries: Mapping[str, Entry], path: str, words: ScopeWords, report: Report, mlflow: MlflowLimit | None = None
-) -> tuple[Limit, ...]:
-    """Of `limits:`, behind what MLflow's `limit:` says where it stands there too."""
-    found = _list(entries.get("limits"), f"{path}.limits", words, report, _limit)
-    if mlflow is not None:
-        found = (limit_of(*mlflow), *found)
-    if len(found) > SCOPE_MAX:
-        report.error(entries["limits"].line, f"{path}.limits", f"more than {SCOPE_MAX} limits")
-    return found
-
-
-def budgets(entries: Mapping[str, Entry], path: str, words: ScopeWords, report: Report) -> tuple[Budget, ...]:
-    entry = entries.get("budgets")
-    found = _list(entry, f"{path}.budgets", words, report, _budget)
-    if entry is not None and len(found) > SCOPE_MAX:
-        report.error(entry.line, f"{path}.budgets", f"more than {SCOPE_MAX} budgets")
-    return found
-
-
-def _list(
-    entry: Entry | None,
-    path: str,
-    words: ScopeWords,
-    report: Report,
-    read: Callable[[Node, str, ScopeWords, Report], _Found | None],
-) -> tuple[_Found, ...]:
-    if entry is None:
-        return ()
-    node = entry.value
-    if node.kind != "list":
-        report.error(node.line, path, f"expected a list, found {fields.kind_of(node)}")
-        return ()
-    found: list[_Found] = []
-    lines: dict[object, int] = {}
-    for index, item in enumerate(node.items):
-        made = read(item, f"{path}[{index}]", words, report)
-        if made is None:
-            continue
-        what = (made.unit, made.per_s, made.each) if isinstance(made, Limit) else (made.per, made.each)
-        if what in lines:
-            report.error(item.line, f"{path}[{index}]", f"limits the same as line {lines[what]}", "keep one")
-        lines.setdefault(what, item.line)
-        found.append(made)
-    return tuple(found)
-
-
-def _limit(node: Node, path: str, words: ScopeWords, report: Report) -> Limit | None:
-    if node.kind == "mapping" and "calls" in node.entries:
-        said = mlflow_limit(node, path, report)
-        return None if said is None else limit_of(*said)
-    entries = fields.mapping(node, path, report, LIMIT_KEYS)
-    if entries is None:
-        return None
-    units = [unit for unit in UNITS if unit in entries]
-    if len(units) != 1:
-        report.error(node.line, path, f"needs one of {', '.join(UNITS)}", "each limit is an item of its own")
-        return None
-    (unit,) = units
-    count = fields.integer(entries[unit].value, f"{path}.{unit}", report, 1, COUNT_MAX)
-    each = _each(entries, path, words, report)
-    per_s: int | None = 0
-    if unit == "concurrent":
-        if "per" in entries:
-            report.error(entries["per"].line, f"{path}.per", "is not for concurrent: that counts what is under way")
-    elif "per" not in entries:
-        report.error(node.line, f"{path}.per", "is missing", periods.WORDS)
-        per_s = None
-    else:
-        per_s = _period(entries["per"].value, f"{path}.per", report)
-    return None if count is None or per_s is None else Limit(unit, count, per_s, each)
-
-
-def _each(entries: Mapping[str, Entry], path: str, words: ScopeWords, report: Report) -> bool:
-    entry = entries.get("each")
-    if entry is None:
-        return False
-    if entry.value.kind != "scalar" or entry.value.text != words.each:
-        hint = f"on a {words.of} it is `each: {words.each}`, or left out for all together"
-        report.error(entry.line, f"{path}.each", "unknown word", hint)
-    return True
 
 
 def _period(node: Node, path: str, report: Report) -> int | None:
@@ -141,26 +41,13 @@ def _period(node: Node, path: str, report: Report) -> int | None:
     return seconds
 
 
-def mlflow_limit(node: Node, path: str, report: Report) -> MlflowLimit | None:
-    """MLflow's calls, renewal_period and key, checked."""
-    entries = fields.mapping(node, path, report, MLFLOW_LIMIT_KEYS)
-    if entries is None:
-        return None
-    for key in ("calls", "renewal_period"):
-        if key not in entries:
-            report.error(node.line, f"{path}.{key}", "is missing")
-    calls = period = key_said = None
-    if (entry := entries.get("calls")) is not None:
-        calls = fields.integer(entry.value, f"{path}.calls", report, 1, COUNT_MAX)
-    if (entry := entries.get("renewal_period")) is not None:
-        period = entry.value.text if entry.value.kind == "scalar" else ""
-        if period_s(period) is None:
-            hint = f'{periods.WORDS}, or such as "10 minutes"'
-            report.error(entry.value.line, f"{path}.renewal_period", "unknown period", hint)
-            period = None
-    if (entry := entries.get("key")) is not None:
-        key_said = fields.word(entry.value, f"{path}.key", report, MLFLOW_SCOPES)
-    return None if calls is None or period is None else (calls, period, key_said)
+def _mlflow_period(node: Node, path: str, report: Report) -> str | None:
+    """The text as it is written: MLflow's clients read it back."""
+    written = node.text if node.kind == "scalar" else ""
+    if period_s(written) is not None:
+        return written
+    report.error(node.line, path, "unknown period", f'{periods.WORDS}, or such as "10 minutes"')
+    return None
 
 
 def period_s(written: str) -> int | None:
@@ -170,6 +57,36 @@ def period_s(written: str) -> int | None:
     except ValueError:
         return None
     return seconds if seconds <= periods.SECONDS_MAX else None
+
+
+_PERIOD = Kind(
+    {"type": "string", "pattern": f"^([0-9]+ *)?({'|'.join(LETTERS)}|({'|'.join(periods.SECONDS)})s?)$"},
+    "period",
+    plain(_period),
+    f'{periods.WORDS}, or such as "10 minutes" and "30s"; up to 5 years. A month has 30 days, a year 360.',
+    unit="_s",
+)
+MLFLOW_LIMIT: Section[MlflowLimit] = Section(
+    "mlflow_limit",
+    lambda calls, renewal_period, key=None: (calls, renewal_period, key),
+    (
+        Field("calls", integer(1, COUNT_MAX), "How many calls.", required=True),
+        Field(
+            "renewal_period",
+            Kind({"type": "string"}, "period", plain(_mlflow_period)),
+            "In this time: as `per` of limits, without the short units.",
+            required=True,
+        ),
+        Field(
+            "key",
+            choice(_MLFLOW_SCOPES, schema={"enum": [*_MLFLOW_SCOPES, None]}),
+            "`user`: each consumer has a limit of its own; otherwise all share one.",
+            default="all share one",
+        ),
+    ),
+    "MLflow's rate limit.",
+    shared=True,
+)
 
 
 def limit_of(calls: int, renewal_period: str, key: str | None) -> Limit:
@@ -182,54 +99,147 @@ def limit_of(calls: int, renewal_period: str, key: str | None) -> Limit:
     return Limit("requests", calls, per_s, key == "user")
 
 
-def _budget(node: Node, path: str, words: ScopeWords, report: Report) -> Budget | None:
-    entries = fields.mapping(node, path, report, BUDGET_KEYS)
-    if entries is None:
+@dataclass(frozen=True, slots=True, eq=False)
+class Limiting:
+    """`limits:` and `budgets:` of a route or of a consumer; `each` names the other one, which may have its own."""
+
+    of: Literal["route", "consumer"]
+    each: Literal["consumer", "route"]
+    limit: Section[dict[str, Any]] = field(init=False)
+    budget: Section[Budget] = field(init=False)
+    fields: tuple[Field, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        each = Kind({"const": self.each}, f"`{self.each}`", self._each, text=lambda value: "")
+        object.__setattr__(self, "limit", _limit_section(self.of, each))
+        object.__setattr__(self, "budget", budget_section(self.of, each))
+        either: Schema = {"anyOf": [reference(name) for name in (f"{self.of}_limit", "mlflow_limit")]}
+        rows = (
+            Field(
+                "limits",
+                list_of(either, SCOPE_MAX, _items_of(self._limit, lambda limit: (limit.unit, limit.per_s, limit.each))),
+                "How many requests or tokens in a period, or calls at once.",
+                "[Below](#limits).",
+                never_empty=True,
+            ),
+            Field(
+                "budgets",
+                list_of(
+                    reference(f"{self.of}_budget"),
+                    SCOPE_MAX,
+                    _items_of(self._budget, lambda budget: (budget.per, budget.each)),
+                ),
+                "Money in a calendar day or month (UTC).",
+                "[Below](#budgets-and-prices).",
+                never_empty=True,
+            ),
+        )
+        object.__setattr__(self, "fields", rows)
+
+    def _each(self, entry: MappingEntry, path: str, scope: Scope) -> bool | None:
+        if entry.value.kind == "scalar" and entry.value.text == self.each:
+            return True
+        hint = f"on a {self.of} it is `each: {self.each}`, or left out for all together"
+        scope.report.error(entry.line, path, "unknown word", hint)
         return None
-    for key in ("dollars", "per"):
-        if key not in entries:
-            report.error(node.line, f"{path}.{key}", "is missing")
-    micro = soft = None
-    per: Literal["day", "month"] | None = None
-    if (entry := entries.get("dollars")) is not None:
-        micro = dollars(entry.value, f"{path}.dollars", report)
-        if micro == 0:
-            report.error(entry.line, f"{path}.dollars", "must be more than 0", "`deny` keeps a consumer from a route")
-    if (entry := entries.get("per")) is not None:
-        per = fields.word(entry.value, f"{path}.per", report, BUDGET_PERIODS)
-    if (entry := entries.get("soft")) is not None:
-        soft = fields.share(entry.value, f"{path}.soft", report)
-    each = _each(entries, path, words, report)
-    if not micro or per is None:
-        return None
-    return Budget(micro, per, each=each) if soft is None else Budget(micro, per, soft, each)
+
+    def _budget(self, node: Node, path: str, scope: Scope) -> Budget | None:
+        return self.budget.read(node, path, scope)
+
+    def _limit(self, node: Node, path: str, scope: Scope) -> Limit | None:
+        if node.kind == "mapping" and "calls" in node.entries:
+            mlflow = MLFLOW_LIMIT.read(node, path, scope)
+            return None if mlflow is None else limit_of(*mlflow)
+        entries = self.limit.entries(node, path, scope)
+        if entries is None:
+            return None
+        units = [unit for unit in UNITS if unit in entries]
+        if len(units) != 1:
+            hint = "each limit is an item of its own"
+            scope.report.error(node.line, path, f"needs one of {', '.join(UNITS)}", hint)
+            return None
+        (unit,) = units
+        values = self.limit.values(entries, path, scope)
+        if unit == "concurrent" and "per" in entries:
+            words = "is not for concurrent: that counts what is under way"
+            scope.report.error(entries["per"].line, f"{path}.per", words)
+        elif unit != "concurrent" and "per" not in entries:
+            scope.report.error(node.line, f"{path}.per", "is missing", periods.WORDS)
+        per_s = 0 if unit == "concurrent" else values.get("per_s")
+        if unit not in values or per_s is None:
+            return None
+        return Limit(unit, values[unit], per_s, values.get("each", False))
 
 
-def dollars(node: Node, path: str, report: Report) -> int | None:
-    """Micro-dollars."""
-    micro = fields.decimal(node, _MICRO_DIGITS)
-    if micro is not None and micro <= DOLLARS_MAX * 10**_MICRO_DIGITS:
-        return micro
-    report.error(node.line, path, "expected dollars such as 12.50, with at most six decimals")
-    return None
-
-
-def price(node: Node, path: str, report: Report) -> Price | None:
-    """Dollars a million tokens, as micro-dollars."""
-    entries = fields.mapping(node, path, report, PRICE_KEYS)
-    if entries is None:
-        return None
-    for key in ("input", "output"):
-        if key not in entries:
-            report.error(node.line, f"{path}.{key}", "is missing", "0 is a price too")
-    found = {name: dollars(entry.value, f"{path}.{name}", report) for name, entry in entries.items()}
-    first, second = found.get("input"), found.get("output")
-    if first is None or second is None:
-        return None
-    return Price(
-        first,
-        second,
-        found.get("cached_input"),
-        found.get("cache_write"),
-        cache_write_1h=found.get("cache_write_1h"),
+def _limit_section(of: str, each: Kind) -> Section[dict[str, Any]]:
+    count = integer(1, COUNT_MAX)
+    return Section(
+        f"{of}_limit",
+        dict,
+        (
+            Field("requests", count, "Calls in the period."),
+            Field("tokens", count, "Tokens in the period, in and out together."),
+            Field("concurrent", count, "Calls under way at once. A limit has one of these three."),
+            Field("per", _PERIOD, "The period; not with `concurrent`."),
+            Field("each", each, "Each has a limit of its own; without it, all share one."),
+        ),
+        "So much in a period, or at once.",
     )
+
+
+def _items_of(read: Callable[[Node, str, Scope], _Item | None], same: Callable[[_Item], object]) -> Read:
+    """A list's reader, where `read` is that of an item. No two items may be the `same`."""
+
+    def read_list(entry: MappingEntry, path: str, scope: Scope) -> tuple[_Item, ...] | None:
+        items = fields.expect_list(entry.value, path, scope.report)
+        found: list[_Item] = []
+        lines: dict[object, int] = {}
+        for index, item in enumerate(items or ()):
+            made = read(item, f"{path}[{index}]", scope)
+            if made is None:
+                continue
+            what = same(made)
+            if what in lines:
+                scope.report.error(item.line, f"{path}[{index}]", f"limits the same as line {lines[what]}", "keep one")
+            lines.setdefault(what, item.line)
+            found.append(made)
+        if len(found) > SCOPE_MAX:
+            _too_many(entry, path, scope)
+        return tuple(found)
+
+    return read_list
+
+
+def _too_many(entry: MappingEntry, path: str, scope: Scope) -> None:
+    scope.report.error(entry.line, path, f"more than {SCOPE_MAX} {path.rpartition('.')[2]}")
+
+
+OF_ROUTE: Final = Limiting("route", "consumer")
+OF_CONSUMER: Final = Limiting("consumer", "route")
+# What counts calls and money of one route. MLflow writes `limit:` with nothing behind it where there is none.
+ROUTE_LIMITING = (
+    Field(
+        "limit",
+        Kind(
+            {"anyOf": [MLFLOW_LIMIT.shape(), {"type": "null"}]},
+            "section",
+            lambda entry, path, scope: MLFLOW_LIMIT.read(entry.value, path, scope),
+        ),
+        "MLflow's rate limit.",
+        "[Below](#limits).",
+        "mlflow_limit",
+        mlflow=True,
+    ),
+    *OF_ROUTE.fields,
+)
+
+
+def limiting(values: Mapping[str, Any], entries: Entries, path: str, scope: Scope) -> dict[str, Any]:
+    """The attributes of Route that ROUTE_LIMITING's values give: MLflow's limit is the first of the limits too."""
+    mlflow: MlflowLimit | None = values.get("mlflow_limit")
+    limits: tuple[Limit, ...] = values.get("limits", ())
+    if mlflow is not None:
+        limits = (limit_of(*mlflow), *limits)
+        if len(limits) == SCOPE_MAX + 1:
+            _too_many(entries["limits"], f"{path}.limits", scope)
+    return {"mlflow_limit": mlflow, "limits": limits, "budgets": values.get("budgets", ())}

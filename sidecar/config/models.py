@@ -7,27 +7,91 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from adapters import Task
+from adapters.providers import PROVIDERS
 from sidecar.config import fields
-from sidecar.config.limits import COSTS, price
-from sidecar.config.settings import Scope, Settings
+from sidecar.config.kinds import Kind, choice, integer, list_of, reference
+from sidecar.config.prices import COST_FIELD, PRICE_FIELD
+from sidecar.config.scope import Scope
+from sidecar.config.section import Entries, Field, Section
+from sidecar.config.settings import Settings
 from sidecar.config.upstream import upstream
-from sidecar.config.yaml_tree import Entry, Node
+from sidecar.config.yaml_tree import MappingEntry, Node
 from sidecar.domain.snapshot import Upstream
 
 Strategy = Literal["ordered", "weighted", "least_in_flight"]
-MODELS_KEYS = ("model", "fallbacks", "models", "strategy")
 STRATEGIES: Final[tuple[Strategy, ...]] = ("ordered", "weighted", "least_in_flight")
 # A call tries few of them, and each is a metric label.
 UPSTREAMS_MAX = 8
-WEIGHT_MAX = 1_000_000
+_WEIGHT_MAX = 1_000_000
 # A header and a metric label: what is not of this shows as "_".
 _UNFIT = re.compile(r"[^A-Za-z0-9._:/@+-]")
 _NAME_CHARS_MAX = 120
+
+
+# Any case, `-` and `_` alike: more than an enum can say.
+_PROVIDER = Kind({"anyOf": [{"enum": list(PROVIDERS)}, {"type": "string"}]}, "provider")
+MODEL = Section(
+    "model",
+    Upstream,
+    (
+        Field(
+            "provider",
+            _PROVIDER,
+            "A provider, in any case, `-` and `_` alike.",
+            "[The table](#providers-and-modelconfig) has them.",
+            required=True,
+            mlflow=True,
+        ),
+        Field(
+            "name",
+            Kind({"type": "string", "minLength": 1}, "text"),
+            "The provider's own name of the model.",
+            'Quote it where YAML would see a number: `"3.5"`.',
+            required=True,
+            mlflow=True,
+        ),
+        Field(
+            "config",
+            Kind({"type": ["object", "null"]}, "mapping"),
+            "The provider's settings.",
+            "[Below](#providers-and-modelconfig).",
+            mlflow=True,
+        ),
+        Field(
+            "weight",
+            integer(0, _WEIGHT_MAX),
+            "Its share with the strategy `weighted`; with 0 it is tried only where others fail.",
+        ),
+        PRICE_FIELD,
+        COST_FIELD,
+    ),
+)
+_MODEL = Kind(reference("model"), "section")
+MODELS = (
+    Field("model", _MODEL, "Who answers.", "[Below](#model). Required, unless `models` is there.", mlflow=True),
+    Field(
+        "fallbacks",
+        list_of(_MODEL.schema, UPSTREAMS_MAX - 1),
+        "Further models, tried in this order where the model fails.",
+        "[Below](#several-models), as the next two.",
+    ),
+    Field(
+        "models",
+        list_of(_MODEL.schema, UPSTREAMS_MAX, least=1),
+        "Several models in place of one; `strategy` picks the first.",
+    ),
+    Field(
+        "strategy",
+        choice(STRATEGIES),
+        "Which of the models is tried first: the first that is fit, one by chance in shares of `weight`, or the one with the "
+        "fewest calls under way. The others are tried where it fails, as `retries` allow.",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +103,14 @@ class Targets:
 
 
 def targets(
-    node: Node, entries: Mapping[str, Entry], path: str, task: Task | None, settings: Settings, scope: Scope
+    node: Node, entries: Entries, path: str, task: Task | None, settings: Settings, strategy: Strategy, scope: Scope
 ) -> Targets | None:
     """None with problems reported."""
     report = scope.report
     nodes = _nodes(node, entries, path, scope)
-    strategy: Strategy = "ordered"
-    if (entry := entries.get("strategy")) is not None:
-        said: Strategy | None = fields.word(entry.value, f"{path}.strategy", report, STRATEGIES)
-        strategy = said or strategy
-        if "models" not in entries:
-            report.error(entry.line, f"{path}.strategy", "goes with `models:`", "`fallbacks:` are tried in order")
+    if "strategy" in entries and "models" not in entries:
+        line = entries["strategy"].line
+        report.error(line, f"{path}.strategy", "goes with `models:`", "`fallbacks:` are tried in order")
     if len(nodes) > UPSTREAMS_MAX:
         report.error(nodes[UPSTREAMS_MAX][0].line, path, f"more than {UPSTREAMS_MAX} models")
         return None
@@ -58,13 +119,12 @@ def targets(
     if not found or len(found) < len(made):
         return None
     if strategy == "weighted" and not any(each.weight for each in found):
-        report.error(
-            nodes[0][0].line, f"{path}.models", "no model has a weight above 0", "the first choice is by weight"
-        )
+        hint = "the first choice is by weight"
+        report.error(nodes[0][0].line, f"{path}.models", "no model has a weight above 0", hint)
     return Targets(named(found), strategy)
 
 
-def _nodes(node: Node, entries: Mapping[str, Entry], path: str, scope: Scope) -> list[tuple[Node, str]]:
+def _nodes(node: Node, entries: Entries, path: str, scope: Scope) -> list[tuple[Node, str]]:
     """Each model's node with its path."""
     report = scope.report
     if (entry := entries.get("models")) is not None:
@@ -82,37 +142,26 @@ def _nodes(node: Node, entries: Mapping[str, Entry], path: str, scope: Scope) ->
     return first + (_items(entries["fallbacks"], f"{path}.fallbacks", scope) if "fallbacks" in entries else [])
 
 
-def _items(entry: Entry, path: str, scope: Scope) -> list[tuple[Node, str]]:
-    if entry.value.kind != "list":
-        scope.report.error(entry.value.line, path, f"expected a list, found {fields.kind_of(entry.value)}")
-        return []
-    return [(item, f"{path}[{index}]") for index, item in enumerate(entry.value.items)]
+def _items(entry: MappingEntry, path: str, scope: Scope) -> list[tuple[Node, str]]:
+    items = fields.expect_list(entry.value, path, scope.report) or ()
+    return [(item, f"{path}[{index}]") for index, item in enumerate(items)]
 
 
 def _target(
-    node: Node, path: str, task: Task | None, strategy: str, settings: Settings, scope: Scope
+    node: Node, path: str, task: Task | None, strategy: Strategy, settings: Settings, scope: Scope
 ) -> Upstream | None:
-    made = upstream(node, path, scope.report, scope.sources, task, scope.local_base_url)
-    weight = cost = None
-    if (entry := _said(node, "weight")) is not None:
-        weight = fields.integer(entry.value, f"{path}.weight", scope.report, 0, WEIGHT_MAX)
-        if strategy != "weighted":
-            scope.report.error(entry.line, f"{path}.weight", "goes with `strategy: weighted`")
-    if (entry := _said(node, "price")) is not None:
-        cost = price(entry.value, f"{path}.price", scope.report)
-    counted_by = None
-    if (entry := _said(node, "cost")) is not None:
-        counted_by = fields.word(entry.value, f"{path}.cost", scope.report, COSTS)
+    entries = MODEL.entries(node, path, scope)
+    if entries is None:
+        return None
+    made = upstream(entries, path, task, scope)
+    if "weight" in entries and strategy != "weighted":
+        scope.report.error(entries["weight"].line, f"{path}.weight", "goes with `strategy: weighted`")
+    values = MODEL.values(entries, path, scope)
     if made is None:
         return None
     if made.provider != "local":
         made = replace(made, ca_file=settings.ca_file, proxy=settings.proxy)
-    return replace(made, weight=1 if weight is None else weight, price=cost, cost=counted_by)
-
-
-def _said(node: Node, key: str) -> Entry | None:
-    entry = node.entries.get(key)
-    return None if entry is None or fields.empty(entry.value) else entry
+    return replace(made, **values)
 
 
 def named(upstreams: Sequence[Upstream]) -> tuple[Upstream, ...]:

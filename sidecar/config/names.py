@@ -1,24 +1,30 @@
-"""Names of routes: what is legal, and which are taken, over all files of a load."""
+"""Names of routes and consumers: what is legal, and which are taken, over all files of a load."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 
 from sidecar.config import fields
-from sidecar.config.problems import Report, shown
-from sidecar.config.yaml_tree import Entry, Node
+from sidecar.config.kinds import Kind
+from sidecar.config.problems import shown
+from sidecar.config.scope import Scope
+from sidecar.config.section import Entries, Field
 
 # ASCII, as MLflow 3 has it: 2.x also took letters of other scripts, which look alike and do not fit into every URL.
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-# name -> file and line where it stands first
+# name -> file and line where it is first
 Names = dict[str, tuple[str, int]]
+_NAME = Kind({"type": "string", "pattern": f"^{NAME.pattern}$"}, "name")
 
 
-def name_of(node: Node, entries: Mapping[str, Entry], path: str, seen: Names, report: Report) -> str | None:
-    """A legal name that is not taken, now taken."""
+def name_field(doc: str, page: str = "") -> Field:
+    return Field("name", _NAME, doc, page, required=True, mlflow=True)
+
+
+def name_of(entries: Entries, path: str, seen: Names, scope: Scope) -> str | None:
+    """A legal name that is not taken, now taken. That it is missing is reported elsewhere."""
+    report = scope.report
     if "name" not in entries:
-        report.error(node.line, f"{path}.name", "is missing")
         return None
     value = entries["name"].value
     name = fields.text(value, f"{path}.name", report)

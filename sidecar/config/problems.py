@@ -1,4 +1,4 @@
-"""What is wrong with a config file, said so that it can be found: file, line, path, message, hint."""
+"""What is wrong with a config file, worded so that it can be found: file, line, path, message, hint."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
 
-    def beside(self, file: str) -> Report:
+    def of_file(self, file: str) -> Report:
         """The same report, about another file."""
         return Report(file, self.problems, self.warnings)
 

@@ -10,35 +10,24 @@ from typing import Any
 from adapters import FORMATS, Task
 from adapters.providers import PROVIDERS
 from sidecar.config import fields
-from sidecar.config.limits import COSTS, OF_ROUTE, budgets, limits, mlflow_limit, price
-from sidecar.config.models import MODELS_KEYS, Targets, targets
-from sidecar.config.names import Names, name_of
+from sidecar.config.kinds import TEXTS, Kind, choice, integer
+from sidecar.config.limits import ROUTE_LIMITING, limiting
+from sidecar.config.models import MODELS, Targets, targets
+from sidecar.config.names import Names, name_field, name_of
+from sidecar.config.prices import COST_FIELD, PRICE_FIELD
 from sidecar.config.problems import Report, shown
-from sidecar.config.settings import SHARED_KEYS, Scope, Settings, settings
+from sidecar.config.scope import Scope
+from sidecar.config.section import Field, Section
+from sidecar.config.settings import SETTINGS, Settings
 from sidecar.config.upstream import header_value, with_settings
-from sidecar.config.yaml_tree import Entry, Node
+from sidecar.config.yaml_tree import MappingEntry, Node
 from sidecar.domain.snapshot import Route, Upstream
 
 TYPE_KEYS = ("route_type", "endpoint_type")
-# What counts calls and money of one route: it has no default for all of them.
-OWN_KEYS = ("limit", "limits", "budgets")
-ROUTE_KEYS = (
-    "name",
-    *TYPE_KEYS,
-    *MODELS_KEYS,
-    *OWN_KEYS,
-    *SHARED_KEYS,
-    "price",
-    "cost",
-    "default_max_tokens",
-    "drop_params",
-    "headers",
-    "completions_api",
-)
 TYPES: Mapping[str, Task] = {f"llm/v1/{task}": task for task in Task}
 # What a completions route calls at the provider, where the provider's row does not fit the model.
-COMPLETIONS_APIS = ("chat", "completions")
-MAX_TOKENS_MAX = 10_000_000
+_COMPLETIONS_APIS = ("chat", "completions")
+_MAX_TOKENS_MAX = 10_000_000
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _SECRET_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"}
@@ -49,37 +38,104 @@ _OUR_HEADERS = frozenset(
 )
 
 
+def _headers(entry: MappingEntry, path: str, scope: Scope) -> tuple[tuple[str, str], ...]:
+    report = scope.report
+    if entry.value.kind != "mapping":
+        report.error(entry.value.line, path, f"expected a mapping, found {fields.kind_of(entry.value)}")
+        return ()
+    found: list[tuple[str, str]] = []
+    for name, item in entry.value.entries.items():
+        if not _HEADER_NAME.fullmatch(name):
+            report.error(item.line, path, "a header's name is not legal")
+        elif name.lower() in _SECRET_HEADERS:
+            report.error(item.line, path, f'"{name}" would hold a secret', "keys belong into model.config")
+        elif name.lower() in _OUR_HEADERS:
+            report.error(item.line, path, f'"{name}" is set by the gateway')
+        elif (value := header_value(item.value, f"{path}.{name}", report)) is not None:
+            found.append((name, value))
+    return tuple(found)
+
+
+_TYPE = Kind({"enum": list(TYPES)}, "type")
+_HEADERS = Kind(
+    {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}, "mapping", _headers
+)
+_OPTIONS = ("default_max_tokens", "drop_params", "completions_api")
+ROUTE = Section(
+    "route",
+    Route,
+    (
+        name_field(
+            "The name callers use: 1 to 128 ASCII letters, digits, `_`, `-` and `.`; unique in the file, case matters.",
+            "MLflow 2 took letters of every script, MLflow 3 takes ASCII; other names are refused with their line.",
+        ),
+        Field(
+            "route_type",
+            _TYPE,
+            "What the route does: `llm/v1/chat`, `llm/v1/completions` or `llm/v1/embeddings`. The provider must do it.",
+            "Required, in one of two spellings. A type that the provider does not do is an error when the file is read, not on "
+            "the first call.",
+            mlflow=True,
+        ),
+        Field("endpoint_type", _TYPE, "The same as `route_type`.", mlflow=True),
+        *MODELS,
+        *ROUTE_LIMITING,
+        PRICE_FIELD,
+        COST_FIELD,
+        *SETTINGS.fields,
+        Field(
+            "default_max_tokens",
+            integer(1, _MAX_TOKENS_MAX),
+            "Sent as `max_tokens` where the provider requires it (Anthropic) and the caller sets none.",
+        ),
+        Field(
+            "drop_params",
+            TEXTS,
+            "Request parameters to leave out where the provider's format lacks them.",
+            "Without it such a request is refused with the parameter's name: nothing is dropped silently.",
+            default="[]",
+        ),
+        Field(
+            "completions_api",
+            choice(_COMPLETIONS_APIS, "API"),
+            "What a completions route calls at the provider.",
+            "[Below](#completions).",
+            default="by provider and model",
+        ),
+        Field(
+            "headers",
+            _HEADERS,
+            "Further headers to the provider; never secret.",
+            "`Authorization`, `X-API-Key` and the like are refused, and so is what HTTP needs itself (`Host`, `Content-Type` …).",
+            default="{}",
+        ),
+    ),
+)
+
+
 def route(node: Node, path: str, defaults: Settings, seen: Names, scope: Scope) -> tuple[str | None, Route | None]:
     """Its name, and the route where all of it is right; what is wrong goes to the report."""
-    report = scope.report
-    entries = fields.mapping(node, path, report, ROUTE_KEYS)
+    entries = ROUTE.entries(node, path, scope)
     if entries is None:
         return None, None
-    name = name_of(node, entries, path, seen, report)
-    task = task_of(node, entries, path, TYPE_KEYS, report)
-    said = settings(entries, path, defaults, scope)
-    found = targets(node, entries, path, task, said, scope)
-    upstreams = _upstreams(entries, path, task, found, report)
-    counted = own(node, entries, path, report)
+    name = name_of(entries, path, seen, scope)
+    task = task_of(node, entries, path, TYPE_KEYS, scope.report)
+    values = ROUTE.values(entries, path, scope, defaults)
+    settings = defaults.changed(values)
+    found = targets(node, entries, path, task, settings, values.get("strategy", "ordered"), scope)
+    if task is not None and found is not None and "completions_api" in values:
+        api = entries["completions_api"]
+        _check_completions_api(api, f"{path}.completions_api", task, found.upstreams, scope.report)
+    counted = limiting(values, entries, path, scope)
     if name is None or task is None or found is None:
         return name, None
-    return name, Route(name, task, upstreams, strategy=found.strategy, **said.of_route(), **counted)
+    upstreams = _for_all(values, found)
+    return name, Route(name, task, upstreams, strategy=found.strategy, **settings.of_route(), **counted)
 
 
-def own(node: Node, entries: Mapping[str, Entry], path: str, report: Report) -> dict[str, Any]:
-    """Limits and budgets, as Route has them. MLflow writes `limit:` with nothing behind it where there is none."""
-    fields.never_empty(node, path, report, ("limits", "budgets"))
-    said = None
-    if (entry := entries.get("limit")) is not None:
-        said = mlflow_limit(entry.value, f"{path}.limit", report)
-    return {
-        "mlflow_limit": said,
-        "limits": limits(entries, path, OF_ROUTE, report, said),
-        "budgets": budgets(entries, path, OF_ROUTE, report),
-    }
-
-
-def task_of(node: Node, entries: Mapping[str, Entry], path: str, keys: tuple[str, ...], report: Report) -> Task | None:
+def task_of(
+    node: Node, entries: Mapping[str, MappingEntry], path: str, keys: tuple[str, ...], report: Report
+) -> Task | None:
     given = [key for key in keys if key in entries]
     if not given:
         key = keys[-1] if path.startswith("endpoints") else keys[0]
@@ -100,37 +156,16 @@ def _shown_type(written: str) -> str:
     return f'"{written}"' if re.fullmatch(r"[a-z0-9/_.-]{1,32}", written) else shown(written)
 
 
-def _upstreams(
-    entries: Mapping[str, Entry], path: str, task: Task | None, found: Targets | None, report: Report
-) -> tuple[Upstream, ...]:
-    """With what the route says for all of them."""
-    headers, options = _headers(entries, path, report), _options(entries, path, report)
-    cost = price(entries["price"].value, f"{path}.price", report) if "price" in entries else None
-    counted_by = None
-    if (entry := entries.get("cost")) is not None:
-        counted_by = fields.word(entry.value, f"{path}.cost", report, COSTS)
-    if found is None:
-        return ()
-    if (entry := entries.get("completions_api")) is not None and task is not None:
-        _check_completions_api(entry, f"{path}.completions_api", task, found.upstreams, report)
-    made = (with_settings(each, headers, options) for each in found.upstreams)
-    return tuple(replace(each, price=each.price or cost, cost=each.cost or counted_by) for each in made)
-
-
-def _options(entries: Mapping[str, Entry], path: str, report: Report) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    if (entry := entries.get("default_max_tokens")) is not None:
-        count = fields.integer(entry.value, f"{path}.default_max_tokens", report, 1, MAX_TOKENS_MAX)
-        options["default_max_tokens"] = count
-    if (entry := entries.get("drop_params")) is not None:
-        options["drop_params"] = fields.texts(entry.value, f"{path}.drop_params", report)
-    if (entry := entries.get("completions_api")) is not None:
-        options["completions_api"] = _completions_api(entry.value, f"{path}.completions_api", report)
-    return options
+def _for_all(values: Mapping[str, Any], targets: Targets) -> tuple[Upstream, ...]:
+    """The upstreams with what the route has for all of them."""
+    options = {key: values[key] for key in _OPTIONS if key in values}
+    made = (with_settings(each, values.get("headers", ()), options) for each in targets.upstreams)
+    price, cost = values.get("price"), values.get("cost")
+    return tuple(replace(each, price=each.price or price, cost=each.cost or cost) for each in made)
 
 
 def _check_completions_api(
-    entry: Entry, path: str, task: Task, upstreams: tuple[Upstream, ...], report: Report
+    entry: MappingEntry, path: str, task: Task, upstreams: tuple[Upstream, ...], report: Report
 ) -> None:
     if task is not Task.COMPLETIONS:
         report.error(entry.line, path, "is for routes of type llm/v1/completions")
@@ -138,31 +173,3 @@ def _check_completions_api(
     for name in dict.fromkeys(made.provider for made in upstreams) if entry.value.text == "completions" else ():
         if task not in FORMATS[PROVIDERS[name].format].provider:
             report.error(entry.line, path, f'"{name}" has no completions of its own', "leave it out: chat answers")
-
-
-def _completions_api(node: Node, path: str, report: Report) -> str | None:
-    written = fields.text(node, path, report)
-    if written is not None and written not in COMPLETIONS_APIS:
-        report.error(node.line, path, "unknown API", f"known: {', '.join(COMPLETIONS_APIS)}")
-    return written
-
-
-def _headers(entries: Mapping[str, Entry], path: str, report: Report) -> tuple[tuple[str, str], ...]:
-    entry = entries.get("headers")
-    if entry is None:
-        return ()
-    path = f"{path}.headers"
-    if entry.value.kind != "mapping":
-        report.error(entry.value.line, path, f"expected a mapping, found {fields.kind_of(entry.value)}")
-        return ()
-    found: list[tuple[str, str]] = []
-    for name, item in entry.value.entries.items():
-        if not _HEADER_NAME.fullmatch(name):
-            report.error(item.line, path, "a header's name is not legal")
-        elif name.lower() in _SECRET_HEADERS:
-            report.error(item.line, path, f'"{name}" would hold a secret', "keys belong into model.config")
-        elif name.lower() in _OUR_HEADERS:
-            report.error(item.line, path, f'"{name}" is set by the gateway')
-        elif (value := header_value(item.value, f"{path}.{name}", report)) is not None:
-            found.append((name, value))
-    return tuple(found)

@@ -1,8 +1,8 @@
-"""What is changed at run time, on the disk beside the config: `routes.d/`, private to its owner.
+"""What is changed at run time, on the disk next to the config: `routes.d/`, private to its owner.
 
-    routes.d/NAME.yaml           a route that was made by call; keys stand in it as `secret:NAME-...`
+    routes.d/NAME.yaml           a route managed through the API; keys are in it as `secret:NAME-...`
     routes.d/secrets/NAME-...    a key
-    routes.d/limits/NAME.json    limits that were set by call, also of routes of the config file
+    routes.d/limits/NAME.json    limits that were set through the API, also of routes of the config file
 
 Each file appears, changes and goes in one step, and is on the disk before the next one begins: keys first, then the route. So
 whatever moment the machine stops at, a route is there whole or not at all; what may be left over is a key that no route names,
@@ -33,7 +33,7 @@ _REFERENCE = re.compile(r'"secret:([A-Za-z0-9_.-]+)"')
 
 
 class RouteFiles:
-    """`routes.d/` beside one config file. Made on the first write. Every method may raise OSError."""
+    """`routes.d/` next to one config file. Made on the first write. Every method may raise OSError."""
 
     def __init__(self, config_directory: str) -> None:
         self.root = Path(config_directory) / DIRECTORY
@@ -42,7 +42,7 @@ class RouteFiles:
         self.version = 0  # counts changes of routes
 
     def path(self, name: str) -> Path:
-        """Where the route of this name stands."""
+        """Where the route of this name is."""
         return self.root / f"{name}.yaml"
 
     def texts(self) -> dict[str, str]:
@@ -50,7 +50,7 @@ class RouteFiles:
         return {str(path): path.read_text("utf-8") for path in _files(self.root, ".yaml")}
 
     def has(self, name: str) -> bool:
-        """Whether this route was made by call."""
+        """Whether this route is managed through the API."""
         return self.path(name).is_file()
 
     def secret(self, name: str) -> str | None:
@@ -108,7 +108,7 @@ class RouteFiles:
                 (self.secrets / key).unlink(missing_ok=True)
 
     def limits(self) -> dict[str, tuple[Limit, ...]]:
-        """What was set by call, by route. Raises ValueError for a file that is not ours."""
+        """What was set through the API, by route. Raises ValueError for a file that is not ours."""
         found = {}
         for path in _files(self._limits, ".json"):
             try:

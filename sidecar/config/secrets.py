@@ -1,7 +1,7 @@
 """Where a key comes from: `$NAME`, `${NAME}`, `file:PATH`, the path of an existing file, or the text itself.
 
-Files of routes that were made by call have one form only, `secret:NAME`: whoever may make a route must not read the server's
-environment and files by it.
+Files of routes that are managed through the API have one form only, `secret:NAME`: whoever may make a route must not read the
+server's environment and files by it.
 
 No message here ever holds a part of a value; names of variables and the path behind `file:` are shown unless they look like keys.
 """
@@ -32,8 +32,8 @@ _ILLEGAL = re.compile(r"[\x00-\x1f\x7f-\x9f]|[^\x00-\xff]")
 class Sources:
     """Environment and files of one load. A file that several routes name is read once.
 
-    `read_secret` is set for files of routes that were made by call: the content of one file of the secrets directory, None
-    where there is none, or OSError."""
+    `read_secret` is set for files of routes that are managed through the API: it gives the content of one file of the secrets
+    directory, None where there is none, or OSError."""
 
     env: Mapping[str, str]
     read_file: ReadFile
@@ -86,7 +86,7 @@ def _resolve(written: str, line: int, path: str, report: Report, sources: Source
     if written.startswith("$"):
         return _variable(written, line, path, report, sources)
     if written.startswith(_SECRET):
-        report.error(line, path, "secret:NAME is for routes made by call", "use $NAME or file:PATH")
+        report.error(line, path, "secret:NAME is for routes managed through the API", "use $NAME or file:PATH")
         return None
     if written.startswith("file:"):
         name = written.removeprefix("file:")
@@ -104,7 +104,7 @@ def _resolve(written: str, line: int, path: str, report: Report, sources: Source
         hint = "a key that really starts like this goes into a variable: $NAME"
         report.error(line, path, "looks like a path, but there is no such file", hint)
         return None
-    report.warn(line, path, "the key itself stands in the file", "use $NAME or file:PATH")
+    report.warn(line, path, "the key itself is in the file", "use $NAME or file:PATH")
     return "the key", written
 
 

@@ -1,171 +1,154 @@
-"""What stands on a route, or under `defaults:` for all of them."""
+"""The settings of a route, which `defaults:` sets for all of them."""
 
 from __future__ import annotations
 
 import os.path
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, TypeVar
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Final, Literal
 
-from sidecar.config import fields
+from sidecar.config import fields as readers
+from sidecar.config.kinds import DURATION, SHARE, Kind, choice, integer, size
 from sidecar.config.problems import Report
-from sidecar.config.secrets import Sources
-from sidecar.config.yaml_tree import Entry, Node
-from sidecar.domain.snapshot import Admission, Breaker, Retries, Timeouts
+from sidecar.config.scope import Scope
+from sidecar.config.section import Entries, Field, Section, default_of
+from sidecar.config.yaml_tree import MappingEntry
+from sidecar.domain.snapshot import Admission, Breaker, Retries, Route, Timeouts
 
-_Value = TypeVar("_Value", Retries, Breaker, Admission)
-
-# Settings of ours that stand on a route, or under `defaults:` for all of them.
-SHARED_KEYS = (
-    "timeouts",
-    "response_bytes_max",
-    "ca_file",
-    "proxy",
-    "retries",
-    "breaker",
-    "admission",
-    "mlflow_dialect",
-)
-TIMEOUT_KEYS = ("connect", "first_output", "idle", "total", "write")
-RETRIES_KEYS = ("budget", "backoff", "backoff_max")
-BREAKER_KEYS = ("consecutive_failures", "error_ratio", "calls_min", "window", "open")
-ADMISSION_KEYS = ("concurrent", "queue", "queue_time")
 DIALECTS: Final = ("a", "b")
 # Below 1 KiB no answer fits; 1 GiB is more than a worker's memory should be trusted with.
-RESPONSE_BYTES = (1024, 1024**3)
+_RESPONSE_BYTES = (1024, 1024**3)
 # A caller waits for all attempts of a call together; more of them only make a provider's bad hour worse.
-RETRIES_MAX = 10
+_RETRIES_MAX = 10
 # A failure count or a window's calls: beyond this a breaker never opens.
-BREAKER_COUNT_MAX = 100_000
+_BREAKER_COUNT_MAX = 100_000
 # Calls of one worker: each holds a socket and some ten KiB.
-CONCURRENT_MAX = 100_000
+_CONCURRENT_MAX = 100_000
+
+TIMEOUTS = Section(
+    "timeouts",
+    Timeouts,
+    (
+        Field(
+            "connect",
+            DURATION,
+            "Making the connection, TLS included.",
+            "A provider that is up answers in well under a second; beyond that another attempt is better.",
+        ),
+        Field(
+            "first_output",
+            DURATION,
+            "On a stream: from the request's last byte to the first output. For an answer that is not streamed, which comes in "
+            "one piece: only while another model can still be tried.",
+            "Long prompts and thinking models are silent for a minute and more.",
+        ),
+        Field("idle", DURATION, "The longest silence between two pieces of a stream."),
+        Field(
+            "total",
+            DURATION,
+            "The whole call: the deadline of a caller that sets none, and the cap of one that does.",
+            "OpenAI's SDK waits as long.",
+        ),
+        Field(
+            "write",
+            DURATION,
+            "How long a client may take no piece of a stream (gRPC and Envoy; Nginx has `send_timeout`).",
+            "A reader that stops reading holds a provider's connection.",
+        ),
+    ),
+    "Time limits of one call.",
+)
+
+
+def _check_backoff(retries: Retries, entries: Entries, path: str, report: Report) -> None:
+    if retries.backoff_s > retries.backoff_max_s:
+        line = (entries.get("backoff") or entries["backoff_max"]).line
+        hint = f"{retries.backoff_s:g}s, {retries.backoff_max_s:g}s"
+        report.error(line, path, "backoff is longer than backoff_max", hint)
+
+
+RETRIES = Section(
+    "retries",
+    Retries,
+    (
+        Field("budget", integer(0, _RETRIES_MAX), "How many further attempts, over all models of the route together."),
+        Field(
+            "backoff",
+            DURATION,
+            "The longest wait before the first of them; the actual wait is random, and the limit doubles each time.",
+        ),
+        Field("backoff_max", DURATION, "What no wait exceeds."),
+    ),
+    "Further attempts of one call, only before its first output.",
+    _check_backoff,
+)
+BREAKER = Section(
+    "breaker",
+    Breaker,
+    (
+        Field("consecutive_failures", integer(1, _BREAKER_COUNT_MAX), "Ejects after this many failures in a row."),
+        Field("error_ratio", SHARE, "Ejects when this share of the calls in the window has failed."),
+        Field("calls_min", integer(1, _BREAKER_COUNT_MAX), "The share counts from this many calls in the window on."),
+        Field("window", DURATION, "How far back the share looks."),
+        Field("open", DURATION, "How long the model is ejected; then one real call probes it."),
+    ),
+    "When a model of several is ejected for a while.",
+)
+ADMISSION = Section(
+    "admission",
+    Admission,
+    (
+        Field(
+            "concurrent",
+            integer(1, _CONCURRENT_MAX),
+            "Calls under way at once.",
+            attribute="concurrent_max",
+            required=True,
+        ),
+        Field(
+            "queue",
+            integer(0, _CONCURRENT_MAX),
+            "Calls that may wait for a place; more get 503.",
+            attribute="queue_max",
+        ),
+        Field("queue_time", DURATION, "How long one may wait; then it gets 503.", attribute="queue_s"),
+    ),
+    "How many calls may be under way and waiting in each worker.",
+)
+DIALECT = choice(DIALECTS)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What `defaults:` says, and a route may say otherwise."""
+    """What `defaults:` sets, and a route may set differently."""
 
     timeouts: Timeouts = field(default_factory=Timeouts)
-    response_bytes_max: int = 64 * 1024 * 1024  # as Route has it; a test compares them
+    response_bytes_max: int = default_of(Route, "response_bytes_max")
     ca_file: str | None = None
     proxy: str | None = None
     retries: Retries = field(default_factory=Retries)
     breaker: Breaker = field(default_factory=Breaker)
     admission: Admission | None = None
-    mlflow_dialect: Literal["a", "b"] = "a"
+    mlflow_dialect: Literal["a", "b"] = default_of(Route, "mlflow_dialect")
+
+    def changed(self, values: Mapping[str, Any]) -> Settings:
+        """With those of `values` that are settings."""
+        return replace(self, **{key: value for key, value in values.items() if key in SETTINGS.keys})
 
     def of_route(self) -> dict[str, Any]:
-        """Those of Route; the others are its upstreams'."""
-        return {
-            "timeouts": self.timeouts,
-            "response_bytes_max": self.response_bytes_max,
-            "retries": self.retries,
-            "breaker": self.breaker,
-            "admission": self.admission,
-            "mlflow_dialect": self.mlflow_dialect,
-        }
+        """Those that Route has; the others are its upstreams'."""
+        return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in UPSTREAM_KEYS}
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """What every part of one load needs."""
-
-    report: Report
-    sources: Sources
-    directory: str  # of the config file
-    local_base_url: str | None
-
-
-def settings(entries: Mapping[str, Entry], path: str, found: Settings, scope: Scope) -> Settings:
-    """`found` with what `entries` say otherwise; what is wrong goes to the report and stays as it was."""
-    report = scope.report
-    changes: dict[str, Any] = {}
-    if (entry := entries.get("timeouts")) is not None:
-        changes["timeouts"] = _timeouts(entry.value, f"{path}.timeouts", found.timeouts, report)
-    if (entry := entries.get("response_bytes_max")) is not None:
-        size = fields.size(entry.value, f"{path}.response_bytes_max", report, *RESPONSE_BYTES)
-        changes["response_bytes_max"] = size or found.response_bytes_max
-    if (entry := entries.get("ca_file")) is not None:
-        changes["ca_file"] = _ca_file(entry.value, f"{path}.ca_file", scope)
-    if (entry := entries.get("proxy")) is not None and fields.url(entry.value, f"{path}.proxy", report):
-        changes["proxy"] = entry.value.text.rstrip("/")
-    if (entry := entries.get("retries")) is not None:
-        changes["retries"] = _retries(entry.value, f"{path}.retries", found.retries, report)
-    if (entry := entries.get("breaker")) is not None:
-        changes["breaker"] = _breaker(entry.value, f"{path}.breaker", found.breaker, report)
-    if (entry := entries.get("admission")) is not None:
-        changes["admission"] = admission(entry.value, f"{path}.admission", found.admission, report)
-    if (entry := entries.get("mlflow_dialect")) is not None:
-        changes["mlflow_dialect"] = (
-            fields.word(entry.value, f"{path}.mlflow_dialect", report, DIALECTS) or found.mlflow_dialect
-        )
-    return replace(found, **changes)
-
-
-def _timeouts(node: Node, path: str, timeouts: Timeouts, report: Report) -> Timeouts:
-    entries = fields.mapping(node, path, report, TIMEOUT_KEYS) or {}
-    read = {name: fields.duration(entry.value, f"{path}.{name}", report) for name, entry in entries.items()}
-    return replace(timeouts, **{f"{name}_s": seconds for name, seconds in read.items() if seconds is not None})
-
-
-def _retries(node: Node, path: str, found: Retries, report: Report) -> Retries:
-    entries = fields.mapping(node, path, report, RETRIES_KEYS) or {}
-    changes: dict[str, Any] = {}
-    for name, entry in entries.items():
-        if name == "budget":
-            changes["budget"] = fields.integer(entry.value, f"{path}.budget", report, 0, RETRIES_MAX)
-        else:
-            changes[f"{name}_s"] = fields.duration(entry.value, f"{path}.{name}", report)
-    made = _changed(found, changes)
-    if made.backoff_s > made.backoff_max_s:
-        line = (entries.get("backoff") or entries["backoff_max"]).line
-        report.error(line, path, "backoff is longer than backoff_max", f"{made.backoff_s:g}s, {made.backoff_max_s:g}s")
-    return made
-
-
-def _breaker(node: Node, path: str, found: Breaker, report: Report) -> Breaker:
-    entries = fields.mapping(node, path, report, BREAKER_KEYS) or {}
-    changes: dict[str, Any] = {}
-    for name, entry in entries.items():
-        place = f"{path}.{name}"
-        if name == "error_ratio":
-            changes[name] = fields.share(entry.value, place, report)
-        elif name in ("window", "open"):
-            changes[f"{name}_s"] = fields.duration(entry.value, place, report)
-        else:
-            changes[name] = fields.integer(entry.value, place, report, 1, BREAKER_COUNT_MAX)
-    return _changed(found, changes)
-
-
-def admission(node: Node, path: str, found: Admission | None, report: Report) -> Admission | None:
-    """`found` with what stands here. None with a problem where nothing says how many calls."""
-    entries = fields.mapping(node, path, report, ADMISSION_KEYS)
-    if entries is None:
-        return found
-    changes: dict[str, Any] = {}
-    if (entry := entries.get("concurrent")) is not None:
-        changes["concurrent_max"] = fields.integer(entry.value, f"{path}.concurrent", report, 1, CONCURRENT_MAX)
-    elif found is None:
-        report.error(node.line, f"{path}.concurrent", "is missing")
-    if (entry := entries.get("queue")) is not None:
-        changes["queue_max"] = fields.integer(entry.value, f"{path}.queue", report, 0, CONCURRENT_MAX)
-    if (entry := entries.get("queue_time")) is not None:
-        changes["queue_s"] = fields.duration(entry.value, f"{path}.queue_time", report)
-    return _changed(found or Admission(1), changes)
-
-
-def _changed(found: _Value, changes: dict[str, Any]) -> _Value:
-    """Without what was wrong."""
-    return replace(found, **{name: value for name, value in changes.items() if value is not None})
-
-
-def _ca_file(node: Node, path: str, scope: Scope) -> str | None:
+def _ca_file(entry: MappingEntry, path: str, scope: Scope) -> str | None:
     """The path as a worker can open it. Whether it holds certificates is checked here, so that no call finds out."""
-    written = fields.text(node, path, scope.report)
+    node = entry.value
+    written = readers.text(node, path, scope.report)
     if written is None:
         return None
     if scope.sources.read_secret is not None:
-        scope.report.error(node.line, path, "is for the config file", "a route made by call names no files")
+        hint = "a route managed through the API names no files"
+        scope.report.error(node.line, path, "is for the config file", hint)
         return None
     try:
         content = scope.sources.file(written)
@@ -180,3 +163,50 @@ def _ca_file(node: Node, path: str, scope: Scope) -> str | None:
     else:
         return os.path.join(scope.directory, written)
     return None
+
+
+def _proxy(entry: MappingEntry, path: str, scope: Scope) -> str | None:
+    found = readers.url(entry.value, path, scope.report)
+    return None if found is None else entry.value.text.rstrip("/")
+
+
+# They belong to a provider's connection; a split has those of its destinations.
+UPSTREAM_KEYS = ("ca_file", "proxy")
+SETTINGS = Section(
+    "defaults",
+    Settings,
+    (
+        Field("timeouts", TIMEOUTS, "Time limits of one call.", "[Below](#timeouts)."),
+        Field(
+            "response_bytes_max",
+            size(*_RESPONSE_BYTES),
+            "What one answer may hold.",
+            "Behind Nginx a slow reader does not slow the provider down, so something must bound an answer; 64 MiB is also the "
+            "gRPC message limit.",
+        ),
+        Field(
+            "ca_file",
+            Kind({"type": "string"}, "path", _ca_file),
+            "PEM bundle to trust for this provider; relative paths start at the config file's directory.",
+            default="the system's",
+        ),
+        Field(
+            "proxy",
+            Kind({"type": "string", "format": "uri", "pattern": "^https?://"}, "URL", _proxy),
+            "HTTP proxy to this provider, without user and password.",
+            "Proxy variables of the environment are ignored: a gateway must not change its route because of who started it.",
+        ),
+        Field(
+            "retries", RETRIES, "Further attempts of one call.", "[Below](#retries-breaker-admission), as the next two."
+        ),
+        Field("breaker", BREAKER, "When a model of several is ejected."),
+        Field("admission", ADMISSION, "Calls of the route in each worker.", default="no limit"),
+        Field(
+            "mlflow_dialect",
+            DIALECT,
+            "MLflow's wire format on `/gateway/{name}/invocations` where nothing else tells: `a` (2.5 to 2.8) or `b` (2.9 and "
+            "later).",
+        ),
+    ),
+    "Settings for every route that does not set them itself.",
+)

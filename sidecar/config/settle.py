@@ -88,11 +88,11 @@ class Settling:
         await self._look()
         return self._marks == before
 
-    async def stands(self, asked: Callable[[], bool]) -> bool:
-        """Waits until they have been unchanged for `opening_s`; False when they change before or somebody asks."""
+    async def stays(self, wanted_now: Callable[[], bool]) -> bool:
+        """Waits until they have been unchanged for `opening_s`; False when they change before or `wanted_now()`."""
         while self._unchanged_s() < self._timing.opening_s:
             await self._pause()
-            if asked() or not await self.unchanged():
+            if wanted_now() or not await self.unchanged():
                 return False
         return True
 

@@ -1,34 +1,30 @@
 """MLflow 3.7's traffic splits: a route whose upstreams are those of other routes, by percentages.
 
-They stand in `routes:` beside or instead of what 2.5 to 2.8 called so, and are told apart by their keys.
+They are in `routes:`, with or without what 2.5 to 2.8 called so; their keys tell them apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from adapters import Task
 from sidecar.config import fields
+from sidecar.config.kinds import TEXT, Kind, choice, integer, list_of
+from sidecar.config.limits import ROUTE_LIMITING, limiting
 from sidecar.config.models import UPSTREAMS_MAX
-from sidecar.config.names import Names, name_of
+from sidecar.config.names import Names, name_field, name_of
 from sidecar.config.problems import Report, near_miss, shown
-from sidecar.config.route import OWN_KEYS, own, task_of
-from sidecar.config.settings import SHARED_KEYS, Scope, Settings, settings
-from sidecar.config.yaml_tree import Entry, Node
+from sidecar.config.route import task_of
+from sidecar.config.scope import Scope
+from sidecar.config.section import Entries, Field, Section
+from sidecar.config.settings import SETTINGS, UPSTREAM_KEYS, Settings
+from sidecar.config.yaml_tree import Node
 from sidecar.domain.snapshot import Route
 
 _TELLING = ("task_type", "destinations")
-DESTINATION_KEYS = ("name", "traffic_percentage")
-ROUTING = ("TRAFFIC_SPLIT",)
-# What is an upstream's comes from the destinations.
-SPLIT_KEYS = (
-    "name",
-    *_TELLING,
-    "routing_strategy",
-    *OWN_KEYS,
-    *(key for key in SHARED_KEYS if key not in ("ca_file", "proxy")),
-)
+_ROUTING = ("TRAFFIC_SPLIT",)
 _WHOLE = 100
 
 
@@ -38,6 +34,39 @@ class _Destination:
     percentage: int
     line: int
     path: str
+
+
+DESTINATION: Section[dict[str, Any]] = Section(
+    "destination",
+    dict,
+    (
+        Field("name", TEXT, "A route of the same type anywhere in the file; no split.", required=True),
+        Field(
+            "traffic_percentage",
+            integer(0, _WHOLE),
+            "Its share; all sum to 100. With 0 it gets nothing.",
+            required=True,
+        ),
+    ),
+)
+SPLIT = Section(
+    "split",
+    Route,
+    (
+        name_field("As a route's."),
+        Field("task_type", Kind({"type": "string", "pattern": "^llm/v1/"}, "type"), "As `route_type`.", required=True),
+        Field(
+            "destinations",
+            list_of(DESTINATION.schema(), least=1),
+            f"Who answers. At most {UPSTREAMS_MAX} get traffic.",
+            required=True,
+        ),
+        Field("routing_strategy", choice(_ROUTING), "The only one there is.", default="TRAFFIC_SPLIT"),
+        *ROUTE_LIMITING,
+        *(each for each in SETTINGS.fields if each.key not in UPSTREAM_KEYS),
+    ),
+    "MLflow's traffic split.",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,41 +87,39 @@ def is_split(node: Node) -> bool:
 def split(node: Node, path: str, defaults: Settings, seen: Names, scope: Scope) -> tuple[str | None, Split | None]:
     """Its name, and the split where it is right as far as it can be told by itself."""
     report = scope.report
-    entries = fields.mapping(node, path, report, SPLIT_KEYS)
+    entries = SPLIT.entries(node, path, scope)
     if entries is None:
         return None, None
-    name = name_of(node, entries, path, seen, report)
-    task = task_of(node, entries, path, ("task_type",), report)
-    if (entry := entries.get("routing_strategy")) is not None:
-        fields.word(entry.value, f"{path}.routing_strategy", report, ROUTING)
-    said = settings(entries, path, defaults, scope).of_route()
-    said |= own(node, entries, path, report)
-    destinations = _destinations(node, entries, f"{path}.destinations", report)
+    name = name_of(entries, path, seen, scope)
+    task = task_of(node, entries, path, ("task_type",), report) if "task_type" in entries else None
+    values = SPLIT.values(entries, path, scope, defaults)
+    destinations = _destinations(entries, f"{path}.destinations", scope)
+    counted = limiting(values, entries, path, scope)
     if name is None or task is None or not destinations:
         return name, None
-    route = Route(name, task, (), strategy="weighted", **said)
+    route = Route(name, task, (), strategy="weighted", **defaults.changed(values).of_route(), **counted)
     return name, Split(route, destinations, node.line, path, report)
 
 
-def _destinations(
-    node: Node, entries: Mapping[str, Entry], path: str, report: Report
-) -> tuple[_Destination, ...] | None:
+def _destinations(entries: Entries, path: str, scope: Scope) -> tuple[_Destination, ...] | None:
+    report = scope.report
     if "destinations" not in entries:
-        report.error(node.line, path, "is missing")
         return None
     value = entries["destinations"].value
     if value.kind != "list" or not value.items:
         found = "an empty one" if value.kind == "list" else fields.kind_of(value)
         report.error(value.line, path, f"expected a list, found {found}")
         return None
-    made = [_destination(item, f"{path}[{index}]", report) for index, item in enumerate(value.items)]
+    made = [_destination(item, f"{path}[{index}]", scope) for index, item in enumerate(value.items)]
     right = tuple(each for each in made if each is not None)
     if len(right) < len(made):
         return None
     first: dict[str, int] = {}
     for each in right:
         if each.name in first:
-            report.error(each.line, each.path, f'"{each.name}" stands twice', f"first in line {first[each.name]}")
+            report.error(
+                each.line, each.path, f'duplicate destination "{each.name}"', f"first in line {first[each.name]}"
+            )
         first.setdefault(each.name, each.line)
     total = sum(each.percentage for each in right)
     if total != _WHOLE:
@@ -101,18 +128,9 @@ def _destinations(
     return right
 
 
-def _destination(node: Node, path: str, report: Report) -> _Destination | None:
-    entries = fields.mapping(node, path, report, DESTINATION_KEYS)
-    if entries is None:
-        return None
-    for key in DESTINATION_KEYS:
-        if key not in entries:
-            report.error(node.line, f"{path}.{key}", "is missing")
-    name = fields.text(entries["name"].value, f"{path}.name", report) if "name" in entries else None
-    percentage = None
-    if (entry := entries.get("traffic_percentage")) is not None:
-        percentage = fields.integer(entry.value, f"{path}.traffic_percentage", report, 0, _WHOLE)
-    return None if name is None or percentage is None else _Destination(name, percentage, node.line, path)
+def _destination(node: Node, path: str, scope: Scope) -> _Destination | None:
+    values = DESTINATION.read(node, path, scope)
+    return None if values is None else _Destination(values["name"], values["traffic_percentage"], node.line, path)
 
 
 def resolved(found: Mapping[str, Route | Split | None]) -> dict[str, Route]:

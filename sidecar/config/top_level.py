@@ -2,79 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from typing import Any, Final
 
 from sidecar.config import fields
-from sidecar.config.consumers import consumers
+from sidecar.config.consumers import CONSUMERS_MAX, consumers
+from sidecar.config.kinds import BOOLEAN, Kind, Schema, choice, list_of, reference
 from sidecar.config.names import Names
-from sidecar.config.problems import Report
 from sidecar.config.route import route
-from sidecar.config.settings import SHARED_KEYS, Scope, Settings, admission, settings
+from sidecar.config.scope import Scope
+from sidecar.config.section import Entries, Field, Section
+from sidecar.config.settings import ADMISSION, DIALECT, SETTINGS, Settings
 from sidecar.config.split import Split, is_split, resolved, split
-from sidecar.config.yaml_tree import Entry, Node
-from sidecar.domain.snapshot import Admission, Route
+from sidecar.config.yaml_tree import Node
+from sidecar.domain.snapshot import Route, Snapshot
 
 LIST_KEYS = ("routes", "endpoints")
-TOP_KEYS = (
-    *LIST_KEYS,
-    "defaults",
-    "consumers",
-    "secrets_in_prompts",
-    "manage_routes",
-    "admission",
-    "mlflow_dialect",
-)
-# What may stand at the top of a file of routes made by call.
-EXTRA_KEYS = LIST_KEYS
-SECRETS_IN_PROMPTS: Final = ("refuse", "log", "off")
-# As Snapshot has it; a test compares them.
-WORKER_ADMISSION = Admission(1000)
+_SECRETS_IN_PROMPTS: Final = ("refuse", "log", "off")
+_DIALECT: Final = "mlflow_dialect"
 # More routes than this in one file is a generated mistake; 6,001 is the largest MLflow tests.
-ROUTES_MAX = 50_000
+_ROUTES_MAX = 50_000
+# MLflow has two meanings of an item; the keys tell.
+_IS_SPLIT: Schema = {"anyOf": [{"required": ["destinations"]}, {"required": ["task_type"]}]}
+_ROUTES = list_of({"if": _IS_SPLIT, "then": reference("split"), "else": reference("route")})
+# YAML 1.1 reads `off` as false.
+_SECRETS_KIND = choice(_SECRETS_IN_PROMPTS, schema={"enum": [*_SECRETS_IN_PROMPTS, False]})
+TOP = Section(
+    "top",
+    Snapshot,
+    (
+        Field(
+            "routes",
+            _ROUTES,
+            "The routes; at least one, unless `manage_routes` is on.",
+            "[Below](#a-route).",
+            mlflow=True,
+        ),
+        Field("endpoints", _ROUTES, "The same as `routes`; both may be in one file.", mlflow=True),
+        Field(
+            "defaults",
+            Kind(SETTINGS.schema(), "section"),
+            "Settings for every route that does not set them itself.",
+            f"{', '.join(f'`{key}`' for key in SETTINGS.keys)}.",
+        ),
+        Field(
+            "consumers",
+            list_of(reference("consumer"), CONSUMERS_MAX, least=1),
+            "Who calls, what they may call and how much. Without it every user may call every route, and nobody is admin.",
+            "[Below](#consumers).",
+        ),
+        Field(
+            "secrets_in_prompts",
+            _SECRETS_KIND,
+            "What happens to a call whose prompt holds one of the gateway's own keys.",
+            "[Below](#secrets-in-prompts).",
+        ),
+        Field(
+            "manage_routes",
+            BOOLEAN,
+            "Whether admins may manage routes through the API; the list of routes may be empty then.",
+        ),
+        Field("admission", ADMISSION, "Calls in each worker, over all routes.", "[Below](#retries-breaker-admission)."),
+        Field("mlflow_dialect", DIALECT, "As a route's, for all routes that do not set it.", default="a"),
+    ),
+)
+# What a file of routes managed through the API may have.
+ROUTE_FILE: Section[dict[str, Any]] = Section(
+    "route file", dict, tuple(each for each in TOP.fields if each.key in LIST_KEYS)
+)
 
 
-@dataclass(slots=True)
-class Found:
-    """What a load gathers: the arguments of Snapshot, beside its hash."""
-
-    routes: dict[str, Route] = field(default_factory=dict)
-    others: dict[str, Any] = field(default_factory=dict)
-
-
-def read(root: Node, extra: Iterable[tuple[Node, Scope]], scope: Scope) -> Found:
-    """All of it, routes in the files' order; what is wrong goes to the report and is left out."""
-    report, found = scope.report, Found()
-    entries = fields.mapping(root, "", report, TOP_KEYS) or {}
+def read(root: Node, route_files: Iterable[tuple[Node, Scope]], scope: Scope) -> dict[str, Any]:
+    """The arguments of Snapshot but for its hash, routes in the files' order; what is wrong goes to the report and is left
+    out."""
+    report = scope.report
+    entries = TOP.entries(root, "", scope) or {}
     defaults = defaults_of(entries, scope)
     read_routes: dict[str, Route | Split | None] = {}
     names: Names = {}
     some = gather(entries, defaults, names, read_routes, scope)
-    for node, beside in extra:
-        there = fields.mapping(node, "", beside.report, EXTRA_KEYS) or {}
-        some = gather(there, defaults, names, read_routes, beside) or some
-    found.routes = resolved(read_routes)
-    _others(root, entries, found, report)
-    if root.kind == "mapping" and not some and not found.others.get("manage_routes"):
+    for node, its_scope in route_files:
+        its_entries = ROUTE_FILE.entries(node, "", its_scope) or {}
+        some = gather(its_entries, defaults, names, read_routes, its_scope) or some
+    rest = {key: entry for key, entry in entries.items() if key != _DIALECT}
+    values = {"routes": resolved(read_routes), **TOP.values(rest, "", scope)}
+    if root.kind == "mapping" and not some and not values.get("manage_routes"):
         report.error(root.line, "", "there are no routes", "`routes:` or `endpoints:` holds at least one")
     if "consumers" in root.entries:
-        found.others["consumers"] = consumers(root.entries["consumers"].value, list(names), report)
+        values["consumers"] = consumers(root.entries["consumers"].value, list(names), scope)
+    return values
+
+
+def defaults_of(entries: Entries, scope: Scope) -> Settings:
+    """The dialect may be at the top too: it is the one setting that is of the gateway as much as of its routes."""
+    found = Settings()
+    if (entry := entries.get(_DIALECT)) is not None:
+        found = found.changed(TOP.values({_DIALECT: entry}, "", scope))
+    if (entry := entries.get("defaults")) is not None:
+        found = SETTINGS.read(entry.value, "defaults", scope, found) or found
     return found
 
 
-def defaults_of(entries: Mapping[str, Entry], scope: Scope) -> Settings:
-    """The dialect may stand at the top too: it is the one setting that is of the gateway as much as of its routes."""
-    found = Settings()
-    if (entry := entries.get("mlflow_dialect")) is not None:
-        found = settings({"mlflow_dialect": entry}, "", found, scope)
-    if (entry := entries.get("defaults")) is None:
-        return found
-    return settings(fields.mapping(entry.value, "defaults", scope.report, SHARED_KEYS) or {}, "defaults", found, scope)
-
-
 def gather(
-    entries: Mapping[str, Entry], defaults: Settings, names: Names, found: dict[str, Route | Split | None], scope: Scope
+    entries: Entries, defaults: Settings, names: Names, found: dict[str, Route | Split | None], scope: Scope
 ) -> bool:
     """Whether there were any, good or not."""
     some = False
@@ -91,21 +121,8 @@ def gather(
 
 
 def _items(key: str, node: Node, scope: Scope) -> list[Node]:
-    if node.kind != "list":
-        scope.report.error(node.line, key, f"expected a list, found {fields.kind_of(node)}")
+    items = fields.expect_list(node, key, scope.report) or []
+    if len(items) > _ROUTES_MAX:
+        scope.report.error(node.line, key, f"more than {_ROUTES_MAX:,} routes")
         return []
-    if len(node.items) > ROUTES_MAX:
-        scope.report.error(node.line, key, f"more than {ROUTES_MAX:,} routes")
-        return []
-    return node.items
-
-
-def _others(root: Node, entries: Mapping[str, Entry], found: Found, report: Report) -> None:
-    made: dict[str, Any] = {}
-    if (entry := entries.get("secrets_in_prompts")) is not None:
-        made["secrets_in_prompts"] = fields.word(entry.value, "secrets_in_prompts", report, SECRETS_IN_PROMPTS)
-    if (entry := entries.get("manage_routes")) is not None:
-        made["manage_routes"] = fields.boolean(entry.value, "manage_routes", report)
-    if (entry := entries.get("admission")) is not None:
-        made["admission"] = admission(entry.value, "admission", WORKER_ADMISSION, report)
-    found.others.update({name: value for name, value in made.items() if value is not None})
+    return items

@@ -10,13 +10,13 @@ from typing import Any
 from adapters import FORMATS, Provider, Task
 from adapters.providers import ALIASES, PROVIDERS
 from sidecar.config import fields
-from sidecar.config.cloud import AZURE_TYPES, Found, Place, azure, databricks
+from sidecar.config.cloud import AZURE_TYPES, ConfigKeys, ProviderConfig, azure, databricks
 from sidecar.config.problems import Report, near_miss, shown
+from sidecar.config.scope import Scope
 from sidecar.config.secrets import Sources, secret
-from sidecar.config.yaml_tree import Entry, Node, yaml_type
+from sidecar.config.section import Entries
+from sidecar.config.yaml_tree import MappingEntry, Node, yaml_type
 from sidecar.domain.snapshot import Upstream
-
-MODEL_KEYS = ("provider", "name", "config", "weight", "price", "cost")
 
 # Providers of MLflow's that have no row, and the way around where they offer OpenAI's API (addresses: their own documentation).
 NOT_YET: Mapping[str, str] = {
@@ -39,16 +39,10 @@ _WORD = re.compile(r"[A-Za-z0-9_.:/-]{1,256}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]{1,4096}")
 
 
-def upstream(
-    node: Node, path: str, report: Report, sources: Sources, task: Task | None, local_base_url: str | None
-) -> Upstream | None:
-    """None with problems reported. `task` is None where the route's type was not legal."""
-    entries = fields.mapping(node, path, report, MODEL_KEYS)
-    if entries is None:
-        return None
-    for key in ("provider", "name"):
-        if key not in entries:
-            report.error(node.line, f"{path}.{key}", "is missing")
+def upstream(entries: Entries, path: str, task: Task | None, scope: Scope) -> Upstream | None:
+    """Of the keys of `model:`; that one is missing is reported elsewhere. None with problems reported. `task` is None where the
+    route's type was not legal."""
+    report = scope.report
     model = fields.text(entries["name"].value, f"{path}.name", report) if "name" in entries else None
     row = _provider(entries["provider"].value, f"{path}.provider", report) if "provider" in entries else None
     if row is None:
@@ -57,10 +51,10 @@ def upstream(
     line = entries["provider"].value.line
     if task is not None:
         _check_task(row, task, line, path, report)
-    row, found = _config(row, entries.get("config"), line, f"{path}.config", report, sources, model)
+    row, found = _config(row, entries.get("config"), line, f"{path}.config", report, scope.sources, model)
     base_url = found.base_url or row.base_url
     if row.name == "local":
-        base_url = local_base_url
+        base_url = scope.local_base_url
         if base_url is None:
             report.error(line, f"{path}.provider", 'provider "local" needs `sidecar up`, which runs the model')
     if model is None or base_url is None:
@@ -69,7 +63,7 @@ def upstream(
     return replace(made, auth=found.auth, grant=found.grant)
 
 
-def _name_aws(entry: Entry | None, path: str, report: Report) -> None:
+def _name_aws(entry: MappingEntry | None, path: str, report: Report) -> None:
     """Bedrock's own credentials, by their line: they sign requests, which is not done here yet."""
     if entry is not None and (aws := entry.value.entries.get("aws_config")) is not None:
         hint = "a Bedrock API key is an api_key of openai-compatible"
@@ -122,20 +116,20 @@ def config_keys(row: Provider) -> tuple[str, ...]:
 
 
 def _config(
-    row: Provider, entry: Entry | None, line: int, path: str, report: Report, sources: Sources, model: str | None
-) -> tuple[Provider, Found]:
+    row: Provider, entry: MappingEntry | None, line: int, path: str, report: Report, sources: Sources, model: str | None
+) -> tuple[Provider, ProviderConfig]:
     """The row with what was found: Azure's where a config of provider openai turns out to be that."""
-    found = Found()
+    found = ProviderConfig()
     node = entry.value if entry else Node("mapping", line)
     entries = fields.mapping(node, path, report, config_keys(row))
     if entries is None:
         return row, found
-    place = Place(entries, entry.line if entry else line, path, report)
+    keys = ConfigKeys(entries, entry.line if entry else line, path, report)
     mlflow = row.name == "openai"
-    if mlflow and _is_azure(place):
+    if mlflow and _is_azure(keys):
         row = PROVIDERS["azure"]
         if "openai_organization" in entries:
-            place.wrong("openai_organization", "is not for Azure")
+            keys.wrong("openai_organization", "is not for Azure")
     by_target: dict[str, str] = {}
     for name, item in entries.items():
         target = row.config_keys.get(name)
@@ -146,46 +140,46 @@ def _config(
         by_target[target] = name
         _set(found, target, item.value, f"{path}.{name}", report, sources)
     if row.name == "azure":
-        azure(found, place, model, mlflow=mlflow)
+        azure(found, keys, model, mlflow=mlflow)
     elif row.name == "databricks":
-        databricks(found, place)
+        databricks(found, keys)
     else:
-        _check_needed(row, by_target, place)
+        _check_needed(row, by_target, keys)
     if row.name == "cohere":
-        row = _cohere(row, found, place)
+        row = _cohere(row, found, keys)
     return row, found
 
 
-def _cohere(row: Provider, found: Found, place: Place) -> Provider:
+def _cohere(row: Provider, found: ProviderConfig, keys: ConfigKeys) -> Provider:
     version = found.settings.get("api_version", "v2")
     if version not in ("v1", "v2"):
-        place.wrong("cohere_api_version", "unknown version", "known: v1, v2")
+        keys.wrong("cohere_api_version", "unknown version", "known: v1, v2")
     return PROVIDERS["cohere-v1"] if version == "v1" else row
 
 
-def _check_needed(row: Provider, by_target: Mapping[str, str], place: Place) -> None:
+def _check_needed(row: Provider, by_target: Mapping[str, str], keys: ConfigKeys) -> None:
     needed = {"api_key": row.key_required, "base_url": row.base_url is None}
     for target in dict.fromkeys(row.config_keys.values()):
         if needed.get(target) and target not in by_target:
-            place.missing(next(name for name, meant in row.config_keys.items() if meant == target))
+            keys.missing(next(name for name, meant in row.config_keys.items() if meant == target))
 
 
-def _is_azure(place: Place) -> bool:
+def _is_azure(keys: ConfigKeys) -> bool:
     """Whether provider openai is Azure's. `openai_api_type: openai` is the default and says nothing."""
-    kind = place.entries.get("openai_api_type")
+    kind = keys.entries.get("openai_api_type")
     word = kind.value.text.lower() if kind is not None else "openai"
     if word in AZURE_TYPES:
         return True
     if word != "openai":
-        place.wrong("openai_api_type", "unknown type", "known: openai, azure, azuread")
+        keys.wrong("openai_api_type", "unknown type", "known: openai, azure, azuread")
         return False
-    for name in place.entries:
+    for name in keys.entries:
         if name in PROVIDERS["azure"].config_keys and name not in (*PROVIDERS["openai"].config_keys, "openai_api_type"):
-            place.wrong(name, "is for Azure", "openai_api_type: azure, or provider: azure, goes with it")
+            keys.wrong(name, "is for Azure", "openai_api_type: azure, or provider: azure, goes with it")
     return False
 
 
-def _set(found: Found, target: str, node: Node, path: str, report: Report, sources: Sources) -> None:
+def _set(found: ProviderConfig, target: str, node: Node, path: str, report: Report, sources: Sources) -> None:
     kind, _, name = target.partition(":")
     if kind == "api_key":
         found.key = secret(node, path, report, sources)
@@ -198,8 +192,8 @@ def _set(found: Found, target: str, node: Node, path: str, report: Report, sourc
         if (hidden := secret(node, path, report, sources)) is not None:
             found.secrets[name] = hidden
     elif kind == "setting":
-        if (said := _setting(node, name, path, report)) is not None:
-            found.settings[name] = said
+        if (setting := _setting(node, name, path, report)) is not None:
+            found.settings[name] = setting
     elif kind == "query":
         if (value := fields.text(node, path, report)) is not None:
             found.options["query"] = {**found.options.get("query", {}), name: value}
@@ -259,5 +253,5 @@ def _option(node: Node, path: str, report: Report) -> str | int | float | bool |
 
 
 def with_settings(made: Upstream, headers: tuple[tuple[str, str], ...], options: Mapping[str, Any]) -> Upstream:
-    """The route's own headers and options beside those of `model.config`."""
+    """The route's own headers and options in addition to those of `model.config`."""
     return replace(made, headers=made.headers + headers, options={**made.options, **options})

@@ -1,7 +1,7 @@
 """Follows a config file: every change that matters becomes a finished Snapshot, or the reasons why not.
 
 The directories are watched, not the file, because an `mv` or a ConfigMap's `..data` swap puts another file in its
-place. What counts is content: the config's text and that of every secret file it names. Routes that were made by call
+place. What counts is content: the config's text and that of every secret file it names. Routes managed through the API
 (`routes.d/`) are loaded with it, but not watched: the gateway writes them itself.
 
 Nothing is read while it is being written (decision 0015): `sidecar.config.settle` waits for that.
@@ -14,7 +14,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
-from sidecar.config import Beside, ConfigErrors, Problem, ReadFile, beside, load, read_config, reader
+from sidecar.config import BaseConfig, ConfigErrors, Problem, ReadFile, load, read_base, read_config, reader
 from sidecar.config.directory_watch import DirectoryWatch, Place, directories_of, place
 from sidecar.config.route_store import RouteFiles
 from sidecar.config.settle import TIMING, Settling, Timing, marks, until_finished
@@ -25,7 +25,7 @@ _PLACES_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Reload:
+class ConfigChange:
     """One change. `snapshot` is None where the new content cannot be used (`problems` says why): the old one stays.
     `asks`: whoever asked for it and waits; they want it even if it opens something."""
 
@@ -50,7 +50,7 @@ class Watcher:
 
     `load()` first, then `async for reload in watcher.reloads()`: nothing that changes in between is missed. Without
     `load()` the first reload comes at once. `local_base_url` may be set later; it holds from the next load. `made` are the
-    routes that were made by call. `opens` says of a snapshot whether it opens what was shut: then its files must have been
+    routes managed through the API. `opens` says of a snapshot whether it opens what was shut: then its files must have been
     unchanged for longer.
     """
 
@@ -127,13 +127,13 @@ class Watcher:
             read_file=read_file or self._read,
             local_base_url=self.local_base_url,
             directory=self._directory,
-            extra=made,
+            route_files=made,
             read_secret=key or (None if self._made is None else self._made.secret),
         )
 
-    def beside(self, text: str) -> Beside:
+    def read_base(self, text: str) -> BaseConfig:
         """What a file of routes needs of `text` to be read by itself. Raises ConfigErrors."""
-        return beside(
+        return read_base(
             text,
             self._env,
             read_file=self._read,
@@ -153,7 +153,7 @@ class Watcher:
             self._asks.append(ask)
         self._wake.set()
 
-    async def reloads(self) -> AsyncIterator[Reload]:
+    async def reloads(self) -> AsyncIterator[ConfigChange]:
         """Every change, for ever; never raises. Closing or cancelling it ends the watch."""
         watch = DirectoryWatch(self._wake)
         try:
@@ -170,7 +170,7 @@ class Watcher:
         finally:
             await watch.off()
 
-    async def _look(self) -> Reload | None:
+    async def _look(self) -> ConfigChange | None:
         """What is there once it is finished; None where that is what was there before."""
         self.looks += 1
         if not self._forced and not await asyncio.to_thread(self._changed):
@@ -184,27 +184,27 @@ class Watcher:
             forced, self._forced, asks, self._asks = self._forced, False, tuple(self._asks), []
             reload = await asyncio.to_thread(self._loaded, asks)
             settling.add(self._looked_at(self._files))
-            if await settling.unchanged() and await self._stands(reload, settling):
+            if await settling.unchanged() and await self._stays(reload, settling):
                 return reload
             self._text, self._failure, self._files = before
             self._asks, self._forced = [*asks, *self._asks], self._forced or forced
 
-    async def _stands(self, reload: Reload, settling: Settling) -> bool:
-        """Whether what opens something stays as it is for long enough, or was asked for."""
+    async def _stays(self, reload: ConfigChange, settling: Settling) -> bool:
+        """Whether what opens something stays as it is for long enough, or somebody waits for it."""
         if reload.asks or reload.snapshot is None:
             return True
         if not await asyncio.to_thread(self._opens, reload.snapshot):
             return True
-        return await settling.stands(lambda: bool(self._asks))
+        return await settling.stays(lambda: bool(self._asks))
 
     def _count(self) -> None:
         self.looks += 1
 
-    def _loaded(self, asks: tuple[Ask, ...]) -> Reload:
+    def _loaded(self, asks: tuple[Ask, ...]) -> ConfigChange:
         try:
-            return Reload(self.load(), asks=asks)
+            return ConfigChange(self.load(), asks=asks)
         except ConfigErrors as errors:
-            return Reload(None, tuple(errors.problems), asks)
+            return ConfigChange(None, tuple(errors.problems), asks)
 
     def _looked_at(self, files: Mapping[str, str | None]) -> list[str]:
         """Paths of the config and of what it names."""

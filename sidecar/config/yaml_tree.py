@@ -33,7 +33,7 @@ class Node:
     text: str = ""
     plain: bool = False  # written without quotes: YAML may see a number or a boolean in it
     items: list[Node] = field(default_factory=list)
-    entries: dict[str, Entry] = field(default_factory=dict)
+    entries: dict[str, MappingEntry] = field(default_factory=dict)
     size: int = 1  # nodes below it, itself included, aliases expanded
     height: int = 1
     closed: bool = True
@@ -42,7 +42,7 @@ class Node:
 
 
 @dataclass(slots=True)
-class Entry:
+class MappingEntry:
     """A mapping's key, by line, and its value."""
 
     line: int
@@ -138,7 +138,7 @@ class _Builder:
         if node is None:
             raise self._report.fatal(line, "an alias (`*name`) has no anchor (`&name`) before it")
         if not node.closed:
-            raise self._report.fatal(line, "an alias (`*name`) stands inside what it names")
+            raise self._report.fatal(line, "an alias (`*name`) is inside what it names")
         return node
 
     def _begin(self, event: yaml.CollectionStartEvent, line: int) -> None:
@@ -189,9 +189,9 @@ class _Builder:
         elif key.plain and key.text == "<<":
             self._merge(parent, key, value)
         elif (first := parent.entries.get(key.text)) is not None:
-            self._report.error(key.line, "", f"key {shown(key.text)} stands twice", f"first in line {first.line}")
+            self._report.error(key.line, "", f"duplicate key {shown(key.text)}", f"first in line {first.line}")
         else:
-            parent.entries[key.text] = Entry(key.line, value)
+            parent.entries[key.text] = MappingEntry(key.line, value)
 
     def _merge(self, parent: Node, key: Node, value: Node) -> None:
         merged = value.items if value.kind == "list" else [value]

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 
-from sidecar.config import Beside, ConfigErrors, Problem, ReadFile, digest, load_beside
+from sidecar.config import BaseConfig, ConfigErrors, Problem, ReadFile, digest, load_route_file
 from sidecar.config.route_store import RouteFiles
 from sidecar.config.settle import TIMING, Timing
-from sidecar.config.watcher import Ask, Reload, Watcher
+from sidecar.config.watcher import Ask, ConfigChange, Watcher
 from sidecar.domain.snapshot import Limit, Snapshot
 from sidecar.supervisor.start.options import Options
 from sidecar.supervisor.start.start_error import StartError
@@ -74,7 +74,7 @@ class Configuration:
         )
         self._text = ""  # of the main file, as it is in use
         self._reading: Reading | None = None
-        self._beside: Beside | None = None  # of the text, once somebody needed it
+        self._base: BaseConfig | None = None  # of the text, once somebody needed it
         self._made: Mapping[str, str] | None = None  # texts of routes made by call, by path: the same
         self._refused = False  # whether the file says something else that cannot be used
 
@@ -109,7 +109,7 @@ class Configuration:
         """What `up_to_date` gave is in use from now on."""
         self._text = self._watcher.text or ""
         self._reading = reading
-        self._beside, self._made = None, None
+        self._base, self._made = None, None
 
     def changed(self, reading: Reading) -> None:
         """So is what `with_candidate` or `with_limits` gave: the same main file, with a change by call."""
@@ -134,12 +134,12 @@ class Configuration:
         """The same for somebody who wants it even if it opens something."""
         self._watcher.poke(ask)
 
-    async def changes(self) -> AsyncIterator[Reload]:
+    async def changes(self) -> AsyncIterator[ConfigChange]:
         """Each new reading of the file, good or not. `up_to_date` turns it into what can be taken."""
         async for reload in self._watcher.reloads():
             yield reload
 
-    def up_to_date(self, reload: Reload) -> Reading | Refused:
+    def up_to_date(self, reload: ConfigChange) -> Reading | Refused:
         """The reading with what was changed by call since; or why, logged, it is not used. Nothing may be changed by call
         meanwhile. Blocks."""
         reading, problems = None, reload.problems
@@ -196,15 +196,15 @@ class Configuration:
         self, candidate: Candidate, path: str, before: Mapping[str, str], made: Mapping[str, str], key: ReadFile
     ) -> Snapshot | None:
         """None where splits may name the route: then everything has to be read. A new route is the last one until then."""
-        if self._beside is None:
-            self._beside = self._watcher.beside(self._text)
-        if self._beside.splits or any("destinations" in text for text in before.values()):
+        if self._base is None:
+            self._base = self._watcher.read_base(self._text)
+        if self._base.splits or any("destinations" in text for text in before.values()):
             return None
         routes = dict(self._in_use.bare.routes)
         if candidate.text is None:
             del routes[candidate.name]
         else:
-            found = load_beside(candidate.text, path, self._beside, key)
+            found = load_route_file(candidate.text, path, self._base, key)
             if found is None:
                 return None
             routes |= found

@@ -137,7 +137,7 @@ def test_the_hash_follows_the_text_but_not_the_secrets() -> None:
 def test_warnings_name_the_line() -> None:
     text = route(config="api_key: x, base_url: http://llm.example/v1")
     assert loaded(text.replace("openai", "openai-compatible", 1)).warnings == (
-        "config.yaml:4: routes[0].model.config.api_key: the key itself stands in the file; use $NAME or file:PATH",
+        "config.yaml:4: routes[0].model.config.api_key: the key itself is in the file; use $NAME or file:PATH",
         (
             "config.yaml:4: routes[0].model.config.base_url: plain http to another machine: keys and prompts travel "
             "unencrypted; use https"

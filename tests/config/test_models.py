@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.config.top_level import WORKER_ADMISSION
 from sidecar.domain.snapshot import Admission, Breaker, Price, Retries, Route, Snapshot
 from tests.config.loading import loaded, problems, route
 
@@ -155,7 +154,7 @@ def test_without_them_the_snapshots_defaults_hold() -> None:
     snapshot = loaded(route())
     made = snapshot.routes["chat"]
     assert (made.retries, made.breaker, made.admission, made.mlflow_dialect) == (Retries(), Breaker(), None, "a")
-    assert snapshot.admission == WORKER_ADMISSION == Snapshot({}, "").admission
+    assert snapshot.admission == Admission(1000) == Snapshot({}, "").admission
 
 
 def test_the_top_level_says_what_holds_for_the_whole_gateway() -> None:
@@ -258,7 +257,7 @@ def test_a_destinations_own_settings_travel_with_its_model() -> None:
             '6: routes[0].destinations[0].name: "text" is of type llm/v1/completions, this of llm/v1/chat',
         ),
         ("name: small, t", "name: ab, t", '6: routes[0].destinations[0].name: "ab" is a traffic split itself; name an endpoint'),
-        ("name: small, t", "name: other, t", '7: routes[0].destinations[1]: "other" stands twice; first in line 6'),
+        ("name: small, t", "name: other, t", '7: routes[0].destinations[1]: duplicate destination "other"; first in line 6'),
         ("age: 80", "age: 70", "6: routes[0].destinations: the percentages sum to 90, not 100"),
         (
             "age: 80",

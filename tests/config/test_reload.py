@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.config import ConfigErrors
 from sidecar.config.settle import Timing
-from sidecar.config.watcher import Reload, Watcher
+from sidecar.config.watcher import ConfigChange, Watcher
 from tests.config.loading import ENV, route
 from tests.processes import reached
 
@@ -26,13 +26,13 @@ class Followed:
 
     def __init__(self, watcher: Watcher) -> None:
         self.watcher = watcher
-        self._reloads: asyncio.Queue[Reload] = asyncio.Queue()
+        self._reloads: asyncio.Queue[ConfigChange] = asyncio.Queue()
 
     async def run(self) -> None:
         async for reload in self.watcher.reloads():
             self._reloads.put_nowait(reload)
 
-    async def next(self) -> Reload:
+    async def next(self) -> ConfigChange:
         async with asyncio.timeout(DEADLINE_S):
             return await self._reloads.get()
 

@@ -13,14 +13,8 @@ from jsonschema import Draft202012Validator
 
 from adapters.providers import ALIASES, PROVIDERS
 from sidecar.config import schema
-from sidecar.config.consumers import CONSUMER_KEYS
-from sidecar.config.limits import BUDGET_KEYS, LIMIT_KEYS, MLFLOW_LIMIT_KEYS, PRICE_KEYS
-from sidecar.config.route import ROUTE_KEYS
-from sidecar.config.settings import ADMISSION_KEYS, BREAKER_KEYS, RETRIES_KEYS, SHARED_KEYS, TIMEOUT_KEYS
-from sidecar.config.split import DESTINATION_KEYS, SPLIT_KEYS
-from sidecar.config.top_level import TOP_KEYS
-from sidecar.config.upstream import GONE, MODEL_KEYS, NOT_YET
-from tests.config.loading import loaded, problems
+from sidecar.config.upstream import GONE, NOT_YET
+from tests.config.loading import loaded, problems, route
 
 PUBLISHED = Path(__file__).parents[2] / "docs" / "config.schema.json"
 
@@ -29,30 +23,86 @@ def test_the_published_schema_is_fresh() -> None:
     assert PUBLISHED.read_text() == schema.text(), "run: python -m sidecar.config.schema > docs/config.schema.json"
 
 
+LIMITING = "limit limits budgets"
+OF_A_ROUTE = "timeouts response_bytes_max retries breaker admission mlflow_dialect"
+OF_AN_UPSTREAM = "ca_file proxy"
+# What the file may have, section by section: the reader, the schema and the pages come from one table each.
+KEYS = {
+    "route": f"name route_type endpoint_type model fallbacks models strategy price cost {LIMITING} {OF_A_ROUTE} {OF_AN_UPSTREAM} "
+    "default_max_tokens drop_params completions_api headers",
+    "split": f"name task_type destinations routing_strategy {LIMITING} {OF_A_ROUTE}",
+    "model": "provider name config weight price cost",
+    "consumer": "name users local roles allow deny limits budgets",
+    "route_limit": "requests tokens concurrent per each",
+    "consumer_limit": "requests tokens concurrent per each",
+    "route_budget": "dollars per soft each",
+    "consumer_budget": "dollars per soft each",
+    "mlflow_limit": "calls renewal_period key",
+    "price": "input output cached_input cache_write cache_write_1h",
+}
+TOP_KEYS = "routes endpoints defaults consumers secrets_in_prompts manage_routes admission mlflow_dialect"
+NESTED = {
+    "timeouts": "connect first_output idle total write",
+    "retries": "budget backoff backoff_max",
+    "breaker": "consecutive_failures error_ratio calls_min window open",
+    "admission": "concurrent queue queue_time",
+}
+
+
 def test_the_schema_knows_every_key_and_provider() -> None:
     made = schema.schema()
-    assert set(made["properties"]) == set(TOP_KEYS)
+    assert set(made["properties"]) == set(TOP_KEYS.split())
     assert {name: set(shape["properties"]) for name, shape in made["$defs"].items()} == {
-        "route": set(ROUTE_KEYS),
-        "split": set(SPLIT_KEYS),
-        "model": set(MODEL_KEYS),
-        "consumer": set(CONSUMER_KEYS),
-        "route_limit": set(LIMIT_KEYS),
-        "consumer_limit": set(LIMIT_KEYS),
-        "route_budget": set(BUDGET_KEYS),
-        "consumer_budget": set(BUDGET_KEYS),
-        "mlflow_limit": set(MLFLOW_LIMIT_KEYS),
-        "price": set(PRICE_KEYS),
+        name: set(keys.split()) for name, keys in KEYS.items()
     }
+    destination = made["$defs"]["split"]["properties"]["destinations"]["items"]
+    assert set(destination["properties"]) == {"name", "traffic_percentage"}
     shared = made["properties"]["defaults"]["properties"]
-    assert set(shared) == set(SHARED_KEYS)
-    for name, keys in (("timeouts", TIMEOUT_KEYS), ("retries", RETRIES_KEYS), ("breaker", BREAKER_KEYS)):
-        assert set(shared[name]["properties"]) == set(keys)
-    assert set(made["properties"]["admission"]["properties"]) == set(ADMISSION_KEYS)
+    assert set(shared) == {*OF_A_ROUTE.split(), *OF_AN_UPSTREAM.split()}
+    for name, keys in NESTED.items():
+        assert set(shared[name]["properties"]) == set(keys.split())
+    assert set(made["properties"]["admission"]["properties"]) == set(NESTED["admission"].split())
     cases = made["$defs"]["model"]["allOf"]
     assert [case["if"]["properties"]["provider"]["const"] for case in cases] == list(PROVIDERS)
     for case, row in zip(cases, PROVIDERS.values(), strict=True):
         assert set(row.config_keys) <= set(case["then"]["properties"]["config"]["properties"])
+
+
+def test_every_key_is_described_in_sentences() -> None:
+    for name, shape in schema.schema()["$defs"].items():
+        for key, value in shape["properties"].items():
+            assert re.fullmatch(r"[A-Za-z(`].*[.]", value["description"]), f"{name}.{key}: {value.get('description')}"
+
+
+@pytest.mark.parametrize(
+    ("section", "keys"),
+    [("timeouts", 5), ("retries", 3), ("breaker", 5), ("admission", 2), ("", 2)],
+)
+def test_writing_every_default_that_the_schema_names_changes_nothing(section: str, keys: int) -> None:
+    """`admission` at the top needs no other key; a section of a route is compared with a route that has none."""
+    shape = schema.schema()["$defs"]["route"]
+    if section:
+        shape = shape["properties"][section]
+    found = {
+        key: match[1] for key, value in shape["properties"].items() if (match := _DEFAULT.search(value["description"]))
+    }
+    written = {key: text for key, text in found.items() if key not in _IN_WORDS}
+    assert len(written) == keys
+    lines = [f"{key}: {text}" for key, text in written.items()]
+    if section == "admission":
+        text = f"admission: {{concurrent: 7, {', '.join(lines)}}}"
+        assert (
+            loaded(route(text)).routes["chat"].admission
+            == loaded(route("admission: {concurrent: 7}")).routes["chat"].admission
+        )
+        return
+    text = f"{section}: {{{', '.join(lines)}}}" if section else "\n".join(lines)
+    assert loaded(route(text)).routes == loaded(route()).routes
+
+
+# Defaults that no one key can be set to: they depend on other keys or on the machine.
+_IN_WORDS = ("ca_file", "completions_api", "admission", "price", "strategy", "cost", "drop_params", "headers")
+_DEFAULT = re.compile(r"Default: ([^ ]+)[.]$")
 
 
 EVERYTHING = """\
@@ -62,7 +112,7 @@ defaults:
   breaker: {consecutive_failures: 1, error_ratio: 0.5, calls_min: 1, window: 1m, open: 1s}
   admission: {concurrent: 1, queue: 0, queue_time: 10ms}
   mlflow_dialect: b
-admission: {concurrent: 10}
+admission: {queue: 10}
 mlflow_dialect: a
 manage_routes: true
 secrets_in_prompts: log
@@ -70,6 +120,7 @@ routes:
   - name: several
     route_type: llm/v1/chat
     strategy: weighted
+    admission: {queue: 3}
     models:
       - {provider: ollama, name: a, weight: 3, price: {input: 0.15, output: 1, cached_input: "0.075", cache_write: 0}}
       - {provider: ollama, name: b}
@@ -163,8 +214,6 @@ def test_a_provider_is_supported_or_not_yet_but_not_both() -> None:
 
 def test_the_config_page_names_every_key_and_provider() -> None:
     page = (PUBLISHED.parent / "config.md").read_text()
-    keys = [*TOP_KEYS, *ROUTE_KEYS, *SPLIT_KEYS, *DESTINATION_KEYS, *SHARED_KEYS, *MODEL_KEYS, *CONSUMER_KEYS]
-    keys += [*TIMEOUT_KEYS, *RETRIES_KEYS, *BREAKER_KEYS, *ADMISSION_KEYS]
-    keys += [*LIMIT_KEYS, *BUDGET_KEYS, *PRICE_KEYS, *MLFLOW_LIMIT_KEYS]
+    keys = " ".join([TOP_KEYS, *KEYS.values(), *NESTED.values(), "traffic_percentage"]).split()
     keys += [key for row in PROVIDERS.values() for key in (row.name, *row.config_keys)]
     assert [key for key in keys if f"`{key}`" not in page and f"model.{key}`" not in page] == []

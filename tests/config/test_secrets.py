@@ -34,7 +34,7 @@ def test_a_key_is_read_from_variables_and_files_without_its_last_newline(written
 def test_a_literal_key_works_with_a_warning_that_does_not_show_it() -> None:
     assert _key(_with(CANARY)) == CANARY
     (warning,) = loaded(_with(CANARY)).warnings
-    assert warning == f"{PLACE}: the key itself stands in the file; use $NAME or file:PATH"
+    assert warning == f"{PLACE}: the key itself is in the file; use $NAME or file:PATH"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from adapters import Task
-from sidecar.config.watcher import Ask, Reload
+from sidecar.config.watcher import Ask, ConfigChange
 from sidecar.control.channel import WorkerSettings
 from sidecar.domain.snapshot import Snapshot
 from sidecar.front.settings import METRICS_SOCKET
@@ -215,7 +215,7 @@ class Supervisor:
             for ask in reload.asks:
                 ask.answer("" if refused is None else refused.why)
 
-    async def _take(self, reload: Reload) -> Refused | None:
+    async def _take(self, reload: ConfigChange) -> Refused | None:
         """None: it is in use."""
         reading = await asyncio.to_thread(self._configuration.up_to_date, reload)
         if isinstance(reading, Refused):

@@ -1,4 +1,4 @@
-"""Further files of routes, made by call: the same checks, their own rule for keys."""
+"""Files of routes that are managed through the API: the same checks, their own rule for keys."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def made(name: str = "made", key: str = "secret:made", extra: str = "") -> str:
     return route(extra, config=f'openai_api_key: "{key}"').replace("name: chat", f"name: {name}")
 
 
-def loaded(extra: Mapping[str, str], text: str = MAIN) -> Snapshot:
+def loaded(route_files: Mapping[str, str], text: str = MAIN) -> Snapshot:
     files = {"key": "sk-file"}
-    return load(text, ENV, read_file=files.get, extra=extra, read_secret=STORED.get)
+    return load(text, ENV, read_file=files.get, route_files=route_files, read_secret=STORED.get)
 
 
-def problems(extra: Mapping[str, str], text: str = MAIN) -> list[str]:
+def problems(route_files: Mapping[str, str], text: str = MAIN) -> list[str]:
     with pytest.raises(ConfigErrors) as caught:
-        loaded(extra, text)
+        loaded(route_files, text)
     return [str(problem) for problem in caught.value.problems]
 
 
@@ -69,13 +69,16 @@ def test_a_secret_that_is_gone_says_so() -> None:
 
 def test_the_main_file_does_not_take_the_form_of_the_others() -> None:
     (problem,) = problems({}, made())
-    assert problem.endswith("secret:NAME is for routes made by call; use $NAME or file:PATH")
+    assert problem.endswith("secret:NAME is for routes managed through the API; use $NAME or file:PATH")
 
 
 def test_a_ca_file_is_refused_and_its_existence_not_told() -> None:
     for path in ("key", "gone"):
         (problem,) = problems({"x.yaml": made(extra=f"ca_file: {path}")})
-        assert problem == "x.yaml:5: routes[0].ca_file: is for the config file; a route made by call names no files"
+        assert (
+            problem
+            == "x.yaml:5: routes[0].ca_file: is for the config file; a route managed through the API names no files"
+        )
 
 
 def test_names_are_unique_over_all_files_and_problems_name_theirs() -> None:
@@ -112,7 +115,7 @@ def test_the_hash_covers_every_file_and_its_name() -> None:
         {"x.yaml": made() + "\n"},
         {"x.yaml": made(), "y.yaml": made("y")},
     ]
-    hashes = [loaded(extra).hash for extra in texts]
+    hashes = [loaded(route_files).hash for route_files in texts]
     assert len(set(hashes)) == len(hashes)
     assert loaded({"b": made("b"), "a": made("a")}).hash == loaded({"a": made("a"), "b": made("b")}).hash
 

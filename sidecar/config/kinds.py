@@ -1,0 +1,104 @@
+"""Kinds of values: how each is read, and what the JSON Schema and the pages say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sidecar.config import fields
+from sidecar.config.scope import Scope
+from sidecar.config.yaml_tree import MappingEntry
+
+Schema = dict[str, Any]
+# A value, or None with a problem in the report of the scope. The text is the path for messages.
+Read = Callable[[MappingEntry, str, Scope], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`words` names the values in a page's table, `written` is a sentence on how they are written. `text` writes a default; ""
+    is not shown. `unit` ends the name of the attribute, as in `idle_s`. A kind without `read` is read by the section's own
+    code, because it needs more than the value."""
+
+    schema: Schema
+    words: str = ""
+    read: Read | None = None
+    written: str = ""
+    text: Callable[[Any], str] = str
+    unit: str = ""
+
+
+def plain(reader: Callable[..., Any], *arguments: Any) -> Read:
+    """A reader of `fields` as a kind has it."""
+
+    def read(entry: MappingEntry, path: str, scope: Scope) -> Any:
+        return reader(entry.value, path, scope.report, *arguments)
+
+    return read
+
+
+def integer(least: int, most: int) -> Kind:
+    schema = {"type": "integer", "minimum": least, "maximum": most}
+    return Kind(schema, f"{least:,} to {most:,}", plain(fields.integer, least, most))
+
+
+def size(least: int, most: int) -> Kind:
+    """Bytes."""
+    shapes: list[Schema] = [
+        {"type": "integer", "minimum": least, "maximum": most},
+        {"type": "string", "pattern": "^[0-9]+ ?(KiB|MiB|GiB)?$"},
+    ]
+    words = f"{_size_text(least)} to {_size_text(most)}"
+    return Kind(
+        {"oneOf": shapes}, words, plain(fields.size, least, most), 'Bytes, or text such as "64MiB".', _size_text
+    )
+
+
+def _size_text(count: int) -> str:
+    """As `fields.size` reads it."""
+    unit = next(unit for unit in ("GiB", "MiB", "KiB", None) if count % fields.BYTES[unit] == 0)
+    return f"{count // fields.BYTES[unit]}{unit or ''}"
+
+
+def choice(known: tuple[str, ...], what: str = "word", *, schema: Schema | None = None) -> Kind:
+    """One of a few words. `what` is for the message about any other."""
+    return Kind(schema or {"enum": list(known)}, _listed(known), plain(fields.word, known, what))
+
+
+def _listed(known: tuple[str, ...]) -> str:
+    words = [f"`{word}`" for word in known]
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def reference(name: str) -> Schema:
+    """To a section in `$defs`."""
+    return {"$ref": f"#/$defs/{name}"}
+
+
+def list_of(item: Schema, most: int | None = None, read: Read | None = None, *, least: int = 0) -> Kind:
+    schema: Schema = {"type": "array", "items": item}
+    if least:
+        schema["minItems"] = least
+    if most is not None:
+        schema["maxItems"] = most
+    return Kind(schema, "list", read, text=lambda items: "")
+
+
+def _duration_text(seconds: float) -> str:
+    """As `fields.duration` reads it."""
+    return f"{seconds * 1000:g}ms" if seconds < 1 else f"{seconds:g}s"
+
+
+_DURATIONS: list[Schema] = [
+    {"type": "number", "minimum": 0.001, "maximum": fields.DURATION_S_MAX},
+    {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(ms|s|m|h)?$"},
+]
+_DURATION_WRITTEN = 'Seconds, or text such as "500ms", "30s", "5m", "1h"; 1ms to 24h.'
+DURATION = Kind({"oneOf": _DURATIONS}, "time", plain(fields.duration), _DURATION_WRITTEN, _duration_text, "_s")
+SHARE = Kind({"type": "number", "exclusiveMinimum": 0, "maximum": 1}, "above 0, up to 1", plain(fields.share))
+BOOLEAN = Kind(
+    {"type": "boolean"}, "`true` or `false`", plain(fields.boolean), text=lambda value: "true" if value else "false"
+)
+TEXT = Kind({"type": "string"}, "text", plain(fields.text))
+TEXTS = list_of({"type": "string"}, read=plain(fields.texts))

@@ -1,0 +1,90 @@
+"""Money: `budgets:`, `price:` and `cost:`. It is read as decimal text and never becomes a float."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from sidecar.config import fields
+from sidecar.config.kinds import SHARE, Kind, choice, plain
+from sidecar.config.problems import Report
+from sidecar.config.section import Field, Section
+from sidecar.config.yaml_tree import Node
+from sidecar.domain.snapshot import Budget, Price
+
+_BUDGET_PERIODS: Final = ("day", "month")
+_COSTS: tuple[Literal["tokens", "provider"], ...] = ("tokens", "provider")
+# Nobody's bill is higher; in micro-dollars it is far below 2**63.
+_DOLLARS_MAX = 1_000_000_000
+_MICRO_DIGITS = 6
+
+
+def _dollars(node: Node, path: str, report: Report) -> int | None:
+    """Micro-dollars."""
+    micro = fields.decimal(node, _MICRO_DIGITS)
+    if micro is not None and micro <= _DOLLARS_MAX * 10**_MICRO_DIGITS:
+        return micro
+    report.error(node.line, path, "expected dollars such as 12.50, with at most six decimals")
+    return None
+
+
+def _spendable(node: Node, path: str, report: Report) -> int | None:
+    """Micro-dollars, more than none."""
+    micro = _dollars(node, path, report)
+    if micro == 0:
+        report.error(node.line, path, "must be more than 0", "`deny` keeps a consumer from a route")
+    return micro or None
+
+
+_SHAPE = {
+    "oneOf": [
+        {"type": "number", "minimum": 0, "maximum": _DOLLARS_MAX},
+        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?$"},
+    ]
+}
+_WRITTEN = "In dollars, with at most six decimals."
+DOLLARS = Kind(_SHAPE, "dollars", plain(_dollars), _WRITTEN)
+_SPENDABLE = Kind(_SHAPE, "dollars above 0", plain(_spendable), _WRITTEN)
+
+PRICE = Section(
+    "price",
+    Price,
+    (
+        Field("input", DOLLARS, "Tokens of the prompt.", required=True, hint="0 is a price too"),
+        Field("output", DOLLARS, "Tokens of the answer, thinking included.", required=True, hint="0 is a price too"),
+        Field("cached_input", DOLLARS, "Tokens read from the provider's cache.", default="as input"),
+        Field("cache_write", DOLLARS, "Tokens written to the provider's cache.", default="as input"),
+        Field(
+            "cache_write_1h",
+            DOLLARS,
+            "Tokens written to be kept for an hour.",
+            default="twice the input, or `cache_write` where that is more",
+        ),
+    ),
+    "Dollars for a million tokens, in place of the built-in price table.",
+    shared=True,
+)
+PRICE_FIELD = Field(
+    "price", PRICE, "Dollars for a million tokens.", "[Below](#budgets-and-prices).", default="the price table's"
+)
+COST_FIELD = Field(
+    "cost",
+    choice(_COSTS),
+    "What is counted as spent: tokens times the price, or what the provider reports that it bills.",
+    "[Below](#budgets-and-prices).",
+    default="tokens",
+)
+
+
+def budget_section(scope_name: str, each: Kind) -> Section[Budget]:
+    """`each` differs between routes and consumers."""
+    return Section(
+        f"{scope_name}_budget",
+        Budget,
+        (
+            Field("dollars", _SPENDABLE, "What may be spent; exact.", attribute="micro_dollars", required=True),
+            Field("per", choice(_BUDGET_PERIODS), "Of the calendar, UTC.", required=True),
+            Field("soft", SHARE, "From this share on, answers carry a warning."),
+            Field("each", each, "Each has a budget of its own; without it, all share one."),
+        ),
+        "Money that may be spent in a calendar day or month (UTC).",
+    )
