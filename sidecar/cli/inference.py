@@ -12,18 +12,21 @@ import typer
 
 from sidecar.cli.failure import Failure
 from sidecar.cli.processes import StateDirOption
-from sidecar.supervisor.start.options import STATE_DIR, STUB_ADDRESS
+from sidecar.supervisor.start.options import GRPC_ADDRESS, STATE_DIR
 
 if TYPE_CHECKING:
     import grpc
 
-_Route = Annotated[str, typer.Argument(help="Name of the route.")]
-_Prompt = Annotated[str | None, typer.Argument(help="What to say. Without it: standard input.")]
+_Route = Annotated[str, typer.Argument(metavar="ROUTE", help="Name of the route.")]
+_Prompt = Annotated[str | None, typer.Argument(metavar="PROMPT", help="Text of the prompt. Default: standard input.")]
 Target = Annotated[
-    str | None, typer.Option("--target", help="Stub address. Without it: what the state directory's env file says.")
+    str | None,
+    typer.Option("--target", metavar="HOST:PORT", help="Local gRPC port or socket. Default: from the state directory."),
 ]
-_MaxTokens = Annotated[int | None, typer.Option("--max-tokens", min=1, help="Tokens of the answer at most.")]
-_Temperature = Annotated[float | None, typer.Option("--temperature", help="Randomness.")]
+_MaxTokens = Annotated[
+    int | None, typer.Option("--max-tokens", min=1, metavar="N", help="Maximum number of output tokens.")
+]
+_Temperature = Annotated[float | None, typer.Option("--temperature", metavar="NUMBER", help="Sampling temperature.")]
 # As the server's own limit: an embeddings answer may be large.
 _MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 
@@ -37,20 +40,23 @@ def register(app: typer.Typer) -> None:
 def chat(
     route: _Route,
     prompt: _Prompt = None,
-    system: Annotated[str | None, typer.Option("--system", help="Instructions to the model.")] = None,
+    system: Annotated[str | None, typer.Option("--system", metavar="TEXT", help="System message.")] = None,
     max_tokens: _MaxTokens = None,
     temperature: _Temperature = None,
     state_dir: StateDirOption = STATE_DIR,
     target: Target = None,
 ) -> None:
-    """Chat with a route; the answer appears as it is produced."""
+    """Chat with a route.
+
+    The answer is printed as it is produced.
+    """
     from sidecar.v1 import inference_pb2 as pb
     from sidecar.v1 import inference_pb2_grpc
 
     request = pb.ChatRequest(route=route, max_tokens=max_tokens, temperature=temperature)
     if system is not None:
         request.messages.add(role=pb.ROLE_SYSTEM).content.add(text=system)
-    request.messages.add(role=pb.ROLE_USER).content.add(text=_given(prompt))
+    request.messages.add(role=pb.ROLE_USER).content.add(text=_text_of(prompt))
     with connected(target, state_dir) as channel:
         for chunk in inference_pb2_grpc.InferenceServiceStub(channel).StreamChat(request):
             for choice in chunk.choices:
@@ -66,12 +72,15 @@ def complete(
     state_dir: StateDirOption = STATE_DIR,
     target: Target = None,
 ) -> None:
-    """Continue a text; the continuation appears as it is produced."""
+    """Continue a text.
+
+    The continuation is printed as it is produced.
+    """
     from sidecar.v1 import inference_pb2 as pb
     from sidecar.v1 import inference_pb2_grpc
 
     request = pb.CompleteRequest(route=route, max_tokens=max_tokens, temperature=temperature)
-    request.prompts.add(text=_given(prompt))
+    request.prompts.add(text=_text_of(prompt))
     with connected(target, state_dir) as channel:
         for chunk in inference_pb2_grpc.InferenceServiceStub(channel).StreamComplete(request):
             for choice in chunk.choices:
@@ -81,11 +90,16 @@ def complete(
 
 def embed(
     route: _Route,
-    texts: Annotated[list[str] | None, typer.Argument(help="Texts. Without any: standard input, one a line.")] = None,
+    texts: Annotated[
+        list[str] | None, typer.Argument(metavar="TEXT", help="Texts. Default: standard input, one per line.")
+    ] = None,
     state_dir: StateDirOption = STATE_DIR,
     target: Target = None,
 ) -> None:
-    """Turn texts into vectors: one JSON array a line, in the order of the texts."""
+    """Turn texts into vectors.
+
+    It prints one JSON array per line, in the order of the texts.
+    """
     import json
     import struct
 
@@ -94,7 +108,7 @@ def embed(
 
     texts = texts or sys.stdin.read().splitlines()
     if not texts:
-        raise Failure("no text given: name some, or write them to standard input, one a line")
+        raise Failure("No text was given. Pass some as arguments, or write them to standard input, one per line.")
     request = pb.EmbedRequest(route=route, inputs=[pb.EmbedInput(text=text) for text in texts])
     with connected(target, state_dir) as channel:
         answer = inference_pb2_grpc.InferenceServiceStub(channel).Embed(request)
@@ -106,10 +120,10 @@ def embed(
         print(json.dumps(values))
 
 
-def _given(prompt: str | None) -> str:
+def _text_of(prompt: str | None) -> str:
     text = sys.stdin.read() if prompt is None else prompt
     if not text.strip():
-        raise Failure("no prompt given: name one, or write it to standard input")
+        raise Failure("No prompt was given. Pass one as an argument, or write it to standard input.")
     return text
 
 
@@ -120,10 +134,10 @@ def _print_piece(text: str) -> None:
 
 @contextmanager
 def connected(target: str | None, state_dir: Path) -> Iterator[grpc.Channel]:
-    """A channel to the stub port; a call that fails becomes one line."""
+    """A channel to the local gRPC port; a call that fails becomes one line."""
     import os
 
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own log lines would stand beside ours
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its log lines would mix with ours
     import grpc
 
     address = target or _known_target(state_dir)
@@ -135,7 +149,9 @@ def connected(target: str | None, state_dir: Path) -> Iterator[grpc.Channel]:
         trailers: Any = error.trailing_metadata() or ()
         answered = "grpc-status-details-bin" in (name for name, _ in trailers)  # only a gateway sends these
         if code is grpc.StatusCode.UNAVAILABLE and not answered:
-            raise Failure(f"cannot reach {address}: is `sidecar up` running? (--target names another)") from None
+            raise Failure(
+                f"Cannot reach {address}. Start `sidecar up`, or choose another address with --target."
+            ) from None
         raise Failure(f"{code.name}: {details}") from None
     finally:
         channel.close()
@@ -144,4 +160,4 @@ def connected(target: str | None, state_dir: Path) -> Iterator[grpc.Channel]:
 def _known_target(state_dir: Path) -> str:
     from sidecar.supervisor.start.announcement import read_env
 
-    return read_env(state_dir / "env").get("SIDECAR_GRPC_LOCAL", STUB_ADDRESS)
+    return read_env(state_dir / "env").get("SIDECAR_GRPC_LOCAL", GRPC_ADDRESS)

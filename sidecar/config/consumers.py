@@ -18,7 +18,7 @@ CONSUMER_KEYS = ("name", "users", "local", "roles", "allow", "deny", "limits", "
 ROLES = ("admin",)
 # As routes have it: both are metric labels.
 NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-# What the stub listeners are called where no consumer claims them.
+# What the local gRPC port and socket are called where no consumer claims them.
 _LOCAL: Final = "local"
 # Each has its own metrics and buckets; a file with more was generated from a list of people, and `users` takes lists.
 CONSUMERS_MAX = 1_000
@@ -75,7 +75,9 @@ def _consumer(
     elif not users and not local:
         report.error(node.line, path, f'nobody can be "{name}"', "`users:` is empty and `local:` is not true")
     if name == _LOCAL and not local:
-        report.error(node.line, f"{path}.name", '"local" is what the stub listeners are called', "add `local: true`")
+        report.error(
+            node.line, f"{path}.name", '"local" is what the local gRPC port and socket are called', "add `local: true`"
+        )
     claims.make(node, name, users, local, path)
     allowed = ("*",) if allow is None else allow
     return Consumer(name, users, local, "admin" in roles, allowed, deny, many, money, allow_written="allow" in entries)
@@ -137,7 +139,9 @@ class _Claims:
     def make(self, node: Node, name: str, users: tuple[str, ...], local: bool, path: str) -> None:
         ours = f'"{name}" in line {node.line}'
         if local and self._local is not None:
-            self._report.error(node.line, f"{path}.local", "the stub listeners have their consumer", self._local)
+            self._report.error(
+                node.line, f"{path}.local", "the local gRPC port and socket have their consumer", self._local
+            )
         taken = {user: before for user in users if (before := self._before(user)) is not None}
         if users and len(taken) == len(set(users)) and not local:
             words = f'nobody can be "{name}": {self._words(taken)}'

@@ -160,7 +160,7 @@ def _consumer() -> Schema:
         {
             "name": {"type": "string", "pattern": f"^{NAME.pattern}$"},
             "users": words("Users of the front proxy: names or globs."),
-            "local": {"type": "boolean", "description": "The stub listeners."},
+            "local": {"type": "boolean", "description": "The local gRPC port and socket."},
             "roles": {"type": "array", "items": {"enum": list(ROLES)}},
             "allow": words("Globs of the routes it may call. Without it: all."),
             "deny": words("Globs of the routes it may not call; stronger than allow."),

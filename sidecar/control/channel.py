@@ -23,8 +23,8 @@ from sidecar.control.snapshot_patch import Patch
 from sidecar.domain.snapshot import Limit, Route, Snapshot
 
 # A worker asks each connection to go elsewhere at this age (a GOAWAY that lets its calls finish), so that a replaced worker is
-# rid of its clients without a call meeting its shutdown, which gRPC answers with CANCELLED. Stub channels spread over the
-# workers anew that way. A reconnect costs 0.3 ms; a caller's 10-minute streams lie on 60 connections at most.
+# rid of its clients without a call meeting its shutdown, which gRPC answers with CANCELLED. Channels on
+# the local port spread over the workers again that way. A reconnect costs 0.3 ms; a caller's 10-minute streams lie on 60 connections at most.
 CONNECTION_AGE_S = 10.0
 
 _LENGTH_BYTES = 4
@@ -40,14 +40,14 @@ class WorkerSettings:
 
     `run_dir` holds the sockets, and the files that all workers count in (sidecar.limits, sidecar.spend); its path is short enough
     for a socket name (107 bytes in all). The worker binds `w<slot>-<pid>.sock` for the front and `s<slot>-<pid>.sock` for
-    stubs in it and removes them when it stops.
+    the local gRPC socket in it and removes them when it stops.
     """
 
     slot: int  # lowest number not used by a living worker
     run_dir: str
     front: bool = True
-    stub_socket: bool = True
-    stub_address: str | None = None  # "127.0.0.1:50051", bound with SO_REUSEPORT by every worker
+    grpc_socket: bool = True
+    grpc_address: str | None = None  # "127.0.0.1:50051", bound with SO_REUSEPORT by every worker
     metrics_fd: int | None = None  # an inherited file of sidecar.telemetry.metric_memory; None: metrics are not shown
     message_bytes_max: int = 64 * 1024 * 1024
     access_log: str = "off"  # json, human, off: a line a call, on standard error
@@ -89,7 +89,7 @@ class Ready:
 
     pid: int
     front_path: str | None
-    stub_path: str | None
+    grpc_path: str | None
 
 
 @dataclass(frozen=True, slots=True)

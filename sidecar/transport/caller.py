@@ -1,8 +1,8 @@
 """Who calls, and how an answer to them fails. What both services need of a gRPC call beside its message.
 
 A call is the front proxy's iff it came over the front socket, which alone has local credentials: `transport_security_type`
-is then "local". Only there is `x-sidecar-user` read. On the stub listeners every caller is the consumer "local", whatever
-headers it sends.
+is then "local". Only there is `x-sidecar-user` read. On the local gRPC port and socket every caller is the consumer
+"local", whatever headers it sends.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python -m sidecar.worker --control-fd N      started by the supervisor, which speaks
                                          sidecar.control.channel on that socket
 
-Listeners: the front socket (local credentials: how a call is known to be the front's), the stub socket, the stub port.
+Listeners: the front socket (local credentials: how a call is known to be the front's), the local gRPC socket and port.
 """
 
 from __future__ import annotations
@@ -152,16 +152,16 @@ class Worker:
         return serve_until_taken
 
     def _bind(self, settings: WorkerSettings) -> Ready:
-        front = stub = None
+        front = local = None
         if settings.front:
             front = self._path("w")
             self._server.add_secure_port(f"unix:{front}", grpc.local_server_credentials(grpc.LocalConnectionType.UDS))
-        if settings.stub_socket:
-            stub = self._path("s")
-            self._server.add_insecure_port(f"unix:{stub}")
-        if settings.stub_address is not None:
-            self._server.add_insecure_port(settings.stub_address)
-        return Ready(os.getpid(), front, stub)
+        if settings.grpc_socket:
+            local = self._path("s")
+            self._server.add_insecure_port(f"unix:{local}")
+        if settings.grpc_address is not None:
+            self._server.add_insecure_port(settings.grpc_address)
+        return Ready(os.getpid(), front, local)
 
     def _path(self, kind: str) -> str:
         path = Path(self._settings.run_dir) / f"{kind}{self._settings.slot}-{os.getpid()}.sock"

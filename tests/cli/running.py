@@ -10,7 +10,7 @@ from sidecar.supervisor.start.announcement import read_env
 from tests.processes import REPOSITORY, Child
 
 # Any free ports, so that tests do not meet each other or a gateway that runs on this machine.
-CORE_PORTS = ("--stub", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
+CORE_PORTS = ("--grpc", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
 FRONT_PORTS = ("--port", "0", *CORE_PORTS)
 _COMMAND_TIMEOUT_S = 60.0
 SERVING_S = 60.0

@@ -31,7 +31,7 @@ def test_up_serves_the_certificate_it_is_given(tmp_path: Path, provider: Provide
     server.private_key_pem.write_to_path(str(key))
     config.write_text(_ROUTE.format(url=provider.base_url))
     arguments = ["--config-path", str(config), "--state-dir", str(tmp_path / "state"), "--port", str(port)]
-    arguments += ["--stub", "off", "--metrics", "off", "--tls-certificate", str(chain), "--tls-key", str(key)]
+    arguments += ["--grpc", "off", "--metrics", "off", "--tls-certificate", str(chain), "--tls-key", str(key)]
     context = ssl.create_default_context()
     authority.configure_trust(context)
     with Child.python("-m", "sidecar", "up", *arguments) as child:

@@ -125,14 +125,14 @@ def test_a_broken_config_says_everything_that_is_wrong(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("command", "option"),
-    [("serve", "--stub"), ("serve", "--metrics"), ("up", "--port")],
-    ids=["stub", "metrics", "front"],
+    [("serve", "--grpc"), ("serve", "--metrics"), ("up", "--port")],
+    ids=["local", "metrics", "front"],
 )
 def test_a_port_in_use_is_named_with_the_option_to_change(tmp_path: Path, command: str, option: str) -> None:
     (tmp_path / "config.yaml").write_text(config_for("http://127.0.0.1:9/v1"))
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        given = {"--stub": "127.0.0.1:0", "--metrics": "127.0.0.1:0"} | (
+        given = {"--grpc": "127.0.0.1:0", "--metrics": "127.0.0.1:0"} | (
             {option: str(port)} if option == "--port" else {option: f"127.0.0.1:{port}"}
         )
         line = _fails(
@@ -143,8 +143,8 @@ def test_a_port_in_use_is_named_with_the_option_to_change(tmp_path: Path, comman
     assert f"127.0.0.1:{port}: in use by another program; choose another with {option}" in line
 
 
-def test_a_stub_port_that_others_could_reach_is_refused(tmp_path: Path) -> None:
-    assert "not a loopback address" in _fails("serve", "--state-dir", str(tmp_path), "--stub", "0.0.0.0:50051")
+def test_a_local_grpc_port_that_others_could_reach_is_refused(tmp_path: Path) -> None:
+    assert "not a loopback address" in _fails("serve", "--state-dir", str(tmp_path), "--grpc", "0.0.0.0:50051")
 
 
 def test_calls_without_a_gateway_say_that_none_is_there(tmp_path: Path) -> None:

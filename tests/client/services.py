@@ -1,4 +1,4 @@
-"""The ways to a stack: {sync, async} x {stub port, unix socket, gRPC by the front, REST by the front}."""
+"""The ways to a stack: {sync, async} x {local gRPC port, unix socket, gRPC by the front, REST by the front}."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Way:
         credential = f"{stack.user}:{stack.password}@"
         ways: dict[str, tuple[str, dict[str, Any]]] = {
             "stub": (stack.grpc_local, {}),
-            "unix": (stack.stub_socket, {}),
+            "unix": (stack.grpc_socket, {}),
             "grpcs": (f"grpcs://{stack.grpc_front}", {"api_key": stack.api_key, "ca": stack.ca}),
             "rest": (stack.url.replace("https://", f"https://{credential}"), {"ca": stack.ca}),
         }

@@ -24,7 +24,7 @@ from tests.supervisor.supervised import descendants
 
 pytestmark = pytest.mark.slow
 # Paths in run/ of the state directory, and in the front's own run/.
-OF_WORKERS = r"([ws]\d+-\d+|stub)\.sock"  # of each worker: for the front, for stubs behind stub.sock
+OF_WORKERS = r"([ws]\d+-\d+|grpc)\.sock"  # of each worker: for the front, for grpc.sock
 OF_FRONT = {"nginx": {"metrics.sock"}, "envoy": {"admin.sock", "metrics.sock"}}
 
 

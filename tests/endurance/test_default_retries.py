@@ -1,7 +1,7 @@
 """Clients with the retries they come with, at a provider that always fails: one call of a user is three of the provider at most.
 
 The rest of this table is beside what it belongs to: OpenAI's Python SDK in tests/stack/test_amplification.py, its Node SDK in
-tests/stack/test_node.py, gRPC's own retry policy by stub in tests/worker/test_grpc_clients.py.
+tests/stack/test_node.py, gRPC's own retry policy over local gRPC in tests/worker/test_grpc_clients.py.
 """
 
 from __future__ import annotations

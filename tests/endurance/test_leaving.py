@@ -1,5 +1,5 @@
-"""Callers leave at every moment of a call, through both fronts and by stub: the provider's socket closes at once, and what the
-call held of admission, limits and budgets is given back."""
+"""Callers leave at every moment of a call, through both fronts and over local gRPC: the provider's socket closes at once, and what
+the call held of admission, limits and budgets is given back."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from tests.stack.seen import page, page_where
 from tests.stack.stack import Stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-WAYS = ("rest_1", "rest_2_reset", "stub", "front")
+WAYS = ("rest_1", "rest_2_reset", "local", "front")
 FULL = SCALE >= 1
 ROUNDS = 100 if FULL else len(WAYS)
 # From leaving to the provider's seeing it, 99 of 100 times. A machine with other work beside it is judged by nine of ten, and by
@@ -116,7 +116,7 @@ async def _place_held(moment: Moment, callers: Callers, stack: Stack, provider: 
 
 
 async def _ask(callers: Callers, route: str, text: str) -> None:
-    await callers.by_stub.Chat(chat_request(text, route=route))
+    await callers.by_local.Chat(chat_request(text, route=route))
 
 
 async def _leave(moment: Moment, way: str, callers: Callers, stack: Stack, provider: Provider) -> float:
@@ -129,7 +129,7 @@ async def _leave(moment: Moment, way: str, callers: Callers, stack: Stack, provi
         rest = left = RawRest(stack.env, version=int(way[5]), reset=way.endswith("reset"))
         await rest.ask(chat_body(WORDS, model=moment.route, stream=moment.streamed))
     else:
-        typed = TypedCall(callers.by_stub, None) if way == "stub" else TypedCall(callers.by_front, callers.metadata)
+        typed = TypedCall(callers.by_local, None) if way == "local" else TypedCall(callers.by_front, callers.metadata)
         left = typed
         await typed.ask(chat_request(WORDS, route=moment.route), stream=moment.streamed)
     try:

@@ -29,7 +29,7 @@ STOPS = 20 if SCALE >= 1 else 2
 STREAMS = 50
 # In all, at each front.
 PER_S = 50.0
-WAYS = ("rest", "rest_fresh", "rest_stream", "stub", "front", "stub_stream", "front_stream")
+WAYS = ("rest", "rest_fresh", "rest_stream", "local", "front", "local_stream", "front_stream")
 _REPLACED = "rolling restart: 2 new workers serve"
 _RESTART_S, _STOP_S = 120.0, 90.0
 
@@ -95,14 +95,14 @@ async def test_fifty_of_fifty_streams_survive_a_stop_each_time(tmp_path: Path, p
 
 
 async def _stop_with_streams(stack: Stack, provider: Provider) -> Counts:
-    """Half of the streams by REST, the others by gRPC through the front and by stub; they go on once the stop has begun."""
+    """Half of the streams by REST, the others by gRPC through the front and locally; they go on once the stop has begun."""
     gate = provider.gate(_gate(stack.config.parent))
     processes = descendants(stack.child.pid)
     async with Callers(stack.env) as callers:
         body, request = chat_body(model="held", stream=True), chat_request(route="held")
         asks = [callers.rest_stream(body) for _ in range(STREAMS // 2)]
         asks += [callers.front_stream(request) for _ in range(STREAMS // 4)]
-        asks += [callers.stub_stream(request) for _ in range(STREAMS - len(asks))]
+        asks += [callers.local_stream(request) for _ in range(STREAMS - len(asks))]
         calls = [asyncio.create_task(ask) for ask in asks]
         await page_where(stack.env, lambda now: now.total("sidecar_in_flight") == STREAMS, 30)
         await reached(lambda: gate.waiting == STREAMS, 30, "all streams half-way")

@@ -21,7 +21,7 @@ import httpx
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
 from tests.provider import Call, End, Provider, Reply, default_reply, error_reply
-from tests.stack.stack import FRONT, STUB, Stack
+from tests.stack.stack import FRONT, LOCAL, Stack
 from tests.worker.test_typed import details
 
 # Dollars for a million tokens: whole micro-dollars a token, so that nothing is rounded.
@@ -122,9 +122,9 @@ class Traffic:
     async def run(self, count: int, at_once: int, chance: random.Random) -> None:
         """`count` calls, drawn evenly from everything that can become of one, by all ways."""
         plans = [
-            (route, way, streamed) for route in BOTH for way in ("rest", STUB, FRONT) for streamed in (False, True)
+            (route, way, streamed) for route in BOTH for way in ("rest", LOCAL, FRONT) for streamed in (False, True)
         ]
-        plans += [(route, way, True) for route in ONLY_STREAMED for way in ("rest", STUB, FRONT)]
+        plans += [(route, way, True) for route in ONLY_STREAMED for way in ("rest", LOCAL, FRONT)]
         plans += [
             (route, "rest", streamed) for route, streamed in (("words", False), ("words", True), ("vectors", False))
         ]
@@ -223,6 +223,6 @@ def _seen_json(route: str, outcome: str, usage: Any) -> Seen:
 async def traffic(stack: Stack, provider: Provider) -> AsyncIterator[Traffic]:
     """async with traffic(stack, provider) as calls: await calls.run(...)"""
     provider.script = script(provider)
-    async with stack.async_http() as rest, stack.channel(STUB) as stub, stack.channel(FRONT) as front:
-        stubs = {way: inference_pb2_grpc.InferenceServiceStub(to) for way, to in ((STUB, stub), (FRONT, front))}
+    async with stack.async_http() as rest, stack.channel(LOCAL) as stub, stack.channel(FRONT) as front:
+        stubs = {way: inference_pb2_grpc.InferenceServiceStub(to) for way, to in ((LOCAL, stub), (FRONT, front))}
         yield Traffic(stack, provider, rest, stubs)

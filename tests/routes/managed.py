@@ -131,7 +131,7 @@ class Managed:
         return Caller(grpc.aio.secure_channel(target, credentials, options), user)
 
     def local(self) -> Caller:
-        """Who comes by the stub port."""
+        """Who comes by the local gRPC port."""
         return Caller(grpc.aio.insecure_channel(self.running.env["SIDECAR_GRPC_LOCAL"]), None)
 
 

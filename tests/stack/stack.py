@@ -35,7 +35,7 @@ STOP_S = 30.0
 HTTP_S = 60.0
 # As the README tells clients: gRPC's own limit is 4 MiB.
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
-FRONT, STUB, SOCKET = "front", "stub", "socket"
+FRONT, LOCAL, SOCKET = "front", "local", "socket"
 # Subchannels are shared in a process by default: two channels to one address would be one connection.
 _CHANNEL = [("grpc.max_receive_message_length", MESSAGE_BYTES_MAX), ("grpc.use_local_subchannel_pool", 1)]
 
@@ -126,8 +126,8 @@ class Stack:
         return self.env["SIDECAR_GRPC_LOCAL"]
 
     @property
-    def stub_socket(self) -> str:
-        return f"unix:{self.state / 'run' / 'stub.sock'}"
+    def grpc_socket(self) -> str:
+        return f"unix:{self.state / 'run' / 'grpc.sock'}"
 
     @property
     def port(self) -> int:
@@ -184,16 +184,16 @@ class Stack:
         }
 
     def metadata(self, way: str) -> tuple[tuple[str, str], ...]:
-        """What a call by this way must carry: the credential at the front, nothing by stub."""
+        """What a call by this way must carry: the credential at the front, nothing over local gRPC."""
         return (("authorization", f"Bearer {self.api_key}"),) if way == FRONT else ()
 
-    def channel(self, way: str = STUB) -> grpc.aio.Channel:
-        """An async channel: `FRONT` (TLS), `STUB` (port) or `SOCKET`. Close it."""
+    def channel(self, way: str = LOCAL) -> grpc.aio.Channel:
+        """An async channel: `FRONT` (TLS), `LOCAL` (port) or `SOCKET`. Close it."""
         if way == FRONT:
             return grpc.aio.secure_channel(
                 self.grpc_front, grpc.ssl_channel_credentials(self.ca.read_bytes()), _CHANNEL
             )
-        return grpc.aio.insecure_channel(self.grpc_local if way == STUB else self.stub_socket, _CHANNEL)
+        return grpc.aio.insecure_channel(self.grpc_local if way == LOCAL else self.grpc_socket, _CHANNEL)
 
     def metrics_text(self) -> str:
         with urllib.request.urlopen(self.env["SIDECAR_METRICS"], timeout=10) as page:

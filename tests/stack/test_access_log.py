@@ -14,7 +14,7 @@ from sidecar.v1 import inference_pb2_grpc
 from tests.processes import wait_until
 from tests.provider import Provider
 from tests.stack.load import chat_request
-from tests.stack.stack import STUB, Stack, config_for
+from tests.stack.stack import LOCAL, Stack, config_for
 
 SAID = "a very private sentence"
 ASK = {"model": "chat", "messages": [{"role": "user", "content": SAID}], "max_tokens": 3}
@@ -53,11 +53,11 @@ async def test_every_call_has_one_line_and_no_line_says_what_was_said(logging_st
         assert ask("no-such-route-1", model=FORGED) == 404
         refused = http.post("/v1/chat/completions", json=[SAID], headers={"x-request-id": "not-an-object-1"})
         assert refused.status_code == 400
-    async with stack.channel(STUB) as channel:
+    async with stack.channel(LOCAL) as channel:
         stub = inference_pb2_grpc.InferenceServiceStub(channel)
-        await stub.Chat(chat_request(route="chat"), metadata=(("x-request-id", "by-a-stub-0001"),))
+        await stub.Chat(chat_request(route="chat"), metadata=(("x-request-id", "over-local-grpc-0001"),))
         with pytest.raises(grpc.aio.AioRpcError):
-            await stub.Chat(chat_request(route="none"), metadata=(("x-request-id", "by-a-stub-0002"),))
+            await stub.Chat(chat_request(route="none"), metadata=(("x-request-id", "over-local-grpc-0002"),))
     whole = _line(stack, "whole-answer-1")
     assert (whole["consumer"], whole["route"], whole["operation"]) == (stack.user, "chat", "chat")
     assert (whole["outcome"], whole["upstream"], whole["attempts"]) == ("ok", "openai-compatible", 1)
@@ -68,8 +68,8 @@ async def test_every_call_has_one_line_and_no_line_says_what_was_said(logging_st
     assert 0 < stream["first_output_ms"] <= stream["total_ms"]
     assert _line(stack, "no-such-route-1")["outcome"] == "route_not_found"
     assert _line(stack, "not-an-object-1")["outcome"] == "invalid_request"
-    assert _line(stack, "by-a-stub-0001")["consumer"] == "local"
-    assert _line(stack, "by-a-stub-0002")["attempts"] == 0
+    assert _line(stack, "over-local-grpc-0001")["consumer"] == "local"
+    assert _line(stack, "over-local-grpc-0002")["attempts"] == 0
     assert len({line["request_id"] for line in _lines(stack)}) == len(_lines(stack)), "one line a call"
     assert not any(line["route"] == "forged" for line in _lines(stack))
     assert SAID not in stack.log

@@ -13,7 +13,7 @@ from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
 from tests.processes import REPOSITORY
 from tests.provider import Call, Provider, Reply, error_reply, event, json_reply, sse_reply
-from tests.stack.stack import FRONT, STUB, Stack
+from tests.stack.stack import FRONT, LOCAL, Stack
 
 pytestmark = pytest.mark.slow
 PATH = "/v1/chat/completions"
@@ -110,7 +110,7 @@ def test_a_streamed_answer_with_a_tool_call_reads_as_openais(stack: Stack, simul
     check_usage(chunks[-1]["usage"])
 
 
-@pytest.mark.parametrize("way", [STUB, FRONT])
+@pytest.mark.parametrize("way", [LOCAL, FRONT])
 async def test_typed_calls_whole_and_streamed(stack: Stack, simulator: Provider, way: str) -> None:
     simulator.script = message
     tool = pb.Tool(function=pb.FunctionTool(name="get_weather", parameters_json=json.dumps(WEATHER["parameters"])))
@@ -153,7 +153,7 @@ async def test_its_refusals_are_mapped(
             answer = await http.post(PATH, json={**ASKED, "stream": stream})
         assert (answer.status_code, answer.json()["error"]["code"]) == (rest, code)
         assert "anthropic-key" not in answer.text
-    async with stack.channel(STUB) as channel:
+    async with stack.channel(LOCAL) as channel:
         service: Any = inference_pb2_grpc.InferenceServiceStub(channel)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await service.Chat(pb.ChatRequest(route="claude", messages=[pb.Message(role=pb.ROLE_USER)]), timeout=30)

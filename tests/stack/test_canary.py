@@ -20,7 +20,7 @@ from tests.processes import wait_until
 from tests.provider import Provider
 from tests.stack.canary import Canary, Careless, Scanner
 from tests.stack.load import chat_body, chat_request
-from tests.stack.stack import FRONT, STUB, Stack
+from tests.stack.stack import FRONT, LOCAL, Stack
 from tests.supervisor.supervised import descendants
 
 pytestmark = pytest.mark.slow
@@ -88,7 +88,7 @@ async def _ask_grpc(stack: Stack, scanner: Scanner, way: str, route: str, wish: 
 
 async def _look_at_services(stack: Stack, scanner: Scanner) -> None:
     """Routes, and all that reflection tells."""
-    async with stack.channel(STUB) as channel:
+    async with stack.channel(LOCAL) as channel:
         scanner.look(
             "ListRoutes",
             str(await routes_pb2_grpc.RouteServiceStub(channel).ListRoutes(routes_pb2.ListRoutesRequest())),
@@ -129,7 +129,7 @@ async def test_a_providers_key_is_nowhere_but_at_the_provider(tmp_path: Path, pr
             for route in NAMES:
                 for wish in SAYS:
                     _ask_rest(stack, scanner, http, route, wish)
-                    for way in (STUB, FRONT):
+                    for way in (LOCAL, FRONT):
                         await _ask_grpc(stack, scanner, way, route, wish)
             scanner.look("the models", http.get("/v1/models").text)
         await _look_at_services(stack, scanner)

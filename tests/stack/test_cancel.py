@@ -26,7 +26,7 @@ CLOSED_S = 0.25
 TIMES = 20
 # Nothing is under way: a stop need not wait for anybody.
 _STOP_S = 3.0
-WAYS = ("rest_1", "rest_2_reset", "rest_2_close", "stub", "front")
+WAYS = ("rest_1", "rest_2_reset", "rest_2_close", "local", "front")
 MOMENTS = ("unary", "stream_before", "stream_within")
 
 
@@ -46,7 +46,7 @@ async def _call(way: str, moment: str, callers: Callers, env: dict[str, str]) ->
         rest = RawRest(env, version=int(way[5]), reset=way.endswith("reset"))
         await rest.ask(chat_body(model=route, stream=stream))
         return rest
-    typed = TypedCall(callers.by_stub, None) if way == "stub" else TypedCall(callers.by_front, callers.metadata)
+    typed = TypedCall(callers.by_local, None) if way == "local" else TypedCall(callers.by_front, callers.metadata)
     await typed.ask(chat_request(route=route), stream=stream)
     return typed
 
@@ -135,9 +135,9 @@ def _open_files(gateway: Stack) -> int:
 async def test_a_call_that_finished_is_not_counted_as_cancelled(gateway: Stack) -> None:
     """The control: the checks above can tell the difference."""
     async with Callers(gateway.env) as callers:
-        assert await callers.rest() == await callers.stub() == await callers.front_stream() == "ok"
+        assert await callers.rest() == await callers.local() == await callers.front_stream() == "ok"
         with pytest.raises(grpc.aio.AioRpcError) as late:
-            await callers.by_stub.Chat(chat_request(route="silent"), timeout=0.2)
+            await callers.by_local.Chat(chat_request(route="silent"), timeout=0.2)
         assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     now: Page = await page_where(gateway.env, lambda now: now.total("sidecar_requests_total") >= 4)
     assert now.by("sidecar_requests_total", "outcome") == {"ok": 3, "upstream_timeout": 1}

@@ -17,7 +17,7 @@ from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
 from tests.processes import is_alive, reached, wait_until
 from tests.provider import Provider
-from tests.stack.stack import FRONT, STUB, Stack, config_for
+from tests.stack.stack import FRONT, LOCAL, Stack, config_for
 
 pytestmark = pytest.mark.slow
 AT_ONCE_S = 5.0
@@ -39,7 +39,7 @@ def headless(tmp_path: Path, provider: Provider) -> Iterator[Stack]:
 
 async def test_a_dead_core_is_unavailable_over_grpc_and_503_over_rest_until_it_is_back(headless: Stack) -> None:
     request = pb.ChatRequest(route="chat", messages=[pb.Message(role=pb.ROLE_USER)])
-    for way in (FRONT, STUB):
+    for way in (FRONT, LOCAL):
         async with headless.channel(way) as channel:
             service: Any = inference_pb2_grpc.InferenceServiceStub(channel)
             with pytest.raises(grpc.aio.AioRpcError) as dead:

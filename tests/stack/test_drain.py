@@ -37,7 +37,7 @@ def stack(tmp_path: Path, provider: Provider) -> Iterator[Stack]:
 
 
 class Streams:
-    """STREAMS through Nginx and STREAMS by stub, held half-way. `ended()` lets them go on and says how they ended."""
+    """STREAMS through Nginx and STREAMS over local gRPC, held half-way. `ended()` lets them go on and says how they ended."""
 
     def __init__(self, stack: Stack, gate: Gate) -> None:
         self._stack = stack
@@ -48,7 +48,7 @@ class Streams:
         self.callers = await self._exit.enter_async_context(Callers(self._stack.env))
         body, request = chat_body(model="held", stream=True), chat_request(route="held")
         through = [asyncio.create_task(self.callers.rest_stream(body)) for _ in range(STREAMS)]
-        self._tasks = through + [asyncio.create_task(self.callers.stub_stream(request)) for _ in range(STREAMS)]
+        self._tasks = through + [asyncio.create_task(self.callers.local_stream(request)) for _ in range(STREAMS)]
         await reached(lambda: self._gate.waiting == 2 * STREAMS, 30, "all streams half-way")
         return self
 
@@ -64,7 +64,7 @@ class Streams:
 async def _refused(callers: Callers) -> dict[str, str]:
     """What new calls hear, once the workers are at it: a call that just meets gRPC's shutdown is cancelled."""
     words: dict[str, str] = {}
-    for way in ("rest", "rest_fresh", "stub", "front"):
+    for way in ("rest", "rest_fresh", "local", "front"):
         end_s = time.monotonic() + 5
         while (word := await getattr(callers, way)()).startswith((OK, "CANCELLED")):
             assert time.monotonic() < end_s, f"{way} is still served"

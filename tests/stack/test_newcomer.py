@@ -36,9 +36,9 @@ class Newcomer:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         # The model is cached beside the other tests', to spare the registry: fetching it has tests of its own.
         self.env = {**kept, "HOME": str(home), "SIDECAR_MODEL_DIR": str(ensure_model(show=False).parent)}
-        port, stub, metrics = free_ports(3)
+        port, grpc, metrics = free_ports(3)
         self.port = port
-        self.ports = f'ARGS="--port {port} --stub 127.0.0.1:{stub} --metrics 127.0.0.1:{metrics}"'
+        self.ports = f'ARGS="--port {port} --grpc 127.0.0.1:{grpc} --metrics 127.0.0.1:{metrics}"'
         # In a container the checkout may belong to somebody else, which git would refuse.
         trusting = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
         command = ["git", "clone", "--quiet", str(REPOSITORY), str(self.clone)]
@@ -138,7 +138,7 @@ def test_a_missing_file_and_a_file_in_the_way_are_one_line_each(newcomer: Newcom
         ("--config-path nowhere.yaml", "nowhere.yaml"),
         ("--state-dir occupied", "occupied"),
     ):
-        done = newcomer.types(f'make up ARGS="--port 0 --stub 127.0.0.1:0 --metrics off {arguments}"', INSTALL_S)
+        done = newcomer.types(f'make up ARGS="--port 0 --grpc 127.0.0.1:0 --metrics off {arguments}"', INSTALL_S)
         assert done.returncode != 0
         lines = [line for line in done.stderr.splitlines() if not line.startswith("make")]
         assert len(lines) == 1, done.stderr

@@ -1,4 +1,4 @@
-"""A Node service that knows nothing but inference.proto: @grpc/grpc-js by stub and through the front."""
+"""A Node service that knows nothing but inference.proto: @grpc/grpc-js over local gRPC and through the front."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from tests.processes import REPOSITORY
 from tests.provider import Provider, default_reply, error_reply
-from tests.stack.stack import FRONT, STUB, Stack, config_for
+from tests.stack.stack import FRONT, LOCAL, Stack, config_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]  # the first start on a machine fetches the model
 BIN = Path(sys.executable).parent
@@ -68,7 +68,7 @@ def text_of(pieces: list[Any]) -> str:
     )
 
 
-@pytest.mark.parametrize("way", [STUB, FRONT])
+@pytest.mark.parametrize("way", [LOCAL, FRONT])
 def test_node_gets_the_real_models_answer_whole_and_in_pieces(model_stack: Stack, clients: Path, way: str) -> None:
     said = run(clients, model_stack, way, "Say hello.")
     answer, pieces = said["answer"], said["pieces"]
@@ -82,7 +82,7 @@ def test_node_gets_the_real_models_answer_whole_and_in_pieces(model_stack: Stack
     assert "no-such-route" in said["unknown"]["details"]
 
 
-@pytest.mark.parametrize("way", [STUB, FRONT])
+@pytest.mark.parametrize("way", [LOCAL, FRONT])
 def test_node_gets_each_piece_when_it_is_made(stack: Stack, simulator: Provider, clients: Path, way: str) -> None:
     def slowly(call: Any) -> Any:
         return replace(default_reply(call, call.json), gap_s=GAP_S if call.json.get("stream") else 0)

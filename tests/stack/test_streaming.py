@@ -15,7 +15,7 @@ import pytest
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
 from tests.provider import Call, Gate, Pause, Provider, Reply, default_reply
-from tests.stack.stack import FRONT, SOCKET, STUB, Stack
+from tests.stack.stack import FRONT, LOCAL, SOCKET, Stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 WORDS = ["w1", "w2", "w3", "w4"]
@@ -95,7 +95,7 @@ WAYS: dict[str, Way] = {
     "rest-http1": lambda stack, route, prompt: rest_texts(stack, route, prompt, http2=False),
     "rest-http2": lambda stack, route, prompt: rest_texts(stack, route, prompt, http2=True),
     "grpc-front": lambda stack, route, prompt: typed_texts(stack, route, prompt, FRONT),
-    "grpc-stub": lambda stack, route, prompt: typed_texts(stack, route, prompt, STUB),
+    "grpc-local": lambda stack, route, prompt: typed_texts(stack, route, prompt, LOCAL),
     "grpc-socket": lambda stack, route, prompt: typed_texts(stack, route, prompt, SOCKET),
 }
 
@@ -185,7 +185,7 @@ async def test_a_stream_that_is_silent_for_65_s_survives_before_and_after_its_fi
     calls: list[Awaitable[tuple[str, str, float]]] = [whole()]
     for prompt in ("early silence", "later silence"):
         calls += [rest(prompt, http2) for http2 in (False, True)]
-        calls += [streamed(WAYS[way], prompt) for way in ("grpc-front", "grpc-stub", "grpc-socket")]
+        calls += [streamed(WAYS[way], prompt) for way in ("grpc-front", "grpc-local", "grpc-socket")]
     for prompt, text, took_s in await asyncio.gather(*calls):
         assert text == f"echo: {prompt}"
         assert took_s > SILENT_S

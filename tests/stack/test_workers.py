@@ -91,7 +91,7 @@ async def test_a_killed_worker_costs_exactly_the_calls_it_had_and_is_back_soon(
         calls: list[asyncio.Task[str]] = []
         for number in range(IN_FLIGHT // 4):
             callers = several[number % _CHANNELS]
-            asks = (callers.rest_stream(body), callers.rest_stream(body), callers.stub_stream(request))
+            asks = (callers.rest_stream(body), callers.rest_stream(body), callers.local_stream(request))
             calls += [asyncio.create_task(ask) for ask in (*asks, callers.front_stream(request))]
         await reached(lambda: gate.waiting == IN_FLIGHT, 20, "all calls at the provider")
         mine, others = in_flight_at(gateway, 0), in_flight_at(gateway, 1)
@@ -114,7 +114,7 @@ async def test_a_killed_worker_costs_exactly_the_calls_it_had_and_is_back_soon(
 
 
 async def test_kills_under_load_fail_nothing_that_began_after_them(gateway: Stack) -> None:
-    begun: dict[str, list[tuple[float, str]]] = {"rest": [], "stub": [], "front": [], "stub_stream": []}
+    begun: dict[str, list[tuple[float, str]]] = {"rest": [], "local": [], "front": [], "local_stream": []}
     done = asyncio.Event()
     gone: list[tuple[float, float]] = []
     back_s: list[float] = []
@@ -153,7 +153,7 @@ async def test_kills_under_load_fail_nothing_that_began_after_them(gateway: Stac
 
 
 async def test_rolling_restarts_at_50_requests_a_second_lose_none(gateway: Stack) -> None:
-    ways = ("rest", "rest_fresh", "stub", "front", "stub_stream")
+    ways = ("rest", "rest_fresh", "local", "front", "local_stream")
     done = asyncio.Event()
     async with Callers(gateway.env) as callers, Watch(gateway.env) as watch:
         load = {way: asyncio.create_task(at_rate(getattr(callers, way), PER_S, done)) for way in ways}

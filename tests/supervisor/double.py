@@ -65,10 +65,10 @@ async def _serve(control: socket.socket) -> int:
         writer.close()
 
     front = os.path.join(settings.run_dir, f"w{settings.slot}-{os.getpid()}.sock")
-    stub = os.path.join(settings.run_dir, f"s{settings.slot}-{os.getpid()}.sock")
+    grpc = os.path.join(settings.run_dir, f"s{settings.slot}-{os.getpid()}.sock")
     await asyncio.start_unix_server(tell, front)
-    await asyncio.start_unix_server(tell, stub)
-    await channel.send(Ready(os.getpid(), front, stub))
+    await asyncio.start_unix_server(tell, grpc)
+    await channel.send(Ready(os.getpid(), front, grpc))
     assert settings.beat_s is not None
     beats = asyncio.create_task(beat(channel, settings.beat_s))
     if "crash" in snapshot.routes:

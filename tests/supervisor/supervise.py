@@ -22,7 +22,7 @@ if __name__ == "__main__":
         state_dir=Path(state_dir),
         config_path=Path(config),
         front_address=None,
-        stub_address=Address("127.0.0.1", 0) if real else None,
+        grpc_address=Address("127.0.0.1", 0) if real else None,
         metrics_address=Address("127.0.0.1", 0),
         drain_grace_s=float(said.get("grace_s", 10.0)),
         lame_duck_s=0.0,  # doubles have no clients to let go

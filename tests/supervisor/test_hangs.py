@@ -80,7 +80,7 @@ def test_the_front_is_led_past_a_worker_that_hangs_before_another_one_serves(tmp
         os.kill(worker.pid, signal.SIGSTOP)
         it.child.wait_for_line("hangs: ", WITHIN_S)
         wait_until(lambda: it.answers("w0.sock", but=worker.pid), WITHIN_S)
-        assert it.told("w0.sock").pid == it.told("stub.sock").pid == other.pid
+        assert it.told("w0.sock").pid == it.told("grpc.sock").pid == other.pid
         assert it.metric("sidecar_workers_up") == 1
         it.write("calm")
         wait_until(lambda: it.metric("sidecar_workers_up") == 2, WITHIN_S)

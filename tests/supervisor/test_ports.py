@@ -21,7 +21,7 @@ def test_a_port_somebody_listens_on_is_named_with_the_option_that_changes_it() -
 
 
 def test_a_reserved_port_lets_workers_share_it_and_refuses_a_second_supervisor() -> None:
-    address, held = reserve(ANY, "stub port", "--stub")
+    address, held = reserve(ANY, "local gRPC port", "--grpc")
     with held:
         for _ in range(2):
             worker = socket.socket()
@@ -29,7 +29,7 @@ def test_a_reserved_port_lets_workers_share_it_and_refuses_a_second_supervisor()
             worker.bind((address.host, address.port))
             worker.close()
         with pytest.raises(StartError, match="in use"):
-            reserve(address, "stub port", "--stub")
+            reserve(address, "local gRPC port", "--grpc")
 
 
 def test_a_port_whose_connections_are_in_time_wait_can_be_had_at_once() -> None:
@@ -50,16 +50,16 @@ def test_an_address_of_another_machine_is_named() -> None:
 @pytest.mark.parametrize("text", ["0.0.0.0:50051", "[::]:50051", "192.0.2.1:50051"])
 def test_a_listener_without_tls_is_not_bound_where_others_reach_it(text: str) -> None:
     with pytest.raises(StartError, match="not a loopback address"):
-        loopback_address(text, "--stub")
+        loopback_address(text, "--grpc")
 
 
 @pytest.mark.parametrize("text", ["50051", "host:1", "127.0.0.1:x", "127.0.0.1:70000", ""])
 def test_what_is_no_address_is_said_to_be_none(text: str) -> None:
-    with pytest.raises(StartError, match="--stub"):
-        loopback_address(text, "--stub")
+    with pytest.raises(StartError, match="--grpc"):
+        loopback_address(text, "--grpc")
 
 
 def test_addresses_are_read_as_they_are_written() -> None:
-    assert loopback_address("localhost:1", "--stub") == Address("127.0.0.1", 1)
-    assert str(loopback_address("[::1]:1", "--stub")) == "[::1]:1"
-    assert loopback_address("off", "--stub") is None
+    assert loopback_address("localhost:1", "--grpc") == Address("127.0.0.1", 1)
+    assert str(loopback_address("[::1]:1", "--grpc")) == "[::1]:1"
+    assert loopback_address("off", "--grpc") is None

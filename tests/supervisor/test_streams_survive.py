@@ -59,7 +59,7 @@ async def _typed(channel: grpc.aio.Channel) -> str:
 
 
 class _Streams:
-    """STREAMS through Nginx and STREAMS by stub, all held half-way by the provider."""
+    """STREAMS through Nginx and STREAMS over local gRPC, all held half-way by the provider."""
 
     def __init__(self, gateway: Running, provider: Provider) -> None:
         self._env = gateway.env

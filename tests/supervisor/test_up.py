@@ -131,7 +131,7 @@ def test_detach_returns_once_it_serves_and_down_stops_it(tmp_path: Path, provide
     config = tmp_path / "config.yaml"
     config.write_text(config_for(provider.base_url))
     state = tmp_path / "state"
-    ports = ("--port", "0", "--stub", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
+    ports = ("--port", "0", "--grpc", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
     options = ("--state-dir", str(state), "--config-path", str(config), *ports)
     done = sidecar("up", "--detach", *options)
     try:

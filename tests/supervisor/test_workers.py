@@ -11,12 +11,12 @@ from tests.processes import wait_until
 from tests.supervisor.supervised import Supervised, all_gone, descendants, kill
 
 
-def test_each_position_has_a_worker_behind_its_symlinks_and_the_stub_socket_is_the_first(tmp_path: Path) -> None:
+def test_each_position_has_a_worker_behind_its_symlinks_and_the_local_grpc_socket_is_the_first(tmp_path: Path) -> None:
     with Supervised(tmp_path) as it:
         it.serving()
         first, second = it.told("w0.sock"), it.told("w1.sock")
         assert {first.slot, second.slot} == {0, 1}
-        assert it.told("s0.sock") == it.told("stub.sock") == first
+        assert it.told("s0.sock") == it.told("grpc.sock") == first
         assert it.metric("sidecar_workers_up") == 2
 
 

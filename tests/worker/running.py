@@ -54,11 +54,11 @@ def default_routes(base_url: str, timeouts: Timeouts | None = None) -> Snapshot:
 class WorkerProcess:
     """async with WorkerProcess(snapshot) as worker: worker.inference(), worker.rest(user=...), ..."""
 
-    def __init__(self, routes: Snapshot, *, slot: int = 0, metrics: bool = False, stub_port: int | None = None) -> None:
+    def __init__(self, routes: Snapshot, *, slot: int = 0, metrics: bool = False, grpc_port: int | None = None) -> None:
         self._routes = routes
         self._slot = slot
         self._memories = [metric_memory.make(slot)] if metrics else []
-        self._stub_port = stub_port
+        self._grpc_port = grpc_port
         self._directory = Path(tempfile.mkdtemp(prefix="sc-"))
         self.log = self._directory / "log"
         self.channels: list[grpc.aio.Channel] = []
@@ -95,7 +95,7 @@ class WorkerProcess:
         settings = WorkerSettings(
             slot=self._slot,
             run_dir=str(self._directory),
-            stub_address=None if self._stub_port is None else f"127.0.0.1:{self._stub_port}",
+            grpc_address=None if self._grpc_port is None else f"127.0.0.1:{self._grpc_port}",
             metrics_fd=self._memories[0] if self._memories else None,
         )
         await self._control.send(Configure(settings, self._routes))
@@ -124,9 +124,9 @@ class WorkerProcess:
         credentials = grpc.local_channel_credentials(grpc.LocalConnectionType.UDS)
         return self._keep(grpc.aio.secure_channel(f"unix:{self.ready.front_path}", credentials, CLIENT_OPTIONS))
 
-    def stub_channel(self) -> grpc.aio.Channel:
+    def local_channel(self) -> grpc.aio.Channel:
         """As another service beside it connects."""
-        return self._keep(grpc.aio.insecure_channel(f"unix:{self.ready.stub_path}", CLIENT_OPTIONS))
+        return self._keep(grpc.aio.insecure_channel(f"unix:{self.ready.grpc_path}", CLIENT_OPTIONS))
 
     def _keep(self, channel: grpc.aio.Channel) -> grpc.aio.Channel:
         self.channels.append(channel)
@@ -146,7 +146,7 @@ class WorkerProcess:
     def _one_stub_channel(self) -> grpc.aio.Channel:
         """One for all calls: a test that asks in a loop must not run out of descriptors."""
         if self._stub is None:
-            self._stub = self.stub_channel()
+            self._stub = self.local_channel()
         return self._stub
 
     async def reload(self, routes: Snapshot) -> None:

@@ -25,7 +25,7 @@ from sidecar.supervisor.processes.worker import WORKER_COMMAND, MakeChange, Work
 from sidecar.supervisor.start.options import HANG_S
 
 _log = logging.getLogger("sidecar")
-STUB_SOCKET = "stub.sock"
+GRPC_SOCKET = "grpc.sock"
 # How long a killed worker may take to be gone, before another one starts beside what is left of it.
 _GONE_S = 1.0
 # A loop that is held again and again is one line a minute.
@@ -82,11 +82,11 @@ class Pool:
                     starts.create_task(self._fill(position))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
-        if self._settings.stub_socket:
-            _point(Path(self._settings.run_dir) / STUB_SOCKET, "s0.sock")
+        if self._settings.grpc_socket:
+            _point(Path(self._settings.run_dir) / GRPC_SOCKET, "s0.sock")
 
     async def reload(self, snapshot: Snapshot) -> None:
-        """Gives all workers the snapshot and waits for each: those that start (their stub port takes calls before they stand
+        """Gives all workers the snapshot and waits for each: those that start (their local gRPC port takes calls before they are
         in their place), serve, are retired, and drain. One that does not take it is replaced."""
         self._snapshot = snapshot
         async with asyncio.TaskGroup() as reloads:
@@ -178,7 +178,7 @@ class Pool:
         """The position's symlinks."""
         assert worker.ready is not None
         run = Path(self._settings.run_dir)
-        for kind, path in (("w", worker.ready.front_path), ("s", worker.ready.stub_path)):
+        for kind, path in (("w", worker.ready.front_path), ("s", worker.ready.grpc_path)):
             if path is not None:
                 _point(run / f"{kind}{position}.sock", Path(path).name)
 

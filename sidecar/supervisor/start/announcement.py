@@ -25,8 +25,8 @@ class Endpoints:
 
     state_dir: Path
     front: Address | None
-    stub: Address | None
-    stub_socket: Path | None
+    grpc: Address | None
+    grpc_socket: Path | None
     metrics: Address | None
     ca: Path | None
     credential: Credential
@@ -43,10 +43,10 @@ def env_values(endpoints: Endpoints) -> dict[str, str]:
     values["SIDECAR_USER"] = endpoints.credential.user
     values["SIDECAR_PASSWORD"] = endpoints.credential.password
     values["SIDECAR_API_KEY"] = endpoints.credential.api_key
-    if endpoints.stub is not None:
-        values["SIDECAR_GRPC_LOCAL"] = str(endpoints.stub)
-    elif endpoints.stub_socket is not None:
-        values["SIDECAR_GRPC_LOCAL"] = f"unix:{endpoints.stub_socket}"
+    if endpoints.grpc is not None:
+        values["SIDECAR_GRPC_LOCAL"] = str(endpoints.grpc)
+    elif endpoints.grpc_socket is not None:
+        values["SIDECAR_GRPC_LOCAL"] = f"unix:{endpoints.grpc_socket}"
     if endpoints.metrics is not None:
         values["SIDECAR_METRICS"] = f"http://{endpoints.metrics}/metrics"
     return {name: value for name, value in values.items() if value is not None}

@@ -13,7 +13,7 @@ STATE_DIR = Path(".sidecar")
 FRONT_HOST = "127.0.0.1"
 FRONT_PORT = 8443
 FRONT_PROGRAM = "nginx"
-STUB_ADDRESS = "127.0.0.1:50051"
+GRPC_ADDRESS = "127.0.0.1:50051"
 METRICS_ADDRESS = "127.0.0.1:9464"
 WORKERS = 2
 # Longer than most streams, shorter than the patience of whoever pulls the plug (systemd waits 90 s unless told otherwise).
@@ -55,8 +55,8 @@ class Options:
     front_address: Address | None = Address(FRONT_HOST, FRONT_PORT)
     front_program: str = FRONT_PROGRAM
     """`nginx` or `envoy`."""
-    stub_address: Address | None = Address("127.0.0.1", 50051)
-    stub_socket: bool = True
+    grpc_address: Address | None = Address("127.0.0.1", 50051)
+    grpc_socket: bool = True
     metrics_address: Address | None = Address("127.0.0.1", 9464)
     tls: tuple[Path, Path] | None = None  # certificate chain and key; None: of the private CA in the state directory
     workers: int = WORKERS

@@ -23,7 +23,7 @@ from sidecar.supervisor.metrics.envoy import translated
 from sidecar.supervisor.metrics.front import FrontMetrics
 from sidecar.supervisor.metrics.page import MetricsPage, SupervisorMetrics
 from sidecar.supervisor.metrics.spend_keeper import Books
-from sidecar.supervisor.processes.pool import STUB_SOCKET, Pool
+from sidecar.supervisor.processes.pool import GRPC_SOCKET, Pool
 from sidecar.supervisor.processes.ports import probe, reserve
 from sidecar.supervisor.processes.process import in_daemon_thread
 from sidecar.supervisor.processes.worker import WORKER_COMMAND, WorkerFailed
@@ -78,11 +78,11 @@ class Supervisor:
 
     def _bind(self) -> None:
         options = self._options
-        self._front = self._stub = self._page = None
+        self._front = self._grpc = self._page = None
         if options.front_address is not None:
             self._front = probe(options.front_address, "front", "--port")
-        if options.stub_address is not None:
-            self._stub, held = reserve(options.stub_address, "stub port", "--stub")
+        if options.grpc_address is not None:
+            self._grpc, held = reserve(options.grpc_address, "local gRPC port", "--grpc")
             self._cleanup.enter_context(held)
         if options.metrics_address is not None:
             self._page = probe(options.metrics_address, "metrics port", "--metrics")
@@ -97,8 +97,8 @@ class Supervisor:
         settings = WorkerSettings(
             slot=0,
             run_dir=str(self._state.run),
-            stub_socket=self._options.stub_socket,
-            stub_address=None if self._stub is None else str(self._stub),
+            grpc_socket=self._options.grpc_socket,
+            grpc_address=None if self._grpc is None else str(self._grpc),
             access_log=self._options.access_log,
             log_path=None if self._options.log_path is None else str(self._options.log_path),
             beat_s=self._options.hang_s / BEATS,
@@ -176,8 +176,8 @@ class Supervisor:
         endpoints = Endpoints(
             state_dir=self._state.root,
             front=None if self._front is None else reachable(self._front),
-            stub=self._stub,
-            stub_socket=self._state.run / STUB_SOCKET if self._options.stub_socket else None,
+            grpc=self._grpc,
+            grpc_socket=self._state.run / GRPC_SOCKET if self._options.grpc_socket else None,
             metrics=self._page,
             ca=self._children.ca,
             credential=self._children.credential,

@@ -1,4 +1,4 @@
-"""Python stubs by every way in: the stub port, the stub socket, and the front with TLS and a credential."""
+"""A Python service calls through every entrance: the local gRPC port and socket, and the front with TLS and a credential."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc, routes_pb2, routes_pb2_grpc
 from tests.provider import Provider, Reply, json_reply
-from tests.stack.stack import FRONT, SOCKET, STUB, Stack
+from tests.stack.stack import FRONT, LOCAL, SOCKET, Stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]
-WAYS = [STUB, SOCKET, FRONT]
+WAYS = [LOCAL, SOCKET, FRONT]
 CALL_S = 60
 
 
@@ -114,7 +114,7 @@ async def test_a_deadline_ends_the_call_and_the_providers_connection(caller: Cal
 
 
 async def test_a_forged_identity_counts_nowhere(stack: Stack) -> None:
-    """On the stub listeners everybody is `local`, at the front whoever the credential says."""
+    """On the local gRPC port and socket everybody is `local`, at the front whoever the credential says."""
     forged = (("x-sidecar-user", "mallory"),)
     for way in WAYS:
         who = stack.user if way == FRONT else "local"
