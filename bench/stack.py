@@ -163,16 +163,16 @@ def _stat(pid: int) -> list[str]:
 
 
 def _family(root_pid: int) -> list[int]:
-    children: dict[int, list[int]] = {}
+    by_parent: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                children.setdefault(int(_stat(int(entry.name))[1]), []).append(int(entry.name))
+                by_parent.setdefault(int(_stat(int(entry.name))[1]), []).append(int(entry.name))
             except (FileNotFoundError, ProcessLookupError):
                 continue
     family = [root_pid]
     for pid in family:
-        family.extend(children.get(pid, ()))
+        family.extend(by_parent.get(pid, ()))
     return family
 
 

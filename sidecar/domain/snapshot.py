@@ -1,6 +1,6 @@
 """The configuration as the workers use it: frozen, checked, secrets resolved. `config.load` makes it, the gateway reads it.
 
-Apart from config.py so that a worker does not import YAML.
+Apart from sidecar.config so that a worker does not import YAML.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from sidecar.domain.snapshot import Budget, Consumer, Limit, Route, Upstream
 from sidecar.gateway.estimate import Estimate, estimate_tokens
 from sidecar.limits import Bucket, Level, LimitStore, Refused, Reservation, buckets_of
 from sidecar.spend.budgets import Allowance, Warned, allowances_of, check
-from sidecar.spend.calendar import Calendar, said
-from sidecar.spend.cost import Tokens, cost_micro_dollars, counts_input, counts_output, tokens_of
+from sidecar.spend.calendar import Calendar, timestamp
+from sidecar.spend.cost import TokenCounts, cost_micro_dollars, counts_input, counts_output, tokens_of
 from sidecar.spend.ledger import Charge, Ledger
 from sidecar.telemetry.metrics import Metrics
 
@@ -131,7 +131,7 @@ class Ticket:
             return
         self._open = False
         kept = ok or usage is not None or output_tokens > 0
-        tokens, estimated = self._tokens(ok, usage, output_tokens) if kept else (Tokens(), False)
+        tokens, estimated = self._tokens(ok, usage, output_tokens) if kept else (TokenCounts(), False)
         if self._meter.limits is not None and self.reservation is not _NOTHING:
             self._meter.limits.settle(self.reservation, kept=kept, tokens=tokens.total)
         if kept:
@@ -140,11 +140,11 @@ class Ticket:
                 reported = usage.provider_cost_micro_dollars
             self._charge(tokens, upstream, reported, estimated=estimated)
 
-    def _tokens(self, ok: bool, usage: Any, output_tokens: int) -> tuple[Tokens, bool]:
+    def _tokens(self, ok: bool, usage: Any, output_tokens: int) -> tuple[TokenCounts, bool]:
         """And whether they are estimated, in part at least. What a provider counts at the beginning of a stream that breaks off
         is its prompt; a count it leaves out, or gives as something that is no count, is not free."""
         if usage is None:
-            return Tokens(self.estimate.prompt, output_tokens), True
+            return TokenCounts(self.estimate.prompt, output_tokens), True
         tokens = tokens_of(usage)
         guessed = tokens
         if not counts_input(usage):
@@ -153,7 +153,7 @@ class Ticket:
             guessed = guessed._replace(output=output_tokens)
         return guessed, guessed is not tokens
 
-    def _charge(self, tokens: Tokens, upstream: Upstream | None, reported: int | None, *, estimated: bool) -> None:
+    def _charge(self, tokens: TokenCounts, upstream: Upstream | None, reported: int | None, *, estimated: bool) -> None:
         meter, route, consumer = self._meter, self._route.name, self._call.consumer.name
         price = None if upstream is None else upstream.price
         money = None if price is None else cost_micro_dollars(price, tokens)
@@ -220,7 +220,10 @@ def _budget_header(warned: Warned | None) -> list[tuple[str, str]]:
         return []
     share = math.floor(warned.used * 100)
     return [
-        ("x-sidecar-budget", f"{share}% of {warned.allowance.header_words}; begins anew at {said(warned.resets_s)}")
+        (
+            "x-sidecar-budget",
+            f"{share}% of {warned.allowance.header_text}; resets at {timestamp(warned.resets_s)}",
+        )
     ]
 
 

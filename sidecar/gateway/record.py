@@ -8,7 +8,7 @@ from typing import Any
 
 from adapters import ECHOES, GatewayError, Kind
 from sidecar.spend.cost import counts_input, counts_output, tokens_of
-from sidecar.telemetry.access_log import AccessLog, Entry
+from sidecar.telemetry.access_log import AccessLog, CallEntry
 from sidecar.telemetry.metrics import OTHER, STALE_CONNECTION, UNKNOWN_ROUTE, Metrics
 
 OK = "ok"
@@ -156,9 +156,9 @@ class Record:
                 if count:
                     metrics.tokens(self._route, self._consumer, kind).inc(count)
 
-    def _entry(self, total_s: float, overhead_s: float | None) -> Entry:
+    def _entry(self, total_s: float, overhead_s: float | None) -> CallEntry:
         usage = self.usage
-        return Entry(
+        return CallEntry(
             time.time(),
             self._request_id,
             self._consumer,

@@ -9,7 +9,7 @@ from sidecar.domain.snapshot import Consumer, Limit, Route
 from sidecar.limits.gcra import Rate, rate_of
 from sidecar.limits.table import key_of
 
-# As the config's own words, for messages.
+# As the config has them, for messages.
 _PERIODS = {1: "second", 60: "minute", 3600: "hour", 86_400: "day"}
 
 
@@ -22,7 +22,7 @@ class Bucket:
     unit: str
     count: int
     rate: Rate | None
-    words: str  # 'of route "chat": 10 requests a minute'
+    words: str  # 'of route "chat": 10 requests per minute'
 
 
 def buckets_of(route: Route, consumer: Consumer) -> tuple[Bucket, ...]:
@@ -51,11 +51,11 @@ def _add(
 
 def _bucket(key: bytes, limit: Limit, words: str) -> Bucket:
     rate = None if limit.unit == "concurrent" else rate_of(limit.count, limit.per_s)
-    return Bucket(key, limit.unit, limit.count, rate, f"{words}: {_said(limit)}")
+    return Bucket(key, limit.unit, limit.count, rate, f"{words}: {_limit_text(limit)}")
 
 
-def _said(limit: Limit) -> str:
+def _limit_text(limit: Limit) -> str:
     if limit.unit == "concurrent":
         return f"{limit.count} at once"
     period = _PERIODS.get(limit.per_s)
-    return f"{limit.count} {limit.unit} {'a ' + period if period else f'in {limit.per_s} seconds'}"
+    return f"{limit.count} {limit.unit} per {period or f'{limit.per_s} seconds'}"

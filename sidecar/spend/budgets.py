@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 
 from adapters import GatewayError, Kind
 from sidecar.domain.snapshot import Budget, Consumer, Route
-from sidecar.spend.calendar import Today, said
+from sidecar.spend.calendar import Today, timestamp
 from sidecar.spend.ledger import Ledger, consumer_key, pair_key, route_key
 
 _MICRO = 1_000_000
@@ -27,15 +27,21 @@ class Allowance:
     soft: float
 
     @property
-    def words(self) -> str:
-        scope = [f'route "{self.route}"'] * bool(self.route) + [f'consumer "{self.consumer}"'] * bool(self.consumer)
-        return f"{dollars(self.micro_dollars)} a {self.per} of {' for '.join(scope)}"
+    def scope(self) -> str:
+        """As in: route "chat" and consumer "team"."""
+        names = [f'route "{self.route}"'] * bool(self.route) + [f'consumer "{self.consumer}"'] * bool(self.consumer)
+        return " and ".join(names)
 
     @property
-    def header_words(self) -> str:
+    def amount(self) -> str:
+        """As in: $5.00 per day."""
+        return f"{dollars(self.micro_dollars)} per {self.per}"
+
+    @property
+    def header_text(self) -> str:
         """Without names: a header is ASCII."""
-        scope = ["the route"] * bool(self.route) + ["the consumer"] * bool(self.consumer)
-        return f"{dollars(self.micro_dollars)} a {self.per} of {' for '.join(scope)}"
+        scope = ["route"] * bool(self.route) + ["consumer"] * bool(self.consumer)
+        return f"{self.amount} for this {' and '.join(scope)}"
 
 
 class Warned(NamedTuple):
@@ -67,7 +73,7 @@ def _key(route: str, consumer: str) -> bytes:
 
 def check(allowances: Sequence[Allowance], ledger: Ledger, today: Today, now_s: float) -> Warned | None:
     """The budget that is nearest to its end, if one is past its soft threshold. Raises budget_exceeded when one is spent, with
-    the time until the last such begins anew. Calls that are under way then still end, and are charged."""
+    the time until the last such resets. Calls in progress then still end, and are charged."""
     warned: Warned | None = None
     exceeded: Warned | None = None
     for each in allowances:
@@ -82,7 +88,8 @@ def check(allowances: Sequence[Allowance], ledger: Ledger, today: Today, now_s: 
         elif warned is None or found.used > warned.used:
             warned = found
     if exceeded is not None:
-        text = f"The budget of {exceeded.allowance.words} is spent. It begins anew at {said(exceeded.resets_s)}."
+        allowance, resets_at = exceeded.allowance, timestamp(exceeded.resets_s)
+        text = f"Budget exceeded for {allowance.scope}: {allowance.amount}. It resets at {resets_at}."
         raise GatewayError(Kind.BUDGET_EXCEEDED, text, retry_after_s=max(0.0, exceeded.resets_s - now_s))
     return warned
 

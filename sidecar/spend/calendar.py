@@ -1,4 +1,4 @@
-"""Days and months, UTC: when a budget begins anew."""
+"""Days and months, UTC: when a budget resets."""
 
 from __future__ import annotations
 
@@ -47,6 +47,6 @@ def day_of(text: str) -> int:
     return (date.fromisoformat(text) - date(1970, 1, 1)).days
 
 
-def said(time_s: float) -> str:
+def timestamp(time_s: float) -> str:
     """As in 2026-12-01T00:00:00Z."""
     return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -15,7 +15,7 @@ _PRICED_TOKENS = 1_000_000
 _HOUR_TIMES_INPUT = 2
 
 
-class Tokens(NamedTuple):
+class TokenCounts(NamedTuple):
     """Of one call. `cached` and `written` (to the provider's prompt cache) are part of `input`, `reasoning` of `output`, and
     `written_1h` (to be kept for an hour) of `written`."""
 
@@ -31,7 +31,7 @@ class Tokens(NamedTuple):
         return self.input + self.output
 
 
-def tokens_of(usage: Any) -> Tokens:
+def tokens_of(usage: Any) -> TokenCounts:
     """Of a canonical Usage. Providers have been seen to say impossible things: nothing is below zero here, no part above its
     whole. Where there is a total and nothing else, it is input: of most calls that is the larger part."""
     input_ = max(0, usage.input_tokens)
@@ -41,7 +41,7 @@ def tokens_of(usage: Any) -> Tokens:
     cached = min(max(0, usage.cached_input_tokens), input_)
     written = min(max(0, usage.cache_write_tokens), input_ - cached)
     written_1h = min(max(0, usage.cache_write_1h_tokens), written)
-    return Tokens(input_, output, cached, written, min(max(0, usage.reasoning_tokens), output), written_1h)
+    return TokenCounts(input_, output, cached, written, min(max(0, usage.reasoning_tokens), output), written_1h)
 
 
 def counts_input(usage: Any) -> bool:
@@ -59,7 +59,7 @@ def _only_total(usage: Any) -> bool:
     return usage.HasField("total_tokens") and not parts
 
 
-def cost_micro_dollars(price: Price, tokens: Tokens) -> int:
+def cost_micro_dollars(price: Price, tokens: TokenCounts) -> int:
     """Rounded up once, at the end: a call is never counted as less than it cost, nor as a millionth of a dollar more."""
     for above, other in price.above:
         if tokens.input > above:

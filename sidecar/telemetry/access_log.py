@@ -1,4 +1,4 @@
-"""One line a call, for whoever operates the gateway: who called what, how it ended, what it cost in tokens and time.
+"""One log line per call, for whoever operates the gateway: who called what, how it ended, what it cost in tokens and time.
 
 Never a prompt, an answer or a key. JSON for machines, words for a terminal; neither can be forged by control characters.
 
@@ -25,7 +25,7 @@ _Write = Callable[[bytes], object]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CallEntry:
     """One call that has ended. Times in seconds, `at_s` since 1970. None: not known, or it did not come that far."""
 
     at_s: float
@@ -43,7 +43,7 @@ class Entry:
     overhead_s: float | None = None
 
 
-def json_line(entry: Entry) -> bytes:
+def json_line(entry: CallEntry) -> bytes:
     """An object with the members of Entry, times in milliseconds, what is None left out."""
     found: dict[str, object] = {"time": _time(entry.at_s), "message": "call"}
     for field in fields(entry):
@@ -62,7 +62,7 @@ def _json(value: object) -> bytes:
     return json.dumps(value, separators=(",", ":")).replace("\x7f", "\\u007f").encode() + b"\n"
 
 
-def human_line(entry: Entry) -> bytes:
+def human_line(entry: CallEntry) -> bytes:
     """For a terminal: only printable ASCII gets there as it is."""
     tokens = ""
     if entry.input_tokens is not None or entry.output_tokens is not None:
@@ -88,21 +88,21 @@ def _plain(text: str) -> str:
     return cut.encode("unicode_escape").decode().replace(" ", "\\x20") or '""'
 
 
-FORMATS: dict[str, Callable[[Entry], bytes] | None] = {"json": json_line, "human": human_line, "off": None}
+FORMATS: dict[str, Callable[[CallEntry], bytes] | None] = {"json": json_line, "human": human_line, "off": None}
 
 
 class AccessLog:
     """For one event loop. `close` writes what is left."""
 
-    def __init__(self, line: Callable[[Entry], bytes] | None, write: _Write | None = None) -> None:
+    def __init__(self, line: Callable[[CallEntry], bytes] | None, write: _Write | None = None) -> None:
         """`write` takes whole lines and may block; standard error by default."""
         self._line = line
         self._write = write or _to_stderr
-        self._waiting: list[Entry] = []
+        self._waiting: list[CallEntry] = []
         self._dropped = 0
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: CallEntry) -> None:
         """Returns at once, whatever becomes of the line."""
         if self._line is None:
             return
@@ -124,7 +124,7 @@ class AccessLog:
         dropped, self._dropped = self._dropped, 0
         await asyncio.to_thread(self._write_all, taken, dropped)
 
-    def _write_all(self, entries: list[Entry], dropped: int) -> None:
+    def _write_all(self, entries: list[CallEntry], dropped: int) -> None:
         assert self._line is not None
         lines = [self._line(entry) for entry in entries]
         if dropped:

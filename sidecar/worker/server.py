@@ -33,15 +33,15 @@ from grpc_reflection.v1alpha import reflection
 
 from sidecar.control.channel import (
     CONNECTION_AGE_S,
-    Answered,
+    ChangeResult,
     Channel,
     Configure,
     Drain,
     Failed,
+    LoadSnapshot,
     Ready,
-    Reload,
-    Reloaded,
     Retire,
+    SnapshotLoaded,
     WorkerSettings,
 )
 from sidecar.control.snapshot_patch import Patch, patched
@@ -247,13 +247,13 @@ async def _obey(channel: Channel, worker: Worker, questions: Questions, leave: a
     try:
         while (message := await channel.receive()) is not None:
             match message:
-                case Reload(snapshot):
+                case LoadSnapshot(snapshot):
                     worker.gateway.snapshot = snapshot
-                    await channel.send(Reloaded(snapshot.hash))
+                    await channel.send(SnapshotLoaded(snapshot.hash))
                 case Patch():
                     worker.patch(message)
-                    await channel.send(Reloaded(worker.gateway.snapshot.hash))
-                case Answered():
+                    await channel.send(SnapshotLoaded(worker.gateway.snapshot.hash))
+                case ChangeResult():
                     questions.answered(message)
                 case Retire():
                     stop_accepting()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from adapters import FORMATS, Task
 from adapters.usage import latest, settle
 from sidecar.domain.snapshot import Price
-from sidecar.spend.cost import Tokens, cost_micro_dollars, tokens_of
+from sidecar.spend.cost import TokenCounts, cost_micro_dollars, tokens_of
 from sidecar.v1 import inference_pb2 as pb
 from tests.adapters.laws import CONTEXT
 from tests.spend.usage_answers import answer, format_of
@@ -49,7 +49,7 @@ def test_an_answer_that_passes_is_counted_like_one_that_is_translated(shape: Sha
 
 
 def test_an_hour_has_a_price_of_its_own() -> None:
-    tokens = Tokens(input=100, written=100, written_1h=40)
+    tokens = TokenCounts(input=100, written=100, written_1h=40)
     stated = Price(1_000_000, 0, cache_write=1_250_000, cache_write_1h=3_000_000)
     assert cost_micro_dollars(stated, tokens) == 60 * 1.25 + 40 * 3
     assert cost_micro_dollars(Price(1_000_000, 0), tokens) == 60 + 40 * 2, "unsaid: twice the input"
@@ -61,16 +61,16 @@ def test_embeddings_have_no_output_whatever_the_total_says() -> None:
     check = FORMATS["openai"].provider[Task.EMBEDDINGS].check
     assert check is not None
 
-    def counted(usage: dict[str, Any]) -> Tokens:
+    def counted(usage: dict[str, Any]) -> TokenCounts:
         found = check(json.dumps({"data": [], "usage": usage}).encode())
         assert found is not None
         return tokens_of(found)
 
-    assert counted({"prompt_tokens": 7, "total_tokens": 7}) == Tokens(7)
-    assert counted({"prompt_tokens": 7}) == Tokens(7)
-    assert counted({"prompt_tokens": 0, "total_tokens": 7}) == Tokens(7)
-    assert counted({"total_tokens": 7}) == Tokens(7), "Voyage"
-    assert counted({"prompt_tokens": 7, "completion_tokens": 0, "total_tokens": 7}) == Tokens(7), "Mistral"
+    assert counted({"prompt_tokens": 7, "total_tokens": 7}) == TokenCounts(7)
+    assert counted({"prompt_tokens": 7}) == TokenCounts(7)
+    assert counted({"prompt_tokens": 0, "total_tokens": 7}) == TokenCounts(7)
+    assert counted({"total_tokens": 7}) == TokenCounts(7), "Voyage"
+    assert counted({"prompt_tokens": 7, "completion_tokens": 0, "total_tokens": 7}) == TokenCounts(7), "Mistral"
 
 
 COUNTS = st.none() | st.integers(0, 2**31 - 1) | st.integers(0, 50)
@@ -113,10 +113,10 @@ def test_a_stream_that_counts_along_keeps_the_last_of_each_count() -> None:
     for chunk in chunks:
         held = latest(held, chunk)
     assert held is not None
-    assert tokens_of(held) == Tokens(1000, 3100, 0, 0, 3000)
+    assert tokens_of(held) == TokenCounts(1000, 3100, 0, 0, 3000)
 
 
 def test_a_stream_may_count_the_prompt_first_and_the_answer_last() -> None:
     held = latest(pb.Usage(input_tokens=1000, cached_input_tokens=10), pb.Usage(output_tokens=100))
-    assert tokens_of(held) == Tokens(1000, 100, 10)
+    assert tokens_of(held) == TokenCounts(1000, 100, 10)
     assert held.total_tokens == 1100

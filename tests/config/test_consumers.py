@@ -147,7 +147,10 @@ def test_allow_and_deny_are_globs_and_deny_is_stronger(
         ),
         (["{name: a, users: [a], roles: admin}"], "6: consumers[0].roles: expected a list, found text"),
         (["{name: a, user: [a], local: true}"], '6: consumers[0]: unknown key "user"; did you mean "users"?'),
-        (["{name: local, users: [a]}"], '6: consumers[0].name: "local" is what the local gRPC port and socket are called; add `local: true`'),
+        (
+            ["{name: local, users: [a]}"],
+            '6: consumers[0].name: "local" is what the local gRPC port and socket are called; add `local: true`',
+        ),
         (["{name: a, users: [a], local: 1}"], "6: consumers[0].local: expected true or false"),
         (
             ["{name: a, users: [a], allow: }"],

@@ -105,9 +105,9 @@ async def test_a_callers_credential_goes_no_further_than_the_front(stack: Stack,
     for piece in (stack.password, stack.api_key[:24], stack.api_key[-24:]):
         assert piece not in sent
         # Once, what `up` said to its operator, is where it belongs.
-        assert piece not in stack.log.replace(stack.api_key, "", _told(stack))
+        assert piece not in stack.log.replace(stack.api_key, "", _announcement(stack))
 
 
-def _told(stack: Stack) -> int:
+def _announcement(stack: Stack) -> int:
     """How often `up` itself shows the key at its start."""
-    return stack.child.output.partition("Ctrl-C")[0].count(stack.api_key)
+    return stack.process.output.partition("Ctrl-C")[0].count(stack.api_key)

@@ -1,1 +1,1 @@
-"""What only many calls show: that the books close, that nothing is left behind, that replacing costs no call."""
+"""What only many calls show: that all counts agree, that nothing is left behind, that replacing costs no call."""

@@ -1,4 +1,4 @@
-"""The books of one run, read from every place where calls, tokens and money are counted, and what does not add up."""
+"""The counts of one run, read from every place where calls, tokens and money are counted, and what does not add up."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ ByRoute = Counter[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class Accounts:
     """`page` as it was after the last call, `lines` of the access log, `spend`: what the database holds, by route and column."""
 
     seen: list[Seen]
     page: Page
     lines: list[dict[str, Any]]
     spend: dict[str, Counter[str]]
-    asked: ByRoute  # at the provider
+    provider_calls: ByRoute  # at the provider
 
     def drifts(self) -> list[str]:
         """What does not add up, in words; empty where all does."""
@@ -49,11 +49,11 @@ class Books:
 
     def _attempts(self, found: list[str]) -> None:
         """The provider's calls less retries and fallbacks are the callers' that got as far as a provider."""
-        real = self.asked.total()
+        real = self.provider_calls.total()
         again = Counter(self._by_route("sidecar_retries_total")) + Counter(self._by_route("sidecar_fallbacks_total"))
         refused = ("rate_limited", "route_not_found")
         calls = Counter(each.route for each in self.seen if each.outcome not in refused)
-        _compare(found, "provider calls, by callers and further attempts", self.asked, calls + again)
+        _compare(found, "provider calls, by callers and further attempts", self.provider_calls, calls + again)
         logged: ByRoute = Counter()
         for line in self.lines:
             logged[line["route"]] += line["attempts"]
@@ -138,5 +138,5 @@ def read_spend(state: Path) -> dict[str, Counter[str]]:
     return {route: counts for route, counts in spend.items() if any(counts.values())}
 
 
-def read_asked(providers: Iterable[Provider]) -> ByRoute:
+def read_provider_calls(providers: Iterable[Provider]) -> ByRoute:
     return Counter(call.json["model"].removesuffix(_SPARE) for provider in providers for call in provider.calls)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.endurance.closing import Books, read_asked, read_lines, read_spend
+from tests.endurance.closing import Accounts, read_lines, read_provider_calls, read_spend
 from tests.endurance.traffic import TIGHT, config, traffic
 from tests.processes import REPOSITORY
 from tests.provider import Provider
@@ -28,7 +28,7 @@ SEED = 11
 SETTLED_S = 30.0
 
 
-async def _books(folder: Path, provider: Provider, front: str, count: int, package: Path | None = None) -> Books:
+async def _accounts(folder: Path, provider: Provider, front: str, count: int, package: Path | None = None) -> Accounts:
     options = ("--access-log", "json")
     with Stack(folder, config(provider), front=front, options=options, package=package) as stack:
         async with traffic(stack, provider) as calls:
@@ -36,8 +36,8 @@ async def _books(folder: Path, provider: Provider, front: str, count: int, packa
             page = await _settled(stack, count)
         assert await asyncio.to_thread(stack.stop) == 0
         assert "Traceback" not in stack.log
-        lines = read_lines(stack.child.output)
-        return Books(calls.seen, page, lines, read_spend(stack.state), read_asked([provider]))
+        lines = read_lines(stack.process.output)
+        return Accounts(calls.seen, page, lines, read_spend(stack.state), read_provider_calls([provider]))
 
 
 async def _settled(stack: Stack, count: int) -> Page:
@@ -53,18 +53,18 @@ async def _settled(stack: Stack, count: int) -> Page:
 
 @pytest.mark.parametrize("front", ["nginx", "envoy"])
 async def test_the_books_close(tmp_path: Path, provider: Provider, front: str) -> None:
-    books = await _books(tmp_path, provider, front, CALLS)
-    outcomes = Counter(each.outcome for each in books.seen)
-    print(f"\n{front}: {len(books.seen)} calls {dict(outcomes)}, {books.asked.total()} at the provider")
-    assert not books.drifts(), "\n".join(books.drifts())
+    accounts = await _accounts(tmp_path, provider, front, CALLS)
+    outcomes = Counter(each.outcome for each in accounts.seen)
+    print(f"\n{front}: {len(accounts.seen)} calls {dict(outcomes)}, {accounts.provider_calls.total()} at the provider")
+    assert not accounts.drifts(), "\n".join(accounts.drifts())
     assert outcomes.keys() == {
         "ok", "rate_limited", "route_not_found", "invalid_request", "upstream_unavailable", "upstream_interrupted",
         "cancelled",
     }  # fmt: skip
-    assert sum(each.route == "tight" and each.outcome == "ok" for each in books.seen) == TIGHT
-    assert books.page.total("sidecar_limited_total", unit="requests") == outcomes["rate_limited"]
+    assert sum(each.route == "tight" and each.outcome == "ok" for each in accounts.seen) == TIGHT
+    assert accounts.page.total("sidecar_limited_total", unit="requests") == outcomes["rate_limited"]
     for name in ("retries", "fallbacks", "estimated_tokens"):
-        assert books.page.total(f"sidecar_{name}_total") > 0, "the books close over nothing"
+        assert accounts.page.total(f"sidecar_{name}_total") > 0, "nothing was counted"
 
 
 # Each counts something twice, somewhere else: file, what stands there, what stands there then, and what tells of it.
@@ -104,8 +104,8 @@ async def test_double_counts_switched_on_in_a_copy_are_found(tmp_path: Path, pro
         text = (copy / file).read_text()
         assert text.count(right) == 1, f"{file} has changed: {right}"
         (copy / file).write_text(text.replace(right, wrong))
-    books = await _books(tmp_path, provider, "nginx", CALLS_FOR_THE_CONTROL, copy)
-    drifts = "\n".join(books.drifts())
+    accounts = await _accounts(tmp_path, provider, "nginx", CALLS_FOR_THE_CONTROL, copy)
+    drifts = "\n".join(accounts.drifts())
     print(f"\n{drifts}")
-    for *_, told in DOUBLE_COUNTS:
-        assert told in drifts
+    for *_, drift in DOUBLE_COUNTS:
+        assert drift in drifts

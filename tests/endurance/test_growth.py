@@ -31,7 +31,7 @@ AT_ONCE = 16
 GROWTH_BYTES_MAX = 8 * 1024 * 1024
 # Kept connections to the provider and gRPC's pollers come and go by themselves.
 SPARE_FILES = 8
-TOLD = {
+FAILURES = {
     "down": "HTTP 503",
     "down over local gRPC": "UNAVAILABLE",
     "limited": "HTTP 429",
@@ -107,11 +107,11 @@ def _mixture(callers: Callers) -> Sequence[Ask]:
 
     def by_rest(model: str) -> Ask:
         body = chat_body(model=model, stream=True)
-        return _told(TOLD.get(model, OK), lambda: callers.rest_stream(body))
+        return _expecting(FAILURES.get(model, OK), lambda: callers.rest_stream(body))
 
     def by_local(model: str) -> Ask:
         request = chat_request(route=model)
-        return _told(TOLD.get(f"{model} over local gRPC", OK), lambda: callers.local_stream(request))
+        return _expecting(FAILURES.get(f"{model} over local gRPC", OK), lambda: callers.local_stream(request))
 
     whole: list[Ask] = [callers.rest, callers.local, callers.front, callers.rest_fresh, callers.local, callers.front]
     streams: list[Ask] = [
@@ -125,12 +125,12 @@ def _mixture(callers: Callers) -> Sequence[Ask]:
     return [*whole, *streams, *failing]
 
 
-def _told(start: str, ask: Ask) -> Ask:
-    async def asked() -> str:
+def _expecting(start: str, ask: Ask) -> Ask:
+    async def expecting() -> str:
         word = await ask()
         return f"failed: {start}" if start != OK and word.startswith(start) else word
 
-    return asked
+    return expecting
 
 
 async def _left_streams(stack: Stack, callers: Callers, count: int, counts: Counts) -> None:
@@ -179,7 +179,7 @@ def _size(pid: int) -> Size:
 def _as_counted(counts: Counts, now: Page) -> None:
     """What callers saw is what the core counted."""
     failed = {word.removeprefix("failed: "): count for word, count in counts.items() if word.startswith("failed: ")}
-    assert counts.keys() <= {OK, "left", *(f"failed: {word}" for word in TOLD.values())}, counts
+    assert counts.keys() <= {OK, "left", *(f"failed: {word}" for word in FAILURES.values())}, counts
     outcomes = now.by("sidecar_requests_total", "outcome")
     assert outcomes["ok"] == counts[OK]
     assert outcomes["cancelled"] == counts["left"]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from adapters import Task
 from adapters.providers import PROVIDERS
 from sidecar.domain.snapshot import Price, Route, Snapshot, Upstream
-from sidecar.spend.cost import Tokens, cost_micro_dollars, tokens_of
+from sidecar.spend.cost import TokenCounts, cost_micro_dollars, tokens_of
 from sidecar.spend.prices import _TABLE, price_of, table_price, with_prices
 from sidecar.v1 import inference_pb2 as pb
 
@@ -24,32 +24,37 @@ PRICES = st.integers(0, 10**9)
 
 
 def test_a_million_tokens_each_way_cost_both_prices() -> None:
-    assert cost_micro_dollars(Price(2_500_000, 10_000_000), Tokens(1_000_000, 1_000_000)) == 12_500_000
+    assert cost_micro_dollars(Price(2_500_000, 10_000_000), TokenCounts(1_000_000, 1_000_000)) == 12_500_000
 
 
 def test_cached_and_written_tokens_have_prices_of_their_own() -> None:
     price = Price(1_000_000, 0, cached_input=100_000, cache_write=1_250_000)
-    assert cost_micro_dollars(price, Tokens(input=100, cached=50, written=20)) == 30 + 5 + 25
-    assert cost_micro_dollars(Price(1_000_000, 0), Tokens(input=100, cached=50, written=20)) == 100
+    assert cost_micro_dollars(price, TokenCounts(input=100, cached=50, written=20)) == 30 + 5 + 25
+    assert cost_micro_dollars(Price(1_000_000, 0), TokenCounts(input=100, cached=50, written=20)) == 100
 
 
 def test_a_part_of_a_micro_dollar_is_a_whole_one() -> None:
-    assert cost_micro_dollars(Price(20_000, 0), Tokens(input=1)) == 1
-    assert cost_micro_dollars(Price(20_000, 0), Tokens(input=50)) == 1
-    assert cost_micro_dollars(Price(20_000, 0), Tokens(input=51)) == 2
-    assert cost_micro_dollars(Price(20_000, 0), Tokens()) == 0
+    assert cost_micro_dollars(Price(20_000, 0), TokenCounts(input=1)) == 1
+    assert cost_micro_dollars(Price(20_000, 0), TokenCounts(input=50)) == 1
+    assert cost_micro_dollars(Price(20_000, 0), TokenCounts(input=51)) == 2
+    assert cost_micro_dollars(Price(20_000, 0), TokenCounts()) == 0
 
 
 def test_a_long_prompt_is_priced_as_one_throughout() -> None:
     price = Price(1_000_000, 0, above=((200, Price(2_000_000, 0)), (400, Price(3_000_000, 0))))
-    assert [cost_micro_dollars(price, Tokens(input=count)) for count in (200, 201, 400, 401)] == [200, 402, 800, 1203]
+    assert [cost_micro_dollars(price, TokenCounts(input=count)) for count in (200, 201, 400, 401)] == [
+        200,
+        402,
+        800,
+        1203,
+    ]
 
 
 @UNHURRIED
 @given(PRICES, PRICES, COUNTS, COUNTS)
-def test_the_rounding_is_up_and_less_than_one(input_: int, output: int, asked: int, told: int) -> None:
-    exact = (Decimal(input_) * asked + Decimal(output) * told) / 1_000_000
-    assert 0 <= cost_micro_dollars(Price(input_, output), Tokens(asked, told)) - exact < 1
+def test_the_rounding_is_up_and_less_than_one(input_: int, output: int, input_tokens: int, output_tokens: int) -> None:
+    exact = (Decimal(input_) * input_tokens + Decimal(output) * output_tokens) / 1_000_000
+    assert 0 <= cost_micro_dollars(Price(input_, output), TokenCounts(input_tokens, output_tokens)) - exact < 1
 
 
 @UNHURRIED

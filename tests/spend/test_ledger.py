@@ -14,7 +14,7 @@ from sidecar.domain.snapshot import Budget, Consumer, Route
 from sidecar.spend import ledger as ledger_module
 from sidecar.spend.archive import Archive, read_since
 from sidecar.spend.budgets import Warned, allowances_of, check, dollars
-from sidecar.spend.calendar import Calendar, Today, date_of, day_of, said, today_at
+from sidecar.spend.calendar import Calendar, Today, date_of, day_of, timestamp, today_at
 from sidecar.spend.ledger import COUNTERS, OTHER, Charge, Ledger, Line, pair_key
 
 
@@ -54,10 +54,10 @@ ANNA, BEN = Consumer("anna"), Consumer("ben")
 
 
 def test_days_and_months_end_at_midnight_utc() -> None:
-    assert said(TODAY.day_ends_s) == "2026-11-23T00:00:00Z"
-    assert said(TODAY.month_ends_s) == "2026-12-01T00:00:00Z"
+    assert timestamp(TODAY.day_ends_s) == "2026-11-23T00:00:00Z"
+    assert timestamp(TODAY.month_ends_s) == "2026-12-01T00:00:00Z"
     last = today_at(time_s("2026-12-31T23:59:59"))
-    assert said(last.day_ends_s) == said(last.month_ends_s) == "2027-01-01T00:00:00Z"
+    assert timestamp(last.day_ends_s) == timestamp(last.month_ends_s) == "2027-01-01T00:00:00Z"
     assert date_of(TODAY.day) == "2026-11-22"
     assert day_of("2026-11-22") == TODAY.day
 
@@ -76,9 +76,7 @@ def test_a_budget_stops_calls_once_it_is_spent_and_says_until_when(ledger: Ledge
     ledger.add("chat", "ben", CALL, TODAY)
     error = refusal(ledger, limited, ANNA)
     assert error.retry_after_s == 12 * 3600
-    assert (
-        error.message == 'The budget of $2.00 a day of route "chat" is spent. It begins anew at 2026-11-23T00:00:00Z.'
-    )
+    assert error.message == 'Budget exceeded for route "chat": $2.00 per day. It resets at 2026-11-23T00:00:00Z.'
 
 
 def test_the_next_day_begins_at_nothing(ledger: Ledger) -> None:
@@ -100,7 +98,7 @@ def test_a_month_goes_over_its_days_and_ends(ledger: Ledger) -> None:
 def test_each_consumer_of_a_route_can_have_a_budget_of_its_own(ledger: Ledger) -> None:
     limited = route(Budget(DOLLAR, "day", each=True))
     ledger.add("chat", "anna", CALL, TODAY)
-    assert '"chat" for consumer "anna"' in refusal(ledger, limited, ANNA).message
+    assert '"chat" and consumer "anna"' in refusal(ledger, limited, ANNA).message
     assert checked(ledger, limited, BEN) is None
 
 

@@ -64,10 +64,10 @@ def by_symlink_swap(config: Path, text: str, _: Stack) -> None:
 
 def by_sighup(config: Path, text: str, stack: Stack) -> None:
     config.write_text(text)
-    stack.child.send(signal.SIGHUP)
+    stack.process.send(signal.SIGHUP)
 
 
-WAYS: tuple[Callable[[Path, str, Stack], None], ...] = (by_writing, by_mv, by_symlink_swap, by_sighup)
+ENTRANCES: tuple[Callable[[Path, str, Stack], None], ...] = (by_writing, by_mv, by_symlink_swap, by_sighup)
 
 
 @dataclass
@@ -79,20 +79,20 @@ class Changer:
     hash: str = ""  # of the last good file
     taken: int = 0
     refused: int = 0
-    ways: list[str] = field(default_factory=list)
+    entrances: list[str] = field(default_factory=list)
 
     async def change(self, number: int) -> None:
         broken = number % 3 == 2
         text = BROKEN[number // 3 % len(BROKEN)] if broken else self.good
-        way = WAYS[number % len(WAYS)]
-        self.ways.append(f"{way.__name__}{' broken' * broken}")
-        way(self.stack.config, f"{text}# change {number}\n", self.stack)
+        entrance = ENTRANCES[number % len(ENTRANCES)]
+        self.entrances.append(f"{entrance.__name__}{' broken' * broken}")
+        entrance(self.stack.config, f"{text}# change {number}\n", self.stack)
         before = (self.taken, self.refused)
         now = await page_where(self.stack.env, lambda now: _counted(now) != before, SEEN_S)
-        if way is by_sighup:  # the change itself and the signal may be seen apart
+        if entrance is by_sighup:  # the change itself and the signal may be seen apart
             now = await self._settled(now)
         taken, refused = _counted(now)
-        assert (taken == before[0]) is broken, f"change {number} ({self.ways[-1]}): {before} -> {(taken, refused)}"
+        assert (taken == before[0]) is broken, f"change {number} ({self.entrances[-1]}): {before} -> {(taken, refused)}"
         assert (refused > before[1]) is broken
         self.taken, self.refused = taken, refused
         if broken:

@@ -17,7 +17,7 @@ import socket
 import time
 from pathlib import Path
 
-from sidecar.control.channel import Channel, Configure, Drain, Failed, Ready, Reload, Reloaded, Retire
+from sidecar.control.channel import Channel, Configure, Drain, Failed, LoadSnapshot, Ready, Retire, SnapshotLoaded
 from sidecar.control.snapshot_patch import Patch, patched
 from sidecar.domain.snapshot import Snapshot
 from sidecar.worker.heartbeat import beat
@@ -75,15 +75,15 @@ async def _serve(control: socket.socket) -> int:
         os._exit(3)
     while True:
         match await channel.receive():
-            case Reload(fresh):
+            case LoadSnapshot(fresh):
                 snapshot = fresh
                 if "mute" not in snapshot.routes:
-                    await channel.send(Reloaded(fresh.hash))
+                    await channel.send(SnapshotLoaded(fresh.hash))
                 _hold_the_loop(snapshot)
             case Patch() as patch:
                 snapshot = patched(snapshot, patch)
                 if "mute" not in snapshot.routes:
-                    await channel.send(Reloaded(snapshot.hash))
+                    await channel.send(SnapshotLoaded(snapshot.hash))
                 _hold_the_loop(snapshot)
             case Retire():
                 pass

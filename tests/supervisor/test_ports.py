@@ -16,8 +16,8 @@ ANY = Address("127.0.0.1", 0)
 def test_a_port_somebody_listens_on_is_named_with_the_option_that_changes_it() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = ANY.with_port(other.getsockname()[1])
-        with pytest.raises(StartError, match=rf"front {taken}: in use by another program; choose another with --port"):
-            probe(taken, "front", "--port")
+        with pytest.raises(StartError, match=rf"{taken} is in use by another program. Choose another with --port."):
+            probe(taken, "front port", "--port")
 
 
 def test_a_reserved_port_lets_workers_share_it_and_refuses_a_second_supervisor() -> None:
@@ -39,12 +39,12 @@ def test_a_port_whose_connections_are_in_time_wait_can_be_had_at_once() -> None:
             connection, _ = server.accept()
             connection.close()  # the server's side closes first, so it is the one that waits
             assert client.recv(1) == b""
-    assert probe(ANY.with_port(port), "front", "--port").port == port
+    assert probe(ANY.with_port(port), "front port", "--port").port == port
 
 
 def test_an_address_of_another_machine_is_named() -> None:
-    with pytest.raises(StartError, match=r"front 192\.0\.2\.1:80: not an address of this machine"):
-        probe(Address("192.0.2.1", 80), "front", "--port")
+    with pytest.raises(StartError, match=r"front port 192\.0\.2\.1:80 is not an address of this machine"):
+        probe(Address("192.0.2.1", 80), "front port", "--port")
 
 
 @pytest.mark.parametrize("text", ["0.0.0.0:50051", "[::]:50051", "192.0.2.1:50051"])

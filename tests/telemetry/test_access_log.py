@@ -10,10 +10,10 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.telemetry.access_log import FORMATS, AccessLog, Entry, human_line, json_line
+from sidecar.telemetry.access_log import FORMATS, AccessLog, CallEntry, human_line, json_line
 from tests.processes import reached
 
-CALL = Entry(
+CALL = CallEntry(
     at_s=1_700_000_000.5,
     request_id="r-12345678",
     consumer="team",
@@ -57,7 +57,7 @@ def test_a_line_for_people_reads_as_a_sentence() -> None:
 
 
 def test_what_is_not_known_is_not_said() -> None:
-    refused = Entry(1.0, "r-12345678", "team", "nope", "chat", "route_not_found", total_s=0.001)
+    refused = CallEntry(1.0, "r-12345678", "team", "nope", "chat", "route_not_found", total_s=0.001)
     assert set(json.loads(json_line(refused))) == {
         *("time", "message", "request_id", "consumer", "route", "operation", "outcome", "attempts", "total_ms")
     }
@@ -66,7 +66,7 @@ def test_what_is_not_known_is_not_said() -> None:
 
 @given(st.text(), st.text())
 def test_no_text_of_a_caller_makes_a_second_line_or_a_terminal_obey(route: str, consumer: str) -> None:
-    entry = Entry(1.0, "r-12345678", consumer, route, "chat", "ok")
+    entry = CallEntry(1.0, "r-12345678", consumer, route, "chat", "ok")
     for name, line in FORMATS.items():
         if line is None:
             continue

@@ -19,7 +19,16 @@ from prometheus_client import Metric
 from prometheus_client.samples import Sample
 
 from adapters import Task
-from sidecar.control.channel import Channel, Configure, Drain, Failed, Ready, Reload, Reloaded, WorkerSettings
+from sidecar.control.channel import (
+    Channel,
+    Configure,
+    Drain,
+    Failed,
+    LoadSnapshot,
+    Ready,
+    SnapshotLoaded,
+    WorkerSettings,
+)
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Route, Snapshot, Timeouts, Upstream
 from sidecar.telemetry import metric_memory
@@ -150,8 +159,8 @@ class WorkerProcess:
         return self._stub
 
     async def reload(self, routes: Snapshot) -> None:
-        await self._control.send(Reload(routes))
-        assert await self._control.receive() == Reloaded(routes.hash)
+        await self._control.send(LoadSnapshot(routes))
+        assert await self._control.receive() == SnapshotLoaded(routes.hash)
 
     async def drain(self, grace_s: float) -> None:
         await self._control.send(Drain(grace_s))
