@@ -18,7 +18,7 @@ LOCK := $(BIN)/uv pip compile --no-config --universal --python-version 3.11 --ge
 help: ## This list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
 
-up: $(VENV)/.server ## Start the gateway (DETACH=1: return once it serves; ARGS="--config-path config.yaml ...")
+up: $(VENV)/.server ## Start the gateway (DETACH=1: return once it is running; ARGS="--config-path config.yaml ...")
 	@exec $(BIN)/sidecar up $(if $(filter 1,$(DETACH)),--detach) $(ARGS)
 
 down: $(VENV)/.server ## Stop the gateway that `make up DETACH=1` started
@@ -45,7 +45,7 @@ soak: SCALE := 1
 soak: $(VENV)/.dev ## The slow tests with their full counts
 	@$(BIN)/pytest -m slow $(ARGS)
 
-proto: $(VENV)/.dev ## Write anew what is generated from proto/ and from tables in the code
+proto: $(VENV)/.dev ## Regenerate what comes from proto/ and from tables in the code
 	@$(BIN)/python tools/generate.py
 	@$(BIN)/python -m sidecar.front.bindings
 	@$(BIN)/python -m sidecar.front.envoy
@@ -53,7 +53,7 @@ proto: $(VENV)/.dev ## Write anew what is generated from proto/ and from tables 
 	@$(BIN)/python -m tools.dashboards
 	@$(BIN)/python -m sidecar.config.schema > docs/config.schema.json.new && mv docs/config.schema.json.new docs/config.schema.json
 
-lock: $(VENV)/.dev ## Resolve the locks in requirements/ anew (UPGRADE=1: to the newest versions)
+lock: $(VENV)/.dev ## Resolve the locks in requirements/ (UPGRADE=1: to the newest versions)
 	@$(LOCK) -o requirements/server.txt pyproject.toml
 	@$(LOCK) -c requirements/server.txt --group dev -o requirements/dev.txt pyproject.toml
 	@$(LOCK) -c requirements/dev.txt --group build -o requirements/build.txt

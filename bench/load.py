@@ -134,8 +134,10 @@ class Run:
         try:
             first_s = await self._call(number)
         except (RuntimeError, aiohttp.ClientError, TimeoutError, grpc.aio.AioRpcError) as failure:
-            told = failure.code().name if isinstance(failure, grpc.aio.AioRpcError) else str(failure) or repr(failure)
-            self._errors[told[:200]] = self._errors.get(told[:200], 0) + 1
+            message = (
+                failure.code().name if isinstance(failure, grpc.aio.AioRpcError) else str(failure) or repr(failure)
+            )
+            self._errors[message[:200]] = self._errors.get(message[:200], 0) + 1
             return
         self._total_s.append(time.perf_counter() - due_s)
         self._first_s.append(first_s - due_s)

@@ -123,8 +123,8 @@ def run(arguments: argparse.Namespace, direct_url: str, stack: Stack | None) -> 
             continue
         rest = Plan("rest", stack.url, stack.route, api_key=stack.api_key, ca_file=stack.ca_file, **shape)
         rows.append(measure(name, "rest", rest, stack.pid))
-        stub = Plan("grpc", stack.grpc_target, stack.route, **shape)
-        rows.append(measure(name, "grpc", stub, stack.pid))
+        local = Plan("grpc", stack.grpc_target, stack.route, **shape)
+        rows.append(measure(name, "grpc", local, stack.pid))
     return rows
 
 

@@ -107,8 +107,8 @@ def gateway(
     RuntimeError with its output if it does not come."""
     config, state, log = directory / "config.yaml", directory / "state", directory / "up.log"
     config.write_text(CONFIG.format(route=ROUTE, base_url=base_url) + (GOVERNED if governed else ""))
-    port, stub_port, metrics_port = free_ports(3)
-    ports = [f"--port={port}", f"--stub=127.0.0.1:{stub_port}", f"--metrics=127.0.0.1:{metrics_port}"]
+    port, grpc_port, metrics_port = free_ports(3)
+    ports = [f"--port={port}", f"--grpc=127.0.0.1:{grpc_port}", f"--metrics=127.0.0.1:{metrics_port}"]
     command = [sys.executable, "-m", "sidecar", "up", "--config-path", str(config), "--state-dir", str(state), *ports]
     command += [f"--workers={workers}", f"--front={front}"]
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}  # a checkout may be measured without being installed

@@ -75,7 +75,7 @@ def accepts(port: int, host: str = "127.0.0.1") -> bool:
         return probe.connect_ex((host, port)) == 0
 
 
-class Child:
+class RunningProcess:
     """A process of the test's own, in its own process group; killed with its group when the `with` block ends.
 
     Both outputs are collected, interleaved, in `lines`. `env` is added to this process' environment.

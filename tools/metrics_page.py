@@ -24,28 +24,28 @@ WORKERS = (
         "sidecar_requests_total",
         ("route", "operation", "consumer", "outcome"),
         "R × 2 × C × K",
-        "Calls ended. `outcome` is `ok` or a reason of [errors.md](errors.md) in small letters.",
+        "Calls that have ended. `outcome` is `ok` or a reason of [errors.md](errors.md) in small letters.",
         f"the count of {_DURATION}, with `error.type`",
     ),
     Row(
         "sidecar_request_duration_seconds",
         ("route", "operation"),
         "R × 2 × 20",
-        "From the decoded request to the last byte.",
+        "Seconds from the decoded request to the last byte of the answer.",
         _DURATION,
     ),
     Row(
         "sidecar_time_to_first_token_seconds",
         ("route", "operation"),
         "R × 20",
-        "Streams: from the decoded request to the first output.",
+        "Seconds from the decoded request to the first output of a stream.",
         "`gen_ai.server.time_to_first_token`",
     ),
     Row(
         "sidecar_overhead_seconds",
         ("route", "operation"),
         "R × 2 × 15",
-        "The gateway's own share of a call: the total less the waits for provider and client.",
+        "Seconds that the gateway itself adds to a call: the total without waiting for the provider and the client.",
     ),
     Row(
         "sidecar_tokens_total",
@@ -58,100 +58,114 @@ WORKERS = (
         "sidecar_left_out_total",
         ("route", "member"),
         "R × 24",
-        "Calls whose messages had a member that the provider has no place for, by its name ([thinking.md](thinking.md)).",
+        "Calls whose messages had a member that was left out because the provider lacks it ([thinking.md](thinking.md)).",
     ),
-    Row("sidecar_in_flight", ("route",), "R", "Calls under way."),
+    Row("sidecar_in_flight", ("route",), "R", "Calls in progress."),
     Row(
         "sidecar_upstream_requests_total",
         ("provider", "outcome"),
         "P × K",
-        "Attempts at providers ended.",
+        "Attempts at providers that have ended, by outcome.",
         "the count of `gen_ai.client.operation.duration`, with `error.type`",
     ),
     Row(
         "sidecar_retries_total",
         ("route", "reason"),
         "R × 4",
-        "Further attempts at the same upstream, by what went before.",
+        "Retries on the same upstream, by the error that caused them.",
     ),
     Row(
         "sidecar_fallbacks_total",
         ("route", "reason"),
         "R × 7",
-        "Further attempts at another upstream, by what went before.",
+        "Fallbacks to another upstream, by the error that caused them.",
     ),
-    Row("sidecar_upstream_ejected", ("route", "upstream"), "U", "Workers whose breaker leaves an upstream alone."),
-    Row("sidecar_upstream_ejections_total", ("route", "upstream", "reason"), "U × 6", "Times a breaker opened."),
+    Row("sidecar_upstream_ejected", ("route", "upstream"), "U", "Number of workers that have ejected an upstream."),
+    Row(
+        "sidecar_upstream_ejections_total",
+        ("route", "upstream", "reason"),
+        "U × 6",
+        "Times an upstream was ejected, by reason.",
+    ),
     Row(
         "sidecar_upstream_credentials_rejected_total",
         ("route", "upstream"),
         "U",
-        "Calls that a provider refused because of the gateway's key.",
+        "Calls that a provider refused because the gateway's key was rejected; fix the key.",
     ),
-    Row("sidecar_spend_micro_dollars_total", ("route", "consumer"), "R × C", "Money spent, in millionths of a dollar."),
+    Row("sidecar_spend_micro_dollars_total", ("route", "consumer"), "R × C", "Spend in millionths of a dollar."),
     Row(
         "sidecar_provider_spend_micro_dollars_total",
         ("route", "consumer"),
         "R × C",
-        "Money that providers say they bill, in millionths of a dollar, whatever was counted as spent.",
+        "Spend as reported by providers, in millionths of a dollar, whether or not it was charged.",
     ),
     Row(
         "sidecar_unreported_costs_total",
         ("route",),
         "R",
-        "Calls of `cost: provider` whose provider reported no cost: their tokens times the price were counted.",
+        "Calls with `cost: provider` whose provider reported no cost; they were charged by tokens and price.",
     ),
     Row(
         "sidecar_unpriced_tokens_total",
         ("route",),
         "R",
-        "Tokens whose price is not known: no money was counted for them.",
+        "Tokens without a known price; they are not charged.",
     ),
-    Row("sidecar_estimated_tokens_total", ("route",), "R", "Tokens that no provider counted: an estimate."),
+    Row(
+        "sidecar_estimated_tokens_total",
+        ("route",),
+        "R",
+        "Tokens that no provider counted, as estimated by the gateway.",
+    ),
     Row(
         "sidecar_limited_total",
         ("route", "unit"),
         "R × 4",
-        "Calls refused by the gateway's own limits. `unit`: requests, tokens, concurrent, budget.",
+        "Calls refused by limits and budgets of the gateway. `unit`: requests, tokens, concurrent, budget.",
     ),
 )
 SUPERVISOR = (
-    Row("sidecar_workers_up", (), "1", "Workers that serve."),
-    Row("sidecar_worker_restarts_total", (), "1", "Workers that died and were started again."),
-    Row("sidecar_worker_hangs_total", (), "1", "Workers that hung and were replaced; the log says what they did."),
+    Row("sidecar_workers_up", (), "1", "Workers that are serving."),
+    Row("sidecar_worker_restarts_total", (), "1", "Workers that died and were restarted."),
+    Row("sidecar_worker_hangs_total", (), "1", "Workers that hung and were replaced; the log shows what they did."),
     Row(
         "sidecar_worker_loop_held_seconds_total",
         ("worker",),
         "workers",
-        "Time in which a worker's event loop was held for more than a second, and all its calls with it.",
+        "Seconds in which a worker's event loop was blocked, counting only blocks of more than a second.",
     ),
     Row(
         "sidecar_metrics_complete",
         (),
         "1",
-        "0 while some of what workers count is not on the page because there is no memory for it; calls go on.",
+        "Whether the page has everything that the workers count: 0 while there is no memory for some of it. Calls are served.",
     ),
-    Row("sidecar_config_info", ("hash",), "1", "The configuration in use."),
+    Row("sidecar_config_info", ("hash",), "1", "Hash of the configuration in use; the value is always 1."),
     Row(
         "sidecar_config_reloads_total",
         ("result",),
         "3",
-        "Configurations read after the start: success, failure, unconfirmed.",
+        "Configurations loaded after the start. `result`: success, failure, unconfirmed.",
     ),
     Row(
-        "sidecar_config_last_reload_successful", (), "1", "0 while what is on disk cannot be used or is not confirmed."
+        "sidecar_config_last_reload_successful",
+        (),
+        "1",
+        "Whether the configuration on disk is in use: 0 while it is invalid or not confirmed.",
     ),
     Row(
         "sidecar_config_unconfirmed",
         (),
         "1",
-        "1 while what is on disk would open what is shut ([config.md](config.md#reload)) and waits for `sidecar reload`.",
+        "Whether the configuration on disk would let callers do more and waits for `sidecar reload` "
+        "([config.md](config.md#reload)).",
     ),
     Row(
         "sidecar_budget_used_ratio",
         ("route", "consumer", "per"),
         "budgets, × R or × C with `each`",
-        "Share of a budget that is spent; from 1 on calls are refused.",
+        "Share of a budget that is spent; calls are refused from 1. Without a consumer it is the budget of the whole route.",
     ),
 )
 FRONT = (
@@ -159,23 +173,26 @@ FRONT = (
         "sidecar_front_requests_total",
         ("group", "class"),
         "7 × 6",
-        "Requests answered. `group`: openai, mlflow, grpc, docs, health, other (Envoy: all); `class`: 2xx to 5xx, and gone "
-        "for a client that left. A gRPC call is classed by its gRPC status.",
+        "Requests that the front has answered. `group`: openai, mlflow, grpc, docs, health, other (Envoy: all); `class`: 2xx to "
+        "5xx, and gone for a client that left. A gRPC call is classed by its gRPC status.",
         "`http.server.request.duration`'s count",
     ),
     Row(
         "sidecar_front_request_duration_seconds",
         ("group",),
         "7 × 17",
-        "To the last byte, reading the request included.",
+        "Seconds from the first byte of a request to the last byte of the answer.",
         "`http.server.request.duration`",
     ),
-    Row("sidecar_front_auth_failures_total", (), "1", "Requests without the right credentials."),
-    Row("sidecar_front_too_large_total", (), "1", "Bodies above the limit."),
-    Row("sidecar_front_connect_errors_total", (), "1", "Times a worker could not be reached."),
-    Row("sidecar_front_connections", (), "1", "Client connections that are open, as the kernel counts them.", ""),
+    Row("sidecar_front_auth_failures_total", (), "1", "Requests that the front refused because of their credentials."),
+    Row("sidecar_front_too_large_total", (), "1", "Requests that the front refused because their body is too large."),
+    Row("sidecar_front_connect_errors_total", (), "1", "Times the front could not reach a worker."),
+    Row("sidecar_front_connections", (), "1", "Open client connections of the front, as the kernel counts them.", ""),
     Row(
-        "sidecar_certificate_expiry_timestamp_seconds", (), "1", "When the front's certificate file stops being valid."
+        "sidecar_certificate_expiry_timestamp_seconds",
+        (),
+        "1",
+        "Unix time at which the certificate of the front expires.",
     ),
 )
 GROUPS = (("Of the workers", WORKERS), ("Of the supervisor", SUPERVISOR), ("Of the front", FRONT))
@@ -186,8 +203,8 @@ Generated from `tools/metrics_page.py` by `python -m tools.docs`; do not edit.
 
 One page, `http://127.0.0.1:9464/metrics` (`--metrics`), shows them for all workers, the supervisor and the front together. Every
 label comes from the config, the users file or a list in the code, never from what a caller writes: a route that does not exist
-is `unknown`. *Series* is the worst case, with R routes, C consumers, K = {outcomes} outcomes, P providers in use and U upstreams
-of all routes; a series appears with its first use. Where Envoy is the front, its own counters (`envoy_*`) are on the page too.
+is `unknown`. *Series* is the worst case, with R routes, C consumers, K = KINDS outcomes, P providers in use and U upstreams of
+all routes; a series appears with its first use. Where Envoy is the front, the page has its own counters (`envoy_*`) too.
 
 The last column is the name in OpenTelemetry's semantic conventions for generative AI. Its attributes are our labels: `route` is
 `gen_ai.request.model`, `provider` is `gen_ai.provider.name`, `operation` is `gen_ai.operation.name` (`complete` is
@@ -197,7 +214,7 @@ The last column is the name in OpenTelemetry's semantic conventions for generati
 
 def metrics_page() -> str:
     """docs/metrics.md."""
-    parts = [_HEAD.replace("{outcomes}", str(len(Kind) + 1))]  # "ok" and the kinds
+    parts = [_HEAD.replace("KINDS", str(len(Kind) + 1))]
     for title, rows in GROUPS:
         lines = [
             f"## {title}",

@@ -93,13 +93,13 @@ def _completions(row: Provider) -> str:
     """Whether completions are the provider's own or go to its chat."""
     own = FORMATS[row.format].provider.get(Task.COMPLETIONS)
     legacy: Iterable[str] = row.options.get("completions_models", ())
-    found = {_way(_side(row, Task.COMPLETIONS, model), own) for model in (_MODEL, *legacy)}
+    found = {_path(_side(row, Task.COMPLETIONS, model), own) for model in (_MODEL, *legacy)}
     if len(found) > 1:
         return "by chat; own for " + ", ".join(legacy)
     return found.pop()
 
 
-def _way(side: ProviderSide | None, own: ProviderSide | None) -> str:
+def _path(side: ProviderSide | None, own: ProviderSide | None) -> str:
     if side is None:
         return _NO
     return "own" if side is own else "by chat"
@@ -111,10 +111,10 @@ def _streams(row: Provider) -> str:
 
 
 def _verified(row: Provider) -> str:
-    ways = ["recording"] if any(law.provider is row and law.shared for law in ROWS) else []
+    sources = ["recording"] if any(law.provider is row and law.shared for law in ROWS) else []
     if row.name in _LOCAL_SERVER:
-        ways.append(f"local server ({_LOCAL_SERVER[row.name]})")
-    return ", ".join(ways) or "specification"
+        sources.append(f"local server ({_LOCAL_SERVER[row.name]})")
+    return ", ".join(sources) or "specification"
 
 
 def _mark(taken: bool) -> str:
@@ -159,11 +159,12 @@ def _table(
     """`merged`: providers of which the same is said share a line."""
     lines: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
-        said = cells(row)
-        lines.setdefault(said if merged else (*said, row.name), []).append(f"`{row.name}`")
+        row_cells = cells(row)
+        lines.setdefault(row_cells if merged else (*row_cells, row.name), []).append(f"`{row.name}`")
     columns = ("provider", *head)
     written = (
-        ", ".join(names) + "".join(f" | {cell}" for cell in said[: len(columns) - 1]) for said, names in lines.items()
+        ", ".join(names) + "".join(f" | {cell}" for cell in row_cells[: len(columns) - 1])
+        for row_cells, names in lines.items()
     )
     return [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", *(f"| {line} |" for line in written)]
 

@@ -15,6 +15,14 @@ const GROUPS = [
 // Of gRPC's statuses those that are the caller's doing; the others but OK and CANCELLED are ours.
 const CALLERS = ['3', '5', '6', '7', '8', '9', '11', '12', '16'];
 
+const HELP = {
+    requests_total: 'Requests that the front has answered.',
+    auth_failures_total: 'Requests that the front refused because of their credentials.',
+    too_large_total: 'Requests that the front refused because their body is too large.',
+    connect_errors_total: 'Times the front could not reach a worker.',
+    request_duration_seconds: 'Seconds from the first byte of a request to the last byte of the answer.',
+};
+
 // Read by the `if=` of an access_log that writes nothing, because that is the one thing that runs in the log phase.
 function count(r) {
     const v = r.variables;
@@ -28,7 +36,7 @@ function count(r) {
         add('too_large_total', 1);
     }
     const times = v.upstream_connect_time;
-    if (times !== undefined && times.indexOf('-') >= 0) {   // a worker that could not be reached: "-", one a try
+    if (times !== undefined && times.indexOf('-') >= 0) {   // a worker that could not be reached: "-" per attempt
         add('connect_errors_total', times.split('-').length - 1);
     }
     let i = 0;
@@ -82,19 +90,25 @@ function show(r) {
             groups.push(word[1]);
         }
     });
-    const lines = ['# TYPE sidecar_front_requests_total counter'];
+    const lines = [];
+    family(lines, 'requests_total', 'counter');
     Object.keys(requests).sort().forEach(function (series) {
         lines.push(`sidecar_front_requests_total{${series}} ${requests[series]}`);
     });
     ['auth_failures_total', 'too_large_total', 'connect_errors_total'].forEach(function (name) {
-        lines.push(`# TYPE sidecar_front_${name} counter`, `sidecar_front_${name} ${zone.get(name) || 0}`);
+        family(lines, name, 'counter');
+        lines.push(`sidecar_front_${name} ${zone.get(name) || 0}`);
     });
-    lines.push('# TYPE sidecar_front_request_duration_seconds histogram');
+    family(lines, 'request_duration_seconds', 'histogram');
     groups.forEach(function (group) {
         histogram(zone, group, buckets, lines);
     });
     r.headersOut['Content-Type'] = 'text/plain; version=0.0.4; charset=utf-8';
     r.return(200, `${lines.join('\n')}\n`);
+}
+
+function family(lines, name, type) {
+    lines.push(`# HELP sidecar_front_${name} ${HELP[name]}`, `# TYPE sidecar_front_${name} ${type}`);
 }
 
 function histogram(zone, group, buckets, lines) {

@@ -3,31 +3,49 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
-from sidecar.cli import files, processes, routes, usage
-from sidecar.cli import inference as calls
+from sidecar.cli import files, inference, processes, routes, usage
 from sidecar.supervisor.start.start_error import StartError
 
 app = typer.Typer(
     name="sidecar",
-    help="A self-hosted LLM gateway that runs as a sidecar: provider keys in one place, routes by gRPC and REST.",
     no_args_is_help=True,
     epilog="Example: sidecar up --config-path config.yaml",
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(files.version_text())
+        raise typer.Exit
+
+
+@app.callback(epilog="Example: sidecar up --config-path config.yaml")
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """A self-hosted LLM gateway that runs as a sidecar.
+
+    It keeps provider keys in one place and serves routes over gRPC and REST.
+    """
+
+
 processes.register(app)
 files.register(app)
 routes.register(app)
-calls.register(app)
+inference.register(app)
 usage.register(app)
 
 
 def main() -> None:
-    """Exit code 0, 1 with one line on stderr, or 2 for wrong usage."""
+    """Exit code 0, 1 with one line on standard error, or 2 for wrong usage."""
     try:
         app()
     except StartError as error:

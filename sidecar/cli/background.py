@@ -1,4 +1,4 @@
-"""`--detach`: the same command again in a session of its own, and word from it through a pipe once it serves or fails."""
+"""`--detach`: runs the same command in a session of its own, which reports through a pipe that it is running or has failed."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ from sidecar.supervisor.start.start_error import StartError
 from sidecar.supervisor.start.state import make_private
 
 
-class Report:
-    """The end that serves: says once how the start went. Without a pipe it prints to stdout."""
+class StartReport:
+    """The end that serves: reports once how the start went. Without a pipe it prints to stdout."""
 
     def __init__(self, fd: int | None) -> None:
         self._fd = fd
         if fd is not None:
-            os.set_inheritable(fd, False)  # children must not hold it open
+            os.set_inheritable(fd, False)  # other processes must not hold it open
 
-    def __enter__(self) -> Report:
+    def __enter__(self) -> StartReport:
         return self
 
     def serving(self, text: str) -> None:
         if self._fd is None:
             print(text, flush=True)
         else:
-            self._say({"serving": text})
+            self._send({"serving": text})
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, StartError):
-            self._say({"failed": str(error)})
+            self._send({"failed": str(error)})
 
-    def _say(self, word: dict[str, str]) -> None:
+    def _send(self, message: dict[str, str]) -> None:
         if self._fd is not None:
             with os.fdopen(self._fd, "w") as pipe:
-                json.dump(word, pipe)
+                json.dump(message, pipe)
             self._fd = None
 
 
 def start_in_background(options: Options, arguments: list[str]) -> None:
-    """Returns once it serves, and prints what it says. Raises Failure with its reason when it does not."""
+    """Returns once the gateway is running, and prints its text. Raises Failure with the reason if it does not start."""
     make_private(options.state_dir)
     _fetch_model(options)
     logs = options.state_dir.absolute() / "logs"
@@ -55,7 +55,7 @@ def start_in_background(options: Options, arguments: list[str]) -> None:
     log_path = logs / "sidecar.log"
     ours, theirs = os.pipe()
     with open(log_path, "ab", opener=lambda path, flags: os.open(path, flags, 0o600)) as log:
-        child = subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-P", "-m", "sidecar", *arguments, "--ready-fd", str(theirs), "--log-file", str(log_path)],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -67,21 +67,21 @@ def start_in_background(options: Options, arguments: list[str]) -> None:
     os.close(theirs)
     try:
         with os.fdopen(ours) as pipe:
-            said = pipe.read()
+            report_json = pipe.read()
     except KeyboardInterrupt:
-        child.send_signal(signal.SIGTERM)
-        child.wait()
+        process.send_signal(signal.SIGTERM)
+        process.wait()
         raise
-    word = json.loads(said) if said else {}
-    if "serving" in word:
+    report = json.loads(report_json) if report_json else {}
+    if "serving" in report:
         print(
-            f"{word['serving']}\nIn the background, pid {child.pid}; log: {log_path}; stop: {_command()} down "
-            f"--state-dir {options.state_dir}"
+            f"{report['serving']}\nIt runs in the background (pid {process.pid}). Its log is {log_path}.\n"
+            f"To stop it: {_command()} down --state-dir {options.state_dir}"
         )
-        child.returncode = 0  # it outlives this process, which need not wait for it
+        process.returncode = 0  # it outlives this process, which need not wait for it
         return
-    child.wait()
-    raise Failure(word.get("failed") or f"it ended while starting; see {log_path}")
+    process.wait()
+    raise Failure(report.get("failed") or f"The gateway ended while it was starting. See {log_path}.")
 
 
 def _command() -> str:
@@ -90,7 +90,7 @@ def _command() -> str:
 
 
 def _fetch_model(options: Options) -> None:
-    """Here, where somebody sees the progress bar. What else is wrong the background process will say."""
+    """Here, where the operator sees the progress bar. The background process reports everything else that is wrong."""
     if options.front_address is None:
         return
     from sidecar import local
@@ -110,4 +110,4 @@ def _fetch_model(options: Options) -> None:
         try:
             local.ensure_model()
         except local.ModelError as error:
-            raise Failure(f"local model: {error}") from None
+            raise Failure(str(error)) from None

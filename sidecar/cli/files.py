@@ -13,13 +13,13 @@ from sidecar.cli.failure import Failure
 from sidecar.cli.processes import StateDirOption
 from sidecar.supervisor.start.options import FRONT_HOST, FRONT_PORT, STATE_DIR, WORKERS, WORKERS_MAX
 
-_Name = Annotated[str, typer.Argument(help="The user's name, which is also the consumer in metrics.")]
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the user, and of its consumer in metrics.")]
 
 
 def register(app: typer.Typer) -> None:
     app.command(epilog="Example: sidecar check config.yaml")(check)
     users = typer.Typer(
-        help="Who may come in through the front. Changes take effect at once, without a restart.",
+        help="Manage users.\n\nChanges take effect at once, without a restart.",
         no_args_is_help=True,
         epilog="Example: sidecar users add alice",
     )
@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
     users.command("remove", epilog="Example: sidecar users remove alice")(users_remove)
     app.add_typer(users, name="users")
     render = typer.Typer(
-        help="Write the configuration of a front proxy.",
+        help="Write a front proxy's configuration.",
         no_args_is_help=True,
         epilog="Example: sidecar render nginx --output front",
     )
@@ -39,8 +39,11 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: sidecar version")(version)
 
 
-def check(file: Annotated[str, typer.Argument(help="The config file.")]) -> None:
-    """Say whether a config file can be used, and if not, everything that is wrong with it."""
+def check(file: Annotated[str, typer.Argument(metavar="FILE", help="Config file to validate.")]) -> None:
+    """Validate a config file.
+
+    It prints every problem with its line, and exits with 1 if there is one.
+    """
     from sidecar import config
 
     code, lines = config.check(file, os.environ)
@@ -53,7 +56,10 @@ def users_add(
     state_dir: StateDirOption = STATE_DIR,
     replace: Annotated[bool, typer.Option("--replace", help="Give an existing user a new password.")] = False,
 ) -> None:
-    """Add a user and print its password and API key. They are shown this once and stored nowhere."""
+    """Add a user.
+
+    It prints the password and the API key once. They are stored nowhere.
+    """
     from sidecar.identity import users
     from sidecar.supervisor.start.state import make_private
 
@@ -62,12 +68,12 @@ def users_add(
         password = users.add_user(state_dir / "users", name, replace=replace)
     except (users.UsersError, OSError) as error:
         raise Failure(str(error)) from None
-    _keep_env_true(state_dir, name, password)
+    _update_env_file(state_dir, name, password)
     print(f"user      {name}\npassword  {password}\napi key   {users.api_key(name, password)}")
 
 
 def users_list(state_dir: StateDirOption = STATE_DIR) -> None:
-    """Print the users' names, one a line."""
+    """Print the names of all users, one per line."""
     from sidecar.identity import users
 
     try:
@@ -79,17 +85,20 @@ def users_list(state_dir: StateDirOption = STATE_DIR) -> None:
 
 
 def users_remove(name: _Name, state_dir: StateDirOption = STATE_DIR) -> None:
-    """Remove a user. Its calls under way may finish."""
+    """Remove a user.
+
+    Its calls in progress may finish.
+    """
     from sidecar.identity import users
 
     try:
         users.remove_user(state_dir / "users", name)
     except (users.UsersError, OSError) as error:
         raise Failure(str(error)) from None
-    _keep_env_true(state_dir, name, None)
+    _update_env_file(state_dir, name, None)
 
 
-def _keep_env_true(state_dir: Path, name: str, password: str | None) -> None:
+def _update_env_file(state_dir: Path, name: str, password: str | None) -> None:
     """The env file of the state directory may hold this user's password: it gets the new one, or loses it."""
     from sidecar.identity.users import api_key
     from sidecar.supervisor.start.announcement import env_text, read_env
@@ -108,14 +117,17 @@ def _keep_env_true(state_dir: Path, name: str, password: str | None) -> None:
 _CREDENTIALS = ("SIDECAR_USER", "SIDECAR_PASSWORD", "SIDECAR_API_KEY")
 
 
-_Output = Annotated[Path, typer.Option("--output", help="Folder to write to; made if missing.")]
-_Host = Annotated[str, typer.Option("--host", help="Address to listen on.")]
-_Port = Annotated[int, typer.Option("--port", min=1, max=65535, help="HTTPS port.")]
-_Workers = Annotated[int, typer.Option("--workers", min=1, max=WORKERS_MAX, help="As given to `serve`.")]
-_Certificate = Annotated[
-    Path | None, typer.Option("--tls-certificate", help="PEM chain. Without one: of the private CA.")
+_Output = Annotated[Path, typer.Option("--output", metavar="PATH", help="Folder to write to. Created if missing.")]
+_Host = Annotated[str, typer.Option("--host", metavar="HOST", help="Address to listen on.")]
+_Port = Annotated[int, typer.Option("--port", min=1, max=65535, metavar="PORT", help="HTTPS port.")]
+_Workers = Annotated[
+    int, typer.Option("--workers", min=1, max=WORKERS_MAX, metavar="N", help="Number of workers given to `serve`.")
 ]
-_Key = Annotated[Path | None, typer.Option("--tls-key", help="Its key, PEM.")]
+_Certificate = Annotated[
+    Path | None,
+    typer.Option("--tls-certificate", metavar="PATH", help="PEM chain to serve. Default: one from the private CA."),
+]
+_Key = Annotated[Path | None, typer.Option("--tls-key", metavar="PATH", help="Private key of the chain, PEM.")]
 
 
 def render_nginx(
@@ -127,7 +139,10 @@ def render_nginx(
     tls_certificate: _Certificate = None,
     tls_key: _Key = None,
 ) -> None:
-    """Write the Nginx configuration that `up` would use, for an Nginx of your own in front of `sidecar serve`."""
+    """Write the Nginx configuration.
+
+    It is the one that `up` uses, for your own Nginx in front of `sidecar serve`.
+    """
     _render("nginx", output, state_dir, host, port, workers, tls_certificate, tls_key)
 
 
@@ -140,9 +155,10 @@ def render_envoy(
     tls_certificate: _Certificate = None,
     tls_key: _Key = None,
 ) -> None:
-    """Write the Envoy configuration that `up --front envoy` would use, for an Envoy of your own in front of `sidecar serve`.
+    """Write the Envoy configuration.
 
-    Write it again after `sidecar users add` or `remove`: a running Envoy takes the users from there without a restart.
+    It is the one that `up --front envoy` uses, for your own Envoy in front of `sidecar serve`. Write it again after
+    `sidecar users add` or `remove`: a running Envoy reads the users from it without a restart.
     """
     _render("envoy", output, state_dir, host, port, workers, tls_certificate, tls_key)
 
@@ -162,15 +178,15 @@ def _render(
     from sidecar.supervisor.start.state import make_private, run_dir
 
     if (tls_certificate is None) != (tls_key is None):
-        raise Failure("--tls-certificate and --tls-key belong together")
+        raise Failure("--tls-certificate and --tls-key must be given together.")
     make_private(state_dir)
     root, run = state_dir.absolute(), run_dir(state_dir)
     try:
         users.ensure_users_file(root / "users")
         if tls_certificate is None or tls_key is None:
-            own = pki.ensure_certificates(root, (host,))
-            tls_certificate, tls_key = own.certificate, own.key
-        wanted = settings.FrontSettings(
+            issued = pki.ensure_certificates(root, (host,))
+            tls_certificate, tls_key = issued.certificate, issued.key
+        front_settings = settings.FrontSettings(
             core_sockets=tuple(run / f"w{position}.sock" for position in range(workers)),
             users_file=root / "users",
             tls_certificate=tls_certificate,
@@ -178,18 +194,23 @@ def _render(
             listen_host=host,
             listen_port=port,
         )
-        print(programs.program(front).render(wanted, output))
+        print(programs.program(front).render(front_settings, output))
     except (settings.FrontError, OSError, ValueError) as error:
         raise Failure(str(error)) from None
 
 
 def version() -> None:
-    """Print the version of sidecar, of Python, and of gRPC."""
+    """Print the versions of Sidecar, Python and gRPC."""
+    print(version_text())
+
+
+def version_text() -> str:
+    """As in `sidecar 0.1.0, Python 3.11.9, grpcio 1.85.1`."""
     import platform
     from importlib import metadata
 
     try:
-        own = metadata.version("llm-gateway-sidecar")
+        installed = metadata.version("llm-gateway-sidecar")
     except metadata.PackageNotFoundError:
-        own = "(from source)"
-    print(f"sidecar {own}, Python {platform.python_version()}, grpcio {metadata.version('grpcio')}")
+        installed = "(from source)"
+    return f"sidecar {installed}, Python {platform.python_version()}, grpcio {metadata.version('grpcio')}"

@@ -12,23 +12,25 @@ import typer
 
 from sidecar.cli.failure import Failure
 from sidecar.cli.processes import StateDirOption
-from sidecar.supervisor.start.options import STATE_DIR, STUB_ADDRESS
+from sidecar.supervisor.start.options import GRPC_ADDRESS, STATE_DIR
 
 if TYPE_CHECKING:
     from llm_gateway_client import Client
 
-_Route = Annotated[str, typer.Argument(help="Name of the route.")]
-_Prompt = Annotated[str | None, typer.Argument(help="What to say. Without it: standard input.")]
+_Route = Annotated[str, typer.Argument(metavar="ROUTE", help="Name of the route.")]
+_Prompt = Annotated[str | None, typer.Argument(metavar="PROMPT", help="Text of the prompt. Default: standard input.")]
 Target = Annotated[
     str | None,
     typer.Option(
         "--target",
         metavar="ADDRESS",
-        help="Address of the gateway: HOST:PORT, unix:PATH or https://HOST. Without it: the one of the state directory.",
+        help="HOST:PORT, unix:PATH or https://HOST. Default: from the state directory.",
     ),
 ]
-_MaxTokens = Annotated[int | None, typer.Option("--max-tokens", min=1, help="Tokens of the answer at most.")]
-_Temperature = Annotated[float | None, typer.Option("--temperature", help="Randomness.")]
+_MaxTokens = Annotated[
+    int | None, typer.Option("--max-tokens", min=1, metavar="N", help="Maximum number of output tokens.")
+]
+_Temperature = Annotated[float | None, typer.Option("--temperature", metavar="NUMBER", help="Sampling temperature.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -40,16 +42,19 @@ def register(app: typer.Typer) -> None:
 def chat(
     route: _Route,
     prompt: _Prompt = None,
-    system: Annotated[str | None, typer.Option("--system", help="Instructions to the model.")] = None,
+    system: Annotated[str | None, typer.Option("--system", metavar="TEXT", help="System message.")] = None,
     max_tokens: _MaxTokens = None,
     temperature: _Temperature = None,
     state_dir: StateDirOption = STATE_DIR,
     target: Target = None,
 ) -> None:
-    """Chat with a route; the answer appears as it is produced."""
+    """Chat with a route.
+
+    The answer is printed as it is produced.
+    """
     from llm_gateway_client import Message
 
-    messages = [Message("user", _given(prompt))]
+    messages = [Message("user", _text_of(prompt))]
     if system is not None:
         messages.insert(0, Message("system", system))
     with connected(target, state_dir) as client:
@@ -68,8 +73,11 @@ def complete(
     state_dir: StateDirOption = STATE_DIR,
     target: Target = None,
 ) -> None:
-    """Continue a text; the continuation appears as it is produced."""
-    text = _given(prompt)
+    """Continue a text.
+
+    The continuation is printed as it is produced.
+    """
+    text = _text_of(prompt)
     with connected(target, state_dir) as client:
         parameters = _given_only(max_tokens=max_tokens, temperature=temperature)
         for chunk in client.stream_complete(route, text, **parameters):
@@ -80,16 +88,21 @@ def complete(
 
 def embed(
     route: _Route,
-    texts: Annotated[list[str] | None, typer.Argument(help="Texts. Without any: standard input, one a line.")] = None,
+    texts: Annotated[
+        list[str] | None, typer.Argument(metavar="TEXT", help="Texts. Default: standard input, one per line.")
+    ] = None,
     state_dir: StateDirOption = STATE_DIR,
     target: Target = None,
 ) -> None:
-    """Turn texts into vectors: one JSON array a line, in the order of the texts."""
+    """Turn texts into vectors.
+
+    It prints one JSON array per line, in the order of the texts.
+    """
     import json
 
     texts = texts or sys.stdin.read().splitlines()
     if not texts:
-        raise Failure("no text given: name some, or write them to standard input, one a line")
+        raise Failure("No text was given. Pass some as arguments, or write them to standard input, one per line.")
     with connected(target, state_dir) as client:
         answer = client.embed(route, texts)
     for embedding in sorted(answer.embeddings, key=lambda embedding: embedding.index):
@@ -100,10 +113,10 @@ def _given_only(**parameters: Any) -> dict[str, Any]:
     return {name: value for name, value in parameters.items() if value is not None}
 
 
-def _given(prompt: str | None) -> str:
+def _text_of(prompt: str | None) -> str:
     text = sys.stdin.read() if prompt is None else prompt
     if not text.strip():
-        raise Failure("no prompt given: name one, or write it to standard input")
+        raise Failure("No prompt was given. Pass one as an argument, or write it to standard input.")
     return text
 
 
@@ -117,7 +130,7 @@ def connected(target: str | None, state_dir: Path) -> Iterator[Client]:
     """A client of the running gateway, without retries: a person sees the failure and decides. It becomes one line."""
     import os
 
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's own log lines would come between ours
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's own log lines would mix with ours
     from llm_gateway_client import Client, SidecarError, TargetError, Unreachable
 
     try:
@@ -126,7 +139,7 @@ def connected(target: str | None, state_dir: Path) -> Iterator[Client]:
                 yield client
             except Unreachable:
                 raise Failure(
-                    f"cannot reach {client.address}: is `sidecar up` running? (--target names another)"
+                    f"Cannot reach {client.address}. Start `sidecar up`, or choose another address with --target."
                 ) from None
     except TargetError as error:
         raise Failure(f"--target: {error}") from None
@@ -139,4 +152,4 @@ def connected(target: str | None, state_dir: Path) -> Iterator[Client]:
 def _known_target(state_dir: Path) -> str:
     from sidecar.supervisor.start.announcement import read_env
 
-    return read_env(state_dir / "env").get("SIDECAR_GRPC_LOCAL", STUB_ADDRESS)
+    return read_env(state_dir / "env").get("SIDECAR_GRPC_LOCAL", GRPC_ADDRESS)

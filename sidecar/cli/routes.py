@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,23 +20,40 @@ _LIST_TIMEOUT_S = 10.0
 _CHANGE_TIMEOUT_S = 40.0
 _FROM_STDIN = "-"
 _LITERALS = {"true": True, "false": False}
-_Name = Annotated[str, typer.Argument(help="Name of the route.")]
-_Provider = Annotated[str, typer.Option("--provider", help="A provider of the providers page, such as openai.")]
-_Model = Annotated[str, typer.Option("--model", help="The provider's own name of the model.")]
-_Task = Annotated[str, typer.Option("--task", help="chat, completions or embeddings.")]
+
+
+class Task(StrEnum):
+    """What a route does."""
+
+    CHAT = "chat"
+    COMPLETIONS = "completions"
+    EMBEDDINGS = "embeddings"
+
+
+_Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the route.")]
+_Provider = Annotated[
+    str, typer.Option("--provider", metavar="NAME", help="Provider, such as openai: docs/providers.md lists them.")
+]
+_Model = Annotated[str, typer.Option("--model", metavar="NAME", help="Name of the model at the provider.")]
+_Task = Annotated[Task, typer.Option("--task", help="What the route does.")]
 _Config = Annotated[
     list[str] | None,
     typer.Option(
         "--config",
-        help="KEY=VALUE of model.config, once for each. KEY=- reads the value from standard input, a line for each: a key "
-        "does not belong on a command line.",
+        metavar="KEY=VALUE",
+        help="Key of model.config; may be repeated. KEY=- reads the value from standard input, one line each, so that no "
+        "API key is on the command line.",
     ),
 ]
-_Settings = Annotated[str, typer.Option("--settings", help="Further keys of a route (timeouts, ...) as a JSON object.")]
+_Settings = Annotated[
+    str, typer.Option("--settings", metavar="JSON", help="Other keys of the route, such as timeouts, as a JSON object.")
+]
 
 
 def register(app: typer.Typer) -> None:
-    routes = typer.Typer(help="List, make and remove routes of the running gateway.", no_args_is_help=False)
+    routes = typer.Typer(
+        help="Manage routes.\n\nWithout a command, it lists the routes of the running gateway.", no_args_is_help=False
+    )
     routes.callback(invoke_without_command=True, epilog="Example: sidecar routes")(listing)
     example = "Example: sidecar routes create mine --provider ollama --model llama3.2"
     routes.command(epilog=example)(create)
@@ -47,25 +65,31 @@ def create(
     name: _Name,
     provider: _Provider,
     model: _Model,
-    task: _Task = "chat",
+    task: _Task = Task.CHAT,
     config: _Config = None,
     settings: _Settings = "",
     state_dir: StateDirOption = STATE_DIR,
     target: Target = None,
 ) -> None:
-    """Make a route beside those of the config file. Needs `manage_routes: true` and a consumer `local: true` that is an admin."""
+    """Create a route.
+
+    The config file must have `manage_routes: true` and a consumer with `local: true` that is an admin.
+    """
     given = {"provider": provider, "name": model, "config": _config(config or [])}
     more = _object(settings) if settings else None
     with connected(target, state_dir) as client:
         client.create_route(name, task, given, settings=more, timeout_s=_CHANGE_TIMEOUT_S)
-    print(f"made {name}")
+    print(f"Created route {name}.")
 
 
 def delete(name: _Name, state_dir: StateDirOption = STATE_DIR, target: Target = None) -> None:
-    """Remove a route that was made by call, with its key; calls under way finish."""
+    """Remove a route that is managed through the API.
+
+    Its API key is removed too. Calls in progress may finish.
+    """
     with connected(target, state_dir) as client:
         client.delete_route(name, timeout_s=_CHANGE_TIMEOUT_S)
-    print(f"removed {name}")
+    print(f"Removed route {name}.")
 
 
 def listing(context: typer.Context, state_dir: StateDirOption = STATE_DIR, target: Target = None) -> None:
@@ -75,15 +99,15 @@ def listing(context: typer.Context, state_dir: StateDirOption = STATE_DIR, targe
 
 
 def _config(pairs: list[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
-            raise Failure("--config takes KEY=VALUE")  # without what was written: it may be a key
+            raise Failure("--config must be KEY=VALUE.")  # without what was written: it may be a key
         if value == _FROM_STDIN:
             value = sys.stdin.readline().rstrip("\r\n")
-        found[key] = _LITERALS.get(value, value)
-    return found
+        values[key] = _LITERALS.get(value, value)
+    return values
 
 
 def _object(settings: str) -> dict[str, Any]:

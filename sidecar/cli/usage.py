@@ -19,9 +19,10 @@ if TYPE_CHECKING:
     from sidecar.spend.ledger import Line
 
 _Since = Annotated[
-    str | None, typer.Option("--since", help="First day (UTC), as in 2026-11-01, or 7d. Without it: this month's.")
+    str | None,
+    typer.Option("--since", metavar="DAY", help="First day (UTC), such as 2026-11-01 or 7d. Default: this month."),
 ]
-_Json = Annotated[bool, typer.Option("--json", help="One JSON object a line for each consumer, route and day.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per consumer, route and day.")]
 _WIDTH_MAX = 400
 _DAYS = re.compile(r"([0-9]{1,4})d")
 
@@ -31,10 +32,11 @@ def register(app: typer.Typer) -> None:
 
 
 def usage(state_dir: StateDirOption = STATE_DIR, since: _Since = None, as_json: _Json = False) -> None:
-    """What was used: calls, tokens and money by day, consumer and route.
+    """Show calls, tokens and spend.
 
-    Days begin at midnight UTC. Money is in US dollars; tokens whose price is not known are in a column of their own, and so are
-    those that the gateway had to estimate. A running gateway writes these numbers down once a second.
+    There is one row per day, consumer and route. Days begin at midnight UTC. Money is in US dollars. Tokens without a
+    known price and tokens that the gateway had to estimate have columns of their own. A running gateway updates these
+    numbers once a second.
     """
     lines = _read(state_dir, _first_day(since))
     if as_json:
@@ -53,7 +55,9 @@ def _first_day(since: str | None) -> str:
     try:
         return datetime.strptime(since, "%Y-%m-%d").replace(tzinfo=UTC).date().isoformat()
     except ValueError:
-        raise Failure(f"--since {since}: neither a day as in 2026-11-01 nor a number of days as in 7d") from None
+        raise Failure(
+            f"--since {since} is not valid. Write a day such as 2026-11-01, or a number of days such as 7d."
+        ) from None
 
 
 def _read(state_dir: Path, first_day: str) -> list[Line]:
@@ -63,11 +67,11 @@ def _read(state_dir: Path, first_day: str) -> list[Line]:
 
     path = state_dir / FILE_NAME
     if not path.is_file():
-        raise Failure(f"{path}: no such file; nothing has run on this state directory yet")
+        raise Failure(f"{path} does not exist: no gateway has run on this state directory yet.")
     try:
         return read_since(path, first_day)
     except sqlite3.Error as error:
-        raise Failure(f"{path}: {error}") from None
+        raise Failure(f"Cannot read {path}: {error}.") from None
 
 
 def _object(line: Line) -> dict[str, Any]:
@@ -103,7 +107,7 @@ def _print_table(lines: Sequence[Line]) -> None:
     console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = _WIDTH_MAX  # a file or a pipe has no edge to fold names at
-    console.print(table if lines else "nothing was used")
+    console.print(table if lines else "No calls.")
 
 
 def _cells(counts: Any) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ pickled: the socket exists only between the two, and a snapshot (with its secret
 either side means that the other is gone: a worker then stops at once.
 
 Either side may begin. The supervisor asks `Configure`, `LoadSnapshot` and `Patch`, and is answered in that order; a worker's
-question (`Ask`) carries a number and is answered by `Answered` with the same, whenever that is. What comes in the meantime is
+change request (`ChangeRequest`) carries a number and is answered by `ChangeResult` with the same, whenever that is. What comes in the meantime is
 served. From `Ready` on a worker sends a `Beat` every `beat_s`, which nobody answers; one that stops doing so hangs.
 """
 
@@ -23,8 +23,8 @@ from sidecar.control.snapshot_patch import Patch
 from sidecar.domain.snapshot import Limit, Route, Snapshot
 
 # A worker asks each connection to go elsewhere at this age (a GOAWAY that lets its calls finish), so that a replaced worker is
-# rid of its clients without a call meeting its shutdown, which gRPC answers with CANCELLED. Stub channels spread over the
-# workers anew that way. A reconnect costs 0.3 ms; a caller's 10-minute streams lie on 60 connections at most.
+# rid of its clients without a call meeting its shutdown, which gRPC answers with CANCELLED. Channels on the local port spread
+# over the workers again that way. A reconnect costs 0.3 ms; a caller's 10-minute streams lie on 60 connections at most.
 CONNECTION_AGE_S = 10.0
 
 # What serves the local listeners: our own transport or grpcio's (docs/decisions/0016).
@@ -32,7 +32,7 @@ NATIVE, GRPCIO = "native", "grpcio"
 GRPC_SERVERS = (NATIVE, GRPCIO)
 
 _LENGTH_BYTES = 4
-# Larger ones are read beside the event loop: 6,001 routes take 0.1 s, in which no call would go on.
+# Larger ones are read in a thread: 6,001 routes take 0.1 s, in which no call would go on.
 _SMALL_BYTES_MAX = 64 * 1024
 # 6,001 routes pickle to about 3 MB; more than this is a broken peer.
 _MESSAGE_BYTES_MAX = 256 * 1024 * 1024
@@ -40,21 +40,21 @@ _MESSAGE_BYTES_MAX = 256 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What a worker needs to know beside the routes.
+    """What a worker needs to know in addition to the routes.
 
     `run_dir` holds the sockets, and the files that all workers count in (sidecar.limits, sidecar.spend); its path is short enough
     for a socket name (107 bytes in all). The worker binds `w<slot>-<pid>.sock` for the front and `s<slot>-<pid>.sock` for
-    stubs in it and removes them when it stops.
+    the local gRPC socket in it and removes them when it stops.
     """
 
     slot: int  # lowest number not used by a living worker
     run_dir: str
     front: bool = True
-    stub_socket: bool = True
-    stub_address: str | None = None  # "127.0.0.1:50051", bound with SO_REUSEPORT by every worker
+    grpc_socket: bool = True
+    grpc_address: str | None = None  # "127.0.0.1:50051", bound with SO_REUSEPORT by every worker
     metrics_fd: int | None = None  # an inherited file of sidecar.telemetry.metric_memory; None: metrics are not shown
     message_bytes_max: int = 64 * 1024 * 1024
-    access_log: str = "off"  # json, human, off: a line a call, on standard error
+    access_log: str = "off"  # json, human, off: one log line per call, on standard error
     log_path: str | None = None  # the file that standard error is, where it has a name that may go to another file
     beat_s: float | None = None  # seconds between two signs of life; None: it gives none
     stack_fd: int | None = None  # an inherited file: SIGUSR1 writes the stacks of all threads to it
@@ -94,12 +94,12 @@ class Ready:
 
     pid: int
     front_path: str | None
-    stub_path: str | None
+    grpc_path: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Reloaded:
-    """The worker answers by the snapshot with this hash from now on."""
+class SnapshotLoaded:
+    """The worker uses the snapshot with this hash from now on."""
 
     hash: str
 
@@ -113,8 +113,8 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class PutRoute:
-    """Make a route, or replace one that was made so. `spec` is the route in the config file's terms; keys stand in it as they
-    are, so it is not printed."""
+    """Make a route, or replace one that was made so. `spec` is the route in the config file's terms; its keys are in plain
+    text, so it is not printed."""
 
     spec: Mapping[str, Any]
     replaces: bool
@@ -138,7 +138,7 @@ class PutLimits:
     limits: tuple[Limit, ...]
 
 
-Change = PutRoute | RemoveRoute | PutLimits
+RouteChange = PutRoute | RemoveRoute | PutLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,17 +158,17 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """A worker's question: a caller of its wants this change, and may have it as far as the worker knows."""
+class ChangeRequest:
+    """A worker asks the supervisor to make a change that a caller requested; the worker has checked permission."""
 
     number: int
-    change: Change
+    change: RouteChange
     by: str  # the consumer, for the log
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """The change was made and every worker goes by it (the route as it is now; None: it is gone), or why not."""
+class ChangeResult:
+    """The change was made and every worker uses it (the route as it is now; None: it is gone), or why not."""
 
     number: int
     outcome: Route | Refusal | None
@@ -183,7 +183,19 @@ class Beat:
     on_cpu_s: float = 0.0
 
 
-Message = Beat | Configure | LoadSnapshot | Patch | Retire | Drain | Ready | Reloaded | Failed | Ask | Answered
+Message = (
+    Beat
+    | Configure
+    | LoadSnapshot
+    | Patch
+    | Retire
+    | Drain
+    | Ready
+    | SnapshotLoaded
+    | Failed
+    | ChangeRequest
+    | ChangeResult
+)
 
 
 class Channel:

@@ -12,6 +12,6 @@ class Caller:
     """One call's caller. `deadline` is on the event loop's clock, None where the caller set none."""
 
     user: str  # the front's user, or "local"
-    local: bool  # came by a stub listener; a front user may be called "local" too
+    local: bool  # came by the local gRPC port or socket; a front user may be called "local" too
     request_id: str
     deadline: float | None

@@ -147,11 +147,12 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """Somebody who calls: users of the front, the stub listeners, or both. The first that matches a call is its consumer."""
+    """Somebody who calls: users of the front, the local gRPC port and socket, or both. The first that matches a call is its
+    consumer."""
 
     name: str
     users: tuple[str, ...] = ()  # names or globs of the front's users
-    local: bool = False  # the stub listeners
+    local: bool = False  # the local gRPC port and socket
     admin: bool = False
     allow: tuple[str, ...] = ("*",)  # globs of route names
     deny: tuple[str, ...] = ()  # stronger than allow

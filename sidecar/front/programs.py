@@ -17,6 +17,8 @@ class Program:
     """One of them. See nginx.py and envoy/ for what each function promises."""
 
     name: str
+    title: str
+    """As in messages."""
     find: Callable[[], Path]
     render: Callable[[FrontSettings, Path], Path]
     check: Callable[[Path, Path | None], None]
@@ -39,7 +41,7 @@ def program(name: str) -> Program:
     try:
         return PROGRAMS[name]
     except KeyError:
-        raise FrontError(f"unknown front {name!r}: one of {', '.join(PROGRAMS)}") from None
+        raise FrontError(f"There is no front {name!r}. Choose one of {', '.join(PROGRAMS)}.") from None
 
 
 # A killed master would leave Nginx's workers behind, so it gets SIGTERM and takes them along; Envoy is one process.
@@ -48,6 +50,7 @@ PROGRAMS = {
     for each in (
         Program(
             "nginx",
+            "Nginx",
             nginx.find_nginx,
             nginx.render,
             nginx.check,
@@ -58,6 +61,7 @@ PROGRAMS = {
         ),
         Program(
             "envoy",
+            "Envoy",
             envoy.find_envoy,
             envoy.render,
             envoy.check,

@@ -73,7 +73,9 @@ def templates(program: str = "nginx") -> Path:
     for folder in (package / "_deploy" / program, package.parent / "deploy" / program):
         if folder.is_dir():
             return folder
-    raise FrontError(f"the {program} templates are missing beside {package}: the installation is incomplete")
+    raise FrontError(
+        f"The templates of {program} are missing next to {package}: the installation is incomplete. Install it again."
+    )
 
 
 def make_folder(folder: Path) -> None:
@@ -100,9 +102,11 @@ def socket_path(path: Path, folder: Path) -> str:
     absolute = str(path.absolute())
     shortest = min(absolute, os.path.relpath(absolute, folder), key=len)
     if len(os.fsencode(shortest)) > SOCKET_PATH_BYTES_MAX:
-        raise FrontError(f"socket path longer than {SOCKET_PATH_BYTES_MAX} bytes: {shortest}")
+        raise FrontError(
+            f"The socket path {shortest} is longer than {SOCKET_PATH_BYTES_MAX} bytes. Choose a shorter --output."
+        )
     if not re.fullmatch(r"[\w./@+-]+", shortest):
-        raise FrontError(f"the front cannot take this socket path: {shortest!r}")
+        raise FrontError(f"The front cannot use the socket path {shortest!r}.")
     return shortest
 
 

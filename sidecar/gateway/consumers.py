@@ -44,7 +44,7 @@ class Consumers:
 
     @cached_property
     def _local(self) -> Consumer:
-        """The stub listeners'."""
+        """Of the local gRPC port and socket."""
         if self._snapshot.consumers is None:
             return Consumer(LOCAL_CONSUMER)
         claimed = (consumer for consumer in self._snapshot.consumers if consumer.local)

@@ -220,7 +220,10 @@ def _budget_header(warned: Warned | None) -> list[tuple[str, str]]:
         return []
     share = math.floor(warned.used * 100)
     return [
-        ("x-sidecar-budget", f"{share}% of {warned.allowance.header_words}; resets at {timestamp(warned.resets_s)}")
+        (
+            "x-sidecar-budget",
+            f"{share}% of {warned.allowance.header_text}; resets at {timestamp(warned.resets_s)}",
+        )
     ]
 
 

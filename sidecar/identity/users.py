@@ -1,4 +1,4 @@
-"""The users file: who may come in through the front. Changes take effect at the next request, without a restart.
+"""The users file: who may call through the front. Changes take effect at the next request, without a restart.
 
 Format: htpasswd with {SHA}, one `name:{SHA}base64` a line. Nginx computes the hash in its event loop at every request,
 so it must be cheap; that is safe because passwords are generated here, never chosen (docs/decisions/0004).
@@ -36,12 +36,14 @@ def add_user(file: Path, name: str, *, replace: bool = False) -> str:
     Raises UsersError for a name outside [A-Za-z0-9._-]{1,64} or one that exists; OSError.
     """
     if not _NAME.fullmatch(name):
-        raise UsersError(f"{name!r} is no user name: use 1 to 64 of letters, digits, dot, underscore and hyphen")
+        raise UsersError(
+            f"{name!r} is not a valid user name. Use 1 to 64 letters, digits, dots, underscores and hyphens."
+        )
     password = secrets.token_urlsafe(_PASSWORD_BYTES)
     with _locked(file):
         others = [line for line in _lines(file) if line.partition(":")[0] != name]
         if not replace and len(others) != len(_lines(file)):
-            raise UsersError(f"user {name!r} exists already")
+            raise UsersError(f"User {name!r} already exists. To give it a new password, use --replace.")
         _write(file, [*others, f"{name}:{_hash(password)}"])
     return password
 
@@ -52,7 +54,7 @@ def remove_user(file: Path, name: str) -> None:
         lines = _lines(file)
         others = [line for line in lines if line.partition(":")[0] != name]
         if len(others) == len(lines):
-            raise UsersError(f"no user {name!r}")
+            raise UsersError(f"There is no user {name!r}.")
         _write(file, others)
 
 

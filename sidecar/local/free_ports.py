@@ -14,7 +14,7 @@ from pathlib import Path
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _LOWEST = 10_000  # well-known services lie below
 # Half of the ports would have to be taken for this many tries to fail by chance once in a billion times.
-_TRIES = 30
+_PROBES_MAX = 30
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -38,6 +38,6 @@ def _candidates() -> Iterator[int]:
         end = int(_RANGE.read_text().split()[0])
     except (OSError, ValueError, IndexError):
         end = 0
-    if end - _LOWEST > _TRIES:
-        yield from random.sample(range(_LOWEST, end), _TRIES)
+    if end - _LOWEST > _PROBES_MAX:
+        yield from random.sample(range(_LOWEST, end), _PROBES_MAX)
     yield 0

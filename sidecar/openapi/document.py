@@ -4,18 +4,14 @@ routes, so that "Try it out" has something to fill in."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
-
-from google.api import annotations_pb2, http_pb2
-from google.protobuf.descriptor import MethodDescriptor
 
 from adapters import Task
 from sidecar.domain.snapshot import Route
+from sidecar.openapi.bindings import HttpBinding, bindings_of, service
 from sidecar.openapi.operations import OPERATIONS, Operation
 from sidecar.openapi.schemas import EXAMPLES, SCHEMAS, ref
-from sidecar.v1 import rest_pb2
 
 # A page with thousands of forms helps nobody and takes seconds to open; the paths with a name in them serve all routes.
 ROUTES_SHOWN_MAX = 200
@@ -39,33 +35,10 @@ _TEXT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Binding:
-    rpc: str
-    verb: str
-    path: str
-    message: Any  # the request's descriptor
-
-    @property
-    def variables(self) -> list[str]:
-        return re.findall(r"{(\w+)}", self.path)
-
-    @property
-    def query(self) -> list[str]:
-        """Fields that are neither in the path nor the body come from the query."""
-        if self.message.full_name == "google.api.HttpBody":
-            return []
-        return [
-            field.name
-            for field in self.message.fields
-            if field.name not in self.variables and field.message_type is None
-        ]
-
-
 def document(routes: Mapping[str, Route], version: str) -> dict[str, Any]:
     """For a caller that may call `routes`."""
     paths: dict[str, dict[str, Any]] = {}
-    for binding in bindings():
+    for binding in bindings_of(service()):
         operation = OPERATIONS[binding.rpc]
         if operation.tag is not None:
             paths.setdefault(binding.path, {})[binding.verb] = _operation(binding, operation, routes)
@@ -88,18 +61,15 @@ def document(routes: Mapping[str, Route], version: str) -> dict[str, Any]:
     }
 
 
-def bindings() -> Iterator[_Binding]:
-    """Every method and path of RestService."""
-    for method in rest_pb2.DESCRIPTOR.services_by_name["RestService"].methods:
-        rule = method.GetOptions().Extensions[annotations_pb2.http]
-        yield from _of(method, (rule, *rule.additional_bindings))
-
-
-def _of(method: MethodDescriptor, rules: Iterable[http_pb2.HttpRule]) -> Iterator[_Binding]:
-    for rule in rules:
-        verb = rule.WhichOneof("pattern")
-        assert verb is not None, method.name
-        yield _Binding(method.name, verb, getattr(rule, verb), method.input_type)
+def _query(binding: HttpBinding) -> list[str]:
+    """Fields that are neither in the path nor the body come from the query."""
+    if binding.message.full_name == "google.api.HttpBody":
+        return []
+    return [
+        field.name
+        for field in binding.message.fields
+        if field.name not in binding.variables and field.message_type is None
+    ]
 
 
 def _tags() -> list[dict[str, str]]:
@@ -107,7 +77,7 @@ def _tags() -> list[dict[str, str]]:
     return [{"name": "Your routes"}, *({"name": name} for name in names)]
 
 
-def _operation(binding: _Binding, operation: Operation, routes: Mapping[str, Route]) -> dict[str, Any]:
+def _operation(binding: HttpBinding, operation: Operation, routes: Mapping[str, Route]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "tags": [operation.tag],
         "summary": operation.summary,
@@ -116,7 +86,7 @@ def _operation(binding: _Binding, operation: Operation, routes: Mapping[str, Rou
     }
     parameters = [_path_parameter(name, binding, operation, routes) for name in binding.variables]
     parameters += [
-        {"name": name, "in": "query", "required": False, "schema": {"type": "string"}} for name in binding.query
+        {"name": name, "in": "query", "required": False, "schema": {"type": "string"}} for name in _query(binding)
     ]
     if parameters:
         found["parameters"] = parameters
@@ -127,12 +97,14 @@ def _operation(binding: _Binding, operation: Operation, routes: Mapping[str, Rou
     return found
 
 
-def _id(binding: _Binding) -> str:
+def _id(binding: HttpBinding) -> str:
     """Unique: an RPC may have several paths."""
     return f"{binding.verb}{re.sub(r'[^A-Za-z0-9]+', '_', binding.path)}"
 
 
-def _path_parameter(name: str, binding: _Binding, operation: Operation, routes: Mapping[str, Route]) -> dict[str, Any]:
+def _path_parameter(
+    name: str, binding: HttpBinding, operation: Operation, routes: Mapping[str, Route]
+) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "string"}
     names = list(routes)[:ROUTES_SHOWN_MAX]
     if operation.names_route and names:

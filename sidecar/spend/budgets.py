@@ -27,16 +27,21 @@ class Allowance:
     soft: float
 
     @property
-    def words(self) -> str:
-        """As in: route "chat" and consumer "team" ($2.00 a day)."""
-        scope = [f'route "{self.route}"'] * bool(self.route) + [f'consumer "{self.consumer}"'] * bool(self.consumer)
-        return f"{' and '.join(scope)} ({dollars(self.micro_dollars)} a {self.per})"
+    def scope(self) -> str:
+        """As in: route "chat" and consumer "team"."""
+        names = [f'route "{self.route}"'] * bool(self.route) + [f'consumer "{self.consumer}"'] * bool(self.consumer)
+        return " and ".join(names)
 
     @property
-    def header_words(self) -> str:
+    def amount(self) -> str:
+        """As in: $5.00 per day."""
+        return f"{dollars(self.micro_dollars)} per {self.per}"
+
+    @property
+    def header_text(self) -> str:
         """Without names: a header is ASCII."""
-        scope = ["the route"] * bool(self.route) + ["the consumer"] * bool(self.consumer)
-        return f"{dollars(self.micro_dollars)} a {self.per} of {' for '.join(scope)}"
+        scope = ["route"] * bool(self.route) + ["consumer"] * bool(self.consumer)
+        return f"{self.amount} for this {' and '.join(scope)}"
 
 
 class Warned(NamedTuple):
@@ -68,7 +73,7 @@ def _key(route: str, consumer: str) -> bytes:
 
 def check(allowances: Sequence[Allowance], ledger: Ledger, today: Today, now_s: float) -> Warned | None:
     """The budget that is nearest to its end, if one is past its soft threshold. Raises budget_exceeded when one is spent, with
-    the time until the last such resets. Calls that are under way then still end, and are charged."""
+    the time until the last such resets. Calls in progress then still end, and are charged."""
     warned: Warned | None = None
     exceeded: Warned | None = None
     for each in allowances:
@@ -83,7 +88,8 @@ def check(allowances: Sequence[Allowance], ledger: Ledger, today: Today, now_s: 
         elif warned is None or found.used > warned.used:
             warned = found
     if exceeded is not None:
-        text = f"Budget exceeded for {exceeded.allowance.words}. It resets at {timestamp(exceeded.resets_s)}."
+        allowance, resets_at = exceeded.allowance, timestamp(exceeded.resets_s)
+        text = f"Budget exceeded for {allowance.scope}: {allowance.amount}. It resets at {resets_at}."
         raise GatewayError(Kind.BUDGET_EXCEEDED, text, retry_after_s=max(0.0, exceeded.resets_s - now_s))
     return warned
 

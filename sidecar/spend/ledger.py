@@ -51,7 +51,7 @@ class Charge(NamedTuple):
     micro_dollars: int = 0
     unpriced_tokens: int = 0
     estimated_tokens: int = 0
-    provider_micro_dollars: int = 0  # as the providers said, whatever was charged
+    provider_micro_dollars: int = 0  # as the providers reported, whatever was charged
 
 
 class Line(NamedTuple):
@@ -127,7 +127,7 @@ class Ledger:
 
     def lines(self) -> Iterator[Line]:
         """Everything that is in the rows: at most two days of each pair. Without the lock, which no worker should have to wait
-        for: a row is copied, and a day of it holds if it has not begun anew meanwhile. A call that is just being added may be
+        for: a row is copied, and a day of it holds if it has not been reset meanwhile. A call that is just being added may be
         there in part; the next reading has it whole."""
         words = self._pairs.words
         for at in range(0, self._pairs.used * _WIDTH, _WIDTH):

@@ -1,5 +1,5 @@
-"""Where the configuration comes from: the file that was named, or the packaged default in the state directory; with the routes
-and limits that were made by call, in `routes.d/` beside it."""
+"""Where the configuration comes from: the file that was named, or the packaged default in the state directory, and the routes and
+limits that are managed through the API, in `routes.d/` in the same folder."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ _log = logging.getLogger("sidecar")
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class RouteDraft:
     """A route's file as it would be; `text` None: without it. `keys` are not in the secrets directory yet."""
 
     name: str
     text: str | None
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
-    replaces: bool = False  # what was set for the name by call holds on
+    replaces: bool = False  # the limits that were set through the API stay
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A configuration: as the files of routes say it, and with the limits that were set by call."""
+    """A configuration: as the files of routes say it, and with the limits that were set through the API."""
 
     bare: Snapshot
     snapshot: Snapshot
-    made: Mapping[str, str] | None = None  # texts of the routes made by call, by path; None: as they are on the disk
+    made: Mapping[str, str] | None = None  # texts of the routes managed through the API, by path; None: as on the disk
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class ConfigRefused:
     """Why a reload is not taken. `unconfirmed`: it can be, once somebody says so."""
 
     why: str
@@ -55,13 +55,12 @@ class Refused:
 class Configuration:
     """The file, read at the start and again whenever it changes. `local_base_url` is where the local model answers.
 
-    `taken` says which reading is in use: `snapshot` is that, and what a change by call is checked against."""
+    `taken` says which reading is in use: `snapshot` is that, and what a change through the API is checked against."""
 
     def __init__(self, options: Options, state: StateDir, local_base_url: str | None, timing: Timing = TIMING) -> None:
         self._option = "--config-path" if options.config_path else "--state-dir"
         self._path = options.config_path or state.config
-        if options.config_path is None and not self._path.exists():
-            write_private(self._path, default_config())
+        self._is_ours = options.config_path is None
         self.files = RouteFiles(os.path.dirname(os.path.abspath(self._path)))
         self._state_dir = state.root
         self._watcher = Watcher(
@@ -75,7 +74,7 @@ class Configuration:
         self._text = ""  # of the main file, as it is in use
         self._reading: Reading | None = None
         self._base: BaseConfig | None = None  # of the text, once somebody needed it
-        self._made: Mapping[str, str] | None = None  # texts of routes made by call, by path: the same
+        self._made: Mapping[str, str] | None = None  # texts of routes managed through the API, by path: the same
         self._refused = False  # whether the file says something else that cannot be used
 
     @property
@@ -89,10 +88,13 @@ class Configuration:
         return self._in_use.snapshot
 
     def load(self) -> Snapshot:
-        """The first reading. Raises StartError with every problem found, one a line."""
+        """The first reading; it writes the packaged default where that is used for the first time. Raises StartError with every
+        problem found, one per line."""
+        if self._is_ours and not self._path.exists():
+            write_private(self._path, default_config())
         if not self._path.is_file():
             why = "is not a file" if self._path.exists() else "does not exist"
-            raise StartError(f"config file {self._path}: {why}; name another with {self._option}")
+            raise StartError(f"The config file {self._path} {why}. Choose another with {self._option}.")
         try:
             self.files.sweep()
         except (OSError, ValueError) as error:  # only tidying: what must be read is read below
@@ -112,7 +114,7 @@ class Configuration:
         self._base, self._made = None, None
 
     def changed(self, reading: Reading) -> None:
-        """So is what `with_candidate` or `with_limits` gave: the same main file, with a change by call."""
+        """What `with_draft` or `with_limits` gave is in use from now on: the same main file, with a change through the API."""
         self._reading = reading
         self._made = reading.made
 
@@ -139,9 +141,9 @@ class Configuration:
         async for reload in self._watcher.reloads():
             yield reload
 
-    def up_to_date(self, reload: ConfigChange) -> Reading | Refused:
-        """The reading with what was changed by call since; or why, logged, it is not used. Nothing may be changed by call
-        meanwhile. Blocks."""
+    def up_to_date(self, reload: ConfigChange) -> Reading | ConfigRefused:
+        """The reading with what was changed through the API since, or why it is not used (logged). Nothing may be changed through
+        the API meanwhile. Blocks."""
         reading, problems = None, reload.problems
         try:
             bare = reload.snapshot
@@ -154,46 +156,46 @@ class Configuration:
         if reading is None:
             for problem in problems:
                 _log.error("%s", problem)
-            _log.error("configuration not taken, the old one stays")
-            return Refused("\n".join(map(str, problems)))
+            _log.error("The new configuration was refused; the old one stays in use.")
+            return ConfigRefused("\n".join(map(str, problems)))
         if losses := widening(self._in_use.bare, reading.bare).losses:
             if not reload.asks:
                 return self._unconfirmed(reading.bare, losses)
-            _log.warning("%s: taken because somebody asked for it: %s", self._path, "; ".join(losses))
+            _log.warning("%s: Loaded because the operator confirmed it: %s.", self._path, "; ".join(losses))
         _warn(reading.snapshot)
         return reading
 
-    def _unconfirmed(self, bare: Snapshot, losses: Sequence[str]) -> Refused:
+    def _unconfirmed(self, bare: Snapshot, losses: Sequence[str]) -> ConfigRefused:
         why = "; ".join(losses)
         _log.error(
-            "%s: configuration %s not taken, the old one stays: something that kept callers out or within limits is missing "
-            "from the file: %s. If that is meant, confirm it with `sidecar reload --state-dir %s` (or SIGHUP)",
+            "%s: Configuration %s needs confirmation; the old one stays in use. The file no longer has something that kept "
+            "callers out or limited them: %s. To confirm it, run `sidecar reload --state-dir %s` (or send SIGHUP).",
             self._path,
             bare.hash,
             why,
             self._state_dir,
         )
-        return Refused(why, unconfirmed=True)
+        return ConfigRefused(why, unconfirmed=True)
 
-    def with_candidate(self, candidate: Candidate) -> Reading:
+    def with_draft(self, draft: RouteDraft) -> Reading:
         """What is in use, with a route's file in place of what is there. Raises ConfigErrors. Blocks."""
-        path = str(self.files.path(candidate.name))
+        path = str(self.files.path(draft.name))
         before = self.files.texts() if self._made is None else self._made
         made = {name: text for name, text in before.items() if name != path}
-        if candidate.text is not None:
-            made[path] = candidate.text
+        if draft.text is not None:
+            made[path] = draft.text
 
         def key(name: str) -> str | None:
-            return candidate.keys.get(name) or self.files.secret(name)
+            return draft.keys.get(name) or self.files.secret(name)
 
-        bare = self._by_itself(candidate, path, before, made, key)
+        bare = self._by_itself(draft, path, before, made, key)
         if bare is None:
             made = {name: made[name] for name in sorted(made, key=Path)}
             bare = self._watcher.load_text(self._text, made=made, key=key)
-        return self._limited(bare, but=None if candidate.replaces else candidate.name, made=made)
+        return self._limited(bare, but=None if draft.replaces else draft.name, made=made)
 
     def _by_itself(
-        self, candidate: Candidate, path: str, before: Mapping[str, str], made: Mapping[str, str], key: ReadFile
+        self, draft: RouteDraft, path: str, before: Mapping[str, str], made: Mapping[str, str], key: ReadFile
     ) -> Snapshot | None:
         """None where splits may name the route: then everything has to be read. A new route is the last one until then."""
         if self._base is None:
@@ -201,10 +203,10 @@ class Configuration:
         if self._base.splits or any("destinations" in text for text in before.values()):
             return None
         routes = dict(self._in_use.bare.routes)
-        if candidate.text is None:
-            del routes[candidate.name]
+        if draft.text is None:
+            del routes[draft.name]
         else:
-            found = load_route_file(candidate.text, path, self._base, key)
+            found = load_route_file(draft.text, path, self._base, key)
             if found is None:
                 return None
             routes |= found
@@ -215,7 +217,7 @@ class Configuration:
         return self._limited(self._in_use.bare, made=self._made)
 
     def _limited(self, bare: Snapshot, but: str | None = None, made: Mapping[str, str] | None = None) -> Reading:
-        """With what was set by call, except for one route. Raises ConfigErrors."""
+        """With the limits that were set through the API, except for one route. Raises ConfigErrors."""
         try:
             limits = self.files.limits()
         except (OSError, ValueError) as error:
@@ -236,8 +238,8 @@ def _limited(snapshot: Snapshot, limits: Mapping[str, tuple[Limit, ...]]) -> Sna
     routes = dict(snapshot.routes)
     for name, each in known.items():
         routes[name] = replace(routes[name], limits=each, mlflow_limit=None)
-    said = json.dumps({name: [asdict(limit) for limit in each] for name, each in sorted(known.items())})
-    digest = hashlib.sha256(f"{snapshot.hash}{said}".encode()).hexdigest()[:12]
+    limits_json = json.dumps({name: [asdict(limit) for limit in each] for name, each in sorted(known.items())})
+    digest = hashlib.sha256(f"{snapshot.hash}{limits_json}".encode()).hexdigest()[:12]
     return replace(snapshot, routes=routes, hash=digest)
 
 

@@ -1,4 +1,4 @@
-"""Takes the keys out of a route that came by call: they go into the secrets directory, the route's file names them.
+"""Takes the keys out of a route that came through the API: they go into the secrets directory, the route's file names them.
 
 What would make the gateway read its own environment or files is refused: whoever may make routes must not see those by it.
 """
@@ -41,7 +41,9 @@ def _walk(value: Any, path: str, name: str, keys: dict[str, str], depth: int) ->
         where = f"{path}.{key}" if path else key
         if key in FILE_KEYS:
             raise GatewayError(
-                Kind.INVALID_REQUEST, f"{where}: files of the server are not named by call.", param=where
+                Kind.INVALID_REQUEST,
+                f"{where}: A route that is made through the API must not name files of the server.",
+                param=where,
             )
         if key in SECRET_KEYS and isinstance(each, str):
             made[key] = f"secret:{_keep(each, where, name, keys)}"
@@ -54,7 +56,7 @@ def _keep(value: str, where: str, name: str, keys: dict[str, str]) -> str:
     if value.startswith(_REFERENCES):
         raise GatewayError(
             Kind.INVALID_REQUEST,
-            f"{where}: the key itself stands here; variables, files and paths of the server are refused by call.",
+            f"{where}: Give the key itself. Variables, files and paths of the server are refused through the API.",
             param=where,
         )
     stored = key_name(name)

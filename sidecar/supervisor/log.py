@@ -9,10 +9,10 @@ from sidecar.telemetry.log_output import LogHandler, LogOutput
 
 
 def log_to_stderr(path: Path | None = None) -> None:
-    """`path` is the file that standard error is, where that is one which begins anew now and then."""
+    """`path` is the file that standard error is, if that is one which is rotated."""
     output = LogOutput()
     if path is not None:
         output.keep_to(path)
     logging.basicConfig(level=logging.INFO, handlers=[LogHandler(output)], force=True)
-    # It tells at this level how many files changed; what came of it is told by ours.
+    # At INFO it logs how many files changed; our own lines show the result.
     logging.getLogger("watchfiles").setLevel(logging.WARNING)

@@ -43,7 +43,7 @@ class LogFiles:
                     self._begin_again(path)
         except OSError as error:
             if not self._failing:
-                _log.error("a log cannot be bounded: %s; it goes on trying", error)
+                _log.error("A log file cannot be rotated: %s. The gateway keeps trying.", error)
             self._failing = True
         else:
             self._failing = False

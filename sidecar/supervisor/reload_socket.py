@@ -1,4 +1,4 @@
-"""`sidecar reload`: a connection to run/reload.sock asks the supervisor to read its configuration, and hears what came of it."""
+"""`sidecar reload`: a connection to run/reload.sock asks the supervisor to load its configuration, and gets the result."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ class ReloadSocket:
         task.add_done_callback(self._waiting.discard)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._reload(Ask(told))
+        verdict_text: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._reload(Ask(verdict_text))
         gone = asyncio.ensure_future(reader.read(1))  # the command was ended: nobody waits any more
-        futures: list[asyncio.Future[Any]] = [told, gone]
+        futures: list[asyncio.Future[Any]] = [verdict_text, gone]
         try:
             await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
-            if told.done():
+            if verdict_text.done():
                 snapshot = self._in_use()
-                verdict = Verdict(told.result()[:_REASONS_CHARS_MAX], snapshot.hash, len(snapshot.routes))
+                verdict = Verdict(verdict_text.result()[:_REASONS_CHARS_MAX], snapshot.hash, len(snapshot.routes))
                 writer.write(json.dumps(asdict(verdict)).encode())
                 await writer.drain()
         except OSError:
@@ -80,7 +80,7 @@ def ask_for_reload(run: Path, timeout_s: float) -> Verdict:
         while piece := sock.recv(64 * 1024):
             data += piece
             if len(data) > _VERDICT_BYTES_MAX:
-                raise OSError("the gateway said too much")
+                raise OSError("its answer is too long")
     if not data:
-        raise ConnectionResetError("the gateway stopped meanwhile")
+        raise ConnectionResetError("it stopped while it was loading the configuration")
     return Verdict(**json.loads(data))

@@ -1,4 +1,4 @@
-"""Changes of routes by call: one at a time, checked like the config file, on the disk, then in every worker.
+"""Changes of routes through the API: one at a time, checked like the config file, on the disk, then in every worker.
 
 `turn` is held by whoever gives the workers another snapshot, so a change and a reload of the file never overtake each other.
 """
@@ -13,11 +13,11 @@ from functools import partial
 
 from adapters import GatewayError, Kind
 from sidecar.config import ConfigErrors, Problem
-from sidecar.control.channel import Ask, PutLimits, PutRoute, Refusal, RemoveRoute
+from sidecar.control.channel import ChangeRequest, PutLimits, PutRoute, Refusal, RemoveRoute
 from sidecar.domain.redaction import without_secret
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Route, Snapshot
-from sidecar.supervisor.configuration import Candidate, Configuration, Reading
+from sidecar.supervisor.configuration import Configuration, Reading, RouteDraft
 from sidecar.supervisor.inline_keys import without_keys
 from sidecar.supervisor.start.start_error import StartError
 from sidecar.worker.route_changes import no_route
@@ -26,7 +26,7 @@ _log = logging.getLogger("sidecar")
 Step = Callable[[Snapshot], Awaitable[None]]
 
 
-class Changes:
+class RouteAdmin:
     """`prepare` starts what a snapshot needs (raises StartError), `use` gives it to every worker and waits for each."""
 
     def __init__(self, configuration: Configuration, prepare: Step, use: Step) -> None:
@@ -36,7 +36,7 @@ class Changes:
         self._use = use
         self.turn = asyncio.Lock()
 
-    async def make(self, ask: Ask) -> Route | Refusal | None:
+    async def make(self, ask: ChangeRequest) -> Route | Refusal | None:
         """The route as every worker has it now (None: it is gone), or why nothing was changed."""
         async with self.turn:
             try:
@@ -51,39 +51,39 @@ class Changes:
             except GatewayError as error:
                 return Refusal.of(error)
             except OSError as error:
-                _log.error("a change of routes was not made: %s", error)
-                words = f"The gateway cannot write its routes.d ({error.strerror}); nothing was changed."
+                _log.error("A change of routes failed: %s.", error)
+                words = f"The gateway cannot write to routes.d ({error.strerror}). Nothing was changed."
                 return Refusal(Kind.FAILED_PRECONDITION, words)
             except Exception:  # noqa: BLE001 one caller's answer; the supervisor goes on
-                _log.exception("a bug in the gateway")
+                _log.exception("A bug in the gateway.")
                 return Refusal(Kind.INTERNAL, "The gateway failed.")
 
     async def _put(self, change: PutRoute, by: str) -> Route:
         current = self._managed()
         name = change.spec.get("name")
         if not isinstance(name, str):
-            raise GatewayError(Kind.INVALID_REQUEST, "name: is missing", param="name")
+            raise GatewayError(Kind.INVALID_REQUEST, "name: The name is missing.", param="name")
         if change.replaces:
             self._require_created(current, name)
         elif name in current.routes:
-            raise GatewayError(Kind.ALREADY_EXISTS, f'There is a route "{name[:128]}" already.', param="name")
+            raise GatewayError(Kind.ALREADY_EXISTS, f'Route "{name[:128]}" already exists.', param="name")
         spec, keys = without_keys(change.spec, name)
         text = json.dumps({"routes": [spec]}, indent=1, ensure_ascii=False) + "\n"
-        reading = await asyncio.to_thread(self._checked, Candidate(name, text, keys, change.replaces))
+        reading = await asyncio.to_thread(self._checked, RouteDraft(name, text, keys, change.replaces))
         await self._prepared(reading.snapshot)
         await asyncio.to_thread(partial(self._files.put, name, text, keys, keep_limits=change.replaces))
         await self._in_use(reading)
-        _log.info("route %s %s by %s", name, "changed" if change.replaces else "made", by)
+        _log.info("Route %s was %s by %s.", name, "changed" if change.replaces else "created", by)
         return reading.snapshot.routes[name]
 
     async def _remove(self, name: str, by: str) -> None:
         current = self._managed()
         self._require_created(current, name)
-        reading = await asyncio.to_thread(self._checked, Candidate(name, None))
+        reading = await asyncio.to_thread(self._checked, RouteDraft(name, None))
         await asyncio.to_thread(self._files.remove, name)
         await self._in_use(reading)
         self._configuration.retry()
-        _log.info("route %s removed by %s", name, by)
+        _log.info("Route %s was removed by %s.", name, by)
 
     async def _limit(self, change: PutLimits, by: str) -> Route:
         if change.route not in self._configuration.snapshot.routes:
@@ -91,7 +91,7 @@ class Changes:
         await asyncio.to_thread(self._files.write_limits, change.route, change.limits)
         reading = await asyncio.to_thread(self._configuration.with_limits)
         await self._in_use(reading)
-        _log.info("limits of route %s set by %s: %d", change.route, by, len(change.limits))
+        _log.info("The limits of route %s were set by %s (%d).", change.route, by, len(change.limits))
         return reading.snapshot.routes[change.route]
 
     async def _in_use(self, reading: Reading) -> None:
@@ -102,46 +102,51 @@ class Changes:
         """The worker has asked already, but may have been a reload behind."""
         current = self._configuration.snapshot
         if not current.manage_routes:
-            raise GatewayError(Kind.FAILED_PRECONDITION, "Routes are not managed by call here.")
+            raise GatewayError(
+                Kind.FAILED_PRECONDITION,
+                "Routes cannot be managed through the API here: set manage_routes: true in the config file.",
+            )
         return current
 
     def _require_created(self, current: Snapshot, name: str) -> None:
         if name not in current.routes:
             raise no_route(name)
         if not self._files.has(name):
-            words = f'Route "{name[:128]}" stands in the config file: it is changed there.'
+            words = f'Route "{name[:128]}" is in the config file. Change it there.'
             raise GatewayError(Kind.FAILED_PRECONDITION, words, param="name")
 
-    def _checked(self, candidate: Candidate) -> Reading:
+    def _checked(self, draft: RouteDraft) -> Reading:
         """The configuration with the change. Blocks: reads the whole configuration."""
         try:
-            return self._configuration.with_candidate(candidate)
+            return self._configuration.with_draft(draft)
         except ConfigErrors as errors:
-            file = str(self._files.path(candidate.name))
+            file = str(self._files.path(draft.name))
             own = [problem for problem in errors.problems if problem.file == file]
-            if candidate.text is None or not own:
-                _log.error("a change of route %s was not made: %s", candidate.name, errors)
-                words = "The configuration would not load any more, so nothing was changed; the gateway's log says why."
+            if draft.text is None or not own:
+                _log.error("A change of route %s failed: %s", draft.name, errors)
+                words = (
+                    "Nothing was changed: the configuration would not load after it. The gateway's log has the reason."
+                )
                 raise GatewayError(Kind.FAILED_PRECONDITION, words) from None
-            raise GatewayError(Kind.INVALID_REQUEST, _said(own, candidate), param=_place(own[0].path)) from None
+            raise GatewayError(Kind.INVALID_REQUEST, _problem_text(own, draft), param=_place(own[0].path)) from None
 
     async def _prepared(self, snapshot: Snapshot) -> None:
         try:
             await self._prepare(snapshot)
         except StartError as error:
-            _log.error("a change of routes was not made: %s", error)
+            _log.error("A change of routes failed: %s.", error)
             raise GatewayError(Kind.FAILED_PRECONDITION, f"Nothing was changed: {error}") from None
 
 
-def _said(problems: list[Problem], candidate: Candidate) -> str:
-    """All problems, one a line, as the file's are said but without a place in a file."""
+def _problem_text(problems: list[Problem], draft: RouteDraft) -> str:
+    """All problems, one per line, as those of the file but without a place in a file."""
     lines = []
     for problem in problems:
         place = _place(problem.path)
         hint = f"; {problem.hint}" if problem.hint else ""
         lines.append(f"{place}: {problem.message}{hint}" if place else f"{problem.message}{hint}")
     text = "\n".join(lines)
-    for key in candidate.keys.values():
+    for key in draft.keys.values():
         text = without_secret(text, Secret(key))
     return text
 

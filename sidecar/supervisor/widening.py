@@ -135,7 +135,7 @@ def _count(limits: Iterable[Limit]) -> Counter[str]:
 
 
 def _callers(before: Snapshot, after: Snapshot) -> Iterable[Caller]:
-    """Everybody who is named, somebody for each glob, somebody whom nothing names, and the stub listeners."""
+    """Everybody who is named, somebody for each glob, somebody whom nothing names, and the local gRPC port and socket."""
     listed = [user for each in (before, after) for consumer in each.consumers or () for user in consumer.users]
     users = dict.fromkeys([*map(_example, listed), _ANYBODY])
     return [Caller(user, False, "", None) for user in users] + [Caller(LOCAL_CONSUMER, True, "", None)]

@@ -1,4 +1,4 @@
-"""One line a call, for whoever operates the gateway: who called what, how it ended, what it cost in tokens and time.
+"""One log line per call, for whoever operates the gateway: who called what, how it ended, what it cost in tokens and time.
 
 Never a prompt, an answer or a key. JSON for machines, words for a terminal; neither can be forged by control characters.
 

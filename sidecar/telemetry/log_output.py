@@ -17,7 +17,7 @@ from pathlib import Path
 # What a pipe that nobody reads may cost a process: some 10,000 lines.
 _BYTES_MAX = 3 * 1024 * 1024
 _LOOK_S = 1.0
-# A record is waited for, so that it stands before what the process does next, and is there when it is killed then. Once that took
+# A record is waited for, so that it comes before what the process does next, and is there when it is killed then. Once that took
 # longer than this nobody waits, until all is written.
 _RECORD_S = 0.5
 # What is left at the end of the process is waited for that long.
@@ -147,7 +147,7 @@ class LogHandler(logging.Handler):
 
 def _dropped_line(count: int) -> bytes:
     record = logging.makeLogRecord(
-        {"levelname": "WARNING", "msg": "%d lines of the log could not be written", "args": (count,)}
+        {"levelname": "WARNING", "msg": "%d log lines could not be written.", "args": (count,)}
     )
     return logging.Formatter(_FORMAT).format(record).encode() + b"\n"
 

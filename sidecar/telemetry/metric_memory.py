@@ -68,7 +68,7 @@ class MetricMemory:
         self._places: dict[bytes, int] = {}
         self._lost: set[bytes] = set()
         self._again_s = 0.0
-        self._said = False
+        self._logged = False
         self._open(os.fstat(fd).st_size)
         if self._words[_MAGIC_AT] != _MAGIC:
             raise ValueError("not a file of metrics")
@@ -120,9 +120,9 @@ class MetricMemory:
             self._open(grown)
         except (OSError, MemoryError) as error:
             self._again_s = time.monotonic() + _AGAIN_S
-            if not self._said:
-                self._said = True
-                _log.error("there is no memory for more metrics (%s); calls go on, new series are not shown", error)
+            if not self._logged:
+                self._logged = True
+                _log.error("There is no memory for more metrics: %s. Calls are served; new series are missing.", error)
             return False
         for each in old[:2]:
             each.release()

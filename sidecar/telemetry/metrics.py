@@ -1,8 +1,8 @@
 """Every metric of a worker, each with its worst-case number of series. Labels come from config and user file only.
 
-R routes (plus "unknown"), O = 5 operations, C consumers (the user file's plus "local"), K = 23 outcomes ("ok" and the kinds),
-P providers in use, U upstreams of all routes. Series appear with their first use. The supervisor's own metrics are in metrics of
-its package.
+R routes (plus "unknown"), O = 5 operations, C consumers (the user file's plus "local"), K outcomes ("ok" and
+the kinds: tools/metrics_page.py counts them), P providers in use, U upstreams of all routes. Series appear with their first
+use. The supervisor's own metrics are in supervisor/metrics/.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20
 OVERHEAD_BUCKETS_S = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 
 UNKNOWN_ROUTE = "unknown"
-# A reason of sidecar_retries_total beside the kinds of failure.
+# A reason of sidecar_retries_total in addition to the kinds of failure.
 STALE_CONNECTION = "stale_connection"
 # A member of sidecar_left_out_total that is not of the closed list.
 OTHER = "other"
@@ -28,17 +28,17 @@ OTHER = "other"
 class _Labelled:
     """A metric whose label children are cached: `labels()` takes a lock and checks its arguments on each call."""
 
-    __slots__ = ("_children", "_metric")
+    __slots__ = ("_metric", "_series")
 
     def __init__(self, metric: Any) -> None:
         self._metric = metric
-        self._children: dict[tuple[str, ...], Any] = {}
+        self._series: dict[tuple[str, ...], Any] = {}
 
     def __call__(self, *labels: str) -> Any:
-        child = self._children.get(labels)
-        if child is None:
-            child = self._children[labels] = self._metric.labels(*labels)
-        return child
+        series = self._series.get(labels)
+        if series is None:
+            series = self._series[labels] = self._metric.labels(*labels)
+        return series
 
 
 class Metrics:
@@ -55,12 +55,12 @@ class Metrics:
     def _of_calls(self) -> None:
         # R x O x C x K at worst; in practice a route has one task and a consumer few outcomes
         self.requests = self._counter(
-            "sidecar_requests_total", "Calls ended, by outcome.", "route", "operation", "consumer", "outcome"
+            "sidecar_requests_total", "Calls that have ended, by outcome.", "route", "operation", "consumer", "outcome"
         )
         # R x 2 operations a task x 20
         self.duration = self._seconds(
             "sidecar_request_duration_seconds",
-            "From decoded request to last byte.",
+            "Seconds from the decoded request to the last byte of the answer.",
             LATENCY_BUCKETS_S,
             "route",
             "operation",
@@ -68,7 +68,7 @@ class Metrics:
         # R x 2 x 20
         self.first_token = self._seconds(
             "sidecar_time_to_first_token_seconds",
-            "From decoded request to the first semantic output of a stream.",
+            "Seconds from the decoded request to the first output of a stream.",
             LATENCY_BUCKETS_S,
             "route",
             "operation",
@@ -76,46 +76,56 @@ class Metrics:
         # R x 2 x 15
         self.overhead = self._seconds(
             "sidecar_overhead_seconds",
-            "The gateway's own share of a call: total minus waiting for the provider and for the client.",
+            "Seconds that the gateway itself adds to a call: the total without waiting for the provider and the client.",
             OVERHEAD_BUCKETS_S,
             "route",
             "operation",
         )
         # R x C x 5 kinds: input, output, cached_input, cache_write, reasoning
         self.tokens = self._counter(
-            "sidecar_tokens_total", "Tokens, as the provider counted them.", "route", "consumer", "kind"
+            "sidecar_tokens_total",
+            "Tokens of calls by kind, as the provider counted them.",
+            "route",
+            "consumer",
+            "kind",
         )
         # R x 24: adapters.ECHOES and other
         self.left_out = self._counter(
             "sidecar_left_out_total",
-            "Calls whose messages had a member that the provider has no place for, by its name.",
+            "Calls whose messages had a member that was left out because the provider does not support it, by member.",
             "route",
             "member",
         )
         # R
-        self.in_flight = self._gauge("sidecar_in_flight", "Calls under way.", "route")
+        self.in_flight = self._gauge("sidecar_in_flight", "Calls in progress.", "route")
 
     def _of_upstreams(self) -> None:
         # P x K
         self.upstream_requests = self._counter(
-            "sidecar_upstream_requests_total", "Attempts at providers ended, by outcome.", "provider", "outcome"
+            "sidecar_upstream_requests_total",
+            "Attempts at providers that have ended, by outcome.",
+            "provider",
+            "outcome",
         )
         # R x 4: the transient kinds and stale_connection
         self.retries = self._counter(
-            "sidecar_retries_total", "Further attempts at the same upstream, by what went before.", "route", "reason"
+            "sidecar_retries_total", "Retries on the same upstream, by the error that caused them.", "route", "reason"
         )
         # R x 7: the kinds after which another upstream may help
         self.fallbacks = self._counter(
-            "sidecar_fallbacks_total", "Further attempts at another upstream, by what went before.", "route", "reason"
+            "sidecar_fallbacks_total",
+            "Fallbacks to another upstream, by the error that caused them.",
+            "route",
+            "reason",
         )
-        # U: upstreams, counted in each route they stand in
+        # U: upstreams, counted in each route that has them
         self.upstream_ejected = self._gauge(
-            "sidecar_upstream_ejected", "Workers that leave an upstream alone.", "route", "upstream"
+            "sidecar_upstream_ejected", "Number of workers that have ejected an upstream.", "route", "upstream"
         )
         # U x 6 reasons
         self.ejections = self._counter(
             "sidecar_upstream_ejections_total",
-            "Times an upstream was left alone for a while, by why.",
+            "Times an upstream was ejected, by reason.",
             "route",
             "upstream",
             "reason",
@@ -123,7 +133,7 @@ class Metrics:
         # U
         self.credentials_rejected = self._counter(
             "sidecar_upstream_credentials_rejected_total",
-            "Calls that a provider refused because of the gateway's key: somebody has to mend it.",
+            "Calls that a provider refused because the gateway's key was rejected; fix the key.",
             "route",
             "upstream",
         )
@@ -131,32 +141,32 @@ class Metrics:
     def _of_money(self) -> None:
         # R x C
         self.spend = self._counter(
-            "sidecar_spend_micro_dollars_total", "Money spent, in millionths of a dollar.", "route", "consumer"
+            "sidecar_spend_micro_dollars_total", "Spend in millionths of a dollar.", "route", "consumer"
         )
         # R x C
         self.provider_spend = self._counter(
             "sidecar_provider_spend_micro_dollars_total",
-            "Money that providers say they bill, in millionths of a dollar, whatever was counted as spent.",
+            "Spend as reported by providers, in millionths of a dollar, whether or not it was charged.",
             "route",
             "consumer",
         )
         # R
         self.unreported_costs = self._counter(
             "sidecar_unreported_costs_total",
-            "Calls of `cost: provider` whose provider reported no cost: tokens times the price were counted.",
+            "Calls with `cost: provider` whose provider reported no cost; they were charged by tokens and price.",
             "route",
         )
         # R
         self.unpriced_tokens = self._counter(
-            "sidecar_unpriced_tokens_total", "Tokens whose price is not known: no money was counted for them.", "route"
+            "sidecar_unpriced_tokens_total", "Tokens without a known price; they are not charged.", "route"
         )
         # R
         self.estimated_tokens = self._counter(
-            "sidecar_estimated_tokens_total", "Tokens that no provider counted: the gateway's own estimate.", "route"
+            "sidecar_estimated_tokens_total", "Tokens that no provider counted, as estimated by the gateway.", "route"
         )
         # R x 4: requests, tokens, concurrent, budget
         self.limited = self._counter(
-            "sidecar_limited_total", "Calls refused by the gateway's own limits and budgets.", "route", "unit"
+            "sidecar_limited_total", "Calls refused by limits and budgets of the gateway, by unit.", "route", "unit"
         )
 
     def _counter(self, name: str, text: str, *labels: str) -> _Labelled:
@@ -185,6 +195,6 @@ def use_memory(fd: int) -> None:
     try:
         memory = MetricMemory(fd)
     except (OSError, ValueError) as error:
-        _log.error("this worker's metrics are not shown: their memory cannot be used (%s)", error)
+        _log.error("The metrics of this worker are not shown: their memory cannot be used (%s).", error)
     else:
         values.ValueClass = value_class(memory)

@@ -25,7 +25,7 @@ _TAKEN_POLL_S = 0.005
 
 
 def stop_accepting() -> None:
-    """Ends this process's TCP listeners, which share their port with the other workers'. The front and the stub socket need
+    """Ends this process's TCP listeners, which share their port with the other workers'. The front and the local gRPC socket need
     nothing of the kind: their symlinks point elsewhere by now. gRPC itself can only stop listening and serving at once."""
     for each in _tcp_sockets():
         with suppress(OSError):  # closed meanwhile
@@ -35,7 +35,7 @@ def stop_accepting() -> None:
 
 def send_unpaced() -> None:
     """Call it between binding and serving: connections inherit it from their listener. Of a paced connection the ends of streams
-    may still be in the queue when gRPC closes it. The stub port is on loopback, where there is nothing to pace for."""
+    may still be in the queue when gRPC closes it. The local gRPC port is on loopback, where there is nothing to pace for."""
     for each in _tcp_sockets():
         with suppress(OSError):  # a system without it sends as it does
             each.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, _UNPACED)

@@ -15,7 +15,7 @@ from typing import Any
 from llm_gateway_client.periods import SECONDS_MAX
 
 from adapters import GatewayError, Kind
-from sidecar.control.channel import Answered, Ask, Change, PutLimits, PutRoute, Refusal, RemoveRoute
+from sidecar.control.channel import ChangeRequest, ChangeResult, PutLimits, PutRoute, Refusal, RemoveRoute, RouteChange
 from sidecar.domain.snapshot import Consumer, Limit, Route
 from sidecar.gateway.consumers import require_admin
 from sidecar.gateway.gateway import Gateway
@@ -97,7 +97,7 @@ class RouteChanges:
             raise no_route(name)
         return route
 
-    async def _ask(self, change: Change, by: Consumer) -> Route | None:
+    async def _ask(self, change: RouteChange, by: Consumer) -> Route | None:
         if self._supervisor is None:
             raise GatewayError(Kind.FAILED_PRECONDITION, "This worker has no supervisor that could change routes.")
         return await self._supervisor.ask(change, by.name)
@@ -106,13 +106,15 @@ class RouteChanges:
 class Questions:
     """A worker's open questions to its supervisor. `send` writes to the control socket."""
 
-    def __init__(self, send: Callable[[Ask], Awaitable[None]], *, answer_timeout_s: float = _ANSWER_TIMEOUT_S) -> None:
+    def __init__(
+        self, send: Callable[[ChangeRequest], Awaitable[None]], *, answer_timeout_s: float = _ANSWER_TIMEOUT_S
+    ) -> None:
         self._send = send
         self._answer_timeout_s = answer_timeout_s
-        self._open: dict[int, asyncio.Future[Answered]] = {}
+        self._open: dict[int, asyncio.Future[ChangeResult]] = {}
         self._asked = 0
 
-    async def ask(self, change: Change, by: str) -> Route | None:
+    async def ask(self, change: RouteChange, by: str) -> Route | None:
         """The route as it is now (None: gone). Raises what the supervisor refuses, and not_confirmed."""
         if len(self._open) >= _WAITING_MAX:
             raise GatewayError(Kind.OVERLOADED, "Too many changes of routes are waiting.")
@@ -122,7 +124,7 @@ class Questions:
         answer = self._open[number] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(self._answer_timeout_s):
-                await self._send(Ask(number, change, by))
+                await self._send(ChangeRequest(number, change, by))
                 outcome = (await answer).outcome
         except (TimeoutError, ConnectionError):
             raise GatewayError(
@@ -134,7 +136,7 @@ class Questions:
             raise outcome.error()
         return outcome
 
-    def answered(self, answer: Answered) -> None:
+    def answered(self, answer: ChangeResult) -> None:
         """From the supervisor; nobody may be waiting for it any more."""
         waiting = self._open.get(answer.number)
         if waiting is not None and not waiting.done():

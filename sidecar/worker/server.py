@@ -3,7 +3,7 @@
     python -m sidecar.worker --control-fd N      started by the supervisor, which speaks
                                          sidecar.control.channel on that socket
 
-Listeners: the front socket (a call that comes by it is the front's), the stub socket, the stub port. They are served by
+Listeners: the front socket (a call that comes by it is the front's), the local gRPC socket and port. They are served by
 sidecar.transport; `--grpc-server grpcio` puts grpcio's own server on the latter two.
 """
 
@@ -32,15 +32,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from sidecar.control.channel import (
     CONNECTION_AGE_S,
     GRPCIO,
-    Answered,
+    ChangeResult,
     Channel,
     Configure,
     Drain,
     Failed,
     LoadSnapshot,
     Ready,
-    Reloaded,
     Retire,
+    SnapshotLoaded,
     WorkerSettings,
 )
 from sidecar.control.snapshot_patch import Patch, patched
@@ -130,16 +130,16 @@ class WorkerServer:
         return methods
 
     def _bind(self, settings: WorkerSettings) -> Ready:
-        front = stub = None
+        front = local = None
         if settings.front:
             front = self._path("w")
             self._server.bind_unix(front, Listener.FRONT)
-        if settings.stub_socket:
-            stub = self._path("s")
-            self._local.bind_unix(stub, Listener.LOCAL)
-        if settings.stub_address is not None:
-            self._local.bind_tcp(settings.stub_address, Listener.LOCAL)
-        return Ready(os.getpid(), front, stub)
+        if settings.grpc_socket:
+            local = self._path("s")
+            self._local.bind_unix(local, Listener.LOCAL)
+        if settings.grpc_address is not None:
+            self._local.bind_tcp(settings.grpc_address, Listener.LOCAL)
+        return Ready(os.getpid(), front, local)
 
     def _path(self, kind: str) -> str:
         path = Path(self._settings.run_dir) / f"{kind}{self._settings.slot}-{os.getpid()}.sock"
@@ -232,11 +232,11 @@ async def _obey(
             match message:
                 case LoadSnapshot(snapshot):
                     worker.gateway.snapshot = snapshot
-                    await channel.send(Reloaded(snapshot.hash))
+                    await channel.send(SnapshotLoaded(snapshot.hash))
                 case Patch():
                     worker.patch(message)
-                    await channel.send(Reloaded(worker.gateway.snapshot.hash))
-                case Answered():
+                    await channel.send(SnapshotLoaded(worker.gateway.snapshot.hash))
+                case ChangeResult():
                     questions.answered(message)
                 case Retire():
                     worker.retire()

@@ -18,7 +18,7 @@ from bench.run import cpu_by_process, percentile, table
 from bench.stack import Usage, read_env, upstream, usages
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc as pb_grpc
-from tests.processes import Child, free_port, wait_until
+from tests.processes import RunningProcess, free_port, wait_until
 from tests.provider import Provider
 
 
@@ -68,7 +68,7 @@ async def test_in_the_open_loop_a_late_call_counts_from_when_it_was_due() -> Non
 
 def test_the_cpu_of_a_child_process_is_seen_and_idle_ones_cost_nothing() -> None:
     burn = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'while True: pass'])"
-    with Child.python("-c", burn) as busy, Child.python("-c", "import time; time.sleep(60)") as idle:
+    with RunningProcess.python("-c", burn) as busy, RunningProcess.python("-c", "import time; time.sleep(60)") as idle:
         wait_until(lambda: sum(usage.cpu_s for usage in usages(busy.pid).values()) > 0.3)
         first = usages(idle.pid)
         assert cpu_by_process(first, usages(idle.pid), 1) == {"supervisor": 0.0}

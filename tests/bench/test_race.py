@@ -27,7 +27,7 @@ from bench.run import Measured, cpu_by_process
 from bench.stack import Usage, is_alive, usages
 from bench.systems import DIRECT, REFERENCE, SYSTEMS
 from bench.target import System, Target, running
-from tests.processes import REPOSITORY, Child, free_port, wait_until
+from tests.processes import REPOSITORY, RunningProcess, free_port, wait_until
 
 MACHINE = dict.fromkeys(("date", "processors", "python", "kernel", "sidecar", "nginx", "envoy"), "some") | {
     "load": "0.1"
@@ -166,7 +166,7 @@ def test_a_process_whose_parent_is_gone_still_belongs_to_its_session() -> None:
         family = usages(leader.pid)
         return [pid for pid in family if pid != leader.pid and parent_of(pid) not in family]
 
-    with Child.python("-c", LEAVES_AN_ORPHAN) as leader:
+    with RunningProcess.python("-c", LEAVES_AN_ORPHAN) as leader:
         wait_until(lambda: len(orphans()) == 1)
 
 
@@ -183,7 +183,7 @@ time.sleep(60)
 
 
 def test_the_cpu_of_a_child_that_has_ended_counts_once() -> None:
-    with Child.python("-c", HAD_A_BUSY_CHILD) as parent:
+    with RunningProcess.python("-c", HAD_A_BUSY_CHILD) as parent:
         parent.wait_for_line("done")
         (usage,) = usages(parent.pid).values()
     assert 0.5 <= usage.cpu_s < 1.5
@@ -245,7 +245,7 @@ def test_a_page_of_some_systems_and_a_word_that_names_none_are_refused(capsys: p
 
 def test_a_race_that_is_stopped_ends_what_it_started() -> None:
     race = ("bench.race", "--rounds=100", *TINY[1:], "--only", "nginx alone")
-    with Child.python("-m", *race) as running_race:
+    with RunningProcess.python("-m", *race) as running_race:
         family: set[int] = set()
         wait_until(lambda: "nginx worker" in {one.label for one in seen(running_race.pid, family)}, 60)
         running_race.send(signal.SIGTERM)

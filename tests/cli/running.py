@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 from sidecar.supervisor.start.announcement import read_env
-from tests.processes import REPOSITORY, Child
+from tests.processes import REPOSITORY, RunningProcess
 
 # Any free ports, so that tests do not meet each other or a gateway that runs on this machine.
-CORE_PORTS = ("--stub", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
+CORE_PORTS = ("--grpc", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
 FRONT_PORTS = ("--port", "0", *CORE_PORTS)
 _COMMAND_TIMEOUT_S = 60.0
 SERVING_S = 60.0
@@ -38,14 +38,14 @@ class Running:
         self.config.write_text(config)
         ports = CORE_PORTS if command == "serve" else FRONT_PORTS
         options = ("--state-dir", str(self.state), "--config-path", str(self.config), *ports, *arguments)
-        self.child = Child.python("-m", "sidecar", command, *options)
+        self.process = RunningProcess.python("-m", "sidecar", command, *options)
 
     def __enter__(self) -> Running:
-        self.child.wait_for_line("^Sidecar serves", SERVING_S)
+        self.process.wait_for_line("^Sidecar is running", SERVING_S)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.child.kill()
+        self.process.kill()
 
     @property
     def env(self) -> dict[str, str]:

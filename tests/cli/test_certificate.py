@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from tests.cli.running import sidecar
-from tests.processes import Child, free_port
+from tests.processes import RunningProcess, free_port
 from tests.provider import Provider
 
 _ROUTE = """
@@ -31,13 +31,13 @@ def test_up_serves_the_certificate_it_is_given(tmp_path: Path, provider: Provide
     server.private_key_pem.write_to_path(str(key))
     config.write_text(_ROUTE.format(url=provider.base_url))
     arguments = ["--config-path", str(config), "--state-dir", str(tmp_path / "state"), "--port", str(port)]
-    arguments += ["--stub", "off", "--metrics", "off", "--tls-certificate", str(chain), "--tls-key", str(key)]
+    arguments += ["--grpc", "off", "--metrics", "off", "--tls-certificate", str(chain), "--tls-key", str(key)]
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    with Child.python("-m", "sidecar", "up", *arguments) as child:
-        child.wait_for_line("Sidecar serves", deadline_s=60)
+    with RunningProcess.python("-m", "sidecar", "up", *arguments) as process:
+        process.wait_for_line("Sidecar is running", deadline_s=60)
         assert httpx.get(f"https://127.0.0.1:{port}/health", verify=context).json() == {"status": "OK"}
-        assert child.stop(deadline_s=30) == 0
+        assert process.stop(deadline_s=30) == 0
     env = (tmp_path / "state" / "env").read_text()
     assert "SIDECAR_URL" in env
     assert "SIDECAR_CA" not in env, "clients need not trust a private CA here"
@@ -46,4 +46,4 @@ def test_up_serves_the_certificate_it_is_given(tmp_path: Path, provider: Provide
 def test_a_certificate_without_its_key_is_refused_in_one_line(tmp_path: Path) -> None:
     ended = sidecar("up", "--state-dir", str(tmp_path / "state"), "--tls-certificate", str(tmp_path / "chain.pem"))
     assert ended.returncode == 1
-    assert "--tls-certificate and --tls-key belong together" in ended.stderr
+    assert "--tls-certificate and --tls-key must be given together." in ended.stderr

@@ -41,11 +41,11 @@ def test_json_is_an_object_a_line_and_since_leaves_out_what_was_before(tmp_path:
 
 
 def test_without_since_it_is_this_month(tmp_path: Path) -> None:
-    assert _rows(sidecar("usage", *state(tmp_path)).stdout) == ["nothing was used"]
+    assert _rows(sidecar("usage", *state(tmp_path)).stdout) == ["No calls."]
 
 
 def test_what_cannot_be_read_is_one_line(tmp_path: Path) -> None:
-    for arguments, words in ((("--since", "yesterday"), "neither a day"), ((), "no such file")):
+    for arguments, words in ((("--since", "yesterday"), "is not valid"), ((), "does not exist")):
         done = sidecar("usage", "--state-dir", str(tmp_path), *arguments)
         assert done.returncode == 1
         assert words in done.stderr

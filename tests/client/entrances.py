@@ -1,4 +1,4 @@
-"""The entrances to a stack: {sync, async} x {stub port, unix socket, gRPC by the front, REST by the front}."""
+"""The entrances to a stack: {sync, async} x {local gRPC port, unix socket, gRPC by the front, REST by the front}."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Entrance:
         credential = f"{stack.user}:{stack.password}@"
         found: dict[str, tuple[str, dict[str, Any]]] = {
             "stub": (stack.grpc_local, {}),
-            "unix": (stack.stub_socket, {}),
+            "unix": (stack.grpc_socket, {}),
             "grpcs": (f"grpcs://{stack.grpc_front}", {"api_key": stack.api_key, "ca": stack.ca}),
             "rest": (stack.url.replace("https://", f"https://{credential}"), {"ca": stack.ca}),
         }

@@ -178,7 +178,7 @@ async def test_tries_are_bounded(entrance: Entrance, simulator: Provider) -> Non
 
 async def test_no_gateway_is_unreachable() -> None:
     port = free_port()
-    for target in (f"127.0.0.1:{port}", f"http://127.0.0.1:{port}", "unix:/nonexistent/stub.sock"):
+    for target in (f"127.0.0.1:{port}", f"http://127.0.0.1:{port}", "unix:/nonexistent/grpc.sock"):
         with Client(target, retries=Retries(attempts_max=2)) as client:
             with pytest.raises(Unreachable) as raised:
                 client.chat("chat", "x", timeout_s=60)

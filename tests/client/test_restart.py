@@ -14,7 +14,7 @@ from tests.processes import reached
 from tests.stack.stack import Stack
 
 pytestmark = pytest.mark.slow
-REPLACED = "2 new workers serve"
+REPLACED = "2 new workers are serving"
 REPLACE_S = 60.0
 TARGETS = ("stub", "unix", "grpcs", "rest")
 CALLS_AFTER = 8  # of each client: its four connections have all been used
@@ -39,9 +39,9 @@ async def test_no_call_fails_while_the_workers_are_replaced(stack: Stack) -> Non
     tasks = [asyncio.create_task(calling(each, Entrance(f"async-{each}", stack).asynchronous())) for each in TARGETS]
     try:
         await _more_calls(answered, {})
-        before = stack.child.output.count(REPLACED)
-        stack.child.send(signal.SIGUSR2)
-        await reached(lambda: stack.child.output.count(REPLACED) > before, REPLACE_S, "new workers")
+        before = stack.process.output.count(REPLACED)
+        stack.process.send(signal.SIGUSR2)
+        await reached(lambda: stack.process.output.count(REPLACED) > before, REPLACE_S, "new workers")
         await _more_calls(answered, answered)
     finally:
         done.set()

@@ -21,7 +21,7 @@ QUOTED = "s3cret%3Awith%40signs"
         ("127.0.0.1:50051", False, "127.0.0.1:50051", False),
         ("grpc://gateway:50051", False, "gateway:50051", False),
         ("[::1]:50051", False, "[::1]:50051", False),
-        ("unix:/run/a@b/stub.sock", False, "unix:/run/a@b/stub.sock", False),
+        ("unix:/run/a@b/grpc.sock", False, "unix:/run/a@b/grpc.sock", False),
         ("grpcs://gateway:8443", False, "gateway:8443", True),
         ("dns:///gateway:8443", False, "dns:///gateway:8443", True),
         ("https://gateway", True, "https://gateway", True),

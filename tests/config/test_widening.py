@@ -83,7 +83,7 @@ LOST = {
         CAPPED_ROUTE.replace("budgets: [{dollars: 5, per: day}], ", ""),
         'route "secret": `budgets` lost 1 of 1',
     ),
-    "the stub listeners' consumer's allow": (
+    "the local gRPC port and socket' consumer's allow": (
         _with("  - name: stubs\n    local: true\n    allow: [chat]\n"),
         _with("  - name: stubs\n    local: true\n"),
         'consumer "stubs": `allow` is missing, which opens "dear", "secret"',

@@ -107,13 +107,13 @@ async def _grpc(side: Side, method: str, who: str, script: Script) -> dict[str, 
             async for message in call:
                 messages.append(message)
         metadata = [*(await call.initial_metadata() or ()), *(await call.trailing_metadata() or ())]
-        told = [sorted(each for each in seen.metadata if each[0] not in OF_A_HOP) for seen in side.core.calls]
+        metadata = [sorted(each for each in seen.metadata if each[0] not in OF_A_HOP) for seen in side.core.calls]
         return {
             "code": await call.code(),
             "text": await call.details(),
             "messages": messages,
             "metadata": sorted((name, value) for name, value in metadata if name not in OF_A_HOP),
-            "core": told,
+            "core": metadata,
         }
 
 

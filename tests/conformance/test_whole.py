@@ -24,7 +24,7 @@ from tests.supervisor.supervised import descendants
 
 pytestmark = pytest.mark.slow
 # Paths in run/ of the state directory, and in the front's own run/.
-OF_WORKERS = r"([ws]\d+-\d+|stub)\.sock"  # of each worker: for the front, for stubs behind stub.sock
+OF_WORKERS = r"([ws]\d+-\d+|grpc)\.sock"  # of each worker: for the front, for grpc.sock
 OF_FRONT = {"nginx": {"metrics.sock"}, "envoy": {"admin.sock", "metrics.sock"}}
 OF_SUPERVISOR = {"reload.sock"}
 
@@ -106,9 +106,9 @@ async def test_a_callers_credential_goes_no_further_than_the_front(stack: Stack,
     for piece in (stack.password, stack.api_key[:24], stack.api_key[-24:]):
         assert piece not in sent
         # Once, what `up` said to its operator, is where it belongs.
-        assert piece not in stack.log.replace(stack.api_key, "", _told(stack))
+        assert piece not in stack.log.replace(stack.api_key, "", _announcement(stack))
 
 
-def _told(stack: Stack) -> int:
+def _announcement(stack: Stack) -> int:
     """How often `up` itself shows the key at its start."""
-    return stack.child.output.partition("Ctrl-C")[0].count(stack.api_key)
+    return stack.process.output.partition("Ctrl-C")[0].count(stack.api_key)

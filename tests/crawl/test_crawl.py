@@ -59,7 +59,7 @@ class Site:
         trust.set_alpn_protocols(["h2"])
         return trust
 
-    def asked(self, probe: Probe) -> Answer:
+    def send(self, probe: Probe) -> Answer:
         """gRPC by HTTP/2, REST by HTTP/1.1. Blocks."""
         if probe.target.grpc:
             (answer,) = http2(self.front.port, self.h2_tls(), [probe.http2()])
@@ -91,10 +91,10 @@ async def _site(front: Front) -> Site:
     made = Site(front, core, add_user(front.users_file, "gone", replace=True))
     front.take_users()
     gone = Probe("", _by_path("/v1/models"), Request(b"/v1/models"), made.strangers["a removed user"])
-    await _until(lambda: made.asked(gone).status == 200, front)  # it held once
+    await _until(lambda: made.send(gone).status == 200, front)  # it held once
     remove_user(front.users_file, "gone")
     front.take_users()
-    await _until(lambda: made.asked(gone).status == 401, front)
+    await _until(lambda: made.send(gone).status == 401, front)
     core.seen.clear()
     return made
 
@@ -128,7 +128,7 @@ async def test_with_credentials_each_path_reaches_its_own_rpc_and_no_other(site:
     """The control: it is the credentials that make the difference. RestService's own paths are nobody's."""
     for target in TARGETS:
         site.core.seen.clear()
-        answer = await asyncio.to_thread(site.asked, Probe("", target, Request(target.path.encode()), site.good))
+        answer = await asyncio.to_thread(site.send, Probe("", target, Request(target.path.encode()), site.good))
         if target.reachable:
             assert (target.path, answer.status, site.core.seen) == (target.path, 200, [target.name])
             assert target.grpc or answer.body.endswith((BODY, BODY + b"\r\n0\r\n\r\n"))
@@ -200,7 +200,7 @@ async def test_the_crawl_finds_locations_whose_credentials_were_forgotten(progra
         await core.start(front.link)
         opened = Probe("", OPENED[0], Request(OPENED[0].path.encode()), ())
         site = Site(front, core, "never")
-        await _until(lambda: site.asked(opened).status == 200, front)
+        await _until(lambda: site.send(opened).status == 200, front)
         found = await site.crawl([*OPENED, OPENED_RPC, _by_path("/docs")])
         print(f"\n{program.name}: {len(found.bypasses)} of {found.probes} probes came through where they should not")
         named = {target.name for target in (*OPENED, OPENED_RPC)}

@@ -54,10 +54,10 @@ class Http1:
     def ask(self, request: bytes, *, head: bool = False) -> Answer:
         """`head`: the answer has no body, whatever its length says. A kept connection that was closed meanwhile is asked anew."""
         fresh = self._socket is None
-        answer = self._asked(request, head)
-        return answer if answer.status or fresh else self._asked(request, head)
+        answer = self._sent(request, head)
+        return answer if answer.status or fresh else self._sent(request, head)
 
-    def _asked(self, request: bytes, head: bool) -> Answer:
+    def _sent(self, request: bytes, head: bool) -> Answer:
         if self._socket is None:
             plain = socket.create_connection(("127.0.0.1", self._port), TIMEOUT_S)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -140,15 +140,15 @@ class _Http2:
 
     def ask(self, requests: Sequence[tuple[Fields, bytes]]) -> list[Answer]:
         self._h2.initiate_connection()
-        asked = []
+        streams = []
         for fields, body in requests:
             stream = self._h2.get_next_available_stream_id()
-            asked.append(stream)
+            streams.append(stream)
             self._h2.send_headers(stream, list(fields), end_stream=not body)
             if body:
                 self._h2.send_data(stream, body, end_stream=True)
         self._socket.sendall(self._h2.data_to_send())
-        while not self._ended.issuperset(asked):
+        while not self._ended.issuperset(streams):
             data = self._socket.recv(65_536)
             if not data:
                 break
@@ -156,7 +156,7 @@ class _Http2:
                 self._take(event)
             self._socket.sendall(self._h2.data_to_send())
         self._socket.close()
-        return [Answer(self._status.get(each, 0), self._body.get(each, b""), self._grpc.get(each)) for each in asked]
+        return [Answer(self._status.get(each, 0), self._body.get(each, b""), self._grpc.get(each)) for each in streams]
 
     def _take(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.ResponseReceived | h2.events.TrailersReceived):

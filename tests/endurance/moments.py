@@ -28,14 +28,14 @@ _Script = Callable[[Call, Gate], Reply]
 @dataclass(frozen=True, slots=True)
 class Moment:
     """`script` is what the provider answers; it stands at the gate when the moment has come. `calls` of the provider there are
-    then, of which the last is the one to be closed (none in the queue; in the back-off it has ended). `heard`: the caller has
+    then, of which the last is the one to be closed (none in the queue; in the back-off it has ended). `started`: the caller has
     read something by then."""
 
     name: str
     streamed: bool
     script: _Script
     calls: int = 1
-    heard: bool = False
+    started: bool = False
     queued: bool = False
     in_back_off: bool = False
     extra: str = ""
@@ -93,10 +93,10 @@ MOMENTS = (
     Moment("unary within the body", False, _half_a_body),
     Moment("stream after the head", True, _after_events(0)),
     Moment("stream after the role", True, _after_events(_ROLE)),
-    *(Moment(f"stream after {count - 1} words", True, _after_events(count), heard=True) for count in range(_FIRST, _LAST)),
-    Moment("stream after all words", True, _after_events(_LAST), heard=True),
-    Moment("stream after the finish reason", True, _after_events(_FINISH), heard=True),
-    Moment("stream before the end marker", True, _after_events(_USAGE), heard=True),
+    *(Moment(f"stream after {count - 1} words", True, _after_events(count), started=True) for count in range(_FIRST, _LAST)),
+    Moment("stream after all words", True, _after_events(_LAST), started=True),
+    Moment("stream after the finish reason", True, _after_events(_FINISH), started=True),
+    Moment("stream before the end marker", True, _after_events(_USAGE), started=True),
 )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ async def _totals(folder: Path, provider: Provider, front: str, count: int, pack
             page = await _settled(stack, count)
         assert await asyncio.to_thread(stack.stop) == 0
         assert "Traceback" not in stack.log
-        lines = read_lines(stack.child.output)
+        lines = read_lines(stack.process.output)
         return RunTotals(calls.seen, page, lines, read_spend(stack.state), read_received([provider]))
 
 
@@ -107,5 +107,5 @@ async def test_double_counts_switched_on_in_a_copy_are_found(tmp_path: Path, pro
     totals = await _totals(tmp_path, provider, "nginx", CALLS_FOR_THE_CONTROL, copy)
     drifts = "\n".join(totals.drifts())
     print(f"\n{drifts}")
-    for *_, told in DOUBLE_COUNTS:
-        assert told in drifts
+    for *_, drift in DOUBLE_COUNTS:
+        assert drift in drifts

@@ -1,7 +1,7 @@
 """Clients with the retries they come with, at a provider that always fails: one call of a user is three of the provider at most.
 
 The rest of this table is beside what it belongs to: OpenAI's Python SDK in tests/stack/test_amplification.py, its Node SDK in
-tests/stack/test_node.py, gRPC's own retry policy by stub in tests/worker/test_grpc_clients.py.
+tests/stack/test_node.py, gRPC's own retry policy over local gRPC in tests/worker/test_grpc_clients.py.
 """
 
 from __future__ import annotations
@@ -67,16 +67,16 @@ def stack(
         yield running
 
 
-def _asked(failing: Provider) -> Counter[str]:
+def _counted_calls(failing: Provider) -> Counter[str]:
     """Calls at the provider since the last time, by failure."""
-    asked = Counter(call.json["model"] for call in failing.calls)
+    counted = Counter(call.json["model"] for call in failing.calls)
     failing.calls.clear()
-    return asked
+    return counted
 
 
-def _judge(asked: Counter[str], names: Collection[str] = FAILURES) -> None:
-    assert asked.keys() == set(names)
-    assert {name: count for name, count in asked.items() if count > PROVIDER_CALLS_MAX} == {}
+def _judge(counted: Counter[str], names: Collection[str] = FAILURES) -> None:
+    assert counted.keys() == set(names)
+    assert {name: count for name, count in counted.items() if count > PROVIDER_CALLS_MAX} == {}
 
 
 # What the two fronts do with the gateway's answer is shown by OpenAI's SDK; here in CI each release comes by one.
@@ -85,13 +85,13 @@ if SCALE >= 1:
     RELEASES += [("envoy", "2.8.1", "gateway"), ("nginx", "3.17.2", "deployments"), ("nginx", "2.22.0", "deployments")]
 
 
-@pytest.mark.parametrize(("stack", "release", "way"), RELEASES, indirect=["stack"])
-def test_mlflows_clients(stack: Stack, failing: Provider, release: str, way: str) -> None:
-    _asked(failing)
+@pytest.mark.parametrize(("stack", "release", "entrance"), RELEASES, indirect=["stack"])
+def test_mlflows_clients(stack: Stack, failing: Provider, release: str, entrance: str) -> None:
+    _counted_calls(failing)
     found = environment(f"client-{release}")
     login = {"MLFLOW_TRACKING_USERNAME": stack.user, "MLFLOW_TRACKING_PASSWORD": stack.password}
     done = subprocess.run(
-        [found.python, str(CLIENT), stack.url, way, *FAILURES],
+        [found.python, str(CLIENT), stack.url, entrance, *FAILURES],
         env=found.env(REQUESTS_CA_BUNDLE=str(stack.ca), **login),
         capture_output=True,
         text=True,
@@ -100,16 +100,16 @@ def test_mlflows_clients(stack: Stack, failing: Provider, release: str, way: str
     )
     assert done.returncode == 0, done.stderr
     ended: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    asked = _asked(failing)
+    counted = _counted_calls(failing)
     for name, end in ended.items():
-        print(f"{release} {name:10} {asked[name]} provider calls in {end['seconds']:.1f} s: {end['text'][:70]!r}")
+        print(f"{release} {name:10} {counted[name]} provider calls in {end['seconds']:.1f} s: {end['text'][:70]!r}")
     assert all(end["type"] for end in ended.values())
-    _judge(asked)
+    _judge(counted)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
 async def test_openais_python_sdk(stack: Stack, failing: Provider, stream: bool) -> None:
-    _asked(failing)
+    _counted_calls(failing)
     http = openai.DefaultAsyncHttpxClient(verify=stack.trust(), trust_env=False)
     async with openai.AsyncOpenAI(base_url=f"{stack.url}/v1", api_key=stack.api_key, http_client=http) as client:
 
@@ -118,12 +118,12 @@ async def test_openais_python_sdk(stack: Stack, failing: Provider, stream: bool)
                 await client.chat.completions.create(model=name, messages=[HELLO], stream=stream)
 
         await asyncio.gather(*map(fails, FAILURES))
-    _judge(_asked(failing))
+    _judge(_counted_calls(failing))
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["unary", "stream"])
 async def test_grpcs_retry_policy_through_the_front(stack: Stack, failing: Provider, stream: bool) -> None:
-    _asked(failing)
+    _counted_calls(failing)
     trust = grpc.ssl_channel_credentials(stack.ca.read_bytes())
     options = [("grpc.service_config", json.dumps(POLICY)), ("grpc.enable_retries", 1)]
     async with grpc.aio.secure_channel(stack.grpc_front, trust, options) as channel:
@@ -132,15 +132,15 @@ async def test_grpcs_retry_policy_through_the_front(stack: Stack, failing: Provi
 
         async def fails(name: str) -> None:
             request = chat_request(route=name)
-            asked: Any = (
+            counted: Any = (
                 stub.StreamChat(request, metadata=metadata).read() if stream else stub.Chat(request, metadata=metadata)
             )
             with pytest.raises(grpc.aio.AioRpcError):
-                await asked
+                await counted
 
         names = FAILURES.keys() - {"later"}  # there gRPC waits for as long as it is told: an hour
         await asyncio.gather(*map(fails, names))
-    _judge(_asked(failing), names)
+    _judge(_counted_calls(failing), names)
 
 
 async def test_connections_that_all_went_stale_do_not_multiply_the_attempts(provider: Provider) -> None:

@@ -31,12 +31,12 @@ AT_ONCE = 16
 GROWTH_BYTES_MAX = 8 * 1024 * 1024
 # Kept connections to the provider and gRPC's pollers come and go by themselves.
 SPARE_FILES = 8
-TOLD = {
+FAILURES = {
     "down": "HTTP 503",
-    "down by stub": "UNAVAILABLE",
+    "down over local gRPC": "UNAVAILABLE",
     "limited": "HTTP 429",
     "cut": "ended with",
-    "cut by stub": "UNAVAILABLE",
+    "cut over local gRPC": "UNAVAILABLE",
 }
 _STOP_S = 30.0
 
@@ -107,34 +107,34 @@ def _mixture(callers: Callers) -> Sequence[Ask]:
 
     def by_rest(model: str) -> Ask:
         body = chat_body(model=model, stream=True)
-        return _told(TOLD.get(model, OK), lambda: callers.rest_stream(body))
+        return _expecting(FAILURES.get(model, OK), lambda: callers.rest_stream(body))
 
-    def by_stub(model: str) -> Ask:
+    def by_local(model: str) -> Ask:
         request = chat_request(route=model)
-        return _told(TOLD.get(f"{model} by stub", OK), lambda: callers.stub_stream(request))
+        return _expecting(FAILURES.get(f"{model} over local gRPC", OK), lambda: callers.local_stream(request))
 
-    whole: list[Ask] = [callers.rest, callers.stub, callers.front, callers.rest_fresh, callers.stub, callers.front]
+    whole: list[Ask] = [callers.rest, callers.local, callers.front, callers.rest_fresh, callers.local, callers.front]
     streams: list[Ask] = [
         callers.rest_stream,
-        callers.stub_stream,
+        callers.local_stream,
         callers.front_stream,
         by_rest("claude"),
-        by_stub("claude"),
+        by_local("claude"),
     ]
-    failing = [by_rest("down"), by_stub("down"), by_rest("limited"), by_rest("cut"), by_stub("cut")]
+    failing = [by_rest("down"), by_local("down"), by_rest("limited"), by_rest("cut"), by_local("cut")]
     return [*whole, *streams, *failing]
 
 
-def _told(start: str, ask: Ask) -> Ask:
-    async def asked() -> str:
+def _expecting(start: str, ask: Ask) -> Ask:
+    async def expecting() -> str:
         word = await ask()
         return f"failed: {start}" if start != OK and word.startswith(start) else word
 
-    return asked
+    return expecting
 
 
 async def _left_streams(stack: Stack, callers: Callers, count: int, counts: Counts) -> None:
-    """Begun, heard, and left: a third each by REST, through the front by gRPC, and by stub."""
+    """Begun, heard, and left: a third each by REST, through the front by gRPC, and over local gRPC."""
     numbers = iter(range(count))
     body, request = chat_body(model="held", stream=True), chat_request(route="held")
 
@@ -145,7 +145,7 @@ async def _left_streams(stack: Stack, callers: Callers, count: int, counts: Coun
                 await rest.ask(body)
                 left: RawRest | TypedCall = rest
             else:
-                stub, metadata = ((callers.by_stub, None), (callers.by_front, callers.metadata))[number % 3 - 1]
+                stub, metadata = ((callers.by_local, None), (callers.by_front, callers.metadata))[number % 3 - 1]
                 left = typed = TypedCall(stub, metadata)
                 await typed.ask(request, stream=True)
             try:
@@ -179,7 +179,7 @@ def _size(pid: int) -> Size:
 def _as_counted(counts: Counts, now: Page) -> None:
     """What callers saw is what the core counted."""
     failed = {word.removeprefix("failed: "): count for word, count in counts.items() if word.startswith("failed: ")}
-    assert counts.keys() <= {OK, "left", *(f"failed: {word}" for word in TOLD.values())}, counts
+    assert counts.keys() <= {OK, "left", *(f"failed: {word}" for word in FAILURES.values())}, counts
     outcomes = now.by("sidecar_requests_total", "outcome")
     assert outcomes["ok"] == counts[OK]
     assert outcomes["cancelled"] == counts["left"]

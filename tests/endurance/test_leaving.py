@@ -1,5 +1,5 @@
-"""Callers leave at every moment of a call, through both fronts and by stub: the provider's socket closes at once, and what the
-call held of admission, limits and budgets is given back."""
+"""Callers leave at every moment of a call, through both fronts and over local gRPC: the provider's socket closes at once, and
+what the call held of admission, limits and budgets is given back."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ from tests.stack.seen import page, page_where
 from tests.stack.stack import Stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-WAYS = ("rest_1", "rest_2_reset", "stub", "front")
+ENTRANCES = ("rest_1", "rest_2_reset", "local", "front")
 FULL = SCALE >= 1
-ROUNDS = 100 if FULL else len(WAYS)
+ROUNDS = 100 if FULL else len(ENTRANCES)
 # From leaving to the provider's seeing it, 99 of 100 times. A machine with other work beside it is judged by nine of ten, and by
 # how long it takes to see a caller who left the provider himself.
 CLOSED_S = 0.25
@@ -77,7 +77,7 @@ async def test_whenever_a_caller_leaves_everything_is_given_back(
             for moment in MOMENTS:
                 async with _place_held(moment, callers, stack, provider):
                     late[moment] = [
-                        await _leave(moment, WAYS[number % len(WAYS)], callers, stack, provider)
+                        await _leave(moment, ENTRANCES[number % len(ENTRANCES)], callers, stack, provider)
                         for number in range(ROUNDS)
                     ]
                 await _all_given_back(moment, stack, totals)
@@ -116,20 +116,22 @@ async def _place_held(moment: Moment, callers: Callers, stack: Stack, provider: 
 
 
 async def _ask(callers: Callers, route: str, text: str) -> None:
-    await callers.by_stub.Chat(chat_request(text, route=route))
+    await callers.by_local.Chat(chat_request(text, route=route))
 
 
-async def _leave(moment: Moment, way: str, callers: Callers, stack: Stack, provider: Provider) -> float:
+async def _leave(moment: Moment, entrance: str, callers: Callers, stack: Stack, provider: Provider) -> float:
     """Seconds from leaving to the close of the provider's socket; 0 where none is to be closed."""
     gate, number = provider.gate(moment.route), len(provider.calls)
     arrived = gate.arrived
     again = await _retries(stack, moment)
     left: RawRest | TypedCall
-    if way.startswith("rest"):
-        rest = left = RawRest(stack.env, version=int(way[5]), reset=way.endswith("reset"))
+    if entrance.startswith("rest"):
+        rest = left = RawRest(stack.env, version=int(entrance[5]), reset=entrance.endswith("reset"))
         await rest.ask(chat_body(WORDS, model=moment.route, stream=moment.streamed))
     else:
-        typed = TypedCall(callers.by_stub, None) if way == "stub" else TypedCall(callers.by_front, callers.metadata)
+        typed = (
+            TypedCall(callers.by_local, None) if entrance == "local" else TypedCall(callers.by_front, callers.metadata)
+        )
         left = typed
         await typed.ask(chat_request(WORDS, route=moment.route), stream=moment.streamed)
     try:
@@ -139,7 +141,7 @@ async def _leave(moment: Moment, way: str, callers: Callers, stack: Stack, provi
             await page_where(stack.env, lambda now: _of(now, moment) == again + 1, 20)
         else:
             await reached(lambda: gate.arrived > arrived, 20, moment.name)
-        if moment.heard:
+        if moment.started:
             await left.first_event()
         assert len(provider.calls) == number + moment.calls
         left_s = time.monotonic()
@@ -150,7 +152,7 @@ async def _leave(moment: Moment, way: str, callers: Callers, stack: Stack, provi
             assert len(provider.calls) == number + moment.calls, "nobody is asked for a caller that has left"
             return 0.0
         call = provider.calls[-1]
-        await reached(lambda: call.peer_closed_s is not None, 20, f"{moment.name}, {way}: the close of the socket")
+        await reached(lambda: call.peer_closed_s is not None, 20, f"{moment.name}, {entrance}: the close of the socket")
         assert call.peer_closed_s is not None
         return call.peer_closed_s - left_s
     finally:
@@ -173,7 +175,7 @@ async def _all_given_back(moment: Moment, stack: Stack, totals: _Totals) -> None
     )
     assert now.total("sidecar_requests_total", route=moment.route, outcome="cancelled") == ROUNDS, moment.name
     assert now.total("sidecar_in_flight", route=moment.route) == 0, moment.name
-    calls = ROUNDS if moment.heard else held
+    calls = ROUNDS if moment.started else held
 
     def settled() -> bool:  # a call is counted a moment before that
         requests, _, under_way = totals.of(moment)
@@ -185,7 +187,7 @@ async def _all_given_back(moment: Moment, stack: Stack, totals: _Totals) -> None
     _, tokens, _ = totals.of(moment)
     _, charged = totals.charged(moment)
     assert charged - 1 <= tokens <= charged, moment.name  # a token drains in 27 s
-    if not moment.heard and not held:
+    if not moment.started and not held:
         assert tokens == 0, f"{moment.name}: {tokens} tokens are still reserved"
 
 
@@ -205,9 +207,9 @@ class _Totals:
         )
         route = Route(moment.route, Task.CHAT, (), limits=limits)
         buckets = buckets_of(route, Consumer("nobody"))
-        asked = self._limits.reserve(buckets, 0)
-        self._limits.settle(asked, kept=False, tokens=0)
-        used = {level.bucket.unit: level.bucket.count - level.remaining for level in asked.levels}
+        reservation = self._limits.reserve(buckets, 0)
+        self._limits.settle(reservation, kept=False, tokens=0)
+        used = {level.bucket.unit: level.bucket.count - level.remaining for level in reservation.levels}
         return used["requests"], used["tokens"], self._limits.under_way(buckets[2].key)
 
     def charged(self, moment: Moment) -> tuple[int, int]:

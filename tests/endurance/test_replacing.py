@@ -29,8 +29,8 @@ STOPS = 20 if SCALE >= 1 else 2
 STREAMS = 50
 # In all, at each front.
 PER_S = 50.0
-WAYS = ("rest", "rest_fresh", "rest_stream", "stub", "front", "stub_stream", "front_stream")
-_REPLACED = "rolling restart: 2 new workers serve"
+ENTRANCES = ("rest", "rest_fresh", "rest_stream", "local", "front", "local_stream", "front_stream")
+_REPLACED = "Rolling restart: 2 new workers are serving"
 _RESTART_S, _STOP_S = 120.0, 90.0
 
 
@@ -58,27 +58,30 @@ async def test_rolling_restarts_at_50_requests_a_second_lose_and_refuse_none(
     async with _both(tmp_path, provider) as stacks:
         counts = dict(zip(FRONTS, await asyncio.gather(*map(_restart_under_load, stacks)), strict=True))
         for stack in stacks:
-            asked = sum(each.total() for each in counts[stack.front].values())
-            now = await page_where(stack.env, lambda now, asked=asked: now.total("sidecar_requests_total") >= asked)  # type: ignore[misc]
-            assert now.by("sidecar_requests_total", "outcome") == {OK: asked}
+            total = sum(each.total() for each in counts[stack.front].values())
+            now = await page_where(stack.env, lambda now, total=total: now.total("sidecar_requests_total") >= total)  # type: ignore[misc]
+            assert now.by("sidecar_requests_total", "outcome") == {OK: total}
             assert now.total("sidecar_worker_restarts_total") == 0
             assert await asyncio.to_thread(stack.stop) == 0
-            assert len(read_lines(stack.child.output)) == asked, "a line a call, over all generations of workers"
+            assert len(read_lines(stack.process.output)) == total, "a line a call, over all generations of workers"
             assert "Traceback" not in stack.log
 
 
 async def _restart_under_load(stack: Stack) -> dict[str, Counts]:
     done, began_s = asyncio.Event(), time.monotonic()
     async with Callers(stack.env) as callers:
-        load = {way: asyncio.create_task(at_rate(getattr(callers, way), PER_S / len(WAYS), done)) for way in WAYS}
+        load = {
+            entrance: asyncio.create_task(at_rate(getattr(callers, entrance), PER_S / len(ENTRANCES), done))
+            for entrance in ENTRANCES
+        }
         for count in range(1, RESTARTS + 1):
-            stack.child.send(signal.SIGUSR2)
-            await reached(lambda count=count: stack.child.output.count(_REPLACED) == count, _RESTART_S)  # type: ignore[misc]
+            stack.process.send(signal.SIGUSR2)
+            await reached(lambda count=count: stack.process.output.count(_REPLACED) == count, _RESTART_S)  # type: ignore[misc]
         await reached(lambda: len(stack.worker_pids) == 2, _RESTART_S, "the end of the old workers")
         done.set()
-        counts = {way: await task for way, task in load.items()}
+        counts = {entrance: await task for entrance, task in load.items()}
     total = sum(each.total() for each in counts.values())
-    bad = {way: lost(each) for way, each in counts.items() if lost(each)}
+    bad = {entrance: lost(each) for entrance, each in counts.items() if lost(each)}
     took_s = time.monotonic() - began_s
     print(f"\n{stack.front}: {RESTARTS} rolling restarts in {took_s:.0f} s, {total} calls, lost or refused: {bad}")
     assert bad == {}
@@ -95,21 +98,21 @@ async def test_fifty_of_fifty_streams_survive_a_stop_each_time(tmp_path: Path, p
 
 
 async def _stop_with_streams(stack: Stack, provider: Provider) -> Counts:
-    """Half of the streams by REST, the others by gRPC through the front and by stub; they go on once the stop has begun."""
+    """Half of the streams by REST, the others by gRPC through the front and locally; they go on once the stop has begun."""
     gate = provider.gate(_gate(stack.config.parent))
-    processes = descendants(stack.child.pid)
+    processes = descendants(stack.process.pid)
     async with Callers(stack.env) as callers:
         body, request = chat_body(model="held", stream=True), chat_request(route="held")
         asks = [callers.rest_stream(body) for _ in range(STREAMS // 2)]
         asks += [callers.front_stream(request) for _ in range(STREAMS // 4)]
-        asks += [callers.stub_stream(request) for _ in range(STREAMS - len(asks))]
+        asks += [callers.local_stream(request) for _ in range(STREAMS - len(asks))]
         calls = [asyncio.create_task(ask) for ask in asks]
         await page_where(stack.env, lambda now: now.total("sidecar_in_flight") == STREAMS, 30)
         await reached(lambda: gate.waiting == STREAMS, 30, "all streams half-way")
-        stack.child.send(signal.SIGTERM)
-        await asyncio.to_thread(stack.child.wait_for_line, "SIGTERM: stopping")
+        stack.process.send(signal.SIGTERM)
+        await asyncio.to_thread(stack.process.wait_for_line, "SIGTERM: Stopping")
         gate.open()
         counts: Counts = Counter(await asyncio.gather(*calls))
-    assert await asyncio.to_thread(stack.child.wait, _STOP_S) == 0
+    assert await asyncio.to_thread(stack.process.wait, _STOP_S) == 0
     await asyncio.to_thread(all_gone, processes, 10)
     return counts

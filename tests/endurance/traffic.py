@@ -21,7 +21,7 @@ import httpx
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
 from tests.provider import Call, End, Provider, Reply, default_reply, error_reply
-from tests.stack.stack import FRONT, STUB, Stack
+from tests.stack.stack import FRONT, LOCAL, Stack
 from tests.worker.test_typed import details
 
 # Dollars for a million tokens: whole micro-dollars a token, so that nothing is rounded.
@@ -77,14 +77,14 @@ def _anthropic(provider: Provider) -> str:
 
 def script(provider: Provider) -> Callable[[Call], Reply]:
     """Answers as the model's name says; a caller's own text tells its calls apart."""
-    asked: set[bytes] = set()
+    inputs: set[bytes] = set()
 
     def answer(call: Call) -> Reply:
         body = call.json
         healthy = default_reply(call, body)
         match body["model"]:
-            case "again" if call.body not in asked:
-                asked.add(call.body)
+            case "again" if call.body not in inputs:
+                inputs.add(call.body)
                 return error_reply(call, 503, "busy")
             case "elsewhere" | "down":
                 return error_reply(call, 503, "down")
@@ -117,14 +117,17 @@ class Traffic:
         self._rest = rest
         self._stubs = stubs
         self._number = itertools.count()
-        self._heard: set[str] = set()
+        self._started: set[str] = set()
 
     async def run(self, count: int, at_once: int, chance: random.Random) -> None:
         """`count` calls, drawn evenly from everything that can become of one, by all ways."""
         plans = [
-            (route, way, streamed) for route in BOTH for way in ("rest", STUB, FRONT) for streamed in (False, True)
+            (route, entrance, streamed)
+            for route in BOTH
+            for entrance in ("rest", LOCAL, FRONT)
+            for streamed in (False, True)
         ]
-        plans += [(route, way, True) for route in ONLY_STREAMED for way in ("rest", STUB, FRONT)]
+        plans += [(route, entrance, True) for route in ONLY_STREAMED for entrance in ("rest", LOCAL, FRONT)]
         plans += [
             (route, "rest", streamed) for route, streamed in (("words", False), ("words", True), ("vectors", False))
         ]
@@ -133,17 +136,17 @@ class Traffic:
         waiting = iter(chosen)
 
         async def caller() -> None:
-            for route, way, streamed in waiting:
-                self.seen.append(await self.call(route, way, streamed))
+            for route, entrance, streamed in waiting:
+                self.seen.append(await self.call(route, entrance, streamed))
 
         await asyncio.gather(*(caller() for _ in range(at_once)))
 
-    async def call(self, route: str, way: str, streamed: bool) -> Seen:
+    async def call(self, route: str, entrance: str, streamed: bool) -> Seen:
         text = f"number {next(self._number)}"
-        if way == "rest":
+        if entrance == "rest":
             asking = self._by_rest(route, text, streamed)
         else:
-            asking = self._by_grpc(route, way, text, streamed)
+            asking = self._by_grpc(route, entrance, text, streamed)
         if route not in _LEFT:
             return await asking
         return await self._left(route, text, asking)
@@ -153,7 +156,7 @@ class Traffic:
         gate, task = self._provider.gate(text), asyncio.ensure_future(asking)
         try:
             async with asyncio.timeout(_CALL_S):
-                while not task.done() and (not gate.arrived or (route == "held" and text not in self._heard)):
+                while not task.done() and (not gate.arrived or (route == "held" and text not in self._started)):
                     await asyncio.sleep(0.005)
         finally:
             task.cancel()
@@ -164,13 +167,13 @@ class Traffic:
 
     def _spoke(self, text: str) -> None:
         """Some of the answer to this call has come."""
-        self._heard.add(text)
+        self._started.add(text)
 
     async def _by_rest(self, route: str, text: str, streamed: bool) -> Seen:
         body: dict[str, Any] = {"model": route, "stream": streamed}
         path = _TASKS.get(route, "chat/completions")
-        asked = {"embeddings": {"input": text}, "completions": {"prompt": text}}
-        body |= asked.get(path, {"messages": [{"role": "user", "content": text}]})
+        inputs = {"embeddings": {"input": text}, "completions": {"prompt": text}}
+        body |= inputs.get(path, {"messages": [{"role": "user", "content": text}]})
         if path == "embeddings":
             del body["stream"]
         if streamed:
@@ -192,11 +195,11 @@ class Traffic:
         usages = [usage for event in events[:-1] if (usage := json.loads(event).get("usage"))]
         return _seen_json(route, "ok", usages[-1] if usages else None)
 
-    async def _by_grpc(self, route: str, way: str, text: str, streamed: bool) -> Seen:
+    async def _by_grpc(self, route: str, entrance: str, text: str, streamed: bool) -> Seen:
         message = pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text=text)])
-        request, metadata = pb.ChatRequest(route=route, messages=[message]), self._stack.metadata(way)
+        request, metadata = pb.ChatRequest(route=route, messages=[message]), self._stack.metadata(entrance)
         usage = pb.Usage()
-        method = self._stubs[way].StreamChat if streamed else self._stubs[way].Chat
+        method = self._stubs[entrance].StreamChat if streamed else self._stubs[entrance].Chat
         call = method(request, metadata=metadata, timeout=_CALL_S)
         try:
             if streamed:
@@ -223,6 +226,8 @@ def _seen_json(route: str, outcome: str, usage: Any) -> Seen:
 async def traffic(stack: Stack, provider: Provider) -> AsyncIterator[Traffic]:
     """async with traffic(stack, provider) as calls: await calls.run(...)"""
     provider.script = script(provider)
-    async with stack.async_http() as rest, stack.channel(STUB) as stub, stack.channel(FRONT) as front:
-        stubs = {way: inference_pb2_grpc.InferenceServiceStub(to) for way, to in ((STUB, stub), (FRONT, front))}
+    async with stack.async_http() as rest, stack.channel(LOCAL) as stub, stack.channel(FRONT) as front:
+        stubs = {
+            entrance: inference_pb2_grpc.InferenceServiceStub(to) for entrance, to in ((LOCAL, stub), (FRONT, front))
+        }
         yield Traffic(stack, provider, rest, stubs)

@@ -14,7 +14,7 @@ import grpc
 from google.api.httpbody_pb2 import HttpBody
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from sidecar.front.bindings import service
+from sidecar.openapi.bindings import service
 from sidecar.v1 import inference_pb2, inference_pb2_grpc, rest_pb2_grpc
 
 BODY_BYTES_MAX = 80 * 1024 * 1024
@@ -90,7 +90,7 @@ class Core:
     @property
     def health_checks(self) -> int:
         """How often somebody asked whether it is well."""
-        return self.health.asked
+        return self.health.checks
 
     @property
     def call(self) -> Call:
@@ -140,10 +140,10 @@ class _Health(health.aio.HealthServicer):  # type: ignore[name-defined,misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked = 0
+        self.checks = 0
 
     async def Check(self, request: Any, context: Any) -> Any:
-        self.asked += 1
+        self.checks += 1
         return await super().Check(request, context)
 
 

@@ -9,8 +9,9 @@ from google.api import annotations_pb2, httpbody_pb2
 from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.descriptor import ServiceDescriptor
 
-from sidecar.front.bindings import PUBLIC, BindingError, generate, main, service
+from sidecar.front.bindings import PUBLIC, BindingError, generate, main
 from sidecar.front.settings import templates
+from sidecar.openapi.bindings import service
 
 
 def test_the_committed_files_are_what_the_bindings_say() -> None:

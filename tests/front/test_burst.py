@@ -77,8 +77,8 @@ class _Client:
 def _serving_pids(front: Front) -> list[int]:
     """The processes that take calls: Nginx's workers, Envoy itself."""
     pid = front.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in children] or [pid]
+    pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(pid) for pid in pids] or [pid]
 
 
 async def test_as_many_calls_as_are_allowed_are_served_though_they_come_in_one_moment(

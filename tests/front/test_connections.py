@@ -116,8 +116,8 @@ async def test_a_stop_lets_a_stream_finish(state: Path, program: Program) -> Non
 def _resident(front: Front) -> int:
     """Bytes of all of the front's processes."""
     pid = front.process.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    statuses = [Path(f"/proc/{each}/status").read_text() for each in (str(pid), *children)]
+    processes = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    statuses = [Path(f"/proc/{each}/status").read_text() for each in (str(pid), *processes)]
     return sum(int(line.split()[1]) * 1024 for text in statuses for line in text.splitlines() if "VmRSS" in line)
 
 
@@ -189,10 +189,10 @@ async def test_a_large_body_costs_little_memory_and_holds_nobody_up(
     """The quickest of three: a busy machine can hold anybody up, a front that blocks does so each time."""
     size = (20 if direction == "request" else 32) * MIB
     body = random.Random(1).randbytes(size)
-    slowest_s, tries = 1.0, 0
-    while slowest_s >= 0.1 and tries < 3:
-        tries += 1
-        folder = state / str(tries)
+    slowest_s, attempts = 1.0, 0
+    while slowest_s >= 0.1 and attempts < 3:
+        attempts += 1
+        folder = state / str(attempts)
         folder.mkdir()
         grown, slowest_s, count = await _cost(folder, program, direction, body)
         print(f"\n{direction}: {grown / size:.2f} x the body, slowest of {count:.0f} others {slowest_s * 1000:.0f} ms")
@@ -281,8 +281,8 @@ async def test_a_hundred_streams_at_once_each_get_their_own_events(front: Front,
     core.script = Script(content_type="text/event-stream", pieces=[b"data: %d\n\n" % i for i in range(5)], gap_s=0.2)
     limits = httpx.Limits(max_connections=100)
     async with front.http(limits=limits) as first, front.http(2) as second:
-        asked = [http.post(CHAT, json={}, headers=front.bearer) for http in (first, second) for _ in range(50)]
-        answers = await asyncio.gather(*asked)
+        requests = [http.post(CHAT, json={}, headers=front.bearer) for http in (first, second) for _ in range(50)]
+        answers = await asyncio.gather(*requests)
     assert {answer.content for answer in answers} == {b"".join(core.script.pieces)}
     assert len(core.calls) == 100
 

@@ -21,6 +21,7 @@ from sidecar.front.envoy.users import write_users
 from sidecar.front.pki import ensure_certificates
 from sidecar.front.settings import FrontError, FrontSettings, templates
 from sidecar.identity.users import add_user, ensure_users_file
+from sidecar.openapi.bindings import service
 from tests.processes import free_port
 
 ALLOWED = ("accept", "te", "x-request-id", "x-ratelimit-*", ":*")
@@ -47,11 +48,11 @@ def test_names_near_an_allowed_one_are_matched(allowed: str) -> None:
 
 
 def test_only_health_goes_without_credentials() -> None:
-    lines = rest_routes(bindings.service(), bindings.PUBLIC)
+    lines = rest_routes(service(), bindings.PUBLIC)
     public = [line for line in lines if '"users"' in line]
     assert public
     assert all('"path": "/health"' in line for line in public)
-    everything = rest_routes(bindings.service(), frozenset())  # the control
+    everything = rest_routes(service(), frozenset())  # the control
     assert not any('"users"' in line for line in everything)
 
 

@@ -164,7 +164,7 @@ class Matrix:
         self.worker = worker
         front = worker.front_channel()
         self._front = self._stubs(front)
-        self._direct = self._stubs(worker.stub_channel())
+        self._direct = self._stubs(worker.local_channel())
 
     @staticmethod
     def _stubs(channel: Any) -> dict[str, Any]:
@@ -174,7 +174,7 @@ class Matrix:
         return found | {name: getattr(inference, name, None) or getattr(routes, name) for name in TYPED}
 
     async def ask(self, call: str, row: Row, user: str | None, name: str) -> Seen:
-        """`user` None: over the stub socket."""
+        """`user` None: over the local gRPC socket."""
         metadata = (("x-request-id", "access-test-1"), *(() if user is None else (("x-sidecar-user", user),)))
         method = (self._direct if user is None else self._front)[call]
         if call in REST:

@@ -165,7 +165,7 @@ async def test_a_refusal_says_which_limit_and_when_to_come_again(provider: Provi
         assert len(provider.calls) == 2
         assert core.count("sidecar_limited_total", route="chat", unit="requests") == 1
     assert raised.value.kind is Kind.RATE_LIMITED
-    assert 'of route "chat": 2 requests a day' in raised.value.message
+    assert 'of route "chat": 2 requests per day' in raised.value.message
     assert raised.value.retry_after_s is not None
     assert 0 < raised.value.retry_after_s <= 43_200.002
     assert dict(raised.value.headers)["x-ratelimit-remaining-requests"] == "0"
@@ -188,7 +188,9 @@ async def test_a_spent_budget_stops_calls_until_midnight(provider: Provider, tmp
     budgets = (Budget(400, "day", soft=0.5),)
     async with Metered(to(openai(provider, price=PRICE), budgets=budgets), tmp_path, lambda: now_s[0]) as core:
         assert "x-sidecar-budget" not in await core.headers()
-        assert (await core.headers())["x-sidecar-budget"].startswith("50% of $0.0004 a day of the route; resets at ")
+        assert (await core.headers())["x-sidecar-budget"].startswith(
+            "50% of $0.0004 per day for this route; resets at "
+        )
         with pytest.raises(GatewayError) as raised:
             await core.chat()
         assert raised.value.kind is Kind.BUDGET_EXCEEDED

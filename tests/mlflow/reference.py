@@ -9,7 +9,7 @@ from typing import Any, Self
 import httpx
 
 from tests.mlflow.environments import environment
-from tests.processes import Child, free_port, wait_until
+from tests.processes import RunningProcess, free_port, wait_until
 from tests.provider import Call, Reply, json_reply
 
 # Two interpreters that import FastAPI, boto3 and MLflow on a busy machine; 3 s where it is idle.
@@ -26,23 +26,23 @@ class Reference:
         path = folder / f"reference-{version}.yaml"
         path.write_text(config)
         command = [str(home.bin / "mlflow"), "gateway", "start", "--config-path", str(path), "--port", str(port)]
-        self.child = Child([*command, "--workers", "1"], env=home.env(), cwd=home.folder)
+        self.process = RunningProcess([*command, "--workers", "1"], env=home.env(), cwd=home.folder)
 
     def __enter__(self) -> Self:
         try:
             wait_until(self._serves, START_S, "the reference's first answer")
         except BaseException:
-            self.child.kill()
+            self.process.kill()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.child.kill()
+        self.process.kill()
 
     def _serves(self) -> bool:
-        assert self.child.exit_code is None, self.child.output
+        assert self.process.exit_code is None, self.process.output
         try:
             return httpx.get(f"{self.url}/health", trust_env=False).status_code == 200
         except httpx.TransportError:

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import httpx
 
-from tests.processes import Child, wait_until
+from tests.processes import RunningProcess, wait_until
 
 MODELS = Path(__file__).parent / "models"
 # The release whose answers tests/recordings/mlflow holds, and what its scoring server needs beside it.
@@ -53,23 +53,23 @@ class Served:
         self.url = f"http://127.0.0.1:{port}"
         command = [str(mlflow.bin / "mlflow"), "models", "serve", "--model-uri", str(mlflow.saved(name))]
         command += ["--host", "127.0.0.1", "--port", str(port), "--env-manager", "local"]
-        self.child = Child(command, env={**mlflow.env(), **(env or {})}, cwd=mlflow.folder)
+        self.process = RunningProcess(command, env={**mlflow.env(), **(env or {})}, cwd=mlflow.folder)
 
     def __enter__(self) -> Self:
         try:
             wait_until(self._answers, START_S, "the model server's first answer")
         except BaseException:
-            self.child.kill()
+            self.process.kill()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.child.kill()
+        self.process.kill()
 
     def _answers(self) -> bool:
-        assert self.child.exit_code is None, self.child.output
+        assert self.process.exit_code is None, self.process.output
         try:
             return httpx.get(f"{self.url}/ping", trust_env=False).status_code == 200
         except httpx.TransportError:

@@ -13,7 +13,7 @@ from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
 from tests.adapters.laws import OWN
 from tests.mlflow_models.serving import Served
-from tests.stack.stack import STUB, Stack
+from tests.stack.stack import LOCAL, Stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -72,7 +72,7 @@ def test_openais_sdks_ask_for_base64_and_get_it(stack: Stack) -> None:
 
 
 async def test_the_typed_services_reach_it_too(stack: Stack) -> None:
-    async with stack.channel(STUB) as channel:
+    async with stack.channel(LOCAL) as channel:
         stub: Any = inference_pb2_grpc.InferenceServiceStub(channel)
         asked = pb.ChatRequest(route="echo-chat", n=2)
         asked.messages.add(role=pb.ROLE_USER).content.add(text="hi")

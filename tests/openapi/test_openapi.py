@@ -13,7 +13,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from adapters import Task
 from sidecar.domain.snapshot import Route, Upstream
 from sidecar.openapi import asset, document
-from sidecar.openapi.document import ROUTES_SHOWN_MAX, bindings
+from sidecar.openapi.bindings import bindings_of, service
+from sidecar.openapi.document import ROUTES_SHOWN_MAX
 from sidecar.openapi.operations import OPERATIONS
 from sidecar.openapi.schemas import SCHEMAS
 from sidecar.v1 import rest_pb2
@@ -38,7 +39,7 @@ def test_every_rpc_is_described_and_nothing_else() -> None:
 
 def test_every_binding_that_is_shown_is_in_the_document_with_its_method() -> None:
     paths = _document(*ROUTES)["paths"]
-    for binding in bindings():
+    for binding in bindings_of(service()):
         if OPERATIONS[binding.rpc].tag is not None:
             assert binding.verb in paths[binding.path], binding
     assert "/docs" not in paths

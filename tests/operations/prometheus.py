@@ -11,7 +11,7 @@ from typing import Any, Self
 import httpx
 import yaml
 
-from tests.processes import Child, free_port, wait_until
+from tests.processes import RunningProcess, free_port, wait_until
 
 DEPLOY = Path(__file__).parents[2] / "deploy" / "prometheus"
 # Minutes become seconds: a rule that waits five minutes for an alert waits five seconds here.
@@ -34,7 +34,7 @@ class Prometheus:
         self._port = free_port()
         (folder / "rules.yml").write_text(faster((DEPLOY / "rules.yml").read_text()))
         (folder / "prometheus.yml").write_text(_config(target))
-        self._child = Child(
+        self._process = RunningProcess(
             [
                 "prometheus",
                 f"--config.file={folder / 'prometheus.yml'}",
@@ -57,7 +57,7 @@ class Prometheus:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._http.close()
-        self._child.kill()
+        self._process.kill()
 
     def _scraped(self) -> bool:
         try:

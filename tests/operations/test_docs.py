@@ -43,17 +43,17 @@ def page(stack: Stack) -> Iterator[Page]:
 
 
 def test_a_person_opens_the_page_tries_a_route_and_sees_the_answer(stack: Stack, page: Page) -> None:
-    said: list[str] = []
-    asked: list[str] = []
+    messages: list[str] = []
+    urls: list[str] = []
 
-    def hears(message: ConsoleMessage) -> None:
+    def record(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            said.append(message.text)
+            messages.append(message.text)
 
     def sees(request: Request) -> None:
-        asked.append(request.url)
+        urls.append(request.url)
 
-    page.on("console", hears)
+    page.on("console", record)
     page.on("request", sees)
     page.goto("/")
     assert urlsplit(page.url).path == "/docs"
@@ -67,19 +67,19 @@ def test_a_person_opens_the_page_tries_a_route_and_sees_the_answer(stack: Stack,
     assert operation.locator(".live-responses-table td.response-col_status").last.inner_text().startswith("200")
     body = json.loads(answer.inner_text())
     assert body["choices"][0]["message"]["content"].startswith("echo: Say hello.")
-    hosts = {urlsplit(url).netloc for url in asked if not url.startswith("data:")}
+    hosts = {urlsplit(url).netloc for url in urls if not url.startswith("data:")}
     assert hosts == {urlsplit(stack.url).netloc}, "usable offline"
-    assert said == [], "nothing that the page's own policy forbids"
+    assert messages == [], "nothing that the page's own policy forbids"
 
 
 def test_the_policy_forbids_what_the_page_does_not_need(page: Page) -> None:
     """The positive control of the test above: a browser does hear of it."""
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
     page.goto("/docs")
     page.evaluate("() => { const s = document.createElement('script'); s.textContent = '1'; document.body.append(s); }")
     page.wait_for_function("() => true")
-    assert any("Content Security Policy" in text for text in said)
+    assert any("Content Security Policy" in text for text in messages)
 
 
 def test_the_page_is_for_callers_with_credentials_and_shows_what_they_may_call(stack: Stack) -> None:

@@ -191,7 +191,7 @@ EXPECTED: dict[tuple[str, str, str], Check] = {
     ),
     (PROVIDERS, "Retries", "{{route}} {{reason}}"): _rates(_tried_again),
     (PROVIDERS, "Fallbacks", "{{route}} {{reason}}"): _rates(_fell_back),
-    (PROVIDERS, "Upstreams that are left alone", "{{route}} {{upstream}}"): _between(-0.1, 2, ("second", "anthropic")),
+    (PROVIDERS, "Ejected upstreams", "{{route}} {{upstream}}"): _between(-0.1, 2, ("second", "anthropic")),
     (FRONTS, "Connections", "open"): _between(HELD, 50),
     (FRONTS, "Certificate", "left"): _between(30 * 86_400, 5000 * 86_400),
     (FRONTS, "Workers", "serving"): _is(value=2),

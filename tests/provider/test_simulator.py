@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.processes import Child
+from tests.processes import RunningProcess
 from tests.provider import End, Gate, Provider, Reply, data, error_reply, sse_reply
 
 QUESTION = {"model": "m", "messages": [{"role": "user", "content": "hi there"}]}
@@ -238,8 +238,8 @@ async def test_the_blocking_wait_refuses_to_run_on_a_loop(provider: Provider) ->
 
 
 async def test_it_runs_as_a_process_with_its_record_and_gates_over_http() -> None:
-    with Child.python("-m", "tests.provider") as child:
-        url = child.wait_for_line(r"at (http://\S+)/v1")[1]
+    with RunningProcess.python("-m", "tests.provider") as process:
+        url = process.wait_for_line(r"at (http://\S+)/v1")[1]
         held = asyncio.create_task(post(f"{url}/v1/chat/completions", {**QUESTION, "stream": True, "sim": "gate=g"}))
         async with aiohttp.ClientSession() as session:
             while True:
@@ -251,7 +251,7 @@ async def test_it_runs_as_a_process_with_its_record_and_gates_over_http() -> Non
             async with session.post(f"{url}/_sim/release?gate=g") as released:
                 assert released.status == 200
         assert (await held)[0] == 200
-        assert child.stop() == 0
+        assert process.stop() == 0
 
 
 def test_a_gate_is_one_per_name(provider: Provider) -> None:

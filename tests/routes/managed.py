@@ -54,9 +54,9 @@ def spec(
     settings: str = "",
 ) -> routes_pb2.RouteSpec:
     """A chat route at an OpenAI-compatible provider; `config` goes into `model.config` beside address and key."""
-    said = {"base_url": base_url, **({} if key is None else {"api_key": key}), **(config or {})}
-    made = routes_pb2.ModelSpec(provider="openai-compatible", name=model, config_json=json.dumps(said))
-    return routes_pb2.RouteSpec(name=name, task=routes_pb2.TASK_CHAT, model=made, settings_json=settings)
+    model_config = {"base_url": base_url, **({} if key is None else {"api_key": key}), **(config or {})}
+    model_spec = routes_pb2.ModelSpec(provider="openai-compatible", name=model, config_json=json.dumps(model_config))
+    return routes_pb2.RouteSpec(name=name, task=routes_pb2.TASK_CHAT, model=model_spec, settings_json=settings)
 
 
 class Managed:
@@ -79,7 +79,7 @@ class Managed:
 
     @property
     def log(self) -> str:
-        return self.running.child.output
+        return self.running.process.output
 
     def rewrite(self, config: str) -> None:
         """Another config, put in place at once."""
@@ -131,7 +131,7 @@ class Managed:
         return Caller(grpc.aio.secure_channel(target, credentials, options), user)
 
     def local(self) -> Caller:
-        """Who comes by the stub port."""
+        """Who comes by the local gRPC port."""
         return Caller(grpc.aio.insecure_channel(self.running.env["SIDECAR_GRPC_LOCAL"]), None)
 
 

@@ -118,7 +118,7 @@ async def test_a_key_with_the_name_of_a_file_is_a_key(core: Managed, simulator: 
 
 
 @pytest.mark.parametrize(
-    ("route", "said"),
+    ("route", "reason"),
     [
         (spec("../out", "http://127.0.0.1:9"), "name: "),
         (spec("", "http://127.0.0.1:9"), "name: "),
@@ -139,13 +139,13 @@ async def test_a_key_with_the_name_of_a_file_is_a_key(core: Managed, simulator: 
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-async def test_a_route_is_checked_as_the_file_is(core: Managed, route: routes_pb2.RouteSpec, said: str) -> None:
+async def test_a_route_is_checked_as_the_file_is(core: Managed, route: routes_pb2.RouteSpec, reason: str) -> None:
     before = core.files()
     async with core.caller(1) as boss:
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await boss.create(route)
     assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert said in str(error.value.details())
+    assert reason in str(error.value.details())
     assert "routes.d" not in str(error.value.details()), "where the server keeps its files is not the caller's"
     assert core.files() == before
     assert not (core.folder / "out.yaml").exists()

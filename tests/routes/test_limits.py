@@ -49,7 +49,7 @@ async def test_limits_hold_everywhere_and_survive_reload_update_and_restart(tmp_
             assert await ann.limits("made") == LIMITS, "they are not of the route's description"
             await core.reload(config + "# changed\n")
             assert await ann.limits("chat") == LIMITS
-        assert core.running.child.stop(deadline_s=60) == 0
+        assert core.running.process.stop(deadline_s=60) == 0
     with Managed(tmp_path, config) as core:
         async with core.caller(0) as boss, core.caller(1, "ann") as ann:
             assert await ann.limits("chat") == await ann.limits("made") == LIMITS

@@ -59,20 +59,20 @@ def simulator() -> Iterator[Provider]:
         yield running
 
 
-@pytest.mark.parametrize("said", ["managed", "not managed", "no consumers", "local is admin"])
-async def test_only_admins_change_anything(tmp_path: Path, configs: dict[str, str], said: str) -> None:
+@pytest.mark.parametrize("config_name", ["managed", "not managed", "no consumers", "local is admin"])
+async def test_only_admins_change_anything(tmp_path: Path, configs: dict[str, str], config_name: str) -> None:
     with Managed(tmp_path, configs["managed"]) as core:
         async with core.caller(0) as boss:
             await boss.create(spec("made", NOWHERE))
-        if said != "managed":
-            await core.reload(configs[said])
-        for user in (user for config, user in MATRIX if config == said):
-            for (name, call), expected in zip(CALLS.items(), MATRIX[said, user], strict=True):
+        if config_name != "managed":
+            await core.reload(configs[config_name])
+        for user in (user for config, user in MATRIX if config == config_name):
+            for (name, call), expected in zip(CALLS.items(), MATRIX[config_name, user], strict=True):
                 async with core.local() if user is None else core.caller(1, user) as caller:
                     if expected is None:
                         await call(caller)
                     else:
-                        assert await refused(call(caller)) == expected, f"{said}, {user}: {name}"
+                        assert await refused(call(caller)) == expected, f"{config_name}, {user}: {name}"
 
 
 async def test_nobody_learns_of_routes_that_are_not_theirs(tmp_path: Path, configs: dict[str, str]) -> None:

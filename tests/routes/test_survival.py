@@ -14,7 +14,7 @@ import grpc.aio
 import pytest
 
 from sidecar.config.route_store import RouteFiles
-from tests.processes import Child, is_alive, reached, wait_until
+from tests.processes import RunningProcess, is_alive, reached, wait_until
 from tests.provider import Provider
 from tests.routes.managed import KEY, Caller, Managed, config_for, refused, spec
 from tests.scale import scaled
@@ -41,7 +41,7 @@ async def test_a_restart_and_a_reload_keep_created_routes(tmp_path: Path, provid
             assert names == await boss.names() == ["chat", ".hidden", "a", "b", "n" * 128]
             await core.reload(config)
             assert core.config_hash() == made, "a change leads to what reading everything leads to"
-        assert core.running.child.stop(deadline_s=60) == 0
+        assert core.running.process.stop(deadline_s=60) == 0
     with Managed(tmp_path, config) as core:
         async with core.caller(1) as other:
             assert await other.names() == names
@@ -58,12 +58,12 @@ async def test_a_file_that_takes_a_created_routes_name_is_refused_until_the_rout
         async with core.caller(0) as boss, core.caller(1) as other:
             await boss.create(spec("made", provider.base_url))
             core.rewrite(both)
-            said = (await core.logged(r"made\.yaml:\d+: .*taken.*")).group()
-            assert f"{core.running.config}:" in said, "both places are named"
-            await core.logged("configuration not taken, the old one stays")
+            line = (await core.logged(r"made\.yaml:\d+: .*taken.*")).group()
+            assert f"{core.running.config}:" in line, "both places are named"
+            await core.logged("The new configuration was refused; the old one stays in use")
             assert (await other.get("made")).model.name == "sim-chat"
             await boss.delete("made")
-            await reached(lambda: "in use: 2 routes" in core.log, deadline_s=60, what="the file's turn")
+            await reached(lambda: "is in use: 2 routes." in core.log, deadline_s=60, what="the file's turn")
             assert (await other.get("made")).model.name == (await boss.get("made")).model.name == "of-file"
 
 
@@ -89,7 +89,7 @@ async def test_changes_and_reloads_of_the_file_do_not_lose_each_other(tmp_path: 
         async with core.caller(0) as first, core.caller(1) as second:
             for number in range(rounds):
                 core.rewrite(config.replace("sim-chat", f"sim-{number}"))
-                core.running.child.send(signal.SIGHUP)
+                core.running.process.send(signal.SIGHUP)
                 for step in range(5):
                     name = f"r{number}-{step}"
                     await first.create(spec(name, provider.base_url))
@@ -113,14 +113,14 @@ async def test_a_worker_that_dies_while_its_change_waits_answers_unavailable_and
         async with core.caller(0) as boss, core.caller(1) as other:
             await boss.names()
             pid = core.pid_of(0)
-            core.running.child.send(signal.SIGSTOP)
+            core.running.process.send(signal.SIGSTOP)
             try:
                 waiting = asyncio.ensure_future(refused(boss.create(spec("made", provider.base_url))))
                 await boss.names()  # the worker has the call: it reads its connection in order
                 os.kill(pid, signal.SIGKILL)
                 assert (await waiting)[0] is grpc.StatusCode.UNAVAILABLE
             finally:
-                core.running.child.send(signal.SIGCONT)
+                core.running.process.send(signal.SIGCONT)
             await reached(lambda: not is_alive(pid), 60)
             await core.serving_again(0, but=pid)
             async with core.caller(0) as again:
@@ -140,10 +140,10 @@ async def test_workers_that_are_replaced_and_their_successors_know_what_is_made_
         async with core.caller(0) as before, core.caller(1) as also_before:
             await asyncio.gather(before.names(), also_before.names())  # connected to the workers of now
             old = [core.pid_of(0), core.pid_of(1)]
-            core.running.child.send(signal.SIGUSR2)
+            core.running.process.send(signal.SIGUSR2)
             made: list[str] = []
             end_s = asyncio.get_running_loop().time() + 120
-            while "rolling restart: 2 new workers serve" not in core.log or len(made) < 20:
+            while "Rolling restart: 2 new workers are serving" not in core.log or len(made) < 20:
                 assert asyncio.get_running_loop().time() < end_s
                 async with core.caller(len(made) % 2) as whoever:
                     await whoever.create(spec(f"m{len(made)}", provider.base_url))
@@ -180,7 +180,7 @@ async def test_confirmed_routes_outlive_a_kill_of_everything(tmp_path: Path, pro
 
             creating = [asyncio.ensure_future(create(each, start)) for start, each in enumerate((first, second))]
             await reached(lambda: len(confirmed) >= 10, 60)
-            os.kill(core.running.child.pid, signal.SIGKILL)
+            os.kill(core.running.process.pid, signal.SIGKILL)
             await asyncio.gather(*creating, return_exceptions=True)
     assert broken(core.routes_d) == []
     with Managed(tmp_path, config_for(provider)) as core:
@@ -208,7 +208,7 @@ for number in itertools.count():
 def test_files_are_whole_at_whatever_moment_their_writer_is_killed(tmp_path: Path) -> None:
     moments = random.Random(7)
     for _ in range(KILLS):
-        with Child.python("-c", WRITER, str(tmp_path)) as writer:
+        with RunningProcess.python("-c", WRITER, str(tmp_path)) as writer:
             writer.wait_for_line("ready", 60)
             wait_until(lambda: any(tmp_path.glob("routes.d/*.yaml")), 60)
             spin = moments.randrange(200_000)

@@ -52,9 +52,9 @@ def test_a_long_prompt_is_priced_as_one_throughout() -> None:
 
 @UNHURRIED
 @given(PRICES, PRICES, COUNTS, COUNTS)
-def test_the_rounding_is_up_and_less_than_one(input_: int, output: int, asked: int, told: int) -> None:
-    exact = (Decimal(input_) * asked + Decimal(output) * told) / 1_000_000
-    assert 0 <= cost_micro_dollars(Price(input_, output), TokenCounts(asked, told)) - exact < 1
+def test_the_rounding_is_up_and_less_than_one(input_: int, output: int, input_tokens: int, output_tokens: int) -> None:
+    exact = (Decimal(input_) * input_tokens + Decimal(output) * output_tokens) / 1_000_000
+    assert 0 <= cost_micro_dollars(Price(input_, output), TokenCounts(input_tokens, output_tokens)) - exact < 1
 
 
 @UNHURRIED

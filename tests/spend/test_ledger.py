@@ -76,7 +76,7 @@ def test_a_budget_stops_calls_once_it_is_spent_and_says_until_when(ledger: Ledge
     ledger.add("chat", "ben", CALL, TODAY)
     error = refusal(ledger, limited, ANNA)
     assert error.retry_after_s == 12 * 3600
-    assert error.message == 'Budget exceeded for route "chat" ($2.00 a day). It resets at 2026-11-23T00:00:00Z.'
+    assert error.message == 'Budget exceeded for route "chat": $2.00 per day. It resets at 2026-11-23T00:00:00Z.'
 
 
 def test_the_next_day_begins_at_nothing(ledger: Ledger) -> None:
@@ -98,7 +98,7 @@ def test_a_month_goes_over_its_days_and_ends(ledger: Ledger) -> None:
 def test_each_consumer_of_a_route_can_have_a_budget_of_its_own(ledger: Ledger) -> None:
     limited = route(Budget(DOLLAR, "day", each=True))
     ledger.add("chat", "anna", CALL, TODAY)
-    assert 'route "chat" and consumer "anna"' in refusal(ledger, limited, ANNA).message
+    assert '"chat" and consumer "anna"' in refusal(ledger, limited, ANNA).message
     assert checked(ledger, limited, BEN) is None
 
 

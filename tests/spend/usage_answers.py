@@ -31,8 +31,8 @@ def answer(shape: Shape) -> dict[str, Any]:
             content = [{"type": "text", "text": "ok"}]
             return {**message, "content": content, "stop_reason": "end_turn", "usage": usage}
         case "cohere":
-            said = {"role": "assistant", "content": [{"type": "text", "text": "ok"}]}
-            return {"id": "m", "finish_reason": "COMPLETE", "message": said, "usage": usage}
+            message = {"role": "assistant", "content": [{"type": "text", "text": "ok"}]}
+            return {"id": "m", "finish_reason": "COMPLETE", "message": message, "usage": usage}
     choice = {"index": 0, "message": MESSAGE, "finish_reason": "stop"}
     return {**OPENAI_HEAD, "object": "chat.completion", "choices": [choice], "usage": usage}
 
@@ -49,9 +49,9 @@ def events(shape: Shape) -> list[bytes]:
         case "cohere":
             return _cohere(shape.usage)
     head = {**OPENAI_HEAD, "object": "chat.completion.chunk"}
-    said = {"index": 0, "delta": MESSAGE, "finish_reason": None}
+    message = {"index": 0, "delta": MESSAGE, "finish_reason": None}
     ended = {"index": 0, "delta": {}, "finish_reason": "stop"}
-    pieces: list[dict[str, Any]] = [{"choices": [said]}, {"choices": [ended]}, {"choices": [], "usage": shape.usage}]
+    pieces: list[dict[str, Any]] = [{"choices": [message]}, {"choices": [ended]}, {"choices": [], "usage": shape.usage}]
     return [*(data({**head, **piece}) for piece in pieces), data("[DONE]")]
 
 
@@ -60,7 +60,7 @@ def _anthropic(usage: dict[str, Any]) -> list[bytes]:
     message: dict[str, Any] = {"id": "m", "type": "message", "role": "assistant", "model": "m", "content": []}
     last = {"output_tokens": usage["output_tokens"], "cache_read_input_tokens": None}
     last |= {name: usage[name] for name in ("output_tokens_details",) if name in usage}
-    told: list[dict[str, Any]] = [
+    events: list[dict[str, Any]] = [
         {"type": "message_start", "message": {**message, "usage": {**usage, "output_tokens": 1}}},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "ok"}},
@@ -68,18 +68,18 @@ def _anthropic(usage: dict[str, Any]) -> list[bytes]:
         {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": last},
         {"type": "message_stop"},
     ]
-    return [event(str(each["type"]), each) for each in told]
+    return [event(str(each["type"]), each) for each in events]
 
 
 def _cohere(usage: dict[str, Any]) -> list[bytes]:
     def content(**members: Any) -> dict[str, Any]:
         return {"message": {"content": members}}
 
-    told: list[dict[str, Any]] = [
+    events: list[dict[str, Any]] = [
         {"type": "message-start", "id": "m", "delta": {"message": {"role": "assistant", "content": []}}},
         {"type": "content-start", "index": 0, "delta": content(type="text", text="")},
         {"type": "content-delta", "index": 0, "delta": content(text="ok")},
         {"type": "content-end", "index": 0},
         {"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": usage}},
     ]
-    return [*(event(str(each["type"]), each) for each in told), data("[DONE]")]
+    return [*(event(str(each["type"]), each) for each in events), data("[DONE]")]

@@ -83,7 +83,7 @@ class RawRest:
 
 
 class TypedCall:
-    """One call by stub or through the front, left by cancelling it."""
+    """One call over local gRPC or through the front, left by cancelling it."""
 
     def __init__(self, stub: Any, metadata: Any) -> None:
         self._stub = stub

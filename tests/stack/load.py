@@ -63,11 +63,11 @@ class Callers:
         ca = grpc.ssl_channel_credentials(Path(env["SIDECAR_CA"]).read_bytes())
         # Subchannels are pooled process-wide by default: two channels to one address would be one connection.
         local = [("grpc.use_local_subchannel_pool", 1)]
-        self.stub_channel = grpc.aio.insecure_channel(env["SIDECAR_GRPC_LOCAL"], local)
+        self.local_channel = grpc.aio.insecure_channel(env["SIDECAR_GRPC_LOCAL"], local)
         self.front_channel = grpc.aio.secure_channel(env["SIDECAR_GRPC"], ca, local)
-        for channel in (self.stub_channel, self.front_channel):
+        for channel in (self.local_channel, self.front_channel):
             self._stack.push_async_callback(channel.close, None)
-        self.by_stub = inference_pb2_grpc.InferenceServiceStub(self.stub_channel)
+        self.by_local = inference_pb2_grpc.InferenceServiceStub(self.local_channel)
         self.by_front = inference_pb2_grpc.InferenceServiceStub(self.front_channel)
         return self
 
@@ -110,15 +110,15 @@ class Callers:
         """A stream through Nginx; OK if it ends in [DONE]."""
         return await _rest_stream(self._kept, body or chat_body(stream=True))
 
-    async def stub(self) -> str:
-        return await _unary(self.by_stub, None)
+    async def local(self) -> str:
+        return await _unary(self.by_local, None)
 
     async def front(self) -> str:
         """gRPC through Nginx."""
         return await _unary(self.by_front, self.metadata)
 
-    async def stub_stream(self, request: pb.ChatRequest | None = None) -> str:
-        return await _typed_stream(self.by_stub, None, request or chat_request())
+    async def local_stream(self, request: pb.ChatRequest | None = None) -> str:
+        return await _typed_stream(self.by_local, None, request or chat_request())
 
     async def front_stream(self, request: pb.ChatRequest | None = None) -> str:
         return await _typed_stream(self.by_front, self.metadata, request or chat_request())

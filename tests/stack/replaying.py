@@ -98,12 +98,12 @@ def rest_request(one: Replayed) -> dict[str, Any]:
     stream = {"stream": True, "stream_options": {"include_usage": True}} if one.case.streamed else {}
     if one.passes:
         return {**one.case.request, "model": one.route, **stream}
-    asked: dict[Task, dict[str, Any]] = {
+    inputs: dict[Task, dict[str, Any]] = {
         Task.CHAT: {"messages": [{"role": "user", "content": "hi"}]},
         Task.COMPLETIONS: {"prompt": "hi"},
         Task.EMBEDDINGS: {"input": "hi"},
     }
-    return {"model": one.route, **asked[one.case.task], **stream}
+    return {"model": one.route, **inputs[one.case.task], **stream}
 
 
 def typed_request(one: Replayed) -> Any:
@@ -113,8 +113,8 @@ def typed_request(one: Replayed) -> Any:
         request.route = one.route
         return request
     if one.case.task is Task.CHAT:
-        said_before = [pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text="hi")])]
-        return pb.ChatRequest(route=one.route, messages=said_before)
+        history = [pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text="hi")])]
+        return pb.ChatRequest(route=one.route, messages=history)
     if one.case.task is Task.COMPLETIONS:
         return pb.CompleteRequest(route=one.route, prompts=[pb.Prompt(text="hi")])
     return pb.EmbedRequest(route=one.route, inputs=[pb.EmbedInput(text="hi")])

@@ -18,7 +18,7 @@ from typing import Self
 
 import pytest
 
-from tests.processes import REPOSITORY, Child
+from tests.processes import REPOSITORY, RunningProcess
 
 _MOUNT = 'mount -t tmpfs -o size="$1"m tmpfs "$2" && echo mounted && exec sleep infinity'
 _PIECE = bytes(16 * 1024)
@@ -32,7 +32,7 @@ class SmallDisk:
         self.inside = folder / "disk"
         self.inside.mkdir()
         root = os.geteuid() == 0
-        self._holder = Child(
+        self._holder = RunningProcess(
             ["unshare", "-m" if root else "-rm", "sh", "-c", _MOUNT, "sh", str(megabytes), str(self.inside)]
         )
         try:
@@ -56,9 +56,9 @@ class SmallDisk:
         change = ["sh", "-c", 'cd "$0" && exec "$@"', str(REPOSITORY)]
         return [*self._enter, *change, sys.executable, "-m", module, *arguments]
 
-    def child(self, module: str, *arguments: str) -> Child:
+    def process(self, module: str, *arguments: str) -> RunningProcess:
         """`python -m MODULE ARGUMENTS` that sees the disk."""
-        return Child(self._command(module, arguments))
+        return RunningProcess(self._command(module, arguments))
 
     def run(self, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The same, to its end."""

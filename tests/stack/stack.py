@@ -24,7 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.supervisor.start.announcement import read_env
 from tests.cli.running import FRONT_PORTS
-from tests.processes import Child, command_line
+from tests.processes import RunningProcess, command_line
 from tests.provider import Provider
 from tests.supervisor.supervised import descendants
 
@@ -35,7 +35,7 @@ STOP_S = 30.0
 HTTP_S = 60.0
 # As the README tells clients: gRPC's own limit is 4 MiB.
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
-FRONT, STUB, SOCKET = "front", "stub", "socket"
+FRONT, LOCAL, SOCKET = "front", "local", "socket"
 # Subchannels are shared in a process by default: two channels to one address would be one connection.
 _CHANNEL = [("grpc.max_receive_message_length", MESSAGE_BYTES_MAX), ("grpc.use_local_subchannel_pool", 1)]
 
@@ -75,14 +75,14 @@ class Stack:
             self.config.write_text(config)
             arguments += ["--config-path", str(self.config)]
         self._serving_s = SERVING_S if config is not None else SERVING_WITH_MODEL_S
-        self.child = Child.python("-m", "sidecar", *arguments, env=env, cwd=package)
+        self.process = RunningProcess.python("-m", "sidecar", *arguments, env=env, cwd=package)
         self.env: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         try:
-            self.child.wait_for_line("^Sidecar serves", self._serving_s)
+            self.process.wait_for_line("^Sidecar is running", self._serving_s)
         except BaseException:
-            self.child.kill()
+            self.process.kill()
             raise
         self.env = read_env(self.state / "env")
         return self
@@ -90,11 +90,11 @@ class Stack:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.child.kill()
+        self.process.kill()
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""
-        return self.child.stop(deadline_s=STOP_S)
+        return self.process.stop(deadline_s=STOP_S)
 
     @property
     def url(self) -> str:
@@ -126,8 +126,8 @@ class Stack:
         return self.env["SIDECAR_GRPC_LOCAL"]
 
     @property
-    def stub_socket(self) -> str:
-        return f"unix:{self.state / 'run' / 'stub.sock'}"
+    def grpc_socket(self) -> str:
+        return f"unix:{self.state / 'run' / 'grpc.sock'}"
 
     @property
     def port(self) -> int:
@@ -138,11 +138,11 @@ class Stack:
         """All that the supervisor and its children said so far, Nginx's own files beside it."""
         logs = self.state / "logs"
         files = sorted(logs.iterdir()) if logs.exists() else []
-        return self.child.output + "".join(file.read_text(errors="replace") for file in files)
+        return self.process.output + "".join(file.read_text(errors="replace") for file in files)
 
     @property
     def supervisor_pid(self) -> int:
-        return self.child.pid
+        return self.process.pid
 
     @property
     def worker_pids(self) -> list[int]:
@@ -158,7 +158,7 @@ class Stack:
         return self._named("nginx: master") + self._named("nginx: worker")
 
     def _named(self, word: str) -> list[int]:
-        return [pid for pid in descendants(self.child.pid) if word in command_line(pid)]
+        return [pid for pid in descendants(self.process.pid) if word in command_line(pid)]
 
     def trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.ca))
@@ -183,17 +183,17 @@ class Stack:
             "trust_env": False,
         }
 
-    def metadata(self, way: str) -> tuple[tuple[str, str], ...]:
-        """What a call by this way must carry: the credential at the front, nothing by stub."""
-        return (("authorization", f"Bearer {self.api_key}"),) if way == FRONT else ()
+    def metadata(self, entrance: str) -> tuple[tuple[str, str], ...]:
+        """What a call by this way must carry: the credential at the front, nothing over local gRPC."""
+        return (("authorization", f"Bearer {self.api_key}"),) if entrance == FRONT else ()
 
-    def channel(self, way: str = STUB) -> grpc.aio.Channel:
-        """An async channel: `FRONT` (TLS), `STUB` (port) or `SOCKET`. Close it."""
-        if way == FRONT:
+    def channel(self, entrance: str = LOCAL) -> grpc.aio.Channel:
+        """An async channel: `FRONT` (TLS), `LOCAL` (port) or `SOCKET`. Close it."""
+        if entrance == FRONT:
             return grpc.aio.secure_channel(
                 self.grpc_front, grpc.ssl_channel_credentials(self.ca.read_bytes()), _CHANNEL
             )
-        return grpc.aio.insecure_channel(self.grpc_local if way == STUB else self.stub_socket, _CHANNEL)
+        return grpc.aio.insecure_channel(self.grpc_local if entrance == LOCAL else self.grpc_socket, _CHANNEL)
 
     def metrics_text(self) -> str:
         with urllib.request.urlopen(self.env["SIDECAR_METRICS"], timeout=10) as page:

@@ -13,7 +13,7 @@ from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
 from tests.processes import REPOSITORY
 from tests.provider import Call, Provider, Reply, error_reply, event, json_reply, sse_reply
-from tests.stack.stack import FRONT, STUB, Stack
+from tests.stack.stack import FRONT, LOCAL, Stack
 
 pytestmark = pytest.mark.slow
 PATH = "/v1/chat/completions"
@@ -22,7 +22,7 @@ WEATHER = {
     "description": "The weather now.",
     "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
 }
-ASKED: dict[str, Any] = {
+BODY: dict[str, Any] = {
     "model": "claude",
     "max_tokens": 64,
     "messages": [{"role": "system", "content": "Be short."}, {"role": "user", "content": "Oslo?"}],
@@ -73,11 +73,11 @@ def check_usage(usage: dict[str, Any]) -> None:
 def test_a_whole_answer_with_a_tool_call_reads_as_openais(stack: Stack, simulator: Provider) -> None:
     simulator.script = message
     with stack.http() as http:
-        answer = http.post(PATH, json={**ASKED, **TOOLS}).json()
-    asked = sent(simulator)
-    assert asked["system"] in ("Be short.", [{"type": "text", "text": "Be short."}])
-    assert (asked["model"], asked["max_tokens"]) == ("sim-chat", 64)
-    assert asked["tools"][0]["input_schema"] == WEATHER["parameters"]
+        answer = http.post(PATH, json={**BODY, **TOOLS}).json()
+    provider_body = sent(simulator)
+    assert provider_body["system"] in ("Be short.", [{"type": "text", "text": "Be short."}])
+    assert (provider_body["model"], provider_body["max_tokens"]) == ("sim-chat", 64)
+    assert provider_body["tools"][0]["input_schema"] == WEATHER["parameters"]
     (choice,) = answer["choices"]
     assert answer["object"] == "chat.completion"
     assert choice["message"]["content"] == TEXT
@@ -91,7 +91,7 @@ def test_a_whole_answer_with_a_tool_call_reads_as_openais(stack: Stack, simulato
 def test_a_streamed_answer_with_a_tool_call_reads_as_openais(stack: Stack, simulator: Provider) -> None:
     simulator.script = message
     with stack.http() as http:
-        body = {**ASKED, **TOOLS, "stream": True, "stream_options": {"include_usage": True}}
+        body = {**BODY, **TOOLS, "stream": True, "stream_options": {"include_usage": True}}
         lines = [line for line in http.post(PATH, json=body).text.splitlines() if line]
     assert sent(simulator)["stream"] is True
     assert lines[-1] == "data: [DONE]"
@@ -110,15 +110,15 @@ def test_a_streamed_answer_with_a_tool_call_reads_as_openais(stack: Stack, simul
     check_usage(chunks[-1]["usage"])
 
 
-@pytest.mark.parametrize("way", [STUB, FRONT])
-async def test_typed_calls_whole_and_streamed(stack: Stack, simulator: Provider, way: str) -> None:
+@pytest.mark.parametrize("entrance", [LOCAL, FRONT])
+async def test_typed_calls_whole_and_streamed(stack: Stack, simulator: Provider, entrance: str) -> None:
     simulator.script = message
     tool = pb.Tool(function=pb.FunctionTool(name="get_weather", parameters_json=json.dumps(WEATHER["parameters"])))
     user = pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text="Oslo?")])
     request = pb.ChatRequest(route="claude", messages=[user], tools=[tool], max_tokens=64)
-    async with stack.channel(way) as channel:
+    async with stack.channel(entrance) as channel:
         service: Any = inference_pb2_grpc.InferenceServiceStub(channel)
-        settings: Any = {"metadata": stack.metadata(way), "timeout": 30}
+        settings: Any = {"metadata": stack.metadata(entrance), "timeout": 30}
         answer = await service.Chat(request, **settings)
         chunks = [chunk async for chunk in service.StreamChat(request, **settings)]
     (choice,) = answer.choices
@@ -150,10 +150,10 @@ async def test_its_refusals_are_mapped(
     simulator.script = lambda call: error_reply(call, status, f"no: {call.key}")
     for stream in (False, True):
         async with stack.async_http() as http:
-            answer = await http.post(PATH, json={**ASKED, "stream": stream})
+            answer = await http.post(PATH, json={**BODY, "stream": stream})
         assert (answer.status_code, answer.json()["error"]["code"]) == (rest, code)
         assert "anthropic-key" not in answer.text
-    async with stack.channel(STUB) as channel:
+    async with stack.channel(LOCAL) as channel:
         service: Any = inference_pb2_grpc.InferenceServiceStub(channel)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await service.Chat(pb.ChatRequest(route="claude", messages=[pb.Message(role=pb.ROLE_USER)]), timeout=30)
@@ -167,22 +167,22 @@ def test_an_error_event_in_mid_stream_is_told_in_band(stack: Stack, simulator: P
     seen = simulator.gate()
     simulator.script = lambda call: sse_reply([*message(call).parts[:3], seen, event("error", error)])
     lines: list[str] = []
-    with stack.http() as http, http.stream("POST", PATH, json={**ASKED, "stream": True}) as answer:
+    with stack.http() as http, http.stream("POST", PATH, json={**BODY, "stream": True}) as answer:
         assert answer.status_code == 200
         for line in answer.iter_lines():
             lines += [line] if line else []
             if TEXT in line:
                 seen.open()
     assert "data: [DONE]" not in lines
-    told = json.loads(lines[-1].removeprefix("data: "))["error"]
-    assert told["message"] == "Overloaded"
+    error = json.loads(lines[-1].removeprefix("data: "))["error"]
+    assert error["message"] == "Overloaded"
 
 
 def test_an_error_event_before_any_output_is_a_status(stack: Stack, simulator: Provider) -> None:
     error = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
     simulator.script = lambda call: sse_reply([*message(call).parts[:2], event("error", error)])
     with stack.http() as http:
-        answer = http.post(PATH, json={**ASKED, "stream": True})
+        answer = http.post(PATH, json={**BODY, "stream": True})
     assert (answer.status_code, answer.json()["error"]["message"]) == (503, "Overloaded")
 
 
@@ -192,7 +192,7 @@ def test_a_recorded_stream_is_told_whole(stack: Stack, simulator: Provider) -> N
     recorded = json.loads(path.read_text())["response"]["sse"].encode()
     simulator.script = lambda call: sse_reply([recorded])
     with stack.http() as http:
-        lines = http.post(PATH, json={**ASKED, **TOOLS, "stream": True}).text.splitlines()
+        lines = http.post(PATH, json={**BODY, **TOOLS, "stream": True}).text.splitlines()
     chunks = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
     calls = [call for chunk in chunks for choice in chunk["choices"] for call in choice["delta"].get("tool_calls", [])]
     assert len({call["index"] for call in calls}) == len({call["id"] for call in calls if call.get("id")}) == 2

@@ -20,7 +20,7 @@ from tests.processes import wait_until
 from tests.provider import Provider
 from tests.stack.canary import Canary, Careless, Scanner
 from tests.stack.load import chat_body, chat_request
-from tests.stack.stack import FRONT, STUB, Stack
+from tests.stack.stack import FRONT, LOCAL, Stack
 from tests.supervisor.supervised import descendants
 
 pytestmark = pytest.mark.slow
@@ -59,15 +59,15 @@ def _ask_rest(stack: Stack, scanner: Scanner, http: httpx.Client, route: str, wi
             scanner.look(where, repr(error))
 
 
-async def _ask_grpc(stack: Stack, scanner: Scanner, way: str, route: str, wish: str) -> None:
+async def _ask_grpc(stack: Stack, scanner: Scanner, entrance: str, route: str, wish: str) -> None:
     request = chat_request(wish, route=route)
     request.max_tokens = 50
-    async with stack.channel(way) as channel:
+    async with stack.channel(entrance) as channel:
         stub = inference_pb2_grpc.InferenceServiceStub(channel)
         for method, stream in ((stub.Chat, False), (stub.StreamChat, True)):
             where, call = (
-                f"the gRPC answer ({way}) of {route} to {wish}, stream={stream}",
-                method(request, metadata=stack.metadata(way), timeout=20),
+                f"the gRPC answer ({entrance}) of {route} to {wish}, stream={stream}",
+                method(request, metadata=stack.metadata(entrance), timeout=20),
             )
             try:
                 answers = [answer async for answer in call] if stream else [await call]
@@ -88,7 +88,7 @@ async def _ask_grpc(stack: Stack, scanner: Scanner, way: str, route: str, wish: 
 
 async def _look_at_services(stack: Stack, scanner: Scanner) -> None:
     """Routes, and all that reflection tells."""
-    async with stack.channel(STUB) as channel:
+    async with stack.channel(LOCAL) as channel:
         scanner.look(
             "ListRoutes",
             str(await routes_pb2_grpc.RouteServiceStub(channel).ListRoutes(routes_pb2.ListRoutesRequest())),
@@ -96,8 +96,8 @@ async def _look_at_services(stack: Stack, scanner: Scanner) -> None:
         reflection = reflection_pb2_grpc.ServerReflectionStub(channel)
 
         async def ask(**question: str) -> Any:
-            asked = [reflection_pb2.ServerReflectionRequest(**question)]
-            return await anext(aiter(reflection.ServerReflectionInfo(iter(asked))))
+            requests = [reflection_pb2.ServerReflectionRequest(**question)]
+            return await anext(aiter(reflection.ServerReflectionInfo(iter(requests))))
 
         services = await ask(list_services="")
         names = [service.name for service in services.list_services_response.service]
@@ -115,7 +115,7 @@ def _look_around(stack: Stack, scanner: Scanner) -> None:
     assert list((stack.state / "front").glob("nginx.conf")), "the rendered Nginx files are among them"
     nginx = set(stack.nginx_pids)
     assert nginx
-    for pid in (stack.child.pid, *descendants(stack.child.pid)):
+    for pid in (stack.process.pid, *descendants(stack.process.pid)):
         # The supervisor and the workers have the environment that the operator gave them; Nginx must not.
         scanner.look_at_process(pid, environment=pid in nginx)
 
@@ -129,8 +129,8 @@ async def test_a_providers_key_is_nowhere_but_at_the_provider(tmp_path: Path, pr
             for route in NAMES:
                 for wish in SAYS:
                     _ask_rest(stack, scanner, http, route, wish)
-                    for way in (STUB, FRONT):
-                        await _ask_grpc(stack, scanner, way, route, wish)
+                    for entrance in (LOCAL, FRONT):
+                        await _ask_grpc(stack, scanner, entrance, route, wish)
             scanner.look("the models", http.get("/v1/models").text)
         await _look_at_services(stack, scanner)
         _look_around(stack, scanner)

@@ -26,7 +26,7 @@ CLOSED_S = 0.25
 TIMES = 20
 # Nothing is under way: a stop need not wait for anybody.
 _STOP_S = 3.0
-WAYS = ("rest_1", "rest_2_reset", "rest_2_close", "stub", "front")
+ENTRANCES = ("rest_1", "rest_2_reset", "rest_2_close", "local", "front")
 MOMENTS = ("unary", "stream_before", "stream_within")
 
 
@@ -40,21 +40,21 @@ def gateway(request: pytest.FixtureRequest, tmp_path: Path, provider: Provider) 
         yield running
 
 
-async def _call(way: str, moment: str, callers: Callers, env: dict[str, str]) -> RawRest | TypedCall:
+async def _call(entrance: str, moment: str, callers: Callers, env: dict[str, str]) -> RawRest | TypedCall:
     route, stream = ("half" if moment == "stream_within" else "silent"), moment != "unary"
-    if way.startswith("rest"):
-        rest = RawRest(env, version=int(way[5]), reset=way.endswith("reset"))
+    if entrance.startswith("rest"):
+        rest = RawRest(env, version=int(entrance[5]), reset=entrance.endswith("reset"))
         await rest.ask(chat_body(model=route, stream=stream))
         return rest
-    typed = TypedCall(callers.by_stub, None) if way == "stub" else TypedCall(callers.by_front, callers.metadata)
+    typed = TypedCall(callers.by_local, None) if entrance == "local" else TypedCall(callers.by_front, callers.metadata)
     await typed.ask(chat_request(route=route), stream=stream)
     return typed
 
 
-async def _leave_once(way: str, moment: str, callers: Callers, gateway: Stack, provider: Provider) -> float:
+async def _leave_once(entrance: str, moment: str, callers: Callers, gateway: Stack, provider: Provider) -> float:
     """Seconds from leaving to the close of the provider's socket."""
     number = len(provider.calls)
-    left = await _call(way, moment, callers, gateway.env)
+    left = await _call(entrance, moment, callers, gateway.env)
     try:
         await reached(lambda: len(provider.calls) > number, 10, "the call at the provider")
         if moment == "stream_within":
@@ -62,7 +62,9 @@ async def _leave_once(way: str, moment: str, callers: Callers, gateway: Stack, p
         left_s = time.monotonic()
         await left.leave()
         call = provider.calls[number]
-        await reached(lambda: call.peer_closed_s is not None, 5, f"{way} {moment}: the close of the provider's socket")
+        await reached(
+            lambda: call.peer_closed_s is not None, 5, f"{entrance} {moment}: the close of the provider's socket"
+        )
         assert call.peer_closed_s is not None
         return call.peer_closed_s - left_s
     finally:
@@ -75,13 +77,15 @@ async def test_a_caller_that_leaves_closes_the_providers_socket_within_250_ms_an
 ) -> None:
     took: dict[tuple[str, str], list[float]] = {}
     async with Callers(gateway.env) as callers:
-        for way in WAYS:
+        for entrance in ENTRANCES:
             for moment in MOMENTS:
-                took[way, moment] = [await _leave_once(way, moment, callers, gateway, provider) for _ in range(TIMES)]
-    count = len(WAYS) * len(MOMENTS) * TIMES
+                took[entrance, moment] = [
+                    await _leave_once(entrance, moment, callers, gateway, provider) for _ in range(TIMES)
+                ]
+    count = len(ENTRANCES) * len(MOMENTS) * TIMES
     print(f"\n{count} calls left:")
-    for (way, moment), each_s in took.items():
-        print(f"  {way:13} {moment:13} slowest {max(each_s) * 1000:6.1f} ms of {len(each_s)}")
+    for (entrance, moment), each_s in took.items():
+        print(f"  {entrance:13} {moment:13} slowest {max(each_s) * 1000:6.1f} ms of {len(each_s)}")
     assert {key: max(each_s) for key, each_s in took.items() if max(each_s) >= CLOSED_S} == {}
 
     now = await page_where(gateway.env, lambda now: now.total("sidecar_requests_total") >= count)
@@ -91,9 +95,9 @@ async def test_a_caller_that_leaves_closes_the_providers_socket_within_250_ms_an
     assert provider.open_connections == []
     assert len(provider.calls) == count, "nobody asked twice for a caller that had left"
     began_s = time.monotonic()
-    assert await asyncio.to_thread(gateway.child.stop) == 0
+    assert await asyncio.to_thread(gateway.process.stop) == 0
     assert time.monotonic() - began_s < _STOP_S, "a task was left that the stop had to wait for"
-    assert "Traceback" not in gateway.child.output
+    assert "Traceback" not in gateway.process.output
 
 
 async def test_five_hundred_callers_that_leave_together_leave_nothing_behind(
@@ -105,8 +109,8 @@ async def test_five_hundred_callers_that_leave_together_leave_nothing_behind(
         before = _open_files(gateway)
         for _ in range(10):
             left = [
-                await _call(way, moment, callers, gateway.env)
-                for way in WAYS
+                await _call(entrance, moment, callers, gateway.env)
+                for entrance in ENTRANCES
                 for moment in ("unary", "stream_before")
                 for _ in range(at_once // 10)
             ]
@@ -135,9 +139,9 @@ def _open_files(gateway: Stack) -> int:
 async def test_a_call_that_finished_is_not_counted_as_cancelled(gateway: Stack) -> None:
     """The control: the checks above can tell the difference."""
     async with Callers(gateway.env) as callers:
-        assert await callers.rest() == await callers.stub() == await callers.front_stream() == "ok"
+        assert await callers.rest() == await callers.local() == await callers.front_stream() == "ok"
         with pytest.raises(grpc.aio.AioRpcError) as late:
-            await callers.by_stub.Chat(chat_request(route="silent"), timeout=0.2)
+            await callers.by_local.Chat(chat_request(route="silent"), timeout=0.2)
         assert late.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     now: Page = await page_where(gateway.env, lambda now: now.total("sidecar_requests_total") >= 4)
     assert now.by("sidecar_requests_total", "outcome") == {"ok": 3, "upstream_timeout": 1}

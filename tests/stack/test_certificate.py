@@ -47,7 +47,7 @@ def test_a_renewed_certificate_is_served_and_open_streams_go_on(tmp_path: Path, 
             assert next(pieces).startswith("data: ")
             for name in ("tls.key", "tls.crt"):
                 (renewed / name).replace(given / name)
-            stack.child.send(signal.SIGHUP)
+            stack.process.send(signal.SIGHUP)
             wait_until(lambda: _served(stack) != before, 30, "the new certificate")
             provider.gate("hold").open()
             assert list(pieces)[-2:] == ["data: [DONE]", ""]

@@ -17,7 +17,7 @@ from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
 from tests.processes import is_alive, reached, wait_until
 from tests.provider import Provider
-from tests.stack.stack import FRONT, STUB, Stack, config_for
+from tests.stack.stack import FRONT, LOCAL, Stack, config_for
 
 pytestmark = pytest.mark.slow
 AT_ONCE_S = 5.0
@@ -39,12 +39,12 @@ def headless(tmp_path: Path, provider: Provider) -> Iterator[Stack]:
 
 async def test_a_dead_core_is_unavailable_over_grpc_and_503_over_rest_until_it_is_back(headless: Stack) -> None:
     request = pb.ChatRequest(route="chat", messages=[pb.Message(role=pb.ROLE_USER)])
-    for way in (FRONT, STUB):
-        async with headless.channel(way) as channel:
+    for entrance in (FRONT, LOCAL):
+        async with headless.channel(entrance) as channel:
             service: Any = inference_pb2_grpc.InferenceServiceStub(channel)
             with pytest.raises(grpc.aio.AioRpcError) as dead:
-                await service.Chat(request, metadata=headless.metadata(way), timeout=20)
-        assert dead.value.code() is grpc.StatusCode.UNAVAILABLE, way
+                await service.Chat(request, metadata=headless.metadata(entrance), timeout=20)
+        assert dead.value.code() is grpc.StatusCode.UNAVAILABLE, entrance
     async with headless.async_http() as http:
         for body in (CHAT, {**CHAT, "stream": True}):
             begun_s = time.monotonic()
@@ -59,5 +59,5 @@ async def test_a_dead_core_is_unavailable_over_grpc_and_503_over_rest_until_it_i
                 "code": "core_unavailable",
             }
         os.kill(headless.supervisor_pid, signal.SIGCONT)
-        await reached(lambda: headless.child.output.count(" serves\n") >= 4, what="the new workers")
+        await reached(lambda: headless.process.output.count(" is serving.\n") >= 4, what="the new workers")
         assert (await http.post("/v1/chat/completions", json=CHAT)).status_code == 200

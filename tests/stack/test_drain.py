@@ -37,7 +37,7 @@ def stack(tmp_path: Path, provider: Provider) -> Iterator[Stack]:
 
 
 class Streams:
-    """STREAMS through Nginx and STREAMS by stub, held half-way. `ended()` lets them go on and says how they ended."""
+    """STREAMS through Nginx and STREAMS over local gRPC, held half-way. `ended()` lets them go on and says how they ended."""
 
     def __init__(self, stack: Stack, gate: Gate) -> None:
         self._stack = stack
@@ -48,7 +48,7 @@ class Streams:
         self.callers = await self._exit.enter_async_context(Callers(self._stack.env))
         body, request = chat_body(model="held", stream=True), chat_request(route="held")
         through = [asyncio.create_task(self.callers.rest_stream(body)) for _ in range(STREAMS)]
-        self._tasks = through + [asyncio.create_task(self.callers.stub_stream(request)) for _ in range(STREAMS)]
+        self._tasks = through + [asyncio.create_task(self.callers.local_stream(request)) for _ in range(STREAMS)]
         await reached(lambda: self._gate.waiting == 2 * STREAMS, 30, "all streams half-way")
         return self
 
@@ -64,11 +64,11 @@ class Streams:
 async def _refused(callers: Callers) -> dict[str, str]:
     """What new calls hear, once the workers are at it: a call that just meets gRPC's shutdown is cancelled."""
     words: dict[str, str] = {}
-    for way in ("rest", "rest_fresh", "stub", "front"):
+    for entrance in ("rest", "rest_fresh", "local", "front"):
         end_s = time.monotonic() + 5
-        while (word := await getattr(callers, way)()).startswith((OK, "CANCELLED")):
-            assert time.monotonic() < end_s, f"{way} is still served"
-        words[way] = word
+        while (word := await getattr(callers, entrance)()).startswith((OK, "CANCELLED")):
+            assert time.monotonic() < end_s, f"{entrance} is still served"
+        words[entrance] = word
     return words
 
 
@@ -84,24 +84,28 @@ def _ports(stack: Stack) -> list[int]:
 async def test_a_stop_lets_every_stream_finish_and_refuses_new_calls(
     stack: Stack, provider: Provider, number: signal.Signals
 ) -> None:
-    processes = descendants(stack.child.pid)
+    processes = descendants(stack.process.pid)
     assert len(processes) >= 4, "two workers and Nginx's two"
     ports = _ports(stack)
     async with Streams(stack, provider.gate("hold")) as streams:
         assert (await page(stack.env)).total("sidecar_in_flight") == 2 * STREAMS
         if number is signal.SIGINT:
-            stack.child.interrupt()  # to the whole process group, as a terminal does it
+            stack.process.interrupt()  # to the whole process group, as a terminal does it
         else:
-            stack.child.send(number)
-        await asyncio.to_thread(stack.child.wait_for_line, f"{number.name}: stopping")
+            stack.process.send(number)
+        await asyncio.to_thread(stack.process.wait_for_line, f"{number.name}: Stopping")
         refused = await _refused(streams.callers)
-        assert stack.child.exit_code is None
+        assert stack.process.exit_code is None
         counts = await streams.ended()
     print(f"\n{number.name} with {2 * STREAMS} streams: {dict(counts)}; new calls meanwhile: {refused}")
     assert counts == {OK: 2 * STREAMS}
-    assert all(word.startswith("HTTP 503") for way, word in refused.items() if way.startswith("rest")), refused
-    assert all(word.startswith("UNAVAILABLE") for way, word in refused.items() if not way.startswith("rest")), refused
-    assert await asyncio.to_thread(stack.child.wait, 30) == 0
+    assert all(word.startswith("HTTP 503") for entrance, word in refused.items() if entrance.startswith("rest")), (
+        refused
+    )
+    assert all(
+        word.startswith("UNAVAILABLE") for entrance, word in refused.items() if not entrance.startswith("rest")
+    ), refused
+    assert await asyncio.to_thread(stack.process.wait, 30) == 0
     all_gone(processes, 10)
     assert not any(map(accepts, ports))
     assert not (stack.state / "run").exists()
@@ -109,14 +113,14 @@ async def test_a_stop_lets_every_stream_finish_and_refuses_new_calls(
 
 
 async def test_a_second_ctrl_c_ends_at_once(stack: Stack, provider: Provider) -> None:
-    processes = descendants(stack.child.pid)
+    processes = descendants(stack.process.pid)
     async with Streams(stack, provider.gate("hold")) as streams:
-        stack.child.interrupt()
-        await asyncio.to_thread(stack.child.wait_for_line, "SIGINT: stopping; calls")
-        await reached(lambda: stack.child.exit_code is None)
+        stack.process.interrupt()
+        await asyncio.to_thread(stack.process.wait_for_line, "SIGINT: Stopping. Calls")
+        await reached(lambda: stack.process.exit_code is None)
         began_s = time.monotonic()
-        stack.child.interrupt()
-        code = await asyncio.to_thread(stack.child.wait, AT_ONCE_S)
+        stack.process.interrupt()
+        code = await asyncio.to_thread(stack.process.wait, AT_ONCE_S)
         took_s = time.monotonic() - began_s
         counts = await streams.ended()
     print(f"\nsecond Ctrl-C: exit code {code} after {took_s:.2f} s; {2 * STREAMS} streams: {dict(counts)}")
@@ -127,10 +131,10 @@ async def test_a_second_ctrl_c_ends_at_once(stack: Stack, provider: Provider) ->
 
 
 async def test_nothing_outlives_a_killed_supervisor_by_five_seconds(stack: Stack, provider: Provider) -> None:
-    processes = descendants(stack.child.pid)
+    processes = descendants(stack.process.pid)
     async with Streams(stack, provider.gate("hold")) as streams:
         killed_s = time.monotonic()
-        os.kill(stack.child.pid, signal.SIGKILL)
+        os.kill(stack.process.pid, signal.SIGKILL)
         await reached(lambda: not any(map(is_alive, processes)), ORPHANS_S, f"the end of {processes}")
         took_s = time.monotonic() - killed_s
         counts = await streams.ended()

@@ -32,7 +32,7 @@ PER_S = 10.0
 # What is promised for a user that was added or removed.
 USERS_S = 5.0
 ORPHANS_S = 5.0
-_REPLACED = "rolling restart: 2 new workers serve"
+_REPLACED = "Rolling restart: 2 new workers are serving"
 
 
 @pytest.fixture(scope="module")
@@ -106,19 +106,21 @@ async def _within(limit_s: float, status: object, wanted: int) -> bool:
 
 
 async def test_rolling_restarts_under_load_lose_none(gateway: Stack) -> None:
-    ways = ("rest", "rest_fresh", "rest_stream", "front", "front_stream")
+    entrances = ("rest", "rest_fresh", "rest_stream", "front", "front_stream")
     done = asyncio.Event()
     async with Callers(gateway.env) as callers:
-        load = {way: asyncio.create_task(at_rate(getattr(callers, way), PER_S, done)) for way in ways}
-        before = gateway.child.output.count(_REPLACED)
+        load = {
+            entrance: asyncio.create_task(at_rate(getattr(callers, entrance), PER_S, done)) for entrance in entrances
+        }
+        before = gateway.process.output.count(_REPLACED)
         for count in range(1, RESTARTS + 1):
-            gateway.child.send(signal.SIGUSR2)
-            await reached(lambda count=count: gateway.child.output.count(_REPLACED) == before + count, 60)  # type: ignore[misc]
+            gateway.process.send(signal.SIGUSR2)
+            await reached(lambda count=count: gateway.process.output.count(_REPLACED) == before + count, 60)  # type: ignore[misc]
         await reached(lambda: len(gateway.worker_pids) == 2, 60, "the end of the old workers")
         done.set()
-        counts = {way: await task for way, task in load.items()}
-    print(f"\n{RESTARTS} rolling restarts: { ({way: dict(each) for way, each in counts.items()}) }")
-    assert {way: lost(each) for way, each in counts.items() if lost(each)} == {}
+        counts = {entrance: await task for entrance, task in load.items()}
+    print(f"\n{RESTARTS} rolling restarts: { ({entrance: dict(each) for entrance, each in counts.items()}) }")
+    assert {entrance: lost(each) for entrance, each in counts.items() if lost(each)} == {}
 
 
 async def test_an_envoy_that_dies_comes_back(gateway: Stack) -> None:
@@ -136,23 +138,23 @@ async def test_a_stop_lets_every_stream_finish(tmp_path: Path, provider: Provide
     gate = provider.gate("hold")
     held = route("held", "chat", provider, model=HELD)
     with Stack(tmp_path, config_for(provider, held), front="envoy") as stack:
-        processes = descendants(stack.child.pid)
+        processes = descendants(stack.process.pid)
         async with Callers(stack.env) as callers:
-            asked = [callers.rest_stream(chat_body(model="held", stream=True)) for _ in range(STREAMS)]
-            asked += [callers.front_stream(chat_request(route="held")) for _ in range(STREAMS)]
-            calls = [asyncio.create_task(ask) for ask in asked]
+            streams = [callers.rest_stream(chat_body(model="held", stream=True)) for _ in range(STREAMS)]
+            streams += [callers.front_stream(chat_request(route="held")) for _ in range(STREAMS)]
+            calls = [asyncio.create_task(ask) for ask in streams]
             await reached(lambda: gate.waiting == 2 * STREAMS, 30, "all streams half-way")
-            stack.child.send(signal.SIGTERM)
-            await asyncio.to_thread(stack.child.wait_for_line, "SIGTERM: stopping")
+            stack.process.send(signal.SIGTERM)
+            await asyncio.to_thread(stack.process.wait_for_line, "SIGTERM: Stopping")
             gate.open()
             counts = Counter(await asyncio.gather(*calls))
         assert counts == {OK: 2 * STREAMS}
-        assert await asyncio.to_thread(stack.child.wait, 60) == 0
+        assert await asyncio.to_thread(stack.process.wait, 60) == 0
         await reached(lambda: not any(map(is_alive, processes)), ORPHANS_S, "the end of all")
 
 
 async def test_envoy_dies_with_its_supervisor(tmp_path: Path, provider: Provider) -> None:
     with Stack(tmp_path, config_for(provider), front="envoy") as stack:
-        processes = descendants(stack.child.pid)
-        os.kill(stack.child.pid, signal.SIGKILL)
+        processes = descendants(stack.process.pid)
+        os.kill(stack.process.pid, signal.SIGKILL)
         await reached(lambda: not any(map(is_alive, processes)), ORPHANS_S, f"the end of {processes}")

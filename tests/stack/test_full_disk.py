@@ -20,7 +20,7 @@ import pytest
 from sidecar.supervisor.start.announcement import read_env
 from sidecar.v1 import inference_pb2_grpc
 from tests.cli.running import FRONT_PORTS
-from tests.processes import Child, wait_until
+from tests.processes import RunningProcess, wait_until
 from tests.provider import Provider
 from tests.stack.load import chat_request
 from tests.stack.small_disk import SmallDisk
@@ -49,12 +49,12 @@ class Gateway:
         self._disk = disk
         self._state = str(disk.inside / "state")
         options = ("--state-dir", self._state, "--config-path", str(config), *FRONT_PORTS, "--front", front)
-        self.child: Child = disk.child("sidecar", "up", *options)
+        self.process: RunningProcess = disk.process("sidecar", "up", *options)
         self.calls: Counter[str] = Counter()
         self.spent: Counter[str] = Counter()
 
     def __enter__(self) -> Self:
-        self.child.wait_for_line("^Sidecar serves", SERVING_S)
+        self.process.wait_for_line("^Sidecar is running", SERVING_S)
         state = self._disk.outside / "state"
         self.env = read_env(state / "env")
         trust = ssl.create_default_context(cadata=(state / "ca.pem").read_text())
@@ -66,7 +66,7 @@ class Gateway:
 
     def __exit__(self, *_: object) -> None:
         self._http.close()
-        self.child.kill()
+        self.process.kill()
 
     def ask(self, name: str, text: str = "hello") -> None:
         """A call, which must succeed."""
@@ -114,22 +114,22 @@ def test_calls_succeed_while_the_disk_is_full_and_spend_is_whole_afterwards(
         it.ask_each()  # "second" and "third" are new to the metrics
         for _ in range(3):
             it.ask("second", BIG)
-        old = int(re.findall(r"worker 0 \(pid (\d+)\) serves", it.child.output)[0])
+        old = int(re.findall(r"Worker 0 \(pid (\d+)\) is serving", it.process.output)[0])
         os.kill(old, signal.SIGKILL)
-        it.child.wait_for_line(rf"(?s)pid {old}\) died with signal SIGKILL.*worker 0 \(pid \d+\) serves", 30)
+        it.process.wait_for_line(rf"(?s)pid {old}\) died with signal SIGKILL.*Worker 0 \(pid \d+\) is serving", 30)
         it.ask_each()
-        it.child.send(signal.SIGUSR2)
-        it.child.wait_for_line("rolling restart: 2 new workers serve", 30)
+        it.process.send(signal.SIGUSR2)
+        it.process.wait_for_line("Rolling restart: 2 new workers are serving", 30)
         it.ask_each()
-        assert "SIGBUS" not in it.child.output
-        it.child.wait_for_line("what was spent cannot be written down: database or disk is full; it goes on trying")
+        assert "SIGBUS" not in it.process.output
+        it.process.wait_for_line("The spend cannot be saved: database or disk is full. The gateway keeps trying")
         assert it.metric("sidecar_requests_total") == it.calls.total()
         assert it.metric("sidecar_spend_micro_dollars_total") == it.spent.total()
         assert it.metric("sidecar_metrics_complete") == 1
         assert it.metric("sidecar_worker_restarts_total") == 1, "the one that was killed here"
         disk.free()
         wait_until(lambda: it.usage() == (it.calls, it.spent), 15, "all spend on the disk")
-        assert it.child.stop(deadline_s=60) == 0
+        assert it.process.stop(deadline_s=60) == 0
         assert it.usage() == (it.calls, it.spent)
 
 
@@ -138,13 +138,15 @@ def test_a_start_on_a_full_disk_says_how_much_it_needs_and_serves_once_there_is_
 ) -> None:
     with Gateway(disk, tmp_path, provider) as first:
         first.ask_each()
-        assert first.child.stop(deadline_s=60) == 0
+        assert first.process.stop(deadline_s=60) == 0
     kept = (disk.outside / "state" / "users").read_bytes()
     disk.fill()
     refused = Gateway(disk, tmp_path, provider)
-    assert refused.child.wait(60) == 1
-    assert re.search(r"^sidecar: state directory .*: \d+ MB are free, 20 MB are needed there", refused.child.output)
-    assert "Traceback" not in refused.child.output
+    assert refused.process.wait(60) == 1
+    assert re.search(
+        r"^sidecar: The state directory .* has \d+ MB free, and a start needs 20 MB", refused.process.output
+    )
+    assert "Traceback" not in refused.process.output
     assert (disk.outside / "state" / "users").read_bytes() == kept
     assert first.usage() == (first.calls, first.spent)
     disk.free()
@@ -161,8 +163,8 @@ def test_a_start_on_a_disk_that_a_killed_gateway_left_full_needs_no_more_than_th
         first.ask("first")
         wait_until(lambda: first.usage()[0] == first.calls, 15)
         disk.fill()
-        first.child.send(signal.SIGKILL)
-        first.child.wait()
+        first.process.send(signal.SIGKILL)
+        first.process.wait()
     with (disk.outside / "fill").open("ab") as file:
         file.truncate(max(0, file.tell() - 6 * 1024 * 1024))  # with what is in its run/ it is enough
     with Gateway(disk, tmp_path, provider) as second:

@@ -40,7 +40,7 @@ async def test_no_route_appears_while_the_file_has_its_routes_and_not_yet_its_co
                 await reached(lambda: stack.metric("sidecar_config_reloads_total", result="success") > taken)  # noqa: B023
             assert await sees() == 0
             stack.config.write_text(routes)
-            stack.child.send(signal.SIGHUP)
+            stack.process.send(signal.SIGHUP)
             taken += 1
             await reached(lambda: stack.metric("sidecar_config_reloads_total", result="success") > taken)
             assert await sees() == 4, "the check can see routes"

@@ -47,7 +47,7 @@ def test_a_worker_that_hangs_is_left_by_the_front_and_replaced_and_its_callers_h
         threads = [threading.Thread(target=lambda: waiting.extend(_asks(stack, 1))) for _ in range(8)]
         for thread in threads:
             thread.start()
-        stack.child.wait_for_line(rf"pid {old}\) hangs: .*replacing it: it is stopped", 30)
+        stack.process.wait_for_line(rf"pid {old}\) hangs: .*Replacing it: it is stopped", 30)
         wait_until(lambda: not is_alive(old), 10)
         for thread in threads:
             thread.join(30)

@@ -149,12 +149,12 @@ async def test_what_was_spent_survives_a_restart_and_is_told(tmp_path: Path, sim
         assert b"BUDGET_EXCEEDED" in answered[1]["grpc-status-details-bin"]
         assert answered[1]["grpc-retry-pushback-ms"] == "-1"
 
-        def told() -> list[dict[str, Any]]:
+        def usage_lines() -> list[dict[str, Any]]:
             return [json.loads(line) for line in first.call("usage", "--json").stdout.splitlines()]
 
-        await reached(lambda: sum(line["calls"] for line in told()) == calls, DEADLINE_S, "usage of all calls")
-        assert first.child.stop() == 0
-    lines = told()
+        await reached(lambda: sum(line["calls"] for line in usage_lines()) == calls, DEADLINE_S, "usage of all calls")
+        assert first.process.stop() == 0
+    lines = usage_lines()
     assert {(line["consumer"], line["route"]) for line in lines} == {("local", "poor")}
     assert sum(line["calls"] for line in lines) == calls
     tokens = sum(line["input_tokens"] + line["output_tokens"] for line in lines)

@@ -36,9 +36,9 @@ class Newcomer:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         # The model is cached beside the other tests', to spare the registry: fetching it has tests of its own.
         self.env = {**kept, "HOME": str(home), "SIDECAR_MODEL_DIR": str(ensure_model(show=False).parent)}
-        port, stub, metrics = free_ports(3)
+        port, grpc, metrics = free_ports(3)
         self.port = port
-        self.ports = f'ARGS="--port {port} --stub 127.0.0.1:{stub} --metrics 127.0.0.1:{metrics}"'
+        self.ports = f'ARGS="--port {port} --grpc 127.0.0.1:{grpc} --metrics 127.0.0.1:{metrics}"'
         # In a container the checkout may belong to somebody else, which git would refuse.
         trusting = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
         command = ["git", "clone", "--quiet", str(REPOSITORY), str(self.clone)]
@@ -89,8 +89,8 @@ def test_two_commands_serve_and_the_examples_say_how(newcomer: Newcomer) -> None
     assert first.returncode == 0, first.stdout + first.stderr
     env = newcomer.sourced()
     assert env.keys() == NAMES
-    for said in (env["URL"], env["GRPC_LOCAL"], env["METRICS"], env["USER"], "curl --cacert", "OpenAI()", "grpc"):
-        assert said in first.stdout
+    for expected in (env["URL"], env["GRPC_LOCAL"], env["METRICS"], env["USER"], "curl --cacert", "OpenAI()", "grpc"):
+        assert expected in first.stdout
     assert chats(env)
     printed = first.stdout.partition("curl --cacert")[1:]
     curl = "".join(printed).partition("\n\n")[0]
@@ -99,7 +99,7 @@ def test_two_commands_serve_and_the_examples_say_how(newcomer: Newcomer) -> None
 
     again = newcomer.types(f"make up DETACH=1 {newcomer.ports}")
     assert again.returncode != 0
-    assert "in use by a running sidecar" in again.stderr
+    assert "in use by a running gateway" in again.stderr
     assert chats(env), "the first goes on"
 
     assert newcomer.types("make down").stdout.endswith("stopped\n")
@@ -134,15 +134,15 @@ def test_a_port_in_use_is_one_line_and_nothing_is_left(newcomer: Newcomer) -> No
 
 def test_a_missing_file_and_a_file_in_the_way_are_one_line_each(newcomer: Newcomer) -> None:
     (newcomer.clone / "occupied").write_text("not a directory")
-    for arguments, said in (
+    for arguments, expected in (
         ("--config-path nowhere.yaml", "nowhere.yaml"),
         ("--state-dir occupied", "occupied"),
     ):
-        done = newcomer.types(f'make up ARGS="--port 0 --stub 127.0.0.1:0 --metrics off {arguments}"', INSTALL_S)
+        done = newcomer.types(f'make up ARGS="--port 0 --grpc 127.0.0.1:0 --metrics off {arguments}"', INSTALL_S)
         assert done.returncode != 0
         lines = [line for line in done.stderr.splitlines() if not line.startswith("make")]
         assert len(lines) == 1, done.stderr
-        assert said in lines[0]
+        assert expected in lines[0]
         assert not newcomer.processes()
 
 

@@ -1,4 +1,4 @@
-"""A Node service that knows nothing but inference.proto: @grpc/grpc-js by stub and through the front."""
+"""A Node service that knows nothing but inference.proto: @grpc/grpc-js over local gRPC and through the front."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from tests.processes import REPOSITORY
 from tests.provider import Provider, default_reply, error_reply
-from tests.stack.stack import FRONT, STUB, Stack, config_for
+from tests.stack.stack import FRONT, LOCAL, Stack, config_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]  # the first start on a machine fetches the model
 BIN = Path(sys.executable).parent
@@ -45,10 +45,12 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(clients: Path, stack: Stack, way: str, prompt: str) -> Any:
+def run(clients: Path, stack: Stack, entrance: str, prompt: str) -> Any:
     """What client.mjs printed."""
     target = (
-        (stack.grpc_front, str(stack.ca), f"Bearer {stack.api_key}") if way == FRONT else (stack.grpc_local, "-", "-")
+        (stack.grpc_front, str(stack.ca), f"Bearer {stack.api_key}")
+        if entrance == FRONT
+        else (stack.grpc_local, "-", "-")
     )
     done = subprocess.run(
         [BIN / "node", "client.mjs", str(REPOSITORY / "proto"), *target, prompt],
@@ -68,27 +70,27 @@ def text_of(pieces: list[Any]) -> str:
     )
 
 
-@pytest.mark.parametrize("way", [STUB, FRONT])
-def test_node_gets_the_real_models_answer_whole_and_in_pieces(model_stack: Stack, clients: Path, way: str) -> None:
-    said = run(clients, model_stack, way, "Say hello.")
-    answer, pieces = said["answer"], said["pieces"]
+@pytest.mark.parametrize("entrance", [LOCAL, FRONT])
+def test_node_gets_the_real_models_answer_whole_and_in_pieces(model_stack: Stack, clients: Path, entrance: str) -> None:
+    report = run(clients, model_stack, entrance, "Say hello.")
+    answer, pieces = report["answer"], report["pieces"]
     text = answer["choices"][0]["message"]["content"][0]["text"]
     assert text
     assert answer["usage"]["output_tokens"] > 0
     assert len(pieces) > 2
     assert text_of(pieces) == text, "temperature 0: both are the same answer"
     assert pieces[-1]["chunk"]["usage"]["output_tokens"] == answer["usage"]["output_tokens"]
-    assert said["unknown"]["code"] == "NOT_FOUND"
-    assert "no-such-route" in said["unknown"]["details"]
+    assert report["unknown"]["code"] == "NOT_FOUND"
+    assert "no-such-route" in report["unknown"]["details"]
 
 
-@pytest.mark.parametrize("way", [STUB, FRONT])
-def test_node_gets_each_piece_when_it_is_made(stack: Stack, simulator: Provider, clients: Path, way: str) -> None:
+@pytest.mark.parametrize("entrance", [LOCAL, FRONT])
+def test_node_gets_each_piece_when_it_is_made(stack: Stack, simulator: Provider, clients: Path, entrance: str) -> None:
     def slowly(call: Any) -> Any:
         return replace(default_reply(call, call.json), gap_s=GAP_S if call.json.get("stream") else 0)
 
     simulator.script = slowly
-    pieces = run(clients, stack, way, "one two three")["pieces"]
+    pieces = run(clients, stack, entrance, "one two three")["pieces"]
     assert text_of(pieces) == "echo: one two three"
     arrived = [piece["at_ms"] / 1000 for piece in pieces if text_of([piece])]
     gaps = [later - earlier for earlier, later in pairwise(arrived)]
@@ -98,13 +100,13 @@ def test_node_gets_each_piece_when_it_is_made(stack: Stack, simulator: Provider,
 
 def test_node_calls_through_envoy_too(clients: Path, provider: Provider, tmp_path: Path) -> None:
     with Stack(tmp_path, config_for(provider), front="envoy") as stack:
-        said = run(clients, stack, FRONT, "one two three")
+        report = run(clients, stack, FRONT, "one two three")
     assert (
-        said["answer"]["choices"][0]["message"]["content"][0]["text"]
-        == text_of(said["pieces"])
+        report["answer"]["choices"][0]["message"]["content"][0]["text"]
+        == text_of(report["pieces"])
         == "echo: one two three"
     )
-    assert said["unknown"]["code"] == "NOT_FOUND"
+    assert report["unknown"]["code"] == "NOT_FOUND"
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])

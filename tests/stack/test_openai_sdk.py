@@ -54,9 +54,9 @@ def test_a_chat_is_answered_with_text_and_usage(client: OpenAI) -> None:
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens > 0
 
 
-@pytest.mark.parametrize("asked", [True, False])
-def test_a_streamed_chat_brings_usage_only_if_it_was_asked_for(client: OpenAI, asked: bool) -> None:
-    options = {"stream_options": {"include_usage": True}} if asked else {}
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_streamed_chat_brings_usage_only_if_it_was_asked_for(client: OpenAI, wanted: bool) -> None:
+    options = {"stream_options": {"include_usage": True}} if wanted else {}
     chunks = list(
         client.chat.completions.create(model="chat", messages=[HELLO], max_tokens=24, stream=True, extra_body=options)
     )
@@ -64,13 +64,13 @@ def test_a_streamed_chat_brings_usage_only_if_it_was_asked_for(client: OpenAI, a
     assert text
     assert [choice.finish_reason for chunk in chunks for choice in chunk.choices][-1] in ("stop", "length")
     with_usage = [chunk for chunk in chunks if chunk.usage is not None]
-    assert len(with_usage) == asked
-    if asked:
+    assert len(with_usage) == wanted
+    if wanted:
         assert with_usage == chunks[-1:]
         assert chunks[-1].choices == []
         assert chunks[-1].usage is not None
         assert chunks[-1].usage.completion_tokens > 0
-    assert all(chunk.choices for chunk in chunks[: -1 if asked else None]), "no empty chunk is left over"
+    assert all(chunk.choices for chunk in chunks[: -1 if wanted else None]), "no empty chunk is left over"
 
 
 def test_the_streamed_text_is_the_unary_text(client: OpenAI) -> None:
@@ -107,9 +107,11 @@ def test_embeddings_as_numbers_and_by_the_sdks_default_base64_are_the_same_vecto
 
 def test_base64_embeddings_are_little_endian_floats_on_the_wire(model_stack: Stack) -> None:
     with model_stack.http() as http:
-        asked = {"model": "embeddings", "input": "cats purr", "encoding_format": "base64"}
-        packed = http.post("/v1/embeddings", json=asked).json()["data"][0]["embedding"]
-        numbers = http.post("/v1/embeddings", json={**asked, "encoding_format": "float"}).json()["data"][0]["embedding"]
+        wanted = {"model": "embeddings", "input": "cats purr", "encoding_format": "base64"}
+        packed = http.post("/v1/embeddings", json=wanted).json()["data"][0]["embedding"]
+        numbers = http.post("/v1/embeddings", json={**wanted, "encoding_format": "float"}).json()["data"][0][
+            "embedding"
+        ]
     data = base64.b64decode(packed, validate=True)
     assert struct.unpack(f"<{len(data) // 4}f", data) == pytest.approx(numbers, abs=1e-6)
 

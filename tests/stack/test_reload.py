@@ -64,10 +64,10 @@ def by_symlink_swap(config: Path, text: str, _: Stack) -> None:
 
 def by_sighup(config: Path, text: str, stack: Stack) -> None:
     config.write_text(text)
-    stack.child.send(signal.SIGHUP)
+    stack.process.send(signal.SIGHUP)
 
 
-WAYS: tuple[Callable[[Path, str, Stack], None], ...] = (by_writing, by_mv, by_symlink_swap, by_sighup)
+ENTRANCES: tuple[Callable[[Path, str, Stack], None], ...] = (by_writing, by_mv, by_symlink_swap, by_sighup)
 
 
 @dataclass
@@ -79,20 +79,20 @@ class Changer:
     hash: str = ""  # of the last good file
     taken: int = 0
     refused: int = 0
-    ways: list[str] = field(default_factory=list)
+    entrances: list[str] = field(default_factory=list)
 
     async def change(self, number: int) -> None:
         broken = number % 3 == 2
         text = BROKEN[number // 3 % len(BROKEN)] if broken else self.good
-        way = WAYS[number % len(WAYS)]
-        self.ways.append(f"{way.__name__}{' broken' * broken}")
-        way(self.stack.config, f"{text}# change {number}\n", self.stack)
+        entrance = ENTRANCES[number % len(ENTRANCES)]
+        self.entrances.append(f"{entrance.__name__}{' broken' * broken}")
+        entrance(self.stack.config, f"{text}# change {number}\n", self.stack)
         before = (self.taken, self.refused)
         now = await page_where(self.stack.env, lambda now: _counted(now) != before, SEEN_S)
-        if way is by_sighup:  # the change itself and the signal may be seen apart
+        if entrance is by_sighup:  # the change itself and the signal may be seen apart
             now = await self._settled(now)
         taken, refused = _counted(now)
-        assert (taken == before[0]) is broken, f"change {number} ({self.ways[-1]}): {before} -> {(taken, refused)}"
+        assert (taken == before[0]) is broken, f"change {number} ({self.entrances[-1]}): {before} -> {(taken, refused)}"
         assert (refused > before[1]) is broken
         self.taken, self.refused = taken, refused
         if broken:
@@ -125,7 +125,7 @@ async def test_no_request_fails_across_reloads_of_which_a_third_are_broken(tmp_p
         changed = asyncio.Event()
         async with Callers(stack.env) as callers, Watch(stack.env) as watch:
             asks: list[Callable[[], Awaitable[str]]] = [
-                callers.rest, callers.rest_fresh, callers.rest_stream, callers.stub, callers.front, callers.stub_stream
+                callers.rest, callers.rest_fresh, callers.rest_stream, callers.local, callers.front, callers.local_stream
             ]  # fmt: skip
             load = asyncio.create_task(closed_loop(asks, IN_FLIGHT, REQUESTS, changed))
             for number in range(RELOADS):
@@ -153,7 +153,7 @@ async def test_a_reload_is_what_the_next_call_meets_and_calls_under_way_keep_the
     gate = provider.gate("hold")
     with Stack(tmp_path, held) as stack:
         async with Callers(stack.env) as callers:
-            under_way = [asyncio.create_task(callers.rest_stream()), asyncio.create_task(callers.stub_stream())]
+            under_way = [asyncio.create_task(callers.rest_stream()), asyncio.create_task(callers.local_stream())]
             await reached(lambda: gate.waiting == 2)
             first = _hash(await page(stack.env))
             stack.config.write_text(config_for(provider.base_url))
@@ -179,5 +179,5 @@ async def test_a_secret_file_that_changes_is_a_reload(tmp_path: Path, provider: 
             fresh.write_text("sk-second-0123456789\n")
             os.replace(fresh, secret)
             await page_where(stack.env, lambda now: _counted(now) == (1, 0))
-            assert await callers.stub() == "ok"
+            assert await callers.local() == "ok"
     assert [call.key for call in provider.calls] == ["sk-first-0123456789", "sk-second-0123456789"]

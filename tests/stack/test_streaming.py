@@ -15,7 +15,7 @@ import pytest
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
 from tests.provider import Call, Gate, Pause, Provider, Reply, default_reply
-from tests.stack.stack import FRONT, SOCKET, STUB, Stack
+from tests.stack.stack import FRONT, LOCAL, SOCKET, Stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 WORDS = ["w1", "w2", "w3", "w4"]
@@ -27,7 +27,7 @@ SILENT_S = 65.0
 KEEPALIVE_S = 15.0
 
 Texts = AsyncIterator[str]
-Way = Callable[[Stack, str, str], Texts]
+Entrance = Callable[[Stack, str, str], Texts]
 
 
 class Steps:
@@ -53,10 +53,10 @@ async def rest_texts(stack: Stack, route: str, prompt: str, *, http2: bool, raw:
     """Texts of a streamed answer over REST. `raw` gets every line."""
     done = False
     chat = route != "completions"
-    asked = {"messages": [{"role": "user", "content": prompt}], "max_tokens": 64} if chat else {"prompt": prompt}
+    prompt_body = {"messages": [{"role": "user", "content": prompt}], "max_tokens": 64} if chat else {"prompt": prompt}
     path = "/v1/chat/completions" if chat else "/v1/completions"
     async with stack.async_http(http2=http2, timeout_s=SILENT_S + 30) as http:
-        async with http.stream("POST", path, json={"model": route, "stream": True, **asked}) as response:
+        async with http.stream("POST", path, json={"model": route, "stream": True, **prompt_body}) as response:
             assert response.status_code == 200, await response.aread()
             assert response.http_version == ("HTTP/2" if http2 else "HTTP/1.1")
             async for line in response.aiter_lines():
@@ -72,11 +72,11 @@ async def rest_texts(stack: Stack, route: str, prompt: str, *, http2: bool, raw:
     assert done
 
 
-async def typed_texts(stack: Stack, route: str, prompt: str, way: str) -> Texts:
+async def typed_texts(stack: Stack, route: str, prompt: str, entrance: str) -> Texts:
     """The same by typed gRPC."""
-    async with stack.channel(way) as channel:
+    async with stack.channel(entrance) as channel:
         service: Any = inference_pb2_grpc.InferenceServiceStub(channel)
-        settings: Any = {"metadata": stack.metadata(way), "timeout": SILENT_S + 30}
+        settings: Any = {"metadata": stack.metadata(entrance), "timeout": SILENT_S + 30}
         if route == "completions":
             request = pb.CompleteRequest(route=route, prompts=[pb.Prompt(text=prompt)])
             async for chunk in service.StreamComplete(request, **settings):
@@ -91,23 +91,23 @@ async def typed_texts(stack: Stack, route: str, prompt: str, way: str) -> Texts:
                     yield choice.delta.content
 
 
-WAYS: dict[str, Way] = {
+ENTRANCES: dict[str, Entrance] = {
     "rest-http1": lambda stack, route, prompt: rest_texts(stack, route, prompt, http2=False),
     "rest-http2": lambda stack, route, prompt: rest_texts(stack, route, prompt, http2=True),
     "grpc-front": lambda stack, route, prompt: typed_texts(stack, route, prompt, FRONT),
-    "grpc-stub": lambda stack, route, prompt: typed_texts(stack, route, prompt, STUB),
+    "grpc-local": lambda stack, route, prompt: typed_texts(stack, route, prompt, LOCAL),
     "grpc-socket": lambda stack, route, prompt: typed_texts(stack, route, prompt, SOCKET),
 }
 
 
 @pytest.mark.parametrize("route", ["chat", "completions", "claude"])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("entrance", ENTRANCES)
 async def test_a_piece_arrives_before_its_successor_is_sent(
-    stack: Stack, simulator: Provider, way: str, route: str
+    stack: Stack, simulator: Provider, entrance: str, route: str
 ) -> None:
     steps = Steps(simulator)
     simulator.script = steps
-    async with aclosing(WAYS[way](stack, route, PROMPT)) as texts:  # type: ignore[type-var]
+    async with aclosing(ENTRANCES[entrance](stack, route, PROMPT)) as texts:  # type: ignore[type-var]
         assert await asyncio.wait_for(anext(texts), ARRIVES_S) == "echo:"
         for word in WORDS:
             steps.let(word)  # and only now can it be sent
@@ -118,7 +118,7 @@ async def test_a_piece_arrives_before_its_successor_is_sent(
 async def test_a_piece_that_is_held_back_would_be_noticed(stack: Stack, simulator: Provider) -> None:
     """The control of the test above: what was not let go does not arrive."""
     simulator.script = Steps(simulator)
-    async with aclosing(WAYS["rest-http1"](stack, "chat", PROMPT)) as texts:  # type: ignore[type-var]
+    async with aclosing(ENTRANCES["rest-http1"](stack, "chat", PROMPT)) as texts:  # type: ignore[type-var]
         assert await asyncio.wait_for(anext(texts), ARRIVES_S) == "echo:"
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(anext(texts), 0.3)
@@ -135,17 +135,17 @@ async def test_many_streams_at_once_each_get_their_pieces_in_time(stack: Stack, 
     simulator.script = script
     first: list[str] = []
 
-    async def one(way: Way) -> str:
+    async def one(entrance: Entrance) -> str:
         whole = ""
-        async for text in way(stack, "chat", PROMPT):
+        async for text in entrance(stack, "chat", PROMPT):
             if not whole:
                 first.append(text)
-                if len(first) == len(WAYS) * 4:
+                if len(first) == len(ENTRANCES) * 4:
                     gate.open()
             whole += text
         return whole
 
-    answers = await asyncio.wait_for(asyncio.gather(*(one(way) for way in list(WAYS.values()) * 4)), 30)
+    answers = await asyncio.wait_for(asyncio.gather(*(one(entrance) for entrance in list(ENTRANCES.values()) * 4)), 30)
     assert set(answers) == {f"echo: {PROMPT}"}
 
 
@@ -166,8 +166,8 @@ async def test_a_stream_that_is_silent_for_65_s_survives_before_and_after_its_fi
     lines: dict[str, list[str]] = {}
     begun_s = time.monotonic()
 
-    async def streamed(way: Way, prompt: str) -> tuple[str, str, float]:
-        pieces = [text async for text in way(stack, "chat", prompt)]
+    async def streamed(entrance: Entrance, prompt: str) -> tuple[str, str, float]:
+        pieces = [text async for text in entrance(stack, "chat", prompt)]
         return prompt, "".join(pieces), time.monotonic() - begun_s
 
     async def rest(prompt: str, http2: bool) -> tuple[str, str, float]:
@@ -185,7 +185,7 @@ async def test_a_stream_that_is_silent_for_65_s_survives_before_and_after_its_fi
     calls: list[Awaitable[tuple[str, str, float]]] = [whole()]
     for prompt in ("early silence", "later silence"):
         calls += [rest(prompt, http2) for http2 in (False, True)]
-        calls += [streamed(WAYS[way], prompt) for way in ("grpc-front", "grpc-stub", "grpc-socket")]
+        calls += [streamed(ENTRANCES[entrance], prompt) for entrance in ("grpc-front", "grpc-local", "grpc-socket")]
     for prompt, text, took_s in await asyncio.gather(*calls):
         assert text == f"echo: {prompt}"
         assert took_s > SILENT_S

@@ -14,7 +14,7 @@ from tests.stack.test_openai_sdk import sdk
 
 pytestmark = pytest.mark.slow
 FUNCTION = {"name": "find", "parameters": {"type": "object", "properties": {"q": {"type": "integer"}}}}
-ASKED: dict[str, Any] = {
+BODY: dict[str, Any] = {
     "model": "claude",
     "max_tokens": 4096,
     "tools": [{"type": "function", "function": FUNCTION}],
@@ -41,8 +41,8 @@ def test_the_second_turn_has_claudes_own_blocks(
 
         def ask() -> Any:
             if not stream:
-                return client.chat.completions.create(messages=messages, **ASKED)
-            with client.chat.completions.stream(messages=messages, **ASKED) as events:
+                return client.chat.completions.create(messages=messages, **BODY)
+            with client.chat.completions.stream(messages=messages, **BODY) as events:
                 return events.until_done().get_final_completion()
 
         message = ask().choices[0].message

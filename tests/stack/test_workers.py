@@ -32,7 +32,7 @@ RESTARTS = scaled(10, minimum=3)
 PER_S = 50.0
 # Several: a channel lives on one worker.
 _CHANNELS = 8
-_REPLACED = "2 new workers serve"
+_REPLACED = "2 new workers are serving"
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ async def test_a_killed_worker_costs_exactly_the_calls_it_had_and_is_back_soon(
         calls: list[asyncio.Task[str]] = []
         for number in range(IN_FLIGHT // 4):
             callers = several[number % _CHANNELS]
-            asks = (callers.rest_stream(body), callers.rest_stream(body), callers.stub_stream(request))
+            asks = (callers.rest_stream(body), callers.rest_stream(body), callers.local_stream(request))
             calls += [asyncio.create_task(ask) for ask in (*asks, callers.front_stream(request))]
         await reached(lambda: gate.waiting == IN_FLIGHT, 20, "all calls at the provider")
         mine, others = in_flight_at(gateway, 0), in_flight_at(gateway, 1)
@@ -114,19 +114,19 @@ async def test_a_killed_worker_costs_exactly_the_calls_it_had_and_is_back_soon(
 
 
 async def test_kills_under_load_fail_nothing_that_began_after_them(gateway: Stack) -> None:
-    begun: dict[str, list[tuple[float, str]]] = {"rest": [], "stub": [], "front": [], "stub_stream": []}
+    begun: dict[str, list[tuple[float, str]]] = {"rest": [], "local": [], "front": [], "local_stream": []}
     done = asyncio.Event()
     gone: list[tuple[float, float]] = []
     back_s: list[float] = []
 
-    async def caller(way: str, callers: Callers) -> None:
+    async def caller(entrance: str, callers: Callers) -> None:
         while not done.is_set():
             at_s = time.monotonic()
-            begun[way].append((at_s, await getattr(callers, way)()))
+            begun[entrance].append((at_s, await getattr(callers, entrance)()))
 
     async with AsyncExitStack() as stack, Watch(gateway.env) as watch:
         several = [await stack.enter_async_context(Callers(gateway.env)) for _ in range(_CHANNELS)]
-        load = [asyncio.create_task(caller(way, callers)) for callers in several for way in begun]
+        load = [asyncio.create_task(caller(entrance, callers)) for callers in several for entrance in begun]
         assert len(load) == IN_FLIGHT
         for number in range(KILLS):
             count = sum(map(len, begun.values()))
@@ -135,44 +135,48 @@ async def test_kills_under_load_fail_nothing_that_began_after_them(gateway: Stac
             os.kill(old, signal.SIGKILL)
             # A process has ended, and its sockets are closed, when its parent says so: its first thread is a zombie before.
             died = f"(pid {old}) died"
-            await reached(lambda died=died: died in gateway.child.output, 5)  # type: ignore[misc]
+            await reached(lambda died=died: died in gateway.process.output, 5)  # type: ignore[misc]
             gone.append((killed_s, time.monotonic()))
             back_s.append(await _back(gateway, number % 2, old, killed_s))
         done.set()
         await asyncio.gather(*load)
-        counts: Counts = Counter(word for ways in begun.values() for _, word in ways)
-        failed = [(at_s, way, word) for way, ways in begun.items() for at_s, word in ways if word != OK]
+        counts: Counts = Counter(word for entrances in begun.values() for _, word in entrances)
+        failed = [
+            (at_s, entrance, word) for entrance, entrances in begun.items() for at_s, word in entrances if word != OK
+        ]
         print(f"\n{KILLS} kills: {dict(counts)}, {watch.pages} metrics pages, back after {max(back_s):.2f} s at most")
         assert max(back_s) < BACK_S
         assert len(failed) <= KILLS * IN_FLIGHT
         # One that had ended before the first kill, or began when the worker was gone, has no excuse.
-        for at_s, way, word in failed:
-            assert any(killed_s - 1.0 < at_s < gone_s for killed_s, gone_s in gone), (at_s, way, word, gone)
+        for at_s, entrance, word in failed:
+            assert any(killed_s - 1.0 < at_s < gone_s for killed_s, gone_s in gone), (at_s, entrance, word, gone)
         await page_where(gateway.env, _idle)
     assert not watch.faults
 
 
 async def test_rolling_restarts_at_50_requests_a_second_lose_none(gateway: Stack) -> None:
-    ways = ("rest", "rest_fresh", "stub", "front", "stub_stream")
+    entrances = ("rest", "rest_fresh", "local", "front", "local_stream")
     done = asyncio.Event()
     async with Callers(gateway.env) as callers, Watch(gateway.env) as watch:
-        load = {way: asyncio.create_task(at_rate(getattr(callers, way), PER_S, done)) for way in ways}
+        load = {
+            entrance: asyncio.create_task(at_rate(getattr(callers, entrance), PER_S, done)) for entrance in entrances
+        }
         for count in range(1, RESTARTS + 1):
-            gateway.child.send(signal.SIGUSR2)
-            await reached(lambda count=count: gateway.child.output.count(_REPLACED) == count, 40)  # type: ignore[misc]
+            gateway.process.send(signal.SIGUSR2)
+            await reached(lambda count=count: gateway.process.output.count(_REPLACED) == count, 40)  # type: ignore[misc]
         await reached(lambda: _workers(gateway) == 2, 40, "the end of the old workers")
         done.set()
-        counts = {way: await task for way, task in load.items()}
-    print(f"\n{RESTARTS} rolling restarts: { ({way: dict(each) for way, each in counts.items()}) }")
-    assert {way: lost(each) for way, each in counts.items() if lost(each)} == {}
-    asked, now = sum(each.total() for each in counts.values()), await page(gateway.env)
-    assert now.total("sidecar_requests_total", outcome="ok") == asked
+        counts = {entrance: await task for entrance, task in load.items()}
+    print(f"\n{RESTARTS} rolling restarts: { ({entrance: dict(each) for entrance, each in counts.items()}) }")
+    assert {entrance: lost(each) for entrance, each in counts.items() if lost(each)} == {}
+    calls_made, now = sum(each.total() for each in counts.values()), await page(gateway.env)
+    assert now.total("sidecar_requests_total", outcome="ok") == calls_made
     assert now.total("sidecar_worker_restarts_total") == 0
     assert not watch.faults
 
 
 def _workers(gateway: Stack) -> int:
-    return sum("sidecar.worker" in command_line(pid) for pid in descendants(gateway.child.pid))
+    return sum("sidecar.worker" in command_line(pid) for pid in descendants(gateway.process.pid))
 
 
 def test_the_watch_sees_a_counter_that_goes_down_a_double_sample_and_a_broken_page() -> None:

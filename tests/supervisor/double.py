@@ -17,7 +17,7 @@ import socket
 import time
 from pathlib import Path
 
-from sidecar.control.channel import Channel, Configure, Drain, Failed, LoadSnapshot, Ready, Reloaded, Retire
+from sidecar.control.channel import Channel, Configure, Drain, Failed, LoadSnapshot, Ready, Retire, SnapshotLoaded
 from sidecar.control.snapshot_patch import Patch, patched
 from sidecar.domain.snapshot import Snapshot
 from sidecar.worker.heartbeat import beat
@@ -65,10 +65,10 @@ async def _serve(control: socket.socket) -> int:
         writer.close()
 
     front = os.path.join(settings.run_dir, f"w{settings.slot}-{os.getpid()}.sock")
-    stub = os.path.join(settings.run_dir, f"s{settings.slot}-{os.getpid()}.sock")
+    grpc = os.path.join(settings.run_dir, f"s{settings.slot}-{os.getpid()}.sock")
     await asyncio.start_unix_server(tell, front)
-    await asyncio.start_unix_server(tell, stub)
-    await channel.send(Ready(os.getpid(), front, stub))
+    await asyncio.start_unix_server(tell, grpc)
+    await channel.send(Ready(os.getpid(), front, grpc))
     assert settings.beat_s is not None
     beats = asyncio.create_task(beat(channel, settings.beat_s))
     if "crash" in snapshot.routes:
@@ -78,12 +78,12 @@ async def _serve(control: socket.socket) -> int:
             case LoadSnapshot(fresh):
                 snapshot = fresh
                 if "mute" not in snapshot.routes:
-                    await channel.send(Reloaded(fresh.hash))
+                    await channel.send(SnapshotLoaded(fresh.hash))
                 _hold_the_loop(snapshot)
             case Patch() as patch:
                 snapshot = patched(snapshot, patch)
                 if "mute" not in snapshot.routes:
-                    await channel.send(Reloaded(snapshot.hash))
+                    await channel.send(SnapshotLoaded(snapshot.hash))
                 _hold_the_loop(snapshot)
             case Retire():
                 pass

@@ -16,19 +16,19 @@ from sidecar.supervisor.start.start_error import StartError
 if __name__ == "__main__":
     log_to_stderr()
     state_dir, config, *more = sys.argv[1:]
-    said = dict(each.split("=", 1) for each in more)
-    real = "worker" in said
+    settings = dict(each.split("=", 1) for each in more)
+    real = "worker" in settings
     options = Options(
         state_dir=Path(state_dir),
         config_path=Path(config),
         front_address=None,
-        stub_address=Address("127.0.0.1", 0) if real else None,
+        grpc_address=Address("127.0.0.1", 0) if real else None,
         metrics_address=Address("127.0.0.1", 0),
-        drain_grace_s=float(said.get("grace_s", 10.0)),
+        drain_grace_s=float(settings.get("grace_s", 10.0)),
         lame_duck_s=0.0,  # doubles have no clients to let go
-        hang_s=float(said.get("hang_s", HANG_S)),
+        hang_s=float(settings.get("hang_s", HANG_S)),
     )
     try:
-        sys.exit(run(options, print, (sys.executable, "-m", f"tests.supervisor.{said.get('worker', 'double')}")))
+        sys.exit(run(options, print, (sys.executable, "-m", f"tests.supervisor.{settings.get('worker', 'double')}")))
     except StartError as error:
         sys.exit(f"sidecar: {error}")

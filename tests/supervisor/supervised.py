@@ -9,7 +9,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.processes import Child, is_alive, wait_until
+from tests.processes import RunningProcess, is_alive, wait_until
 
 CONFIG = """\
 routes:
@@ -24,7 +24,7 @@ routes:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Reply:
     """What a double says of itself."""
 
     pid: int
@@ -42,13 +42,15 @@ class Supervised:
         if route is not None:
             self.write(route)
         words = [f"{name}={value}" for name, value in options.items()]
-        self.child = Child.python("-m", "tests.supervisor.supervise", str(self.state), str(self.config), *words)
+        self.process = RunningProcess.python(
+            "-m", "tests.supervisor.supervise", str(self.state), str(self.config), *words
+        )
 
     def __enter__(self) -> Supervised:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.child.kill()
+        self.process.kill()
 
     def write(self, route: str) -> None:
         """Another config, put in place at once."""
@@ -57,26 +59,26 @@ class Supervised:
         fresh.replace(self.config)
 
     def serving(self) -> Supervised:
-        self.child.wait_for_line("^Sidecar serves")
+        self.process.wait_for_line("^Sidecar is running")
         return self
 
-    def told(self, name: str) -> Told:
+    def reply(self, name: str) -> Reply:
         """Who answers behind a symlink in run/. Raises OSError while nobody does."""
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(5)
             sock.connect(str(self.state / "run" / name))
             pid, slot, digest = sock.recv(1024).decode().split()
-        return Told(int(pid), int(slot), digest)
+        return Reply(int(pid), int(slot), digest)
 
     def answers(self, name: str, *, but: int | None = None) -> bool:
         """`but`: another process than this one."""
         try:
-            return self.told(name).pid != but
+            return self.reply(name).pid != but
         except (OSError, ValueError):
             return False
 
     def metric(self, name: str) -> float:
-        url = self.child.wait_for_line(r"(http://\S+/metrics)").group(1)
+        url = self.process.wait_for_line(r"(http://\S+/metrics)").group(1)
         with urllib.request.urlopen(url, timeout=5) as page:
             found = re.search(rf"^{re.escape(name)} (\S+)$", page.read().decode(), re.MULTILINE)
         assert found, name
@@ -92,11 +94,11 @@ def descendants(pid: int) -> list[int]:
         return []
     for task in tasks:
         try:
-            children = Path(f"/proc/{pid}/task/{task}/children").read_text().split()
+            pids = Path(f"/proc/{pid}/task/{task}/children").read_text().split()
         except OSError:  # so did this thread
             continue
-        for child in children:
-            found += [int(child), *descendants(int(child))]
+        for pid_text in pids:
+            found += [int(pid_text), *descendants(int(pid_text))]
     return found
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from sidecar.supervisor.start.announcement import read_env
 from tests.cli.running import FRONT_PORTS, sidecar
-from tests.processes import Child, command_line, wait_until
+from tests.processes import RunningProcess, command_line, wait_until
 from tests.supervisor.supervised import all_gone, descendants
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -24,17 +24,17 @@ _FIRST_RUN_S = 600.0
 
 
 @pytest.fixture
-def up(tmp_path: Path) -> Iterator[Child]:
-    with Child.python("-m", "sidecar", "up", "--state-dir", str(tmp_path / "state"), *FRONT_PORTS) as child:
-        child.wait_for_line("^Sidecar serves", _FIRST_RUN_S)
-        yield child
+def up(tmp_path: Path) -> Iterator[RunningProcess]:
+    with RunningProcess.python("-m", "sidecar", "up", "--state-dir", str(tmp_path / "state"), *FRONT_PORTS) as process:
+        process.wait_for_line("^Sidecar is running", _FIRST_RUN_S)
+        yield process
 
 
-def _model_server(up: Child) -> list[int]:
+def _model_server(up: RunningProcess) -> list[int]:
     return [pid for pid in descendants(up.pid) if "sidecar.local" in command_line(pid)]
 
 
-def test_the_first_chat_was_answered_and_the_examples_work_as_printed(up: Child, tmp_path: Path) -> None:
+def test_the_first_chat_was_answered_and_the_examples_work_as_printed(up: RunningProcess, tmp_path: Path) -> None:
     assert re.search(r"first chat +['\"].+['\"]", up.output)
     assert stat.S_IMODE((tmp_path / "state" / "config.yaml").stat().st_mode) == 0o600
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -59,12 +59,16 @@ consumers:
 def test_it_starts_where_its_own_user_may_call_nothing(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text(_CLOSED)
     config, state = str(tmp_path / "config.yaml"), str(tmp_path / "state")
-    with Child.python("-m", "sidecar", "up", "--config-path", config, "--state-dir", state, *FRONT_PORTS) as child:
-        child.wait_for_line("^Sidecar serves", _FIRST_RUN_S)
-        assert "first chat" not in child.output
+    with RunningProcess.python(
+        "-m", "sidecar", "up", "--config-path", config, "--state-dir", state, *FRONT_PORTS
+    ) as process:
+        process.wait_for_line("^Sidecar is running", _FIRST_RUN_S)
+        assert "first chat" not in process.output
 
 
-def test_a_killed_model_server_comes_back_and_a_killed_supervisor_takes_it_along(up: Child, tmp_path: Path) -> None:
+def test_a_killed_model_server_comes_back_and_a_killed_supervisor_takes_it_along(
+    up: RunningProcess, tmp_path: Path
+) -> None:
     (first,) = _model_server(up)
     os.kill(first, signal.SIGKILL)
     wait_until(lambda: [pid for pid in _model_server(up) if pid != first])

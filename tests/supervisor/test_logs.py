@@ -45,13 +45,13 @@ class Detached:
         self._channels = [
             grpc.insecure_channel(read_env(self.state / "env")["SIDECAR_GRPC_LOCAL"], channel) for _ in range(6)
         ]
-        self.asked = 0
+        self.sent = 0
 
     def ask(self, calls: int) -> None:
         for _ in range(calls):
-            self.asked += 1
-            stub = inference_pb2_grpc.InferenceServiceStub(self._channels[self.asked % len(self._channels)])
-            stub.Chat(chat_request(route="chat"), metadata=(("x-request-id", f"number-{self.asked:06}"),), timeout=30)
+            self.sent += 1
+            stub = inference_pb2_grpc.InferenceServiceStub(self._channels[self.sent % len(self._channels)])
+            stub.Chat(chat_request(route="chat"), metadata=(("x-request-id", f"number-{self.sent:06}"),), timeout=30)
 
     def close(self) -> None:
         for channel in self._channels:
@@ -83,15 +83,15 @@ def test_the_log_of_a_detached_gateway_is_bounded_and_loses_no_line_in_between(d
     for number in range(1, KEPT + 1):  # the bound, again and again
         detached.ask(80)
         wait_until(lambda: len(files()) == number + 1, 20, f"rotation {number}")  # noqa: B023
-    wait_until(lambda: _numbers(*files()) == list(range(1, detached.asked + 1)), 20, "each call has one line")
+    wait_until(lambda: _numbers(*files()) == list(range(1, detached.sent + 1)), 20, "each call has one line")
     for _ in range(2):
         fifth = logs / f"sidecar.log.{KEPT}"
         before = fifth.stat().st_ino
         detached.ask(80)
         wait_until(lambda: fifth.stat().st_ino != before, 20)  # noqa: B023
-    wait_until(lambda: len(files()) == KEPT + 1 and _numbers(*files())[-1] == detached.asked, 20, "the newest are kept")
+    wait_until(lambda: len(files()) == KEPT + 1 and _numbers(*files())[-1] == detached.sent, 20, "the newest are kept")
     found = _numbers(*files())
-    assert found == list(range(found[0], detached.asked + 1)), "and all of them"
+    assert found == list(range(found[0], detached.sent + 1)), "and all of them"
     assert found[0] > 1, "the oldest are gone"
     assert {file.stat().st_mode & 0o777 for file in files()} == {0o600}
 
@@ -103,7 +103,7 @@ def test_a_log_that_is_moved_away_goes_on_in_a_new_file_in_every_process(detache
     wait_until(lambda: _numbers(detached.log) == list(range(1, 7)))
     detached.log.rename(moved)
     os.kill(detached.pid, signal.SIGHUP)
-    processes = [detached.pid, *_children(detached.pid)]
+    processes = [detached.pid, *_processes(detached.pid)]
     assert len(processes) == 3, "the supervisor and two workers"
 
     def moved_on() -> bool:
@@ -116,7 +116,7 @@ def test_a_log_that_is_moved_away_goes_on_in_a_new_file_in_every_process(detache
     assert moved.stat().st_size == size
 
 
-def _children(pid: int) -> list[int]:
+def _processes(pid: int) -> list[int]:
     found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(each) for each in found]
 
@@ -149,11 +149,11 @@ def test_a_pipe_that_nobody_reads_stops_neither_calls_nor_the_supervisor(tmp_pat
     except BlockingIOError:
         os.set_blocking(write, True)
     command = [sys.executable, "-m", "sidecar", "serve", *options]
-    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=write, text=True) as child:
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=write, text=True) as process:
         os.close(write)
         try:
-            assert child.stdout is not None
-            serving = threading.Thread(target=child.stdout.readline)
+            assert process.stdout is not None
+            serving = threading.Thread(target=process.stdout.readline)
             serving.start()
             serving.join(SERVING_S)
             env = read_env(state / "env")
@@ -163,12 +163,12 @@ def test_a_pipe_that_nobody_reads_stops_neither_calls_nor_the_supervisor(tmp_pat
                     stub.Chat(chat_request(route="chat"), timeout=30)
             for _ in range(3):
                 config.write_text("nonsense: true\n")
-                os.kill(child.pid, signal.SIGHUP)
+                os.kill(process.pid, signal.SIGHUP)
                 wait_until(lambda: _failures(env["SIDECAR_METRICS"]) > 0, 20)
-            child.send_signal(signal.SIGTERM)
-            assert child.wait(30) == 0
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
         finally:
-            child.kill()
+            process.kill()
             os.close(read)
 
 

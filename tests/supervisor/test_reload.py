@@ -22,7 +22,7 @@ def _reload(it: Supervised) -> tuple[int, str, str]:
 
 
 def _hashes(it: Supervised) -> set[str]:
-    return {it.told("w0.sock").hash, it.told("w1.sock").hash}
+    return {it.reply("w0.sock").hash, it.reply("w1.sock").hash}
 
 
 def test_reload_returns_once_every_worker_has_the_new_configuration(tmp_path: Path) -> None:
@@ -30,7 +30,7 @@ def test_reload_returns_once_every_worker_has_the_new_configuration(tmp_path: Pa
         it.serving()
         it.write("other")
         text = it.config.read_text()
-        assert _reload(it) == (0, f"in use: configuration {digest(text, {})}, 1 route\n", "")
+        assert _reload(it) == (0, f"Configuration {digest(text, {})} is in use: 1 route.\n", "")
         assert _hashes(it) == {digest(text, {})}
 
 
@@ -42,7 +42,7 @@ def test_reload_of_a_file_with_mistakes_fails_and_says_which(tmp_path: Path) -> 
         code, output, error = _reload(it)
         assert (code, output) == (1, "")
         first, second = error.splitlines()[:2]
-        assert first == "sidecar: not taken, the old configuration stays:"
+        assert first == "sidecar: The new configuration was refused; the old one stays in use:"
         assert second.startswith(f"{it.config}:2: ")
         assert "nmae" in second
         assert _hashes(it) == before
@@ -50,7 +50,10 @@ def test_reload_of_a_file_with_mistakes_fails_and_says_which(tmp_path: Path) -> 
 
 def test_reload_where_nothing_runs_is_one_line(tmp_path: Path) -> None:
     done = sidecar("reload", "--state-dir", str(tmp_path))
-    assert (done.returncode, done.stderr) == (1, f"sidecar: nothing runs on the state directory {tmp_path}\n")
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"sidecar: No gateway is running on the state directory {tmp_path}. Choose another with --state-dir.\n",
+    )
 
 
 @pytest.mark.parametrize("confirm", ["SIGHUP", "sidecar reload"])
@@ -61,22 +64,22 @@ def test_a_configuration_without_its_consumers_waits_until_it_is_confirmed(tmp_p
         assert _reload(it)[0] == 0
         before = _hashes(it)
         it.write("calm")
-        said = it.child.wait_for_line(
-            r"configuration (\S+) not taken, the old one stays: .* missing from the file: (.*)", 20
+        line = it.process.wait_for_line(
+            r"Configuration (\S+) needs confirmation; the old one stays in use. .* limited them: (.*)", 20
         )
-        assert "`consumers` is missing: every user could call every route (1)" in said.group(2)
-        assert f"confirm it with `sidecar reload --state-dir {it.state}` (or SIGHUP)" in said.group(2)
+        assert "`consumers` is missing: every user could call every route (1)" in line.group(2)
+        assert f"To confirm it, run `sidecar reload --state-dir {it.state}` (or send SIGHUP)." in line.group(2)
         wait_until(lambda: it.metric("sidecar_config_unconfirmed") == 1)
         assert it.metric('sidecar_config_reloads_total{result="unconfirmed"}') == 1
         assert it.metric("sidecar_config_last_reload_successful") == 0
         assert _hashes(it) == before
         if confirm == "SIGHUP":
-            it.child.send(signal.SIGHUP)
+            it.process.send(signal.SIGHUP)
             wait_until(lambda: it.metric("sidecar_config_unconfirmed") == 0)
         else:
             assert _reload(it)[0] == 0
-        it.child.wait_for_line("taken because somebody asked for it: `consumers` is missing")
-        assert _hashes(it) == {said.group(1)}
+        it.process.wait_for_line("Loaded because the operator confirmed it: `consumers` is missing")
+        assert _hashes(it) == {line.group(1)}
         assert it.metric("sidecar_config_last_reload_successful") == 1
 
 
@@ -87,7 +90,7 @@ def test_a_start_waits_until_the_config_is_written(tmp_path: Path) -> None:
         with it:
             file.write(text[: text.index("consumers")])
             file.flush()
-            wait_until((it.state / "metrics").exists, 20)
+            wait_until((it.state / "logs").exists, 20)
             file.write(text[text.index("consumers") :])
             file.close()
             it.serving()
@@ -100,6 +103,6 @@ def test_a_stop_does_not_wait_for_whoever_waits_for_a_verdict(tmp_path: Path) ->
         with it.config.open("a"):  # so that there is no verdict
             asking.connect(str(it.state / "run" / "reload.sock"))
             asking.settimeout(20)
-            it.child.send(signal.SIGTERM)
+            it.process.send(signal.SIGTERM)
             assert asking.recv(1) == b""
-            assert it.child.wait() == 0
+            assert it.process.wait() == 0

@@ -52,10 +52,10 @@ async def test_what_dies_comes_back_and_its_orphans_do_not_stay(tmp_path: Path) 
         await reached(lambda: _pids(tmp_path)[0] != parent)
         assert not is_alive(orphan), "it would hold the port"
     finally:
-        parent, child = _pids(tmp_path)
+        parent, spawned = _pids(tmp_path)
         await service.stop(5)
     assert not is_alive(parent)
-    await reached(lambda: not is_alive(child))
+    await reached(lambda: not is_alive(spawned))
 
 
 async def test_one_that_ends_while_starting_is_explained_with_its_last_words(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_files_are_written_for_their_owner_alone(tmp_path: Path) -> None:
 
 def test_a_second_supervisor_is_refused_while_the_first_lives(tmp_path: Path) -> None:
     state = StateDir.open(tmp_path)
-    with pytest.raises(StartError, match=r"in use by a running sidecar \(pid \d+\); stop it with `sidecar down"):
+    with pytest.raises(StartError, match=r"in use by a running gateway \(pid \d+\). Stop it with `sidecar down"):
         StateDir.open(tmp_path)
     assert running_pid(tmp_path) is not None
     state.close()
@@ -67,7 +67,10 @@ def test_a_short_directory_that_others_can_read_is_not_used(tmp_path: Path) -> N
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StartError, match=r"state directory .*/file/state: Not a directory; choose a writable one"):
+    with pytest.raises(
+        StartError,
+        match=r"/file/state cannot be used: Not a directory. Choose another with --state-dir",
+    ):
         StateDir.open(tmp_path / "file" / "state")
 
 

@@ -59,7 +59,7 @@ async def _typed(channel: grpc.aio.Channel) -> str:
 
 
 class _Streams:
-    """STREAMS through Nginx and STREAMS by stub, all held half-way by the provider."""
+    """STREAMS through Nginx and STREAMS over local gRPC, all held half-way by the provider."""
 
     def __init__(self, gateway: Running, provider: Provider) -> None:
         self._env = gateway.env
@@ -97,6 +97,6 @@ _WHOLE = {"data: [DONE]", "FINISH_REASON_STOP"}
 async def test_streams_outlive_the_workers_they_run_on(gateway: Running, provider: Provider) -> None:
     async with _Streams(gateway, provider) as streams:
         gateway.call("restart")
-        await reached(lambda: "2 new workers serve" in gateway.child.output, 20)
+        await reached(lambda: "2 new workers are serving" in gateway.process.output, 20)
         assert await streams.finish() == _WHOLE
-    assert (await asyncio.to_thread(gateway.child.stop)) == 0
+    assert (await asyncio.to_thread(gateway.process.stop)) == 0

@@ -72,48 +72,48 @@ _NAMES = ("URL", "USER", "PASSWORD", "API_KEY", "CA", "GRPC", "GRPC_LOCAL", "MET
 def test_what_it_prints_names_every_url_and_no_secret(gateway: Running) -> None:
     env = gateway.env
     for name in ("SIDECAR_URL", "SIDECAR_GRPC_LOCAL", "SIDECAR_METRICS", "SIDECAR_USER"):
-        assert env[name] in gateway.child.output
+        assert env[name] in gateway.process.output
     for name in ("SIDECAR_PASSWORD", "SIDECAR_API_KEY"):
-        assert env[name] not in gateway.child.output
+        assert env[name] not in gateway.process.output
 
 
 def test_a_second_start_on_the_state_directory_is_one_line(gateway: Running) -> None:
     done = sidecar("up", "--state-dir", str(gateway.state), "--port", "0")
     assert done.returncode == 1
-    assert done.stderr.startswith(f"sidecar: state directory {gateway.state}: in use by a running sidecar (pid ")
+    assert done.stderr.startswith(f"sidecar: The state directory {gateway.state} is in use by a running gateway (pid ")
     assert len(done.stderr.splitlines()) == 1
     assert _serves(gateway), "the first is not disturbed"
 
 
 def test_nginx_comes_back_when_its_master_is_killed(gateway: Running) -> None:
-    (master,) = _named(gateway.child.pid, "nginx: master")
+    (master,) = _named(gateway.process.pid, "nginx: master")
     os.kill(master, signal.SIGKILL)
     wait_until(lambda: not is_alive(master))
-    wait_until(lambda: len(_named(gateway.child.pid, "nginx: worker")) == 1, 30)
+    wait_until(lambda: len(_named(gateway.process.pid, "nginx: worker")) == 1, 30)
     wait_until(lambda: _serves(gateway), 30)
-    gateway.child.wait_for_line("nginx died with signal SIGKILL; starting it again")
+    gateway.process.wait_for_line("Nginx died with signal SIGKILL. Restarting it")
 
 
 def test_a_killed_worker_costs_the_others_nothing_and_comes_back(gateway: Running) -> None:
-    first, _ = _named(gateway.child.pid, "sidecar.worker")
+    first, _ = _named(gateway.process.pid, "sidecar.worker")
     os.kill(first, signal.SIGKILL)
-    wait_until(lambda: len(_named(gateway.child.pid, "--control-fd")) == 2, 30)
-    wait_until(lambda: gateway.child.output.count(" serves\n") == 3, 30)
+    wait_until(lambda: len(_named(gateway.process.pid, "--control-fd")) == 2, 30)
+    wait_until(lambda: gateway.process.output.count(" is serving.\n") == 3, 30)
     assert _serves(gateway)
 
 
 def test_nothing_outlives_a_killed_supervisor_nginx_included(gateway: Running) -> None:
-    pids = descendants(gateway.child.pid)
+    pids = descendants(gateway.process.pid)
     assert len(pids) == 4, "two workers, Nginx and its worker"
-    gateway.child.send(signal.SIGKILL)
+    gateway.process.send(signal.SIGKILL)
     all_gone(pids, 5)
 
 
 def test_sigterm_stops_it_all_with_exit_code_zero(gateway: Running) -> None:
-    pids = descendants(gateway.child.pid)
-    assert gateway.child.stop() == 0
+    pids = descendants(gateway.process.pid)
+    assert gateway.process.stop() == 0
     all_gone(pids, 5)
-    assert "Traceback" not in gateway.child.output
+    assert "Traceback" not in gateway.process.output
 
 
 def test_the_same_user_and_certificate_serve_the_next_start(tmp_path: Path, provider: Provider) -> None:
@@ -123,7 +123,7 @@ def test_the_same_user_and_certificate_serve_the_next_start(tmp_path: Path, prov
             seen.append(running.env["SIDECAR_API_KEY"])
             if command == "up":
                 assert _serves(running)
-            assert running.child.stop() == 0
+            assert running.process.stop() == 0
     assert len(set(seen)) == 1
 
 
@@ -131,16 +131,16 @@ def test_detach_returns_once_it_serves_and_down_stops_it(tmp_path: Path, provide
     config = tmp_path / "config.yaml"
     config.write_text(config_for(provider.base_url))
     state = tmp_path / "state"
-    ports = ("--port", "0", "--stub", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
+    ports = ("--port", "0", "--grpc", "127.0.0.1:0", "--metrics", "127.0.0.1:0")
     options = ("--state-dir", str(state), "--config-path", str(config), *ports)
     done = sidecar("up", "--detach", *options)
     try:
         assert done.returncode == 0, done.stderr
-        assert "Sidecar serves." in done.stdout
+        assert "Sidecar is running." in done.stdout
         assert sidecar("routes", "--state-dir", str(state)).returncode == 0
         again = sidecar("up", "--detach", *options)
         assert again.returncode == 1
-        assert "in use by a running sidecar" in again.stderr
+        assert "in use by a running gateway" in again.stderr
     finally:
         stopped = sidecar("down", "--state-dir", str(state))
     assert (stopped.returncode, stopped.stdout) == (0, "stopped\n"), stopped.stderr
@@ -160,11 +160,11 @@ def test_detach_says_why_it_does_not_serve(tmp_path: Path) -> None:
 def test_start_has_the_flags_of_mlflow(tmp_path: Path, provider: Provider) -> None:
     with Running("start", tmp_path, config_for(provider.base_url), "--host", "127.0.0.1", "--workers", "1") as running:
         assert running.env["SIDECAR_URL"].startswith("https://127.0.0.1:")
-        assert len(_named(running.child.pid, "sidecar.worker")) == 1
+        assert len(_named(running.process.pid, "sidecar.worker")) == 1
 
 
 def test_serve_runs_the_core_alone(tmp_path: Path, provider: Provider) -> None:
     with Running("serve", tmp_path, config_for(provider.base_url)) as running:
         assert set(running.env) == {"SIDECAR_GRPC_LOCAL", "SIDECAR_METRICS"}
         assert accepts(int(running.env["SIDECAR_GRPC_LOCAL"].rpartition(":")[2]))
-        assert not _named(running.child.pid, "nginx")
+        assert not _named(running.process.pid, "nginx")

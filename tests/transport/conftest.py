@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 import pytest
 import uvloop
 
-from tests.processes import Child
+from tests.processes import RunningProcess
 from tests.transport.raw import Raw
 from tests.transport.service import TRANSPORTS, Serving
 
@@ -26,7 +26,7 @@ async def native() -> AsyncIterator[Serving]:
 @pytest.fixture(scope="module", params=TRANSPORTS)
 def target(request: pytest.FixtureRequest) -> Iterator[str]:
     """Of a server process; both transports, one after the other. grpcio's server wants one event loop for a process's life."""
-    with Child.python("-m", "tests.transport.service", request.param) as server:
+    with RunningProcess.python("-m", "tests.transport.service", request.param) as server:
         port = server.wait_for_line(r"port (\d+)")[1]
         yield f"127.0.0.1:{port}"
 

@@ -17,7 +17,7 @@ import grpc.aio
 import pytest
 
 from sidecar.front.programs import PROGRAMS
-from tests.processes import REPOSITORY, Child, accepts, free_port, wait_until
+from tests.processes import REPOSITORY, RunningProcess, accepts, free_port, wait_until
 from tests.transport.raw import PATIENCE_S
 from tests.transport.service import DETAILS, ODD_TEXT
 
@@ -78,7 +78,7 @@ static_resources:
 def core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
     """A server process; its port and its unix socket."""
     socket = tmp_path_factory.mktemp("core") / "front.sock"
-    with Child.python("-m", "tests.transport.service", "native", str(socket)) as server:
+    with RunningProcess.python("-m", "tests.transport.service", "native", str(socket)) as server:
         yield int(server.wait_for_line(r"port (\d+)")[1]), socket
 
 
@@ -94,7 +94,7 @@ def target(
     config = folder / "config.yaml"
     user = "user root;" if os.geteuid() == 0 else ""  # else its worker could not reach the socket
     config.write_text(template.substitute(folder=folder, port=port, socket=core[1], user=user))
-    with Child(_command(request.param, folder, config)) as front:
+    with RunningProcess(_command(request.param, folder, config)) as front:
         wait_until(lambda: accepts(port), 30, f"a listening {request.param}: {front.output}")
         yield f"127.0.0.1:{port}"
 

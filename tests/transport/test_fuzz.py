@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.processes import Child, wait_until
+from tests.processes import RunningProcess, wait_until
 from tests.scale import SCALE, scaled
 from tests.transport.recorded import long_calls, mutated, record, same, short_calls
 
@@ -29,13 +29,13 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[Child]:
-    with Child.python("-m", "tests.transport.service", "native") as running:
+def server() -> Iterator[RunningProcess]:
+    with RunningProcess.python("-m", "tests.transport.service", "native") as running:
         running.wait_for_line(r"port \d+")
         yield running
 
 
-def port_of(server: Child) -> int:
+def port_of(server: RunningProcess) -> int:
     return int(server.wait_for_line(r"port (\d+)")[1])
 
 
@@ -76,7 +76,7 @@ def send_all(port: int, cases: int, rng: random.Random, seeds: list[bytes]) -> N
 
 
 @pytest.mark.timeout(3600)
-def test_mutated_conversations_leave_nothing_behind(server: Child) -> None:
+def test_mutated_conversations_leave_nothing_behind(server: RunningProcess) -> None:
     port = port_of(server)
     seeds = [record(port, short_calls), record(port, long_calls)]
     seeds.append(seeds[0][:2000])

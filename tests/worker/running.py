@@ -27,7 +27,7 @@ from sidecar.control.channel import (
     Failed,
     LoadSnapshot,
     Ready,
-    Reloaded,
+    SnapshotLoaded,
     WorkerSettings,
 )
 from sidecar.domain.secret import Secret
@@ -70,13 +70,13 @@ class WorkerProcess:
         *,
         slot: int = 0,
         metrics: bool = False,
-        stub_port: int | None = None,
+        grpc_port: int | None = None,
         grpc_server: str = NATIVE,
     ) -> None:
         self._routes = routes
         self._slot = slot
         self._memories = [metric_memory.make(slot)] if metrics else []
-        self._stub_port = stub_port
+        self._grpc_port = grpc_port
         self._grpc_server = grpc_server
         self._directory = Path(tempfile.mkdtemp(prefix="sc-"))
         self.log = self._directory / "log"
@@ -114,7 +114,7 @@ class WorkerProcess:
         settings = WorkerSettings(
             slot=self._slot,
             run_dir=str(self._directory),
-            stub_address=None if self._stub_port is None else f"127.0.0.1:{self._stub_port}",
+            grpc_address=None if self._grpc_port is None else f"127.0.0.1:{self._grpc_port}",
             metrics_fd=self._memories[0] if self._memories else None,
             grpc_server=self._grpc_server,
         )
@@ -144,9 +144,9 @@ class WorkerProcess:
         credentials = grpc.local_channel_credentials(grpc.LocalConnectionType.UDS)
         return self._keep(grpc.aio.secure_channel(f"unix:{self.ready.front_path}", credentials, CLIENT_OPTIONS))
 
-    def stub_channel(self) -> grpc.aio.Channel:
+    def local_channel(self) -> grpc.aio.Channel:
         """As another service beside it connects."""
-        return self._keep(grpc.aio.insecure_channel(f"unix:{self.ready.stub_path}", CLIENT_OPTIONS))
+        return self._keep(grpc.aio.insecure_channel(f"unix:{self.ready.grpc_path}", CLIENT_OPTIONS))
 
     def _keep(self, channel: grpc.aio.Channel) -> grpc.aio.Channel:
         self.channels.append(channel)
@@ -166,12 +166,12 @@ class WorkerProcess:
     def _one_stub_channel(self) -> grpc.aio.Channel:
         """One for all calls: a test that asks in a loop must not run out of descriptors."""
         if self._stub is None:
-            self._stub = self.stub_channel()
+            self._stub = self.local_channel()
         return self._stub
 
     async def reload(self, routes: Snapshot) -> None:
         await self._control.send(LoadSnapshot(routes))
-        assert await self._control.receive() == Reloaded(routes.hash)
+        assert await self._control.receive() == SnapshotLoaded(routes.hash)
 
     async def drain(self, grace_s: float) -> None:
         await self._control.send(Drain(grace_s))

@@ -38,7 +38,7 @@ POLICY = {
 
 def retrying(worker: WorkerProcess) -> Any:
     options = [("grpc.service_config", json.dumps(POLICY)), ("grpc.enable_retries", 1)]
-    channel = grpc.aio.insecure_channel(f"unix:{worker.ready.stub_path}", options)
+    channel = grpc.aio.insecure_channel(f"unix:{worker.ready.grpc_path}", options)
     worker.channels.append(channel)
     return inference_pb2_grpc.InferenceServiceStub(channel)
 

@@ -96,7 +96,7 @@ async def test_a_worker_that_drains_waits_until_a_slow_client_has_taken_all(
     held = route("chat", Task.CHAT, provider.base_url, model=f"sim:tokens={WORDS},gate=hold,gate_at=3")
     request = pb.ChatRequest(route="chat", messages=[pb.Message(role=pb.ROLE_USER)])
     request.messages[0].content.add(text="Say something.")
-    async with WorkerProcess(snapshot([held]), stub_port=port, grpc_server=grpc_server) as worker:
+    async with WorkerProcess(snapshot([held]), grpc_port=port, grpc_server=grpc_server) as worker:
         assert worker.process is not None
         client = SlowClient(port)
         try:

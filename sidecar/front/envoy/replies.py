@@ -65,7 +65,7 @@ def _nginx_words() -> dict[str, str]:
     text = (templates("nginx") / "errors.conf").read_text()
     found = dict(re.findall(r"^ +(\S+) '({\"error\".*})';$", text, re.MULTILINE))
     if not {"401", "503", '"~^4"', "default"} <= found.keys():
-        raise FrontError("deploy/nginx/errors.conf does not say what a refusal looks like")
+        raise FrontError("deploy/nginx/errors.conf does not define what a refusal looks like.")
     return found
 
 

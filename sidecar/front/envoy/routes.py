@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import permutations
 
-from google.api import annotations_pb2, http_pb2
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import ServiceDescriptor
 
 from sidecar.front.bindings import BindingError
+from sidecar.openapi.bindings import HttpBinding, bindings_of
 
 # A path variable as it stands in the request: ASCII letters, digits and ._~:@+-, any of them written as %41 too. The
 # transcoder decodes it. %2F is no slash, and nothing else may be written so: what reaches protobuf is then valid UTF-8.
@@ -46,9 +46,8 @@ class Rule:
 def rest_routes(rest: ServiceDescriptor, public: frozenset[str]) -> list[str]:
     """One line of YAML a route, in the order in which Envoy tries them; `*core` stands for the action. Raises BindingError."""
     by_path: dict[str, list[Rule]] = {}
-    for method in rest.methods:
-        for rule in _rules(method):
-            by_path.setdefault(rule.path, []).append(rule)
+    for binding in bindings_of(rest):
+        by_path.setdefault(binding.path, []).append(_rule(binding))
     # A path without variables is matched exactly, and first: /v1/models/all would otherwise be the model "all".
     ordered = sorted(by_path.items(), key=lambda item: "{" in item[0])
     # All that asks for one method, then what is left of a path: a variable path may take a method that an exact one does not.
@@ -56,22 +55,15 @@ def rest_routes(rest: ServiceDescriptor, public: frozenset[str]) -> list[str]:
     return [*one, *(_wrong_method(path, _with_overlapping(path, by_path), public) for path in dict(ordered))]
 
 
-def _rules(method: MethodDescriptor) -> Iterator[Rule]:
-    first = method.GetOptions().Extensions[annotations_pb2.http]
-    for rule in (first, *first.additional_bindings):
-        yield _rule(method, rule)
-
-
-def _rule(method: MethodDescriptor, rule: http_pb2.HttpRule) -> Rule:
-    kind = rule.WhichOneof("pattern")
-    if kind not in ("get", "post", "put", "patch", "delete"):
-        raise BindingError(f"{method.name}: no plain HTTP method is bound ({kind})")
-    path: str = getattr(rule, kind)
+def _rule(binding: HttpBinding) -> Rule:
+    path = binding.path
+    if binding.verb not in ("get", "post", "put", "patch", "delete"):
+        raise BindingError(f"{binding.rpc}: no plain HTTP method is bound")
     if re.search(r"[{}*]", re.sub(r"{\w+}", "", path)):
-        raise BindingError(f"{method.name}: path {path} has more than variables of one segment")
-    bound = {*re.findall(r"{(\w+)}", path), rule.body}
-    fields = () if rule.body == "*" else tuple(f.name for f in method.input_type.fields if f.name not in bound)
-    return Rule(method.name, kind.upper(), path, fields)
+        raise BindingError(f"{binding.rpc}: path {path} has more than variables of one segment")
+    bound = {*binding.variables, binding.body}
+    fields = () if binding.body == "*" else tuple(f.name for f in binding.message.fields if f.name not in bound)
+    return Rule(binding.rpc, binding.verb.upper(), path, fields)
 
 
 def _method_routes(path: str, group: list[Rule], public: frozenset[str]) -> Iterator[str]:

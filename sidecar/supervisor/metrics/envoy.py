@@ -1,4 +1,4 @@
-"""Envoy's own counters under the names that dashboards and alerts know, beside the originals.
+"""Envoy's own counters under the names that dashboards and alerts know, in addition to the originals.
 
 Envoy does not count by path, so everything is one group, "all"; a client that leaves is in no class.
 """
@@ -21,6 +21,11 @@ _COUNTERS = {
     ("envoy_http_downstream_rq_too_large", _FRONT): "sidecar_front_too_large",
     ("envoy_cluster_upstream_cx_connect_fail", _CORE): "sidecar_front_connect_errors",
 }
+_HELP = {
+    "sidecar_front_auth_failures": "Requests that the front refused because of their credentials.",
+    "sidecar_front_too_large": "Requests that the front refused because their body is too large.",
+    "sidecar_front_connect_errors": "Times the front could not reach a worker.",
+}
 _CLASSES = "envoy_http_downstream_rq_xx"
 _TIMES = "envoy_http_downstream_rq_time"  # milliseconds
 
@@ -30,7 +35,9 @@ def translated(families: Iterable[Metric]) -> Iterator[Metric]:
     from prometheus_client.core import CounterMetricFamily
 
     counts = dict.fromkeys(_COUNTERS.values(), 0.0)
-    requests = CounterMetricFamily("sidecar_front_requests", "Requests answered.", labels=("group", "class"))
+    requests = CounterMetricFamily(
+        "sidecar_front_requests", "Requests that the front has answered.", labels=("group", "class")
+    )
     for family in families:
         for sample in family.samples:
             name = sample.name.removesuffix("_total")
@@ -42,10 +49,11 @@ def translated(families: Iterable[Metric]) -> Iterator[Metric]:
                 requests.add_metric((GROUP, kind), sample.value)
         if family.name == _TIMES:
             yield _durations(family)
+        family.documentation = family.documentation or "A statistic of Envoy's own; see its documentation."
         yield family
     yield requests
     for name, value in counts.items():
-        counter = CounterMetricFamily(name, "As Envoy counts it.")
+        counter = CounterMetricFamily(name, _HELP[name])
         counter.add_metric((), value)
         yield counter
 
@@ -58,7 +66,9 @@ def _durations(family: Metric) -> Metric:
     buckets = [(_seconds(sample.labels["le"]), sample.value) for sample in ours if sample.name == f"{_TIMES}_bucket"]
     total_s = sum(sample.value for sample in ours if sample.name == f"{_TIMES}_sum") / 1000
     found = HistogramMetricFamily(
-        "sidecar_front_request_duration_seconds", "To the last byte, as Envoy measures it.", labels=("group",)
+        "sidecar_front_request_duration_seconds",
+        "Seconds from the first byte of a request to the last byte of the answer.",
+        labels=("group",),
     )
     found.add_metric((GROUP,), buckets, total_s)
     return found

@@ -48,13 +48,14 @@ class FrontMetrics:
         yield from self._own()
         connections = established(self._address.port)
         if connections is not None:
-            family = GaugeMetricFamily("sidecar_front_connections", "Client connections that are open at the front.")
+            family = GaugeMetricFamily("sidecar_front_connections", "Open client connections of the front.")
             family.add_metric((), connections)
             yield family
         expiry_s = expires_at(self._certificate)
         if expiry_s is not None:
             family = GaugeMetricFamily(
-                "sidecar_certificate_expiry_timestamp_seconds", "When the front's certificate file stops being valid."
+                "sidecar_certificate_expiry_timestamp_seconds",
+                "Unix time at which the certificate of the front expires.",
             )
             family.add_metric((), expiry_s)
             yield family

@@ -38,7 +38,7 @@ class SupervisorMetrics:
         self.registry.register(_OfWorkers(self._memories))
         # 1
         self.worker_restarts = Counter(
-            "sidecar_worker_restarts_total", "Workers that died and were started again.", registry=self.registry
+            "sidecar_worker_restarts_total", "Workers that died and were restarted.", registry=self.registry
         )
         # 1
         self.worker_hangs = Counter(
@@ -47,33 +47,41 @@ class SupervisorMetrics:
         # N workers
         self._loop_held = Counter(
             "sidecar_worker_loop_held_seconds_total",
-            "Time in which a worker's event loop was held for more than a second, and its calls with it.",
+            "Seconds in which a worker's event loop was blocked, counting only blocks of more than a second.",
             ("worker",),
             registry=self.registry,
         )
         # 3: success, failure, unconfirmed
         self.config_reloads = Counter(
-            "sidecar_config_reloads_total", "Configurations read after the start.", ("result",), registry=self.registry
+            "sidecar_config_reloads_total",
+            "Configurations loaded after the start, by result.",
+            ("result",),
+            registry=self.registry,
         )
         for result in ("success", "failure", "unconfirmed"):
             self.config_reloads.labels(result)  # alerts want a 0 before the first failure
         # 1
         self._taken = Gauge(
             "sidecar_config_last_reload_successful",
-            "1 while the configuration in use is the one on disk, 0 while that one cannot be used or is not confirmed.",
+            "Whether the configuration on disk is in use: 0 while it is invalid or not confirmed.",
             registry=self.registry,
         )
         self._taken.set(1)
         # 1
         self._unconfirmed = Gauge(
             "sidecar_config_unconfirmed",
-            "1 while the configuration on disk would open what is shut and waits for `sidecar reload`.",
+            "Whether the configuration on disk would let callers do more and waits for `sidecar reload`.",
             registry=self.registry,
         )
         # 1: the label changes, the old one goes
-        self._config_info = Gauge("sidecar_config_info", "The configuration in use.", ("hash",), registry=self.registry)
+        self._config_info = Gauge(
+            "sidecar_config_info",
+            "Hash of the configuration in use; the value is always 1.",
+            ("hash",),
+            registry=self.registry,
+        )
         # 1
-        self.workers_up = Gauge("sidecar_workers_up", "Workers that serve.", registry=self.registry)
+        self.workers_up = Gauge("sidecar_workers_up", "Workers that are serving.", registry=self.registry)
 
     def reloaded(self, result: Literal["success", "failure", "unconfirmed"]) -> None:
         """A changed configuration was read, and is used, cannot be, or waits until it is confirmed."""
@@ -96,7 +104,9 @@ class SupervisorMetrics:
             try:
                 fd = metric_memory.make(slot)
             except OSError as error:
-                _log.error("there is no memory for a worker's metrics (%s); its calls are not counted there", error)
+                _log.error(
+                    "There is no memory for a worker's metrics: %s. Its calls are missing from the metrics page.", error
+                )
             self._memories[slot] = fd
         return fd
 
@@ -131,7 +141,7 @@ class _OfWorkers:
         yield from metric_memory.merged(workers)
         yield GaugeMetricFamily(
             "sidecar_metrics_complete",
-            "1 while this page has all that workers count, 0 while there is no memory for some of it.",
+            "Whether this page has everything that the workers count: 0 while there is no memory for some of it.",
             value=complete,
         )
 
@@ -139,10 +149,17 @@ class _OfWorkers:
 class MetricsPage:
     """`GET /metrics` on a loopback port, in threads of its own: a scrape never stalls the supervisor's loop."""
 
-    def __init__(self, address: Address, registry: CollectorRegistry) -> None:
-        self._server = _Server((address.host, address.port), registry)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
-        self._thread.start()
+    def __init__(self, server: _Server, thread: threading.Thread) -> None:
+        self._server = server
+        self._thread = thread
+
+    @classmethod
+    def open(cls, address: Address, registry: CollectorRegistry) -> MetricsPage:
+        """Listens and serves from now on. Raises OSError."""
+        server = _Server((address.host, address.port), registry)
+        thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
+        thread.start()
+        return cls(server, thread)
 
     def close(self) -> None:
         self._server.shutdown()
@@ -168,7 +185,7 @@ class _Page(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         if self.path.partition("?")[0] != "/metrics":
-            self._answer(404, "text/plain; charset=utf-8", b"only /metrics is here\n")
+            self._answer(404, "text/plain; charset=utf-8", b"Not found. The metrics are at /metrics.\n")
             return
         from prometheus_client.exposition import choose_encoder
 
@@ -178,8 +195,8 @@ class _Page(BaseHTTPRequestHandler):
                 body = encoder(self.server.registry)
             except (ValueError, LookupError, RuntimeError, OSError) as error:  # of what is half written
                 if attempt == _READS_MAX:
-                    _log.warning("metrics could not be read: %r", error)
-                    self._answer(503, "text/plain; charset=utf-8", b"metrics could not be read, try again\n")
+                    _log.warning("The metrics could not be read: %r.", error)
+                    self._answer(503, "text/plain; charset=utf-8", b"The metrics could not be read. Try again.\n")
                     return
                 time.sleep(_READ_PAUSE_S)
             else:

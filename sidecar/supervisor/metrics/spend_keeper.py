@@ -30,24 +30,33 @@ SERIES_MAX = 1_000
 _NOBODY = Consumer("nobody")
 
 
-class Books:
+class SpendKeeper:
     """Opened before the first worker starts, closed after the last has ended."""
 
-    def __init__(self, run_dir: Path, archive: Path, now_s: Callable[[], float] = time.time) -> None:
-        """Raises StartError, in words for the operator."""
+    def __init__(self, limits: LimitStore, ledger: Ledger, archive: Archive, now_s: Callable[[], float]) -> None:
+        self._limits = limits
+        self._ledger = ledger
+        self._archive = archive
         self._now_s = now_s
-        try:
-            self._limits = LimitStore(run_dir, 0)
-            self._ledger = Ledger(run_dir)
-        except OSError as error:
-            raise StartError(f"{run_dir}: {error.strerror}; 15 MB are needed there") from None
-        try:
-            self._archive = Archive(archive)
-            self._archive.load(self._ledger, today_at(now_s()))
-        except (sqlite3.Error, OSError, ValueError) as error:
-            raise StartError(f"{archive}: {error}; what was spent is kept there. Mend it, or move it away") from None
         self._snapshot: Snapshot | None = None
         self._failing = False
+
+    @classmethod
+    def open(cls, run_dir: Path, archive_path: Path, now_s: Callable[[], float] = time.time) -> SpendKeeper:
+        """Makes the shared tables and puts what was spent this month into them. Raises StartError."""
+        try:
+            limits = LimitStore(run_dir, 0)
+            ledger = Ledger(run_dir)
+        except OSError as error:
+            raise StartError(f"The shared tables need 15 MB in {run_dir}: {error.strerror}. Make room.") from None
+        try:
+            archive = Archive(archive_path)
+            archive.load(ledger, today_at(now_s()))
+        except (sqlite3.Error, OSError, ValueError) as error:
+            raise StartError(
+                f"The record of spend {archive_path} cannot be used: {error}. Repair it, or move it away."
+            ) from None
+        return cls(limits, ledger, archive, now_s)
 
     def use(self, snapshot: Snapshot) -> None:
         """Whose budgets are shown."""
@@ -68,7 +77,7 @@ class Books:
             self._archive.write(self._ledger.lines())
         except sqlite3.Error as error:
             if not self._failing:
-                _log.error("what was spent cannot be written down: %s; it goes on trying", error)
+                _log.error("The spend cannot be saved: %s. The gateway keeps trying.", error)
             self._failing = True
         else:
             self._failing = False
@@ -87,7 +96,7 @@ class Books:
         today = today_at(self._now_s())
         family = GaugeMetricFamily(
             "sidecar_budget_used_ratio",
-            "Share of a budget that is spent; 1 and more: calls are refused. No consumer: all of the route's.",
+            "Share of a budget that is spent; calls are refused from 1. Without a consumer it is the budget of the whole route.",
             labels=("route", "consumer", "per"),
         )
         shown: set[tuple[str, str, str]] = set()

@@ -35,7 +35,7 @@ _STOPPED = "Tt"
 class Silent(Protocol):
     """Of a worker: when it last gave a sign of life (monotonic; None: it has not begun to)."""
 
-    heard_s: float | None
+    last_sign_s: float | None
 
 
 _Silent = TypeVar("_Silent", bound=Silent)
@@ -53,15 +53,15 @@ async def watch(
         now_s = time.monotonic()
         late_s = max(0.0, now_s - seen_s - pause_s)
         for worker in living():
-            if worker.heard_s is None:
+            if worker.last_sign_s is None:
                 continue
-            worker.heard_s = min(now_s, worker.heard_s + late_s)
-            if now_s - worker.heard_s > hang_s:
-                hangs(worker, now_s - worker.heard_s)
+            worker.last_sign_s = min(now_s, worker.last_sign_s + late_s)
+            if now_s - worker.last_sign_s > hang_s:
+                hangs(worker, now_s - worker.last_sign_s)
         seen_s = now_s
 
 
-class Rarely:
+class LogThrottle:
     """Whose turn it is to be logged: once in `pause_s` for each position."""
 
     def __init__(self, pause_s: float) -> None:
@@ -87,15 +87,15 @@ def open_stack_file() -> int | None:
         return None
 
 
-async def seen_of(child: asyncio.subprocess.Process, stack_fd: int | None) -> str:
+async def describe(worker_process: asyncio.subprocess.Process, stack_fd: int | None) -> str:
     """What a process does that answers no more, in words for the log: its state, and the stacks of its threads where it can still
     write them. Takes a second at most."""
-    state = _state(child.pid)
+    state = _state(worker_process.pid)
     words = _STATES.get(state, f"its state is {state}")
     if state in _STOPPED:
-        return f"{words}, so its stack cannot be seen"
-    stack = "" if stack_fd is None else await _stack(child, stack_fd)
-    return f"{words}; its stack:\n{stack}" if stack else f"{words}, and did not write its stack"
+        return f"{words}, so its stack cannot be seen."
+    stack = "" if stack_fd is None else await _stack(worker_process, stack_fd)
+    return f"{words}; its stack:\n{stack}" if stack else f"{words}, and did not write its stack."
 
 
 def _state(pid: int) -> str:
@@ -106,9 +106,9 @@ def _state(pid: int) -> str:
     return stat.rpartition(")")[2].split()[0]
 
 
-async def _stack(child: asyncio.subprocess.Process, fd: int) -> str:
+async def _stack(worker_process: asyncio.subprocess.Process, fd: int) -> str:
     """What faulthandler writes at SIGUSR1. It is whole when it has not grown for two looks."""
-    process.signal_one(child, signal.SIGUSR1)
+    process.signal_one(worker_process, signal.SIGUSR1)
     end_s = time.monotonic() + _STACK_WITHIN_S
     sizes = [0]
     while time.monotonic() < end_s and not (sizes[-1] and sizes[-3:] == [sizes[-1]] * 3):

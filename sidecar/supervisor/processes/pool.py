@@ -21,19 +21,19 @@ from sidecar.domain.snapshot import Snapshot
 from sidecar.supervisor.metrics.page import SupervisorMetrics
 from sidecar.supervisor.processes import hangs, process
 from sidecar.supervisor.processes.process import CrashLoop, describe_exit, signal_group
-from sidecar.supervisor.processes.worker import WORKER_COMMAND, MakeChange, Worker, WorkerFailed
+from sidecar.supervisor.processes.worker import WORKER_COMMAND, MakeChange, WorkerFailed, WorkerHandle
 from sidecar.supervisor.start.options import HANG_S
 
 _log = logging.getLogger("sidecar")
-STUB_SOCKET = "stub.sock"
-# How long a killed worker may take to be gone, before another one starts beside what is left of it.
+GRPC_SOCKET = "grpc.sock"
+# How long a killed worker may take to be gone, before another one starts next to what is left of it.
 _GONE_S = 1.0
 # A loop that is held again and again is one line a minute.
 _HELD_LOG_S = 60.0
 
 
 class Pool:
-    """The workers. Made with the settings they share (slot is filled in) and the snapshot to begin with. `ended` is told the
+    """The workers. Made with the settings they share (slot is filled in) and the snapshot to begin with. `ended` gets the
     slot of each worker whose process is gone."""
 
     def __init__(
@@ -54,16 +54,16 @@ class Pool:
         self._make_change = make_change
         self._command = command
         self._ended = ended
-        self._serving: list[Worker | None] = [None] * count
+        self._serving: list[WorkerHandle | None] = [None] * count
         self._changing = [asyncio.Lock() for _ in range(count)]  # one start at a time in each position
         self._crash_loops = [CrashLoop() for _ in range(count)]
-        self._slots: dict[int, Worker | None] = {}  # None: its process is being started
-        self._retired: set[Worker] = set()  # replaced, still there for the calls they have
+        self._slots: dict[int, WorkerHandle | None] = {}  # None: its process is being started
+        self._retired: set[WorkerHandle] = set()  # replaced, still there for the calls they have
         self._left = asyncio.Event()  # one of those has ended
         self._tasks: set[asyncio.Task[object]] = set()
         self._closing = asyncio.Event()
         self._hang_s = hang_s
-        self._held_log = hangs.Rarely(_HELD_LOG_S)
+        self._held_log = hangs.LogThrottle(_HELD_LOG_S)
         self._watching: asyncio.Task[object] | None = None
 
     @property
@@ -82,11 +82,11 @@ class Pool:
                     starts.create_task(self._fill(position))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
-        if self._settings.stub_socket:
-            _point(Path(self._settings.run_dir) / STUB_SOCKET, "s0.sock")
+        if self._settings.grpc_socket:
+            _point(Path(self._settings.run_dir) / GRPC_SOCKET, "s0.sock")
 
     async def reload(self, snapshot: Snapshot) -> None:
-        """Gives all workers the snapshot and waits for each: those that start (their stub port takes calls before they stand
+        """Gives all workers the snapshot and waits for each: those that start (their local gRPC port takes calls before they are
         in their place), serve, are retired, and drain. One that does not take it is replaced."""
         self._snapshot = snapshot
         async with asyncio.TaskGroup() as reloads:
@@ -108,14 +108,16 @@ class Pool:
                 try:
                     await self._fill(position)
                 except WorkerFailed as error:
-                    _log.error("rolling restart stopped, the old workers stay: new worker %d %s", position, error)
+                    _log.error(
+                        "The rolling restart stopped and the old workers stay: the new worker %d %s.", position, error
+                    )
                     return
-                if old is not None and old.child.returncode is None:
+                if old is not None and old.process.returncode is None:
                     self._retired.add(old)
                     self._run(self._retire(old, lame_duck_s, grace_s))
-        _log.info("rolling restart: %d new workers serve", len(self._serving))
+        _log.info("Rolling restart: %d new workers are serving.", len(self._serving))
 
-    async def _retire(self, worker: Worker, lame_duck_s: float, grace_s: float) -> None:
+    async def _retire(self, worker: WorkerHandle, lame_duck_s: float, grace_s: float) -> None:
         await worker.retire(lame_duck_s)
         await worker.drain(grace_s)
 
@@ -136,7 +138,7 @@ class Pool:
             worker.kill()
         await self._all_ended()
 
-    def _living(self) -> list[Worker]:
+    def _living(self) -> list[WorkerHandle]:
         return [worker for worker in self._slots.values() if worker is not None]
 
     async def _all_ended(self) -> None:
@@ -151,7 +153,7 @@ class Pool:
         self._slots[slot] = None
         try:
             settings = replace(self._settings, slot=slot, metrics_fd=self._metrics.memory_of(slot))
-            worker = await Worker.start(settings, position, self._make_change, self._command, held=self._on_held)
+            worker = await WorkerHandle.start(settings, position, self._make_change, self._command, held=self._on_held)
         except BaseException:
             del self._slots[slot]
             raise
@@ -161,32 +163,32 @@ class Pool:
             await worker.configure(self._snapshot)
             while worker.snapshot is not self._snapshot:  # reloaded meanwhile
                 await worker.reload(self._snapshot)
-            if self._closing.is_set() or worker.child.returncode is not None:
+            if self._closing.is_set() or worker.process.returncode is not None:
                 raise WorkerFailed("ended before it served")
         except BaseException:
             worker.kill()
             raise
         self._serve(worker)
 
-    def _serve(self, worker: Worker) -> None:
+    def _serve(self, worker: WorkerHandle) -> None:
         self._point_at(worker, worker.position)
         self._serving[worker.position] = worker
         self._count()
-        _log.info("%s serves", worker.name)
+        _log.info("Worker %s is serving.", worker.name)
 
-    def _point_at(self, worker: Worker, position: int) -> None:
+    def _point_at(self, worker: WorkerHandle, position: int) -> None:
         """The position's symlinks."""
         assert worker.ready is not None
         run = Path(self._settings.run_dir)
-        for kind, path in (("w", worker.ready.front_path), ("s", worker.ready.stub_path)):
+        for kind, path in (("w", worker.ready.front_path), ("s", worker.ready.grpc_path)):
             if path is not None:
                 _point(run / f"{kind}{position}.sock", Path(path).name)
 
-    def _silent(self, worker: Worker, silent_s: float) -> None:
+    def _silent(self, worker: WorkerHandle, silent_s: float) -> None:
         if not worker.hangs:
             self._hung(worker, f"hangs: no sign of life for {silent_s:.1f} s")
 
-    def _hung(self, worker: Worker, why: str) -> None:
+    def _hung(self, worker: WorkerHandle, why: str) -> None:
         """The front is led past it at once. It is looked at and then killed, which also ends the connections that wait at its
         listeners, and another one starts."""
         worker.hangs = True
@@ -200,27 +202,27 @@ class Pool:
                 self._point_at(other, worker.position)
         self._run(self._end_hung(worker, why, serving=serving))
 
-    async def _end_hung(self, worker: Worker, why: str, *, serving: bool) -> None:
-        what_next = "replacing it" if serving and not self._closing.is_set() else "killing it"
-        _log.error("%s %s; %s: %s", worker.name, why, what_next, await worker.seen())
-        signal_group(worker.child, signal.SIGKILL)
-        await process.ended(worker.child, _GONE_S)
+    async def _end_hung(self, worker: WorkerHandle, why: str, *, serving: bool) -> None:
+        what_next = "Replacing it" if serving and not self._closing.is_set() else "Killing it"
+        _log.error("Worker %s %s. %s: %s", worker.name, why, what_next, await worker.describe())
+        signal_group(worker.process, signal.SIGKILL)
+        await process.ended(worker.process, _GONE_S)
         if serving:
             self._metrics.worker_restarts.inc()
             await self._refill(worker.position, time.monotonic() - worker.started_s)
 
-    def _on_held(self, worker: Worker, beat: Beat) -> None:
+    def _on_held(self, worker: WorkerHandle, beat: Beat) -> None:
         self._metrics.loop_held(worker.position, beat.held_s)
         more = self._held_log.turn(worker.position)
         if more is not None:
             _log.warning(
-                "%s: its event loop was held for %.1f s, %.1f s of that on the CPU; its calls waited%s",
+                "Worker %s: its event loop was blocked for %.1f s (%.1f s on the CPU) and its calls waited.%s",
                 *(worker.name, beat.held_s, beat.on_cpu_s),
-                f" (and {more} more times since this was last said)" if more else "",
+                f" It was blocked {more} more times since this was last logged." if more else "",
             )
 
-    async def _watch(self, worker: Worker) -> None:
-        code = await worker.child.wait()
+    async def _watch(self, worker: WorkerHandle) -> None:
+        code = await worker.process.wait()
         worker.close()
         del self._slots[worker.slot]
         self._metrics.forget_worker(worker.slot)
@@ -232,9 +234,9 @@ class Pool:
             self._serving[worker.position] = None
             self._count()
         if worker.expected_to_end or not serving or self._closing.is_set():
-            _log.info("%s ended with %s", worker.name, describe_exit(code))
+            _log.info("Worker %s ended with %s.", worker.name, describe_exit(code))
             return
-        _log.error("%s died with %s; starting another", worker.name, describe_exit(code))
+        _log.error("Worker %s died with %s. Starting another.", worker.name, describe_exit(code))
         self._metrics.worker_restarts.inc()
         self._run(self._refill(worker.position, time.monotonic() - worker.started_s))
 
@@ -248,7 +250,7 @@ class Pool:
                 try:
                     await self._fill(position)
                 except WorkerFailed as error:
-                    _log.error("worker %d %s; trying again", position, error)
+                    _log.error("Worker %d %s. Trying again.", position, error)
                 else:
                     return
             lived_s = time.monotonic() - began_s
@@ -262,11 +264,11 @@ class Pool:
             pass
         return self._closing.is_set()
 
-    async def _reload_one(self, worker: Worker, snapshot: Snapshot) -> None:
+    async def _reload_one(self, worker: WorkerHandle, snapshot: Snapshot) -> None:
         try:
             await worker.reload(snapshot)
         except WorkerFailed as error:
-            if worker.child.returncode is None and not worker.expected_to_end and not worker.hangs:
+            if worker.process.returncode is None and not worker.expected_to_end and not worker.hangs:
                 self._hung(worker, str(error))
 
     def _count(self) -> None:

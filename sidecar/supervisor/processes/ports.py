@@ -11,9 +11,9 @@ from sidecar.supervisor.start.options import Address
 from sidecar.supervisor.start.start_error import StartError
 
 _ADVICE = {
-    errno.EADDRINUSE: "in use by another program",
+    errno.EADDRINUSE: "is in use by another program",
     errno.EACCES: "needs more rights than this user has",
-    errno.EADDRNOTAVAIL: "not an address of this machine",
+    errno.EADDRNOTAVAIL: "is not an address of this machine",
 }
 
 
@@ -47,8 +47,8 @@ def _bound(address: Address, what: str, option: str, *, reuse_address: bool) -> 
     except OSError as error:
         sock.close()
         code = error.errno or 0
-        reason = _ADVICE.get(code) or (os.strerror(code) if code > 0 else error.strerror or str(error))
+        reason = _ADVICE.get(code) or f"cannot be used: {os.strerror(code) if code > 0 else error.strerror or error}"
         if option == "--port" and (code == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror)):
             option = "--host"
-        raise StartError(f"{what} {address}: {reason}; choose another with {option}") from None
+        raise StartError(f"The {what} {address} {reason}. Choose another with {option}.") from None
     return sock

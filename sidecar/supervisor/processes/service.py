@@ -1,4 +1,4 @@
-"""A child that is not a worker (Nginx, the local model): started, waited for, started again when it dies."""
+"""A process that is not a worker (Nginx, the local model): started, waited for, restarted when it dies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _REASON_BYTES_MAX = 400
 
 
 class Service:
-    """One program. `command` is asked at each start. Its output goes to `log_path`. `ready` says whether it answers.
+    """One program. `command` is called at each start. Its output goes to `log_path`. `ready` says whether it answers.
 
     `death_signal` is what it gets when the supervisor dies: SIGTERM for a master that must take its children with it.
     `drain` lets its work end, within the seconds given, before the stop signal, which may cut it.
@@ -50,44 +50,44 @@ class Service:
         self._drain = drain
         self._env = process.plain_env() if env is None else env
         self._cwd = cwd
-        self._child: asyncio.subprocess.Process | None = None
+        self._process: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._closing = False
 
     async def start(self) -> None:
         """Starts the program and waits until it is ready; from then on it is kept alive. Raises StartError."""
-        child = await self._spawn()
+        spawned = await self._spawn()
         try:
             async with asyncio.timeout(self._ready_timeout_s):
                 while not await self._ready():
-                    if child.returncode is not None:
+                    if spawned.returncode is not None:
                         raise StartError(
-                            f"{self.name} ended with {process.describe_exit(child.returncode)}: {self._last_words()}"
+                            f"{self.name} ended with {process.describe_exit(spawned.returncode)}: {self._last_words()}."
                         )
                     await asyncio.sleep(_PROBE_PAUSE_S)
         except TimeoutError:
             raise StartError(
-                f"{self.name} did not answer within {self._ready_timeout_s:g} s; see {self._log_path}"
+                f"{self.name} did not answer within {self._ready_timeout_s:g} s. See {self._log_path}."
             ) from None
         self._watch = asyncio.create_task(self._keep_alive())
 
     def signal(self, number: signal.Signals) -> None:
         """Signals the program itself, not what it started."""
-        if self._child is not None:
-            process.signal_one(self._child, number)
+        if self._process is not None:
+            process.signal_one(self._process, number)
 
     async def stop(self, grace_s: float) -> None:
         """Asks it to end, waits, and kills what is left."""
         self._closing = True
         if self._watch is not None:
             self._watch.cancel()
-        if self._child is None:
+        if self._process is None:
             return
         if self._drain is not None:
             await self._drain(grace_s)
-        process.signal_one(self._child, self._stop_signal)
-        if not await process.ended(self._child, grace_s):
-            _log.warning("%s did not end within %g s; killing it", self.name, grace_s)
+        process.signal_one(self._process, self._stop_signal)
+        if not await process.ended(self._process, grace_s):
+            _log.warning("%s did not end within %g s. Killing it.", self.name, grace_s)
         await self.kill()
 
     async def kill(self) -> None:
@@ -95,28 +95,28 @@ class Service:
         self._closing = True
         if self._watch is not None:
             self._watch.cancel()
-        if self._child is not None:
-            process.signal_group(self._child, signal.SIGKILL)
-            await self._child.wait()
+        if self._process is not None:
+            process.signal_group(self._process, signal.SIGKILL)
+            await self._process.wait()
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         with open(self._log_path, "ab") as log:  # noqa: ASYNC230 one open of a local file
-            self._child = await process.spawn(
+            self._process = await process.spawn(
                 self._command(), env=self._env, cwd=self._cwd, output=log, death_signal=self._death_signal
             )
-        return self._child
+        return self._process
 
     async def _keep_alive(self) -> None:
         crash_loop = CrashLoop()
-        while self._child is not None:
+        while self._process is not None:
             began_s = time.monotonic()
-            code = await self._child.wait()
+            code = await self._process.wait()
             # Children of a killed master live on and would hold the port.
-            process.signal_group(self._child, signal.SIGKILL)
-            _log.error("%s died with %s; starting it again", self.name, process.describe_exit(code))
+            process.signal_group(self._process, signal.SIGKILL)
+            _log.error("%s died with %s. Restarting it.", self.name, process.describe_exit(code))
             await asyncio.sleep(crash_loop.pause_s(time.monotonic() - began_s))
             await self._spawn()
 
     def _last_words(self) -> str:
         text = self._log_path.read_bytes()[-_REASON_BYTES_MAX:].decode("utf-8", "replace").strip()
-        return text.splitlines()[-1] if text else f"it said nothing; see {self._log_path}"
+        return text.splitlines()[-1] if text else f"it wrote nothing; see {self._log_path}"

@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from sidecar.control.channel import (
-    Answered,
-    Ask,
     Beat,
+    ChangeRequest,
+    ChangeResult,
     Channel,
     Configure,
     Drain,
@@ -23,8 +23,8 @@ from sidecar.control.channel import (
     Message,
     Ready,
     Refusal,
-    Reloaded,
     Retire,
+    SnapshotLoaded,
     WorkerSettings,
 )
 from sidecar.control.snapshot_patch import between
@@ -42,33 +42,33 @@ _END_S = 5.0
 
 
 # Makes a change of routes that a worker asks for: the route as it is now, None where it is gone, or why not. Never raises.
-MakeChange = Callable[[Ask], Awaitable[Route | Refusal | None]]
-Held = Callable[["Worker", Beat], None]  # a worker's loop was held
+MakeChange = Callable[[ChangeRequest], Awaitable[Route | Refusal | None]]
+Held = Callable[["WorkerHandle", Beat], None]  # a worker's loop was held
 
 
 class WorkerFailed(Exception):
     """The worker cannot serve; the message says why, for the operator."""
 
 
-class Worker:
+class WorkerHandle:
     """A living worker process. `slot` names its metrics and sockets, `position` the place it serves in (0 to N-1)."""
 
     def __init__(
         self,
         settings: WorkerSettings,
         position: int,
-        child: asyncio.subprocess.Process,
+        spawned: asyncio.subprocess.Process,
         channel: Channel,
         make_change: MakeChange,
         held: Held,
     ) -> None:
         self.settings = settings
         self.position = position
-        self.child = child
+        self.process = spawned
         self.ready: Ready | None = None
         self.expected_to_end = False
         self.hangs = False  # somebody has seen it, and it is going to be killed
-        self.heard_s: float | None = None  # monotonic, when it last gave a sign of life
+        self.last_sign_s: float | None = None  # monotonic, when it last gave a sign of life
         self.started_s = time.monotonic()
         self._ending = asyncio.Event()
         self._snapshot: Snapshot | None = None
@@ -77,7 +77,7 @@ class Worker:
         self._held = held
         self._changing: set[asyncio.Task[None]] = set()
         self._answers: asyncio.Queue[Message | None] = asyncio.Queue()
-        self._reader = asyncio.create_task(self._read())
+        self._reader: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()  # one question at a time: answers carry no number
 
     @property
@@ -91,7 +91,7 @@ class Worker:
 
     @property
     def name(self) -> str:
-        return f"worker {self.position} (pid {self.child.pid})"
+        return f"{self.position} (pid {self.process.pid})"
 
     @classmethod
     async def start(
@@ -102,13 +102,13 @@ class Worker:
         command: Sequence[str] = WORKER_COMMAND,
         *,
         held: Held = lambda worker, beat: None,
-    ) -> Worker:
+    ) -> WorkerHandle:
         """Starts the process; it waits for `configure`."""
         ours, theirs = socket.socketpair()
         settings = replace(settings, stack_fd=hangs.open_stack_file())
         kept = (theirs.fileno(), settings.stack_fd, settings.metrics_fd)
         try:
-            child = await process.spawn(
+            spawned = await process.spawn(
                 [*command, "--control-fd", str(theirs.fileno())],
                 env={**process.own_env(), "GRPC_ENABLE_FORK_SUPPORT": "0"},
                 keep_fds=tuple(fd for fd in kept if fd is not None),
@@ -119,7 +119,9 @@ class Worker:
             raise
         finally:
             theirs.close()
-        return cls(settings, position, child, await Channel.open(ours), make_change, held)
+        handle = cls(settings, position, spawned, await Channel.open(ours), make_change, held)
+        handle._reader = asyncio.create_task(handle._read())
+        return handle
 
     async def configure(self, snapshot: Snapshot) -> None:
         """Hands over settings and routes, and waits until it serves. Raises WorkerFailed."""
@@ -127,7 +129,7 @@ class Worker:
         if isinstance(answer, Failed):
             raise WorkerFailed(answer.message)
         if not isinstance(answer, Ready):
-            raise WorkerFailed(await self._why_not("did not get ready", _READY_TIMEOUT_S, seen=True))
+            raise WorkerFailed(await self._why_not("did not get ready", _READY_TIMEOUT_S, describe=True))
         self.ready = answer
         self._snapshot = snapshot
 
@@ -144,7 +146,7 @@ class Worker:
         for question in (patch, LoadSnapshot(snapshot)):
             if question is not None:
                 answer = await self._answer_to(question, _RELOAD_TIMEOUT_S)
-                if not isinstance(answer, Reloaded):
+                if not isinstance(answer, SnapshotLoaded):
                     return False
                 if answer.hash == snapshot.hash:
                     return True
@@ -168,30 +170,31 @@ class Worker:
                 await self._channel.send(Drain(grace_s))
             except ConnectionError:
                 pass  # it is ending already
-        if not await process.ended(self.child, grace_s + _END_S):
+        if not await process.ended(self.process, grace_s + _END_S):
             self.kill()
-        return await self.child.wait()
+        return await self.process.wait()
 
     def kill(self) -> None:
         self.expected_to_end = True
         self._ending.set()
-        process.signal_group(self.child, signal.SIGKILL)
+        process.signal_group(self.process, signal.SIGKILL)
 
     def close(self) -> None:
         """After its end: frees the channel and removes sockets that a kill left behind."""
         self._ending.set()
-        self._reader.cancel()
+        if self._reader is not None:
+            self._reader.cancel()
         self._channel.close()
         _close(self.settings.stack_fd)
         for kind in ("w", "s"):
             try:
-                os.unlink(os.path.join(self.settings.run_dir, f"{kind}{self.slot}-{self.child.pid}.sock"))
+                os.unlink(os.path.join(self.settings.run_dir, f"{kind}{self.slot}-{self.process.pid}.sock"))
             except FileNotFoundError:
                 pass
 
-    async def seen(self) -> str:
-        """What it does, in words for the log: for one that answers no more."""
-        return await hangs.seen_of(self.child, self.settings.stack_fd)
+    async def describe(self) -> str:
+        """What it does, as text for the log: for one that no longer answers."""
+        return await hangs.describe(self.process, self.settings.stack_fd)
 
     async def _ask(self, question: Message, timeout_s: float) -> Message | None:
         async with self._turn:
@@ -199,7 +202,9 @@ class Worker:
 
     async def _answer_to(self, question: Message, timeout_s: float) -> Message | None:
         """While it is this question's turn."""
-        if self._reader.done():  # the worker is gone, and what it still said answers earlier questions
+        if (
+            self._reader is None or self._reader.done()
+        ):  # the worker is gone, and what it still said answers earlier questions
             return None
         while not self._answers.empty():  # late answers to questions given up on
             if self._answers.get_nowait() is None:
@@ -216,10 +221,10 @@ class Worker:
         try:
             while (message := await self._channel.receive()) is not None:
                 if isinstance(message, Beat):
-                    self.heard_s = time.monotonic()
+                    self.last_sign_s = time.monotonic()
                     if message.held_s:
                         self._held(self, message)
-                elif isinstance(message, Ask):
+                elif isinstance(message, ChangeRequest):
                     task = asyncio.create_task(self._answer(message))
                     self._changing.add(task)
                     task.add_done_callback(self._changing.discard)
@@ -228,17 +233,17 @@ class Worker:
         finally:
             self._answers.put_nowait(None)  # also when `close` ends it: nobody waits for an answer of the dead
 
-    async def _answer(self, ask: Ask) -> None:
+    async def _answer(self, ask: ChangeRequest) -> None:
         outcome = await self._make_change(ask)
         try:
-            await self._channel.send(Answered(ask.number, outcome))
+            await self._channel.send(ChangeResult(ask.number, outcome))
         except ConnectionError:
             pass  # the worker died, and its caller with it knows no more than that; the change stands
 
-    async def _why_not(self, what: str, timeout_s: float, *, seen: bool = False) -> str:
-        if await process.ended(self.child, 1.0):
-            return f"ended with {process.describe_exit(self.child.returncode or 0)}"
-        return f"{what} within {timeout_s:g} s" + (f"; {await self.seen()}" if seen else "")
+    async def _why_not(self, what: str, timeout_s: float, *, describe: bool = False) -> str:
+        if await process.ended(self.process, 1.0):
+            return f"ended with {process.describe_exit(self.process.returncode or 0)}"
+        return f"{what} within {timeout_s:g} s" + (f"; {await self.describe()}" if describe else "")
 
 
 def _close(fd: int | None) -> None:

@@ -25,8 +25,8 @@ class Endpoints:
 
     state_dir: Path
     front: Address | None
-    stub: Address | None
-    stub_socket: Path | None
+    grpc: Address | None
+    grpc_socket: Path | None
     metrics: Address | None
     ca: Path | None
     credential: Credential
@@ -43,10 +43,10 @@ def env_values(endpoints: Endpoints) -> dict[str, str]:
     values["SIDECAR_USER"] = endpoints.credential.user
     values["SIDECAR_PASSWORD"] = endpoints.credential.password
     values["SIDECAR_API_KEY"] = endpoints.credential.api_key
-    if endpoints.stub is not None:
-        values["SIDECAR_GRPC_LOCAL"] = str(endpoints.stub)
-    elif endpoints.stub_socket is not None:
-        values["SIDECAR_GRPC_LOCAL"] = f"unix:{endpoints.stub_socket}"
+    if endpoints.grpc is not None:
+        values["SIDECAR_GRPC_LOCAL"] = str(endpoints.grpc)
+    elif endpoints.grpc_socket is not None:
+        values["SIDECAR_GRPC_LOCAL"] = f"unix:{endpoints.grpc_socket}"
     if endpoints.metrics is not None:
         values["SIDECAR_METRICS"] = f"http://{endpoints.metrics}/metrics"
     return {name: value for name, value in values.items() if value is not None}
@@ -90,10 +90,10 @@ def serving_text(endpoints: Endpoints, chat_route: str | None, first_answer: str
         ("user", _user(endpoints.credential, env) if endpoints.front else None),
         ("first chat", repr(first_answer) if first_answer is not None else None),
     ]
-    lines = ["Sidecar serves.", ""]
+    lines = ["Sidecar is running.", ""]
     lines += [f"  {name:<22}{value}" for name, value in rows if value is not None]
     if chat_route is not None:
-        lines += ["", f"Try it; first: . {shlex.quote(str(env))}"]
+        lines += ["", f"Load the settings, then try it: . {shlex.quote(str(env))}"]
         if endpoints.front is not None:
             own_ca = endpoints.ca is not None  # else a certificate that clients trust anyway
             trust = {"trust": _CURL_TRUST if own_ca else "", "trust_env": _SDK_TRUST if own_ca else ""}
@@ -106,7 +106,7 @@ def serving_text(endpoints: Endpoints, chat_route: str | None, first_answer: str
 def _user(credential: Credential, env: Path) -> str:
     if credential.user is not None:
         return f"{credential.user} (password and API key in {env})"
-    return "one of yours; for the examples: export SIDECAR_API_KEY=..., as `sidecar users add` said it"
+    return "one of yours; for the examples: export SIDECAR_API_KEY=... (the API key that `sidecar users add` printed)"
 
 
 _CURL_TRUST = '--cacert "$SIDECAR_CA" '

@@ -1,4 +1,4 @@
-"""What `sidecar up`, `start` and `serve` were asked to do, as one value."""
+"""The options of `sidecar up`, `start` and `serve`, as one value."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ STATE_DIR = Path(".sidecar")
 FRONT_HOST = "127.0.0.1"
 FRONT_PORT = 8443
 FRONT_PROGRAM = "nginx"
-STUB_ADDRESS = "127.0.0.1:50051"
+GRPC_ADDRESS = "127.0.0.1:50051"
 METRICS_ADDRESS = "127.0.0.1:9464"
 WORKERS = 2
-# Longer than most streams, shorter than the patience of whoever pulls the plug (systemd waits 90 s unless told otherwise).
+# Longer than most streams, shorter than the patience of whoever pulls the plug (systemd waits 90 s by default).
 DRAIN_GRACE_S = 120.0
 # A replaced worker serves until the last of its connections was asked to go: gRPC varies their age by a tenth. And a second for
 # the reconnects.
@@ -55,8 +55,8 @@ class Options:
     front_address: Address | None = Address(FRONT_HOST, FRONT_PORT)
     front_program: str = FRONT_PROGRAM
     """`nginx` or `envoy`."""
-    stub_address: Address | None = Address("127.0.0.1", 50051)
-    stub_socket: bool = True
+    grpc_address: Address | None = Address("127.0.0.1", 50051)
+    grpc_socket: bool = True
     metrics_address: Address | None = Address("127.0.0.1", 9464)
     tls: tuple[Path, Path] | None = None  # certificate chain and key; None: of the private CA in the state directory
     workers: int = WORKERS
@@ -80,12 +80,14 @@ def loopback_address(text: str, option: str) -> Address | None:
     try:
         address, number = ip_address(host), int(port)
     except ValueError:
-        raise StartError(f"{option} {text}: not an address; write HOST:PORT such as 127.0.0.1:50051, or off") from None
+        raise StartError(
+            f"{option} {text} is not an address. Write HOST:PORT such as 127.0.0.1:50051, or off."
+        ) from None
     if not 0 <= number <= 65535:
-        raise StartError(f"{option} {text}: the port must be 0 to 65535")
+        raise StartError(f"{option} {text} has no valid port. It must be 0 to 65535.")
     if not address.is_loopback:
         raise StartError(
-            f"{option} {text}: not a loopback address; this listener has no TLS and no credentials, "
-            "so let other machines come in by the front port"
+            f"{option} {text} is not a loopback address. This port has no TLS and no credentials: other machines must use the "
+            "front port."
         )
     return Address(host, number)

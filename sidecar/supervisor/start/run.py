@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 
 from adapters import Task
@@ -17,22 +18,22 @@ from sidecar.domain.snapshot import Snapshot
 from sidecar.front.settings import METRICS_SOCKET
 from sidecar.spend.archive import FILE_NAME
 from sidecar.spend.prices import with_prices
-from sidecar.supervisor.configuration import Configuration, Refused
+from sidecar.supervisor.configuration import ConfigRefused, Configuration
 from sidecar.supervisor.log_files import LogFiles
 from sidecar.supervisor.metrics.envoy import translated
 from sidecar.supervisor.metrics.front import FrontMetrics
 from sidecar.supervisor.metrics.page import MetricsPage, SupervisorMetrics
-from sidecar.supervisor.metrics.spend_keeper import Books
-from sidecar.supervisor.processes.pool import STUB_SOCKET, Pool
+from sidecar.supervisor.metrics.spend_keeper import SpendKeeper
+from sidecar.supervisor.processes.pool import GRPC_SOCKET, Pool
 from sidecar.supervisor.processes.ports import probe, reserve
 from sidecar.supervisor.processes.process import in_daemon_thread
 from sidecar.supervisor.processes.worker import WORKER_COMMAND, WorkerFailed
 from sidecar.supervisor.reload_socket import ReloadSocket
-from sidecar.supervisor.route_admin import Changes
+from sidecar.supervisor.route_admin import RouteAdmin
 from sidecar.supervisor.start.announcement import Endpoints, env_text, env_values, serving_text
-from sidecar.supervisor.start.options import BEATS, Options
+from sidecar.supervisor.start.options import BEATS, Address, Options
 from sidecar.supervisor.start.self_check import reachable
-from sidecar.supervisor.start.services import Children
+from sidecar.supervisor.start.services import Services
 from sidecar.supervisor.start.start_error import StartError
 from sidecar.supervisor.start.state import StateDir, write_private
 
@@ -41,80 +42,117 @@ Announce = Callable[[str], None]  # called once it serves, with the text for the
 
 
 def run(options: Options, announce: Announce, worker_command: Sequence[str] = WORKER_COMMAND) -> int:
-    """Serves until it is told to stop. Returns the exit code; raises StartError, with nothing left running."""
+    """Serves until a signal stops it. Returns the exit code; raises StartError, with nothing left running."""
     with ExitStack() as cleanup:
         state = StateDir.open(options.state_dir)
         cleanup.callback(state.close)
-        return asyncio.run(Supervisor(options, state, cleanup, announce, worker_command).run())
+        parts = prepare(options, state, cleanup)
+        return asyncio.run(Supervisor(options, state, parts, cleanup, announce, worker_command).run())
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Addresses that are free. None: switched off."""
+
+    front: Address | None
+    grpc: Address | None
+    metrics: Address | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a supervisor needs before it starts a process. `priced` is `snapshot` with prices."""
+
+    ports: Ports
+    services: Services
+    configuration: Configuration
+    snapshot: Snapshot
+    priced: Snapshot
+    metrics: SupervisorMetrics
+    spend_keeper: SpendKeeper
+
+
+def prepare(options: Options, state: StateDir, cleanup: ExitStack) -> Parts:
+    """Tries the ports, reads the configuration, fetches the model, opens the shared tables. Blocks. Raises StartError."""
+    ports = _bind(options, cleanup)
+    services = Services.open(options, state, ports.front)
+    services.find_front()
+    configuration = Configuration(options, state, services.local_base_url)
+    snapshot = configuration.load()
+    services.fetch_model(snapshot)
+    metrics = SupervisorMetrics()
+    cleanup.callback(metrics.close)
+    spend_keeper = SpendKeeper.open(state.run, state.root / FILE_NAME)
+    cleanup.callback(spend_keeper.close)
+    metrics.registry.register(spend_keeper)
+    priced = with_prices(snapshot, time.time())
+    return Parts(ports, services, configuration, snapshot, priced, metrics, spend_keeper)
+
+
+def _bind(options: Options, cleanup: ExitStack) -> Ports:
+    front = grpc = metrics = None
+    if options.front_address is not None:
+        front = probe(options.front_address, "front port", "--port")
+    if options.grpc_address is not None:
+        grpc, held = reserve(options.grpc_address, "local gRPC port", "--grpc")
+        cleanup.enter_context(held)
+    if options.metrics_address is not None:
+        metrics = probe(options.metrics_address, "metrics port", "--metrics")
+    return Ports(front, grpc, metrics)
 
 
 class Supervisor:
-    """Made by `run`. Its constructor does what blocks: it tries the ports, reads the configuration, fetches the model."""
+    """Made by `run`; `run()` starts the processes and ends with them."""
 
     def __init__(
-        self, options: Options, state: StateDir, cleanup: ExitStack, announce: Announce, worker_command: Sequence[str]
+        self,
+        options: Options,
+        state: StateDir,
+        parts: Parts,
+        cleanup: ExitStack,
+        announce: Announce,
+        worker_command: Sequence[str],
     ) -> None:
         self._options = options
         self._state = state
+        self._ports = parts.ports
+        self._services = parts.services
+        self._configuration = parts.configuration
+        self._snapshot = parts.snapshot
+        self._priced = (parts.snapshot, parts.priced)
+        self._metrics = parts.metrics
+        self._spend_keeper = parts.spend_keeper
         self._cleanup = cleanup
         self._announce = announce
-        self._bind()
-        self._children = Children(options, state, self._front)
-        self._children.find_front()
-        self._configuration = Configuration(options, state, self._children.local_base_url)
-        self._snapshot = self._configuration.load()
-        self._children.fetch_model(self._snapshot)
-        self._metrics = SupervisorMetrics()
-        cleanup.callback(self._metrics.close)
-        self._books = self._open_books()
         self._log_files = LogFiles(state.logs, options.log_path, options.log_bytes)
-        self._changes = Changes(self._configuration, self._prepare, self._use)
-        self._pool = self._make_pool(worker_command)
+        self._route_admin = RouteAdmin(self._configuration, self._prepare, self._use)
+        self._pool = Pool(
+            self._worker_settings(),
+            parts.priced,
+            options.workers,
+            self._metrics,
+            self._route_admin.make,
+            worker_command,
+            ended=self._spend_keeper.forget_worker,
+            hang_s=options.hang_s,
+        )
         self._stop = asyncio.Event()
         self._stop_again = asyncio.Event()
         self._stop_signal = signal.SIGTERM
-        self._restart_asked = asyncio.Event()
+        self._restart_wanted = asyncio.Event()
         self._reload_socket = ReloadSocket(self._reload, lambda: self._configuration.snapshot)
 
-    def _bind(self) -> None:
+    def _worker_settings(self) -> WorkerSettings:
         options = self._options
-        self._front = self._stub = self._page = None
-        if options.front_address is not None:
-            self._front = probe(options.front_address, "front", "--port")
-        if options.stub_address is not None:
-            self._stub, held = reserve(options.stub_address, "stub port", "--stub")
-            self._cleanup.enter_context(held)
-        if options.metrics_address is not None:
-            self._page = probe(options.metrics_address, "metrics port", "--metrics")
-
-    def _open_books(self) -> Books:
-        books = Books(self._state.run, self._state.root / FILE_NAME)
-        self._cleanup.callback(books.close)
-        self._metrics.registry.register(books)
-        return books
-
-    def _make_pool(self, worker_command: Sequence[str]) -> Pool:
-        settings = WorkerSettings(
+        return WorkerSettings(
             slot=0,
             run_dir=str(self._state.run),
-            stub_socket=self._options.stub_socket,
-            stub_address=None if self._stub is None else str(self._stub),
-            access_log=self._options.access_log,
-            log_path=None if self._options.log_path is None else str(self._options.log_path),
-            beat_s=self._options.hang_s / BEATS,
-            grpc_server=self._options.grpc_server,
-        )
-        self._books.use(self._snapshot)
-        self._priced = (self._snapshot, with_prices(self._snapshot, time.time()))
-        return Pool(
-            settings,
-            self._priced[1],
-            self._options.workers,
-            self._metrics,
-            self._changes.make,
-            worker_command,
-            ended=self._books.forget_worker,
-            hang_s=self._options.hang_s,
+            grpc_socket=options.grpc_socket,
+            grpc_address=None if self._ports.grpc is None else str(self._ports.grpc),
+            access_log=options.access_log,
+            log_path=None if options.log_path is None else str(options.log_path),
+            beat_s=options.hang_s / BEATS,
+            grpc_server=options.grpc_server,
         )
 
     async def run(self) -> int:
@@ -130,7 +168,7 @@ class Supervisor:
             stop = asyncio.create_task(self._drain())
             if await _finished_before(stop, self._stop_again):
                 stop.result()
-                _log.info("stopped")
+                _log.info("The gateway has stopped.")
                 return 0
             stop.cancel()
             return 128 + self._stop_signal
@@ -142,56 +180,62 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
-        loop.add_signal_handler(signal.SIGUSR2, self._restart_asked.set)
+        loop.add_signal_handler(signal.SIGUSR2, self._restart_wanted.set)
 
     def _on_hangup(self) -> None:
         self._reload(Ask())
 
     def _reload(self, ask: Ask) -> None:
         self._configuration.ask(ask)
-        self._children.reload_front()
+        self._services.reload_front()
 
     def _on_stop(self, number: signal.Signals) -> None:
         self._stop_signal = number
         if not self._stop.is_set():
-            _log.info("%s: stopping; calls under way may finish, once more to stop at once", number.name)
+            _log.info("%s: Stopping. Calls in progress may finish; send it again to stop at once.", number.name)
             self._stop.set()
         else:
-            _log.warning("%s: stopping at once", number.name)
+            _log.warning("%s: Stopping at once.", number.name)
             self._stop_again.set()
 
     async def _start(self) -> None:
-        await self._children.start_local(self._snapshot)
+        await self._services.start_local(self._snapshot)
         self._metrics.use_config(self._snapshot.hash)
+        self._spend_keeper.use(self._snapshot)
         try:
             await self._pool.start()
         except WorkerFailed as error:
-            raise StartError(f"a worker {error}") from None
-        if self._page is not None:
-            self._cleanup.callback(MetricsPage(self._page, self._metrics.registry).close)
-        await self._children.start_front(self._snapshot)
-        if self._front is not None:
+            raise StartError(f"A worker {error}.") from None
+        if self._ports.metrics is not None:
+            self._cleanup.callback(MetricsPage.open(self._ports.metrics, self._metrics.registry).close)
+        await self._services.start_front(self._snapshot)
+        if self._ports.front is not None:
             page = self._state.front / "run" / METRICS_SOCKET
             names = translated if self._options.front_program == "envoy" else iter
-            self._metrics.registry.register(FrontMetrics(self._front, self._children.certificate, page, names))
+            self._metrics.registry.register(FrontMetrics(self._ports.front, self._services.certificate, page, names))
         endpoints = Endpoints(
             state_dir=self._state.root,
-            front=None if self._front is None else reachable(self._front),
-            stub=self._stub,
-            stub_socket=self._state.run / STUB_SOCKET if self._options.stub_socket else None,
-            metrics=self._page,
-            ca=self._children.ca,
-            credential=self._children.credential,
+            front=None if self._ports.front is None else reachable(self._ports.front),
+            grpc=self._ports.grpc,
+            grpc_socket=self._state.run / GRPC_SOCKET if self._options.grpc_socket else None,
+            metrics=self._ports.metrics,
+            ca=self._services.ca,
+            credential=self._services.credential,
         )
         write_private(self._state.env, env_text(env_values(endpoints)))
         await self._reload_socket.open(self._state.run)
-        answer = await self._children.first_chat(self._snapshot)
+        answer = await self._services.first_chat(self._snapshot)
         self._announce(serving_text(endpoints, _chat_route(self._snapshot), answer))
 
     async def _until_stopped(self) -> None:
         duties = [
             asyncio.create_task(duty)
-            for duty in (self._follow_config(), self._follow_restarts(), self._books.keep(), self._log_files.keep())
+            for duty in (
+                self._follow_config(),
+                self._follow_restarts(),
+                self._spend_keeper.keep(),
+                self._log_files.keep(),
+            )
         ]
         try:
             stop = asyncio.create_task(self._stop.wait())
@@ -206,7 +250,7 @@ class Supervisor:
 
     async def _follow_config(self) -> None:
         async for reload in self._configuration.changes():
-            async with self._changes.turn:
+            async with self._route_admin.turn:
                 refused = await self._take(reload)
             if refused is None:
                 self._metrics.reloaded("success")
@@ -215,46 +259,46 @@ class Supervisor:
             for ask in reload.asks:
                 ask.answer("" if refused is None else refused.why)
 
-    async def _take(self, reload: ConfigChange) -> Refused | None:
+    async def _take(self, reload: ConfigChange) -> ConfigRefused | None:
         """None: it is in use."""
         reading = await asyncio.to_thread(self._configuration.up_to_date, reload)
-        if isinstance(reading, Refused):
+        if isinstance(reading, ConfigRefused):
             return reading
         try:
             await self._prepare(reading.snapshot)
         except StartError as error:
-            _log.error("configuration not taken, the old one stays: %s", error)
-            return Refused(str(error))
+            _log.error("The new configuration was refused; the old one stays in use: %s", error)
+            return ConfigRefused(str(error))
         self._configuration.taken(reading)
         await self._use(reading.snapshot)
-        _log.info("configuration %s in use: %d routes", reading.snapshot.hash, len(reading.snapshot.routes))
+        _log.info("Configuration %s is in use: %s.", reading.snapshot.hash, _count(len(reading.snapshot.routes)))
         return None
 
     async def _prepare(self, snapshot: Snapshot) -> None:
         """Starts what the snapshot needs. Raises StartError."""
-        await in_daemon_thread(partial(self._children.fetch_model, snapshot))
-        await self._children.start_local(snapshot)
+        await in_daemon_thread(partial(self._services.fetch_model, snapshot))
+        await self._services.start_local(snapshot)
 
     async def _use(self, snapshot: Snapshot) -> None:
-        """Returns once every worker goes by it."""
+        """Returns once every worker uses it."""
         self._priced = (snapshot, await asyncio.to_thread(with_prices, snapshot, time.time(), self._priced))
         await self._pool.reload(self._priced[1])
-        self._books.use(snapshot)
+        self._spend_keeper.use(snapshot)
         self._metrics.use_config(snapshot.hash)
 
     async def _follow_restarts(self) -> None:
         while True:
-            await self._restart_asked.wait()
-            self._restart_asked.clear()
+            await self._restart_wanted.wait()
+            self._restart_wanted.clear()
             await self._pool.restart(self._options.lame_duck_s, self._options.drain_grace_s)
 
     async def _drain(self) -> None:
         """Workers first (their calls end), then the front (it sends what is left), then the local model."""
         await self._pool.drain(self._options.drain_grace_s)
-        await self._children.stop()
+        await self._services.stop()
 
     async def _kill(self) -> None:
-        await self._children.kill()
+        await self._services.kill()
         await self._pool.kill()
 
 
@@ -264,6 +308,10 @@ async def _finished_before(task: asyncio.Task[None], event: asyncio.Event) -> bo
     await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     return task.done()
+
+
+def _count(routes: int) -> str:
+    return f"{routes} route{'s' * (routes != 1)}"
 
 
 def _chat_route(snapshot: Snapshot) -> str | None:

@@ -1,7 +1,7 @@
-"""Two questions to the own front proxy: does it serve, and does a chat come back.
+"""Two checks of the own front proxy: it serves, and a chat comes back.
 
 It must present exactly the certificate it was given. Who signed that, and for which names, is for clients to judge: a real
-certificate names the public host, and is asked here on loopback.
+certificate names the public host, and is used here on loopback.
 """
 
 from __future__ import annotations
@@ -50,17 +50,17 @@ def first_chat(address: Address, certificate: Path, api_key: str, route: str) ->
             address, certificate, "POST", "/v1/chat/completions", json.dumps(body).encode(), headers, _CHAT_TIMEOUT_S
         )
     except (OSError, http.client.HTTPException) as error:
-        raise FirstChatFailed(f"no answer to the first chat: {error}") from None
+        raise FirstChatFailed(f"The first chat got no answer: {error}.") from None
     if status in _NOT_FOR_THIS_USER:
         return None
     if status != 200:
         raise FirstChatFailed(
-            f"the first chat was answered with HTTP {status}: {answer[:200].decode('utf-8', 'replace')}"
+            f"The first chat was answered with HTTP {status}: {answer[:200].decode('utf-8', 'replace')}."
         )
     try:
         return str(json.loads(answer)["choices"][0]["message"]["content"])
     except (ValueError, LookupError, TypeError):
-        raise FirstChatFailed("the first chat's answer is not a chat completion") from None
+        raise FirstChatFailed("The answer to the first chat is not a chat completion.") from None
 
 
 def _call(

@@ -1,4 +1,6 @@
-"""What `up` runs beside the workers: the local model, and the front with its certificate and users. `serve` runs neither."""
+"""What `up` runs in addition to the workers: the local model, and the front with its certificate and users.
+
+`serve` runs neither."""
 
 from __future__ import annotations
 
@@ -35,10 +37,10 @@ _FRONT_READ_TIMEOUT_S_MIN = 3900
 _FRONT_READ_MARGIN_S = 60
 
 
-class Children:
-    """The local model and the front. `front` None: there are none of them."""
+class Services:
+    """The local model, which will listen on `local_port`, and the front at `front`. None: there are none of them."""
 
-    def __init__(self, options: Options, state: StateDir, front: Address | None) -> None:
+    def __init__(self, options: Options, state: StateDir, front: Address | None, local_port: int | None) -> None:
         self._options = options
         self._state = state
         self._address = front
@@ -47,13 +49,29 @@ class Children:
         self._following: asyncio.Task[None] | None = None
         self._local: Service | None = None
         self._model: Path | None = None
-        self.credential = known_credential(state.env)
-        self.local_base_url: str | None = None
+        self._local_port = local_port
+        self.credential = Credential()
+
+    @classmethod
+    def open(cls, options: Options, state: StateDir, front: Address | None) -> Services:
+        """Reads the credential of an earlier start, and chooses a free port for the local model."""
+        local_port = None
         if front is not None:
             from sidecar import local
 
-            self._local_port = local.free_port()
-            self.local_base_url = local.base_url(self._local_port)
+            local_port = local.free_port()
+        services = cls(options, state, front, local_port)
+        services.credential = known_credential(state.env)
+        return services
+
+    @property
+    def local_base_url(self) -> str | None:
+        """Where the local model answers; None where there is no front."""
+        if self._local_port is None:
+            return None
+        from sidecar import local
+
+        return local.base_url(self._local_port)
 
     @property
     def ca(self) -> Path | None:
@@ -74,18 +92,18 @@ class Children:
         try:
             self._model = local.ensure_model()
         except local.ModelError as error:
-            raise StartError(f"local model: {error}") from None
+            raise StartError(str(error)) from None
 
     async def start_local(self, snapshot: Snapshot) -> None:
         """Starts the local model if a route uses it and it does not run yet; the file is there. Raises StartError."""
-        url, model = self.local_base_url, self._model
-        if url is None or model is None or self._local is not None or not uses_local_model(snapshot):
+        url, port, model = self.local_base_url, self._local_port, self._model
+        if url is None or port is None or model is None or self._local is not None or not uses_local_model(snapshot):
             return
         from sidecar import local
 
         service = Service(
-            "local model",
-            lambda: local.command(model, self._local_port),
+            "The local model",
+            lambda: local.command(model, port),
             log_path=self._state.logs / "local.log",
             env={**plain_env(), "PYTHONPATH": own_env()["PYTHONPATH"]},
             ready=lambda: local.ready(url),
@@ -109,8 +127,10 @@ class Children:
             programs.program(self._options.front_program).find()
             if self._options.tls is not None:
                 pki.check_pair(*self._options.tls)
-        except (FrontError, OSError, ValueError) as error:
-            raise StartError(f"front: {error}") from None
+        except FrontError as error:
+            raise StartError(str(error)) from None
+        except (OSError, ValueError) as error:
+            raise StartError(f"The front cannot start: {error}.") from None
 
     async def start_front(self, snapshot: Snapshot) -> None:
         """Certificate, first user, Nginx or Envoy; returns once `GET /health` comes back through it. Raises StartError."""
@@ -125,10 +145,12 @@ class Children:
         try:
             program = programs.program(self._options.front_program)
             binary = await asyncio.to_thread(self._prepare_front, program, address, snapshot)
-        except (FrontError, UsersError, OSError, ValueError) as error:
-            raise StartError(f"front: {error}") from None
+        except (FrontError, UsersError) as error:
+            raise StartError(str(error)) from None
+        except (OSError, ValueError) as error:
+            raise StartError(f"The front cannot start: {error}.") from None
         self._front = Service(
-            program.name,
+            program.title,
             lambda: program.command(folder, binary)[0],
             log_path=self._state.logs / f"{program.name}.log",
             ready=lambda: asyncio.to_thread(healthy, address, certificate),
@@ -159,7 +181,7 @@ class Children:
         try:
             return await asyncio.to_thread(first_chat, self._address, self.certificate, key, route.name)
         except FirstChatFailed as error:
-            raise StartError(f"{error}; see {self._state.logs}") from None
+            raise StartError(f"{error} The logs are in {self._state.logs}.") from None
 
     async def stop(self) -> None:
         """In order: the front sends what is left, then the model ends."""
@@ -222,6 +244,6 @@ def _first_user(state: StateDir) -> Credential:
         password = users.add_user(state.users, FIRST_USER)
         return Credential(FIRST_USER, password, users.api_key(FIRST_USER, password))
     if known.user not in names or known.api_key is None:
-        _log.info("no password of a user is known in %s: use your own, or `sidecar users add NAME`", state.env)
+        _log.info("%s holds no password of a user. Use your own, or run `sidecar users add NAME`.", state.env)
         return Credential()
     return known

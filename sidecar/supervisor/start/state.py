@@ -20,7 +20,7 @@ _START_MB = 20
 _PID_BYTES = 16
 _DIR_MODE = 0o700
 _FILE_MODE = 0o600
-# Made anew at each start: what a dead supervisor left there says nothing about this one.
+# Created at each start: what a dead supervisor left there means nothing to this one.
 _FRESH = ("run",)
 _GONE = ("metrics",)  # an earlier version's: metrics are in memory
 _KEPT = ("front", "logs")
@@ -52,7 +52,9 @@ class StateDir:
                 path.mkdir(mode=_DIR_MODE, exist_ok=True)
         except OSError as error:
             os.close(lock)
-            raise StartError(f"state directory {root}: {error.strerror} ({error.filename})") from None
+            raise StartError(
+                f"The state directory {root} cannot be used: {error.strerror} ({error.filename})."
+            ) from None
         except StartError:
             os.close(lock)
             raise
@@ -145,8 +147,8 @@ def _take_lock(root: Path) -> int:
         pid = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
         os.close(fd)
         raise StartError(
-            f"state directory {root}: in use by a running sidecar (pid {pid}); stop it with "
-            f"`sidecar down --state-dir {root}` or choose another --state-dir"
+            f"The state directory {root} is in use by a running gateway (pid {pid}). Stop it with "
+            f"`sidecar down --state-dir {root}`, or choose another with --state-dir."
         ) from None
     os.pwrite(fd, _pid_text(str(os.getpid())), 0)
     return fd
@@ -163,8 +165,8 @@ def _require_space(root: Path) -> None:
     free = disk.f_bavail * disk.f_frsize
     if disk.f_blocks and free < _START_MB * 1_000_000:  # some file systems do not say
         raise StartError(
-            f"state directory {root}: {free // 1_000_000} MB are free, {_START_MB} MB are needed there to start; make room, "
-            "or choose another with --state-dir"
+            f"The state directory {root} has {free // 1_000_000} MB free, and a start needs {_START_MB} MB. Make room, or "
+            "choose another with --state-dir."
         )
 
 
@@ -177,7 +179,7 @@ def _make_run_dir(root: Path) -> Path:
     except FileExistsError:
         found = run.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) != _DIR_MODE:
-            raise StartError(f"{run}: exists, but is not a private directory of this user; remove it") from None
+            raise StartError(f"{run} exists, but is not a private directory of this user. Remove it.") from None
         shutil.rmtree(run)  # sockets of a supervisor that was killed: we hold the lock, so it is gone
         run.mkdir(mode=_DIR_MODE)
     return run
@@ -186,7 +188,7 @@ def _make_run_dir(root: Path) -> Path:
 def _unusable(root: Path, error: OSError) -> StartError:
     if error.errno == errno.ENOSPC:
         return StartError(
-            f"state directory {root}: 0 MB are free, {_START_MB} MB are needed there to start; make room, or choose another "
-            "with --state-dir"
+            f"The state directory {root} has 0 MB free, and a start needs {_START_MB} MB. Make room, or choose another with "
+            "--state-dir."
         )
-    return StartError(f"state directory {root}: {error.strerror}; choose a writable one with --state-dir")
+    return StartError(f"The state directory {root} cannot be used: {error.strerror}. Choose another with --state-dir.")

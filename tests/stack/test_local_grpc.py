@@ -1,4 +1,4 @@
-"""Python stubs by every way in: the stub port, the stub socket, and the front with TLS and a credential."""
+"""A Python service calls through every entrance: the local gRPC port and socket, and the front with TLS and a credential."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc, routes_pb2, routes_pb2_grpc
 from tests.provider import Provider, Reply, json_reply
-from tests.stack.stack import FRONT, SOCKET, STUB, Stack
+from tests.stack.stack import FRONT, LOCAL, SOCKET, Stack
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]
-WAYS = [STUB, SOCKET, FRONT]
+ENTRANCES = [LOCAL, SOCKET, FRONT]
 CALL_S = 60
 
 
 class Caller:
     """The services by one way in."""
 
-    def __init__(self, stack: Stack, way: str, channel: grpc.aio.Channel) -> None:
+    def __init__(self, stack: Stack, entrance: str, channel: grpc.aio.Channel) -> None:
         self.channel = channel
         self.inference: Any = inference_pb2_grpc.InferenceServiceStub(channel)
         self.routes: Any = routes_pb2_grpc.RouteServiceStub(channel)
-        self.settings: dict[str, Any] = {"metadata": stack.metadata(way), "timeout": CALL_S}
+        self.settings: dict[str, Any] = {"metadata": stack.metadata(entrance), "timeout": CALL_S}
 
 
-@pytest.fixture(params=WAYS)
+@pytest.fixture(params=ENTRANCES)
 async def caller(stack: Stack, request: pytest.FixtureRequest) -> AsyncIterator[Caller]:
     async with stack.channel(request.param) as channel:
         yield Caller(stack, request.param, channel)
@@ -49,10 +49,10 @@ async def refused(call: Any) -> grpc.aio.AioRpcError:
     return raised.value
 
 
-@pytest.mark.parametrize("way", WAYS)
-async def test_all_seven_calls_are_answered_by_the_real_model(model_stack: Stack, way: str) -> None:
-    async with model_stack.channel(way) as channel:
-        caller = Caller(model_stack, way, channel)
+@pytest.mark.parametrize("entrance", ENTRANCES)
+async def test_all_seven_calls_are_answered_by_the_real_model(model_stack: Stack, entrance: str) -> None:
+    async with model_stack.channel(entrance) as channel:
+        caller = Caller(model_stack, entrance, channel)
         request = chat("Say hello.")
         request.max_tokens = 12
         answer = await caller.inference.Chat(request, **caller.settings)
@@ -114,15 +114,15 @@ async def test_a_deadline_ends_the_call_and_the_providers_connection(caller: Cal
 
 
 async def test_a_forged_identity_counts_nowhere(stack: Stack) -> None:
-    """On the stub listeners everybody is `local`, at the front whoever the credential says."""
+    """On the local gRPC port and socket everybody is `local`, at the front whoever the credential says."""
     forged = (("x-sidecar-user", "mallory"),)
-    for way in WAYS:
-        who = stack.user if way == FRONT else "local"
+    for entrance in ENTRANCES:
+        who = stack.user if entrance == FRONT else "local"
         before = stack.metric("sidecar_requests_total", consumer=who, outcome="ok")
-        async with stack.channel(way) as channel:
-            caller = Caller(stack, way, channel)
-            await caller.inference.Chat(chat(), metadata=(*stack.metadata(way), *forged), timeout=CALL_S)
-        assert stack.metric("sidecar_requests_total", consumer=who, outcome="ok") == before + 1, way
+        async with stack.channel(entrance) as channel:
+            caller = Caller(stack, entrance, channel)
+            await caller.inference.Chat(chat(), metadata=(*stack.metadata(entrance), *forged), timeout=CALL_S)
+        assert stack.metric("sidecar_requests_total", consumer=who, outcome="ok") == before + 1, entrance
     assert "mallory" not in stack.metrics_text()
 
 
@@ -148,8 +148,8 @@ async def test_health_is_serving_by_every_way(caller: Caller) -> None:
 
 async def test_reflection_names_the_services_by_every_way(caller: Caller) -> None:
     reflection: Any = reflection_pb2_grpc.ServerReflectionStub(caller.channel)
-    asked = reflection_pb2.ServerReflectionRequest(list_services="")
-    answers = [one async for one in reflection.ServerReflectionInfo(iter([asked]), **caller.settings)]
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    answers = [one async for one in reflection.ServerReflectionInfo(iter([request]), **caller.settings)]
     names = {service.name for service in answers[0].list_services_response.service}
     assert {"sidecar.v1.InferenceService", "sidecar.v1.RouteService", "grpc.health.v1.Health"} <= names
 

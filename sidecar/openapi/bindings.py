@@ -1,0 +1,46 @@
+"""The google.api.http bindings of a service, read once: the document of /docs and the files of both fronts come from them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from google.api import annotations_pb2
+from google.protobuf.descriptor import Descriptor, ServiceDescriptor
+
+from sidecar.v1 import rest_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class HttpBinding:
+    """One HTTP method and path of one RPC. `verb` is "" where the rule has no plain HTTP method."""
+
+    rpc: str
+    verb: str  # get, post, ...
+    path: str
+    body: str  # "*", the name of a field, or "": the RPC takes none
+    message: Any
+    """The request's descriptor (google.protobuf.descriptor.Descriptor)."""
+
+    @property
+    def variables(self) -> list[str]:
+        """Names in the path, in its order."""
+        return re.findall(r"{(\w+)}", self.path)
+
+
+def service() -> ServiceDescriptor:
+    """The REST service of the gateway."""
+    return rest_pb2.DESCRIPTOR.services_by_name["RestService"]
+
+
+def bindings_of(rest: ServiceDescriptor) -> Iterator[HttpBinding]:
+    """Every method and path of the service, in its order."""
+    for method in rest.methods:
+        rule = method.GetOptions().Extensions[annotations_pb2.http]
+        for each in (rule, *rule.additional_bindings):
+            kind = each.WhichOneof("pattern") or "custom"
+            verb, path = ("", "") if kind == "custom" else (kind, getattr(each, kind))
+            message: Descriptor = method.input_type
+            yield HttpBinding(method.name, verb, path, each.body, message)

@@ -1,0 +1,252 @@
+"""One word, one meaning: words that names and texts of this project do not use, each with what to write instead.
+
+Names are those that the code gives (modules, classes, functions, arguments, variables). Texts are what a user sees without
+context: help of the command line, messages of errors and logs, help of metrics, and the pages. A folder that is not clean yet
+is in NOT_YET_CLEAN; take its line away once it is.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+# In names, as whole words of them: `said_before` and `saidBefore` both have "said".
+NAMES = {
+    "way": "the thing itself: entrance, path, candidate, format",
+    "ways": "the things themselves: entrances, paths, candidates",
+    "tries": "attempts or retries",
+    "trial": "attempt",
+    "trials": "attempts",
+    "books": "spend_keeper, accounts",
+    "child": "process",
+    "children": "processes, services, series",
+    "said": "what it holds: message, text, request, settings",
+    "asked": "what it holds: request, prompt, options",
+    "beside": "base, next_to, also",
+    "anew": "again",
+    "told": "what it holds: message, event, reply",
+    "hears": "receives",
+    "heard": "received",
+    "stands": "is",
+}
+# Names with such a word that mean something else.
+NAMES_KEPT = frozenset({"under_way", "_under_way"})
+# In texts, in any case.
+TEXTS = {
+    "anew": "again, or: resets",
+    "begins anew": "resets",
+    "beside": "in addition to, or: next to",
+    "by call": "through the API",
+    "a line a call": "one log line per call",
+    "left alone": "ejected",
+    "stands in": "is in",
+    "stand in": "are in",
+    "stub port": "local gRPC port",
+    "stub socket": "local gRPC socket",
+    "stub listeners": "the local gRPC port and socket",
+    "stub.sock": "grpc.sock",
+    "--stub": "--grpc",
+    "is told": "gets",
+    "hears": "receives",
+    "somebody has to mend": "fix",
+    "mend": "fix, or: repair",
+}
+# Pages are prose: until they are rewritten they are held to this part only.
+PAGES = tuple(word for word in TEXTS if word.startswith(("stub", "--stub")) or word == "a line a call")
+# Calls whose text arguments a user sees: errors, logs, help, metrics.
+_ERRORS = re.compile(r"(Error|Failure|Failed|Refusal|Problem|Exit|BindingError)$|^error$")
+_LOGS = frozenset({"debug", "info", "warning", "error", "exception", "critical"})
+_HELP = frozenset({"Option", "Argument", "Typer", "command", "callback"})
+_METRICS = re.compile(r"^_?(counter|gauge|seconds|histogram|info)$|^(Counter|Gauge|Histogram)(MetricFamily)?$", re.I)
+
+CHECKED = ("sidecar", "adapters", "client", "tools", "bench", "tests")
+GENERATED = ("sidecar/v1", "client/llm_gateway_client/v1")
+NOT_YET_CLEAN = (
+    "adapters",
+    "sidecar/client",
+    "sidecar/config",
+    "sidecar/domain",
+    "sidecar/gateway",
+    "sidecar/openapi",
+    "sidecar/transport",
+    "sidecar/upstream",
+    "sidecar/worker",
+    "tests/adapters",
+    "tests/client",
+    "tests/config",
+    "tests/faults",
+    "tests/gateway",
+    "tests/growth",
+    "tests/mlflow",
+    "tests/mlflow_models",
+    "tests/node",
+    "tests/openapi",
+    "tests/oracles",
+    "tests/provider",
+    "tests/upstream",
+    "tests/worker",
+)
+
+
+def sources() -> list[Path]:
+    found = [path for folder in CHECKED for path in sorted((ROOT / folder).rglob("*.py"))]
+    return [path for path in found if not _below(path, (*GENERATED, *NOT_YET_CLEAN))]
+
+
+def _below(path: Path, folders: tuple[str, ...]) -> bool:
+    return path.relative_to(ROOT).as_posix().startswith(tuple(f"{folder}/" for folder in folders))
+
+
+def words_of(name: str) -> list[str]:
+    """`_saidBefore` -> said, before."""
+    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
+
+
+def given_names(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Every name that the code gives, with its line. Names of tests are sentences, and not among them."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            if not node.name.startswith("test_"):
+                yield node.name, node.lineno
+        elif isinstance(node, ast.arg):
+            yield node.arg, node.lineno
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id, node.lineno
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr, node.lineno
+        elif isinstance(node, ast.alias) and node.asname is not None:
+            yield node.asname, node.lineno
+
+
+def shown_texts(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    """Every text that a user sees: arguments of errors, logs, help and metrics, and the docstrings that are a command's help."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if _ERRORS.search(called) or called in _LOGS or called in _HELP or _METRICS.match(called):
+                for value in (*node.args, *(keyword.value for keyword in node.keywords)):
+                    yield from _texts(value)
+
+
+def _texts(node: ast.AST) -> Iterator[tuple[str, int]]:
+    for part in ast.walk(node):
+        if isinstance(part, ast.Constant) and isinstance(part.value, str):
+            yield part.value, part.lineno
+
+
+def command_help(tree: ast.Module) -> Iterator[tuple[str, int]]:
+    """Docstrings of functions of the command line."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
+            yield ast.get_docstring(node) or "", node.lineno
+
+
+def bad_names(source: str) -> list[str]:
+    return [
+        f"{line}: {name}: instead of {word!r} write {NAMES[word]}"
+        for name, line in given_names(ast.parse(source))
+        for word in words_of(name)
+        if word in NAMES and name not in NAMES_KEPT
+    ]
+
+
+def bad_texts(source: str, *, commands: bool = False) -> list[str]:
+    tree = ast.parse(source)
+    texts = [*shown_texts(tree), *(command_help(tree) if commands else ())]
+    return [f"{line}: instead of {word!r} write {TEXTS[word]}" for text, line in texts for word in _found(text, TEXTS)]
+
+
+def _found(text: str, words: dict[str, str] | tuple[str, ...]) -> list[str]:
+    return [word for word in words if re.search(rf"(?<![\w.-]){re.escape(word)}(?!\w)", text, re.IGNORECASE)]
+
+
+def bad_words_of_page(text: str) -> list[str]:
+    plain = re.sub(r"\s+", " ", text)
+    return [f"instead of {word!r} write {TEXTS[word]}" for word in _found(plain, PAGES)]
+
+
+def _id(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", sources(), ids=_id)
+def test_names_say_what_they_hold(path: Path) -> None:
+    assert not set(words_of(path.stem)) & NAMES.keys() or path.stem.startswith("test_")
+    assert bad_names(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", [path for path in sources() if not _below(path, ("tests",))], ids=_id)
+def test_texts_that_users_see_are_plain(path: Path) -> None:
+    assert bad_texts(path.read_text(encoding="utf-8"), commands=_below(path, ("sidecar/cli",))) == []
+
+
+def test_pages_are_held_to_the_part_of_the_list_that_they_keep_already() -> None:
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    bad = {_id(page): found for page in pages if (found := bad_words_of_page(page.read_text(encoding="utf-8")))}
+    assert bad == {}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "class WaysOut: ...",
+        "def what_was_said(): ...",
+        "async def isTold(): ...",
+        "def f(beside): ...",
+        "def f(*, asked=1): ...",
+        "self.children = 1",
+        "for way in x: ...",
+        "with x as child: ...",
+        "import x as books",
+        "found = [tries for tries in x]",
+    ],
+)
+def test_a_planted_name_is_found(source: str) -> None:
+    assert len(bad_names(source)) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'raise GatewayError(Kind.X, "A key stands in the body.")',
+        'raise StartError(f"{path}: mend it")',
+        'report.error(1, "x", "is for routes made by call")',
+        '_log.info("%s is told", name)',
+        'x = typer.Option("--stub", help="The port.")',
+        'x = typer.Typer(help="It begins again, beside the others.")',
+        'self._counter("x", "Times an upstream was left alone.")',
+        'Gauge("x", "A line a call.")',
+        'CounterMetricFamily("x", "Whoever hears.")',
+    ],
+)
+def test_a_planted_text_is_found(source: str) -> None:
+    assert len(bad_texts(source)) == 1
+
+
+def test_a_planted_help_of_a_command_is_found() -> None:
+    source = 'def up():\n    """Routes made by call."""\n'
+    assert len(bad_texts(source, commands=True)) == 1
+    assert bad_texts(source) == []
+
+
+@pytest.mark.parametrize("text", ["Call the stub port.", "It writes a line\na call.", "Use `--stub` for that."])
+def test_a_planted_word_of_a_page_is_found(text: str) -> None:
+    assert len(bad_words_of_page(text)) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["pathway = 1", "def test_it_is_said_once(): ...", "self._under_way = 1", "beside.x", 'x = "a way beside"'],
+)
+def test_other_names_are_left_as_they_are(source: str) -> None:
+    assert bad_names(source) == []
+
+
+def test_other_texts_are_left_as_they_are() -> None:
+    assert bad_texts('raise StartError("Recommend a mendable thing.")') == []
+    assert bad_texts('comment = "by call"') == []
