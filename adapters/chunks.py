@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.usage import latest
+from adapters.usage import latest_usage
 from sidecar.v1 import inference_pb2 as pb
 
 # Members of a delta without a field of their own that say something all the same. Others (token ids, the channel's name, empty
@@ -92,7 +92,7 @@ def _take_head(answer: Any, chunk: Any) -> None:
     answer.model = answer.model or chunk.model
     if chunk.HasField("usage"):
         held = answer.usage if answer.HasField("usage") else None
-        answer.usage.CopyFrom(latest(held, chunk.usage))  # never summed
+        answer.usage.CopyFrom(latest_usage(held, chunk.usage))  # never summed
     for name in ("system_fingerprint", "service_tier", "extra_json"):
         if name in chunk.DESCRIPTOR.fields_by_name and chunk.HasField(name):
             setattr(answer, name, getattr(chunk, name))

@@ -60,9 +60,7 @@ class Provider:
     )
     forbidden: frozenset[str] = frozenset()  # request members this provider refuses: refused by name here
     renamed: Mapping[str, str] = field(default_factory=dict)  # request member -> the provider's name of it
-    leaves: frozenset[str] = (
-        frozenset()
-    )  # of _echoes.ECHOES: what this provider refuses in messages; left out, and said
+    leaves: frozenset[str] = frozenset()  # of echoes.ECHOES: what this provider refuses in messages; left out, and said
     tasks: frozenset[Task] = frozenset(Task)  # what it offers, of what its format can say
     options: Mapping[str, Any] = field(default_factory=dict)  # what else the format's code wants to know
 
@@ -85,7 +83,7 @@ class HttpCall:
     body: bytes
     method: str = "POST"
     headers: tuple[tuple[str, str], ...] = (("content-type", "application/json"),)
-    left_out: tuple[str, ...] = ()  # names of _echoes.ECHOES that the provider has no place for, once each
+    left_out: tuple[str, ...] = ()  # names of echoes.ECHOES that the provider has no place for, once each
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def kind_of_status(status: int) -> Kind:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait: retry-after-ms, retry-after (seconds or a date), else when the exhausted limit starts anew.
+    """Seconds to wait: retry-after-ms, retry-after (seconds or a date), else when the exhausted limit resets.
 
     A date counts from the answer's own `date` header, because adapters have no clock; None where that is missing.
     """
@@ -82,7 +82,7 @@ def _until(moment: datetime | None, headers: Mapping[str, str]) -> float | None:
     return _bounded(max(0.0, (moment - now).total_seconds()))
 
 
-# The limits of which a provider says when they start anew, by header: OpenAI, Groq and Azure; Anthropic.
+# The limits of which a provider says when they reset, by header: OpenAI, Groq and Azure; Anthropic.
 _LIMITS = tuple(
     (f"{prefix}{{}}-{what}", f"{prefix}{what}-{{}}")[prefix.startswith("anthropic")]
     for prefix in ("x-ratelimit-", "anthropic-ratelimit-")
@@ -92,7 +92,7 @@ _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+
 
 
 def _until_reset(headers: Mapping[str, str]) -> float | None:
-    """The longest of the limits with nothing left; several must all start anew."""
+    """The longest of the limits with nothing left; several must all reset."""
     waits = []
     for name in _LIMITS:
         if headers.get(name.format("remaining")) == "0":

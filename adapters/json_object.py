@@ -101,13 +101,7 @@ class Obj:
     def json(self, name: str) -> str | None:
         """Any value, as text."""
         raw = self.take(name)
-        return None if raw is None else self._text(raw, name)
-
-    def _text(self, raw: bytes, name: str) -> str:
-        try:
-            return raw.decode()
-        except UnicodeDecodeError:
-            raise self.refusal(self.at(name), "valid UTF-8") from None
+        return None if raw is None else json_text(raw, self.at(name), self.refusal)
 
     def object(self, name: str) -> Obj | None:
         raw = self.take(name)
@@ -134,6 +128,14 @@ def array_items(raw: bytes, path: str, refusal: Refusal) -> list[tuple[bytes, st
         return [(bytes(item), f"{path}[{i}]") for i, item in enumerate(ARRAYS.decode(raw))]
     except MALFORMED:
         raise refusal(path, "an array") from None
+
+
+def json_text(raw: bytes, path: str, refusal: Refusal) -> str:
+    """Raw JSON as text: what it is not decoded for is not checked otherwise."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise refusal(path, "valid UTF-8") from None
 
 
 def decoded_string(raw: bytes, path: str, refusal: Refusal) -> str:

@@ -51,12 +51,12 @@ def _words(body: bytes) -> tuple[str, str]:
 
 
 def _message(found: dict[str, Any]) -> str:
-    said = next((found[name] for name in ("message", "detail", "error") if found.get(name)), "")
-    if isinstance(said, dict):
-        said = said.get("message")
-    if isinstance(said, list):
-        said = "; ".join(one["msg"] for one in said if isinstance(one, dict) and isinstance(one.get("msg"), str))
-    return said if isinstance(said, str) else ""
+    text = next((found[name] for name in ("message", "detail", "error") if found.get(name)), "")
+    if isinstance(text, dict):
+        text = text.get("message")
+    if isinstance(text, list):
+        text = "; ".join(one["msg"] for one in text if isinstance(one, dict) and isinstance(one.get("msg"), str))
+    return text if isinstance(text, str) else ""
 
 
 def _plain(body: bytes) -> str:

@@ -5,10 +5,10 @@ Messages stay whole: a cut here could split a key and so hide it from the redact
 
 from __future__ import annotations
 
-from adapters.anthropic.json import Members, inner, opened, string
 from adapters.contract import Headers
 from adapters.errors import GatewayError, Kind
 from adapters.http_errors import kind_of_status, retry_after_s
+from adapters.json_object import Obj, of_answer
 
 # https://docs.anthropic.com/en/api/errors
 _KINDS = {
@@ -38,29 +38,32 @@ def error(status: int, headers: Headers, body: bytes) -> GatewayError:
     """The reason of a failed HTTP answer; never raises, whatever the body."""
     type_, message = _read(body)
     kind = _kind(type_, message) or kind_of_status(status)
-    shown = message or f"the provider answered HTTP {status}"
+    shown = message or f"The provider answered HTTP {status}."
     return GatewayError(kind, shown, code=type_ or None, retry_after_s=retry_after_s(headers), status=status)
 
 
-def in_band_error(members: Members) -> GatewayError:
+def in_band_error(answer: Obj) -> GatewayError:
     """The reason in an error object that came with HTTP 200; its members are not of the format if this raises."""
-    failure = inner(members, "error")
-    type_, message = string(failure, "type"), string(failure, "message")
+    type_, message = _type_and_message(answer)
     kind = _kind(type_, message) or Kind.UPSTREAM_UNAVAILABLE
-    return GatewayError(kind, message or "the provider sent an error", code=type_ or None)
+    return GatewayError(kind, message or "The provider sent an error without a message.", code=type_ or None)
 
 
 def _read(body: bytes) -> tuple[str, str]:
     try:
-        failure = inner(opened(body, "an error"), "error")
-        return string(failure, "type"), string(failure, "message")
+        return _type_and_message(Obj(body, "", of_answer))
     except GatewayError:
         return "", ""
+
+
+def _type_and_message(answer: Obj) -> tuple[str, str]:
+    failure = answer.object("error")
+    return ("", "") if failure is None else (failure.string("type") or "", failure.string("message") or "")
 
 
 def _kind(type_: str, message: str) -> Kind | None:
     kind = _KINDS.get(type_)
     if kind is Kind.INVALID_REQUEST:
         words = message.lower()
-        return next((meant for said, meant in _WORDS if said in words), kind)
+        return next((kind for phrase, kind in _WORDS if phrase in words), kind)
     return kind

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from adapters.anthropic.json import Raw, callers_object, merged
-from adapters.anthropic.refusals import invalid, refuse
+import msgspec
+
 from adapters.anthropic.thinking import thinking_block
 from adapters.contract import Target
+from adapters.json_object import callers_object, merge_extra
+from adapters.refusals import invalid, refuse
 from sidecar.v1 import inference_pb2 as pb
 
 _TEXT = frozenset({"type", "text"})
@@ -40,14 +42,14 @@ def block_of(part: pb.ContentPart, target: Target, at: str) -> Any | None:
 
 
 def _with_extra(block: dict[str, Any], part: pb.ContentPart, at: str, owned: frozenset[str]) -> dict[str, Any]:
-    return merged(block, [(f"{at}.extra_json", part.extra_json)], owned)
+    return merge_extra(block, part.extra_json, at, owned)
 
 
 def _image_source(image: pb.Image, target: Target, at: str) -> dict[str, Any]:
     if image.detail not in ("", "auto"):
         refuse(target, f"{at}.image_url.detail", "detail")
     source = _source(image, f"{at}.image_url")
-    return merged(source, [(f"{at}.image.extra_json", image.extra_json)], _SOURCE)
+    return merge_extra(source, image.extra_json, f"{at}.image", _SOURCE)
 
 
 def _document(part: pb.ContentPart, target: Target, at: str) -> dict[str, Any] | None:
@@ -58,7 +60,7 @@ def _document(part: pb.ContentPart, target: Target, at: str) -> dict[str, Any] |
     elif kind != "application/pdf":
         refuse(target, f"{at}.file", "file", f"a document must be application/pdf or text/plain, not {kind}")
         return None
-    source = merged(source, [(f"{at}.file.extra_json", part.file.extra_json)], _SOURCE)
+    source = merge_extra(source, part.file.extra_json, f"{at}.file", _SOURCE)
     block: dict[str, Any] = {"type": "document", "source": source}
     if part.file.HasField("filename"):
         block["title"] = part.file.filename
@@ -102,5 +104,5 @@ def _plain_text(source: dict[str, Any], at: str) -> dict[str, Any]:
 def _other(part: pb.ContentPart, at: str) -> Any:
     members = callers_object(part.other_json, f"{at}.other_json")
     if not part.extra_json:
-        return Raw(part.other_json.encode())
-    return merged(dict(members), [(f"{at}.extra_json", part.extra_json)], frozenset())
+        return msgspec.Raw(part.other_json.encode())
+    return merge_extra(dict(members), part.extra_json, at, frozenset())

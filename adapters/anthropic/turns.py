@@ -15,10 +15,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.anthropic.json import Raw, is_object, merged
+import msgspec
+
 from adapters.anthropic.parts import block_of
-from adapters.anthropic.refusals import invalid, refuse
 from adapters.contract import Target
+from adapters.json_object import callers_object, merge, merge_extra
+from adapters.refusals import invalid, refuse, unsupported
 from sidecar.v1 import inference_pb2 as pb
 
 _TURN = frozenset({"role", "content"})
@@ -88,11 +90,10 @@ def _turn(message: pb.Message, target: Target, at: str) -> _Turn:
         case pb.ROLE_SYSTEM | pb.ROLE_DEVELOPER:
             turn = _Turn("system", _blocks(message.content, target, at))
         case pb.ROLE_FUNCTION:
-            refuse(target, f"{at}.role", why="role function is retired; use role tool")
-            raise invalid(f"{at}.role", "role function cannot be left out")
+            raise unsupported(target.provider.name, f"{at}.role", "role function is retired; use role tool")
         case _:
             raise invalid(f"{at}.role", "a role is needed")
-    turn.extra = merged({}, [(f"{at}.extra_json", message.extra_json)], _TURN)
+    turn.extra = merge_extra({}, message.extra_json, at, _TURN)
     return turn
 
 
@@ -106,11 +107,12 @@ def _tool_use(call: pb.ToolCall, target: Target, at: str) -> dict[str, Any] | No
         refuse(target, f"{at}.custom", "tools")
         return None
     arguments = call.arguments_json.strip() or "{}"  # some clients send "" for no arguments
-    if not is_object(arguments):
-        raise invalid(f"{at}.function.arguments", "must be one JSON object")
-    block = {"type": "tool_use", "id": call.id, "name": call.name, "input": Raw(arguments.encode())}
-    extras = [(f"{at}.extra_json", call.extra_json), (f"{at}.function_extra_json", call.function_extra_json)]
-    return merged(block, extras, _TOOL_USE)
+    callers_object(arguments, f"{at}.function.arguments")
+    block = {"type": "tool_use", "id": call.id, "name": call.name, "input": msgspec.Raw(arguments.encode())}
+    merge_extra(block, call.extra_json, at, _TOOL_USE)
+    if call.function_extra_json:
+        merge(block, call.function_extra_json, f"{at}.function_extra_json", _TOOL_USE)
+    return block
 
 
 def _tool_result(message: pb.Message, target: Target, at: str) -> dict[str, Any]:
@@ -121,7 +123,7 @@ def _tool_result(message: pb.Message, target: Target, at: str) -> dict[str, Any]
         block["content"] = _compact(_blocks(message.content, target, at))
     if message.HasField("tool_error"):
         block["is_error"] = message.tool_error
-    return merged(block, [(f"{at}.extra_json", message.extra_json)], _TOOL_RESULT)
+    return merge_extra(block, message.extra_json, at, _TOOL_RESULT)
 
 
 def _says_nothing(turn: _Turn) -> bool:

@@ -31,7 +31,7 @@ def error(status: int, headers: Headers, body: bytes) -> GatewayError:
     message, type_ = _read(body)
     kind = _TYPES.get(type_) or _STATUSES.get(status) or kind_of_status(status)
     if kind in _WORDY:
-        kind = next((meant for said, meant in _WORDS if said.search(message)), kind)
+        kind = next((known for pattern, known in _WORDS if pattern.search(message)), kind)
     shown = message or f"The provider answered HTTP {status}."
     return GatewayError(kind, shown, code=type_ or None, retry_after_s=retry_after_s(headers), status=status)
 
@@ -59,9 +59,9 @@ def _read(body: bytes) -> tuple[str, str]:
     if not isinstance(value, dict):
         return value if isinstance(value, str) else "", ""
     inner: dict[str, Any] = value["error"] if isinstance(value.get("error"), dict) else value
-    said = [inner.get(name) for name in ("message", "error", "detail")]
+    texts = [inner.get(name) for name in ("message", "error", "detail")]
     type_ = inner.get("error_type")
-    return next((one for one in said if isinstance(one, str) and one), ""), type_ if isinstance(type_, str) else ""
+    return next((one for one in texts if isinstance(one, str) and one), ""), type_ if isinstance(type_, str) else ""
 
 
 def _plain(body: bytes) -> str:

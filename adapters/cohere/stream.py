@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from adapters.cohere.answer import add_usage, failed, finish_reason, inner, read_logprobs, read_usage
-from adapters.cohere.chat_answer import arguments, beside, open_answer
+from adapters.cohere.chat_answer import arguments, joined_objects, open_answer
 from adapters.cohere.failure import in_band, protocol
 from adapters.cohere.messages import TOOL_PLAN
 from adapters.contract import Context, Target
@@ -206,7 +206,7 @@ class ChatDecoder:
         if (usage := inner(delta, "usage")) is not None:
             add_usage(last, read_usage(usage))
             if rest := usage.extra():
-                last.usage.extra_json = beside(last.usage.extra_json, rest)
+                last.usage.extra_json = joined_objects(last.usage.extra_json, rest)
         if (extra := delta.extra()) is not None:
             last.extra_json = extra
         return [*out, last]

@@ -18,7 +18,7 @@ from adapters.cohere.url import url_of
 from adapters.contract import Context, HttpCall, Target
 from adapters.echoes import NO_ECHOES, fit_history
 from adapters.json_object import Obj, merge_extra, of_answer
-from adapters.refusals import Asked, invalid, plain_fields, refuse, refuse_asked
+from adapters.refusals import Unsupported, invalid, plain_fields, refuse, refuse_unsupported
 from adapters.sse import Event
 from sidecar.v1 import inference_pb2 as pb
 
@@ -29,7 +29,7 @@ _PLAIN = (
     ("frequency_penalty", "frequency_penalty"),
     ("presence_penalty", "presence_penalty"),
 )
-_REFUSED: Asked = (
+_REFUSED: Unsupported = (
     *REFUSED,
     ("tools", lambda r: bool(r.tools)),
     ("tool_choice", lambda r: r.HasField("tool_choice")),
@@ -54,7 +54,7 @@ _REPEATED = ("chat_history", "prompt")
 
 
 def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
-    refuse_asked(request, target, _REFUSED)
+    refuse_unsupported(request, target, _REFUSED)
     if not request.messages:
         raise invalid("messages", "at least one is needed")
     request, left_out = fit_history(request, NO_ECHOES)

@@ -86,17 +86,17 @@ def _read(body: bytes) -> tuple[str, str, float | None]:
         return value if isinstance(value, str) else "", "", None
     inner: dict[str, Any] = value["error"] if isinstance(value.get("error"), dict) else value
     type_ = inner.get("error_type") or inner.get("type")
-    said = _message(inner)
-    return said, type_ if isinstance(type_, str) else "", _seconds(value.get("estimated_time"))
+    message = _message(inner)
+    return message, type_ if isinstance(type_, str) else "", _seconds(value.get("estimated_time"))
 
 
 def _message(found: dict[str, Any]) -> str:
     for name in ("message", "error", "detail"):
-        said = found.get(name)
-        if isinstance(said, list):  # the hosted API gives a list of sentences for parameters it does not take
-            said = "; ".join(one for one in said if isinstance(one, str))
-        if isinstance(said, str) and said:
-            return said
+        text = found.get(name)
+        if isinstance(text, list):  # the hosted API gives a list of sentences for parameters it does not take
+            text = "; ".join(one for one in text if isinstance(one, str))
+        if isinstance(text, str) and text:
+            return text
     return ""
 
 

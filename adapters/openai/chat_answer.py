@@ -9,9 +9,9 @@ import msgspec
 from adapters.contract import Context
 from adapters.json_object import Obj, beneath, of_answer
 from adapters.openai.failure import protocol, refuse_error
+from adapters.openai.finish_and_usage import ROLE_WORDS, finish_word, read_finish, read_usage, write_usage
 from adapters.openai.logprobs import read_logprobs, write_logprobs
 from adapters.openai.message import has_details, read_message, thinking_name, write_answer_message
-from adapters.openai.words import ROLE_WORDS, finish_word, read_finish, read_usage, write_usage
 from adapters.thoughts import DETAILS, written_piece
 from sidecar.v1 import inference_pb2 as pb
 

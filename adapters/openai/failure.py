@@ -45,9 +45,9 @@ def error(status: int, headers: Headers, body: bytes) -> GatewayError:
     """The reason of a failed HTTP answer; never raises, whatever the body."""
     message, type_, code, param = _words(body)
     kind = kind_of_status(status)
-    said = _KINDS.get(code or "") or _KINDS.get(type_ or "")
-    if said is not None and said not in _VAGUE:
-        kind = said
+    named = _KINDS.get(code or "") or _KINDS.get(type_ or "")
+    if named is not None and named not in _VAGUE:
+        kind = named
     if kind is Kind.INVALID_REQUEST and message and _TOO_LONG.search(message):
         kind = Kind.CONTEXT_LENGTH_EXCEEDED
     return GatewayError(
@@ -96,11 +96,11 @@ def _words(body: bytes) -> tuple[str, str, str, str | None]:
 def _message(found: dict[str, Any]) -> str:
     """The first member that says what is wrong: OpenAI's, then those of servers built otherwise."""
     for name in ("message", "detail", "error_description", "title"):
-        said = found.get(name)
-        if isinstance(said, str) and said:
-            return said
-        if isinstance(said, list):  # FastAPI's validation errors
-            lines = [one["msg"] for one in said if isinstance(one, dict) and isinstance(one.get("msg"), str)]
+        text = found.get(name)
+        if isinstance(text, str) and text:
+            return text
+        if isinstance(text, list):  # FastAPI's validation errors
+            lines = [one["msg"] for one in text if isinstance(one, dict) and isinstance(one.get("msg"), str)]
             if lines:
                 return "; ".join(lines)
     return ""

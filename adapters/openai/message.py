@@ -6,9 +6,10 @@ from typing import Any
 
 from adapters.errors import GatewayError, Kind
 from adapters.json_object import Obj, beneath, merge_extra, of_request
-from adapters.openai.parts import read_content, unsupported, write_part
-from adapters.openai.thought import THINKING_NAMES, is_part
-from adapters.openai.words import ROLE_WORDS, ROLES
+from adapters.openai.finish_and_usage import ROLE_WORDS, ROLES
+from adapters.openai.parts import read_content, write_part
+from adapters.openai.thinking_parts import THINKING_NAMES, is_part
+from adapters.refusals import unsupported
 from adapters.thoughts import DETAILS, written_detail
 from sidecar.v1 import inference_pb2 as pb
 
@@ -84,7 +85,7 @@ def write_message(message: pb.Message, path: str, provider: str, drop: frozenset
     if message.role not in ROLE_WORDS:
         raise GatewayError(Kind.INVALID_REQUEST, f"'{path}.role' must be set.", param=f"{path}.role")
     if message.HasField("tool_error") and "tool_error" not in drop:
-        raise unsupported(f"{path}.tool_error", provider)
+        raise unsupported(provider, f"{path}.tool_error", drop_as="tool_error")
     out: dict[str, Any] = {"role": ROLE_WORDS[message.role]}
     plain: list[tuple[int, pb.ContentPart]] = []
     for i, part in enumerate(message.content):
@@ -116,7 +117,7 @@ def _write_content(parts: list[tuple[int, pb.ContentPart]], path: str, provider:
 
 
 def _write_thinking(thinking: pb.Thinking, out: dict[str, Any]) -> None:
-    """One that this provider takes (_echoes): in the member it came in, or sealed as an entry of reasoning_details."""
+    """One that this provider takes (echoes): in the member it came in, or sealed as an entry of reasoning_details."""
     if thinking.signature or thinking.redacted:
         details = out.setdefault(DETAILS, [])
         details.append(written_detail(thinking, len(details)))

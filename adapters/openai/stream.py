@@ -11,10 +11,10 @@ from adapters.errors import GatewayError, Kind
 from adapters.json_object import OBJECTS, Obj, array_items, of_answer
 from adapters.openai.chat_answer import new_id, open_answer, read_head
 from adapters.openai.failure import in_band, protocol, refuse_error
+from adapters.openai.finish_and_usage import ROLES, read_finish
 from adapters.openai.logprobs import read_logprobs
 from adapters.openai.message import arguments_of
-from adapters.openai.thought import THINKING_NAMES, read_thought
-from adapters.openai.words import ROLES, read_finish
+from adapters.openai.thinking_parts import THINKING_NAMES, read_thought
 from adapters.sse import Event
 from sidecar.v1 import inference_pb2 as pb
 
@@ -121,7 +121,7 @@ class ChatDecoder(StreamDecoder):
 
     def __init__(self, target: Target, context: Context) -> None:
         super().__init__(target, context)
-        self._calls: dict[int, _Calls] = {}
+        self._calls: dict[int, _ToolCalls] = {}
 
     def empty_chunk(self) -> Any:
         return pb.StreamChatResponse()
@@ -129,12 +129,12 @@ class ChatDecoder(StreamDecoder):
     def _read_choice(self, choice: Obj, into: Any) -> None:
         delta = choice.object("delta")
         if delta is not None:
-            self._read_delta(delta, into.delta, self._calls.setdefault(into.index, _Calls()))
+            self._read_delta(delta, into.delta, self._calls.setdefault(into.index, _ToolCalls()))
         read_logprobs(choice, into)
         if into.finish_reason and into.index in self._calls:
             into.delta.tool_calls.extend(self._calls[into.index].without_arguments())
 
-    def _read_delta(self, obj: Obj, into: pb.Delta, calls: _Calls) -> None:
+    def _read_delta(self, obj: Obj, into: pb.Delta, calls: _ToolCalls) -> None:
         role = obj.string("role")
         if role:
             into.role = ROLES.get(role, pb.ROLE_ASSISTANT)
@@ -183,7 +183,7 @@ def _think(thought: pb.Thinking, into: pb.Delta) -> None:
         into.thinking.signature = thought.signature
 
 
-class _Calls:
+class _ToolCalls:
     """The tool calls of one choice: a new id opens a new call whatever the index says; without an id the index decides,
     and without both it is the last call that goes on."""
 

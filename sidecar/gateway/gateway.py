@@ -14,8 +14,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from functools import partial
 
-from adapters import GatewayError, Kind, Task
-from adapters.vectors import as_asked
+from adapters import GatewayError, Kind, Task, encode_vectors
 from sidecar.domain.call import Answer, Call, Piece
 from sidecar.domain.snapshot import Consumer, Route, Snapshot
 from sidecar.gateway.admission import Admissions
@@ -171,7 +170,7 @@ class Gateway:
             return Answer(way.name, body=body)
         message = attempt.side.decode(body, attempt.context)
         if isinstance(message, pb.EmbedResponse) and isinstance(call.request, pb.EmbedRequest):
-            as_asked(message, call.request)
+            encode_vectors(message, call.request)
         if message.HasField("usage"):
             record.usage = message.usage
         _measure(record, call, body)

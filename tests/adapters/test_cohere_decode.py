@@ -225,8 +225,8 @@ def test_a_row_whose_streams_end_without_a_marker_takes_the_end_of_the_body_for_
 
 
 def test_an_error_at_the_end_of_a_stream_or_in_an_answer_is_a_failure() -> None:
-    said = {"error": "invalid tool generation", "error_type": "INVALID_TOOL_GENERATION"}
-    for read in (lambda: chunks_of(START, end("ERROR", **said)), lambda: answer_of({}, "ERROR", **said)):
+    failure = {"error": "invalid tool generation", "error_type": "INVALID_TOOL_GENERATION"}
+    for read in (lambda: chunks_of(START, end("ERROR", **failure)), lambda: answer_of({}, "ERROR", **failure)):
         with pytest.raises(GatewayError) as caught:
             read()
         error = caught.value

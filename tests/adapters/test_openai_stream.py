@@ -22,8 +22,8 @@ DONE = Event("", b"[DONE]", b"data: [DONE]\n\n")
 WAYS = ("stream", "observe")
 
 
-def decoder(task: Task = Task.CHAT, target: Target = TARGET, way: str = "stream") -> Decoder:
-    made: Decoder = getattr(OPENAI.provider[task], way)(target, CONTEXT)
+def decoder(task: Task = Task.CHAT, target: Target = TARGET, side_member: str = "stream") -> Decoder:
+    made: Decoder = getattr(OPENAI.provider[task], side_member)(target, CONTEXT)
     return made
 
 
@@ -42,8 +42,8 @@ def calls(*deltas: dict[str, Any]) -> Event:
 
 def call(index: int | None, id_: str | None = None, name: str | None = None, arguments: Any = None) -> dict[str, Any]:
     function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}
-    beside = {key: value for key, value in (("index", index), ("id", id_)) if value is not None}
-    return {**beside, "function": function}
+    identity = {key: value for key, value in (("index", index), ("id", id_)) if value is not None}
+    return {**identity, "function": function}
 
 
 def fed(*events: Event, stream: Decoder | None = None) -> list[Any]:
@@ -130,13 +130,13 @@ def test_a_server_without_ids_gets_one_of_ours_for_all_chunks() -> None:
     assert {(chunk.id, chunk.created) for chunk in chunks} == {("chatcmpl-1", CONTEXT.now_s)}
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("side_member", WAYS)
 @pytest.mark.parametrize(
     "usages",
     [[None, None, 5], [1, 2, 5], [None, 5, 5], [None, 5, None], [None, 5, {}]],
     ids=["at the end", "running", "twice", "with the finish", "then an empty one"],
 )
-def test_usage_is_the_last_one_wherever_it_comes(usages: list[Any], way: str) -> None:
+def test_usage_is_the_last_one_wherever_it_comes(usages: list[Any], side_member: str) -> None:
     counted = [{"completion_tokens": one} if isinstance(one, int) else one for one in usages]
     events = [
         piece({"content": "a"}, usage=counted[0]),
@@ -144,14 +144,14 @@ def test_usage_is_the_last_one_wherever_it_comes(usages: list[Any], way: str) ->
         event({**HEAD, "choices": [], "usage": counted[2]}),
         DONE,
     ]
-    chunks = fed(*events, stream=decoder(way=way))
+    chunks = fed(*events, stream=decoder(side_member=side_member))
     seen = [chunk.usage.output_tokens for chunk in chunks if chunk.HasField("usage")]
     assert seen[-1] == 5
     if usages[-1]:
         assert not chunks[-1].choices, "a chunk of usage alone has no choices: the gateway takes it out"
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("side_member", WAYS)
 @pytest.mark.parametrize(
     "events",
     [
@@ -170,20 +170,20 @@ def test_usage_is_the_last_one_wherever_it_comes(usages: list[Any], way: str) ->
         [event({**HEAD, "choices": [{"index": 2**31}]}), DONE],
     ],
 )
-def test_a_stream_that_ends_early_or_is_none_is_the_providers_fault(events: list[Event], way: str) -> None:
-    assert failure_of(*events, stream=decoder(way=way)).kind is Kind.UPSTREAM_PROTOCOL
+def test_a_stream_that_ends_early_or_is_none_is_the_providers_fault(events: list[Event], side_member: str) -> None:
+    assert failure_of(*events, stream=decoder(side_member=side_member)).kind is Kind.UPSTREAM_PROTOCOL
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_row_may_end_its_streams_with_the_body_but_only_once_all_has_finished(way: str) -> None:
+@pytest.mark.parametrize("side_member", WAYS)
+def test_a_row_may_end_its_streams_with_the_body_but_only_once_all_has_finished(side_member: str) -> None:
     two = [piece({"content": "a"}), piece({"content": "b"}, index=1), piece({}, "stop")]
-    assert failure_of(*two, stream=decoder(target=EOF_TARGET, way=way)).kind is Kind.UPSTREAM_PROTOCOL
-    stream = decoder(target=EOF_TARGET, way=way)
+    assert failure_of(*two, stream=decoder(target=EOF_TARGET, side_member=side_member)).kind is Kind.UPSTREAM_PROTOCOL
+    stream = decoder(target=EOF_TARGET, side_member=side_member)
     fed(*two, piece({}, "stop", index=1), stream=stream)
     assert stream.done
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("side_member", WAYS)
 @pytest.mark.parametrize(
     ("bad", "kind"),
     [
@@ -197,15 +197,15 @@ def test_a_row_may_end_its_streams_with_the_body_but_only_once_all_has_finished(
         (event({"error": "m"}), Kind.UPSTREAM_UNAVAILABLE),
     ],
 )  # fmt: skip
-def test_an_error_in_the_stream_is_one_before_and_after_output(bad: Event, kind: Kind, way: str) -> None:
+def test_an_error_in_the_stream_is_one_before_and_after_output(bad: Event, kind: Kind, side_member: str) -> None:
     for before in ([], [piece({"content": "a"})]):
-        failure = failure_of(*before, bad, DONE, stream=decoder(way=way))
+        failure = failure_of(*before, bad, DONE, stream=decoder(side_member=side_member))
         assert (failure.kind, failure.message, failure.status) == (kind, "m", None)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_comments_and_what_follows_the_end_are_passed_over(way: str) -> None:
-    stream = decoder(way=way)
+@pytest.mark.parametrize("side_member", WAYS)
+def test_comments_and_what_follows_the_end_are_passed_over(side_member: str) -> None:
+    stream = decoder(side_member=side_member)
     comment = Event("", b"", b": ping\n\n")
     fed(comment, piece({"content": "a"}), comment, DONE, event(b"{"), event({"error": {}}), stream=stream)
     assert stream.done
@@ -261,9 +261,9 @@ def test_a_thought_in_a_list_is_a_thought(kind: str, member: str, piece_type: st
     ]
     reader = decoder()
     chunks = [chunk for content in contents for chunk in reader.feed(piece({"content": content}))]
-    said = accumulate_chat(chunks).choices[0].message.content
-    assert (said[0].thinking.text, said[0].thinking.signature, said[1].text) == ("Hm, so", b"s", "Yes.")
-    assert said[0].thinking.native_name == member
+    parts = accumulate_chat(chunks).choices[0].message.content
+    assert (parts[0].thinking.text, parts[0].thinking.signature, parts[1].text) == ("Hm, so", b"s", "Yes.")
+    assert parts[0].thinking.native_name == member
 
 
 def test_what_a_thought_says_beyond_its_text_is_kept_whole() -> None:
@@ -322,7 +322,7 @@ def test_the_usage_chunk_is_only_for_who_asked_and_stands_alone() -> None:
 
 
 def test_after_the_first_output_the_observer_gives_chunks_for_usage_only() -> None:
-    stream = decoder(way="observe")
+    stream = decoder(side_member="observe")
     assert len(stream.feed(piece({"role": "assistant"}))) == 1
     assert has_output(stream.feed(piece({"content": "a"}))[0])
     assert stream.feed(piece({"content": "ü"})) == []

@@ -12,7 +12,7 @@ from adapters.contract import Envelope, HttpCall, Target
 from adapters.echoes_in_bodies import strip_messages
 from adapters.errors import GatewayError, Kind
 from adapters.json_object import MALFORMED, OBJECTS, STRINGS, Obj, of_request
-from adapters.openai.url import names_model, url_of
+from adapters.urls import names_model, url_of
 
 _SPACE = re.compile(rb"[ \t\r\n]*")
 # OpenAI knows about 40 parameters of chat; a body of millions of members would hold up everybody else for seconds.

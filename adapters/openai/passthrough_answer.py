@@ -8,7 +8,7 @@ import msgspec
 
 from adapters.json_object import MALFORMED, of_answer
 from adapters.openai.failure import in_band
-from adapters.openai.words import usage_of
+from adapters.openai.finish_and_usage import usage_of
 from sidecar.v1 import inference_pb2 as pb
 
 _NULL = msgspec.Raw(b"null")
