@@ -52,7 +52,7 @@ def errors_page() -> str:
         "Generated from `sidecar/domain/status.py` by `python -m tools.docs`; do not edit.",
         "",
         'REST answers `{"error": {"message", "type", "param", "code"}}`; `code` is the provider\'s own word where it has',
-        "one, else the one below. gRPC answers a status with `google.rpc.ErrorInfo` (domain `sidecar`, reason as below),",
+        "one (not a number or a sentence), else the one below. gRPC answers a status with `google.rpc.ErrorInfo` (domain `sidecar`, reason as below),",
         "`RetryInfo` where waiting helps, and `BadRequest` where one field is at fault. A provider's 401 is never the",
         "caller's 401. *Retry*: whether a client should try again by itself; where it should not, REST says",
         "`x-should-retry: false` and gRPC `grpc-retry-pushback-ms: -1`.",

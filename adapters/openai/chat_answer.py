@@ -8,7 +8,7 @@ import msgspec
 
 from adapters.contract import Context
 from adapters.json_object import Obj, beneath, of_answer
-from adapters.openai.failure import protocol, refuse_error
+from adapters.openai.failure import no_answer, protocol, refuse_error
 from adapters.openai.finish_and_usage import ROLE_WORDS, finish_word, read_finish, read_usage, write_usage
 from adapters.openai.logprobs import read_logprobs, write_logprobs
 from adapters.openai.message import has_details, read_message, thinking_name, write_answer_message
@@ -25,7 +25,7 @@ def decode(body: bytes, context: Context) -> pb.ChatResponse:
     read_head(obj, answer, context)
     choices = obj.array("choices")
     if choices is None:
-        raise protocol("it has no choices")
+        raise no_answer(body, "choices")
     for raw, path in choices:
         choice = Obj(raw, path, of_answer)
         refuse_error(choice)  # OpenRouter: a choice that broke off, in a 200

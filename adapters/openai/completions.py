@@ -12,7 +12,7 @@ from adapters.json_object import MALFORMED, Obj, array_items, beneath, decoded_s
 from adapters.openai import field_tables
 from adapters.openai.chat_answer import event, open_answer, read_head, usage_event, write_head
 from adapters.openai.chat_request import check_n, envelope_object, read_stream_options, read_strings, write_streaming
-from adapters.openai.failure import protocol, refuse_error
+from adapters.openai.failure import no_answer, protocol, refuse_error
 from adapters.openai.finish_and_usage import finish_word, read_finish, write_usage
 from adapters.openai.passthrough_request import apply_row
 from adapters.urls import url_of
@@ -98,7 +98,7 @@ def decode(body: bytes, context: Context) -> pb.CompleteResponse:
     read_head(obj, answer, context)
     choices = obj.array("choices")
     if choices is None:
-        raise protocol("it has no choices")
+        raise no_answer(body, "choices")
     for raw, path in choices:
         choice = Obj(raw, path, of_answer)
         refuse_error(choice)

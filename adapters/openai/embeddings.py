@@ -14,7 +14,7 @@ from adapters.openai import field_tables
 from adapters.openai.chat_answer import open_answer
 from adapters.openai.chat_request import envelope_object
 from adapters.openai.completions import read_texts, write_texts
-from adapters.openai.failure import protocol
+from adapters.openai.failure import no_answer, protocol
 from adapters.openai.finish_and_usage import read_usage, write_usage
 from adapters.openai.passthrough_request import apply_row
 from adapters.urls import url_of
@@ -64,7 +64,7 @@ def decode(body: bytes, context: Context) -> pb.EmbedResponse:
         answer.usage.CopyFrom(usage)
     vectors = obj.array("data")
     if vectors is None:
-        raise protocol("it has no data")
+        raise no_answer(body, "data")
     for i, (raw, path) in enumerate(vectors):
         vector = Obj(raw, path, of_answer)
         into = answer.embeddings.add()

@@ -10,7 +10,7 @@ from adapters.contract import Context, Target
 from adapters.errors import GatewayError, Kind
 from adapters.json_object import OBJECTS, Obj, array_items, of_answer
 from adapters.openai.chat_answer import new_id, open_answer, read_head
-from adapters.openai.failure import in_band, protocol, refuse_error
+from adapters.openai.failure import described, in_band, protocol, refuse_error
 from adapters.openai.finish_and_usage import ROLES, read_finish
 from adapters.openai.logprobs import read_logprobs
 from adapters.openai.message import arguments_of
@@ -46,6 +46,8 @@ class StreamDecoder:
         obj = open_answer(event.data)
         if event.name == "error":  # the error's members without an error object around them
             raise in_band(event.data)
+        if not obj.members.keys() & {"choices", "usage"} and (failure := described(event.data)) is not None:
+            raise failure
         chunk = self._chunk(obj)
         return [] if chunk is None else [chunk]
 
