@@ -7,12 +7,12 @@ follows.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from adapters.contract import Headers
 from adapters.errors import GatewayError, Kind
 from adapters.http_errors import bounded_wait_s, retry_after_s
 from adapters.json_object import MALFORMED
@@ -110,7 +110,7 @@ def read_failure(body: bytes) -> Failure:
 
 
 def gateway_error(
-    kind: Kind, failure: Failure, *, word: str, status: int | None = None, headers: Headers | None = None
+    kind: Kind, failure: Failure, *, word: str, status: int | None = None, headers: Mapping[str, str] | None = None
 ) -> GatewayError:
     """The error of a failure whose kind is known as far as status and codes say. `word` is the provider's own for it.
 

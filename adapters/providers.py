@@ -145,7 +145,6 @@ _ROWS = (
     _hosted(
         "perplexity",
         "https://api.perplexity.ai",
-        stream_end="eof",
         renamed=_OLD_LIMIT,
         tasks=_NO_EMBEDDINGS,
         options=_CHAT_ONLY,
@@ -153,19 +152,16 @@ _ROWS = (
     _hosted(
         "cerebras",
         "https://api.cerebras.ai/v1",
-        stream_end="eof",
         tasks=_NO_EMBEDDINGS,
         leaves=_ONLY_REASONING,
     ),
     _hosted("nvidia", "https://integrate.api.nvidia.com/v1", renamed=_OLD_LIMIT),
     # Its OpenAI format; the native one is not spoken yet.
     _hosted("gemini", "https://generativelanguage.googleapis.com/v1beta/openai", "gemini_api_key", options=_CHAT_ONLY),
-    # Whoever runs the model behind it ends the stream in their own way.
     _hosted(
         "huggingface-router",
         "https://router.huggingface.co/v1",
         "huggingface_api_key",
-        stream_end="eof",
         tasks=_NO_EMBEDDINGS,
         options=_CHAT_ONLY,
     ),
@@ -185,7 +181,6 @@ _ROWS = (
         base_url=None,
         key_required=False,
         config_keys={"hf_server_url": "base_url", "huggingface_api_key": "api_key"},
-        stream_end="eof",
         renamed=_OLD_LIMIT,
         tasks=_NO_EMBEDDINGS,
     ),

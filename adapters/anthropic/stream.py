@@ -27,6 +27,7 @@ class ChatDecoder:
 
     def __init__(self, target: Target, context: Context) -> None:
         self.done = False
+        self._target = target
         self._context = context
         self._started = False
         self._head = pb.StreamChatResponse()
@@ -59,9 +60,13 @@ class ChatDecoder:
         return self._steps[name](obj)
 
     def close(self) -> list[Any]:
-        if not self.done:
+        """The end of the body: without message_stop it ends the stream where the target's stream_end says so."""
+        if self.done:
+            return []
+        ends = {"finish": bool(self._native_finish) and not self._open, "close": self._started}
+        if not ends.get(self._target.stream_end, False):
             raise _protocol("the end of the body before message_stop")
-        return []
+        return self._end()
 
     def _message_start(self, event: Obj) -> list[pb.StreamChatResponse]:
         if self._started:
@@ -124,6 +129,9 @@ class ChatDecoder:
             raise _protocol("message_stop without a stop reason")
         if self._open:
             raise _protocol("message_stop inside a content block")
+        return self._end()
+
+    def _end(self) -> list[pb.StreamChatResponse]:
         self.done = True
         finish = self._chunk(pb.Delta())
         finish.choices[0].finish_reason = finish_reason(self._native_finish)

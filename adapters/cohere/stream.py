@@ -60,7 +60,7 @@ class ChatDecoder:
 
     def __init__(self, target: Target, context: Context) -> None:
         self.done = False
-        self._lenient = target.provider.stream_end == "eof"
+        self._target = target
         self._context = context
         self._head = pb.StreamChatResponse(created=context.now_s, model=context.model)
         self._started = False
@@ -108,7 +108,9 @@ class ChatDecoder:
         return step(obj)
 
     def close(self) -> list[Any]:
-        if not self.done and not (self._lenient and self._finished):
+        """The end of the body: without [DONE] it ends the stream where the target's stream_end says so."""
+        ends = {"finish": self._finished, "close": self._started}
+        if not self.done and not ends.get(self._target.stream_end, False):
             raise protocol(f"its stream ended before {'[DONE]' if self._finished else 'message-end'}")
         return []
 

@@ -52,7 +52,7 @@ class Observer:
         return self._full.close()
 
     def feed(self, event: Event) -> list[Any]:
-        data = event.data
+        data = event.data.strip()
         if not data or self._full.done:
             return []
         if data == DONE or event.name or not self._output:

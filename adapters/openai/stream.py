@@ -38,9 +38,10 @@ class StreamDecoder:
         self._finished: dict[int, bool] = {}  # by choice
 
     def feed(self, event: Event) -> list[Any]:
-        if self.done or not event.data:
+        data = event.data.strip()
+        if self.done or not data:
             return []
-        if event.data == DONE:
+        if data == DONE:
             self.end_marker()
             return []
         obj = open_answer(event.data)
@@ -58,11 +59,11 @@ class StreamDecoder:
         self.done = True
 
     def close(self) -> list[Any]:
-        """The end of the body. Rows with stream_end "eof" end when every choice has finished; the others with [DONE]."""
+        """The end of the body: without [DONE] it ends the stream where the target's stream_end says so."""
         if self.done:
             return []
-        finished = bool(self._finished) and all(self._finished.values())
-        if self._target.provider.stream_end == "eof" and finished:
+        ends = {"finish": all(self._finished.values()), "close": True}
+        if self._finished and ends.get(self._target.stream_end, False):
             self.done = True
             return []
         raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's stream ended before its end marker.")

@@ -181,11 +181,15 @@ def test_an_error_event_raises_its_reason_in_mid_stream() -> None:
 @pytest.mark.parametrize("name", ["text_usage_with_cache", "parallel_tools", "thinking_with_signature"])
 def test_a_stream_that_ends_early_is_an_upstream_protocol_error_and_nothing_follows_its_end(name: str) -> None:
     events = events_of(f"stream__{name}")
-    for length in range(len(events)):
+    finish = next(number for number, one in enumerate(events) if b'"message_delta"' in one.data)
+    for length in range(finish + 1):
         with pytest.raises(GatewayError) as caught:
             chunks_of(events[:length])
         assert caught.value.kind is Kind.UPSTREAM_PROTOCOL
     assert chunks_of([*events, event(b"[DONE]")]) == chunks_of(events)
+    assert chunks_of(events[: finish + 1]) == chunks_of(events), (
+        "the stop reason came: all that is missing is the marker"
+    )
 
 
 @pytest.mark.parametrize(

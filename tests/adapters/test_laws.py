@@ -102,7 +102,8 @@ def prefixes(case: Case) -> Iterator[bytes]:
     """Beginnings of the stream that end between events, before its end: the end marker, or the first finish reason where
     that ends it."""
     events = events_of(case.sse)
-    marker = b'"finish_reason":"' if case.row.provider.stream_end == "eof" else b"message_stop"
+    finish = {"openai": b'"finish_reason":"', "anthropic": b'"stop_reason":"', "cohere": b"message-end"}
+    marker = b"message_stop" if case.target.stream_end == "done" else finish.get(case.format.name, b"message_stop")
     marker = b"stream-end" if case.sse.startswith(b"{") else marker
     end = next(
         (i for i, one in enumerate(events) if b"data: [DONE]" in one or marker in one.replace(b": ", b":")), len(events)

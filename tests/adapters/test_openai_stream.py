@@ -16,7 +16,8 @@ from sidecar.v1 import inference_pb2 as pb
 OPENAI = FORMATS["openai"]
 CONTEXT = Context(1_700_000_000, lambda prefix: prefix + "1")
 TARGET = Target(PROVIDERS["openai-compatible"], "m", "http://127.0.0.1:1/v1")
-EOF_TARGET = replace(TARGET, provider=replace(TARGET.provider, stream_end="eof"))
+DONE_TARGET = replace(TARGET, options={"stream_end": "done"})
+CLOSE_TARGET = replace(TARGET, options={"stream_end": "close"})
 HEAD: dict[str, Any] = {"id": "c", "object": "chat.completion.chunk", "created": 7, "model": "m"}
 DONE = Event("", b"[DONE]", b"data: [DONE]\n\n")
 WAYS = ("stream", "observe")
@@ -157,8 +158,6 @@ def test_usage_is_the_last_one_wherever_it_comes(usages: list[Any], side_member:
     [
         [],
         [piece({"content": "a"})],
-        [piece({"content": "a"}, "stop")],
-        [piece({}, "stop"), event({**HEAD, "choices": [], "usage": {"prompt_tokens": 1}})],
         [DONE],
         [event({**HEAD, "choices": []}), DONE],
         [event(b"{"), DONE],
@@ -175,11 +174,30 @@ def test_a_stream_that_ends_early_or_is_none_is_the_providers_fault(events: list
 
 
 @pytest.mark.parametrize("side_member", WAYS)
-def test_a_row_may_end_its_streams_with_the_body_but_only_once_all_has_finished(side_member: str) -> None:
+def test_a_stream_without_its_marker_ends_with_the_body_once_all_choices_have_finished(side_member: str) -> None:
     two = [piece({"content": "a"}), piece({"content": "b"}, index=1), piece({}, "stop")]
-    assert failure_of(*two, stream=decoder(target=EOF_TARGET, side_member=side_member)).kind is Kind.UPSTREAM_PROTOCOL
-    stream = decoder(target=EOF_TARGET, side_member=side_member)
+    assert failure_of(*two, stream=decoder(side_member=side_member)).kind is Kind.UPSTREAM_PROTOCOL
+    stream = decoder(side_member=side_member)
     fed(*two, piece({}, "stop", index=1), stream=stream)
+    assert stream.done
+
+
+@pytest.mark.parametrize("side_member", WAYS)
+def test_a_route_says_what_ends_its_streams(side_member: str) -> None:
+    finished = piece({"content": "a"}, "stop")
+    strict = decoder(target=DONE_TARGET, side_member=side_member)
+    assert failure_of(finished, stream=strict).kind is Kind.UPSTREAM_PROTOCOL
+    stream = decoder(target=CLOSE_TARGET, side_member=side_member)
+    fed(piece({"content": "a"}), stream=stream)
+    assert stream.done
+    nothing = decoder(target=CLOSE_TARGET, side_member=side_member)
+    assert failure_of(stream=nothing).kind is Kind.UPSTREAM_PROTOCOL
+
+
+@pytest.mark.parametrize("side_member", WAYS)
+def test_blanks_around_the_marker_and_events_of_blanks_do_not_matter(side_member: str) -> None:
+    stream = decoder(side_member=side_member)
+    fed(event(b"  "), piece({"content": "a"}), event(b" \t"), event(b" [DONE] "), stream=stream)
     assert stream.done
 
 
