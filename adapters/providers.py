@@ -11,6 +11,7 @@ from typing import Any
 
 from adapters.contract import Provider, Task
 from adapters.echoes import MESSAGE, PARTS
+from adapters.tool_ids import MISTRAL_IDS
 
 # What every row of OpenAI's format takes below model.config; MLflow says api_base where OpenAI's SDK says base_url.
 _KEYS = {"api_key": "api_key", "base_url": "base_url", "api_base": "base_url"}
@@ -127,7 +128,7 @@ _ROWS = (
         include_usage=False,
         renamed={**_OLD_LIMIT, "seed": "random_seed"},
         leaves=_ONLY_PARTS,
-        options={**_CHAT_ONLY, "usage_unasked": True},
+        options={**_CHAT_ONLY, "usage_unasked": True, "tool_ids": MISTRAL_IDS},
     ),
     _hosted(
         "groq",

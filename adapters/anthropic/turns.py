@@ -21,6 +21,7 @@ from adapters.anthropic.parts import block_of
 from adapters.contract import Target
 from adapters.json_object import callers_object, merge, merge_extra
 from adapters.refusals import invalid, refuse, unsupported
+from adapters.tool_ids import CLAUDE_IDS
 from sidecar.v1 import inference_pb2 as pb
 
 _TURN = frozenset({"role", "content"})
@@ -108,7 +109,12 @@ def _tool_use(call: pb.ToolCall, target: Target, at: str) -> dict[str, Any] | No
         return None
     arguments = call.arguments_json.strip() or "{}"  # some clients send "" for no arguments
     callers_object(arguments, f"{at}.function.arguments")
-    block = {"type": "tool_use", "id": call.id, "name": call.name, "input": msgspec.Raw(arguments.encode())}
+    block = {
+        "type": "tool_use",
+        "id": CLAUDE_IDS.fit(call.id),
+        "name": call.name,
+        "input": msgspec.Raw(arguments.encode()),
+    }
     merge_extra(block, call.extra_json, at, _TOOL_USE)
     if call.function_extra_json:
         merge(block, call.function_extra_json, f"{at}.function_extra_json", _TOOL_USE)
@@ -118,7 +124,7 @@ def _tool_use(call: pb.ToolCall, target: Target, at: str) -> dict[str, Any] | No
 def _tool_result(message: pb.Message, target: Target, at: str) -> dict[str, Any]:
     if not message.tool_call_id:
         raise invalid(f"{at}.tool_call_id", "a tool message needs it")
-    block: dict[str, Any] = {"type": "tool_result", "tool_use_id": message.tool_call_id}
+    block: dict[str, Any] = {"type": "tool_result", "tool_use_id": CLAUDE_IDS.fit(message.tool_call_id)}
     if message.content:
         block["content"] = _compact(_blocks(message.content, target, at))
     if message.HasField("tool_error"):

@@ -35,6 +35,8 @@ def decode(body: bytes, context: Context) -> pb.ChatResponse:
         read_finish(choice, into)
         if message is not None:
             read_message(message, into.message)
+            for call in into.message.tool_calls:
+                call.id = call.id or context.new_id("call_")  # so that results can be told apart
         elif into.finish_reason:  # Azure: all of it was filtered
             into.message.role = pb.ROLE_ASSISTANT
         else:

@@ -14,6 +14,7 @@ from adapters.openai import field_tables
 from adapters.openai.echoes import echoes_of
 from adapters.openai.message import read_message, write_message
 from adapters.openai.passthrough_request import apply_row
+from adapters.tool_ids import fit_ids
 from adapters.urls import url_of
 from sidecar.v1 import inference_pb2 as pb
 
@@ -178,6 +179,8 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
         "model": target.model,
         "messages": [write_message(m, f"messages[{i}]", provider, drop) for i, m in enumerate(request.messages)],
     }
+    if (form := target.provider.options.get("tool_ids")) is not None:
+        fit_ids(out["messages"], form)
     field_tables.write(request, field_tables.CHAT, out)
     if request.tools:
         out["tools"] = [_write_tool(tool, f"tools[{i}]") for i, tool in enumerate(request.tools)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from adapters.errors import GatewayError, Kind
@@ -31,7 +32,7 @@ def read_message(obj: Obj, into: pb.Message) -> None:
         into.name = name
     if (call_id := obj.string("tool_call_id")) is not None:
         into.tool_call_id = call_id
-    for call in obj.objects("tool_calls"):
+    for call in call_objects(obj):
         _read_call(call, into.tool_calls.add())
     if (extra := obj.extra()) is not None:
         into.extra_json = extra
@@ -49,6 +50,15 @@ def _read_thinking(obj: Obj, into: pb.Message) -> None:
         if raw is not None and bytes(raw).startswith(b'"'):
             into.content.add(thinking=pb.Thinking(text=obj.string(name) or "", native_name=name))
             return
+
+
+def call_objects(obj: Obj) -> Iterator[Obj]:
+    """The entries of `tool_calls`; some servers send one as it is, without a list around it."""
+    raw = obj.members.get("tool_calls")
+    if raw is not None and bytes(raw).startswith(b"{") and (call := obj.object("tool_calls")) is not None:
+        yield call
+    else:
+        yield from obj.objects("tool_calls")
 
 
 def _read_call(obj: Obj, into: pb.ToolCall) -> None:

@@ -12,6 +12,8 @@ from adapters.contract import Envelope, HttpCall, Target
 from adapters.echoes_in_bodies import strip_messages
 from adapters.errors import GatewayError, Kind
 from adapters.json_object import MALFORMED, OBJECTS, STRINGS, Obj, of_request
+from adapters.refusals import unsupported
+from adapters.tool_ids import fit_ids_in_body
 from adapters.urls import names_model, url_of
 
 _SPACE = re.compile(rb"[ \t\r\n]*")
@@ -109,11 +111,7 @@ def apply_row(body: dict[str, Any], target: Target) -> dict[str, Any]:
         body.pop(name, None)
     for name in provider.forbidden:
         if body.get(name, b"null") != b"null":
-            raise GatewayError(
-                Kind.UNSUPPORTED_PARAMETER,
-                f"Provider '{provider.name}' does not take the parameter '{name}'.",
-                param=name,
-            )
+            raise unsupported(provider.name, name, drop_as=name)
     for old, new in provider.renamed.items():
         if old in body and new in body:
             raise _invalid(f"Give either '{old}' or '{new}': provider '{provider.name}' knows one of them.", old)
@@ -130,6 +128,8 @@ def patcher(path: str) -> Callable[[Envelope, Target], HttpCall]:
     def patch(envelope: Envelope, target: Target) -> HttpCall:
         members: dict[str, bytes] = dict(envelope.members)
         members["model"] = msgspec.json.encode(target.model)
+        if (form := target.provider.options.get("tool_ids")) is not None and "messages" in members:
+            members["messages"] = fit_ids_in_body(members["messages"], form)
         if envelope.stream and target.provider.include_usage:
             members["stream_options"] = _with_usage(members.get("stream_options"))
         elif target.provider.options.get("usage_unasked") and "stream_options" in members:

@@ -89,10 +89,19 @@ def test_calls_in_the_order_openai_sends_them() -> None:
         ([call(0, "a", "f", {"x": 1.0})], [("a", "f", '{"x": 1.0}')]),
         ([call(0, "a", "f")], [("a", "f", "{}")]),
         ([call(0, "a", "f", "")], [("a", "f", "{}")]),
-        ([call(0, "", "f", "{}"), call(1, "", "g", "{}")], [("", "f", "{}"), ("", "g", "{}")]),
+        ([call(0, "", "f", "{}"), call(1, "", "g", "{}")], [("call_1", "f", "{}"), ("call_1", "g", "{}")]),
+        ([call(None, None, "f", '{"x":1}'), call(None, None, "g", '{"y":2}')],
+         [("call_1", "f", '{"x":1}'), ("call_1", "g", '{"y":2}')]),
+        ([call(None, "", "f", '{"x":1}'), call(None, "", "f", '{"x":2}')],
+         [("call_1", "f", '{"x":1}'), ("call_1", "f", '{"x":2}')]),
+        ([call(0, None, "f", "{}"), call(0, None, "g", "{}")], [("call_1", "f", "{}"), ("call_1", "g", "{}")]),
+        ([call(2, "a", "f", ""), call(2, "b", None, "{"), call(2, "c", None, "}")], [("a", "f", "{}")]),
+        ([call(None, "a", "f", ""), call(None, "b", None, "{}")], [("a", "f", "{}")]),
+        ([call(0, "a", "f", "{}"), call(0, "b", "g", "{"), call(0, "c", None, "}")], [("a", "f", "{}"), ("b", "g", "{}")]),
     ],
     ids=["interleaved", "all at index 0", "any indexes", "no index", "id again", "name again", "id late", "object", "none",
-         "empty", "no ids"],
+         "empty", "no ids", "names alone", "one name twice", "names at one index", "an id a piece", "an id a piece, no index",
+         "an id a piece of the second"],
 )  # fmt: skip
 def test_calls_are_told_apart_whatever_the_server_makes_of_index_and_id(deltas: list[Any], found: list[Any]) -> None:
     assert called(*(calls(delta) for delta in deltas)) == found
@@ -100,6 +109,16 @@ def test_calls_are_told_apart_whatever_the_server_makes_of_index_and_id(deltas: 
     chunks = fed(*(calls(delta) for delta in deltas), piece({}, "tool_calls"), DONE)
     opened = [one.index for chunk in chunks for choice in chunk.choices for one in choice.delta.tool_calls if one.name]
     assert opened == list(range(len(found)))
+
+
+def test_a_name_that_comes_with_every_piece_is_one_call() -> None:
+    pieces = [call(None, None, "f", part) for part in ('{"x"', ":", "1}")]
+    assert called(*(calls(one) for one in pieces)) == [("call_1", "f", '{"x":1}')]
+
+
+def test_a_call_without_a_list_around_it_is_read() -> None:
+    first, last = call(0, "", "f", '{"x"'), call(0, "", None, ":1}")
+    assert called(piece({"tool_calls": first}), piece({"tool_calls": last})) == [("call_1", "f", '{"x":1}')]
 
 
 def test_a_custom_tools_input_streams_as_text() -> None:
