@@ -86,6 +86,16 @@ def _joined_lists(first: str, second: str) -> str:
     return msgspec.json.encode(out).decode()
 
 
+def _unnumbered(extra_json: str) -> str:
+    """Without the `index` that entries of these lists have in deltas only (adapters/delta_lists.py)."""
+    members: dict[str, Any] = msgspec.json.decode(extra_json)
+    for name in members.keys() & {"citations", "content_blocks", "content_block_deltas"}:
+        for entry in members[name] if isinstance(members[name], list) else ():
+            if isinstance(entry, dict):
+                entry.pop("index", None)
+    return msgspec.json.encode(members).decode()
+
+
 def _take_head(answer: Any, chunk: Any) -> None:
     answer.id = answer.id or chunk.id
     answer.created = answer.created or chunk.created
@@ -118,7 +128,7 @@ def _extend(choice: pb.Choice, piece: pb.ChunkChoice) -> None:
     for call in delta.tool_calls:
         _extend_call(message, call)
     if delta.HasField("extra_json"):
-        message.extra_json = _joined_lists(message.extra_json, delta.extra_json)
+        message.extra_json = _joined_lists(message.extra_json, _unnumbered(delta.extra_json))
     if piece.HasField("logprobs"):
         choice.logprobs.content.extend(piece.logprobs.content)
         choice.logprobs.refusal.extend(piece.logprobs.refusal)

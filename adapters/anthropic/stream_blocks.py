@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from adapters.anthropic.answer import untyped_block
+from adapters.delta_lists import DeltaLists
 from adapters.json_object import MALFORMED, OBJECTS, Obj, of_answer
 from adapters.thoughts import CLAUDE
 from sidecar.v1 import inference_pb2 as pb
@@ -23,10 +24,11 @@ class Block(Protocol):
 
 @dataclass(slots=True)
 class Numbers:
-    """How many thinking parts and tool calls were opened: their indexes, whatever the provider's block index is."""
+    """How many thinking parts, tool calls and entries of lists there were: their indexes, whatever the provider's are."""
 
     thinking: int = 0
     tool_calls: int = 0
+    lists: DeltaLists = field(default_factory=DeltaLists)
 
     def next_thinking(self) -> int:
         self.thinking += 1
@@ -42,35 +44,36 @@ def open_block(raw: bytes, numbers: Numbers) -> Block:
     block = Obj(raw, "content_block", of_answer)
     match block.string("type"):
         case "text":
-            return _Text(block)
+            return _Text(block, numbers.lists)
         case "thinking":
-            return _Thinking(block, numbers.next_thinking())
+            return _Thinking(block, numbers.next_thinking(), numbers.lists)
         case "redacted_thinking":
-            return _Redacted(block, numbers.next_thinking())
+            return _Redacted(block, numbers.next_thinking(), numbers.lists)
         case "tool_use":
-            return _ToolUse(block, numbers.next_tool_call())
+            return _ToolUse(block, numbers.next_tool_call(), numbers.lists)
         case "" | None:
             raise untyped_block()
         case _:
-            return _Other(OBJECTS.decode(raw))
+            return _Other(OBJECTS.decode(raw), numbers.lists)
 
 
 @dataclass(slots=True)
 class _Text:
     block: Obj
+    lists: DeltaLists
 
     def start(self) -> list[pb.Delta]:
-        return _text_delta(self.block)
+        return _text_delta(self.block, self.lists)
 
     def extend(self, raw: bytes) -> list[pb.Delta]:
         delta = _opened(raw)
         match delta.string("type"):
             case "text_delta":
-                return _text_delta(delta)
+                return _text_delta(delta, self.lists)
             case "citations_delta" if (citation := delta.take("citation")) is not None:
-                return [pb.Delta(extra_json=_text_of({"citations": [msgspec.Raw(citation)]}))]
+                return [pb.Delta(extra_json=self.lists.entry("citations", citation))]
             case _:
-                return [_unknown(raw)]
+                return [_unknown(raw, self.lists)]
 
     def stop(self) -> list[pb.Delta]:
         return []
@@ -80,6 +83,7 @@ class _Text:
 class _Thinking:
     block: Obj
     index: int
+    lists: DeltaLists
 
     def start(self) -> list[pb.Delta]:
         """Always a piece, also of an empty thought: the part exists."""
@@ -101,7 +105,7 @@ class _Thinking:
             case "signature_delta":
                 thought.signature = (delta.string("signature") or "").encode()
             case _:
-                return [_unknown(raw)]
+                return [_unknown(raw, self.lists)]
         return [pb.Delta(thinking=thought, extra_json=delta.extra())]
 
     def stop(self) -> list[pb.Delta]:
@@ -114,6 +118,7 @@ class _Redacted:
 
     block: Obj
     index: int
+    lists: DeltaLists
 
     def start(self) -> list[pb.Delta]:
         data = self.block.string("data") or ""
@@ -121,7 +126,7 @@ class _Redacted:
         return [pb.Delta(thinking=thought, extra_json=self.block.extra())]
 
     def extend(self, raw: bytes) -> list[pb.Delta]:
-        return [_unknown(raw)]
+        return [_unknown(raw, self.lists)]
 
     def stop(self) -> list[pb.Delta]:
         return []
@@ -131,6 +136,7 @@ class _Redacted:
 class _ToolUse:
     block: Obj
     index: int
+    lists: DeltaLists
     input_json: str = "{}"
     written: bool = False
 
@@ -147,7 +153,7 @@ class _ToolUse:
     def extend(self, raw: bytes) -> list[pb.Delta]:
         delta = _opened(raw)
         if delta.string("type") != "input_json_delta":
-            return [_unknown(raw)]
+            return [_unknown(raw, self.lists)]
         piece = delta.string("partial_json")
         if not piece:
             return []
@@ -167,6 +173,7 @@ class _Other:
     """A server tool's call or result, or a block newer than this code: given whole when it ends."""
 
     members: dict[str, msgspec.Raw]
+    lists: DeltaLists
     pieces: list[str] = field(default_factory=list)
     unknown: list[msgspec.Raw] = field(default_factory=list)
 
@@ -186,27 +193,23 @@ class _Other:
         text = "".join(self.pieces)
         if text:
             block["input"] = msgspec.Raw(text.encode()) if _is_object(text) else text
-        extra: dict[str, list[Any]] = {"content_blocks": [block]}
+        extra: dict[str, bytes] = {"content_blocks": msgspec.json.encode([block])}
         if self.unknown:
-            extra["content_block_deltas"] = [*self.unknown]
-        return [pb.Delta(extra_json=_text_of(extra))]
+            extra["content_block_deltas"] = msgspec.json.encode(self.unknown)
+        return [pb.Delta(extra_json=self.lists.extra_json(extra))]
 
 
 def _opened(raw: bytes) -> Obj:
     return Obj(raw, "delta", of_answer)
 
 
-def _text_delta(obj: Obj) -> list[pb.Delta]:
-    delta = pb.Delta(content=obj.string("text"), extra_json=obj.extra())
+def _text_delta(obj: Obj, lists: DeltaLists) -> list[pb.Delta]:
+    delta = pb.Delta(content=obj.string("text"), extra_json=lists.extra_json(obj.members))
     return [delta] if delta.content or delta.extra_json else []
 
 
-def _unknown(raw: bytes) -> pb.Delta:
-    return pb.Delta(extra_json=_text_of({"content_block_deltas": [msgspec.Raw(raw)]}))
-
-
-def _text_of(members: dict[str, list[Any]]) -> str:
-    return msgspec.json.encode(members).decode("utf-8", "replace")
+def _unknown(raw: bytes, lists: DeltaLists) -> pb.Delta:
+    return pb.Delta(extra_json=lists.entry("content_block_deltas", raw))
 
 
 def _is_object(text: str) -> bool:

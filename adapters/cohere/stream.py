@@ -19,6 +19,7 @@ from adapters.cohere.chat_answer import arguments, joined_objects, open_answer
 from adapters.cohere.failure import in_band, protocol
 from adapters.cohere.messages import TOOL_PLAN
 from adapters.contract import Context, Target
+from adapters.delta_lists import DeltaLists
 from adapters.json_object import Obj, object_text
 from adapters.sse import Event
 from sidecar.v1 import inference_pb2 as pb
@@ -63,6 +64,7 @@ class ChatDecoder:
         self._target = target
         self._context = context
         self._head = pb.StreamChatResponse(created=context.now_s, model=context.model)
+        self._lists = DeltaLists()
         self._started = False
         self._finished = False
         self._thinking: dict[str, int] = {}  # "plan" or "content <index>" -> which thinking part
@@ -126,7 +128,7 @@ class ChatDecoder:
             raise protocol("content without a delta")
         kind = content.string("type")
         if kind not in (None, "text", "thinking"):
-            return [self._chunk(pb.Delta(extra_json=object_text(_with_type(content, kind))))]
+            return [self._chunk(pb.Delta(extra_json=self._lists.extra_json(_with_type(content, kind))))]
         text, thought = content.string("text"), content.string("thinking")
         delta = pb.Delta(content=text or "")
         if thought:
@@ -190,7 +192,7 @@ class ChatDecoder:
         if raw is None:
             return []
         citations = raw if raw.startswith(b"[") else b"[" + raw + b"]"
-        return [self._chunk(pb.Delta(extra_json=object_text({"citations": msgspec.Raw(citations)})))]
+        return [self._chunk(pb.Delta(extra_json=self._lists.extra_json({"citations": citations})))]
 
     def _message_end(self, obj: Obj) -> list[pb.StreamChatResponse]:
         delta = obj.object("delta")

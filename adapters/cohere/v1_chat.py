@@ -16,6 +16,7 @@ from adapters.cohere.chat_request import REFUSED, max_tokens, write_format
 from adapters.cohere.failure import in_band, protocol
 from adapters.cohere.url import url_of
 from adapters.contract import Context, HttpCall, Target
+from adapters.delta_lists import DeltaLists
 from adapters.echoes import NO_ECHOES, fit_history
 from adapters.json_object import Obj, merge_extra, of_answer
 from adapters.refusals import Unsupported, invalid, plain_fields, refuse, refuse_unsupported
@@ -156,6 +157,7 @@ class ChatDecoder:
         self.done = False
         self._context = context
         self._head = pb.StreamChatResponse(created=context.now_s, model=context.model)
+        self._lists = DeltaLists()
         self._started = False
         self._spoken = False
 
@@ -179,7 +181,10 @@ class ChatDecoder:
                 return [*out, self._chunk(pb.Delta(content=obj.string("text") or ""))]
             case "citation-generation":
                 citations = obj.json("citations") or "[]"
-                return [*out, self._chunk(pb.Delta(extra_json='{"citations":' + citations + "}"))]
+                return [
+                    *out,
+                    self._chunk(pb.Delta(extra_json=self._lists.extra_json({"citations": citations.encode()}))),
+                ]
             case "":
                 raise protocol("a line without an event_type")
             case _:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from adapters.errors import GatewayError, Kind
-from adapters.json_object import Obj, beneath, merge_extra, of_request
+from adapters.json_object import ARRAYS, OBJECTS, Obj, beneath, merge_extra, of_request
 from adapters.openai.finish_and_usage import ROLE_WORDS, ROLES
 from adapters.openai.parts import read_content, write_part
 from adapters.openai.thinking_parts import THINKING_NAMES, is_part
@@ -168,8 +170,18 @@ def _answer_thoughts(thoughts: list[pb.Thinking], out: dict[str, Any]) -> None:
         out[DETAILS] = [written_detail(thought, index) for index, thought in enumerate(detailed)]
 
 
+def _add_other(part: pb.ContentPart, out: dict[str, Any]) -> None:
+    if part.WhichOneof("part") == "other_json":
+        out.setdefault("content_blocks", []).append(msgspec.Raw(part.other_json.encode()))
+    elif part.WhichOneof("part") == "text" and part.extra_json:
+        for name, raw in OBJECTS.decode(part.extra_json).items():
+            if bytes(raw).startswith(b"[") and isinstance(out.get(name, []), list):
+                out.setdefault(name, []).extend(ARRAYS.decode(raw))
+
+
 def write_answer_message(message: pb.Message) -> dict[str, Any]:
-    """A message of an answer: texts join, as OpenAI has one string; parts it has no member for are left to extra_json."""
+    """A message of an answer: texts join, as OpenAI has one string. What it has no member for has those of a stream: blocks of
+    server tools and the like are `content_blocks`, and lists of a text (`citations`) go on from part to part."""
     texts = [part.text for part in message.content if part.WhichOneof("part") == "text"]
     refusals = [part.refusal for part in message.content if part.WhichOneof("part") == "refusal"]
     out: dict[str, Any] = {
@@ -177,6 +189,8 @@ def write_answer_message(message: pb.Message) -> dict[str, Any]:
         "content": "".join(texts) if texts else None,
         "refusal": "".join(refusals) if refusals else None,
     }
+    for part in message.content:
+        _add_other(part, out)
     _answer_thoughts([part.thinking for part in message.content if part.WhichOneof("part") == "thinking"], out)
     if message.tool_calls:
         out["tool_calls"] = [_answer_call(call) for call in message.tool_calls]

@@ -165,7 +165,7 @@ def test_server_tools_and_unknown_events_in_a_stream_are_kept_in_extra_members()
     ]
     chunks = chunks_of([first, *news, *rest])
     (kept,) = [c.delta.extra_json for chunk in chunks for c in chunk.choices if c.delta.extra_json]
-    assert json.loads(kept)["content_blocks"] == [{**block, "input": {"q": 1.0}}]
+    assert json.loads(kept)["content_blocks"] == [{**block, "input": {"q": 1.0}, "index": 0}]
     assert '"input":{"q": 1.0}' in kept
     assert [json.loads(c.extra_json) for c in chunks if c.extra_json] == [
         {"events": [{"type": "weather_report", "sun": True}]}

@@ -178,7 +178,7 @@ def test_events_and_blocks_newer_than_this_code_are_kept() -> None:
     whole = answer_of({"content": [block]}).choices[0].message.content[0]
     assert json.loads(whole.other_json) == block
     streamed = chunks_of(START, event("content-start", {"content": block}, index=0), end(), DONE)
-    assert json.loads(streamed[1].choices[0].delta.extra_json) == {"content_blocks": [block]}
+    assert json.loads(streamed[1].choices[0].delta.extra_json) == {"content_blocks": [{**block, "index": 0}]}
 
 
 @pytest.mark.parametrize(
