@@ -43,8 +43,6 @@ def write_message(message: pb.Message, target: Target, at: str) -> dict[str, Any
         out[TOOL_PLAN] = plan
     calls = [_call(call, target, f"{at}.tool_calls[{i}]") for i, call in enumerate(message.tool_calls)]
     if calls:
-        if isinstance(out.get("content"), str) and not out["content"].strip():
-            del out["content"]  # models write line ends before calls
         out["tool_calls"] = [call for call in calls if call is not None]
     if message.role == pb.ROLE_TOOL:
         if not message.tool_call_id:

@@ -13,7 +13,7 @@ from adapters.openai import field_tables
 from adapters.openai.chat_answer import event, open_answer, read_head, usage_event, write_head
 from adapters.openai.chat_request import check_n, envelope_object, read_stream_options, read_strings, write_streaming
 from adapters.openai.failure import no_answer, protocol, refuse_error
-from adapters.openai.finish_and_usage import finish_word, read_finish, write_usage
+from adapters.openai.finish_and_usage import read_finish, write_finish, write_usage
 from adapters.openai.passthrough_request import apply_row
 from adapters.urls import url_of
 from sidecar.v1 import inference_pb2 as pb
@@ -139,5 +139,5 @@ def encode_chunk(chunk: pb.StreamCompleteResponse, wants_usage: bool) -> bytes:
 
 def _write_choice(choice: pb.CompletionChoice) -> dict[str, Any]:
     logprobs = raw_json(choice.logprobs_json, "logprobs") if choice.HasField("logprobs_json") else None
-    out = {"index": choice.index, "text": choice.text, "logprobs": logprobs, "finish_reason": finish_word(choice)}
-    return beneath(out, choice.extra_json)
+    out = {"index": choice.index, "text": choice.text, "logprobs": logprobs}
+    return beneath(write_finish(choice, out), choice.extra_json)

@@ -98,6 +98,8 @@ def encode_response(answer: pb.EmbedResponse) -> bytes:
     out["data"] = [_write_vector(each) for each in answer.embeddings]
     if answer.HasField("usage"):
         out["usage"] = write_usage(answer.usage)
+        if answer.usage.HasField("input_tokens"):  # the input is all there is
+            out["usage"].setdefault("total_tokens", answer.usage.input_tokens)
     return msgspec.json.encode(beneath(out, answer.extra_json))
 
 

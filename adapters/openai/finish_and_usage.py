@@ -37,6 +37,16 @@ FINISH_REASONS = {
     "function_call": pb.FINISH_REASON_FUNCTION_CALL,
 }
 FINISH_WORDS = {reason: word for word, reason in FINISH_REASONS.items()}
+# The words of servers that only resemble OpenAI's, in lower case: Mistral, Together, vLLM's and TGI's tokens, proxies of Gemini,
+# of Cohere and of Anthropic.
+_OTHER_FINISHES = {
+    **dict.fromkeys(
+        ("eos", "eos_token", "end_turn", "stop_sequence", "complete", "end", "finished"), pb.FINISH_REASON_STOP
+    ),
+    **dict.fromkeys(("model_length", "max_tokens", "max_length", "error_limit"), pb.FINISH_REASON_LENGTH),
+    **dict.fromkeys(("tool_use", "tool_call"), pb.FINISH_REASON_TOOL_CALLS),
+    **dict.fromkeys(("safety", "refusal", "recitation", "error_toxic", "sensitive"), pb.FINISH_REASON_CONTENT_FILTER),
+}
 
 
 def read_finish(choice: Obj, into: Any) -> None:
@@ -44,14 +54,21 @@ def read_finish(choice: Obj, into: Any) -> None:
     word = choice.string("finish_reason")
     if word:
         into.native_finish_reason = word
-        into.finish_reason = FINISH_REASONS.get(word, pb.FINISH_REASON_OTHER)
+        known = FINISH_REASONS.get(word) or _OTHER_FINISHES.get(word.lower())
+        into.finish_reason = known or pb.FINISH_REASON_OTHER
 
 
 def finish_word(choice: Any) -> str | None:
-    """OpenAI's word; for reasons it has no word for, the provider's own."""
-    if not choice.finish_reason:
-        return None
-    return FINISH_WORDS.get(choice.finish_reason) or choice.native_finish_reason or "stop"
+    """OpenAI's word. Reasons that it has no word for are "stop", as strict clients refuse others: see write_finish."""
+    return FINISH_WORDS.get(choice.finish_reason, "stop") if choice.finish_reason else None
+
+
+def write_finish(choice: Any, out: dict[str, Any]) -> dict[str, Any]:
+    """`finish_reason` of a choice or a piece, and the provider's word beside it where OpenAI has none."""
+    out["finish_reason"] = finish_word(choice)
+    if choice.finish_reason == pb.FINISH_REASON_OTHER and choice.native_finish_reason:
+        out["native_finish_reason"] = choice.native_finish_reason
+    return out
 
 
 _COUNTS = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"), ("total_tokens", "total_tokens"))

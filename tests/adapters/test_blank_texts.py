@@ -21,8 +21,8 @@ def message(role: str, *texts: str, **more: Any) -> pb.Message:
     return pb.Message(role=ROLES[role], content=[pb.ContentPart(text=text) for text in texts], **more)
 
 
-def sent(*messages: pb.Message, provider: str = "anthropic") -> dict[str, Any]:
-    row = PROVIDERS[provider]
+def sent(*messages: pb.Message) -> dict[str, Any]:
+    row = PROVIDERS["anthropic"]
     side = FORMATS[row.format].provider[Task.CHAT]
     call = side.encode(pb.ChatRequest(messages=messages), Target(row, "m", "http://h"), False, CONTEXT)
     body: dict[str, Any] = json.loads(call.body)
@@ -60,15 +60,3 @@ def test_a_last_question_of_blanks_is_refused_with_its_place(blank: str) -> None
 
 def test_no_system_is_sent_where_it_is_blanks_alone() -> None:
     assert "system" not in sent(message("system", " "), message("user", "x"))
-
-
-@pytest.mark.parametrize("blank", BLANKS)
-def test_cohere_gets_no_blanks_beside_calls(blank: str) -> None:
-    body = sent(
-        message("user", "x"),
-        message("assistant", blank, tool_calls=[CALL]),
-        message("tool", "42", tool_call_id="c"),
-        provider="cohere",
-    )
-    assert "content" not in body["messages"][1]
-    assert body["messages"][1]["tool_calls"]

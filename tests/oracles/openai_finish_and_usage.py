@@ -25,6 +25,7 @@ def vector(value: Any) -> list[float]:
 
 
 def word(given: str | None) -> str:
+    given = {"eos": "stop"}.get(given or "", given)  # Together's
     return "" if not given else given if given in KNOWN else "other"
 
 
