@@ -66,15 +66,21 @@ _DATABRICKS_KEYS = {
 }
 
 
+# Says nothing of the role developer in its reference, or refuses it (DeepSeek): it gets system, which all of them know.
+_ONLY_SYSTEM: Mapping[str, Any] = {"only_system": True}
+
+
 def _hosted(name: str, base_url: str, mlflow_key: str | None = None, **fields: Any) -> Provider:
     """A service of OpenAI's format. `mlflow_key` is what MLflow's YAML calls its key."""
     own = {mlflow_key: "api_key"} if mlflow_key else {}
+    fields["options"] = {**_ONLY_SYSTEM, **fields.get("options", {})}
     return Provider(name=name, format="openai", base_url=base_url, config_keys={**own, **_KEYS}, **fields)
 
 
 def _server(name: str, port: int, **fields: Any) -> Provider:
     """A model server of OpenAI's format that people run themselves, at its default port."""
     url = f"http://localhost:{port}/v1"
+    fields["options"] = {**_ONLY_SYSTEM, **fields.get("options", {})}
     return Provider(name=name, format="openai", base_url=url, key_required=False, config_keys=_KEYS, **fields)
 
 

@@ -115,7 +115,7 @@ def _output_config(request: pb.ChatRequest, target: Target, extra: msgspec.Raw |
     if request.HasField("response_format"):
         config |= _format(request.response_format, target)
     if extra is not None:
-        config = merge(config, bytes(extra).decode(), "extra_json.output_config", frozenset({"effort", "format"}))
+        config = merge(config, bytes(extra).decode(), "output_config", frozenset())
     return {"output_config": config} if config or extra is not None else {}
 
 

@@ -27,7 +27,9 @@ def block_of(part: pb.ContentPart, target: Target, at: str) -> Any | None:
             # An earlier answer's words of refusal are part of what the assistant said.
             return _with_extra({"type": "text", "text": part.refusal}, part, at, _TEXT)
         case "image":
-            return _with_extra({"type": "image", "source": _image_source(part.image, target, at)}, part, at, _SOURCED)
+            source = _image_source(part.image, target, at)
+            kind = "document" if source.get("media_type") == "application/pdf" else "image"
+            return _with_extra({"type": kind, "source": source}, part, at, _SOURCED)
         case "file":
             return _document(part, target, at)
         case "thinking":

@@ -13,6 +13,7 @@ from adapters.refusals import invalid, refuse
 from sidecar.v1 import inference_pb2 as pb
 
 _TOOL = frozenset({"name", "description", "input_schema", "strict"})
+_CHOICES = (b'"auto"', b'"any"', b'"tool"', b'"none"')
 _MODES = {
     pb.ToolChoice.MODE_NONE: "none",
     pb.ToolChoice.MODE_AUTO: "auto",
@@ -88,6 +89,11 @@ def _choice(wanted: pb.ToolChoice, target: Target) -> dict[str, Any] | None:
             refuse(target, "tool_choice.custom", "tool_choice")
             return None
         case "other_json":
-            return dict(callers_object(wanted.other_json, "tool_choice"))
+            choice = callers_object(wanted.other_json, "tool_choice")
+            if bytes(choice.get("type", b"")) not in _CHOICES:  # OpenAI's allowed_tools for one
+                kind = bytes(choice.get("type", b"")).decode("utf-8", "replace").strip('"')
+                refuse(target, f"tool_choice.{kind}", "tool_choice", "it knows the types auto, any, tool and none")
+                return None
+            return dict(choice)
         case _:
             raise invalid("tool_choice", "a mode or a tool's name is needed")

@@ -13,7 +13,8 @@ from adapters.json_object import Obj, array_items, decoded_string, merge_extra, 
 from adapters.openai import field_tables
 from adapters.openai.echoes import echoes_of
 from adapters.openai.message import read_message, write_message
-from adapters.openai.passthrough_request import apply_row
+from adapters.openai.passthrough_request import apply_row, understands_usage
+from adapters.openai.roles import knows_developer, with_system
 from adapters.tool_ids import fit_ids
 from adapters.urls import url_of
 from sidecar.v1 import inference_pb2 as pb
@@ -179,6 +180,8 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
         "model": target.model,
         "messages": [write_message(m, f"messages[{i}]", provider, drop) for i, m in enumerate(request.messages)],
     }
+    if not knows_developer(target):
+        with_system(out["messages"])
     if (form := target.provider.options.get("tool_ids")) is not None:
         fit_ids(out["messages"], form)
     field_tables.write(request, field_tables.CHAT, out)
@@ -218,7 +221,7 @@ def write_streaming(request: Any, target: Target, stream: bool, out: dict[str, A
         )
     if stream:
         out["stream"] = True
-        if target.provider.include_usage:
+        if understands_usage(target):
             options["include_usage"] = True
     if target.provider.options.get("usage_unasked"):
         options.pop("include_usage", None)  # as in the same-format way: usage comes unasked
