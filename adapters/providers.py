@@ -146,7 +146,7 @@ _ROWS = (
     _hosted("together", "https://api.together.xyz/v1", "togetherai_api_key", include_usage=False, renamed=_OLD_LIMIT),
     _hosted("deepseek", "https://api.deepseek.com", tasks=_NO_EMBEDDINGS, renamed=_OLD_LIMIT, options=_CHAT_ONLY),
     _hosted("xai", "https://api.x.ai/v1", options=_CHAT_ONLY),
-    _hosted("openrouter", "https://openrouter.ai/api/v1", options={"reasoning_details": True}),
+    _hosted("openrouter", "https://openrouter.ai/api/v1", options={"reasoning_details": True, "only_system": False}),
     _hosted("fireworks", "https://api.fireworks.ai/inference/v1", renamed=_OLD_LIMIT),
     # Its vectors are 8-bit integers in base64, which OpenAI's format has no word for.
     _hosted(

@@ -9,7 +9,7 @@ import msgspec
 
 from adapters.anthropic.thinking import thinking_block
 from adapters.contract import Target
-from adapters.json_object import callers_object, merge_extra
+from adapters.json_object import callers_object, decoded_string, merge_extra, of_request
 from adapters.refusals import invalid, refuse
 from sidecar.v1 import inference_pb2 as pb
 
@@ -35,7 +35,7 @@ def block_of(part: pb.ContentPart, target: Target, at: str) -> Any | None:
         case "thinking":
             return thinking_block(part, at)
         case "other_json":
-            return _other(part, at)
+            return _image_by_bare_url(part, at) or _other(part, at)
         case "audio":
             refuse(target, f"{at}.input_audio", "input_audio")
             return None
@@ -101,6 +101,16 @@ def _plain_text(source: dict[str, Any], at: str) -> dict[str, Any]:
     except ValueError as error:
         raise invalid(f"{at}.file", "text/plain must be base64 of UTF-8 text") from error
     return {"type": "text", "media_type": "text/plain", "data": text}
+
+
+def _image_by_bare_url(part: pb.ContentPart, at: str) -> dict[str, Any] | None:
+    """`{"type": "image_url", "image_url": "..."}`, a shorthand of some servers and clients of OpenAI's format."""
+    members = callers_object(part.other_json, f"{at}.other_json")
+    url = bytes(members.get("image_url", b""))
+    if bytes(members.get("type", b"")) != b'"image_url"' or not url.startswith(b'"'):
+        return None
+    source = _url_source(decoded_string(url, f"{at}.image_url", of_request), f"{at}.image_url")
+    return {"type": "image", "source": source}
 
 
 def _other(part: pb.ContentPart, at: str) -> Any:

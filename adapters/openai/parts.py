@@ -70,8 +70,8 @@ def _read_image(obj: Obj, part: pb.ContentPart) -> bool:
     raw = obj.take("image_url")
     if raw is None:
         raise obj.refusal(obj.at("image_url"), "an object")
-    if raw.startswith(_STRING_START):  # a shorthand of some servers and clients
-        raw = b'{"url":' + raw + b"}"
+    if raw.startswith(_STRING_START):  # some servers' shorthand
+        return False
     image = Obj(raw, obj.at("image_url"), obj.refusal)
     url = image.string("url")
     if url is None:
