@@ -1,10 +1,11 @@
-"""Wire formats of LLM providers, as pure functions. `_contract` says what an adapter is; FORMATS is the table of them."""
+"""Wire formats of LLM providers, as pure functions. `contract` says what an adapter is; FORMATS is the table of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from adapters.anthropic import FORMAT as ANTHROPIC
+from adapters.chunks import has_output
 from adapters.cohere import FORMAT as COHERE
 from adapters.cohere import FORMAT_V1 as COHERE_V1
 from adapters.completions_by_chat import side_of
@@ -32,6 +33,8 @@ from adapters.mlflow_client import FORMAT as MLFLOW_A
 from adapters.mosaicml import FORMAT as MOSAICML
 from adapters.openai import FORMAT as OPENAI
 from adapters.sse import Event
+from adapters.usage import latest_usage
+from adapters.vectors import encode_vectors
 
 FORMATS: Mapping[str, Format] = {
     format_.name: format_ for format_ in (OPENAI, ANTHROPIC, COHERE, COHERE_V1, HUGGINGFACE, MLFLOW, MLFLOW_A, MOSAICML)
@@ -57,6 +60,9 @@ __all__ = [
     "Response",
     "Target",
     "Task",
+    "encode_vectors",
+    "has_output",
+    "latest_usage",
     "replace_error",
     "side_of",
 ]

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.usage import latest
+from adapters.usage import latest_usage
 from sidecar.v1 import inference_pb2 as pb
 
 # Members of a delta without a field of their own that say something all the same. Others (token ids, the channel's name, empty
@@ -86,13 +86,23 @@ def _joined_lists(first: str, second: str) -> str:
     return msgspec.json.encode(out).decode()
 
 
+def _unnumbered(extra_json: str) -> str:
+    """Without the `index` that entries of these lists have in deltas only (adapters/delta_lists.py)."""
+    members: dict[str, Any] = msgspec.json.decode(extra_json)
+    for name in members.keys() & {"citations", "content_blocks", "content_block_deltas"}:
+        for entry in members[name] if isinstance(members[name], list) else ():
+            if isinstance(entry, dict):
+                entry.pop("index", None)
+    return msgspec.json.encode(members).decode()
+
+
 def _take_head(answer: Any, chunk: Any) -> None:
     answer.id = answer.id or chunk.id
     answer.created = answer.created or chunk.created
     answer.model = answer.model or chunk.model
     if chunk.HasField("usage"):
         held = answer.usage if answer.HasField("usage") else None
-        answer.usage.CopyFrom(latest(held, chunk.usage))  # never summed
+        answer.usage.CopyFrom(latest_usage(held, chunk.usage))  # never summed
     for name in ("system_fingerprint", "service_tier", "extra_json"):
         if name in chunk.DESCRIPTOR.fields_by_name and chunk.HasField(name):
             setattr(answer, name, getattr(chunk, name))
@@ -118,7 +128,7 @@ def _extend(choice: pb.Choice, piece: pb.ChunkChoice) -> None:
     for call in delta.tool_calls:
         _extend_call(message, call)
     if delta.HasField("extra_json"):
-        message.extra_json = _joined_lists(message.extra_json, delta.extra_json)
+        message.extra_json = _joined_lists(message.extra_json, _unnumbered(delta.extra_json))
     if piece.HasField("logprobs"):
         choice.logprobs.content.extend(piece.logprobs.content)
         choice.logprobs.refusal.extend(piece.logprobs.refusal)

@@ -13,6 +13,7 @@ import msgspec
 
 from adapters.contract import Context, Decoder, Format, HttpCall, ProviderSide, Target, Task
 from adapters.errors import GatewayError, Kind
+from adapters.refusals import unsupported
 from adapters.sse import Event
 from sidecar.v1 import inference_pb2 as pb
 
@@ -31,6 +32,7 @@ _SAME = (
 _OBJECTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # Where a provider's thought has no name of its own.
 _THOUGHT = "reasoning_content"
+_WHY = "completions of this model are answered as chat"
 
 
 def side_of(format_: Format, target: Target, task: Task) -> ProviderSide | None:
@@ -97,27 +99,21 @@ def _refuse(request: pb.CompleteRequest, target: Target) -> None:
     if not request.prompts:
         raise GatewayError(Kind.INVALID_REQUEST, "'prompt' must have at least one prompt.", param="prompt")
     dropped = target.options.get("drop_params", ())
-    asked = {
+    given_members = {
         "suffix": bool(request.suffix),
         "echo": request.echo,
         "best_of": request.HasField("best_of") and request.best_of != (request.n if request.HasField("n") else 1),
     }
-    for name, given in asked.items():
+    for name, given in given_members.items():
         if given and name not in dropped:
-            raise _unsupported(target, name, name)
+            raise unsupported(target.provider.name, name, _WHY, drop_as=name)
     if len(request.prompts) > 1:
-        raise _unsupported(target, "prompt", "several prompts in one call")
+        raise unsupported(target.provider.name, "prompt", f"{_WHY}: one prompt a call")
     kind = request.prompts[0].WhichOneof("prompt")
     if kind == "tokens":
-        raise _unsupported(target, "prompt", "a prompt of token ids")
+        raise unsupported(target.provider.name, "prompt", f"{_WHY}: a text, not token ids")
     if kind is None:
         raise GatewayError(Kind.INVALID_REQUEST, "'prompt' is empty.", param="prompt")
-
-
-def _unsupported(target: Target, param: str, what: str) -> GatewayError:
-    said = f"the parameter '{what}'" if what == param else what
-    text = f"Provider '{target.provider.name}' answers completions of this model as chat, which does not take {said}."
-    return GatewayError(Kind.UNSUPPORTED_PARAMETER, text, param=param)
 
 
 def _answer(chat: pb.ChatResponse) -> pb.CompleteResponse:
@@ -131,7 +127,9 @@ def _answer(chat: pb.ChatResponse) -> pb.CompleteResponse:
             match part.WhichOneof("part"):
                 case "text":
                     texts.append(part.text)
-                case "refusal":  # what the model said in place of an answer; a text completion has no other room for it
+                case (
+                    "refusal"
+                ):  # what the model wrote in place of an answer; a text completion has no other room for it
                     texts.append(part.refusal)
                 case "thinking":
                     thought.append(part.thinking.text)

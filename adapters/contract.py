@@ -55,14 +55,12 @@ class Provider:
     config_keys: Mapping[str, str] = field(default_factory=dict)
     headers: tuple[tuple[str, str], ...] = ()  # always sent, never secret
     include_usage: bool = True  # whether stream_options.include_usage is understood
-    stream_end: str = (
-        "done"  # "done": the format's own end marker must come; "eof": a finish reason, then the end of the body
-    )
+    # What ends a stream besides the format's own marker. "done": nothing; "finish": the end of the body, once all choices have
+    # finished; "close": the end of the body, once there was an answer. A route's option of that name says otherwise.
+    stream_end: str = "finish"
     forbidden: frozenset[str] = frozenset()  # request members this provider refuses: refused by name here
     renamed: Mapping[str, str] = field(default_factory=dict)  # request member -> the provider's name of it
-    leaves: frozenset[str] = (
-        frozenset()
-    )  # of _echoes.ECHOES: what this provider refuses in messages; left out, and said
+    leaves: frozenset[str] = frozenset()  # of echoes.ECHOES: what this provider refuses in messages; left out, and said
     tasks: frozenset[Task] = frozenset(Task)  # what it offers, of what its format can say
     options: Mapping[str, Any] = field(default_factory=dict)  # what else the format's code wants to know
 
@@ -76,6 +74,12 @@ class Target:
     base_url: str  # without a trailing slash
     options: Mapping[str, Any] = field(default_factory=dict)  # from the route: default_max_tokens, drop_params ...
 
+    @property
+    def stream_end(self) -> str:
+        """As in Provider, unless the route has its own."""
+        own: str | None = self.options.get("stream_end")
+        return own or self.provider.stream_end
+
 
 @dataclass(frozen=True, slots=True)
 class HttpCall:
@@ -85,7 +89,7 @@ class HttpCall:
     body: bytes
     method: str = "POST"
     headers: tuple[tuple[str, str], ...] = (("content-type", "application/json"),)
-    left_out: tuple[str, ...] = ()  # names of _echoes.ECHOES that the provider has no place for, once each
+    left_out: tuple[str, ...] = ()  # names of echoes.ECHOES that the provider has no place for, once each
 
 
 @dataclass(frozen=True, slots=True)

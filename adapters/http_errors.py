@@ -36,13 +36,13 @@ def kind_of_status(status: int) -> Kind:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait: retry-after-ms, retry-after (seconds or a date), else when the exhausted limit starts anew.
+    """Seconds to wait: retry-after-ms, retry-after (seconds or a date), else when the exhausted limit resets.
 
     A date counts from the answer's own `date` header, because adapters have no clock; None where that is missing.
     """
     found: float | None = None
     for name, per_second in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        wait_s = _bounded(_number(headers.get(name, "")), per_second)
+        wait_s = bounded_wait_s(_number(headers.get(name, "")), per_second)
         found = found if wait_s is None else wait_s
         if found:  # Azure says 0 ms beside 1 s
             return found
@@ -58,7 +58,8 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _bounded(value: float | None, per_second: float = 1.0) -> float | None:
+def bounded_wait_s(value: float | None, per_second: float = 1.0) -> float | None:
+    """Seconds, no more than a provider can mean; None for what is no wait."""
     if value is None or not math.isfinite(value) or value < 0:
         return None
     return min(value / per_second, _RETRY_AFTER_S_MAX)
@@ -79,10 +80,10 @@ def _until(moment: datetime | None, headers: Mapping[str, str]) -> float | None:
     now = _date(headers.get("date", ""))
     if moment is None or now is None:
         return None
-    return _bounded(max(0.0, (moment - now).total_seconds()))
+    return bounded_wait_s(max(0.0, (moment - now).total_seconds()))
 
 
-# The limits of which a provider says when they start anew, by header: OpenAI, Groq and Azure; Anthropic.
+# The limits of which a provider says when they reset, by header: OpenAI, Groq and Azure; Anthropic.
 _LIMITS = tuple(
     (f"{prefix}{{}}-{what}", f"{prefix}{what}-{{}}")[prefix.startswith("anthropic")]
     for prefix in ("x-ratelimit-", "anthropic-ratelimit-")
@@ -92,12 +93,12 @@ _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+
 
 
 def _until_reset(headers: Mapping[str, str]) -> float | None:
-    """The longest of the limits with nothing left; several must all start anew."""
+    """The longest of the limits with nothing left; several must all reset."""
     waits = []
     for name in _LIMITS:
         if headers.get(name.format("remaining")) == "0":
             text = headers.get(name.format("reset"), "")
-            wait_s = _bounded(_duration(text)) if _date(text) is None else _until(_date(text), headers)
+            wait_s = bounded_wait_s(_duration(text)) if _date(text) is None else _until(_date(text), headers)
             if wait_s is not None:
                 waits.append(wait_s)
     return max(waits, default=None)

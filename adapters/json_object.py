@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from adapters.errors import GatewayError, Kind
+from adapters.surrogates import without_halves
 
 OBJECTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 ARRAYS = msgspec.json.Decoder(list[msgspec.Raw])
@@ -72,8 +73,8 @@ class Obj:
             raise self.refusal(self.at(name), wanted) from None
 
     def string(self, name: str) -> str | None:
-        value: str | None = self._typed(name, STRINGS, "a string")
-        return value
+        raw = self.take(name)
+        return None if raw is None else decoded_string(raw, self.at(name), self.refusal)
 
     def number(self, name: str) -> float | None:
         value: float | None = self._typed(name, _NUMBERS, "a number")
@@ -101,13 +102,7 @@ class Obj:
     def json(self, name: str) -> str | None:
         """Any value, as text."""
         raw = self.take(name)
-        return None if raw is None else self._text(raw, name)
-
-    def _text(self, raw: bytes, name: str) -> str:
-        try:
-            return raw.decode()
-        except UnicodeDecodeError:
-            raise self.refusal(self.at(name), "valid UTF-8") from None
+        return None if raw is None else json_text(raw, self.at(name), self.refusal)
 
     def object(self, name: str) -> Obj | None:
         raw = self.take(name)
@@ -136,9 +131,22 @@ def array_items(raw: bytes, path: str, refusal: Refusal) -> list[tuple[bytes, st
         raise refusal(path, "an array") from None
 
 
+def json_text(raw: bytes, path: str, refusal: Refusal) -> str:
+    """Raw JSON as text: what it is not decoded for is not checked otherwise."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise refusal(path, "valid UTF-8") from None
+
+
 def decoded_string(raw: bytes, path: str, refusal: Refusal) -> str:
+    """The string; half a character in it is U+FFFD."""
     try:
         return STRINGS.decode(raw)
+    except MALFORMED:
+        pass
+    try:
+        return STRINGS.decode(without_halves(raw))
     except MALFORMED:
         raise refusal(path, "a string") from None
 

@@ -17,10 +17,7 @@ from adapters.contract import Context, Format, Headers, HttpCall, ProviderSide, 
 from adapters.echoes import NO_ECHOES, fit_history
 from adapters.errors import GatewayError, Kind, replace_error
 from adapters.json_object import Obj, of_answer
-from adapters.openai.url import escaped
-from adapters.refusals import invalid
-from adapters.served_errors import error as plain_error
-from adapters.texts import (
+from adapters.plain_text_formats import (
     chat_answer,
     chat_parameters,
     completion_answer,
@@ -32,6 +29,9 @@ from adapters.texts import (
     only_prompt,
     texts,
 )
+from adapters.refusals import invalid
+from adapters.served_errors import error as plain_error
+from adapters.urls import escaped
 from sidecar.v1 import inference_pb2 as pb
 
 _LIMIT = "max_new_tokens"
@@ -72,7 +72,7 @@ def _llama2(messages: Sequence[pb.Message], target: Target) -> str:
     """`<s>[INST] <<SYS>> S <</SYS>> U1 [/INST] A1 </s><s>[INST] U2 [/INST]`; an answer at the end stays open."""
     if not messages:
         raise invalid("messages", "at least one is needed")
-    prompt, asked = "<s>", False
+    prompt, user_turn_open = "<s>", False
     for number, message in enumerate(messages):
         at = f"messages[{number}]"
         role = _ROLES.get(message.role)
@@ -81,11 +81,13 @@ def _llama2(messages: Sequence[pb.Message], target: Target) -> str:
             raise GatewayError(Kind.UNSUPPORTED_PARAMETER, text, param=f"{at}.role")
         words = message_text(message, target, at)
         if role == "assistant":
-            prompt += (" [/INST]" if asked else "") + f" {words} </s><s>"
+            prompt += (" [/INST]" if user_turn_open else "") + f" {words} </s><s>"
         else:
-            prompt += (" " if asked else "[INST] ") + (f"<<SYS>> {words} <</SYS>>" if role == "system" else words)
-        asked = role != "assistant"
-    return prompt + " [/INST]" if asked else prompt.removesuffix("</s><s>")
+            prompt += (" " if user_turn_open else "[INST] ") + (
+                f"<<SYS>> {words} <</SYS>>" if role == "system" else words
+            )
+        user_turn_open = role != "assistant"
+    return prompt + " [/INST]" if user_turn_open else prompt.removesuffix("</s><s>")
 
 
 def _call(inputs: list[str], parameters: dict[str, Any], target: Target) -> HttpCall:

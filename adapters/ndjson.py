@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from adapters.errors import GatewayError, Kind
 from adapters.sse import EVENT_BYTES_MAX, Event
+from adapters.surrogates import Halves
 
 
 class Lines:
     """Takes the bytes of a stream in any cuts. Lines end at LF; blank ones carry nothing and are passed over."""
 
-    __slots__ = ("_buffer", "_searched")
+    __slots__ = ("_buffer", "_halves", "_searched")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._searched = 0
+        self._halves = Halves()
 
     def feed(self, data: bytes) -> list[Event]:
         """The lines that `data` completes. Raises upstream_protocol for a line above EVENT_BYTES_MAX."""
@@ -23,7 +25,7 @@ class Lines:
         begin = 0
         end = buffer.find(b"\n", self._searched)
         while end >= 0:
-            events += _event(bytes(buffer[begin : end + 1]))
+            events += self._event(bytes(buffer[begin : end + 1]))
             begin = end + 1
             end = buffer.find(b"\n", begin)
         del buffer[:begin]
@@ -36,14 +38,13 @@ class Lines:
         """The end of the stream also ends the last line; whether it is whole, the decoder sees."""
         last, self._buffer = bytes(self._buffer), bytearray()
         self._searched = 0
-        return _event(last)
+        return self._event(last)
 
-
-def _event(raw: bytes) -> list[Event]:
-    if len(raw) > EVENT_BYTES_MAX:
-        raise _too_large()
-    data = raw.strip(b" \t\r\n")
-    return [Event("", data, raw)] if data else []
+    def _event(self, raw: bytes) -> list[Event]:
+        if len(raw) > EVENT_BYTES_MAX:
+            raise _too_large()
+        data = self._halves.joined(raw.strip(b" \t\r\n"))
+        return [Event("", data, raw)] if data else []
 
 
 def _too_large() -> GatewayError:

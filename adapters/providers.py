@@ -11,6 +11,7 @@ from typing import Any
 
 from adapters.contract import Provider, Task
 from adapters.echoes import MESSAGE, PARTS
+from adapters.tool_ids import MISTRAL_IDS
 
 # What every row of OpenAI's format takes below model.config; MLflow says api_base where OpenAI's SDK says base_url.
 _KEYS = {"api_key": "api_key", "base_url": "base_url", "api_base": "base_url"}
@@ -65,15 +66,21 @@ _DATABRICKS_KEYS = {
 }
 
 
+# Says nothing of the role developer in its reference, or refuses it (DeepSeek): it gets system, which all of them know.
+_ONLY_SYSTEM: Mapping[str, Any] = {"only_system": True}
+
+
 def _hosted(name: str, base_url: str, mlflow_key: str | None = None, **fields: Any) -> Provider:
     """A service of OpenAI's format. `mlflow_key` is what MLflow's YAML calls its key."""
     own = {mlflow_key: "api_key"} if mlflow_key else {}
+    fields["options"] = {**_ONLY_SYSTEM, **fields.get("options", {})}
     return Provider(name=name, format="openai", base_url=base_url, config_keys={**own, **_KEYS}, **fields)
 
 
 def _server(name: str, port: int, **fields: Any) -> Provider:
     """A model server of OpenAI's format that people run themselves, at its default port."""
     url = f"http://localhost:{port}/v1"
+    fields["options"] = {**_ONLY_SYSTEM, **fields.get("options", {})}
     return Provider(name=name, format="openai", base_url=url, key_required=False, config_keys=_KEYS, **fields)
 
 
@@ -127,7 +134,7 @@ _ROWS = (
         include_usage=False,
         renamed={**_OLD_LIMIT, "seed": "random_seed"},
         leaves=_ONLY_PARTS,
-        options={**_CHAT_ONLY, "usage_unasked": True},
+        options={**_CHAT_ONLY, "usage_unasked": True, "tool_ids": MISTRAL_IDS},
     ),
     _hosted(
         "groq",
@@ -139,13 +146,12 @@ _ROWS = (
     _hosted("together", "https://api.together.xyz/v1", "togetherai_api_key", include_usage=False, renamed=_OLD_LIMIT),
     _hosted("deepseek", "https://api.deepseek.com", tasks=_NO_EMBEDDINGS, renamed=_OLD_LIMIT, options=_CHAT_ONLY),
     _hosted("xai", "https://api.x.ai/v1", options=_CHAT_ONLY),
-    _hosted("openrouter", "https://openrouter.ai/api/v1", options={"reasoning_details": True}),
+    _hosted("openrouter", "https://openrouter.ai/api/v1", options={"reasoning_details": True, "only_system": False}),
     _hosted("fireworks", "https://api.fireworks.ai/inference/v1", renamed=_OLD_LIMIT),
     # Its vectors are 8-bit integers in base64, which OpenAI's format has no word for.
     _hosted(
         "perplexity",
         "https://api.perplexity.ai",
-        stream_end="eof",
         renamed=_OLD_LIMIT,
         tasks=_NO_EMBEDDINGS,
         options=_CHAT_ONLY,
@@ -153,19 +159,16 @@ _ROWS = (
     _hosted(
         "cerebras",
         "https://api.cerebras.ai/v1",
-        stream_end="eof",
         tasks=_NO_EMBEDDINGS,
         leaves=_ONLY_REASONING,
     ),
     _hosted("nvidia", "https://integrate.api.nvidia.com/v1", renamed=_OLD_LIMIT),
     # Its OpenAI format; the native one is not spoken yet.
     _hosted("gemini", "https://generativelanguage.googleapis.com/v1beta/openai", "gemini_api_key", options=_CHAT_ONLY),
-    # Whoever runs the model behind it ends the stream in their own way.
     _hosted(
         "huggingface-router",
         "https://router.huggingface.co/v1",
         "huggingface_api_key",
-        stream_end="eof",
         tasks=_NO_EMBEDDINGS,
         options=_CHAT_ONLY,
     ),
@@ -185,7 +188,6 @@ _ROWS = (
         base_url=None,
         key_required=False,
         config_keys={"hf_server_url": "base_url", "huggingface_api_key": "api_key"},
-        stream_end="eof",
         renamed=_OLD_LIMIT,
         tasks=_NO_EMBEDDINGS,
     ),

@@ -10,13 +10,13 @@ from adapters.contract import Target
 from adapters.errors import GatewayError, Kind
 
 # Parameter in the words of OpenAI's format -> whether the request asks for it.
-Asked = tuple[tuple[str, Callable[[Any], bool]], ...]
+Unsupported = tuple[tuple[str, Callable[[Any], bool]], ...]
 
 
-def refuse_asked(request: Any, target: Target, table: Asked) -> None:
+def refuse_unsupported(request: Any, target: Target, table: Unsupported) -> None:
     """Raises unsupported_parameter for the first parameter of the table that the request asks for."""
-    for param, asked in table:
-        if asked(request):
+    for param, is_set in table:
+        if is_set(request):
             refuse(target, param)
 
 
@@ -25,8 +25,16 @@ def refuse(target: Target, param: str, name: str | None = None, why: str = "") -
     it is to be left out."""
     if {param, name or param, param.partition(".")[0]} & frozenset(target.options.get("drop_params", ())):
         return
-    message = f"Provider '{target.provider.name}' does not support '{param}'"
-    raise GatewayError(Kind.UNSUPPORTED_PARAMETER, f"{message}: {why}." if why else f"{message}.", param=param)
+    raise unsupported(target.provider.name, param, why, drop_as=name or param)
+
+
+def unsupported(provider: str, param: str, why: str = "", *, drop_as: str | None = None) -> GatewayError:
+    """The one wording of a refusal. `drop_as` is what drop_params lists to leave the parameter out, None where there is no
+    call without it."""
+    text = f"Provider '{provider}' does not support '{param}'" + (f": {why}." if why else ".")
+    if drop_as is not None:
+        text += f" To send such calls without it, list '{drop_as}' in the route's drop_params."
+    return GatewayError(Kind.UNSUPPORTED_PARAMETER, text, param=param)
 
 
 def invalid(param: str, why: str) -> GatewayError:

@@ -4,14 +4,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
-
 from adapters.contract import Headers
 from adapters.errors import GatewayError, Kind
-from adapters.http_errors import kind_of_status, retry_after_s
-from adapters.json_object import MALFORMED
+from adapters.failures import gateway_error, read_failure
+from adapters.http_errors import kind_of_status
 
 # MLflow's own words (mlflow.protos.databricks_pb2.ErrorCode) where they say more than the status does.
 _KINDS = {
@@ -23,45 +19,10 @@ _KINDS = {
     "ENDPOINT_NOT_FOUND": Kind.UPSTREAM_NOT_FOUND,
     "TEMPORARILY_UNAVAILABLE": Kind.UPSTREAM_UNAVAILABLE,
 }
-_ANY = msgspec.json.Decoder()
-# A proxy's or the server's own line; more than that is a page.
-_PLAIN_CHARS_MAX = 500
 
 
 def error(status: int, headers: Headers, body: bytes) -> GatewayError:
     """The reason of a failed HTTP answer; never raises, whatever the body."""
-    message, code = _words(body)
-    return GatewayError(
-        _KINDS.get(code) or kind_of_status(status),
-        message or f"The model server answered HTTP {status}.",
-        code=code or None,
-        retry_after_s=retry_after_s(headers),
-        status=status,
-    )
-
-
-def _words(body: bytes) -> tuple[str, str]:
-    try:
-        value = _ANY.decode(body)
-    except MALFORMED:
-        return _plain(body), ""
-    found: dict[str, Any] = value if isinstance(value, dict) else {}
-    code = found.get("error_code")
-    return _message(found), code if isinstance(code, str) else ""
-
-
-def _message(found: dict[str, Any]) -> str:
-    said = next((found[name] for name in ("message", "detail", "error") if found.get(name)), "")
-    if isinstance(said, dict):
-        said = said.get("message")
-    if isinstance(said, list):
-        said = "; ".join(one["msg"] for one in said if isinstance(one, dict) and isinstance(one.get("msg"), str))
-    return said if isinstance(said, str) else ""
-
-
-def _plain(body: bytes) -> str:
-    try:
-        text = body.decode().strip()
-    except UnicodeDecodeError:
-        return ""
-    return text if len(text) <= _PLAIN_CHARS_MAX and text.isprintable() and text[:1] not in ("<", "{", "[") else ""
+    failure = read_failure(body)
+    kind = _KINDS.get(failure.code) or kind_of_status(status)
+    return gateway_error(kind, failure, word=failure.code, status=status, headers=headers)

@@ -6,15 +6,18 @@ import re
 from dataclasses import dataclass
 
 from adapters.errors import GatewayError, Kind
+from adapters.failures import read_failure
+from adapters.surrogates import Halves
 
-# One event's bytes at most. Tool arguments and base64 audio come in events of hundreds of kilobytes.
-EVENT_BYTES_MAX = 8 * 1024 * 1024
+# One event's bytes at most: as many as a whole answer may have, for some servers send one as a single event.
+EVENT_BYTES_MAX = 64 * 1024 * 1024
 
 # A line ends at CR LF, LF or CR and nowhere else: U+2028 inside JSON must not split. The end of an event is a line end
 # followed at once by another.
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _BOM = b"\xef\xbb\xbf"
+_NOT_EVENTS = {b"{": "JSON", b"[": "JSON", b"<": "a page of HTML"}
 # An event's end is at most four bytes; that much of what was searched is searched again when more bytes come.
 _OVERLAP = 3
 
@@ -30,28 +33,28 @@ class Event:
 
 class Parser:
     """Takes the bytes of a stream in any cuts. Joining the `raw` of all events gives the stream back, but for a byte order
-    mark at its start and a last unfinished event: that is none, and `pending` tells of it."""
+    mark at its start and a last event without the blank line that ends it, which gets one."""
 
-    __slots__ = ("_buffer", "_carriage", "_searched", "_started")
+    __slots__ = ("_buffer", "_carriage", "_first", "_halves", "_searched", "_seen", "_started")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._searched = 0
         self._started = False
         self._carriage = False
-
-    @property
-    def pending(self) -> bool:
-        """Whether bytes of an unfinished event are held."""
-        return bool(self._buffer)
+        self._halves = Halves()
+        self._first = b""  # the first bytes other than blanks, while there was no event
+        self._seen = False  # an event with data
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes. Raises upstream_protocol for an event above EVENT_BYTES_MAX."""
         if not self._carriage and b"\r" in data:
             self._carriage = True
         if not self._buffer and self._started and not self._carriage and data.find(b"\n\n") == len(data) - 2 >= 0:
-            return [_event(data)]  # one event, whole: what nearly every read gives
+            return [self._event(data)]  # one event, whole: what nearly every read gives
         self._buffer += data
+        if not self._first:
+            self._first = bytes(self._buffer.lstrip()[:1])
         if not self._started and not self._start():
             return []
         return self._split()
@@ -63,7 +66,7 @@ class Parser:
         end = self._end(self._searched)
         while end > 0:
             with memoryview(buffer) as view:
-                events.append(_event(bytes(view[begin:end])))
+                events.append(self._event(bytes(view[begin:end])))
             begin = end
             end = self._end(begin)
         if begin:
@@ -96,13 +99,24 @@ class Parser:
         return True
 
     def close(self) -> list[Event]:
-        """The end of the stream: an event whose blank line's second half (after CR) never came is whole all the same."""
-        match = _EVENT_END.search(self._buffer, self._searched)
-        if match is None:
-            return []
-        event = _event(bytes(self._buffer[: match.end()]))
-        del self._buffer[: match.end()]
-        return [event]
+        """The end of the stream: a last event without its blank line counts, as providers forget that. Raises upstream_protocol
+        where what came was no stream of events at all."""
+        last = bytes(self._buffer).rstrip(b"\r\n \t")
+        self._buffer.clear()
+        events = [self._event(last + b"\n\n")] if last else []
+        if not self._seen and (what := _NOT_EVENTS.get(self._first)) is not None:
+            reason = read_failure(last).message if what == "JSON" else ""
+            text = f"The provider answered with {what} where a stream of events (text/event-stream) was requested"
+            raise GatewayError(Kind.UPSTREAM_PROTOCOL, f"{text}: {reason}" if reason else f"{text}.")
+        return events
+
+    def _event(self, raw: bytes) -> Event:
+        event = _event(raw)
+        if event.data:
+            self._seen = True
+            data = self._halves.joined(event.data)
+            return event if data is event.data else Event(event.name, data, raw)
+        return event
 
 
 def _too_large() -> GatewayError:

@@ -130,7 +130,7 @@ def settle_vectors(usage: pb.Usage) -> None:
     _bound_parts(usage)
 
 
-def latest(earlier: pb.Usage | None, later: pb.Usage) -> pb.Usage:
+def latest_usage(earlier: pb.Usage | None, later: pb.Usage) -> pb.Usage:
     """Of a stream that counts more than once. Counts grow, so the later one holds, but a 0 or a gap in it takes nothing back."""
     if earlier is None:
         return later

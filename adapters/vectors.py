@@ -1,4 +1,4 @@
-"""Vectors as the caller asked for them: OpenAI's SDKs ask for base64 unless told otherwise, most formats only write numbers."""
+"""The encoding of vectors: OpenAI's SDKs request base64 by default, most formats only write numbers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from adapters.errors import GatewayError, Kind
 from sidecar.v1 import inference_pb2 as pb
 
 
-def as_asked(answer: pb.EmbedResponse, request: pb.EmbedRequest) -> pb.EmbedResponse:
-    """The answer, its numbers packed as little-endian 32-bit floats where that was asked for; changed in place.
+def encode_vectors(answer: pb.EmbedResponse, request: pb.EmbedRequest) -> pb.EmbedResponse:
+    """The answer, its numbers packed as little-endian 32-bit floats where the request wants base64; changed in place.
 
     Raises upstream_protocol for a number that no such float can hold.
     """

@@ -55,6 +55,9 @@ RANK = {name: rank for rank, name in enumerate(ORDER)}
 # Equals that know nothing of each other: the services, and the processes that the supervisor runs besides the workers.
 _SERVICES = frozenset({"inference", "routes", "rest"})
 _APART = frozenset({"front", "local"})
+# What the server may import of `adapters` besides the package itself: the table of providers, and the dialects of MLflow's own
+# clients, which the REST service and the client choose between.
+_PUBLIC = frozenset({"adapters.providers", "adapters.mlflow_client"})
 
 
 def imported(source: str) -> Iterator[str]:
@@ -91,6 +94,8 @@ def violations(module: str, source: str) -> list[str]:
             found.append(f"{module} is pure and imports {name}")
         elif own in RANK and other in RANK and RANK[other] > RANK[own]:
             found.append(f"{module} imports {name}, which comes later")
+        elif own != "adapters" and not public(name):
+            found.append(f"{module} imports {name}, which adapters/__init__.py does not export")
         elif strangers(module, name):
             found.append(f"{module} imports {name}, which it should not know")
     return found
@@ -104,6 +109,18 @@ def shared(own: str, name: str) -> bool:
     """Whether a folder of the gateway may import this of the client. Adapters import neither."""
     parts = name.split(".")
     return own != "adapters" and len(parts) > 1 and parts[1] in SHARED
+
+
+def public(name: str) -> bool:
+    """Whether a module outside `adapters` may import it: a name of the package itself or of a public module in it."""
+    parts = name.split(".")
+    if parts[0] != "adapters":
+        return True
+    inner = [".".join(parts[:end]) for end in range(2, len(parts) + 1)]
+    modules = [
+        one for one in inner if (path := ROOT.joinpath(*one.split("."))).is_dir() or path.with_suffix(".py").exists()
+    ]
+    return not modules or modules[-1] in _PUBLIC
 
 
 def strangers(module: str, other: str) -> bool:
@@ -155,12 +172,16 @@ def test_the_tree_in_contributing_is_the_tree() -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("adapters.openai.open", "def f():\n    import time"),
+        ("adapters.openai.passthrough_request", "def f():\n    import time"),
         ("adapters.json_object", "from urllib.parse import urlparse"),
         ("adapters.json_object", "from sidecar.domain.status import TABLE"),
         ("adapters.json_object", "from sidecar.domain import status"),
         ("sidecar.domain.call", "from sidecar.config import load"),
         ("sidecar.gateway.gateway", "from sidecar.worker import rest"),
+        ("sidecar.gateway.gateway", "from adapters.vectors import encode_vectors"),
+        ("sidecar.gateway.gateway", "from adapters import vectors"),
+        ("sidecar.gateway.stream", "import adapters.openai.stream"),
+        ("sidecar.worker.rest.mlflow", "from adapters.mlflow_client.envelopes import members_of"),
         ("sidecar.gateway.gateway", "from sidecar.transport.caller import caller_of"),
         ("sidecar.worker.rest.openai", "import sidecar.supervisor.processes.pool"),
         ("sidecar.worker.rest.openai", "from sidecar.worker import inference"),

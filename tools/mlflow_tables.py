@@ -4,7 +4,7 @@ writes the other's facts down again."""
 from __future__ import annotations
 
 from adapters import Target, Task
-from adapters.mlflow_client.open import A_RULES, B_RULES
+from adapters.mlflow_client.envelopes import A_RULES, B_RULES
 from adapters.mlflow_client.temperature import factor
 from adapters.providers import PROVIDERS
 

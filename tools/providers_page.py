@@ -132,13 +132,18 @@ def _feature_cells(row: Provider) -> tuple[str, ...]:
     return (*features, *(_mark(_takes(embed, request, row)) for request in _EMBED_FEATURES.values()))
 
 
+_ENDS = {
+    "done": "its end marker",
+    "finish": "its end marker, or its finish reasons",
+    "close": "its end marker, or the body's end",
+}
 _QUIRKS = ("renamed", "refused", "left out of the history", "a stream ends with", "usage of a stream")
 
 
 def _quirks(row: Provider) -> tuple[str, ...]:
     renamed = ", ".join(f"`{ours}` as `{theirs}`" for ours, theirs in row.renamed.items())
     forbidden = ", ".join(f"`{name}`" for name in sorted(row.forbidden))
-    end = "the end of the body, after a finish reason" if row.stream_end == "eof" else "its format's end marker"
+    end = _ENDS[row.stream_end]
     usage = "asked for" if row.include_usage else "comes unasked, or not at all"
     return renamed or _NO, forbidden or _NO, _left_out(row), end, usage
 

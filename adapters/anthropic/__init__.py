@@ -1,6 +1,6 @@
 """Anthropic's Messages API, provider side: chat, unary and streamed (https://docs.anthropic.com/en/api/messages).
 
-The version header comes from the provider's row. What the format cannot say is refused by name; `_refusals` has the table.
+The version header comes from the provider's row. What the format cannot say is refused by name; `refusals` has the table.
 """
 
 from __future__ import annotations

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from adapters.anthropic.json import Members, Raw, member, rest, string
-from adapters.usage import COUNT_MAX, cost_of, count_of, members_of, settle
+from adapters.errors import GatewayError, Kind
+from adapters.json_object import object_text
+from adapters.usage import COUNT_MAX, Members, cost_of, count_of, members_of, settle
 from sidecar.v1 import inference_pb2 as pb
 
 # https://docs.anthropic.com/en/api/messages, stop_reason. A word that is not here becomes OTHER.
@@ -19,13 +18,6 @@ FINISH_REASONS = {
     "pause_turn": pb.FINISH_REASON_OTHER,
 }
 
-# Members of a message that have a field, or say nothing ("type" and "role" are always the same). Others go to extra_json:
-# stop_sequence (which one was met), stop_details, container, context_management.
-MESSAGE = frozenset({"id", "type", "role", "model", "content", "stop_reason", "usage"})
-TEXT = frozenset({"type", "text"})
-THINKING = frozenset({"type", "thinking", "signature"})
-REDACTED = frozenset({"type", "data"})
-TOOL_USE = frozenset({"type", "id", "name", "input"})
 _COUNTS = frozenset(
     {"input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "service_tier"}
 )
@@ -54,7 +46,7 @@ def usage_of(members: Members) -> pb.Usage | None:
     if fresh is not None:
         usage.input_tokens = min(fresh + (read or 0) + (written or 0), COUNT_MAX)
     settle(usage)
-    if extra := rest(members, _COUNTS):
+    if extra := object_text({name: raw for name, raw in members.items() if name not in _COUNTS}):
         usage.extra_json = extra
     return usage
 
@@ -69,19 +61,5 @@ def _written(members: Members) -> tuple[int | None, int | None]:
     return written, hour
 
 
-def arguments_of(raw: Raw | None) -> str:
-    """A tool call's input as the model wrote it, "{}" for none."""
-    return "{}" if raw is None else bytes(raw).decode()
-
-
-def service_tier(usage: Members) -> str | None:
-    """The tier stands in usage; the canonical answer has it at the top."""
-    return string(usage, "service_tier") or None
-
-
-def joined(*members: Members) -> str | None:
-    """Members of several objects as the text of one; the later one wins. None where there are none."""
-    together: Members = {}
-    for one in members:
-        together |= {name: raw for name, raw in one.items() if member(one, name) is not None}
-    return msgspec.json.encode(together).decode() if together else None
+def untyped_block() -> GatewayError:
+    return GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider sent a content block without a type.")

@@ -2,84 +2,77 @@
 
 from __future__ import annotations
 
-from adapters.anthropic.answer import (
-    MESSAGE,
-    REDACTED,
-    TEXT,
-    THINKING,
-    TOOL_USE,
-    arguments_of,
-    finish_reason,
-    service_tier,
-    usage_of,
-)
+from adapters.anthropic.answer import finish_reason, untyped_block, usage_of
 from adapters.anthropic.failure import in_band_error
-from adapters.anthropic.json import Members, Raw, inner, items, member, opened, rest, string, text_of
 from adapters.contract import Context
 from adapters.errors import GatewayError, Kind
+from adapters.json_object import Obj, json_text, of_answer
 from adapters.thoughts import CLAUDE
 from sidecar.v1 import inference_pb2 as pb
 
 
 def decode(body: bytes, context: Context) -> pb.ChatResponse:
     """The answer; upstream_protocol for a body that is not one whole message object."""
-    members = opened(body, "an answer")
-    if string(members, "type") == "error":
-        raise in_band_error(members)
-    if member(members, "content") is None or string(members, "role") not in ("assistant", ""):
-        raise GatewayError(Kind.UPSTREAM_PROTOCOL, "the provider sent an answer that is not a message")
-    usage = inner(members, "usage")
-    native = string(members, "stop_reason")
+    obj = Obj(body, "", of_answer)
+    if obj.string("type") == "error":
+        raise in_band_error(obj)
+    blocks = obj.array("content")
+    if blocks is None or obj.string("role") not in ("assistant", "", None):
+        raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's answer is not a message of the assistant.")
+    native = obj.string("stop_reason") or ""
     message = pb.Message(role=pb.ROLE_ASSISTANT)
-    for raw in items(members, "content"):
-        _add_block(message, raw)
+    for raw, path in blocks:
+        _add_block(message, raw, path)
     choice = pb.Choice(index=0, message=message, finish_reason=finish_reason(native), native_finish_reason=native)
-    return pb.ChatResponse(
-        id=string(members, "id") or context.new_id("msg_"),
+    answer = pb.ChatResponse(
+        id=obj.string("id") or context.new_id("msg_"),
         created=context.now_s,
-        model=string(members, "model"),
+        model=obj.string("model"),
         choices=[choice],
-        usage=usage_of(usage),
-        service_tier=service_tier(usage),
-        extra_json=rest(members, MESSAGE),
     )
+    if (usage := obj.object("usage")) is not None:
+        if tier := usage.string("service_tier"):
+            answer.service_tier = tier
+        if (counts := usage_of(usage.members)) is not None:
+            answer.usage.CopyFrom(counts)
+    if (extra := obj.extra()) is not None:
+        answer.extra_json = extra
+    return answer
 
 
-def _add_block(message: pb.Message, raw: Raw) -> None:
-    block = opened(bytes(raw), "a content block")
-    match string(block, "type"):
+def _add_block(message: pb.Message, raw: bytes, path: str) -> None:
+    block = Obj(raw, path, of_answer)
+    match block.string("type"):
         case "text":
-            message.content.add(text=string(block, "text"), extra_json=rest(block, TEXT))
+            message.content.add(text=block.string("text") or "", extra_json=block.extra())
         case "thinking":
             message.content.add(thinking=_thinking(block))
         case "redacted_thinking":
-            redacted = pb.Thinking(
-                redacted=string(block, "data").encode(), format=CLAUDE, extra_json=rest(block, REDACTED)
-            )
-            message.content.add(thinking=redacted)
+            data = block.string("data") or ""
+            message.content.add(thinking=pb.Thinking(redacted=data.encode(), format=CLAUDE, extra_json=block.extra()))
         case "tool_use":
             message.tool_calls.append(_tool_call(block))
-        case "":
-            raise GatewayError(Kind.UPSTREAM_PROTOCOL, "the provider sent a content block without a type")
+        case "" | None:
+            raise untyped_block()
         case _:
             # Server tools and their results, and what the API adds later: whole, so that they can be sent back.
-            message.content.add(other_json=text_of(raw))
+            message.content.add(other_json=json_text(raw, path, of_answer))
 
 
-def _thinking(block: Members) -> pb.Thinking:
-    signature = string(block, "signature")
+def _thinking(block: Obj) -> pb.Thinking:
+    signature = block.string("signature")
     return pb.Thinking(
-        text=string(block, "thinking"),
+        text=block.string("thinking"),
         signature=signature.encode() if signature else None,
         format=CLAUDE,
-        extra_json=rest(block, THINKING),
+        extra_json=block.extra(),
     )
 
 
-def _tool_call(block: Members) -> pb.ToolCall:
+def _tool_call(block: Obj) -> pb.ToolCall:
     return pb.ToolCall(
-        id=string(block, "id"),
-        name=string(block, "name"),
-        arguments_json=arguments_of(member(block, "input")),
-        extra_json=rest(block, TOOL_USE),
+        id=block.string("id"),
+        name=block.string("name"),
+        arguments_json=block.json("input") or "{}",
+        extra_json=block.extra(),
     )

@@ -7,15 +7,15 @@ from typing import Any
 
 import msgspec
 
-from adapters.anthropic.json import Raw, callers_object, merged
 from adapters.anthropic.limits import output_tokens_max
-from adapters.anthropic.refusals import invalid, refuse, refuse_unsupported
+from adapters.anthropic.refusals import REFUSED
 from adapters.anthropic.thinking import goes_back
 from adapters.anthropic.tools import tool_choice, tools
 from adapters.anthropic.turns import system_and_turns
 from adapters.contract import Context, HttpCall, Target
 from adapters.echoes import Echoes, fit_history
-from adapters.errors import GatewayError, Kind
+from adapters.json_object import callers_object, merge, merge_extra
+from adapters.refusals import invalid, refuse, refuse_unsupported
 from sidecar.v1 import inference_pb2 as pb
 
 # Members the canonical request has a field for; extra_json may not name them. output_config is shared: see _output_config.
@@ -32,7 +32,7 @@ _EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
 
 def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
     """The call. Raises unsupported_parameter for what the format cannot express and invalid_request for what is malformed."""
-    refuse_unsupported(request, target)
+    refuse_unsupported(request, target, REFUSED)
     request, left_out = fit_history(request, _ECHOES)
     system, turns = system_and_turns(request.messages, target)
     body: dict[str, Any] = {"model": target.model, "max_tokens": _max_tokens(request, target), "messages": turns}
@@ -49,7 +49,7 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
     body |= _output_config(request, target, extra.pop("output_config", None))
     if request.reasoning_effort == "none":
         body["thinking"] = {"type": "disabled"}
-    body = merged(body, [("extra_json", msgspec.json.encode(extra).decode())], _OWNED)
+    body = merge_extra(body, msgspec.json.encode(extra).decode(), "", _OWNED)
     return HttpCall(_url(target), msgspec.json.encode(body), left_out=left_out)
 
 
@@ -104,7 +104,7 @@ def _service_tier(request: pb.ChatRequest, target: Target) -> dict[str, Any]:
     return {}
 
 
-def _output_config(request: pb.ChatRequest, target: Target, extra: Raw | None) -> dict[str, Any]:
+def _output_config(request: pb.ChatRequest, target: Target, extra: msgspec.Raw | None) -> dict[str, Any]:
     """Effort and form of the answer; extra_json may add further members (task_budget) to the same object."""
     config: dict[str, Any] = {}
     if request.HasField("reasoning_effort") and request.reasoning_effort != "none":
@@ -115,8 +115,7 @@ def _output_config(request: pb.ChatRequest, target: Target, extra: Raw | None) -
     if request.HasField("response_format"):
         config |= _format(request.response_format, target)
     if extra is not None:
-        text = bytes(extra).decode()
-        config = merged(config, [("extra_json.output_config", text)], frozenset({"effort", "format"}))
+        config = merge(config, bytes(extra).decode(), "output_config", frozenset())
     return {"output_config": config} if config or extra is not None else {}
 
 
@@ -130,16 +129,16 @@ def _format(wanted: pb.ResponseFormat, target: Target) -> dict[str, Any]:
             if schema.HasField("description"):
                 refuse(target, "response_format.json_schema.description", "response_format")
             callers_object(schema.schema_json, "response_format.json_schema.schema")
-            fields = {"type": "json_schema", "schema": Raw(schema.schema_json.encode())}
-            extras = [("response_format.json_schema.extra_json", schema.extra_json)]
-            return {"format": merged(fields, extras, frozenset(fields))}
+            fields = {"type": "json_schema", "schema": msgspec.Raw(schema.schema_json.encode())}
+            path = "response_format.json_schema"
+            return {"format": merge_extra(fields, schema.extra_json, path, frozenset(fields))}
         case "json_object":
             refuse(target, "response_format", why="it answers in JSON only by a schema")
             return {}
         case "other_json":
             callers_object(wanted.other_json, "response_format")
-            return {"format": Raw(wanted.other_json.encode())}
+            return {"format": msgspec.Raw(wanted.other_json.encode())}
         case "text":
             return {}
         case _:
-            raise GatewayError(Kind.INVALID_REQUEST, "response_format needs a type", param="response_format")
+            raise invalid("response_format", "a type is needed")

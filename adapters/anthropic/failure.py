@@ -1,14 +1,12 @@
-"""Why a call failed, from an error body or an error event.
-
-Messages stay whole: a cut here could split a key and so hide it from the redaction that follows.
-"""
+"""Why a call failed, from an error body or an error event."""
 
 from __future__ import annotations
 
-from adapters.anthropic.json import Members, inner, opened, string
 from adapters.contract import Headers
 from adapters.errors import GatewayError, Kind
-from adapters.http_errors import kind_of_status, retry_after_s
+from adapters.failures import Failure, gateway_error, read_failure
+from adapters.http_errors import kind_of_status
+from adapters.json_object import Obj
 
 # https://docs.anthropic.com/en/api/errors
 _KINDS = {
@@ -25,42 +23,25 @@ _KINDS = {
 }
 
 # The API says these in the words of an invalid_request_error only (lower case here).
-_WORDS = (
-    ("prompt is too long", Kind.CONTEXT_LENGTH_EXCEEDED),
-    ("exceed context limit", Kind.CONTEXT_LENGTH_EXCEEDED),
-    ("credit balance is too low", Kind.QUOTA_EXHAUSTED),
-    ("api usage limits", Kind.QUOTA_EXHAUSTED),
-    ("content filtering policy", Kind.CONTENT_FILTERED),
-)
+_WORDS = (("credit balance is too low", Kind.QUOTA_EXHAUSTED), ("api usage limits", Kind.QUOTA_EXHAUSTED))
 
 
 def error(status: int, headers: Headers, body: bytes) -> GatewayError:
     """The reason of a failed HTTP answer; never raises, whatever the body."""
-    type_, message = _read(body)
-    kind = _kind(type_, message) or kind_of_status(status)
-    shown = message or f"the provider answered HTTP {status}"
-    return GatewayError(kind, shown, code=type_ or None, retry_after_s=retry_after_s(headers), status=status)
+    failure = read_failure(body)
+    kind = _kind(failure) or kind_of_status(status)
+    return gateway_error(kind, failure, word=failure.type, status=status, headers=headers)
 
 
-def in_band_error(members: Members) -> GatewayError:
-    """The reason in an error object that came with HTTP 200; its members are not of the format if this raises."""
-    failure = inner(members, "error")
-    type_, message = string(failure, "type"), string(failure, "message")
-    kind = _kind(type_, message) or Kind.UPSTREAM_UNAVAILABLE
-    return GatewayError(kind, message or "the provider sent an error", code=type_ or None)
+def in_band_error(answer: Obj) -> GatewayError:
+    """The reason in an error object that came with HTTP 200."""
+    failure = read_failure(b'{"error":' + (answer.take("error") or b"{}") + b"}")
+    return gateway_error(_kind(failure) or Kind.UPSTREAM_UNAVAILABLE, failure, word=failure.type)
 
 
-def _read(body: bytes) -> tuple[str, str]:
-    try:
-        failure = inner(opened(body, "an error"), "error")
-        return string(failure, "type"), string(failure, "message")
-    except GatewayError:
-        return "", ""
-
-
-def _kind(type_: str, message: str) -> Kind | None:
-    kind = _KINDS.get(type_)
+def _kind(failure: Failure) -> Kind | None:
+    kind = _KINDS.get(failure.type)
     if kind is Kind.INVALID_REQUEST:
-        words = message.lower()
-        return next((meant for said, meant in _WORDS if said in words), kind)
+        words = failure.words().lower()
+        return next((kind for phrase, kind in _WORDS if phrase in words), kind)
     return kind

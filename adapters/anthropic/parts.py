@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from adapters.anthropic.json import Raw, callers_object, merged
-from adapters.anthropic.refusals import invalid, refuse
+import msgspec
+
 from adapters.anthropic.thinking import thinking_block
 from adapters.contract import Target
+from adapters.json_object import callers_object, decoded_string, merge_extra, of_request
+from adapters.refusals import invalid, refuse
 from sidecar.v1 import inference_pb2 as pb
 
 _TEXT = frozenset({"type", "text"})
@@ -25,13 +27,15 @@ def block_of(part: pb.ContentPart, target: Target, at: str) -> Any | None:
             # An earlier answer's words of refusal are part of what the assistant said.
             return _with_extra({"type": "text", "text": part.refusal}, part, at, _TEXT)
         case "image":
-            return _with_extra({"type": "image", "source": _image_source(part.image, target, at)}, part, at, _SOURCED)
+            source = _image_source(part.image, target, at)
+            kind = "document" if source.get("media_type") == "application/pdf" else "image"
+            return _with_extra({"type": kind, "source": source}, part, at, _SOURCED)
         case "file":
             return _document(part, target, at)
         case "thinking":
             return thinking_block(part, at)
         case "other_json":
-            return _other(part, at)
+            return _image_by_bare_url(part, at) or _other(part, at)
         case "audio":
             refuse(target, f"{at}.input_audio", "input_audio")
             return None
@@ -40,14 +44,14 @@ def block_of(part: pb.ContentPart, target: Target, at: str) -> Any | None:
 
 
 def _with_extra(block: dict[str, Any], part: pb.ContentPart, at: str, owned: frozenset[str]) -> dict[str, Any]:
-    return merged(block, [(f"{at}.extra_json", part.extra_json)], owned)
+    return merge_extra(block, part.extra_json, at, owned)
 
 
 def _image_source(image: pb.Image, target: Target, at: str) -> dict[str, Any]:
     if image.detail not in ("", "auto"):
         refuse(target, f"{at}.image_url.detail", "detail")
     source = _source(image, f"{at}.image_url")
-    return merged(source, [(f"{at}.image.extra_json", image.extra_json)], _SOURCE)
+    return merge_extra(source, image.extra_json, f"{at}.image", _SOURCE)
 
 
 def _document(part: pb.ContentPart, target: Target, at: str) -> dict[str, Any] | None:
@@ -58,7 +62,7 @@ def _document(part: pb.ContentPart, target: Target, at: str) -> dict[str, Any] |
     elif kind != "application/pdf":
         refuse(target, f"{at}.file", "file", f"a document must be application/pdf or text/plain, not {kind}")
         return None
-    source = merged(source, [(f"{at}.file.extra_json", part.file.extra_json)], _SOURCE)
+    source = merge_extra(source, part.file.extra_json, f"{at}.file", _SOURCE)
     block: dict[str, Any] = {"type": "document", "source": source}
     if part.file.HasField("filename"):
         block["title"] = part.file.filename
@@ -99,8 +103,18 @@ def _plain_text(source: dict[str, Any], at: str) -> dict[str, Any]:
     return {"type": "text", "media_type": "text/plain", "data": text}
 
 
+def _image_by_bare_url(part: pb.ContentPart, at: str) -> dict[str, Any] | None:
+    """`{"type": "image_url", "image_url": "..."}`, a shorthand of some servers and clients of OpenAI's format."""
+    members = callers_object(part.other_json, f"{at}.other_json")
+    url = bytes(members.get("image_url", b""))
+    if bytes(members.get("type", b"")) != b'"image_url"' or not url.startswith(b'"'):
+        return None
+    source = _url_source(decoded_string(url, f"{at}.image_url", of_request), f"{at}.image_url")
+    return {"type": "image", "source": source}
+
+
 def _other(part: pb.ContentPart, at: str) -> Any:
     members = callers_object(part.other_json, f"{at}.other_json")
     if not part.extra_json:
-        return Raw(part.other_json.encode())
-    return merged(dict(members), [(f"{at}.extra_json", part.extra_json)], frozenset())
+        return msgspec.Raw(part.other_json.encode())
+    return merge_extra(dict(members), part.extra_json, at, frozenset())

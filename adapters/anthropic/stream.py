@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from adapters.anthropic.answer import MESSAGE, finish_reason, joined, service_tier, usage_of
-from adapters.anthropic.blocks import Block, Numbers, open_block
+import msgspec
+
+from adapters.anthropic.answer import finish_reason, usage_of
 from adapters.anthropic.failure import in_band_error
-from adapters.anthropic.json import Members, Raw, count, inner, member, object_text, opened, string
+from adapters.anthropic.stream_blocks import Block, Numbers, open_block
 from adapters.contract import Context, Target
 from adapters.errors import GatewayError, Kind
+from adapters.json_object import Obj, object_text, of_answer
 from adapters.sse import Event
 from sidecar.v1 import inference_pb2 as pb
 
@@ -25,105 +27,117 @@ class ChatDecoder:
 
     def __init__(self, target: Target, context: Context) -> None:
         self.done = False
+        self._target = target
         self._context = context
         self._started = False
         self._head = pb.StreamChatResponse()
         self._open: dict[int, Block] = {}
         self._numbers = Numbers()
-        self._usage: Members = {}
+        self._usage: dict[str, msgspec.Raw] = {}
         self._native_finish = ""
-        self._extra: Members = {}
-        self._steps: dict[str, Callable[[Members], list[pb.StreamChatResponse]]] = {
+        self._extra: dict[str, msgspec.Raw] = {}
+        self._steps: dict[str, Callable[[Obj], list[pb.StreamChatResponse]]] = {
             "message_start": self._message_start,
             "content_block_start": self._block_start,
             "content_block_delta": self._block_delta,
             "content_block_stop": self._block_stop,
             "message_delta": self._message_delta,
             "message_stop": self._message_stop,
-            "ping": lambda members: [],
+            "ping": lambda event: [],
         }
 
     def feed(self, event: Event) -> list[Any]:
         if self.done or not event.data:  # a comment, which keeps the connection alive
             return []
-        members = opened(event.data, "an event")
-        name = string(members, "type") or event.name
+        obj = Obj(event.data, "", of_answer)
+        name = obj.string("type") or event.name
         if name == "error":
-            raise in_band_error(members)
+            raise in_band_error(obj)
         if name not in self._steps:
             return self._unknown(event)
         if not self._started and name not in ("message_start", "ping"):
             raise _protocol(f"{name} before message_start")
-        return self._steps[name](members)
+        return self._steps[name](obj)
 
     def close(self) -> list[Any]:
-        if not self.done:
+        """The end of the body: without message_stop it ends the stream where the target's stream_end says so."""
+        if self.done:
+            return []
+        ends = {"finish": bool(self._native_finish) and not self._open, "close": self._started}
+        if not ends.get(self._target.stream_end, False):
             raise _protocol("the end of the body before message_stop")
-        return []
+        return self._end()
 
-    def _message_start(self, members: Members) -> list[pb.StreamChatResponse]:
+    def _message_start(self, event: Obj) -> list[pb.StreamChatResponse]:
         if self._started:
             raise _protocol("a second message_start")
-        message = inner(members, "message")
+        message = event.object("message") or Obj(b"{}", "message", of_answer)
+        usage = message.object("usage")
         self._started = True
-        self._usage = inner(message, "usage")
-        self._extra = {name: raw for name, raw in message.items() if name not in MESSAGE}
-        self._native_finish = string(message, "stop_reason")
-        self._head.id = string(message, "id") or self._context.new_id("msg_")
+        self._native_finish = message.string("stop_reason") or ""
+        self._head.id = message.string("id") or self._context.new_id("msg_")
         self._head.created = self._context.now_s
-        self._head.model = string(message, "model")
+        self._head.model = message.string("model") or ""
         first = self._chunk(pb.Delta(role=pb.ROLE_ASSISTANT))
-        tier = service_tier(self._usage)
-        if tier:
-            first.service_tier = tier
+        if usage is not None:
+            if tier := usage.string("service_tier"):
+                first.service_tier = tier
+            self._usage = usage.members
+        for name in ("type", "role", "content"):  # always the same, and the content is empty
+            message.take(name)
+        self._extra = message.members
         return [first]
 
-    def _block_start(self, members: Members) -> list[pb.StreamChatResponse]:
-        index = self._index(members)
+    def _block_start(self, event: Obj) -> list[pb.StreamChatResponse]:
+        index = self._index(event)
         if index in self._open:
             raise _protocol(f"a second content_block_start for block {index}")
-        raw = member(members, "content_block")
+        raw = event.take("content_block")
         if raw is None:
             raise _protocol("a content_block_start without a block")
         self._open[index] = open_block(raw, self._numbers)
         return self._chunks(self._open[index].start())
 
-    def _block_delta(self, members: Members) -> list[pb.StreamChatResponse]:
-        index = self._index(members)
+    def _block_delta(self, event: Obj) -> list[pb.StreamChatResponse]:
+        index = self._index(event)
         if index not in self._open:
             raise _protocol(f"a delta for block {index}, which is not open")
-        raw = member(members, "delta")
+        raw = event.take("delta")
         if raw is None:
             raise _protocol("a content_block_delta without a delta")
         return self._chunks(self._open[index].extend(raw))
 
-    def _block_stop(self, members: Members) -> list[pb.StreamChatResponse]:
-        block = self._open.pop(self._index(members), None)
+    def _block_stop(self, event: Obj) -> list[pb.StreamChatResponse]:
+        block = self._open.pop(self._index(event), None)
         if block is None:
             raise _protocol("a content_block_stop for a block that is not open")
         return self._chunks(block.stop())
 
-    def _message_delta(self, members: Members) -> list[pb.StreamChatResponse]:
-        delta = inner(members, "delta")
-        self._native_finish = string(delta, "stop_reason") or self._native_finish
-        beside = {name: raw for name, raw in members.items() if name not in ("type", "delta", "usage")}
-        self._extra |= {name: raw for name, raw in delta.items() if name != "stop_reason"} | beside
-        # Cumulative counts: the later ones hold, each by itself, because older servers repeat only output_tokens.
-        usage = inner(members, "usage")
-        self._usage |= {name: raw for name, raw in usage.items() if member(usage, name) is not None}
+    def _message_delta(self, event: Obj) -> list[pb.StreamChatResponse]:
+        delta, usage = event.object("delta"), event.object("usage")
+        if delta is not None:
+            self._native_finish = delta.string("stop_reason") or self._native_finish
+            self._extra |= delta.members
+        self._extra |= event.members
+        if usage is not None:
+            # Cumulative counts: the later ones hold, each by itself, because older servers repeat only output_tokens.
+            self._usage |= {name: raw for name, raw in usage.members.items() if bytes(raw) != b"null"}
         return []
 
-    def _message_stop(self, members: Members) -> list[pb.StreamChatResponse]:
+    def _message_stop(self, event: Obj) -> list[pb.StreamChatResponse]:
         if not self._native_finish:
             raise _protocol("message_stop without a stop reason")
         if self._open:
             raise _protocol("message_stop inside a content block")
+        return self._end()
+
+    def _end(self) -> list[pb.StreamChatResponse]:
         self.done = True
         finish = self._chunk(pb.Delta())
         finish.choices[0].finish_reason = finish_reason(self._native_finish)
         finish.choices[0].native_finish_reason = self._native_finish
-        extra = joined(self._extra)
-        if extra:
+        extra = object_text(self._extra)
+        if extra is not None:
             finish.extra_json = extra
         usage = usage_of(self._usage)
         return [finish] if usage is None else [finish, self._headed(usage=usage)]
@@ -131,10 +145,11 @@ class ChatDecoder:
     def _unknown(self, event: Event) -> list[pb.StreamChatResponse]:
         if not self._started:
             return []  # the first chunk must carry id and model, which are not known yet
-        return [self._headed(extra_json=object_text({"events": [Raw(event.data)]}))]
+        events = msgspec.json.encode({"events": [msgspec.Raw(event.data)]})
+        return [self._headed(extra_json=events.decode("utf-8", "replace"))]
 
-    def _index(self, members: Members) -> int:
-        index = count(members, "index")
+    def _index(self, event: Obj) -> int:
+        index = event.integer("index")
         if index is None:
             raise _protocol("a content block event without an index")
         return index
@@ -155,4 +170,4 @@ def stream(target: Target, context: Context) -> ChatDecoder:
 
 
 def _protocol(what: str) -> GatewayError:
-    return GatewayError(Kind.UPSTREAM_PROTOCOL, f"the provider's stream is broken: {what}")
+    return GatewayError(Kind.UPSTREAM_PROTOCOL, f"The provider's stream is broken: {what}.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapters.anthropic.json import merged
+from adapters.json_object import merge_extra
 from adapters.thoughts import is_claudes
 from sidecar.v1 import inference_pb2 as pb
 
@@ -34,8 +34,8 @@ def thinking_block(part: pb.ContentPart, at: str) -> dict[str, Any]:
     """The block of a thought that goes back, as it came."""
     thought = part.thinking
     if thought.redacted:
-        block = {"type": "redacted_thinking", "data": thought.redacted.decode()}
+        block: dict[str, Any] = {"type": "redacted_thinking", "data": thought.redacted.decode()}
     else:
         block = {"type": "thinking", "thinking": thought.text, "signature": thought.signature.decode()}
-    extras = [(f"{at}.thinking.extra_json", thought.extra_json), (f"{at}.extra_json", part.extra_json)]
-    return merged(block, extras, _OWNED)
+    merge_extra(block, thought.extra_json, f"{at}.thinking", _OWNED)
+    return merge_extra(block, part.extra_json, at, _OWNED)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from adapters.anthropic.json import Raw, callers_object, merged
-from adapters.anthropic.refusals import invalid, refuse
+import msgspec
+
 from adapters.contract import Target
+from adapters.json_object import callers_object, merge_extra
+from adapters.refusals import invalid, refuse
 from sidecar.v1 import inference_pb2 as pb
 
 _TOOL = frozenset({"name", "description", "input_schema", "strict"})
+_CHOICES = (b'"auto"', b'"any"', b'"tool"', b'"none"')
 _MODES = {
     pb.ToolChoice.MODE_NONE: "none",
     pb.ToolChoice.MODE_AUTO: "auto",
@@ -47,8 +50,8 @@ def _tool(tool: pb.Tool, target: Target, at: str) -> Any | None:
         case "other_json":
             members = callers_object(tool.other_json, f"{at}.other_json")
             if not tool.extra_json:
-                return Raw(tool.other_json.encode())
-            return merged(dict(members), [(f"{at}.extra_json", tool.extra_json)], frozenset())
+                return msgspec.Raw(tool.other_json.encode())
+            return merge_extra(dict(members), tool.extra_json, at, frozenset())
         case _:
             raise invalid(at, "a tool must have exactly one of its kinds")
 
@@ -62,8 +65,8 @@ def _function(tool: pb.Tool, at: str) -> dict[str, Any]:
         fields["description"] = function.description
     if function.HasField("strict"):
         fields["strict"] = function.strict
-    extras = [(f"{at}.function.extra_json", function.extra_json), (f"{at}.extra_json", tool.extra_json)]
-    return merged(fields, extras, _TOOL)
+    merge_extra(fields, function.extra_json, f"{at}.function", _TOOL)
+    return merge_extra(fields, tool.extra_json, at, _TOOL)
 
 
 def _schema(function: pb.FunctionTool, at: str) -> Any:
@@ -72,7 +75,7 @@ def _schema(function: pb.FunctionTool, at: str) -> Any:
         return {"type": "object", "properties": {}}
     members = callers_object(function.parameters_json, f"{at}.function.parameters")
     if "type" in members:
-        return Raw(function.parameters_json.encode())
+        return msgspec.Raw(function.parameters_json.encode())
     return {"type": "object", **members}
 
 
@@ -86,6 +89,11 @@ def _choice(wanted: pb.ToolChoice, target: Target) -> dict[str, Any] | None:
             refuse(target, "tool_choice.custom", "tool_choice")
             return None
         case "other_json":
-            return dict(callers_object(wanted.other_json, "tool_choice"))
+            choice = callers_object(wanted.other_json, "tool_choice")
+            if bytes(choice.get("type", b"")) not in _CHOICES:  # OpenAI's allowed_tools for one
+                kind = bytes(choice.get("type", b"")).decode("utf-8", "replace").strip('"')
+                refuse(target, f"tool_choice.{kind}", "tool_choice", "it knows the types auto, any, tool and none")
+                return None
+            return dict(choice)
         case _:
             raise invalid("tool_choice", "a mode or a tool's name is needed")

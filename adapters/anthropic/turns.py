@@ -5,8 +5,8 @@ instructions between turns. One that holds a block of the provider's own (`other
 as a turn of role system, because `system` takes only text.
 
 Neighbours of one role become one turn: results of parallel calls must stand together, first in the turn after the calls, and
-older servers refuse roles that do not alternate. An empty text beside other blocks is left out (the API refuses it, and OpenAI
-clients send `content: ""` beside tool calls).
+older servers refuse roles that do not alternate. Texts of blanks are left out, and messages that hold nothing else: the API
+refuses them, and OpenAI's clients and models write `""` and line ends before tool calls.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from adapters.anthropic.json import Raw, is_object, merged
+import msgspec
+
 from adapters.anthropic.parts import block_of
-from adapters.anthropic.refusals import invalid, refuse
 from adapters.contract import Target
+from adapters.json_object import callers_object, merge, merge_extra
+from adapters.refusals import invalid, refuse, unsupported
+from adapters.tool_ids import CLAUDE_IDS
 from sidecar.v1 import inference_pb2 as pb
 
 _TURN = frozenset({"role", "content"})
@@ -49,6 +52,8 @@ def system_and_turns(messages: Sequence[pb.Message], target: Target) -> tuple[An
             system += _blocks(message.content, target, at)
         elif not _says_nothing(turn := _turn(message, target, at)):
             _add(turns, turn)
+    if messages[-1].role == pb.ROLE_USER and not (turns and turns[-1].role == "user"):
+        raise invalid(f"messages[{len(messages) - 1}].content", "must hold more than blanks")
     if not turns:
         raise invalid("messages", "at least one must be of another role than system")
     return _compact(system) if system else None, [_written(turn) for turn in turns]
@@ -88,17 +93,20 @@ def _turn(message: pb.Message, target: Target, at: str) -> _Turn:
         case pb.ROLE_SYSTEM | pb.ROLE_DEVELOPER:
             turn = _Turn("system", _blocks(message.content, target, at))
         case pb.ROLE_FUNCTION:
-            refuse(target, f"{at}.role", why="role function is retired; use role tool")
-            raise invalid(f"{at}.role", "role function cannot be left out")
+            raise unsupported(target.provider.name, f"{at}.role", "role function is retired; use role tool")
         case _:
             raise invalid(f"{at}.role", "a role is needed")
-    turn.extra = merged({}, [(f"{at}.extra_json", message.extra_json)], _TURN)
+    turn.extra = merge_extra({}, message.extra_json, at, _TURN)
     return turn
 
 
 def _blocks(content: Sequence[pb.ContentPart], target: Target, at: str) -> list[Any]:
     blocks = [block_of(part, target, f"{at}.content[{number}]") for number, part in enumerate(content)]
-    return [block for block in blocks if block is not None]
+    return [block for block in blocks if block is not None and not _is_blank(block)]
+
+
+def _is_blank(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") == "text" and not str(block.get("text", "")).strip()
 
 
 def _tool_use(call: pb.ToolCall, target: Target, at: str) -> dict[str, Any] | None:
@@ -106,27 +114,33 @@ def _tool_use(call: pb.ToolCall, target: Target, at: str) -> dict[str, Any] | No
         refuse(target, f"{at}.custom", "tools")
         return None
     arguments = call.arguments_json.strip() or "{}"  # some clients send "" for no arguments
-    if not is_object(arguments):
-        raise invalid(f"{at}.function.arguments", "must be one JSON object")
-    block = {"type": "tool_use", "id": call.id, "name": call.name, "input": Raw(arguments.encode())}
-    extras = [(f"{at}.extra_json", call.extra_json), (f"{at}.function_extra_json", call.function_extra_json)]
-    return merged(block, extras, _TOOL_USE)
+    callers_object(arguments, f"{at}.function.arguments")
+    block = {
+        "type": "tool_use",
+        "id": CLAUDE_IDS.fit(call.id),
+        "name": call.name,
+        "input": msgspec.Raw(arguments.encode()),
+    }
+    merge_extra(block, call.extra_json, at, _TOOL_USE)
+    if call.function_extra_json:
+        merge(block, call.function_extra_json, f"{at}.function_extra_json", _TOOL_USE)
+    return block
 
 
 def _tool_result(message: pb.Message, target: Target, at: str) -> dict[str, Any]:
     if not message.tool_call_id:
         raise invalid(f"{at}.tool_call_id", "a tool message needs it")
-    block: dict[str, Any] = {"type": "tool_result", "tool_use_id": message.tool_call_id}
-    if message.content:
-        block["content"] = _compact(_blocks(message.content, target, at))
+    block: dict[str, Any] = {"type": "tool_result", "tool_use_id": CLAUDE_IDS.fit(message.tool_call_id)}
+    if blocks := _blocks(message.content, target, at):
+        block["content"] = _compact(blocks)
     if message.HasField("tool_error"):
         block["is_error"] = message.tool_error
-    return merged(block, [(f"{at}.extra_json", message.extra_json)], _TOOL_RESULT)
+    return merge_extra(block, message.extra_json, at, _TOOL_RESULT)
 
 
 def _says_nothing(turn: _Turn) -> bool:
-    """Of an answer that was all thought nothing is left where the thought does not go back."""
-    return turn.role == "assistant" and not turn.blocks and not turn.extra
+    """Of an answer that was all thought nothing is left where the thought does not go back; of a text of blanks neither."""
+    return not turn.blocks and not turn.extra
 
 
 def _add(turns: list[_Turn], turn: _Turn) -> None:
@@ -137,8 +151,7 @@ def _add(turns: list[_Turn], turn: _Turn) -> None:
 
 
 def _written(turn: _Turn) -> dict[str, Any]:
-    blocks = [block for block in turn.blocks if block != {"type": "text", "text": ""}]
-    return {"role": turn.role, "content": _compact(blocks or turn.blocks), **turn.extra}
+    return {"role": turn.role, "content": _compact(turn.blocks), **turn.extra}
 
 
 def _compact(blocks: list[Any]) -> Any:

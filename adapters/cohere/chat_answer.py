@@ -42,13 +42,13 @@ def decode(body: bytes, context: Context) -> pb.ChatResponse:
     if (usage := inner(obj, "usage")) is not None:
         add_usage(answer, read_usage(usage))
         if rest := usage.extra():
-            answer.usage.extra_json = beside(answer.usage.extra_json, rest)
+            answer.usage.extra_json = joined_objects(answer.usage.extra_json, rest)
     if (extra := obj.extra()) is not None:
         answer.extra_json = extra
     return answer
 
 
-def beside(first: str, second: str) -> str:
+def joined_objects(first: str, second: str) -> str:
     """Two objects' text as one's."""
     return f"{first[:-1]},{second[1:]}" if first else second
 

@@ -12,7 +12,7 @@ from adapters.cohere.url import url_of
 from adapters.contract import Context, HttpCall, Target
 from adapters.echoes import ECHOES, Echoes, fit_history
 from adapters.json_object import Obj, merge_extra, of_request, raw_json
-from adapters.refusals import Asked, invalid, plain_fields, refuse, refuse_asked
+from adapters.refusals import Unsupported, invalid, plain_fields, refuse, refuse_unsupported
 from sidecar.v1 import inference_pb2 as pb
 
 # (field, Cohere's name)
@@ -25,7 +25,7 @@ _PLAIN = (
     ("logprobs", "logprobs"),
 )
 # A value that asks for what the provider does anyway (n = 1, store = false) is honoured without a word.
-REFUSED: Asked = (
+REFUSED: Unsupported = (
     ("n", lambda r: r.HasField("n") and r.n != 1),
     ("logit_bias", lambda r: r.HasField("logit_bias_json")),
     ("top_logprobs", lambda r: r.top_logprobs != 0),
@@ -60,7 +60,7 @@ _ECHOES = Echoes(
 
 def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
     """The call. Raises unsupported_parameter for what the format cannot express and invalid_request for what is malformed."""
-    refuse_asked(request, target, REFUSED)
+    refuse_unsupported(request, target, REFUSED)
     if not request.messages:
         raise invalid("messages", "at least one is needed")
     request, left_out = fit_history(request, _ECHOES)

@@ -3,71 +3,43 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from dataclasses import replace
 
 import msgspec
 
 from adapters.contract import Headers
 from adapters.errors import GatewayError, Kind
-from adapters.http_errors import kind_of_status, retry_after_s
-from adapters.json_object import MALFORMED, Obj
+from adapters.failures import gateway_error, read_failure
+from adapters.http_errors import kind_of_status
+from adapters.json_object import Obj
 
 # https://docs.cohere.com/reference/errors; 498 is Cohere's own status for a token it does not take.
 _STATUSES = {498: Kind.UPSTREAM_REJECTED_CREDENTIALS, 499: Kind.UPSTREAM_TIMEOUT, 501: Kind.INVALID_REQUEST}
 _TYPES = {"TOO_MANY_TOKENS": Kind.CONTEXT_LENGTH_EXCEEDED}
 # What only words tell. A trial key's month is over with the status of a rate limit.
-_WORDS = (
-    (re.compile(r"too many tokens|maximum context length", re.IGNORECASE), Kind.CONTEXT_LENGTH_EXCEEDED),
-    (re.compile(r"calls\s*/\s*month|billing limit|payment", re.IGNORECASE), Kind.QUOTA_EXHAUSTED),
-)
+_QUOTA = re.compile(r"calls\s*/\s*month|billing limit|payment", re.IGNORECASE)
 _WORDY = frozenset({Kind.INVALID_REQUEST, Kind.RATE_LIMITED})
-_ANY = msgspec.json.Decoder()
-# Proxies answer a line of text at times; more than that is a page.
-_PLAIN_CHARS_MAX = 500
 
 
 def error(status: int, headers: Headers, body: bytes) -> GatewayError:
     """The reason of a failed HTTP answer; never raises, whatever the body."""
-    message, type_ = _read(body)
-    kind = _TYPES.get(type_) or _STATUSES.get(status) or kind_of_status(status)
-    if kind in _WORDY:
-        kind = next((meant for said, meant in _WORDS if said.search(message)), kind)
-    shown = message or f"The provider answered HTTP {status}."
-    return GatewayError(kind, shown, code=type_ or None, retry_after_s=retry_after_s(headers), status=status)
+    failure = read_failure(body)
+    kind = _TYPES.get(failure.type) or _STATUSES.get(status) or kind_of_status(status)
+    if kind in _WORDY and _QUOTA.search(failure.words()):
+        kind = Kind.QUOTA_EXHAUSTED
+    return gateway_error(kind, failure, word=failure.type, status=status, headers=headers)
 
 
 def in_band(answer: Obj) -> GatewayError:
     """The reason in an answer or event whose finish reason is ERROR, or that has the shape of an error body. Generating failed,
     so another try may help."""
-    type_ = answer.string("error_type") or ""
-    message = answer.string("error") or answer.string("message")
-    if message is None:
-        message = "The provider could not generate an answer."
-    return GatewayError(_TYPES.get(type_, Kind.UPSTREAM_UNAVAILABLE), message, code=type_ or None)
+    # A `message` that is an object is the beginning of the answer, not a reason.
+    names = [name for name in ("error", "error_type", "message") if bytes(answer.members.get(name, b"{"))[:1] != b"{"]
+    failure = read_failure(msgspec.json.encode({name: answer.members[name] for name in names}))
+    if not failure.message:
+        failure = replace(failure, message="The provider could not generate an answer.")
+    return gateway_error(_TYPES.get(failure.type, Kind.UPSTREAM_UNAVAILABLE), failure, word=failure.type)
 
 
 def protocol(what: str) -> GatewayError:
     return GatewayError(Kind.UPSTREAM_PROTOCOL, f"The provider's answer is not of its format: {what}.")
-
-
-def _read(body: bytes) -> tuple[str, str]:
-    """Message and type, as far as the body has them."""
-    try:
-        value = _ANY.decode(body)
-    except MALFORMED:
-        return _plain(body), ""
-    if not isinstance(value, dict):
-        return value if isinstance(value, str) else "", ""
-    inner: dict[str, Any] = value["error"] if isinstance(value.get("error"), dict) else value
-    said = [inner.get(name) for name in ("message", "error", "detail")]
-    type_ = inner.get("error_type")
-    return next((one for one in said if isinstance(one, str) and one), ""), type_ if isinstance(type_, str) else ""
-
-
-def _plain(body: bytes) -> str:
-    """A line of plain text; an HTML page or half of a JSON body says nothing to a caller."""
-    try:
-        text = body.decode().strip()
-    except UnicodeDecodeError:
-        return ""
-    return text if len(text) <= _PLAIN_CHARS_MAX and text.isprintable() and text[:1] not in ("<", "{", "[") else ""

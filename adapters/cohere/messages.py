@@ -11,7 +11,7 @@ from typing import Any
 
 from adapters.contract import Target
 from adapters.json_object import Obj, merge_extra, of_request, raw_json
-from adapters.refusals import invalid, refuse
+from adapters.refusals import invalid, refuse, unsupported
 from sidecar.v1 import inference_pb2 as pb
 
 TOOL_PLAN = "tool_plan"
@@ -55,8 +55,7 @@ def _role(message: pb.Message, target: Target, at: str) -> str:
     if message.role in _ROLES:
         return _ROLES[message.role]
     if message.role == pb.ROLE_FUNCTION:
-        refuse(target, f"{at}.role", why="role function is retired; use role tool")
-        raise invalid(f"{at}.role", "role function cannot be left out")
+        raise unsupported(target.provider.name, f"{at}.role", "role function is retired; use role tool")
     raise invalid(f"{at}.role", "a role is needed")
 
 

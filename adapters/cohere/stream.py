@@ -15,10 +15,11 @@ from typing import Any
 import msgspec
 
 from adapters.cohere.answer import add_usage, failed, finish_reason, inner, read_logprobs, read_usage
-from adapters.cohere.chat_answer import arguments, beside, open_answer
+from adapters.cohere.chat_answer import arguments, joined_objects, open_answer
 from adapters.cohere.failure import in_band, protocol
 from adapters.cohere.messages import TOOL_PLAN
 from adapters.contract import Context, Target
+from adapters.delta_lists import DeltaLists
 from adapters.json_object import Obj, object_text
 from adapters.sse import Event
 from sidecar.v1 import inference_pb2 as pb
@@ -60,9 +61,10 @@ class ChatDecoder:
 
     def __init__(self, target: Target, context: Context) -> None:
         self.done = False
-        self._lenient = target.provider.stream_end == "eof"
+        self._target = target
         self._context = context
         self._head = pb.StreamChatResponse(created=context.now_s, model=context.model)
+        self._lists = DeltaLists()
         self._started = False
         self._finished = False
         self._thinking: dict[str, int] = {}  # "plan" or "content <index>" -> which thinking part
@@ -108,7 +110,9 @@ class ChatDecoder:
         return step(obj)
 
     def close(self) -> list[Any]:
-        if not self.done and not (self._lenient and self._finished):
+        """The end of the body: without [DONE] it ends the stream where the target's stream_end says so."""
+        ends = {"finish": self._finished, "close": self._started}
+        if not self.done and not ends.get(self._target.stream_end, False):
             raise protocol(f"its stream ended before {'[DONE]' if self._finished else 'message-end'}")
         return []
 
@@ -124,7 +128,7 @@ class ChatDecoder:
             raise protocol("content without a delta")
         kind = content.string("type")
         if kind not in (None, "text", "thinking"):
-            return [self._chunk(pb.Delta(extra_json=object_text(_with_type(content, kind))))]
+            return [self._chunk(pb.Delta(extra_json=self._lists.extra_json(_with_type(content, kind))))]
         text, thought = content.string("text"), content.string("thinking")
         delta = pb.Delta(content=text or "")
         if thought:
@@ -188,7 +192,7 @@ class ChatDecoder:
         if raw is None:
             return []
         citations = raw if raw.startswith(b"[") else b"[" + raw + b"]"
-        return [self._chunk(pb.Delta(extra_json=object_text({"citations": msgspec.Raw(citations)})))]
+        return [self._chunk(pb.Delta(extra_json=self._lists.extra_json({"citations": citations})))]
 
     def _message_end(self, obj: Obj) -> list[pb.StreamChatResponse]:
         delta = obj.object("delta")
@@ -206,7 +210,7 @@ class ChatDecoder:
         if (usage := inner(delta, "usage")) is not None:
             add_usage(last, read_usage(usage))
             if rest := usage.extra():
-                last.usage.extra_json = beside(last.usage.extra_json, rest)
+                last.usage.extra_json = joined_objects(last.usage.extra_json, rest)
         if (extra := delta.extra()) is not None:
             last.extra_json = extra
         return [*out, last]

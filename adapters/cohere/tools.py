@@ -58,11 +58,11 @@ def _strict(request: pb.ChatRequest, target: Target) -> dict[str, Any]:
     functions = [tool.function for tool in request.tools if tool.HasField("function")]
     if not any(function.HasField("strict") for function in functions):
         return {}
-    asked = {function.strict for function in functions}
-    if len(asked) > 1:
+    flags = {function.strict for function in functions}
+    if len(flags) > 1:
         refuse(target, "tools.function.strict", "strict", "it is strict with all tools or with none")
         return {}
-    return {"strict_tools": asked.pop()}
+    return {"strict_tools": flags.pop()}
 
 
 def _choice(request: pb.ChatRequest, target: Target) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from adapters.cohere.chat_request import REFUSED, max_tokens, write_format
 from adapters.cohere.failure import in_band, protocol
 from adapters.cohere.url import url_of
 from adapters.contract import Context, HttpCall, Target
+from adapters.delta_lists import DeltaLists
 from adapters.echoes import NO_ECHOES, fit_history
 from adapters.json_object import Obj, merge_extra, of_answer
-from adapters.refusals import Asked, invalid, plain_fields, refuse, refuse_asked
+from adapters.refusals import Unsupported, invalid, plain_fields, refuse, refuse_unsupported
 from adapters.sse import Event
 from sidecar.v1 import inference_pb2 as pb
 
@@ -29,7 +30,7 @@ _PLAIN = (
     ("frequency_penalty", "frequency_penalty"),
     ("presence_penalty", "presence_penalty"),
 )
-_REFUSED: Asked = (
+_REFUSED: Unsupported = (
     *REFUSED,
     ("tools", lambda r: bool(r.tools)),
     ("tool_choice", lambda r: r.HasField("tool_choice")),
@@ -54,7 +55,7 @@ _REPEATED = ("chat_history", "prompt")
 
 
 def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
-    refuse_asked(request, target, _REFUSED)
+    refuse_unsupported(request, target, _REFUSED)
     if not request.messages:
         raise invalid("messages", "at least one is needed")
     request, left_out = fit_history(request, NO_ECHOES)
@@ -156,6 +157,7 @@ class ChatDecoder:
         self.done = False
         self._context = context
         self._head = pb.StreamChatResponse(created=context.now_s, model=context.model)
+        self._lists = DeltaLists()
         self._started = False
         self._spoken = False
 
@@ -179,7 +181,10 @@ class ChatDecoder:
                 return [*out, self._chunk(pb.Delta(content=obj.string("text") or ""))]
             case "citation-generation":
                 citations = obj.json("citations") or "[]"
-                return [*out, self._chunk(pb.Delta(extra_json='{"citations":' + citations + "}"))]
+                return [
+                    *out,
+                    self._chunk(pb.Delta(extra_json=self._lists.extra_json({"citations": citations.encode()}))),
+                ]
             case "":
                 raise protocol("a line without an event_type")
             case _:

@@ -16,7 +16,7 @@ from adapters.cohere.failure import in_band, protocol
 from adapters.cohere.url import url_of
 from adapters.contract import Context, HttpCall, Target
 from adapters.json_object import Obj, merge_extra, of_answer
-from adapters.refusals import Asked, invalid, plain_fields, refuse, refuse_asked
+from adapters.refusals import Unsupported, invalid, plain_fields, refuse, refuse_unsupported
 from adapters.sse import Event
 from sidecar.v1 import inference_pb2 as pb
 
@@ -29,7 +29,7 @@ _PLAIN = (
     ("max_tokens", "max_tokens"),
     ("n", "num_generations"),
 )
-_REFUSED: Asked = (
+_REFUSED: Unsupported = (
     ("suffix", lambda r: r.HasField("suffix")),
     ("echo", lambda r: r.echo),
     ("logprobs", lambda r: r.HasField("logprobs")),
@@ -43,7 +43,7 @@ _OWNED = frozenset({"model", "prompt", "stream", "stop_sequences", *(theirs for 
 
 
 def encode(request: pb.CompleteRequest, target: Target, stream: bool, context: Context) -> HttpCall:
-    refuse_asked(request, target, _REFUSED)
+    refuse_unsupported(request, target, _REFUSED)
     body: dict[str, Any] = {"model": target.model, "prompt": one_prompt(request, target)}
     body |= plain_fields(request, _PLAIN)
     if stream:

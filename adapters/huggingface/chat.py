@@ -12,12 +12,12 @@ import msgspec
 from adapters.contract import Context, HttpCall, ProviderSide, Target, Task
 from adapters.json_object import raw_json
 from adapters.openai import FORMAT as OPENAI
-from adapters.refusals import Asked, refuse, refuse_asked
+from adapters.refusals import Unsupported, refuse, refuse_unsupported
 from sidecar.v1 import inference_pb2 as pb
 
 _CHAT = OPENAI.provider[Task.CHAT]
 # The server reads these and does nothing about them.
-_REFUSED: Asked = (
+_REFUSED: Unsupported = (
     ("n", lambda r: r.HasField("n") and r.n != 1),
     ("logit_bias", lambda r: r.HasField("logit_bias_json")),
     ("parallel_tool_calls", lambda r: r.HasField("parallel_tool_calls") and not r.parallel_tool_calls),
@@ -35,7 +35,7 @@ def below_v1(target: Target) -> Target:
 
 
 def _encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
-    refuse_asked(request, target, _REFUSED)
+    refuse_unsupported(request, target, _REFUSED)
     call: HttpCall = _CHAT.encode(_with_grammar(request, target), below_v1(target), stream, context)
     return call
 

@@ -16,7 +16,7 @@ from adapters.errors import GatewayError, Kind
 from adapters.huggingface.chat import root_of
 from adapters.huggingface.failure import protocol, refuse_error
 from adapters.json_object import MALFORMED, Obj, array_items, merge_extra, of_answer
-from adapters.refusals import Asked, invalid, plain_fields, refuse, refuse_asked
+from adapters.refusals import Unsupported, invalid, plain_fields, refuse, refuse_unsupported
 from sidecar.v1 import inference_pb2 as pb
 
 _PLAIN = (
@@ -28,7 +28,7 @@ _PLAIN = (
     ("best_of", "best_of"),
     ("echo", "return_full_text"),
 )
-_REFUSED: Asked = (
+_REFUSED: Unsupported = (
     ("n", lambda r: r.HasField("n") and r.n != 1),
     ("suffix", lambda r: r.HasField("suffix")),
     ("presence_penalty", lambda r: r.presence_penalty != 0),
@@ -57,7 +57,7 @@ _TOP_TOKENS = msgspec.json.Decoder(list[list[_Token]])
 
 
 def encode(request: pb.CompleteRequest, target: Target, stream: bool, context: Context) -> HttpCall:
-    refuse_asked(request, target, _REFUSED)
+    refuse_unsupported(request, target, _REFUSED)
     prompt = _prompt(request, target)
     parameters = plain_fields(request, _PLAIN) | _greedy(request)
     if parameters.get("temperature") == 0:
@@ -183,13 +183,13 @@ def _count(obj: Obj, name: str) -> int | None:
 def logprobs(tokens: bytes, top: bytes) -> str:
     """In the shape of OpenAI's text completions. Offsets are left out: the server does not give them."""
     try:
-        said, tops = _TOKENS.decode(tokens), _TOP_TOKENS.decode(top)
+        chosen, tops = _TOKENS.decode(tokens), _TOP_TOKENS.decode(top)
     except MALFORMED:
         raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's answer is not of its format: its tokens.") from None
     return msgspec.json.encode(
         {
-            "tokens": [token.text for token in said],
-            "token_logprobs": [token.logprob for token in said],
+            "tokens": [token.text for token in chosen],
+            "token_logprobs": [token.logprob for token in chosen],
             "top_logprobs": [{one.text: one.logprob for one in each} for each in tops],
         }
     ).decode()

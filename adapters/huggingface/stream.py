@@ -43,8 +43,10 @@ class CompletionDecoder:
                 read_details(details, choice, chunk)
         if (extra := obj.extra()) is not None:
             chunk.extra_json = extra
-        said = choice.text or choice.finish_reason or choice.HasField("logprobs_json") or chunk.HasField("extra_json")
-        return [chunk] if said or self.done else []
+        has_content = (
+            choice.text or choice.finish_reason or choice.HasField("logprobs_json") or chunk.HasField("extra_json")
+        )
+        return [chunk] if has_content or self.done else []
 
     def close(self) -> list[Any]:
         if not self.done:

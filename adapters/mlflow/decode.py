@@ -10,7 +10,7 @@ import msgspec
 
 from adapters.contract import Context
 from adapters.json_object import MALFORMED, Obj, object_text, of_answer
-from adapters.texts import chat_answer, completion_answer, embeddings_answer, texts
+from adapters.plain_text_formats import chat_answer, completion_answer, embeddings_answer, texts
 from sidecar.v1 import inference_pb2 as pb
 
 _NAMED = ("choices", "candidates")
@@ -40,8 +40,8 @@ def _said(body: bytes, context: Context) -> tuple[list[str], Context, str | None
         return texts(raw, "predictions", of_answer), context, obj.extra()
     inner = Obj(raw, "predictions", of_answer)
     name = next(iter(inner.members)) if len(inner.members) == 1 else _named(inner)
-    said = texts(inner.take(name) or b"", f"predictions.{name}", of_answer)
-    return said, context, object_text(inner.members | obj.members)
+    predictions = texts(inner.take(name) or b"", f"predictions.{name}", of_answer)
+    return predictions, context, object_text(inner.members | obj.members)
 
 
 def _named(inner: Obj) -> str:

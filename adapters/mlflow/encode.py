@@ -7,9 +7,7 @@ from typing import Any
 import msgspec
 
 from adapters.contract import Context, HttpCall, Target
-from adapters.errors import GatewayError, Kind
-from adapters.refusals import invalid, refuse
-from adapters.texts import (
+from adapters.plain_text_formats import (
     chat_parameters,
     completion_parameters,
     embedding_parameters,
@@ -17,6 +15,7 @@ from adapters.texts import (
     message_text,
     only_prompt,
 )
+from adapters.refusals import invalid, refuse, unsupported
 from sidecar.v1 import inference_pb2 as pb
 
 
@@ -26,8 +25,7 @@ def encode_chat(request: pb.ChatRequest, target: Target, stream: bool, context: 
         raise invalid("messages", "at least one is needed")
     if len(request.messages) > 1:
         why = f"an MLflow model takes one message a call, not {len(request.messages)}"
-        text = f"Provider '{target.provider.name}' does not support several 'messages': {why}."
-        raise GatewayError(Kind.UNSUPPORTED_PARAMETER, text, param="messages")
+        raise unsupported(target.provider.name, "messages", why)
     message = request.messages[0]
     if message.role != pb.ROLE_USER:
         refuse(target, "messages[0].role", "role", "an MLflow model takes a user's message only")

@@ -15,7 +15,7 @@ from typing import Any
 
 from adapters.contract import ClientSide, Format, Task
 from adapters.mlflow_client import answer as _answer
-from adapters.mlflow_client.open import members_of, opener_a, opener_b, opener_c
+from adapters.mlflow_client.envelopes import members_of, opener_a, opener_b, opener_c
 from adapters.mlflow_client.temperature import fit
 from adapters.mlflow_client.violations import Violations, detail_of
 from adapters.openai import FORMAT as OPENAI

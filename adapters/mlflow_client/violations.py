@@ -14,7 +14,7 @@ import msgspec
 from adapters.errors import GatewayError, Kind
 
 Loc = tuple[str | int, ...]
-# The input is said back so that a person sees what was meant; a whole prompt would be no help.
+# The input is repeated so that a person sees what was meant; a whole prompt would be no help.
 _INPUT_BYTES_MAX = 1000
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
@@ -41,8 +41,8 @@ def violation(type_: str, loc: Loc, msg: str, value: Any, **ctx: Any) -> dict[st
     return {**out, "ctx": ctx} if ctx else out
 
 
-def missing(loc: Loc, beside: Any) -> dict[str, Any]:
-    return violation("missing", loc, "Field required", beside)
+def missing(loc: Loc, siblings: Any) -> dict[str, Any]:
+    return violation("missing", loc, "Field required", siblings)
 
 
 def no_object(body: bytes) -> Violations:

@@ -10,11 +10,11 @@ from adapters.openai import chat_answer as _chat_answer
 from adapters.openai import chat_request as _chat_request
 from adapters.openai import completions as _completions
 from adapters.openai import embeddings as _embeddings
-from adapters.openai.check import check_choices, check_vectors
 from adapters.openai.failure import error
+from adapters.openai.finish_and_usage import finish_word
 from adapters.openai.message import write_answer_message
-from adapters.openai.observe import observe_chat, observe_completion
-from adapters.openai.open import (
+from adapters.openai.passthrough_answer import check_choices, check_vectors
+from adapters.openai.passthrough_request import (
     encode_error,
     encode_stream_error,
     open_body,
@@ -22,8 +22,8 @@ from adapters.openai.open import (
     patcher,
     read_streaming,
 )
+from adapters.openai.passthrough_stream import observe_chat, observe_completion
 from adapters.openai.stream import ChatDecoder, CompletionDecoder
-from adapters.openai.words import finish_word
 
 __all__ = ["FORMAT", "finish_word", "open_members", "read_streaming", "write_answer_message"]
 

@@ -8,10 +8,10 @@ import msgspec
 
 from adapters.contract import Context
 from adapters.json_object import Obj, beneath, of_answer
-from adapters.openai.failure import protocol, refuse_error
+from adapters.openai.failure import no_answer, protocol, refuse_error
+from adapters.openai.finish_and_usage import ROLE_WORDS, read_finish, read_usage, write_finish, write_usage
 from adapters.openai.logprobs import read_logprobs, write_logprobs
 from adapters.openai.message import has_details, read_message, thinking_name, write_answer_message
-from adapters.openai.words import ROLE_WORDS, finish_word, read_finish, read_usage, write_usage
 from adapters.thoughts import DETAILS, written_piece
 from sidecar.v1 import inference_pb2 as pb
 
@@ -25,7 +25,7 @@ def decode(body: bytes, context: Context) -> pb.ChatResponse:
     read_head(obj, answer, context)
     choices = obj.array("choices")
     if choices is None:
-        raise protocol("it has no choices")
+        raise no_answer(body, "choices")
     for raw, path in choices:
         choice = Obj(raw, path, of_answer)
         refuse_error(choice)  # OpenRouter: a choice that broke off, in a 200
@@ -35,6 +35,8 @@ def decode(body: bytes, context: Context) -> pb.ChatResponse:
         read_finish(choice, into)
         if message is not None:
             read_message(message, into.message)
+            for call in into.message.tool_calls:
+                call.id = call.id or context.new_id("call_")  # so that results can be told apart
         elif into.finish_reason:  # Azure: all of it was filtered
             into.message.role = pb.ROLE_ASSISTANT
         else:
@@ -73,8 +75,8 @@ def read_head(obj: Obj, answer: Any, context: Context | None) -> None:
     if usage is not None:
         answer.usage.CopyFrom(usage)
     for name in ("system_fingerprint", "service_tier"):
-        if name in answer.DESCRIPTOR.fields_by_name and (value := obj.string(name)) is not None:
-            setattr(answer, name, value)
+        if name in answer.DESCRIPTOR.fields_by_name and bytes(obj.members.get(name, b"")).startswith(b'"'):
+            setattr(answer, name, obj.string(name) or "")  # what is no string stays in extra_json
 
 
 def new_id(answer: Any, context: Context) -> str:
@@ -96,11 +98,17 @@ def _created(obj: Obj) -> int:
     return int(text)
 
 
+# Strict clients refuse an answer with another word. "standard" is Anthropic's.
+_TIERS = {word: word for word in ("auto", "default", "flex", "scale", "priority", "fast")} | {"standard": "default"}
+
+
 def write_head(answer: Any, object_: str) -> dict[str, Any]:
     out: dict[str, Any] = {"id": answer.id, "object": object_, "created": answer.created, "model": answer.model}
     for name in ("system_fingerprint", "service_tier"):
         if name in answer.DESCRIPTOR.fields_by_name and answer.HasField(name):
             out[name] = getattr(answer, name)
+    if (tier := out.pop("service_tier", None)) is not None and (word := _TIERS.get(tier)) is not None:
+        out["service_tier"] = word
     return out
 
 
@@ -117,9 +125,8 @@ def _write_choice(choice: pb.Choice) -> dict[str, Any]:
         "index": choice.index,
         "message": write_answer_message(choice.message),
         "logprobs": write_logprobs(choice),
-        "finish_reason": finish_word(choice),
     }
-    return beneath(out, choice.extra_json)
+    return beneath(write_finish(choice, out), choice.extra_json)
 
 
 def encode_chunk(chunk: pb.StreamChatResponse, wants_usage: bool) -> bytes:
@@ -148,8 +155,8 @@ def _write_piece(piece: pb.ChunkChoice) -> dict[str, Any]:
     out: dict[str, Any] = {
         "index": piece.index,
         "delta": _write_delta(piece.delta),
-        "finish_reason": finish_word(piece),
     }
+    write_finish(piece, out)
     if piece.HasField("logprobs"):
         out["logprobs"] = write_logprobs(piece)
     return beneath(out, piece.extra_json)

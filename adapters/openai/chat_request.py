@@ -10,11 +10,13 @@ from adapters.contract import Context, Envelope, HttpCall, Target
 from adapters.echoes import fit_history
 from adapters.errors import GatewayError, Kind
 from adapters.json_object import Obj, array_items, decoded_string, merge_extra, of_request, raw_json
-from adapters.openai import fields
+from adapters.openai import field_tables
 from adapters.openai.echoes import echoes_of
 from adapters.openai.message import read_message, write_message
-from adapters.openai.open import apply_row
-from adapters.openai.url import url_of
+from adapters.openai.passthrough_request import apply_row, understands_usage
+from adapters.openai.roles import knows_developer, with_system
+from adapters.tool_ids import fit_ids
+from adapters.urls import url_of
 from sidecar.v1 import inference_pb2 as pb
 
 _MODES = {
@@ -23,7 +25,7 @@ _MODES = {
     "required": pb.ToolChoice.MODE_REQUIRED,
 }
 _MODE_WORDS = {mode: word for word, mode in _MODES.items()}
-_MODELLED = fields.names(fields.CHAT) | {
+_MODELLED = field_tables.names(field_tables.CHAT) | {
     "model", "messages", "tools", "tool_choice", "response_format", "stop", "stream", "stream_options", "metadata", "modalities",
     "audio",
 }  # fmt: skip
@@ -45,7 +47,7 @@ def decode_request(envelope: Envelope) -> pb.ChatRequest:
         raise of_request("messages", "an array with at least one message")
     for raw, path in messages:
         read_message(Obj(raw, path, of_request), request.messages.add())
-    fields.read(obj, request, fields.CHAT)
+    field_tables.read(obj, request, field_tables.CHAT)
     for raw, path in obj.array("tools") or ():
         _read_tool(Obj(raw, path, of_request), raw, request.tools.add())
     _read_tool_choice(obj, request)
@@ -88,7 +90,7 @@ def read_stream_options(obj: Obj, request: Any) -> None:
     if options is None:
         return
     request.stream_options.SetInParent()
-    fields.read(options, request.stream_options, fields.STREAM_OPTIONS)
+    field_tables.read(options, request.stream_options, field_tables.STREAM_OPTIONS)
     if (extra := options.extra()) is not None:
         request.stream_options.extra_json = extra
 
@@ -112,7 +114,7 @@ def _read_tool(obj: Obj, raw: bytes, into: pb.Tool) -> None:
         return
     target: Any = into.function if kind == "function" else into.custom
     target.SetInParent()
-    fields.read(inner, target, fields.FUNCTION_TOOL if kind == "function" else fields.CUSTOM_TOOL)
+    field_tables.read(inner, target, field_tables.FUNCTION_TOOL if kind == "function" else field_tables.CUSTOM_TOOL)
     if not target.name:
         raise obj.refusal(inner.at("name"), "a string")
     if (extra := inner.extra()) is not None:
@@ -155,7 +157,7 @@ def _read_response_format(obj: Obj, request: pb.ChatRequest) -> None:
         into.other_json = raw.decode("utf-8", "replace")
     elif schema is not None:
         into.json_schema.SetInParent()
-        fields.read(schema, into.json_schema, fields.JSON_SCHEMA)
+        field_tables.read(schema, into.json_schema, field_tables.JSON_SCHEMA)
         if (extra := schema.extra()) is not None:
             into.json_schema.extra_json = extra
     elif kind == "text":
@@ -178,7 +180,11 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
         "model": target.model,
         "messages": [write_message(m, f"messages[{i}]", provider, drop) for i, m in enumerate(request.messages)],
     }
-    fields.write(request, fields.CHAT, out)
+    if not knows_developer(target):
+        with_system(out["messages"])
+    if (form := target.provider.options.get("tool_ids")) is not None:
+        fit_ids(out["messages"], form)
+    field_tables.write(request, field_tables.CHAT, out)
     if request.tools:
         out["tools"] = [_write_tool(tool, f"tools[{i}]") for i, tool in enumerate(request.tools)]
     if request.HasField("tool_choice"):
@@ -206,13 +212,16 @@ def write_streaming(request: Any, target: Target, stream: bool, out: dict[str, A
     """`stream` and `stream_options`; usage is always asked for where the provider understands it."""
     options: dict[str, Any] = {}
     if request.HasField("stream_options"):
-        fields.write(request.stream_options, fields.STREAM_OPTIONS, options)
+        field_tables.write(request.stream_options, field_tables.STREAM_OPTIONS, options)
         options = merge_extra(
-            options, request.stream_options.extra_json, "stream_options", fields.names(fields.STREAM_OPTIONS)
+            options,
+            request.stream_options.extra_json,
+            "stream_options",
+            field_tables.names(field_tables.STREAM_OPTIONS),
         )
     if stream:
         out["stream"] = True
-        if target.provider.include_usage:
+        if understands_usage(target):
             options["include_usage"] = True
     if target.provider.options.get("usage_unasked"):
         options.pop("include_usage", None)  # as in the same-format way: usage comes unasked
@@ -223,17 +232,17 @@ def write_streaming(request: Any, target: Target, stream: bool, out: dict[str, A
 def _write_tool(tool: pb.Tool, path: str) -> Any:
     match tool.WhichOneof("kind"):
         case "function":
-            inner = fields.write(tool.function, fields.FUNCTION_TOOL, {}, f"{path}.function.")
+            inner = field_tables.write(tool.function, field_tables.FUNCTION_TOOL, {}, f"{path}.function.")
             extra = tool.function.extra_json
         case "custom":
-            inner = fields.write(tool.custom, fields.CUSTOM_TOOL, {}, f"{path}.custom.")
+            inner = field_tables.write(tool.custom, field_tables.CUSTOM_TOOL, {}, f"{path}.custom.")
             extra = tool.custom.extra_json
         case "other_json":
             return raw_json(tool.other_json, f"{path}.other_json")
         case _:
             raise GatewayError(Kind.INVALID_REQUEST, f"'{path}' is empty.", param=path)
     kind = tool.WhichOneof("kind") or ""
-    modelled = fields.names(fields.FUNCTION_TOOL, fields.CUSTOM_TOOL)
+    modelled = field_tables.names(field_tables.FUNCTION_TOOL, field_tables.CUSTOM_TOOL)
     out = {"type": kind, kind: merge_extra(inner, extra, f"{path}.{kind}", modelled)}
     return merge_extra(out, tool.extra_json, path, frozenset())
 
@@ -256,12 +265,12 @@ def _write_response_format(form: pb.ResponseFormat) -> Any:
         case "text" | "json_object" as kind:
             return {"type": kind}
         case "json_schema":
-            schema = fields.write(form.json_schema, fields.JSON_SCHEMA, {}, "response_format.json_schema.")
+            schema = field_tables.write(form.json_schema, field_tables.JSON_SCHEMA, {}, "response_format.json_schema.")
             extra = form.json_schema.extra_json
             path = "response_format.json_schema"
             return {
                 "type": "json_schema",
-                "json_schema": merge_extra(schema, extra, path, fields.names(fields.JSON_SCHEMA)),
+                "json_schema": merge_extra(schema, extra, path, field_tables.names(field_tables.JSON_SCHEMA)),
             }
         case "other_json":
             return raw_json(form.other_json, "response_format.other_json")

@@ -9,16 +9,16 @@ import msgspec
 from adapters.contract import Context, Envelope, HttpCall, Target
 from adapters.errors import GatewayError, Kind
 from adapters.json_object import MALFORMED, Obj, array_items, beneath, decoded_string, merge_extra, of_answer, raw_json
-from adapters.openai import fields
+from adapters.openai import field_tables
 from adapters.openai.chat_answer import event, open_answer, read_head, usage_event, write_head
 from adapters.openai.chat_request import check_n, envelope_object, read_stream_options, read_strings, write_streaming
-from adapters.openai.failure import protocol, refuse_error
-from adapters.openai.open import apply_row
-from adapters.openai.url import url_of
-from adapters.openai.words import finish_word, read_finish, write_usage
+from adapters.openai.failure import no_answer, protocol, refuse_error
+from adapters.openai.finish_and_usage import read_finish, write_finish, write_usage
+from adapters.openai.passthrough_request import apply_row
+from adapters.urls import url_of
 from sidecar.v1 import inference_pb2 as pb
 
-_MODELLED = fields.names(fields.COMPLETIONS) | {"model", "prompt", "stop", "stream", "stream_options"}
+_MODELLED = field_tables.names(field_tables.COMPLETIONS) | {"model", "prompt", "stop", "stream", "stream_options"}
 _TOKENS = msgspec.json.Decoder(list[int])
 
 
@@ -27,7 +27,7 @@ def decode_request(envelope: Envelope) -> pb.CompleteRequest:
     request = pb.CompleteRequest(route=envelope.model)
     for text, tokens in read_texts(obj, "prompt"):
         request.prompts.add(**({"text": text} if tokens is None else {"tokens": pb.Tokens(ids=tokens)}))
-    fields.read(obj, request, fields.COMPLETIONS)
+    field_tables.read(obj, request, field_tables.COMPLETIONS)
     request.stop.extend(read_strings(obj, "stop"))
     read_stream_options(obj, request)
     if (extra := obj.extra()) is not None:
@@ -70,7 +70,7 @@ def encode(request: pb.CompleteRequest, target: Target, stream: bool, context: C
         raise GatewayError(Kind.INVALID_REQUEST, "'prompts' must have at least one prompt.", param="prompts")
     check_n(request)
     out: dict[str, Any] = {"model": target.model, "prompt": write_texts(request.prompts, "prompt", "prompts")}
-    fields.write(request, fields.COMPLETIONS, out)
+    field_tables.write(request, field_tables.COMPLETIONS, out)
     if request.stop:
         out["stop"] = list(request.stop)
     write_streaming(request, target, stream, out)
@@ -98,7 +98,7 @@ def decode(body: bytes, context: Context) -> pb.CompleteResponse:
     read_head(obj, answer, context)
     choices = obj.array("choices")
     if choices is None:
-        raise protocol("it has no choices")
+        raise no_answer(body, "choices")
     for raw, path in choices:
         choice = Obj(raw, path, of_answer)
         refuse_error(choice)
@@ -139,5 +139,5 @@ def encode_chunk(chunk: pb.StreamCompleteResponse, wants_usage: bool) -> bytes:
 
 def _write_choice(choice: pb.CompletionChoice) -> dict[str, Any]:
     logprobs = raw_json(choice.logprobs_json, "logprobs") if choice.HasField("logprobs_json") else None
-    out = {"index": choice.index, "text": choice.text, "logprobs": logprobs, "finish_reason": finish_word(choice)}
-    return beneath(out, choice.extra_json)
+    out = {"index": choice.index, "text": choice.text, "logprobs": logprobs}
+    return beneath(write_finish(choice, out), choice.extra_json)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from adapters.contract import Target
 from adapters.echoes import Echoes
-from adapters.openai.thought import THINKING_NAMES, is_part, part_kind
+from adapters.openai.thinking_parts import THINKING_NAMES, is_part, part_kind
 from sidecar.v1 import inference_pb2 as pb
 
 

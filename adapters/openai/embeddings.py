@@ -10,19 +10,19 @@ import msgspec
 from adapters.contract import Context, Envelope, HttpCall, Target
 from adapters.errors import GatewayError, Kind
 from adapters.json_object import MALFORMED, Obj, beneath, decoded_string, merge_extra, of_answer, of_request
-from adapters.openai import fields
+from adapters.openai import field_tables
 from adapters.openai.chat_answer import open_answer
 from adapters.openai.chat_request import envelope_object
 from adapters.openai.completions import read_texts, write_texts
-from adapters.openai.failure import protocol
-from adapters.openai.open import apply_row
-from adapters.openai.url import url_of
-from adapters.openai.words import read_usage, write_usage
+from adapters.openai.failure import no_answer, protocol
+from adapters.openai.finish_and_usage import read_usage, write_usage
+from adapters.openai.passthrough_request import apply_row
+from adapters.urls import url_of
 from sidecar.v1 import inference_pb2 as pb
 
 _ENCODINGS = {"float": pb.EmbedRequest.ENCODING_FLOAT, "base64": pb.EmbedRequest.ENCODING_BASE64}
 _ENCODING_WORDS = {encoding: word for word, encoding in _ENCODINGS.items()}
-_MODELLED = fields.names(fields.EMBEDDINGS) | {"model", "input", "encoding_format"}
+_MODELLED = field_tables.names(field_tables.EMBEDDINGS) | {"model", "input", "encoding_format"}
 _VECTOR = msgspec.json.Decoder(list[float])
 
 
@@ -31,7 +31,7 @@ def decode_request(envelope: Envelope) -> pb.EmbedRequest:
     request = pb.EmbedRequest(route=envelope.model)
     for text, tokens in read_texts(obj, "input"):
         request.inputs.add(**({"text": text} if tokens is None else {"tokens": pb.Tokens(ids=tokens)}))
-    fields.read(obj, request, fields.EMBEDDINGS)
+    field_tables.read(obj, request, field_tables.EMBEDDINGS)
     word = obj.string("encoding_format")
     if word is not None:
         if word not in _ENCODINGS:
@@ -46,7 +46,7 @@ def encode(request: pb.EmbedRequest, target: Target, stream: bool, context: Cont
     if not request.inputs:
         raise GatewayError(Kind.INVALID_REQUEST, "'inputs' must have at least one input.", param="inputs")
     out: dict[str, Any] = {"model": target.model, "input": write_texts(request.inputs, "input", "inputs")}
-    fields.write(request, fields.EMBEDDINGS, out)
+    field_tables.write(request, field_tables.EMBEDDINGS, out)
     if request.encoding:
         if request.encoding not in _ENCODING_WORDS:
             raise of_request("encoding", "one of the encodings of EmbedRequest")
@@ -64,7 +64,7 @@ def decode(body: bytes, context: Context) -> pb.EmbedResponse:
         answer.usage.CopyFrom(usage)
     vectors = obj.array("data")
     if vectors is None:
-        raise protocol("it has no data")
+        raise no_answer(body, "data")
     for i, (raw, path) in enumerate(vectors):
         vector = Obj(raw, path, of_answer)
         into = answer.embeddings.add()
@@ -98,6 +98,8 @@ def encode_response(answer: pb.EmbedResponse) -> bytes:
     out["data"] = [_write_vector(each) for each in answer.embeddings]
     if answer.HasField("usage"):
         out["usage"] = write_usage(answer.usage)
+        if answer.usage.HasField("input_tokens"):  # the input is all there is
+            out["usage"].setdefault("total_tokens", answer.usage.input_tokens)
     return msgspec.json.encode(beneath(out, answer.extra_json))
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
-import msgspec
-
 from adapters.contract import Headers
 from adapters.errors import GatewayError, Kind
-from adapters.http_errors import kind_of_status, retry_after_s
-from adapters.json_object import MALFORMED, Obj
+from adapters.failures import Failure, gateway_error, read_failure
+from adapters.http_errors import kind_of_status
+from adapters.json_object import Obj
 
 # https://platform.openai.com/docs/guides/error-codes, and the words of Azure, vLLM, llama.cpp, OpenRouter and Groq.
 _KINDS = {
@@ -32,87 +28,42 @@ _KINDS = {
     "api_error": Kind.UPSTREAM_UNAVAILABLE,
     "overloaded_error": Kind.UPSTREAM_UNAVAILABLE,
 }
-# Where the code says nothing: vLLM, llama.cpp and older OpenAI models only use words.
-_TOO_LONG = re.compile(r"maximum context length|context (?:size|window)|prompt is too long", re.IGNORECASE)
 # A type that says less than the status does.
 _VAGUE = frozenset({Kind.INVALID_REQUEST, Kind.UPSTREAM_UNAVAILABLE})
-_ANY = msgspec.json.Decoder()
-# Proxies and model servers answer a line of text at times; more than that is a page.
-_PLAIN_CHARS_MAX = 500
 
 
 def error(status: int, headers: Headers, body: bytes) -> GatewayError:
     """The reason of a failed HTTP answer; never raises, whatever the body."""
-    message, type_, code, param = _words(body)
-    kind = kind_of_status(status)
-    said = _KINDS.get(code or "") or _KINDS.get(type_ or "")
-    if said is not None and said not in _VAGUE:
-        kind = said
-    if kind is Kind.INVALID_REQUEST and message and _TOO_LONG.search(message):
-        kind = Kind.CONTEXT_LENGTH_EXCEEDED
-    return GatewayError(
-        kind,
-        message or f"The provider answered HTTP {status}.",
-        param=param,
-        code=code or None,
-        retry_after_s=retry_after_s(headers),
-        status=status,
-    )
+    failure = read_failure(body)
+    kind, named = kind_of_status(status), _named(failure)
+    if named is not None and named not in _VAGUE:
+        kind = named
+    return gateway_error(kind, failure, word=failure.code, status=status, headers=headers)
 
 
 def in_band(raw: bytes) -> GatewayError:
     """The reason in an error object that came with HTTP 200."""
-    message, type_, code, param = _words(b'{"error":' + raw + b"}")
-    kind = _KINDS.get(code or "") or _KINDS.get(type_ or "") or Kind.UPSTREAM_UNAVAILABLE
-    if len(code) == 3 and code.isdigit() and 400 <= int(code) < 600:  # OpenRouter puts an HTTP status there
-        kind = kind_of_status(int(code))
-    if kind is Kind.INVALID_REQUEST and message and _TOO_LONG.search(message):
-        kind = Kind.CONTEXT_LENGTH_EXCEEDED
-    return GatewayError(kind, message or "The provider sent an error.", code=code or None, param=param)
+    failure = read_failure(b'{"error":' + raw + b"}")
+    status = failure.http_status()
+    kind = (_named(failure) or Kind.UPSTREAM_UNAVAILABLE) if status is None else kind_of_status(status)
+    return gateway_error(kind, failure, word=failure.code)
 
 
-def _words(body: bytes) -> tuple[str, str, str, str | None]:
-    """Message, type, code, param, as far as the body has them."""
-    try:
-        value = _ANY.decode(body)
-    except MALFORMED:
-        return _plain(body), "", "", None
-    if isinstance(value, list) and value:
-        value = value[0]  # Gemini's OpenAI format wraps its error in a list
-    if not isinstance(value, dict):
-        return value if isinstance(value, str) else "", "", "", None
-    inner = value.get("error")
-    found = inner if isinstance(inner, dict) else value
-    message = inner if isinstance(inner, str) else _message(found)
-    type_, code, param = found.get("type"), found.get("code") or found.get("error_code"), found.get("param")
-    return (
-        message,
-        type_ if isinstance(type_, str) else "",
-        str(code) if isinstance(code, str | int) and not isinstance(code, bool) else "",
-        param if isinstance(param, str) else None,
-    )
+def no_answer(body: bytes, missing: str) -> GatewayError:
+    """What a 200 without its answer is: the failure that it describes in other members (MiniMax's base_resp, a FastAPI server's
+    detail), or no answer of the format."""
+    return described(body) or protocol(f"it has no {missing}")
 
 
-def _message(found: dict[str, Any]) -> str:
-    """The first member that says what is wrong: OpenAI's, then those of servers built otherwise."""
-    for name in ("message", "detail", "error_description", "title"):
-        said = found.get(name)
-        if isinstance(said, str) and said:
-            return said
-        if isinstance(said, list):  # FastAPI's validation errors
-            lines = [one["msg"] for one in said if isinstance(one, dict) and isinstance(one.get("msg"), str)]
-            if lines:
-                return "; ".join(lines)
-    return ""
+def described(body: bytes) -> GatewayError | None:
+    failure = read_failure(body)
+    if not failure.message:
+        return None
+    return gateway_error(_named(failure) or Kind.UPSTREAM_UNAVAILABLE, failure, word=failure.code)
 
 
-def _plain(body: bytes) -> str:
-    """A body that is a line of plain text; an HTML page or half of a JSON body says nothing to a caller."""
-    try:
-        text = body.decode().strip()
-    except UnicodeDecodeError:
-        return ""
-    return text if len(text) <= _PLAIN_CHARS_MAX and text.isprintable() and text[:1] not in ("<", "{", "[") else ""
+def _named(failure: Failure) -> Kind | None:
+    return _KINDS.get(failure.code) or _KINDS.get(failure.type)
 
 
 def refuse_error(answer: Obj) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from adapters.errors import GatewayError, Kind
-from adapters.json_object import Obj, beneath, merge_extra, of_request
-from adapters.openai.parts import read_content, unsupported, write_part
-from adapters.openai.thought import THINKING_NAMES, is_part
-from adapters.openai.words import ROLE_WORDS, ROLES
+from adapters.json_object import ARRAYS, OBJECTS, Obj, beneath, merge_extra, of_request
+from adapters.openai.finish_and_usage import ROLE_WORDS, ROLES
+from adapters.openai.parts import read_content, write_part
+from adapters.openai.thinking_parts import THINKING_NAMES, is_part
+from adapters.refusals import unsupported
 from adapters.thoughts import DETAILS, written_detail
 from sidecar.v1 import inference_pb2 as pb
 
@@ -30,7 +34,7 @@ def read_message(obj: Obj, into: pb.Message) -> None:
         into.name = name
     if (call_id := obj.string("tool_call_id")) is not None:
         into.tool_call_id = call_id
-    for call in obj.objects("tool_calls"):
+    for call in call_objects(obj):
         _read_call(call, into.tool_calls.add())
     if (extra := obj.extra()) is not None:
         into.extra_json = extra
@@ -48,6 +52,15 @@ def _read_thinking(obj: Obj, into: pb.Message) -> None:
         if raw is not None and bytes(raw).startswith(b'"'):
             into.content.add(thinking=pb.Thinking(text=obj.string(name) or "", native_name=name))
             return
+
+
+def call_objects(obj: Obj) -> Iterator[Obj]:
+    """The entries of `tool_calls`; some servers send one as it is, without a list around it."""
+    raw = obj.members.get("tool_calls")
+    if raw is not None and bytes(raw).startswith(b"{") and (call := obj.object("tool_calls")) is not None:
+        yield call
+    else:
+        yield from obj.objects("tool_calls")
 
 
 def _read_call(obj: Obj, into: pb.ToolCall) -> None:
@@ -84,7 +97,7 @@ def write_message(message: pb.Message, path: str, provider: str, drop: frozenset
     if message.role not in ROLE_WORDS:
         raise GatewayError(Kind.INVALID_REQUEST, f"'{path}.role' must be set.", param=f"{path}.role")
     if message.HasField("tool_error") and "tool_error" not in drop:
-        raise unsupported(f"{path}.tool_error", provider)
+        raise unsupported(provider, f"{path}.tool_error", drop_as="tool_error")
     out: dict[str, Any] = {"role": ROLE_WORDS[message.role]}
     plain: list[tuple[int, pb.ContentPart]] = []
     for i, part in enumerate(message.content):
@@ -116,7 +129,7 @@ def _write_content(parts: list[tuple[int, pb.ContentPart]], path: str, provider:
 
 
 def _write_thinking(thinking: pb.Thinking, out: dict[str, Any]) -> None:
-    """One that this provider takes (_echoes): in the member it came in, or sealed as an entry of reasoning_details."""
+    """One that this provider takes (echoes): in the member it came in, or sealed as an entry of reasoning_details."""
     if thinking.signature or thinking.redacted:
         details = out.setdefault(DETAILS, [])
         details.append(written_detail(thinking, len(details)))
@@ -157,8 +170,18 @@ def _answer_thoughts(thoughts: list[pb.Thinking], out: dict[str, Any]) -> None:
         out[DETAILS] = [written_detail(thought, index) for index, thought in enumerate(detailed)]
 
 
+def _add_other(part: pb.ContentPart, out: dict[str, Any]) -> None:
+    if part.WhichOneof("part") == "other_json":
+        out.setdefault("content_blocks", []).append(msgspec.Raw(part.other_json.encode()))
+    elif part.WhichOneof("part") == "text" and part.extra_json:
+        for name, raw in OBJECTS.decode(part.extra_json).items():
+            if bytes(raw).startswith(b"[") and isinstance(out.get(name, []), list):
+                out.setdefault(name, []).extend(ARRAYS.decode(raw))
+
+
 def write_answer_message(message: pb.Message) -> dict[str, Any]:
-    """A message of an answer: texts join, as OpenAI has one string; parts it has no member for are left to extra_json."""
+    """A message of an answer: texts join, as OpenAI has one string. What it has no member for has those of a stream: blocks of
+    server tools and the like are `content_blocks`, and lists of a text (`citations`) go on from part to part."""
     texts = [part.text for part in message.content if part.WhichOneof("part") == "text"]
     refusals = [part.refusal for part in message.content if part.WhichOneof("part") == "refusal"]
     out: dict[str, Any] = {
@@ -166,6 +189,8 @@ def write_answer_message(message: pb.Message) -> dict[str, Any]:
         "content": "".join(texts) if texts else None,
         "refusal": "".join(refusals) if refusals else None,
     }
+    for part in message.content:
+        _add_other(part, out)
     _answer_thoughts([part.thinking for part in message.content if part.WhichOneof("part") == "thinking"], out)
     if message.tool_calls:
         out["tool_calls"] = [_answer_call(call) for call in message.tool_calls]

@@ -9,7 +9,8 @@ from typing import Any
 
 from adapters.errors import GatewayError, Kind
 from adapters.json_object import Obj, array_items, decoded_string, merge_extra, of_answer, raw_json
-from adapters.openai.thought import is_part, read_thought, write_thought
+from adapters.openai.thinking_parts import is_part, read_thought, write_thought
+from adapters.refusals import unsupported
 from sidecar.v1 import inference_pb2 as pb
 
 _DATA_URI = re.compile(r"data:([A-Za-z0-9.+/-]+);base64,(.*)", re.DOTALL)
@@ -181,7 +182,7 @@ def _write_image(image: pb.Image, path: str, provider: str) -> dict[str, Any]:
         case "url":
             out = {"url": image.url}
         case _:
-            raise unsupported(f"{path}.file_id", provider)
+            raise unsupported(provider, f"{path}.file_id")
     if image.HasField("detail"):
         out["detail"] = image.detail
     return merge_extra(out, image.extra_json, path, frozenset({"url", "detail"}))
@@ -194,13 +195,7 @@ def _write_file(file: pb.File, path: str, provider: str) -> dict[str, Any]:
         case "file_id":
             out = {"file_id": file.file_id}
         case _:
-            raise unsupported(f"{path}.url", provider)
+            raise unsupported(provider, f"{path}.url")
     if file.HasField("filename"):
         out["filename"] = file.filename
     return merge_extra(out, file.extra_json, path, frozenset({"file_data", "file_id", "filename"}))
-
-
-def unsupported(param: str, provider: str) -> GatewayError:
-    return GatewayError(
-        Kind.UNSUPPORTED_PARAMETER, f"Provider '{provider}' has no way to say '{param}' in its format.", param=param
-    )

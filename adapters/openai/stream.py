@@ -10,11 +10,12 @@ from adapters.contract import Context, Target
 from adapters.errors import GatewayError, Kind
 from adapters.json_object import OBJECTS, Obj, array_items, of_answer
 from adapters.openai.chat_answer import new_id, open_answer, read_head
-from adapters.openai.failure import in_band, protocol, refuse_error
+from adapters.openai.failure import described, in_band, protocol, refuse_error
+from adapters.openai.finish_and_usage import ROLES, read_finish
 from adapters.openai.logprobs import read_logprobs
-from adapters.openai.message import arguments_of
-from adapters.openai.thought import THINKING_NAMES, read_thought
-from adapters.openai.words import ROLES, read_finish
+from adapters.openai.message import call_objects
+from adapters.openai.stream_tool_calls import ToolCalls
+from adapters.openai.thinking_parts import THINKING_NAMES, read_thought
 from adapters.sse import Event
 from sidecar.v1 import inference_pb2 as pb
 
@@ -38,14 +39,17 @@ class StreamDecoder:
         self._finished: dict[int, bool] = {}  # by choice
 
     def feed(self, event: Event) -> list[Any]:
-        if self.done or not event.data:
+        data = event.data.strip()
+        if self.done or not data:
             return []
-        if event.data == DONE:
+        if data == DONE:
             self.end_marker()
             return []
         obj = open_answer(event.data)
         if event.name == "error":  # the error's members without an error object around them
             raise in_band(event.data)
+        if not obj.members.keys() & {"choices", "usage"} and (failure := described(event.data)) is not None:
+            raise failure
         chunk = self._chunk(obj)
         return [] if chunk is None else [chunk]
 
@@ -56,11 +60,11 @@ class StreamDecoder:
         self.done = True
 
     def close(self) -> list[Any]:
-        """The end of the body. Rows with stream_end "eof" end when every choice has finished; the others with [DONE]."""
+        """The end of the body: without [DONE] it ends the stream where the target's stream_end says so."""
         if self.done:
             return []
-        finished = bool(self._finished) and all(self._finished.values())
-        if self._target.provider.stream_end == "eof" and finished:
+        ends = {"finish": all(self._finished.values()), "close": True}
+        if self._finished and ends.get(self._target.stream_end, False):
             self.done = True
             return []
         raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's stream ended before its end marker.")
@@ -121,7 +125,7 @@ class ChatDecoder(StreamDecoder):
 
     def __init__(self, target: Target, context: Context) -> None:
         super().__init__(target, context)
-        self._calls: dict[int, _Calls] = {}
+        self._calls: dict[int, ToolCalls] = {}
 
     def empty_chunk(self) -> Any:
         return pb.StreamChatResponse()
@@ -129,12 +133,12 @@ class ChatDecoder(StreamDecoder):
     def _read_choice(self, choice: Obj, into: Any) -> None:
         delta = choice.object("delta")
         if delta is not None:
-            self._read_delta(delta, into.delta, self._calls.setdefault(into.index, _Calls()))
+            self._read_delta(delta, into.delta, self._calls.setdefault(into.index, ToolCalls(self._context)))
         read_logprobs(choice, into)
         if into.finish_reason and into.index in self._calls:
-            into.delta.tool_calls.extend(self._calls[into.index].without_arguments())
+            into.delta.tool_calls.extend(self._calls[into.index].end())
 
-    def _read_delta(self, obj: Obj, into: pb.Delta, calls: _Calls) -> None:
+    def _read_delta(self, obj: Obj, into: pb.Delta, calls: ToolCalls) -> None:
         role = obj.string("role")
         if role:
             into.role = ROLES.get(role, pb.ROLE_ASSISTANT)
@@ -147,8 +151,7 @@ class ChatDecoder(StreamDecoder):
                     into.thinking.text = text
                     into.thinking.native_name = name
                 break
-        for call in obj.objects("tool_calls"):
-            into.tool_calls.append(calls.read(call))
+        into.tool_calls.extend(calls.read(list(call_objects(obj))))
         if (extra := obj.extra()) is not None:
             into.extra_json = extra
 
@@ -181,66 +184,6 @@ def _think(thought: pb.Thinking, into: pb.Delta) -> None:
         into.thinking.native_name = thought.native_name
     if thought.HasField("signature"):
         into.thinking.signature = thought.signature
-
-
-class _Calls:
-    """The tool calls of one choice: a new id opens a new call whatever the index says; without an id the index decides,
-    and without both it is the last call that goes on."""
-
-    def __init__(self) -> None:
-        self._ids: list[str] = []
-        self._numbers: dict[str, int] = {}  # of the ids
-        self._named: list[bool] = []
-        self._empty: dict[int, None] = {}  # the numbers of those without arguments so far, in their order
-        self._at_index: dict[int, int] = {}
-
-    def read(self, obj: Obj) -> pb.ToolCallDelta:
-        index, id_ = obj.integer("index"), obj.string("id") or ""
-        number = self._number(index, id_)
-        out = pb.ToolCallDelta(index=number)
-        if id_ and not self._ids[number]:
-            self._ids[number] = out.id = id_
-            self._numbers[id_] = number
-        kind = obj.string("type")
-        inner = obj.object("custom" if kind == "custom" or "custom" in obj.members else "function")
-        if inner is not None:
-            name = inner.string("name")
-            if name and not self._named[number]:
-                self._named[number] = True
-                out.name = name
-            if "input" in inner.members:
-                out.custom_input = inner.string("input") or ""
-                self._empty.pop(number, None)
-            else:
-                out.arguments_json = arguments_of(inner)
-                if out.arguments_json:
-                    self._empty.pop(number, None)
-            if (rest := inner.extra()) is not None:
-                obj.members["function"] = msgspec.Raw(rest.encode())
-        if (extra := obj.extra()) is not None:
-            out.extra_json = extra
-        return out
-
-    def without_arguments(self) -> list[pb.ToolCallDelta]:
-        """A call that ends without arguments has the empty object."""
-        out = [pb.ToolCallDelta(index=i, arguments_json="{}") for i in self._empty]
-        self._empty.clear()
-        return out
-
-    def _number(self, index: int | None, id_: str) -> int:
-        if id_ and (same := self._numbers.get(id_)) is not None:
-            return same
-        known = self._at_index.get(index) if index is not None else (len(self._ids) - 1 if self._ids else None)
-        # Arguments may come before the id: then the id belongs to the call that is open there.
-        if known is not None and (not id_ or not self._ids[known]):
-            return known
-        self._ids.append("")
-        self._named.append(False)
-        number = len(self._ids) - 1
-        self._empty[number] = None
-        if index is not None:
-            self._at_index[index] = number
-        return number
 
 
 class CompletionDecoder(StreamDecoder):

@@ -4,9 +4,9 @@ The supervisor starts `python -m sidecar.worker --control-fd N`, sends `Configur
 pickled: the socket exists only between the two, and a snapshot (with its secrets) must never touch the disk. End of file on
 either side means that the other is gone: a worker then stops at once.
 
-Either side may begin. The supervisor asks `Configure`, `LoadSnapshot` and `Patch`, and is answered in that order; a worker's
-change request (`ChangeRequest`) carries a number and is answered by `ChangeResult` with the same, whenever that is. What comes in the meantime is
-served. From `Ready` on a worker sends a `Beat` every `beat_s`, which nobody answers; one that stops doing so hangs.
+Either side may begin. The supervisor sends `Configure`, `LoadSnapshot` and `Patch`, and is answered in that order; a worker's
+`ChangeRequest` carries a number and is answered by a `ChangeResult` with the same, whenever that is. What comes in the
+meantime is served. From `Ready` on a worker sends a `Beat` every `beat_s`, which nobody answers; one that stops doing so hangs.
 """
 
 from __future__ import annotations

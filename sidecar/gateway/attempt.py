@@ -21,10 +21,10 @@ from adapters import (
     ProviderSide,
     Target,
     Task,
+    encode_vectors,
     replace_error,
     side_of,
 )
-from adapters.vectors import as_asked
 from sidecar.domain.call import Call
 from sidecar.domain.snapshot import Route, Upstream, target_of
 from sidecar.gateway.record import Record
@@ -158,7 +158,7 @@ async def whole_answer(
     else:
         message = prepared.side.decode(body, prepared.context)
         if isinstance(message, pb.EmbedResponse) and isinstance(prepared.request, pb.EmbedRequest):
-            as_asked(message, prepared.request)
+            encode_vectors(message, prepared.request)
         if message.HasField("usage"):
             record.usage = message.usage
     if call.task is not Task.EMBEDDINGS and not counts_output(record.usage):

@@ -6,9 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from adapters import Decoder, GatewayError, Kind, replace_error
-from adapters.chunks import has_output
-from adapters.usage import latest
+from adapters import Decoder, GatewayError, Kind, has_output, latest_usage, replace_error
 from sidecar.domain.call import Call, Piece
 from sidecar.domain.snapshot import Route
 from sidecar.gateway.attempt import PreparedCall, too_large, without_output
@@ -177,7 +175,7 @@ class _Translator:
         only_usage = False
         for chunk in chunks:
             if chunk.HasField("usage"):
-                self.usage = latest(self.usage, chunk.usage)
+                self.usage = latest_usage(self.usage, chunk.usage)
                 only_usage = not chunk.choices
             if not self.output and has_output(chunk):
                 self.output = True

@@ -113,7 +113,7 @@ ROWS = (
         openai_oracle,
         ("avian", "cloudflare", "crusoe", "snowflake", "vercel-gateway", "voyage", "zai"),
     ),
-    Row(_like_openai("eof"), openai_oracle, ("gpustack",)),
+    Row(_like_openai("finish"), openai_oracle, ("gpustack",)),
 )
 
 

@@ -145,7 +145,7 @@ def test_signed_and_redacted_thinking_goes_back_unchanged_and_unsigned_thinking_
 
 
 @pytest.mark.parametrize(
-    ("asked", "sent"),
+    ("given", "sent"),
     [
         ({"tool_choice": pb.ToolChoice(mode=pb.ToolChoice.MODE_AUTO)}, {"type": "auto"}),
         ({"tool_choice": pb.ToolChoice(mode=pb.ToolChoice.MODE_REQUIRED)}, {"type": "any"}),
@@ -157,9 +157,9 @@ def test_signed_and_redacted_thinking_goes_back_unchanged_and_unsigned_thinking_
         ),
     ],
 )
-def test_tool_choice_and_parallel_calls_are_one_member(asked: dict[str, Any], sent: dict[str, Any]) -> None:
+def test_tool_choice_and_parallel_calls_are_one_member(given: dict[str, Any], sent: dict[str, Any]) -> None:
     tool = pb.Tool(function=pb.FunctionTool(name="f"))
-    body = body_of(pb.ChatRequest(messages=[USER], tools=[tool], max_tokens=5, **asked))
+    body = body_of(pb.ChatRequest(messages=[USER], tools=[tool], max_tokens=5, **given))
     assert body["tool_choice"] == sent
     assert body["tools"] == [{"name": "f", "input_schema": {"type": "object", "properties": {}}}]
 

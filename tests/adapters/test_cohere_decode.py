@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -179,7 +178,7 @@ def test_events_and_blocks_newer_than_this_code_are_kept() -> None:
     whole = answer_of({"content": [block]}).choices[0].message.content[0]
     assert json.loads(whole.other_json) == block
     streamed = chunks_of(START, event("content-start", {"content": block}, index=0), end(), DONE)
-    assert json.loads(streamed[1].choices[0].delta.extra_json) == {"content_blocks": [block]}
+    assert json.loads(streamed[1].choices[0].delta.extra_json) == {"content_blocks": [{**block, "index": 0}]}
 
 
 @pytest.mark.parametrize(
@@ -187,7 +186,6 @@ def test_events_and_blocks_newer_than_this_code_are_kept() -> None:
     [
         [],
         [START],
-        [START, end()],
         [DONE],
         [START, DONE],
         [START, START],
@@ -210,11 +208,17 @@ def test_a_stream_that_is_cut_or_out_of_order_is_no_success(events: list[bytes])
     assert caught.value.kind is Kind.UPSTREAM_PROTOCOL
 
 
-def test_a_row_whose_streams_end_without_a_marker_takes_the_end_of_the_body_for_it() -> None:
+@pytest.mark.parametrize(
+    ("stream_end", "whole_after_finish", "whole_before"),
+    [("finish", True, False), ("close", True, True), ("done", False, False)],
+)
+def test_the_end_of_the_body_ends_a_stream_where_the_target_says_so(
+    stream_end: str, whole_after_finish: bool, whole_before: bool
+) -> None:
     assert CHAT.stream is not None
-    row = replace(target().provider, stream_end="eof")
-    for events, whole in (([START, end()], True), ([START], False)):
-        decoder = CHAT.stream(replace(target(), provider=row), CONTEXT)
+    at = target(stream_end=stream_end)
+    for events, whole in (([START, end()], whole_after_finish), ([START], whole_before)):
+        decoder = CHAT.stream(at, CONTEXT)
         for data in events:
             decoder.feed(Event("", data, data))
         if whole:
@@ -225,8 +229,8 @@ def test_a_row_whose_streams_end_without_a_marker_takes_the_end_of_the_body_for_
 
 
 def test_an_error_at_the_end_of_a_stream_or_in_an_answer_is_a_failure() -> None:
-    said = {"error": "invalid tool generation", "error_type": "INVALID_TOOL_GENERATION"}
-    for read in (lambda: chunks_of(START, end("ERROR", **said)), lambda: answer_of({}, "ERROR", **said)):
+    failure = {"error": "invalid tool generation", "error_type": "INVALID_TOOL_GENERATION"}
+    for read in (lambda: chunks_of(START, end("ERROR", **failure)), lambda: answer_of({}, "ERROR", **failure)):
         with pytest.raises(GatewayError) as caught:
             read()
         error = caught.value

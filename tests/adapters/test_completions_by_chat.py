@@ -26,7 +26,7 @@ def side(at: Target) -> ProviderSide:
     return found
 
 
-def asked(**fields: Any) -> pb.CompleteRequest:
+def completion(**fields: Any) -> pb.CompleteRequest:
     return pb.CompleteRequest(route="r", prompts=[pb.Prompt(text="What is MLflow?")], **fields)
 
 
@@ -60,12 +60,14 @@ def sent(request: pb.CompleteRequest, at: Target, stream: bool = False) -> tuple
 def test_provider_model_and_route_decide_which_api_is_called(
     provider: str, model: str, options: dict[str, str], path: str
 ) -> None:
-    url, _ = sent(asked(max_tokens=5), target(provider, model, **options))
+    url, _ = sent(completion(max_tokens=5), target(provider, model, **options))
     assert url.removeprefix("http://x/v1") == path
 
 
 def test_the_prompt_is_one_user_message_and_what_was_asked_for_goes_along() -> None:
-    request = asked(max_tokens=7, temperature=0.5, stop=["."], n=2, user="u", logprobs=3, extra_json='{"made_up": 1}')
+    request = completion(
+        max_tokens=7, temperature=0.5, stop=["."], n=2, user="u", logprobs=3, extra_json='{"made_up": 1}'
+    )
     _, body = sent(request, target(), stream=True)
     assert body == {
         "model": "gpt-4",
@@ -91,10 +93,10 @@ def test_every_field_of_a_completion_is_sent_or_refused_by_name() -> None:
     }  # fmt: skip
     fields = set(pb.CompleteRequest.DESCRIPTOR.fields_by_name)
     assert set(given) == fields - {"route", "prompts"}, "a new field needs a decision"
-    _, bare = sent(asked(), target())
+    _, bare = sent(completion(), target())
     for name, value in given.items():
         try:
-            assert sent(asked(**{name: value}), target())[1] != bare
+            assert sent(completion(**{name: value}), target())[1] != bare
         except GatewayError as error:
             assert (error.kind, error.param) == (Kind.UNSUPPORTED_PARAMETER, name)
 
@@ -102,9 +104,9 @@ def test_every_field_of_a_completion_is_sent_or_refused_by_name() -> None:
 @pytest.mark.parametrize(
     ("request_", "param"),
     [
-        (asked(suffix="end"), "suffix"),
-        (asked(echo=True), "echo"),
-        (asked(best_of=3), "best_of"),
+        (completion(suffix="end"), "suffix"),
+        (completion(echo=True), "echo"),
+        (completion(best_of=3), "best_of"),
         (pb.CompleteRequest(prompts=[pb.Prompt(text="a"), pb.Prompt(text="b")]), "prompt"),
         (pb.CompleteRequest(prompts=[pb.Prompt(tokens=pb.Tokens(ids=[1, 2]))]), "prompt"),
     ],
@@ -116,19 +118,19 @@ def test_what_a_conversation_cannot_say_is_refused_by_name(request_: pb.Complete
     assert "'openai'" in caught.value.message
 
 
-@pytest.mark.parametrize("request_", [asked(echo=False), asked(best_of=1), asked(n=2, best_of=2)])
+@pytest.mark.parametrize("request_", [completion(echo=False), completion(best_of=1), completion(n=2, best_of=2)])
 def test_what_chat_does_anyway_is_no_reason_to_refuse(request_: pb.CompleteRequest) -> None:
     assert {"echo", "best_of"}.isdisjoint(sent(request_, target())[1])
 
 
 def test_a_route_may_drop_what_chat_cannot_say() -> None:
-    _, body = sent(asked(suffix="end", best_of=2), target(drop_params=("suffix", "best_of")))
+    _, body = sent(completion(suffix="end", best_of=2), target(drop_params=("suffix", "best_of")))
     assert {"suffix", "best_of"}.isdisjoint(body)
 
 
 @pytest.mark.parametrize("model", ["o3-mini", "gpt-5-nano"])
 def test_reasoning_models_get_the_limit_by_its_newer_name(model: str) -> None:
-    _, body = sent(asked(max_tokens=7), target(model=model))
+    _, body = sent(completion(max_tokens=7), target(model=model))
     assert body["max_completion_tokens"] == 7
     assert "max_tokens" not in body
 
@@ -212,7 +214,7 @@ def test_a_stream_that_breaks_off_is_an_error_here_too() -> None:
 
 def test_anthropic_answers_a_completion_too() -> None:
     at = target("anthropic", "claude-x", default_max_tokens=9)
-    _, body = sent(asked(stop=["END"]), at)
+    _, body = sent(completion(stop=["END"]), at)
     assert (body["max_tokens"], body["stop_sequences"]) == (9, ["END"])
     answer = {
         "type": "message", "id": "m1", "role": "assistant", "model": "claude-x", "content": [{"type": "text", "text": "Hi"}],

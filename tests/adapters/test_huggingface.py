@@ -110,7 +110,7 @@ def test_every_field_of_a_completion_is_either_sent_or_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "sent"),
+    ("given", "sent"),
     [
         ({"temperature": 0.0}, {"do_sample": False}),
         ({"top_p": 1.0}, {}),
@@ -120,8 +120,8 @@ def test_every_field_of_a_completion_is_either_sent_or_refused() -> None:
         ({"extra_json": '{"details": false}'}, {"details": False}),
     ],
 )
-def test_values_that_the_server_says_in_another_way(asked: dict[str, Any], sent: dict[str, Any]) -> None:
-    assert body_of(complete(**asked))["parameters"] == {"details": True} | sent
+def test_values_that_the_server_says_in_another_way(given: dict[str, Any], sent: dict[str, Any]) -> None:
+    assert body_of(complete(**given))["parameters"] == {"details": True} | sent
 
 
 def test_a_prompt_cannot_be_repeated_in_a_stream() -> None:
@@ -239,7 +239,7 @@ def test_a_stream_that_is_cut_or_no_stream_is_no_success(events: list[dict[str, 
 
 
 @pytest.mark.parametrize(
-    ("said", "kind"),
+    ("failure", "kind"),
     [
         ({"error": "boom", "error_type": "generation"}, Kind.UPSTREAM_UNAVAILABLE),
         ({"error": "busy", "error_type": "overloaded"}, Kind.RATE_LIMITED),
@@ -247,8 +247,8 @@ def test_a_stream_that_is_cut_or_no_stream_is_no_success(events: list[dict[str, 
         ({"error": {"message": "odd"}}, Kind.UPSTREAM_UNAVAILABLE),
     ],
 )
-def test_an_error_inside_a_stream_or_an_answer_is_a_failure(said: dict[str, Any], kind: Kind) -> None:
-    for read in (lambda: streamed({"token": token("a")}, said), lambda: decoded(said)):
+def test_an_error_inside_a_stream_or_an_answer_is_a_failure(failure: dict[str, Any], kind: Kind) -> None:
+    for read in (lambda: streamed({"token": token("a")}, failure), lambda: decoded(failure)):
         with pytest.raises(GatewayError) as caught:
             read()
         assert (caught.value.kind, caught.value.message in ("boom", "busy", "bad", "odd")) == (kind, True)

@@ -17,7 +17,7 @@ SIDE = FORMAT.provider[Task.EMBEDDINGS]
 TEXTS = [pb.EmbedInput(text="a"), pb.EmbedInput(text="b")]
 
 
-def asked(request: pb.EmbedRequest, **options: Any) -> tuple[str, Any]:
+def sent(request: pb.EmbedRequest, **options: Any) -> tuple[str, Any]:
     target = Target(PROVIDERS["text-embeddings-inference"], "bge-small", "http://h/", options)
     call = SIDE.encode(request, target, False, CONTEXT)
     return call.url, json.loads(call.body)
@@ -25,7 +25,7 @@ def asked(request: pb.EmbedRequest, **options: Any) -> tuple[str, Any]:
 
 def test_texts_go_to_the_path_that_counts_tokens() -> None:
     wanted = {"model": "bge-small", "input": ["a", "b"], "encoding_format": "base64"}
-    assert asked(pb.EmbedRequest(inputs=TEXTS, encoding=pb.EmbedRequest.ENCODING_BASE64)) == (
+    assert sent(pb.EmbedRequest(inputs=TEXTS, encoding=pb.EmbedRequest.ENCODING_BASE64)) == (
         "http://h/v1/embeddings",
         wanted,
     )
@@ -34,33 +34,33 @@ def test_texts_go_to_the_path_that_counts_tokens() -> None:
 @pytest.mark.parametrize("name", ["normalize", "truncate", "truncation_direction", "prompt_name"])
 def test_what_only_embed_knows_goes_there(name: str) -> None:
     request = pb.EmbedRequest(inputs=TEXTS, dimensions=8, extra_json=json.dumps({name: "x"}))
-    assert asked(request) == ("http://h/embed", {"inputs": ["a", "b"], "dimensions": 8, name: "x"})
+    assert sent(request) == ("http://h/embed", {"inputs": ["a", "b"], "dimensions": 8, name: "x"})
 
 
 def test_a_route_may_ask_for_embed_and_token_ids_are_taken() -> None:
     request = pb.EmbedRequest(inputs=[pb.EmbedInput(tokens=pb.Tokens(ids=[1, 2]))])
-    assert asked(request, embeddings_api="embed") == ("http://h/embed", {"inputs": [[1, 2]]})
+    assert sent(request, embeddings_api="embed") == ("http://h/embed", {"inputs": [[1, 2]]})
 
 
 def test_a_caller_who_wants_bytes_is_asked_for_in_numbers_which_the_gateway_packs() -> None:
     request = pb.EmbedRequest(inputs=TEXTS, encoding=pb.EmbedRequest.ENCODING_BASE64)
-    assert asked(request, embeddings_api="embed")[1] == {"inputs": ["a", "b"]}
+    assert sent(request, embeddings_api="embed")[1] == {"inputs": ["a", "b"]}
 
 
 @pytest.mark.parametrize(("fields", "name"), [({"user": "u"}, "user")])
 def test_what_embed_cannot_say_is_refused_by_name_unless_dropped(fields: dict[str, Any], name: str) -> None:
     request = pb.EmbedRequest(inputs=TEXTS, **fields)
     with pytest.raises(GatewayError) as caught:
-        asked(request, embeddings_api="embed")
+        sent(request, embeddings_api="embed")
     assert (caught.value.kind, caught.value.param) == (Kind.UNSUPPORTED_PARAMETER, name)
-    assert asked(request, embeddings_api="embed", drop_params=[name])[1] == {"inputs": ["a", "b"]}
+    assert sent(request, embeddings_api="embed", drop_params=[name])[1] == {"inputs": ["a", "b"]}
 
 
 @pytest.mark.parametrize("inputs", [[], [pb.EmbedInput()]])
 @pytest.mark.parametrize("api", ["embed", "openai"])
 def test_no_text_is_an_invalid_request(inputs: list[pb.EmbedInput], api: str) -> None:
     with pytest.raises(GatewayError) as caught:
-        asked(pb.EmbedRequest(inputs=inputs), embeddings_api=api)
+        sent(pb.EmbedRequest(inputs=inputs), embeddings_api=api)
     assert caught.value.kind is Kind.INVALID_REQUEST
 
 

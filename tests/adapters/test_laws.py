@@ -11,7 +11,7 @@ from adapters import FORMATS, GatewayError, Kind
 from adapters.chunks import has_output
 from adapters.sse import Parser
 from tests.adapters.laws import CONTEXT, EXCLUDED, OWN, ROWS, Case, cases, events_of
-from tests.adapters.said import accumulated, chunks_of, said, with_parsed_arguments
+from tests.adapters.meaning import accumulated, chunks_of, meaning_of, with_parsed_arguments
 from tests.shared import shared
 
 ALL = cases()
@@ -53,7 +53,7 @@ def test_few_recordings_are_excluded() -> None:
 @pytest.mark.parametrize("case", WHOLE, ids=name)
 def test_a_whole_answer_says_what_its_oracle_says(case: Case) -> None:
     wanted = case.row.oracle.answer(case.recording)
-    assert compared(case, said(case.side.decode(case.body, CONTEXT), wanted)) == compared(case, wanted)
+    assert compared(case, meaning_of(case.side.decode(case.body, CONTEXT), wanted)) == compared(case, wanted)
 
 
 @pytest.mark.parametrize("case", [case for case in WHOLE if case.side.check], ids=name)
@@ -71,7 +71,7 @@ def test_a_body_that_passes_unchanged_is_checked_and_gives_the_same_usage(case: 
 def test_a_stream_adds_up_to_what_its_oracle_says(case: Case) -> None:
     wanted = case.row.oracle.answer(case.recording)
     answer = accumulated(case, chunks_of(case, [case.sse]))
-    assert compared(case, said(answer, wanted)) == compared(case, wanted)
+    assert compared(case, meaning_of(answer, wanted)) == compared(case, wanted)
 
 
 def test_an_answer_that_lost_a_piece_does_not_pass_that_law() -> None:
@@ -79,7 +79,7 @@ def test_an_answer_that_lost_a_piece_does_not_pass_that_law() -> None:
     lost = b"".join(event for event in events_of(case.sse) if "Grüß".encode() not in event)
     assert lost != case.sse
     wanted = case.row.oracle.answer(case.recording)
-    assert said(accumulated(case, chunks_of(case, [lost])), wanted) != wanted
+    assert meaning_of(accumulated(case, chunks_of(case, [lost])), wanted) != wanted
 
 
 @pytest.mark.parametrize("case", STREAMS, ids=name)
@@ -102,7 +102,8 @@ def prefixes(case: Case) -> Iterator[bytes]:
     """Beginnings of the stream that end between events, before its end: the end marker, or the first finish reason where
     that ends it."""
     events = events_of(case.sse)
-    marker = b'"finish_reason":"' if case.row.provider.stream_end == "eof" else b"message_stop"
+    finish = {"openai": b'"finish_reason":"', "anthropic": b'"stop_reason":"', "cohere": b"message-end"}
+    marker = b"message_stop" if case.target.stream_end == "done" else finish.get(case.format.name, b"message_stop")
     marker = b"stream-end" if case.sse.startswith(b"{") else marker
     end = next(
         (i for i, one in enumerate(events) if b"data: [DONE]" in one or marker in one.replace(b": ", b":")), len(events)

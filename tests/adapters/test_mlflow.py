@@ -112,9 +112,9 @@ def test_what_an_answer_says_beside_the_texts_is_kept() -> None:
         (400, b'{"error_code":"BAD_REQUEST","message":"no","stack_trace":"Tr"}', Kind.INVALID_REQUEST, "no"),
         (404, b'{"detail":"Not Found"}', Kind.UPSTREAM_NOT_FOUND, "Not Found"),
         (400, b'{"error_code":"REQUEST_LIMIT_EXCEEDED","message":"slow"}', Kind.RATE_LIMITED, "slow"),
-        (422, b'{"detail":[{"loc":["body"],"msg":"field required"}]}', Kind.INVALID_REQUEST, "field required"),
+        (422, b'{"detail":[{"loc":["body"],"msg":"field required"}]}', Kind.INVALID_REQUEST, "body: field required"),
         (503, b"upstream connect error", Kind.UPSTREAM_UNAVAILABLE, "upstream connect error"),
-        (502, b"<html>Bad Gateway</html>", Kind.UPSTREAM_UNAVAILABLE, "The model server answered HTTP 502."),
+        (502, b"<html>Bad Gateway</html>", Kind.UPSTREAM_UNAVAILABLE, "The provider answered HTTP 502."),
     ],
 )
 def test_failures_keep_their_reason_and_words(status: int, body: bytes, kind: Kind, message: str) -> None:

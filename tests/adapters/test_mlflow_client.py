@@ -210,7 +210,7 @@ def test_the_temperature_is_in_the_upstreams_range(provider: str) -> None:
     before = request.SerializeToString()
     assert side.fit is not None
     assert side.fit(request, target).temperature == pytest.approx(0.3 * FACTORS[provider])
-    assert request.SerializeToString() == before, "the next upstream scales anew"
+    assert request.SerializeToString() == before, "the next upstream scales again"
 
 
 @pytest.mark.parametrize("provider", FACTORS)
@@ -221,7 +221,7 @@ def test_a_temperature_that_was_not_given_is_not_made_up(provider: str) -> None:
     assert not side.fit(decoded(side, CHAT), target).HasField("temperature")
 
 
-def said(task: Task, answer: Message) -> Any:
+def encoded(task: Task, answer: Message) -> Any:
     return json.loads(A[task].encode_response(answer))
 
 
@@ -230,7 +230,7 @@ def test_a_chat_answer_is_candidates_and_metadata() -> None:
     choice = answer.choices.add(finish_reason=pb.FINISH_REASON_STOP)
     choice.message.role = pb.ROLE_ASSISTANT
     choice.message.content.add(text="hi")
-    assert said(Task.CHAT, answer) == {
+    assert encoded(Task.CHAT, answer) == {
         "candidates": [{"message": {"role": "assistant", "content": "hi"}, "metadata": {"finish_reason": "stop"}}],
         "metadata": {
             "input_tokens": 3,
@@ -246,7 +246,7 @@ def test_an_answer_without_text_has_an_empty_one_and_keeps_its_tool_calls() -> N
     answer = pb.ChatResponse()
     choice = answer.choices.add(finish_reason=pb.FINISH_REASON_TOOL_CALLS)
     choice.message.tool_calls.add(id="c1", name="f", arguments_json="{}")
-    candidate = said(Task.CHAT, answer)["candidates"][0]
+    candidate = encoded(Task.CHAT, answer)["candidates"][0]
     assert candidate["message"]["content"] == ""
     assert candidate["message"]["tool_calls"][0]["function"]["name"] == "f"
     assert candidate["metadata"] == {"finish_reason": "tool_calls"}
@@ -256,7 +256,7 @@ def test_a_completion_is_text_and_what_is_unknown_is_null() -> None:
     answer = pb.CompleteResponse(model="m")
     answer.choices.add(text="one")
     answer.choices.add(text="two", index=1, finish_reason=pb.FINISH_REASON_LENGTH)
-    assert said(Task.COMPLETIONS, answer) == {
+    assert encoded(Task.COMPLETIONS, answer) == {
         "candidates": [
             {"text": "one", "metadata": {}},
             {"text": "two", "metadata": {"finish_reason": "length"}},
@@ -275,7 +275,7 @@ def test_vectors_are_numbers_in_the_order_of_the_texts_however_they_came() -> No
     answer = pb.EmbedResponse(model="m", usage=pb.Usage(input_tokens=5, total_tokens=5))
     answer.embeddings.add(index=1, packed=b"\x00\x00\x80\x3f\x00\x00\x00\x40")
     answer.embeddings.add(index=0).values.values.extend([0.5])
-    assert said(Task.EMBEDDINGS, answer) == {
+    assert encoded(Task.EMBEDDINGS, answer) == {
         "embeddings": [[0.5], [1.0, 2.0]],
         "metadata": {
             "input_tokens": 5,

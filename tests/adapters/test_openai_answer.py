@@ -57,7 +57,7 @@ FULL = {
             "finish_reason": "tool_calls", "content_filter_results": {"hate": {"filtered": False}},
         },
         {"index": 1, "message": {"role": "assistant", "content": None, "refusal": "No."}, "logprobs": None,
-         "finish_reason": "eos"},
+         "finish_reason": "stop"},
     ],
     "usage": {**USAGE, "prompt_tokens_details": {"cached_tokens": 1, "audio_tokens": 0},
               "completion_tokens_details": {"reasoning_tokens": 1}, "cost": 0.001},
@@ -76,7 +76,7 @@ def test_the_named_fields_are_where_the_contract_says() -> None:
     first, second = read.choices
     assert [part.WhichOneof("part") for part in first.message.content] == ["thinking", "text"]
     assert (first.finish_reason, first.native_finish_reason) == (pb.FINISH_REASON_TOOL_CALLS, "tool_calls")
-    assert (second.finish_reason, second.native_finish_reason) == (pb.FINISH_REASON_OTHER, "eos")
+    assert (second.finish_reason, second.native_finish_reason) == (pb.FINISH_REASON_STOP, "stop")
     assert second.message.content[0].refusal == "No."
     assert first.logprobs.content[0].utf8 == "é".encode()
     assert not first.logprobs.content[0].top[0].HasField("utf8")

@@ -59,14 +59,14 @@ def test_the_reason_comes_from_the_body_where_it_says_more_than_the_status(statu
 @pytest.mark.parametrize(
     ("body", "message", "code"),
     [
-        ({"object": "error", "message": "flat", "type": "t", "code": 40303}, "flat", "40303"),
+        ({"object": "error", "message": "flat", "type": "t", "code": 40303}, "flat", None),
         ({"error": "a string"}, "a string", None),
-        ({"code": "not found", "error": "xAI"}, "xAI", "not found"),
+        ({"code": "not found", "error": "xAI"}, "xAI", None),
         ({"detail": "Invalid API Key"}, "Invalid API Key", None),
-        ({"detail": [{"loc": ["body"], "msg": "field required"}, {"msg": "too"}]}, "field required; too", None),
+        ({"detail": [{"loc": ["body"], "msg": "field required"}, {"msg": "too"}]}, "body: field required; too", None),
         ({"title": "Unauthenticated", "status": 401}, "Unauthenticated", None),
         ({"error_code": "BAD_REQUEST", "message": "Databricks"}, "Databricks", "BAD_REQUEST"),
-        ([{"error": {"message": "in a list", "code": 400}}], "in a list", "400"),
+        ([{"error": {"message": "in a list", "code": 400}}], "in a list", None),
         ("just a string", "just a string", None),
         (b"Not Found", "Not Found", None),
         (b"", "The provider answered HTTP 418.", None),

@@ -16,14 +16,15 @@ from sidecar.v1 import inference_pb2 as pb
 OPENAI = FORMATS["openai"]
 CONTEXT = Context(1_700_000_000, lambda prefix: prefix + "1")
 TARGET = Target(PROVIDERS["openai-compatible"], "m", "http://127.0.0.1:1/v1")
-EOF_TARGET = replace(TARGET, provider=replace(TARGET.provider, stream_end="eof"))
+DONE_TARGET = replace(TARGET, options={"stream_end": "done"})
+CLOSE_TARGET = replace(TARGET, options={"stream_end": "close"})
 HEAD: dict[str, Any] = {"id": "c", "object": "chat.completion.chunk", "created": 7, "model": "m"}
 DONE = Event("", b"[DONE]", b"data: [DONE]\n\n")
 WAYS = ("stream", "observe")
 
 
-def decoder(task: Task = Task.CHAT, target: Target = TARGET, way: str = "stream") -> Decoder:
-    made: Decoder = getattr(OPENAI.provider[task], way)(target, CONTEXT)
+def decoder(task: Task = Task.CHAT, target: Target = TARGET, side_member: str = "stream") -> Decoder:
+    made: Decoder = getattr(OPENAI.provider[task], side_member)(target, CONTEXT)
     return made
 
 
@@ -42,8 +43,8 @@ def calls(*deltas: dict[str, Any]) -> Event:
 
 def call(index: int | None, id_: str | None = None, name: str | None = None, arguments: Any = None) -> dict[str, Any]:
     function = {key: value for key, value in (("name", name), ("arguments", arguments)) if value is not None}
-    beside = {key: value for key, value in (("index", index), ("id", id_)) if value is not None}
-    return {**beside, "function": function}
+    identity = {key: value for key, value in (("index", index), ("id", id_)) if value is not None}
+    return {**identity, "function": function}
 
 
 def fed(*events: Event, stream: Decoder | None = None) -> list[Any]:
@@ -88,10 +89,19 @@ def test_calls_in_the_order_openai_sends_them() -> None:
         ([call(0, "a", "f", {"x": 1.0})], [("a", "f", '{"x": 1.0}')]),
         ([call(0, "a", "f")], [("a", "f", "{}")]),
         ([call(0, "a", "f", "")], [("a", "f", "{}")]),
-        ([call(0, "", "f", "{}"), call(1, "", "g", "{}")], [("", "f", "{}"), ("", "g", "{}")]),
+        ([call(0, "", "f", "{}"), call(1, "", "g", "{}")], [("call_1", "f", "{}"), ("call_1", "g", "{}")]),
+        ([call(None, None, "f", '{"x":1}'), call(None, None, "g", '{"y":2}')],
+         [("call_1", "f", '{"x":1}'), ("call_1", "g", '{"y":2}')]),
+        ([call(None, "", "f", '{"x":1}'), call(None, "", "f", '{"x":2}')],
+         [("call_1", "f", '{"x":1}'), ("call_1", "f", '{"x":2}')]),
+        ([call(0, None, "f", "{}"), call(0, None, "g", "{}")], [("call_1", "f", "{}"), ("call_1", "g", "{}")]),
+        ([call(2, "a", "f", ""), call(2, "b", None, "{"), call(2, "c", None, "}")], [("a", "f", "{}")]),
+        ([call(None, "a", "f", ""), call(None, "b", None, "{}")], [("a", "f", "{}")]),
+        ([call(0, "a", "f", "{}"), call(0, "b", "g", "{"), call(0, "c", None, "}")], [("a", "f", "{}"), ("b", "g", "{}")]),
     ],
     ids=["interleaved", "all at index 0", "any indexes", "no index", "id again", "name again", "id late", "object", "none",
-         "empty", "no ids"],
+         "empty", "no ids", "names alone", "one name twice", "names at one index", "an id a piece", "an id a piece, no index",
+         "an id a piece of the second"],
 )  # fmt: skip
 def test_calls_are_told_apart_whatever_the_server_makes_of_index_and_id(deltas: list[Any], found: list[Any]) -> None:
     assert called(*(calls(delta) for delta in deltas)) == found
@@ -99,6 +109,16 @@ def test_calls_are_told_apart_whatever_the_server_makes_of_index_and_id(deltas: 
     chunks = fed(*(calls(delta) for delta in deltas), piece({}, "tool_calls"), DONE)
     opened = [one.index for chunk in chunks for choice in chunk.choices for one in choice.delta.tool_calls if one.name]
     assert opened == list(range(len(found)))
+
+
+def test_a_name_that_comes_with_every_piece_is_one_call() -> None:
+    pieces = [call(None, None, "f", part) for part in ('{"x"', ":", "1}")]
+    assert called(*(calls(one) for one in pieces)) == [("call_1", "f", '{"x":1}')]
+
+
+def test_a_call_without_a_list_around_it_is_read() -> None:
+    first, last = call(0, "", "f", '{"x"'), call(0, "", None, ":1}")
+    assert called(piece({"tool_calls": first}), piece({"tool_calls": last})) == [("call_1", "f", '{"x":1}')]
 
 
 def test_a_custom_tools_input_streams_as_text() -> None:
@@ -130,13 +150,13 @@ def test_a_server_without_ids_gets_one_of_ours_for_all_chunks() -> None:
     assert {(chunk.id, chunk.created) for chunk in chunks} == {("chatcmpl-1", CONTEXT.now_s)}
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("side_member", WAYS)
 @pytest.mark.parametrize(
     "usages",
     [[None, None, 5], [1, 2, 5], [None, 5, 5], [None, 5, None], [None, 5, {}]],
     ids=["at the end", "running", "twice", "with the finish", "then an empty one"],
 )
-def test_usage_is_the_last_one_wherever_it_comes(usages: list[Any], way: str) -> None:
+def test_usage_is_the_last_one_wherever_it_comes(usages: list[Any], side_member: str) -> None:
     counted = [{"completion_tokens": one} if isinstance(one, int) else one for one in usages]
     events = [
         piece({"content": "a"}, usage=counted[0]),
@@ -144,21 +164,19 @@ def test_usage_is_the_last_one_wherever_it_comes(usages: list[Any], way: str) ->
         event({**HEAD, "choices": [], "usage": counted[2]}),
         DONE,
     ]
-    chunks = fed(*events, stream=decoder(way=way))
+    chunks = fed(*events, stream=decoder(side_member=side_member))
     seen = [chunk.usage.output_tokens for chunk in chunks if chunk.HasField("usage")]
     assert seen[-1] == 5
     if usages[-1]:
         assert not chunks[-1].choices, "a chunk of usage alone has no choices: the gateway takes it out"
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("side_member", WAYS)
 @pytest.mark.parametrize(
     "events",
     [
         [],
         [piece({"content": "a"})],
-        [piece({"content": "a"}, "stop")],
-        [piece({}, "stop"), event({**HEAD, "choices": [], "usage": {"prompt_tokens": 1}})],
         [DONE],
         [event({**HEAD, "choices": []}), DONE],
         [event(b"{"), DONE],
@@ -170,20 +188,39 @@ def test_usage_is_the_last_one_wherever_it_comes(usages: list[Any], way: str) ->
         [event({**HEAD, "choices": [{"index": 2**31}]}), DONE],
     ],
 )
-def test_a_stream_that_ends_early_or_is_none_is_the_providers_fault(events: list[Event], way: str) -> None:
-    assert failure_of(*events, stream=decoder(way=way)).kind is Kind.UPSTREAM_PROTOCOL
+def test_a_stream_that_ends_early_or_is_none_is_the_providers_fault(events: list[Event], side_member: str) -> None:
+    assert failure_of(*events, stream=decoder(side_member=side_member)).kind is Kind.UPSTREAM_PROTOCOL
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_row_may_end_its_streams_with_the_body_but_only_once_all_has_finished(way: str) -> None:
+@pytest.mark.parametrize("side_member", WAYS)
+def test_a_stream_without_its_marker_ends_with_the_body_once_all_choices_have_finished(side_member: str) -> None:
     two = [piece({"content": "a"}), piece({"content": "b"}, index=1), piece({}, "stop")]
-    assert failure_of(*two, stream=decoder(target=EOF_TARGET, way=way)).kind is Kind.UPSTREAM_PROTOCOL
-    stream = decoder(target=EOF_TARGET, way=way)
+    assert failure_of(*two, stream=decoder(side_member=side_member)).kind is Kind.UPSTREAM_PROTOCOL
+    stream = decoder(side_member=side_member)
     fed(*two, piece({}, "stop", index=1), stream=stream)
     assert stream.done
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("side_member", WAYS)
+def test_a_route_says_what_ends_its_streams(side_member: str) -> None:
+    finished = piece({"content": "a"}, "stop")
+    strict = decoder(target=DONE_TARGET, side_member=side_member)
+    assert failure_of(finished, stream=strict).kind is Kind.UPSTREAM_PROTOCOL
+    stream = decoder(target=CLOSE_TARGET, side_member=side_member)
+    fed(piece({"content": "a"}), stream=stream)
+    assert stream.done
+    nothing = decoder(target=CLOSE_TARGET, side_member=side_member)
+    assert failure_of(stream=nothing).kind is Kind.UPSTREAM_PROTOCOL
+
+
+@pytest.mark.parametrize("side_member", WAYS)
+def test_blanks_around_the_marker_and_events_of_blanks_do_not_matter(side_member: str) -> None:
+    stream = decoder(side_member=side_member)
+    fed(event(b"  "), piece({"content": "a"}), event(b" \t"), event(b" [DONE] "), stream=stream)
+    assert stream.done
+
+
+@pytest.mark.parametrize("side_member", WAYS)
 @pytest.mark.parametrize(
     ("bad", "kind"),
     [
@@ -197,15 +234,15 @@ def test_a_row_may_end_its_streams_with_the_body_but_only_once_all_has_finished(
         (event({"error": "m"}), Kind.UPSTREAM_UNAVAILABLE),
     ],
 )  # fmt: skip
-def test_an_error_in_the_stream_is_one_before_and_after_output(bad: Event, kind: Kind, way: str) -> None:
+def test_an_error_in_the_stream_is_one_before_and_after_output(bad: Event, kind: Kind, side_member: str) -> None:
     for before in ([], [piece({"content": "a"})]):
-        failure = failure_of(*before, bad, DONE, stream=decoder(way=way))
+        failure = failure_of(*before, bad, DONE, stream=decoder(side_member=side_member))
         assert (failure.kind, failure.message, failure.status) == (kind, "m", None)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_comments_and_what_follows_the_end_are_passed_over(way: str) -> None:
-    stream = decoder(way=way)
+@pytest.mark.parametrize("side_member", WAYS)
+def test_comments_and_what_follows_the_end_are_passed_over(side_member: str) -> None:
+    stream = decoder(side_member=side_member)
     comment = Event("", b"", b": ping\n\n")
     fed(comment, piece({"content": "a"}), comment, DONE, event(b"{"), event({"error": {}}), stream=stream)
     assert stream.done
@@ -261,9 +298,9 @@ def test_a_thought_in_a_list_is_a_thought(kind: str, member: str, piece_type: st
     ]
     reader = decoder()
     chunks = [chunk for content in contents for chunk in reader.feed(piece({"content": content}))]
-    said = accumulate_chat(chunks).choices[0].message.content
-    assert (said[0].thinking.text, said[0].thinking.signature, said[1].text) == ("Hm, so", b"s", "Yes.")
-    assert said[0].thinking.native_name == member
+    parts = accumulate_chat(chunks).choices[0].message.content
+    assert (parts[0].thinking.text, parts[0].thinking.signature, parts[1].text) == ("Hm, so", b"s", "Yes.")
+    assert parts[0].thinking.native_name == member
 
 
 def test_what_a_thought_says_beyond_its_text_is_kept_whole() -> None:
@@ -322,7 +359,7 @@ def test_the_usage_chunk_is_only_for_who_asked_and_stands_alone() -> None:
 
 
 def test_after_the_first_output_the_observer_gives_chunks_for_usage_only() -> None:
-    stream = decoder(way="observe")
+    stream = decoder(side_member="observe")
     assert len(stream.feed(piece({"role": "assistant"}))) == 1
     assert has_output(stream.feed(piece({"content": "a"}))[0])
     assert stream.feed(piece({"content": "ü"})) == []

@@ -35,7 +35,7 @@ def encoded(target: Target, task: Task, request: Any = None, stream: bool = Fals
 @pytest.mark.parametrize("row", PROVIDERS.values(), ids=PROVIDERS)
 def test_a_row_is_complete(row: Provider) -> None:
     assert row.format in FORMATS
-    assert row.stream_end in ("done", "eof")
+    assert row.stream_end in ("done", "finish", "close")
     assert row.auth in ("bearer", "x-api-key", "api-key", "authorization", "none")
     assert row.base_url is None or not row.base_url.endswith("/")
     assert row.tasks
@@ -209,12 +209,13 @@ def test_databricks_flat_errors_are_read(status: int, body: dict[str, str], kind
     assert (failure.kind, failure.message, failure.code) == (kind, "no", body["error_code"])
 
 
-def test_an_eof_row_ends_without_a_marker_and_a_done_row_does_not() -> None:
+@pytest.mark.parametrize("row", [row for row in PROVIDERS.values() if row.format == "openai"], ids=lambda row: row.name)
+def test_every_providers_stream_ends_with_the_body_once_all_has_finished(row: Provider) -> None:
     event = b'data: {"id":"1","choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}\n\n'
     stream = FORMATS["openai"].provider[Task.CHAT].stream
     assert stream is not None
-    for name, ends in (("cerebras", True), ("perplexity", True), ("huggingface-router", True), ("groq", False)):
-        decoder = stream(Target(PROVIDERS[name], "m", "https://x"), CONTEXT)
+    for options, ends in (({}, True), ({"stream_end": "done"}, False)):
+        decoder = stream(Target(row, "m", "https://x", options), CONTEXT)
         for each in Parser().feed(event):
             decoder.feed(each)
         if ends:

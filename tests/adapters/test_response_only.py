@@ -13,7 +13,7 @@ from adapters import FORMATS, Target, Task
 from adapters.chunks import accumulate_chat, accumulate_completion
 from adapters.providers import PROVIDERS
 from tests.adapters.laws import CONTEXT
-from tests.adapters.said import said
+from tests.adapters.meaning import meaning_of
 from tests.oracles import cohere, huggingface, openai
 from tests.shared import shared, shared_path
 
@@ -57,4 +57,4 @@ def test_a_captured_answer_says_what_its_oracle_says(path: Path) -> None:
     if task is not Task.EMBEDDINGS:
         answer.choices.sort(key=lambda choice: choice.index)  # TGI answers several prompts in the order they were done
     wanted = oracle.answer(recording)
-    assert said(answer, wanted) == wanted
+    assert meaning_of(answer, wanted) == wanted

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters import FORMATS, Task
-from adapters.usage import latest, settle
+from adapters.usage import latest_usage, settle
 from sidecar.domain.snapshot import Price
 from sidecar.spend.cost import TokenCounts, cost_micro_dollars, tokens_of
 from sidecar.v1 import inference_pb2 as pb
@@ -84,19 +84,19 @@ USAGES = st.builds(
 
 
 @given(USAGES)
-def test_whatever_is_said_the_sum_is_one(said: pb.Usage) -> None:
+def test_whatever_is_said_the_sum_is_one(given: pb.Usage) -> None:
     usage = pb.Usage()
-    usage.CopyFrom(said)
+    usage.CopyFrom(given)
     settle(usage)
     tokens = tokens_of(usage)
     assert min(tokens) >= 0
     assert tokens.reasoning <= tokens.output
     assert tokens.written_1h <= tokens.written
     assert tokens.cached + tokens.written <= tokens.input
-    if said.total_tokens:
-        assert usage.output_tokens <= said.total_tokens
-        if said.HasField("input_tokens") and said.HasField("output_tokens"):
-            assert tokens.total >= min(said.total_tokens, said.input_tokens + said.output_tokens)
+    if given.total_tokens:
+        assert usage.output_tokens <= given.total_tokens
+        if given.HasField("input_tokens") and given.HasField("output_tokens"):
+            assert tokens.total >= min(given.total_tokens, given.input_tokens + given.output_tokens)
     again = pb.Usage()
     again.CopyFrom(usage)
     settle(again)
@@ -111,12 +111,12 @@ def test_a_stream_that_counts_along_keeps_the_last_of_each_count() -> None:
     ]
     held: pb.Usage | None = None
     for chunk in chunks:
-        held = latest(held, chunk)
+        held = latest_usage(held, chunk)
     assert held is not None
     assert tokens_of(held) == TokenCounts(1000, 3100, 0, 0, 3000)
 
 
 def test_a_stream_may_count_the_prompt_first_and_the_answer_last() -> None:
-    held = latest(pb.Usage(input_tokens=1000, cached_input_tokens=10), pb.Usage(output_tokens=100))
+    held = latest_usage(pb.Usage(input_tokens=1000, cached_input_tokens=10), pb.Usage(output_tokens=100))
     assert tokens_of(held) == TokenCounts(1000, 100, 10)
     assert held.total_tokens == 1100

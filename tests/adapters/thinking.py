@@ -48,12 +48,12 @@ def streamed(blocks: list[Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     decoder = side.stream(target("anthropic"), CONTEXT)
     client = OPENAI.client[Task.CHAT]
     assert client.encode_chunk is not None
-    said = []
+    events = []
     for each in events_of(blocks, "tool_use"):
         data = json.dumps(each).encode()
         for chunk in decoder.feed(Event(each["type"], data, b"")):
-            said += [json.loads(line[6:]) for line in client.encode_chunk(chunk, False).split(b"\n\n") if line]
-    deltas = [choice["delta"] for chunk in said for choice in chunk["choices"]]
+            events += [json.loads(line[6:]) for line in client.encode_chunk(chunk, False).split(b"\n\n") if line]
+    deltas = [choice["delta"] for chunk in events for choice in chunk["choices"]]
     whole: dict[object, object] = {}
     for delta in deltas:
         whole = accumulate_delta(whole, json.loads(json.dumps(delta)))

@@ -27,9 +27,9 @@ from llm_gateway_client.v1 import inference_pb2 as ours
 from adapters import FORMATS, GatewayError, Target, Task
 from adapters.providers import PROVIDERS
 from tests.adapters.laws import CONTEXT, Case, cases
+from tests.adapters.meaning import chunks_of
 from tests.adapters.mutation import changed
 from tests.adapters.openai_examples import SAID
-from tests.adapters.said import chunks_of
 
 SIDES = FORMATS["openai"].client
 REQUEST_OF = {Task.CHAT: chat_request, Task.COMPLETIONS: complete_request, Task.EMBEDDINGS: embed_request}

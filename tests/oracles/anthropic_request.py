@@ -38,8 +38,8 @@ def _parts(content: str | list[Any]) -> list[pb.ContentPart]:
     return [_part(b) for b in ([{"type": "text", "text": content}] if isinstance(content, str) else content)]
 
 
-def _extra(block: dict[str, Any], *said: str) -> str:
-    return json.dumps({k: v for k, v in block.items() if k not in said})
+def _extra(block: dict[str, Any], *known: str) -> str:
+    return json.dumps({k: v for k, v in block.items() if k not in known})
 
 
 def _part(b: dict[str, Any]) -> pb.ContentPart:

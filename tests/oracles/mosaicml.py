@@ -25,8 +25,8 @@ def request(body: dict[str, Any], task: str) -> Any:
     out = request_of(body["inputs"], parameters, task)
     if task == "chat":
         del out.messages[:]
-        for said in TURN.findall(body["inputs"][0]):
-            for role, text in zip((pb.ROLE_SYSTEM, pb.ROLE_USER, pb.ROLE_ASSISTANT), said, strict=True):
+        for turn in TURN.findall(body["inputs"][0]):
+            for role, text in zip((pb.ROLE_SYSTEM, pb.ROLE_USER, pb.ROLE_ASSISTANT), turn, strict=True):
                 if text:
                     out.messages.add(role=role).content.add(text=text)
     return out

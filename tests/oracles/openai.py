@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
+from tests.oracles.openai_finish_and_usage import text, usage, vector, word
 from tests.oracles.openai_request import request
-from tests.oracles.openai_words import text, usage, vector, word
 
 __all__ = ["answer", "failed", "request"]
 

@@ -41,5 +41,5 @@ def _source(uri: str, otherwise: str) -> dict[str, Any]:
     return {"mime_type": head[5:], "data": base64.b64decode(data)} if head.startswith("data:") else {otherwise: uri}
 
 
-def extra(members: dict[str, Any], *said: str) -> str:
-    return json.dumps({name: value for name, value in members.items() if name not in said})
+def extra(members: dict[str, Any], *known: str) -> str:
+    return json.dumps({name: value for name, value in members.items() if name not in known})

@@ -10,7 +10,7 @@ from adapters import Task, side_of
 from adapters.providers import PROVIDERS
 from sidecar.v1 import inference_pb2 as pb
 from tests.adapters.laws import Case, cases
-from tests.adapters.said import with_parsed_arguments
+from tests.adapters.meaning import with_parsed_arguments
 from tests.provider import Call, End, Framing, Provider, Reply
 from tests.worker.running import route, snapshot
 

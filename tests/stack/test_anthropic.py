@@ -155,8 +155,9 @@ async def test_its_refusals_are_mapped(
         assert "anthropic-key" not in answer.text
     async with stack.channel(LOCAL) as channel:
         service: Any = inference_pb2_grpc.InferenceServiceStub(channel)
+        message = pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text="x")])
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await service.Chat(pb.ChatRequest(route="claude", messages=[pb.Message(role=pb.ROLE_USER)]), timeout=30)
+            await service.Chat(pb.ChatRequest(route="claude", messages=[message]), timeout=30)
     assert refused.value.code() is grpc_code
     assert "anthropic-key" not in repr(refused.value)
 

@@ -21,9 +21,9 @@ from google.api.httpbody_pb2 import HttpBody
 from adapters import Task
 from sidecar.domain.status import STATUS_ROWS
 from tests.adapters.laws import cases, events_of, normal
-from tests.adapters.said import accumulated, said, with_parsed_arguments
+from tests.adapters.meaning import accumulated, meaning_of, with_parsed_arguments
 from tests.oracles import openai as openai_oracle
-from tests.oracles.openai_words import COUNTS
+from tests.oracles.openai_finish_and_usage import COUNTS
 from tests.provider import Call, Provider, Reply
 from tests.stack.replaying import REPLAYED, Replayed, cut, reply, rest_request, routes, typed_request
 from tests.worker.running import WorkerProcess
@@ -127,7 +127,7 @@ async def test_typed_answers_say_what_the_oracle_read(provider: Provider) -> Non
 
         async def check(one: Replayed) -> None:
             answer = await typed(stub, one)
-            agrees(with_parsed_arguments(said(answer, one.wanted)), one.wanted)
+            agrees(with_parsed_arguments(meaning_of(answer, one.wanted)), one.wanted)
             if one.case.row.requests and one.case.row.provider.format == "openai":
                 got, recorded = normal(requests_of(provider)[one.number].json), normal(one.case.request)
                 assert without_ours(got) == without_ours(recorded)
@@ -195,6 +195,6 @@ async def test_an_answer_that_says_something_else_is_found(provider: Provider) -
     )
     other = {"choices": [{**one.wanted["choices"][0], "text": "something else"}], "usage": one.wanted["usage"]}
     async with WorkerProcess(routes(provider)) as worker:
-        answer = with_parsed_arguments(said(await typed(worker.inference(), one), one.wanted))
+        answer = with_parsed_arguments(meaning_of(await typed(worker.inference(), one), one.wanted))
     with pytest.raises(AssertionError):
         agrees(answer, other)

@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from adapters.json_object import MALFORMED, of_answer
-from adapters.openai.failure import in_band
-from adapters.openai.words import usage_of
+from adapters.openai.failure import in_band, no_answer
+from adapters.openai.finish_and_usage import usage_of
 from sidecar.v1 import inference_pb2 as pb
 
 _NULL = msgspec.Raw(b"null")
@@ -48,7 +48,7 @@ def check_choices(body: bytes) -> pb.Usage | None:
     whole = _decoded(_CHOICES, body)
     _refuse_error(whole.error)
     if whole.choices is None:
-        raise of_answer("choices", "a list")
+        raise no_answer(body, "choices")
     for choice in whole.choices:
         _refuse_error(choice.error)
     return usage_of(bytes(whole.usage))
@@ -59,7 +59,7 @@ def check_vectors(body: bytes) -> pb.Usage | None:
     whole = _decoded(_VECTORS, body)
     _refuse_error(whole.error)
     if whole.data is None:
-        raise of_answer("data", "a list")
+        raise no_answer(body, "data")
     return usage_of(bytes(whole.usage), vectors=True)
 
 

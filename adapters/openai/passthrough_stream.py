@@ -13,8 +13,8 @@ import msgspec
 from adapters.chunks import has_output
 from adapters.contract import Context, Target
 from adapters.json_object import MALFORMED
+from adapters.openai.finish_and_usage import usage_of
 from adapters.openai.stream import DONE, ChatDecoder, CompletionDecoder, StreamDecoder
-from adapters.openai.words import usage_of
 from adapters.sse import Event
 
 _NULL = msgspec.Raw(b"null")
@@ -52,7 +52,7 @@ class Observer:
         return self._full.close()
 
     def feed(self, event: Event) -> list[Any]:
-        data = event.data
+        data = event.data.strip()
         if not data or self._full.done:
             return []
         if data == DONE or event.name or not self._output:

@@ -37,6 +37,16 @@ FINISH_REASONS = {
     "function_call": pb.FINISH_REASON_FUNCTION_CALL,
 }
 FINISH_WORDS = {reason: word for word, reason in FINISH_REASONS.items()}
+# The words of servers that only resemble OpenAI's, in lower case: Mistral, Together, vLLM's and TGI's tokens, proxies of Gemini,
+# of Cohere and of Anthropic.
+_OTHER_FINISHES = {
+    **dict.fromkeys(
+        ("eos", "eos_token", "end_turn", "stop_sequence", "complete", "end", "finished"), pb.FINISH_REASON_STOP
+    ),
+    **dict.fromkeys(("model_length", "max_tokens", "max_length", "error_limit"), pb.FINISH_REASON_LENGTH),
+    **dict.fromkeys(("tool_use", "tool_call"), pb.FINISH_REASON_TOOL_CALLS),
+    **dict.fromkeys(("safety", "refusal", "recitation", "error_toxic", "sensitive"), pb.FINISH_REASON_CONTENT_FILTER),
+}
 
 
 def read_finish(choice: Obj, into: Any) -> None:
@@ -44,14 +54,21 @@ def read_finish(choice: Obj, into: Any) -> None:
     word = choice.string("finish_reason")
     if word:
         into.native_finish_reason = word
-        into.finish_reason = FINISH_REASONS.get(word, pb.FINISH_REASON_OTHER)
+        known = FINISH_REASONS.get(word) or _OTHER_FINISHES.get(word.lower())
+        into.finish_reason = known or pb.FINISH_REASON_OTHER
 
 
 def finish_word(choice: Any) -> str | None:
-    """OpenAI's word; for reasons it has no word for, the provider's own."""
-    if not choice.finish_reason:
-        return None
-    return FINISH_WORDS.get(choice.finish_reason) or choice.native_finish_reason or "stop"
+    """OpenAI's word. Reasons that it has no word for are "stop", as strict clients refuse others: see write_finish."""
+    return FINISH_WORDS.get(choice.finish_reason, "stop") if choice.finish_reason else None
+
+
+def write_finish(choice: Any, out: dict[str, Any]) -> dict[str, Any]:
+    """`finish_reason` of a choice or a piece, and the provider's word beside it where OpenAI has none."""
+    out["finish_reason"] = finish_word(choice)
+    if choice.finish_reason == pb.FINISH_REASON_OTHER and choice.native_finish_reason:
+        out["native_finish_reason"] = choice.native_finish_reason
+    return out
 
 
 _COUNTS = (("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens"), ("total_tokens", "total_tokens"))
@@ -104,7 +121,7 @@ def usage_of(raw: bytes, *, vectors: bool = False) -> pb.Usage | None:
     if vectors:
         settle_vectors(usage)
     else:
-        _count_cache_beside(members, usage)
+        _count_separate_cache(members, usage)
         settle(usage)
     if rest := object_text(members):
         usage.extra_json = rest
@@ -116,11 +133,11 @@ def _read_other_names(members: Members, usage: pb.Usage) -> None:
         _set_count(usage, attribute, count_of(members.get(name)))
     if (cost := cost_of(members)) is not None:
         usage.provider_cost_micro_dollars = cost
-    asked, answered = [members], [members]
+    in_prompt, in_answer = [members], [members]
     for first, second in (("prompt_tokens_details", "completion_tokens_details"), *_PARTS_OF):
-        asked.append(members_of(members.get(first)))
-        answered.append(members_of(members.get(second)))
-    for each in asked:
+        in_prompt.append(members_of(members.get(first)))
+        in_answer.append(members_of(members.get(second)))
+    for each in in_prompt:
         _set_count(usage, "cached_input_tokens", largest(each, _CACHED))
         _set_count(usage, "cache_write_tokens", largest(each, _WRITTEN))
         for group in ("cache_creation", "cache_creation_token_details"):
@@ -129,25 +146,25 @@ def _read_other_names(members: Members, usage: pb.Usage) -> None:
             _set_count(usage, "cache_write_1h_tokens", hour)
             if hour is not None:
                 _set_count(usage, "cache_write_tokens", hour + (count_of(by_age.get(_FIVE_MINUTES)) or 0))
-    for each in answered:
+    for each in in_answer:
         _set_count(usage, "reasoning_tokens", largest(each, _REASONING))
 
 
-def _count_cache_beside(members: Members, usage: pb.Usage) -> None:
+def _count_separate_cache(members: Members, usage: pb.Usage) -> None:
     """Under Anthropic's names the cache may stand beside the prompt, as it does with Anthropic: it does where the total says so,
     or where there is no total and it is larger than the prompt."""
-    beside = sum(
+    separate = sum(
         count_of(members.get(name)) or 0 for name in ("cache_read_input_tokens", "cache_creation_input_tokens")
     )
-    if not beside or not usage.HasField("input_tokens"):
+    if not separate or not usage.HasField("input_tokens"):
         return
     if usage.total_tokens:
         surplus = usage.total_tokens - usage.input_tokens - usage.output_tokens
-        apart = surplus == beside and usage.reasoning_tokens != surplus
+        apart = surplus == separate and usage.reasoning_tokens != surplus
     else:
-        apart = beside > usage.input_tokens
+        apart = separate > usage.input_tokens
     if apart:
-        usage.input_tokens = min(usage.input_tokens + beside, COUNT_MAX)
+        usage.input_tokens = min(usage.input_tokens + separate, COUNT_MAX)
 
 
 def _set_count(usage: pb.Usage, attribute: str, value: int | None) -> None:

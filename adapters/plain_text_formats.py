@@ -10,12 +10,11 @@ from typing import Any
 import msgspec
 
 from adapters.contract import Context, Target
-from adapters.errors import GatewayError, Kind
 from adapters.json_object import MALFORMED, Refusal, merge_extra, raw_json
-from adapters.refusals import Asked, invalid, plain_fields, refuse, refuse_asked
+from adapters.refusals import Unsupported, invalid, plain_fields, refuse, refuse_unsupported, unsupported
 from sidecar.v1 import inference_pb2 as pb
 
-_CHAT_REFUSED: Asked = (
+_CHAT_REFUSED: Unsupported = (
     ("tools", lambda r: bool(r.tools)),
     ("tool_choice", lambda r: r.HasField("tool_choice")),
     ("parallel_tool_calls", lambda r: r.HasField("parallel_tool_calls")),
@@ -26,7 +25,7 @@ _CHAT_REFUSED: Asked = (
     ("audio", lambda r: r.HasField("audio")),
     ("prediction", lambda r: r.HasField("prediction_json")),
 )
-_COMPLETIONS_REFUSED: Asked = (("logprobs", lambda r: r.HasField("logprobs")),)
+_COMPLETIONS_REFUSED: Unsupported = (("logprobs", lambda r: r.HasField("logprobs")),)
 _SAMPLING = ("n", "seed", "temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty", "user")
 _CHAT = (
     *_SAMPLING,
@@ -44,7 +43,7 @@ _VECTORS = msgspec.json.Decoder(list[list[float]])
 
 def chat_parameters(request: pb.ChatRequest, target: Target) -> dict[str, Any]:
     """What goes along with the conversation, in OpenAI's words. Raises unsupported_parameter for what has no place."""
-    refuse_asked(request, target, _CHAT_REFUSED)
+    refuse_unsupported(request, target, _CHAT_REFUSED)
     out = _parameters(request, _CHAT)
     if request.metadata:
         out["metadata"] = dict(request.metadata)
@@ -52,7 +51,7 @@ def chat_parameters(request: pb.ChatRequest, target: Target) -> dict[str, Any]:
 
 
 def completion_parameters(request: pb.CompleteRequest, target: Target) -> dict[str, Any]:
-    refuse_asked(request, target, _COMPLETIONS_REFUSED)
+    refuse_unsupported(request, target, _COMPLETIONS_REFUSED)
     return merge_extra(_parameters(request, _COMPLETIONS), request.extra_json, "", _MODELLED)
 
 
@@ -76,12 +75,12 @@ def only_prompt(request: pb.CompleteRequest, target: Target) -> str:
     if not request.prompts:
         raise invalid("prompt", "at least one is needed")
     if len(request.prompts) > 1:
-        raise _unsupported(target, "prompt", "it takes one prompt a call")
+        raise unsupported(target.provider.name, "prompt", "it takes one prompt a call")
     match request.prompts[0].WhichOneof("prompt"):
         case "text":
             return request.prompts[0].text
         case "tokens":
-            raise _unsupported(target, "prompt", "it takes text, not token ids")
+            raise unsupported(target.provider.name, "prompt", "it takes text, not token ids")
         case _:
             raise invalid("prompt", "is empty")
 
@@ -91,7 +90,7 @@ def input_texts(request: pb.EmbedRequest, target: Target) -> list[str]:
         raise invalid("input", "at least one is needed")
     for number, each in enumerate(request.inputs):
         if each.WhichOneof("input") == "tokens":
-            raise _unsupported(target, "input", "it takes text, not token ids")
+            raise unsupported(target.provider.name, "input", "it takes text, not token ids")
         if each.WhichOneof("input") is None:
             raise invalid(f"input[{number}]", "is empty")
     return [each.text for each in request.inputs]
@@ -119,12 +118,6 @@ def _part_text(part: pb.ContentPart, target: Target, at: str) -> str:
     return ""
 
 
-def _unsupported(target: Target, param: str, why: str) -> GatewayError:
-    """Not droppable: without it there is no call."""
-    text = f"Provider '{target.provider.name}' does not support this '{param}': {why}."
-    return GatewayError(Kind.UNSUPPORTED_PARAMETER, text, param=param)
-
-
 def texts(raw: bytes, path: str, refusal: Refusal) -> list[str]:
     """A list of strings with at least one."""
     try:
@@ -136,23 +129,23 @@ def texts(raw: bytes, path: str, refusal: Refusal) -> list[str]:
     return found
 
 
-def chat_answer(said: list[str], context: Context, extra: str | None) -> pb.ChatResponse:
+def chat_answer(answers: list[str], context: Context, extra: str | None) -> pb.ChatResponse:
     """One choice a text. There is no finish reason and no usage: missing stays missing."""
     answer = pb.ChatResponse(
         id=context.new_id("chatcmpl-"), created=context.now_s, model=context.model, extra_json=extra
     )
-    for index, text in enumerate(said):
+    for index, text in enumerate(answers):
         choice = answer.choices.add(index=index)
         choice.message.role = pb.ROLE_ASSISTANT
         choice.message.content.add(text=text)
     return answer
 
 
-def completion_answer(said: list[str], context: Context, extra: str | None) -> pb.CompleteResponse:
+def completion_answer(answers: list[str], context: Context, extra: str | None) -> pb.CompleteResponse:
     answer = pb.CompleteResponse(
         id=context.new_id("cmpl-"), created=context.now_s, model=context.model, extra_json=extra
     )
-    for index, text in enumerate(said):
+    for index, text in enumerate(answers):
         answer.choices.add(index=index, text=text)
     return answer
 

@@ -12,11 +12,16 @@ from adapters.contract import Envelope, HttpCall, Target
 from adapters.echoes_in_bodies import strip_messages
 from adapters.errors import GatewayError, Kind
 from adapters.json_object import MALFORMED, OBJECTS, STRINGS, Obj, of_request
-from adapters.openai.url import names_model, url_of
+from adapters.openai.roles import knows_developer, with_system_in_body
+from adapters.refusals import unsupported
+from adapters.surrogates import without_halves
+from adapters.tool_ids import fit_ids_in_body
+from adapters.urls import names_model, url_of
 
 _SPACE = re.compile(rb"[ \t\r\n]*")
 # OpenAI knows about 40 parameters of chat; a body of millions of members would hold up everybody else for seconds.
 _MEMBERS_MAX = 1000
+_STREAM_OPTIONS_SINCE = "2024-09-01"
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
@@ -44,6 +49,8 @@ def read_streaming(members: Mapping[str, bytes]) -> tuple[bool, bool]:
 
 def open_members(body: bytes) -> dict[str, bytes]:
     """The top-level members with their bytes. Raises invalid_request, without `param` where the body is no JSON object."""
+    if b"\\ud" in body or b"\\uD" in body:
+        body = without_halves(body)  # JavaScript and Python write half a character, and parsers refuse it
     try:
         members = {name: bytes(raw) for name, raw in OBJECTS.decode(body).items()}
         if not body.isascii():
@@ -109,11 +116,7 @@ def apply_row(body: dict[str, Any], target: Target) -> dict[str, Any]:
         body.pop(name, None)
     for name in provider.forbidden:
         if body.get(name, b"null") != b"null":
-            raise GatewayError(
-                Kind.UNSUPPORTED_PARAMETER,
-                f"Provider '{provider.name}' does not take the parameter '{name}'.",
-                param=name,
-            )
+            raise unsupported(provider.name, name, drop_as=name)
     for old, new in provider.renamed.items():
         if old in body and new in body:
             raise _invalid(f"Give either '{old}' or '{new}': provider '{provider.name}' knows one of them.", old)
@@ -124,13 +127,23 @@ def apply_row(body: dict[str, Any], target: Target) -> dict[str, Any]:
     return body
 
 
+def understands_usage(target: Target) -> bool:
+    """Whether stream_options may be sent. Azure's versions before this one refuse it."""
+    version: str = target.options.get("query", {}).get("api-version", "")
+    return target.provider.include_usage and not (version[:1].isdigit() and version < _STREAM_OPTIONS_SINCE)
+
+
 def patcher(path: str) -> Callable[[Envelope, Target], HttpCall]:
     """`patch` for one of OpenAI's paths."""
 
     def patch(envelope: Envelope, target: Target) -> HttpCall:
         members: dict[str, bytes] = dict(envelope.members)
         members["model"] = msgspec.json.encode(target.model)
-        if envelope.stream and target.provider.include_usage:
+        if "messages" in members and not knows_developer(target):
+            members["messages"] = with_system_in_body(members["messages"])
+        if (form := target.provider.options.get("tool_ids")) is not None and "messages" in members:
+            members["messages"] = fit_ids_in_body(members["messages"], form)
+        if envelope.stream and understands_usage(target):
             members["stream_options"] = _with_usage(members.get("stream_options"))
         elif target.provider.options.get("usage_unasked") and "stream_options" in members:
             _forget_usage(members)

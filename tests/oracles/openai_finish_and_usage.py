@@ -11,10 +11,10 @@ COUNTS = {"input_tokens": "prompt_tokens", "output_tokens": "completion_tokens",
 
 def usage(body: dict[str, Any]) -> dict[str, int]:
     counts = body.get("usage") or {}
-    said = {ours: counts[theirs] for ours, theirs in COUNTS.items() if counts.get(theirs) is not None}
-    if len(said) == len(COUNTS):  # xAI and Gemini count thoughts beside the answer, and in the total
-        said["output_tokens"] = max(said["output_tokens"], said["total_tokens"] - said["input_tokens"])
-    return said
+    given = {ours: counts[theirs] for ours, theirs in COUNTS.items() if counts.get(theirs) is not None}
+    if len(given) == len(COUNTS):  # xAI and Gemini count thoughts beside the answer, and in the total
+        given["output_tokens"] = max(given["output_tokens"], given["total_tokens"] - given["input_tokens"])
+    return given
 
 
 def vector(value: Any) -> list[float]:
@@ -24,8 +24,9 @@ def vector(value: Any) -> list[float]:
     return list(struct.unpack(f"<{len(data) // 4}f", data))
 
 
-def word(said: str | None) -> str:
-    return "" if not said else said if said in KNOWN else "other"
+def word(given: str | None) -> str:
+    given = {"eos": "stop"}.get(given or "", given)  # Together's
+    return "" if not given else given if given in KNOWN else "other"
 
 
 def text(content: Any) -> str:

@@ -8,41 +8,41 @@ from collections.abc import Callable, Mapping
 
 from adapters.contract import Envelope, Task
 from adapters.errors import GatewayError, Kind
-from adapters.mlflow_client import rules
-from adapters.mlflow_client.rules import Rule, require
+from adapters.mlflow_client import request_rules
+from adapters.mlflow_client.request_rules import Rule, require
 from adapters.mlflow_client.violations import no_object
 from adapters.openai import open_members, read_streaming
 
 Open = Callable[[bytes], Envelope]
 
 _A_PARAMETERS = (
-    Rule("temperature", rules.number, nullable=False, least=0, most=1),
-    Rule("candidate_count", rules.integer, nullable=False, least=1, most=5),
-    Rule("stop", rules.texts),
-    Rule("max_tokens", rules.integer, least=1),
+    Rule("temperature", request_rules.number, nullable=False, least=0, most=1),
+    Rule("candidate_count", request_rules.integer, nullable=False, least=1, most=5),
+    Rule("stop", request_rules.texts),
+    Rule("max_tokens", request_rules.integer, least=1),
 )
 A_RULES: Mapping[Task, tuple[Rule, ...]] = {
-    Task.CHAT: (*_A_PARAMETERS, Rule("messages", rules.text_messages, required=True, nullable=False)),
-    Task.COMPLETIONS: (*_A_PARAMETERS, Rule("prompt", rules.text, required=True, nullable=False)),
-    Task.EMBEDDINGS: (Rule("text", rules.text_or_texts, required=True, nullable=False),),
+    Task.CHAT: (*_A_PARAMETERS, Rule("messages", request_rules.text_messages, required=True, nullable=False)),
+    Task.COMPLETIONS: (*_A_PARAMETERS, Rule("prompt", request_rules.text, required=True, nullable=False)),
+    Task.EMBEDDINGS: (Rule("text", request_rules.text_or_texts, required=True, nullable=False),),
 }
 # Ours -> OpenAI's, in which the request is then read.
 _A_NAMES = {"candidate_count": "n", "text": "input"}
 _B_PARAMETERS = (
-    Rule("n", rules.integer, least=1),
-    Rule("stop", rules.some_texts),
-    Rule("max_tokens", rules.integer, least=1),
-    Rule("max_completion_tokens", rules.integer, least=1),
-    Rule("stream", rules.boolean),
-    Rule("temperature", rules.number, least=0, most=2),
-    Rule("top_p", rules.number, least=0, most=1),
-    Rule("presence_penalty", rules.number, least=-2, most=2),
-    Rule("frequency_penalty", rules.number, least=-2, most=2),
+    Rule("n", request_rules.integer, least=1),
+    Rule("stop", request_rules.some_texts),
+    Rule("max_tokens", request_rules.integer, least=1),
+    Rule("max_completion_tokens", request_rules.integer, least=1),
+    Rule("stream", request_rules.boolean),
+    Rule("temperature", request_rules.number, least=0, most=2),
+    Rule("top_p", request_rules.number, least=0, most=1),
+    Rule("presence_penalty", request_rules.number, least=-2, most=2),
+    Rule("frequency_penalty", request_rules.number, least=-2, most=2),
 )
 B_RULES: Mapping[Task, tuple[Rule, ...]] = {
-    Task.CHAT: (*_B_PARAMETERS, Rule("messages", rules.messages, required=True, nullable=False)),
-    Task.COMPLETIONS: (*_B_PARAMETERS, Rule("prompt", rules.some_inputs, required=True, nullable=False)),
-    Task.EMBEDDINGS: (Rule("input", rules.some_inputs, required=True, nullable=False),),
+    Task.CHAT: (*_B_PARAMETERS, Rule("messages", request_rules.messages, required=True, nullable=False)),
+    Task.COMPLETIONS: (*_B_PARAMETERS, Rule("prompt", request_rules.some_inputs, required=True, nullable=False)),
+    Task.EMBEDDINGS: (Rule("input", request_rules.some_inputs, required=True, nullable=False),),
 }
 _NO_MODEL = (
     "The parameter 'model' is not permitted to be passed. The route being queried already defines a model instance."

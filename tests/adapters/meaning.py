@@ -34,7 +34,7 @@ def accumulated(case: Case, chunks: list[Any]) -> Any:
     return (accumulate_chat if case.task is Task.CHAT else accumulate_completion)(chunks)
 
 
-def said(answer: Any, wanted: dict[str, Any]) -> dict[str, Any]:
+def meaning_of(answer: Any, wanted: dict[str, Any]) -> dict[str, Any]:
     """In the words of the oracle's `wanted`: a count it does not know is only checked to be no invention of input or output."""
     counts = {name: getattr(answer.usage, name) for name in wanted["usage"]}
     counts |= {n: getattr(answer.usage, n) for n in _COUNTS[:2] if answer.usage.HasField(n) and n not in counts}

@@ -1,0 +1,243 @@
+"""What a provider writes about a failure, whatever the shape, and what its words mean where its status says less.
+
+Nothing here raises, whatever the body. Messages stay whole: a cut could split a key and so hide it from the redaction that
+follows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from adapters.errors import GatewayError, Kind
+from adapters.http_errors import bounded_wait_s, retry_after_s
+from adapters.json_object import MALFORMED
+
+_ANY = msgspec.json.Decoder()
+# Proxies and model servers answer a line of text at times; more than that is a page.
+_PLAIN_CHARS_MAX = 500
+# An error in an error in an error: OpenRouter quotes a provider that may quote another. No deeper one was seen.
+_DEPTH_MAX = 4
+# The first member that says what is wrong: OpenAI's, then those of servers built otherwise.
+_MESSAGES = (
+    "message", "error", "detail", "details", "error_description", "errors", "title", "status_msg", "msg", "error_message",
+)  # fmt: skip
+_CODES = ("code", "error_code", "status")
+# A provider's own word, which a program may compare; neither an HTTP status nor a sentence is one.
+_WORD = re.compile(r"[A-Za-z_][\w.-]{0,79}")
+# Kinds are looked for in the beginning of a text only: a message may quote a caller's whole request.
+_SEARCHED_CHARS_MAX = 4_000
+
+_TOO_LONG = re.compile(
+    r"(?:maximum|max|model'?s?) (?:context|prompt) (?:length|window)|context (?:size|window|limit)|exceed\w* (?:the )?context"
+    r"|context length (?:of only|exceeded|\()|than the context length|context_length_exceeded|exceed_context_size"
+    r"|(?:prompt|input)(?: is| was)? too long|too many (?:input )?tokens|too large for model with|model token limit"
+    r"|(?:prompt|input) exceeds (?:the )?max|total length of all messages is too long"
+    r"|\b(?:prompt|input)s?`?[^.]{0,60}\btokens?\b[^.]{0,60}(?:exceed|must be <|longer than)|must have less than \d{1,9} tokens"
+    r"|max_new_tokens`? must be <|range of input length|input[^.]{0,30} is too large to process",
+    re.IGNORECASE,
+)
+_BAD_KEY = re.compile(
+    r"(?:incorrect|invalid) api[ _-]?key|api[ _-]?key (?:is )?(?:not valid|not found|expired|invalid|has expired)"
+    r"|\bAPI_KEY_(?:INVALID|SERVICE_BLOCKED|HTTP_REFERRER_BLOCKED|IP_ADDRESS_BLOCKED)\b",
+    re.IGNORECASE,
+)
+_CONTENT = re.compile(
+    r"violates? (?:\w+ ){0,3}(?:usage|content|safety) (?:guideline|polic)|\bSAFETY_CHECK_"
+    r"|(?:was|were|been) flagged|requires moderation"
+    r"|content management policy|content filtering policy|by our safety system|\bPROHIBITED_CONTENT\b",
+    re.IGNORECASE,
+)
+_REGION = re.compile(
+    r"unsupported_country|country, region,? or territory not supported|user location is not supported", re.IGNORECASE
+)
+# A caller's fault for which servers answer 500: llama.cpp.
+_CALLERS = re.compile(r"(?:image|audio|file|video) input is not supported", re.IGNORECASE)
+_WAIT = re.compile(
+    r"(?:retry|try again) (?:in|after) (?:(\d{1,4})m)?(\d{1,6}(?:\.\d{1,9})?) ?(ms|s\b|sec)", re.IGNORECASE
+)
+_PERIOD = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error body, as far as it says anything."""
+
+    message: str = ""
+    type: str = ""
+    code: str = ""  # also digits, as the body has it
+    param: str | None = None
+    retry_after_s: float | None = None
+    reasons: str = ""  # machine-readable words that are no message
+
+    def words(self) -> str:
+        return " ".join((self.message[:_SEARCHED_CHARS_MAX], self.type, self.code, self.reasons))
+
+    def http_status(self) -> int | None:
+        """The HTTP status that OpenRouter, Gemini and vLLM put into `code`."""
+        return int(self.code) if len(self.code) == 3 and self.code.isdigit() and "400" <= self.code < "600" else None
+
+
+def read_failure(body: bytes) -> Failure:
+    """The failure in an error body: an object, a list of one, a string, or a line of plain text."""
+    try:
+        value = _ANY.decode(body)
+    except MALFORMED:
+        return Failure(plain_line(body))
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        value = value[0]  # Gemini's OpenAI format wraps its error in a list
+    if not isinstance(value, dict):
+        return Failure(_text(value, 0))
+    error = value.get("error")
+    found: dict[str, Any] = error if isinstance(error, dict) else value
+    details = [one for one in _list(found.get("details")) if isinstance(one, dict)]
+    return Failure(
+        message=_whole_message(found),
+        type=_string(found.get("type")) or _string(found.get("error_type")),
+        code=next((code for name in _CODES if (code := _code(found.get(name)))), ""),
+        param=_string(found.get("param")) or None,
+        retry_after_s=next(
+            (wait_s for one in details if (wait_s := _period_s(one.get("retryDelay"))) is not None), None
+        ),
+        reasons=" ".join(
+            [*(_string(one.get("reason")) for one in details), *_inner_codes(found), _string(found.get("status"))]
+        ),
+    )
+
+
+def gateway_error(
+    kind: Kind, failure: Failure, *, word: str, status: int | None = None, headers: Mapping[str, str] | None = None
+) -> GatewayError:
+    """The error of a failure whose kind is known as far as status and codes say. `word` is the provider's own for it.
+
+    `status` is None for a failure inside an answer of 200.
+    """
+    kind = _by_words(kind, failure, failure.http_status() if status is None else status)
+    wait_s = None if headers is None else retry_after_s(headers)
+    if wait_s is None:
+        wait_s = failure.retry_after_s
+    if wait_s is None and kind is Kind.RATE_LIMITED:
+        wait_s = _wait_in_words(failure.message)
+    default = "The provider sent an error." if status is None else f"The provider answered HTTP {status}."
+    own = (
+        bool(_WORD.fullmatch(word)) and kind is not Kind.CONTEXT_LENGTH_EXCEEDED
+    )  # clients compare OpenAI's word for it
+    return GatewayError(
+        kind,
+        failure.message or default,
+        param=failure.param,
+        code=word if own else None,
+        retry_after_s=wait_s,
+        status=status,
+    )
+
+
+def plain_line(body: bytes) -> str:
+    """A body that is a line of plain text; an HTML page or half of a JSON body says nothing to a caller."""
+    try:
+        text = body.decode().strip()
+    except UnicodeDecodeError:
+        return ""
+    return text if len(text) <= _PLAIN_CHARS_MAX and text.isprintable() and text[:1] not in ("<", "{", "[") else ""
+
+
+def _by_words(kind: Kind, failure: Failure, status: int | None) -> Kind:
+    """A 403 and a 400 each mean several things, and a 500 may be the caller's fault; only the words tell."""
+    words = failure.words()
+    callers = kind in (Kind.INVALID_REQUEST, Kind.REQUEST_TOO_LARGE)
+    if (callers or status == 500) and _TOO_LONG.search(words):
+        return Kind.CONTEXT_LENGTH_EXCEEDED
+    if status == 500 and _CALLERS.search(words):
+        return Kind.INVALID_REQUEST
+    forbidden = kind is Kind.UPSTREAM_REJECTED_CREDENTIALS and status in (None, 400, 403)
+    if forbidden or kind is Kind.INVALID_REQUEST:
+        if _CONTENT.search(words):
+            return Kind.CONTENT_FILTERED
+        if _REGION.search(words):
+            return Kind.INVALID_REQUEST
+    if kind is Kind.INVALID_REQUEST and status in (None, 400) and _BAD_KEY.search(words):
+        return Kind.UPSTREAM_REJECTED_CREDENTIALS
+    return kind
+
+
+def _whole_message(found: dict[str, Any]) -> str:
+    """The message, and what stands in members of one provider each."""
+    message = _message(found, 0)
+    more = []
+    metadata = found.get("metadata")
+    if isinstance(metadata, dict):  # OpenRouter: what the provider behind it answered
+        raw, name = _text(metadata.get("raw"), 0), _string(metadata.get("provider_name"))
+        if raw and raw not in message:
+            more.append(f"{name}: {raw}" if name else raw)
+    inner = found.get("innererror")
+    if isinstance(inner, dict) and isinstance(filters := inner.get("content_filter_result"), dict):  # Azure
+        met = {name: one for name, one in filters.items() if isinstance(one, dict) and True in one.values()}
+        more.append(f"content_filter_result: {msgspec.json.encode(met or filters).decode('utf-8', 'replace')}")
+    if failed := found.get("failed_generation"):  # Groq: the tool call that it could not read
+        text = failed if isinstance(failed, str) else msgspec.json.encode(failed).decode("utf-8", "replace")
+        more.append(f"failed_generation: {text}")
+    return " ".join([message, *(f"({one})" for one in more)]).strip()
+
+
+def _message(found: dict[str, Any], depth: int) -> str:
+    base = found.get("base_resp")  # MiniMax
+    if isinstance(base, dict):
+        found = {**found, **base}
+    return next((text for name in _MESSAGES if (text := _text(found.get(name), depth))), "")
+
+
+def _text(value: Any, depth: int) -> str:
+    """The words in a member, which may be an object or JSON text of another error."""
+    if depth > _DEPTH_MAX:
+        return ""
+    if isinstance(value, str):
+        if value[:1] in ("{", "["):
+            try:
+                return _text(_ANY.decode(value), depth + 1) or value
+            except MALFORMED:
+                return value
+        return value.strip()
+    if isinstance(value, dict):
+        text = _message(value, depth + 1)
+        return f"{place}: {text}" if text and (place := _place(value.get("loc"))) else text
+    return "; ".join(text for one in _list(value) if (text := _text(one, depth + 1)))
+
+
+def _place(loc: Any) -> str:
+    """FastAPI's path to a member: ["body", "messages", 0]."""
+    return ".".join(str(step) for step in _list(loc) if isinstance(step, str | int))
+
+
+def _inner_codes(found: dict[str, Any]) -> list[str]:
+    inner = found.get("innererror")
+    return [_string(inner.get("code"))] if isinstance(inner, dict) else []
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _string(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _code(value: Any) -> str:
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+def _period_s(value: Any) -> float | None:
+    """protobuf's duration in JSON, "38.5s"."""
+    match = _PERIOD.fullmatch(value) if isinstance(value, str) else None
+    return bounded_wait_s(float(match[1])) if match else None
+
+
+def _wait_in_words(message: str) -> float | None:
+    match = _WAIT.search(message[:_SEARCHED_CHARS_MAX])
+    if match is None:
+        return None
+    value = float(match[2]) / (1000 if match[3].lower() == "ms" else 1) + 60 * float(match[1] or 0)
+    return bounded_wait_s(value)

@@ -1,0 +1,123 @@
+"""Tool calls of a streamed choice, told apart by index, id or name, whatever of these the provider gives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from adapters.contract import Context
+from adapters.json_object import MALFORMED, OBJECTS, Obj
+from adapters.openai.message import arguments_of
+from sidecar.v1 import inference_pb2 as pb
+
+# Longer arguments are not looked at: a call without index and id whose name is that of the call before is then its continuation.
+_KEPT_CHARS_MAX = 16_384
+
+
+@dataclass(slots=True)
+class _Call:
+    number: int
+    id: str = ""
+    name: str = ""
+    empty: bool = True  # no arguments so far
+    arguments: str = ""  # the beginning, kept where it may have to tell whether the call is complete
+
+    def is_complete(self) -> bool:
+        try:
+            OBJECTS.decode(self.arguments)
+        except MALFORMED:
+            return False
+        return True
+
+
+class ToolCalls:
+    """The calls of one choice. A known id is its call. Else a new name begins a call where the open one has a name of its own;
+    a new id without a name does not, because some servers make one for each piece. Without index and id it is the last call that
+    goes on, unless another entry of the same delta was that, or it is complete and its name comes again.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._calls: list[_Call] = []
+        self._by_id: dict[str, _Call] = {}
+        self._at_index: dict[int, _Call] = {}
+
+    def read(self, entries: Sequence[Obj]) -> list[pb.ToolCallDelta]:
+        """The pieces of one delta."""
+        out: list[pb.ToolCallDelta] = []
+        touched: set[int] = set()
+        for obj in entries:
+            out.append(self._piece(obj, touched))
+            touched.add(out[-1].index)
+        return out
+
+    def end(self) -> list[pb.ToolCallDelta]:
+        """What is missing when the choice finishes: the empty object of a call without arguments, and an id of ours for a call
+        without one, so that results can be told apart."""
+        out = []
+        for call in self._calls:
+            piece = pb.ToolCallDelta(index=call.number)
+            if not call.id:
+                call.id = piece.id = self._context.new_id("call_")
+            if call.empty:
+                call.empty = False
+                piece.arguments_json = "{}"
+            if piece.id or piece.arguments_json:
+                out.append(piece)
+        return out
+
+    def _piece(self, obj: Obj, touched: set[int]) -> pb.ToolCallDelta:
+        index, id_, kind = obj.integer("index"), obj.string("id") or "", obj.string("type")
+        inner = obj.object("custom" if kind == "custom" or "custom" in obj.members else "function")
+        name = (inner.string("name") or "") if inner is not None else ""
+        call = self._call(index, id_, name, touched)
+        out = pb.ToolCallDelta(index=call.number)
+        if id_ and not call.id:
+            call.id = out.id = id_
+            self._by_id[id_] = call
+        if name and not call.name:
+            call.name = out.name = name
+        if inner is not None:
+            self._read_input(inner, call, out, keep=index is None and not id_)
+            if (rest := inner.extra()) is not None:
+                obj.members["function"] = msgspec.Raw(rest.encode())
+        if (extra := obj.extra()) is not None:
+            out.extra_json = extra
+        return out
+
+    def _read_input(self, inner: Obj, call: _Call, out: pb.ToolCallDelta, *, keep: bool) -> None:
+        if "input" in inner.members:
+            out.custom_input = inner.string("input") or ""
+            call.empty = False
+            return
+        out.arguments_json = arguments_of(inner)
+        if out.arguments_json:
+            call.empty = False
+            if keep and len(call.arguments) <= _KEPT_CHARS_MAX:
+                call.arguments += out.arguments_json
+
+    def _call(self, index: int | None, id_: str, name: str, touched: set[int]) -> _Call:
+        if id_ and (same := self._by_id.get(id_)) is not None:
+            return same
+        if index is not None:
+            known = self._at_index.get(index)
+        else:
+            known = self._calls[-1] if self._calls else None
+        if known is None or self._begins(known, index, id_, name, touched):
+            known = _Call(len(self._calls))
+            self._calls.append(known)
+            if index is not None:
+                self._at_index[index] = known
+        return known
+
+    def _begins(self, known: _Call, index: int | None, id_: str, name: str, touched: set[int]) -> bool:
+        """Whether an entry is a new call, rather than a piece of the one that is open where it points."""
+        if id_ and known.id:
+            return bool(name) or not known.name
+        if not name or not known.name:
+            return False
+        if name != known.name:
+            return True
+        return index is None and (known.number in touched or known.is_complete())

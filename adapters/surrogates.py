@@ -1,0 +1,50 @@
+"""Halves of characters. JSON may escape a character beyond U+FFFF as two halves (RFC 8259, 7), and a provider that cuts its text
+between them sends each in a string of its own. Decoders refuse half a character, so halves are joined or become U+FFFD.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Every escape is matched, so that the backslash of another one does not count: \\ud83d is a backslash and text.
+_ESCAPES = re.compile(
+    rb"\\(?:(u[dD][89abAB][0-9a-fA-F]{2})(?:\\u[dD][c-fC-F][0-9a-fA-F]{2})?|(u[dD][c-fC-F][0-9a-fA-F]{2})|.)", re.DOTALL
+)
+_UNKNOWN = b"\\ufffd"
+
+
+class Halves:
+    """Joins the halves of one stream's events. A first half at the end of a string waits for a second one at the start of
+    another; if that never comes the first is left out."""
+
+    __slots__ = ("_first",)
+
+    def __init__(self) -> None:
+        self._first = b""
+
+    def joined(self, data: bytes) -> bytes:
+        """One event's JSON without halves; `data` itself where it has none."""
+        if b"\\ud" not in data and b"\\uD" not in data:
+            return data
+        return _ESCAPES.sub(self._escape, data)
+
+    def _escape(self, match: re.Match[bytes]) -> bytes:
+        text, data = match[0], match.string
+        if match[2]:
+            first, self._first = self._first, b""
+            return (first + text) if first and data[match.start() - 1 : match.start()] == b'"' else _UNKNOWN
+        if not match[1] or len(text) > len(_UNKNOWN):
+            return text
+        if data[match.end() : match.end() + 1] != b'"':
+            return _UNKNOWN
+        self._first = text
+        return b""
+
+
+def without_halves(data: bytes) -> bytes:
+    """JSON that is whole: each half becomes U+FFFD."""
+
+    def replaced(match: re.Match[bytes]) -> bytes:
+        return _UNKNOWN if match[2] or (match[1] and len(match[0]) == len(_UNKNOWN)) else match[0]
+
+    return _ESCAPES.sub(replaced, data)
