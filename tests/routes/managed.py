@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import urllib.request
 from collections.abc import Awaitable, Mapping
 from pathlib import Path
@@ -88,9 +89,10 @@ class Managed:
         fresh.replace(self.running.config)
 
     async def reload(self, config: str) -> None:
-        """Another config, in use by every worker when this returns."""
+        """Another config, in use by every worker when this returns. SIGHUP confirms what it may open."""
         before = self.log.count(" in use: ")
         self.rewrite(config)
+        os.kill(self.running.process.pid, signal.SIGHUP)
         await reached(lambda: self.log.count(" in use: ") > before, RELOAD_S, "the new config")
 
     async def logged(self, pattern: str) -> re.Match[str]:
