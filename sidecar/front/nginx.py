@@ -19,9 +19,8 @@ from pathlib import Path
 from sidecar.front.settings import METRICS_SOCKET, FrontError, FrontSettings, make_folder, socket_path, templates, write
 
 _CONF = "nginx.conf"
-_HTTP2_DIRECTIVE = (1, 25, 1)
-# Before 1.27.4 a reload may close a kept-alive connection just as the next request arrives on it.
-_KEEPALIVE_MIN = (1, 27, 4)
+# Since then proxy_pass speaks HTTP/2, which is how REST reaches the core.
+_VERSION_MIN = "1.29.4"
 _OTHER_FILES = 512  # logs, the users file, request bodies that went to disk
 _CHECK_TIMEOUT_S = 20.0  # `nginx -t` takes some 30 ms; longer means that a disk hangs
 
@@ -71,12 +70,13 @@ def check(folder: Path, binary: Path | None = None) -> None:
     argv = [str((binary or find_nginx()).absolute()), "-p", ".", "-c", _CONF, "-e", "stderr", "-t", "-q"]
     done = subprocess.run(argv, check=False, cwd=folder, capture_output=True, text=True, timeout=_CHECK_TIMEOUT_S)
     if done.returncode != 0:
+        if "proxy_http_version" in done.stderr:
+            raise FrontError(f"This Nginx is too old. Install version {_VERSION_MIN} or later ({argv[0]}).")
         raise FrontError(f"Nginx refuses its configuration: {' '.join(done.stderr.split())}")
 
 
 def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
     host = f"[{settings.listen_host}]" if ":" in settings.listen_host else settings.listen_host
-    http2 = settings.version >= _HTTP2_DIRECTIVE
     access_log = "" if settings.access_log is None else f"access_log {_quoted(settings.access_log)} front;"
     servers = [f"        server unix:{socket_path(path, folder)} max_fails=0;" for path in settings.core_sockets]
     if not servers:
@@ -91,12 +91,9 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
         "SHUTDOWN_TIMEOUT_S": str(settings.shutdown_timeout_s),
         "ERROR_LOG": "stderr" if settings.error_log is None else _quoted(settings.error_log),
         "LOG_LEVEL": settings.log_level,
-        "KEEPALIVE_MIN": "keepalive_min_timeout 10s;" if settings.version >= _KEEPALIVE_MIN else "",
         "USERS_FILE": _quoted(settings.users_file),
         "CORE_SERVERS": "\n".join(servers),
         "LISTEN": f"{host}:{settings.listen_port}",
-        "LISTEN_HTTP2": "" if http2 else " http2",
-        "HTTP2_ON": "http2 on;" if http2 else "",
         "TLS_CERTIFICATE": _quoted(settings.tls_certificate),
         "TLS_KEY": _quoted(settings.tls_key),
         "BODY_BYTES_MAX": str(settings.body_bytes_max),

@@ -59,8 +59,6 @@ class FrontSettings:
     headers_more: bool = True
     """Whether this nginx has the headers-more module (the wheel has): then every x-sidecar-* header of a gRPC client is
     dropped; without it only x-sidecar-user is overwritten, the one name that the core believes."""
-    version: tuple[int, int, int] = (1, 31, 3)
-    """Of the nginx that will read this."""
     health_interval_s: float = 0.5
     """How often Envoy asks each worker for its health, and so how soon it finds one that is back."""
     user: str | None = None

@@ -138,7 +138,7 @@ def test_an_ipv6_address_and_odd_paths_are_rendered(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ['a"b', "a$b", "a;b", "a{b", "a\nb"])
 def test_a_path_that_would_change_the_configuration_is_refused(tmp_path: Path, name: str) -> None:
     settings = replace(_settings(tmp_path), users_file=tmp_path / name)
-    with pytest.raises(FrontError, match="cannot take"):
+    with pytest.raises(FrontError, match="cannot use the path"):
         render(settings, tmp_path / "front")
 
 
@@ -152,12 +152,21 @@ def test_a_socket_path_may_be_longer_than_the_kernel_allows_if_it_is_short_from_
         render(far, deep / "front")
 
 
-def test_an_older_nginx_gets_the_older_words(tmp_path: Path) -> None:
-    settings = replace(_settings(tmp_path), version=(1, 24, 0), headers_more=False)
-    render(settings, tmp_path / "front")
+def test_an_nginx_that_cannot_reach_the_core_over_http2_is_too_old(tmp_path: Path) -> None:
+    """1.29.3 and before know 1.0 and 1.1 only; this stands for one, with its words."""
+    folder = tmp_path / "front"
+    render(_settings(tmp_path), folder)
+    old = tmp_path / "nginx"
+    old.write_text('#!/bin/sh\necho \'nginx: [emerg] invalid value "2" in "proxy_http_version 2"\' >&2; exit 1\n')
+    old.chmod(0o755)
+    with pytest.raises(FrontError, match=r"too old. Install version 1\.29\.4 or later"):
+        check(folder, old)
+
+
+def test_a_vendors_nginx_need_not_have_headers_more(tmp_path: Path) -> None:
+    render(replace(_settings(tmp_path), headers_more=False), tmp_path / "front")
     text = "".join(file.read_text() for file in (tmp_path / "front").glob("*.conf"))
-    assert " ssl http2 " in text
-    assert not any(word in text for word in ("http2 on;", "keepalive_min_timeout", "more_clear"))
+    assert "more_clear" not in text
 
 
 def test_a_socket_left_by_a_killed_nginx_is_taken_away(tmp_path: Path) -> None:
