@@ -27,6 +27,7 @@ TYPE_KEYS = ("route_type", "endpoint_type")
 TYPES: Mapping[str, Task] = {f"llm/v1/{task}": task for task in Task}
 # What a completions route calls at the provider, where the provider's row does not fit the model.
 _COMPLETIONS_APIS = ("chat", "completions")
+_STREAM_ENDS = ("done", "finish", "close")
 _MAX_TOKENS_MAX = 10_000_000
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _SECRET_HEADERS = frozenset(
@@ -60,7 +61,7 @@ _TYPE = Kind({"enum": list(TYPES)}, "type")
 _HEADERS = Kind(
     {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}, "mapping", _headers
 )
-_OPTIONS = ("default_max_tokens", "drop_params", "completions_api")
+_OPTIONS = ("default_max_tokens", "drop_params", "completions_api", "stream_end")
 ROUTE = Section(
     "route",
     Route,
@@ -101,6 +102,14 @@ ROUTE = Section(
             "What a completions route calls at the provider.",
             "[Below](#completions).",
             default="by provider and model",
+        ),
+        Field(
+            "stream_end",
+            choice(_STREAM_ENDS, "end of a stream"),
+            "What ends a provider's stream besides its end marker (`[DONE]`, `message_stop`).",
+            "`done`: nothing, a stream without the marker is broken. `finish`: the end of the body, once all choices have "
+            "finished. `close`: the end of the body, once there was output.",
+            default="`finish`, or what the provider's row says",
         ),
         Field(
             "headers",
