@@ -33,7 +33,7 @@ _WORD = re.compile(r"[A-Za-z_][\w.-]{0,79}")
 _SEARCHED_CHARS_MAX = 4_000
 
 _TOO_LONG = re.compile(
-    r"(?:maximum|max|model'?s?) (?:context|prompt) (?:length|window)|context (?:size|window|limit)|exceed\w* (?:the )?context"
+    r"(?:maximum|max|model'?s?) (?:context|prompt) (?:length|window)|context (?:size|window|limit)|exceed\w{0,9} (?:the )?context"
     r"|context length (?:of only|exceeded|\()|than the context length|context_length_exceeded|exceed_context_size"
     r"|(?:prompt|input)(?: is| was)? too long|too many (?:input )?tokens|too large for model with|model token limit"
     r"|(?:prompt|input) exceeds (?:the )?max|total length of all messages is too long"

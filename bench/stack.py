@@ -189,19 +189,19 @@ def _stat(pid: int) -> list[str]:
 
 
 def _family(root_pid: int) -> list[int]:
-    children: dict[int, list[int]] = {}
+    started_by: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 fields = _stat(int(entry.name))
             except OSError:
                 continue
-            children.setdefault(int(fields[1]), []).append(int(entry.name))
+            started_by.setdefault(int(fields[1]), []).append(int(entry.name))
             if int(fields[3]) == root_pid:  # its parent may be gone
-                children.setdefault(root_pid, []).append(int(entry.name))
+                started_by.setdefault(root_pid, []).append(int(entry.name))
     family = [root_pid]
     for pid in family:
-        family.extend(child for child in dict.fromkeys(children.get(pid, ())) if child not in family)
+        family.extend(each for each in dict.fromkeys(started_by.get(pid, ())) if each not in family)
     return family
 
 

@@ -18,11 +18,11 @@ _VECTOR = msgspec.json.Decoder(list[float])
 
 
 def decode_chat(body: bytes, context: Context) -> pb.ChatResponse:
-    return chat_answer(*_said(body, context))
+    return chat_answer(*_texts_read(body, context))
 
 
 def decode_completion(body: bytes, context: Context) -> pb.CompleteResponse:
-    return completion_answer(*_said(body, context))
+    return completion_answer(*_texts_read(body, context))
 
 
 def decode_embeddings(body: bytes, context: Context) -> pb.EmbedResponse:
@@ -34,7 +34,7 @@ def decode_embeddings(body: bytes, context: Context) -> pb.EmbedResponse:
     return embeddings_answer(b"[%b]" % raw if single else raw, "predictions", of_answer, context, obj.extra())
 
 
-def _said(body: bytes, context: Context) -> tuple[list[str], Context, str | None]:
+def _texts_read(body: bytes, context: Context) -> tuple[list[str], Context, str | None]:
     obj, raw = _predictions(body)
     if not raw.startswith(b"{"):
         return texts(raw, "predictions", of_answer), context, obj.extra()

@@ -125,7 +125,7 @@ class Sender:
         """Waits for the head of the answer. Raises GatewayError; close what it returns."""
         upstream, headers = prepared.plan.upstream, prepared.plan.headers
         # One resend a call is not counted as a retry: after it no further attempt meets another stale connection.
-        send = partial(self._client.open, sent_anew=record.resends, fresh=record.resent)
+        send = partial(self._client.open, on_resend=record.resends, fresh=record.resent)
         if upstream.grant is None:
             return await send(prepared.http, upstream, headers, route.timeouts)
         headers = (*headers, await self.tokens.header(upstream))

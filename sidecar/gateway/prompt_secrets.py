@@ -167,7 +167,7 @@ class PromptSecrets:
     def _look(self, window: bytes, found: _Search) -> None:
         found.provider = self._own(window)
         for kind, form in _FORMATS.items():
-            if kind not in found.kinds and _stands(form, window):
+            if kind not in found.kinds and _has_key(form, window):
                 found.kinds.add(kind)
 
     def _own(self, text: bytes) -> str | None:
@@ -186,10 +186,10 @@ class PromptSecrets:
 
 def known_kinds(text: bytes) -> list[str]:
     """Whose keys there seem to be in it."""
-    return sorted(kind for kind, form in _FORMATS.items() if _stands(form, text))
+    return sorted(kind for kind, form in _FORMATS.items() if _has_key(form, text))
 
 
-def _stands(form: _Form, text: bytes) -> bool:
+def _has_key(form: _Form, text: bytes) -> bool:
     return any(mark in text for mark in form.marks) and form.pattern.search(text) is not None
 
 

@@ -39,17 +39,17 @@ class Call(Writing):
         "_task",
         "_trailing",
         "gzip",
-        "heard_at",
         "held_bytes",
         "messages",
         "reader",
+        "received_at",
         "requested",
     )
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
         self.requested = False  # all of the request is there
-        self.heard_at = 0.0  # of the request, while it has not ended
+        self.received_at = 0.0  # the newest part of the request, while it has not ended
         self.held_bytes = 0  # of the process's room for unfinished requests
         self.messages: list[Message] = []
         self._task: asyncio.Task[None] | None = None
@@ -69,7 +69,7 @@ class Call(Writing):
         self.method = method
         self._metadata = metadata
         self.gzip = gzip
-        self.heard_at = now
+        self.received_at = now
         self.reader = MessageReader(connection.limits.message_bytes)
         if timeout_s is not None:
             self._deadline = now + timeout_s

@@ -51,7 +51,7 @@ class Connection(asyncio.Protocol):
         self._go_at = (
             None if age_s is None else self._made_at + age_s * random.uniform(1 - _AGE_VARIES, 1 + _AGE_VARIES)
         )
-        self._asked_to_go_at: float | None = None
+        self._drain_began_at: float | None = None
         self._lingering: asyncio.TimerHandle | None = None
 
     # ----- the socket -----
@@ -185,7 +185,7 @@ class Connection(asyncio.Protocol):
             if size:
                 self.codec.release(stream.id, size)
             return
-        stream.heard_at = self.loop.time()
+        stream.received_at = self.loop.time()
         if stream.method is not None and stream.method.takes_stream:  # releases when its handler has taken it
             stream.arrived(data, ended)
             return
@@ -227,8 +227,8 @@ class Connection(asyncio.Protocol):
         """Calls under way finish, then the connection closes. What the peer begins before it has seen this is served."""
         if not self.codec.settled:  # it has not begun to speak
             self._leave(self.limits.fault_linger_s)
-        elif self._asked_to_go_at is None and not self._leaving:
-            self._asked_to_go_at = self.loop.time()
+        elif self._drain_began_at is None and not self._leaving:
+            self._drain_began_at = self.loop.time()
             self.codec.drain()
 
     def finished(self) -> None:
@@ -272,15 +272,15 @@ class Connection(asyncio.Protocol):
             return
         for call in tuple(self.calls):
             self._tick_call(call, now)
-        if self._asked_to_go_at is None:
+        if self._drain_began_at is None:
             idle = not self.calls and now - self._busy_at > limits.idle_s
             if idle or (self._go_at is not None and now >= self._go_at):
                 self.drain()
-        elif not self.calls and now - max(self._asked_to_go_at, self._busy_at) > limits.goaway_s:
+        elif not self.calls and now - max(self._drain_began_at, self._busy_at) > limits.goaway_s:
             self._leave(limits.linger_s)
 
     def _tick_call(self, call: Call, now: float) -> None:
-        if not call.requested and now - call.heard_at > self.limits.body_stall_s:
+        if not call.requested and now - call.received_at > self.limits.body_stall_s:
             call.end(Status.CANCELLED, f"Nothing came of the request for {self.limits.body_stall_s:g} s.")
             call.cancel()  # of a request that is a stream, the handler waits
         elif call.blocked_since is not None and now - call.blocked_since > self.limits.write_stall_s:

@@ -121,11 +121,11 @@ class UpstreamClient:
         upstream: Upstream,
         headers: tuple[tuple[str, str], ...],
         timeouts: Timeouts,
-        sent_anew: Callable[[], None] | None = None,
+        on_resend: Callable[[], None] | None = None,
         *,
         fresh: bool = False,
     ) -> UpstreamResponse:
-        """Sends the call and waits for the answer's head. `sent_anew` is called when it goes out once more, on a fresh connection
+        """Sends the call and waits for the answer's head. `on_resend` is called when it goes out once more, on a fresh connection
         because a kept one had ended. `fresh`: on a fresh one from the start.
 
         Raises GatewayError: upstream_unavailable (no connection, TLS refused, connection lost), upstream_timeout (no
@@ -146,8 +146,8 @@ class UpstreamClient:
                     # connection at once that it had given up, not after it has begun to work.
                     if lost.answered or asyncio.get_running_loop().time() - began_s > _STALE_S:
                         raise
-                if sent_anew is not None:
-                    sent_anew()
+                if on_resend is not None:
+                    on_resend()
             return await self._exchange(await self._dial(place, timeouts.connect_s), place, call, request)
         except Failure as failure:
             raise failure.shown() from failure

@@ -157,7 +157,7 @@ class AccessTokens:
 async def _fetch(grant: Grant, ca_file: str | None, proxy: str | None) -> _Token:
     import httpx  # off the start path: only upstreams with a grant need it
 
-    asked_s = time.monotonic()
+    requested_at_s = time.monotonic()
     try:
         async with asyncio.timeout(_FETCH_S):
             # Reading certificates takes tens of milliseconds: not on the loop.
@@ -170,7 +170,7 @@ async def _fetch(grant: Grant, ca_file: str | None, proxy: str | None) -> _Token
         # The error's text may name the address: the operator's log has it, the caller does not.
         log.warning("token service: %s", type(error).__name__)
         raise GatewayError(Kind.UPSTREAM_UNAVAILABLE, "No connection to the provider's token service.") from None
-    return _read(status, body, asked_s)
+    return _read(status, body, requested_at_s)
 
 
 async def _send(client: Any, grant: Grant) -> tuple[int, bytes]:
@@ -191,35 +191,35 @@ async def _send(client: Any, grant: Grant) -> tuple[int, bytes]:
         return response.status_code, body
 
 
-def _read(status: int, body: bytes, asked_s: float) -> _Token:
+def _read(status: int, body: bytes, requested_at_s: float) -> _Token:
     try:
         answer = json.loads(body)
     except ValueError:
         answer = None
-    said: dict[str, Any] = answer if isinstance(answer, dict) else {}
+    fields: dict[str, Any] = answer if isinstance(answer, dict) else {}
     if status != 200:
-        raise _refused(status, said)
-    value = said.get("access_token")
+        raise _refused(status, fields)
+    value = fields.get("access_token")
     if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]{1,16384}", value):
         raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's token service gave no token.")
-    life_s = _lifetime_s(said)
-    renew_s = asked_s + max(life_s - _RENEW_BEFORE_S, life_s / 2)
-    return _Token(Secret(value), renew_s, asked_s + life_s - min(_MARGIN_S, life_s / 10))
+    life_s = _lifetime_s(fields)
+    renew_s = requested_at_s + max(life_s - _RENEW_BEFORE_S, life_s / 2)
+    return _Token(Secret(value), renew_s, requested_at_s + life_s - min(_MARGIN_S, life_s / 10))
 
 
-def _lifetime_s(said: dict[str, Any]) -> float:
+def _lifetime_s(fields: dict[str, Any]) -> float:
     """expires_in is seconds, as a number or as text; App Service says expires_on, seconds since 1970, alone."""
     for name, since_s in (("expires_in", 0.0), ("expires_on", time.time())):
         try:
-            return max(0.0, float(said[name]) - since_s)
+            return max(0.0, float(fields[name]) - since_s)
         except (KeyError, TypeError, ValueError):
             continue
     return _LIFETIME_S
 
 
-def _refused(status: int, said: dict[str, Any]) -> GatewayError:
+def _refused(status: int, fields: dict[str, Any]) -> GatewayError:
     """The service's own word (`invalid_client`) is for the log; its description may quote ids."""
-    word = said.get("error")
+    word = fields.get("error")
     code = word if isinstance(word, str) and re.fullmatch("[a-z_]{1,64}", word) else None
     if status == 429 or status >= 500:
         kind = Kind.RATE_LIMITED if status == 429 else Kind.UPSTREAM_UNAVAILABLE

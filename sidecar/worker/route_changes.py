@@ -112,14 +112,14 @@ class Questions:
         self._send = send
         self._answer_timeout_s = answer_timeout_s
         self._open: dict[int, asyncio.Future[ChangeResult]] = {}
-        self._asked = 0
+        self._last_number = 0
 
     async def ask(self, change: RouteChange, by: str) -> Route | None:
         """The route as it is now (None: gone). Raises what the supervisor refuses, and not_confirmed."""
         if len(self._open) >= _WAITING_MAX:
             raise GatewayError(Kind.OVERLOADED, "Too many changes of routes are waiting.")
-        self._asked += 1
-        number = self._asked
+        self._last_number += 1
+        number = self._last_number
         outcome: Route | Refusal | None
         answer = self._open[number] = asyncio.get_running_loop().create_future()
         try:

@@ -26,7 +26,7 @@ def assistant(**fields: Any) -> pb.ChatRequest:
 
 
 # Each of these is written as OpenAI's body and read back the same.
-SAID: tuple[Any, ...] = (
+TRANSLATED: tuple[Any, ...] = (
     chat(parallel_tool_calls=False, stop=["a", "b"], n=1, seed=-(2**60), temperature=0.0, top_p=0.1, max_tokens=0),
     chat(max_completion_tokens=9, frequency_penalty=-2.0, presence_penalty=1e-9, logprobs=True, top_logprobs=0),
     chat(logit_bias_json='{"50256":-100}', reasoning_effort="minimal", metadata={"a": "ü"}, user="u", modalities=["audio"]),

@@ -11,7 +11,7 @@ import pytest
 from adapters import FORMATS, Context, GatewayError, HttpCall, Kind, Target, Task
 from adapters.providers import PROVIDERS
 from sidecar.v1 import inference_pb2 as pb
-from tests.adapters.openai_examples import HI, LEFT_OUT, REFUSED, SAID, chat, fields_of, part, set_fields
+from tests.adapters.openai_examples import HI, LEFT_OUT, REFUSED, TRANSLATED, chat, fields_of, part, set_fields
 
 OPENAI = FORMATS["openai"]
 TARGET = Target(PROVIDERS["openai-compatible"], "r", "http://127.0.0.1:1/v1")
@@ -46,11 +46,11 @@ def refusal_of(act: Any) -> GatewayError:
 
 def test_every_field_of_every_request_is_in_an_example() -> None:
     wanted = fields_of(*(kind.DESCRIPTOR for kind in TASKS))
-    examples = [*SAID, *(request for request, _ in (*REFUSED, *LEFT_OUT))]
+    examples = [*TRANSLATED, *(request for request, _ in (*REFUSED, *LEFT_OUT))]
     assert {name for request in examples for name in set_fields(request)} == wanted
 
 
-@pytest.mark.parametrize("request_", SAID, ids=lambda request: str(request)[:40])
+@pytest.mark.parametrize("request_", TRANSLATED, ids=lambda request: str(request)[:40])
 def test_what_is_written_reads_back_the_same(request_: Any) -> None:
     assert read(call_of(request_).body, TASKS[type(request_)]) == request_
 

@@ -20,7 +20,7 @@ DONE_TARGET = replace(TARGET, options={"stream_end": "done"})
 CLOSE_TARGET = replace(TARGET, options={"stream_end": "close"})
 HEAD: dict[str, Any] = {"id": "c", "object": "chat.completion.chunk", "created": 7, "model": "m"}
 DONE = Event("", b"[DONE]", b"data: [DONE]\n\n")
-WAYS = ("stream", "observe")
+SIDE_MEMBERS = ("stream", "observe")
 
 
 def decoder(task: Task = Task.CHAT, target: Target = TARGET, side_member: str = "stream") -> Decoder:
@@ -150,7 +150,7 @@ def test_a_server_without_ids_gets_one_of_ours_for_all_chunks() -> None:
     assert {(chunk.id, chunk.created) for chunk in chunks} == {("chatcmpl-1", CONTEXT.now_s)}
 
 
-@pytest.mark.parametrize("side_member", WAYS)
+@pytest.mark.parametrize("side_member", SIDE_MEMBERS)
 @pytest.mark.parametrize(
     "usages",
     [[None, None, 5], [1, 2, 5], [None, 5, 5], [None, 5, None], [None, 5, {}]],
@@ -171,7 +171,7 @@ def test_usage_is_the_last_one_wherever_it_comes(usages: list[Any], side_member:
         assert not chunks[-1].choices, "a chunk of usage alone has no choices: the gateway takes it out"
 
 
-@pytest.mark.parametrize("side_member", WAYS)
+@pytest.mark.parametrize("side_member", SIDE_MEMBERS)
 @pytest.mark.parametrize(
     "events",
     [
@@ -192,7 +192,7 @@ def test_a_stream_that_ends_early_or_is_none_is_the_providers_fault(events: list
     assert failure_of(*events, stream=decoder(side_member=side_member)).kind is Kind.UPSTREAM_PROTOCOL
 
 
-@pytest.mark.parametrize("side_member", WAYS)
+@pytest.mark.parametrize("side_member", SIDE_MEMBERS)
 def test_a_stream_without_its_marker_ends_with_the_body_once_all_choices_have_finished(side_member: str) -> None:
     two = [piece({"content": "a"}), piece({"content": "b"}, index=1), piece({}, "stop")]
     assert failure_of(*two, stream=decoder(side_member=side_member)).kind is Kind.UPSTREAM_PROTOCOL
@@ -201,7 +201,7 @@ def test_a_stream_without_its_marker_ends_with_the_body_once_all_choices_have_fi
     assert stream.done
 
 
-@pytest.mark.parametrize("side_member", WAYS)
+@pytest.mark.parametrize("side_member", SIDE_MEMBERS)
 def test_a_route_says_what_ends_its_streams(side_member: str) -> None:
     finished = piece({"content": "a"}, "stop")
     strict = decoder(target=DONE_TARGET, side_member=side_member)
@@ -213,14 +213,14 @@ def test_a_route_says_what_ends_its_streams(side_member: str) -> None:
     assert failure_of(stream=nothing).kind is Kind.UPSTREAM_PROTOCOL
 
 
-@pytest.mark.parametrize("side_member", WAYS)
+@pytest.mark.parametrize("side_member", SIDE_MEMBERS)
 def test_blanks_around_the_marker_and_events_of_blanks_do_not_matter(side_member: str) -> None:
     stream = decoder(side_member=side_member)
     fed(event(b"  "), piece({"content": "a"}), event(b" \t"), event(b" [DONE] "), stream=stream)
     assert stream.done
 
 
-@pytest.mark.parametrize("side_member", WAYS)
+@pytest.mark.parametrize("side_member", SIDE_MEMBERS)
 @pytest.mark.parametrize(
     ("bad", "kind"),
     [
@@ -240,7 +240,7 @@ def test_an_error_in_the_stream_is_one_before_and_after_output(bad: Event, kind:
         assert (failure.kind, failure.message, failure.status) == (kind, "m", None)
 
 
-@pytest.mark.parametrize("side_member", WAYS)
+@pytest.mark.parametrize("side_member", SIDE_MEMBERS)
 def test_comments_and_what_follows_the_end_are_passed_over(side_member: str) -> None:
     stream = decoder(side_member=side_member)
     comment = Event("", b"", b": ping\n\n")

@@ -83,12 +83,12 @@ def test_claudes_searches_and_citations_are_the_same_whole_and_streamed() -> Non
             events.append({"type": "content_block_delta", "index": n, "delta": delta})
         events.append({"type": "content_block_stop", "index": n})
     events += [{"type": "message_delta", "delta": {"stop_reason": "end_turn"}}, {"type": "message_stop"}]
-    told = streamed("anthropic", events)
+    from_stream = streamed("anthropic", events)
     body = [block | ({"citations": [CITED[n - 2]]} if n > 1 else {}) for n, block in enumerate(blocks)]
     answer = whole("anthropic", {"role": "assistant", "content": body, "stop_reason": "end_turn"})
     assert (answer["content"], answer["content_blocks"], answer["citations"]) == ("xy", SEARCH, CITED)
-    assert unnumbered(told["content_blocks"]) == SEARCH
-    assert unnumbered(told["citations"]) == CITED
+    assert unnumbered(from_stream["content_blocks"]) == SEARCH
+    assert unnumbered(from_stream["citations"]) == CITED
 
 
 def test_coheres_citations_are_the_same_whole_and_streamed() -> None:

@@ -174,7 +174,7 @@ def parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-HAD_A_BUSY_CHILD = """
+HAD_A_BUSY_PROCESS = """
 import subprocess, sys, time
 subprocess.run([sys.executable, "-c", "import time\\nwhile time.process_time() < 0.5: pass"])
 print("done", flush=True)
@@ -183,7 +183,7 @@ time.sleep(60)
 
 
 def test_the_cpu_of_a_child_that_has_ended_counts_once() -> None:
-    with RunningProcess.python("-c", HAD_A_BUSY_CHILD) as parent:
+    with RunningProcess.python("-c", HAD_A_BUSY_PROCESS) as parent:
         parent.wait_for_line("done")
         (usage,) = usages(parent.pid).values()
     assert 0.5 <= usage.cpu_s < 1.5
@@ -236,11 +236,14 @@ def test_a_page_that_was_made_on_a_busy_machine_says_so() -> None:
 
 
 def test_a_page_of_some_systems_and_a_word_that_names_none_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    for wrong, said in ((["--page", "--only", "nginx"], "leave --only out"), (["--only", "ngnix"], "no such system")):
+    for wrong, message in (
+        (["--page", "--only", "nginx"], "leave --only out"),
+        (["--only", "ngnix"], "no such system"),
+    ):
         with pytest.raises(SystemExit) as refused:
             parse(wrong)
         assert refused.value.code == 2
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
 
 
 def test_a_race_that_is_stopped_ends_what_it_started() -> None:

@@ -70,8 +70,8 @@ async def test_every_entrance_gives_the_same_values(
         by_rest[name] = answer, simulator.calls[-1].json
     answer = await entrance.call(method, *arguments, **keywords)
     assert same(answer) == same(by_rest[name][0])
-    asked = simulator.calls[-1].json
-    assert asked == by_rest[name][1], "the provider was asked the same"
+    provider_request = simulator.calls[-1].json
+    assert provider_request == by_rest[name][1], "the provider was asked the same"
     assert not isinstance(answer, list) or len(answer) > 2
 
 
@@ -162,10 +162,10 @@ async def test_an_answer_goes_back_as_the_next_turn(entrance: Entrance, simulato
     answer: ChatResponse = await entrance.call("chat", "chat", HELLO)
     simulator.script = None
     await entrance.call("chat", "chat", [*HELLO, answer.choices[0].message, Message("tool", "4", tool_call_id="c1")])
-    asked = simulator.calls[-1].json["messages"]
-    assert asked[1]["tool_calls"] == [call]
-    assert "reasoning_content" not in asked[1]
-    assert asked[2] == {"role": "tool", "content": "4", "tool_call_id": "c1"}
+    provider_messages = simulator.calls[-1].json["messages"]
+    assert provider_messages[1]["tool_calls"] == [call]
+    assert "reasoning_content" not in provider_messages[1]
+    assert provider_messages[2] == {"role": "tool", "content": "4", "tool_call_id": "c1"}
 
 
 async def test_a_signed_thought_goes_back_with_the_message_and_what_does_not_is_named(

@@ -66,8 +66,8 @@ def test_importing_the_client_needs_nothing_of_the_server(tmp_path: Path) -> Non
         "try: Client('127.0.0.1:1')\n"
         "except ImportError as error: print(error)"
     )
-    told = "A gRPC target needs grpcio: pip install 'llm-gateway-client[grpc]'."
-    assert _run(_with_path(code), tmp_path).strip() == told
+    message = "A gRPC target needs grpcio: pip install 'llm-gateway-client[grpc]'."
+    assert _run(_with_path(code), tmp_path).strip() == message
 
 
 def test_the_grpc_half_needs_nothing_of_the_server(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ from adapters.providers import PROVIDERS
 from tests.adapters.laws import CONTEXT, Case, cases
 from tests.adapters.meaning import chunks_of
 from tests.adapters.mutation import changed
-from tests.adapters.openai_examples import SAID
+from tests.adapters.openai_examples import TRANSLATED
 
 SIDES = FORMATS["openai"].client
 REQUEST_OF = {Task.CHAT: chat_request, Task.COMPLETIONS: complete_request, Task.EMBEDDINGS: embed_request}
@@ -74,16 +74,16 @@ def body_of(request: Any) -> tuple[Task, dict[str, Any]]:
     return task, json.loads(call.body)
 
 
-@pytest.mark.parametrize("request_", SAID, ids=range(len(SAID)))
+@pytest.mark.parametrize("request_", TRANSLATED, ids=range(len(TRANSLATED)))
 def test_a_request_with_each_field_is_the_same_message(request_: Any) -> None:
     gateways, clients = refused_or_sent(*body_of(request_))
     assert clients == gateways
 
 
-@pytest.mark.parametrize("number", range(len(SAID)))
+@pytest.mark.parametrize("number", range(len(TRANSLATED)))
 def test_a_request_with_a_fault_is_refused_in_the_same_words(number: int) -> None:
     """Or is the same message, where the fault is none."""
-    task, body = body_of(SAID[number])
+    task, body = body_of(TRANSLATED[number])
     dice = random.Random(number)
     for _ in range(MUTATIONS):
         faulty = changed(body, dice)

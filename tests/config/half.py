@@ -100,16 +100,16 @@ async def append_and_close_each_time(path: Path, text: str, cut: int, pause: Pau
 async def copy_over_a_slow_pipe(path: Path, text: str, cut: int, pause: Pause) -> None:
     """Another process."""
     with path.open("wb") as file:
-        child = await asyncio.create_subprocess_exec("cat", stdin=asyncio.subprocess.PIPE, stdout=file)
-    assert child.stdin is not None
-    child.stdin.write(text[:cut].encode())
-    await child.stdin.drain()
+        process = await asyncio.create_subprocess_exec("cat", stdin=asyncio.subprocess.PIPE, stdout=file)
+    assert process.stdin is not None
+    process.stdin.write(text[:cut].encode())
+    await process.stdin.drain()
     while path.stat().st_size < cut:
         await asyncio.sleep(0.001)
     await pause()
-    child.stdin.write(text[cut:].encode())
-    child.stdin.close()
-    assert await child.wait() == 0
+    process.stdin.write(text[cut:].encode())
+    process.stdin.close()
+    assert await process.wait() == 0
 
 
 async def as_vim(path: Path, text: str, cut: int, pause: Pause) -> None:

@@ -15,11 +15,11 @@ def upstream(provider: str, config: str) -> Upstream:
 
 
 @pytest.mark.parametrize(
-    ("said", "provider"),
+    ("keys", "provider"),
     [("", "cohere"), (", cohere_api_version: v2", "cohere"), (", cohere_api_version: v1", "cohere-v1")],
 )
-def test_a_config_of_cohere_asks_for_the_older_version_by_a_key(said: str, provider: str) -> None:
-    made = upstream("cohere", KEY + said)
+def test_a_config_of_cohere_asks_for_the_older_version_by_a_key(keys: str, provider: str) -> None:
+    made = upstream("cohere", KEY + keys)
     assert (made.provider, made.base_url) == (provider, "https://api.cohere.com")
 
 

@@ -34,12 +34,12 @@ def test_a_file_that_is_open_for_writing_is_being_written_until_it_is_closed(fil
 def test_another_process_counts_and_one_that_only_reads_does_not(file: Path) -> None:
     for mode, written in (("a", True), ("r", False)):
         code = f"f = open({str(file)!r}, {mode!r}); print(1, flush=True); input()"
-        with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1) as child:
-            assert child.stdin is not None
-            assert child.stdout is not None
-            child.stdout.readline()
+        with subprocess.Popen([sys.executable, "-c", code], stdin=-1, stdout=-1) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdout.readline()
             assert mark(str(file)).written is written
-            child.stdin.close()
+            process.stdin.close()
     assert mark(str(file)).written is False
 
 
@@ -86,7 +86,7 @@ def test_where_nobody_can_tell_it_says_so() -> None:
 def test_looking_does_not_end_a_process_whose_file_is_opened_for_writing_just_then(file: Path) -> None:
     """The kernel signals whoever holds a lease; the signal's default is death."""
     code = f"while True: open({str(file)!r}, 'a').close()"
-    with subprocess.Popen([sys.executable, "-c", code]) as child:
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
         seen = {mark(str(file)).written for _ in range(3000)}
-        child.kill()
+        process.kill()
     assert True in seen

@@ -127,9 +127,9 @@ MISPLACED = [
 
 @pytest.mark.parametrize("text", MISPLACED)
 def test_no_message_shows_a_part_of_a_key(text: str) -> None:
-    said = "\n".join(problems(text, KEY=CANARY))
-    assert "CANARY" not in said
-    assert "9f8e7d6c" not in said
+    messages = "\n".join(problems(text, KEY=CANARY))
+    assert "CANARY" not in messages
+    assert "9f8e7d6c" not in messages
 
 
 def test_the_search_for_the_canary_can_find_one() -> None:

@@ -58,7 +58,7 @@ class Seen:
     media: str | None = None  # of the body; REST only
     in_band: bool = False
     upstream: str | None = None
-    said: str = ""  # the model's words
+    words: str = ""  # the model's words
     text: str = ""  # all of it, to look for secrets
     should_retry: bool | None = None
     wrong: list[str] = field(default_factory=list)  # with the shape of the body
@@ -127,25 +127,25 @@ class Clients:
 
     async def _by_grpc(self, entrance: Entrance, route: str, streamed: bool) -> Seen:
         stub, request, metadata = self.stubs[entrance.program], grpc_request(route), self.metadata(entrance)
-        upstream, said = None, ""
+        upstream, words = None, ""
         try:
             if not streamed:
                 answer = await stub.Chat(request, metadata=metadata)
                 words = "".join(part.text for part in answer.choices[0].message.content)
-                return Seen("OK", upstream=answer.upstream, said=words, text=str(answer))
+                return Seen("OK", upstream=answer.upstream, words=words, text=str(answer))
             async for chunk in stub.StreamChat(request, metadata=metadata):
                 upstream = upstream or chunk.upstream
-                said += "".join(choice.delta.content for choice in chunk.choices)
+                words += "".join(choice.delta.content for choice in chunk.choices)
         except grpc.aio.AioRpcError as error:
             info: Any = details(error).get("ErrorInfo")
             trailers: Any = error.trailing_metadata() or ()
             pushback = dict(trailers).get("grpc-retry-pushback-ms")
             kind = info.reason.lower() if info is not None else None
             return Seen(
-                error.code().name, kind, in_band=upstream is not None, upstream=upstream, said=said, text=str(error),
+                error.code().name, kind, in_band=upstream is not None, upstream=upstream, words=words, text=str(error),
                 should_retry=pushback != "-1",
             )  # fmt: skip
-        return Seen("OK", upstream=upstream, said=said)
+        return Seen("OK", upstream=upstream, words=words)
 
     async def _by_rest(self, entrance: Entrance, route: str, streamed: bool) -> Seen:
         body = rest_body(route, streamed)
@@ -175,7 +175,7 @@ def _read(status: int, headers: dict[str, str], text: str) -> Seen:
     if media != EVENTS:
         body = json.loads(text)
         if status == 200:
-            seen.said = body["choices"][0]["message"]["content"]
+            seen.words = body["choices"][0]["message"]["content"]
         else:
             _read_error(seen, body)
         return seen
@@ -186,7 +186,7 @@ def _read(status: int, headers: dict[str, str], text: str) -> Seen:
             seen.in_band = True
             _read_error(seen, event)
         else:
-            seen.said += "".join(choice["delta"].get("content") or "" for choice in event["choices"])
+            seen.words += "".join(choice["delta"].get("content") or "" for choice in event["choices"])
     if seen.in_band == ended:
         seen.wrong.append("its end is neither an error nor [DONE]" if not ended else "[DONE] beside an error")
     return seen

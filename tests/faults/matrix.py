@@ -178,7 +178,7 @@ def judge(cell: Cell, seen: Seen) -> Verdict:
         verdict.same("media", seen.media, EVENTS if cell.streamed and (cell.in_band or not failure) else JSON)
     if failure is None:
         verdict.same("upstream", seen.upstream, "spare" if cell.falls_back else cell.format)
-        verdict.same("said", seen.said, ANSWER)
+        verdict.same("words", seen.words, ANSWER)
     else:
         _judge_failure(verdict, seen, status)
     if KEY[:12] in seen.text:
@@ -191,8 +191,8 @@ def _judge_failure(verdict: Verdict, seen: Seen, status: int) -> None:
     if not seen.kind:
         verdict.wrong.append("no code")
     if cell.in_band:
-        if not seen.said or not ANSWER.startswith(seen.said):
-            verdict.wrong.append(f"said {seen.said!r}")
+        if not seen.words or not ANSWER.startswith(seen.words):
+            verdict.wrong.append(f"words {seen.words!r}")
     elif cell.entrance.typed or status >= 424:
         again = cell.failure in PASSING and cell.mode.waits and not cell.fallback
         verdict.same("may retry", seen.should_retry, again)

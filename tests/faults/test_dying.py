@@ -43,12 +43,14 @@ def test_every_front_has_its_row() -> None:
 
 async def test_a_worker_that_is_killed_in_mid_call_is_no_success_and_nothing_is_asked_twice(provider: Provider) -> None:
     gate = provider.gate()
-    provider.script = half_way(gate)
+    provider.script = halfway(gate)
     async with AsyncExitStack() as running:
         worker = await running.enter_async_context(WorkerProcess(default_routes(provider.base_url)))
         clients = await running.enter_async_context(Clients(worker))
         begun = [asyncio.Event() for _ in CELLS]
-        calls = [asyncio.create_task(heard(clients, *cell, event)) for cell, event in zip(CELLS, begun, strict=True)]
+        calls = [
+            asyncio.create_task(outcome_of(clients, *cell, event)) for cell, event in zip(CELLS, begun, strict=True)
+        ]
         await reached(lambda: gate.waiting == len(CELLS), PATIENCE_S, "all calls half-way")
         await asyncio.gather(*(event.wait() for event, (_, streamed) in zip(begun, CELLS, strict=True) if streamed))
         os.kill(worker.pid, signal.SIGKILL)
@@ -63,7 +65,7 @@ async def test_a_worker_that_is_killed_in_mid_call_is_no_success_and_nothing_is_
     assert seen == KILLED
 
 
-def half_way(gate: Gate) -> Callable[[Call], Reply]:
+def halfway(gate: Gate) -> Callable[[Call], Reply]:
     """Streams stand after half of their events, other answers before their first byte."""
 
     def reply(call: Call) -> Reply:
@@ -76,7 +78,7 @@ def half_way(gate: Gate) -> Callable[[Call], Reply]:
     return reply
 
 
-async def heard(clients: Clients, entrance: Entrance, streamed: bool, begun: asyncio.Event) -> str:
+async def outcome_of(clients: Clients, entrance: Entrance, streamed: bool, begun: asyncio.Event) -> str:
     """In KILLED's words. `begun` is set once a piece of the stream is here."""
     try:
         return await (by_grpc if entrance.typed else by_rest)(clients, entrance, streamed, begun)

@@ -105,14 +105,14 @@ class _Load:
         return (self.done - before) / (time.monotonic() - began_s)
 
     async def _client(self, end_s: float) -> None:
-        while (asked_s := time.monotonic()) < end_s:
+        while (sent_s := time.monotonic()) < end_s:
             try:
                 answer: pb.ChatResponse = await self._stub.Chat(chat())
                 assert answer.choices
                 self.done += 1
             except grpc.aio.AioRpcError as error:
                 assert error.code() is grpc.StatusCode.UNAVAILABLE, error
-                self.refused_s.append(time.monotonic() - asked_s)
+                self.refused_s.append(time.monotonic() - sent_s)
                 await asyncio.sleep(ANSWER_S)
 
 

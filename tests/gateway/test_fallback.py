@@ -149,17 +149,17 @@ async def test_when_all_fail_the_caller_gets_the_last_failure(providers: Three, 
 
 async def test_an_upstream_that_cannot_say_the_call_is_passed_over(providers: Three) -> None:
     first, second, third = providers
-    asked: dict[str, Any] = {"logprobs": True}  # Anthropic's format has none
+    options: dict[str, Any] = {"logprobs": True}  # Anthropic's format has none
     first.script = lambda call: error_reply(call, 500, "oops")
     async with Core(to(anthropic(second), openai(third))) as core:
-        assert await core.ask(False, **asked) == "openai"
+        assert await core.ask(False, **options) == "openai"
     async with Core(to(openai(first), anthropic(second))) as core:
         with pytest.raises(GatewayError) as failed:
-            await core.chat(**asked)
+            await core.chat(**options)
         assert failed.value.kind is Kind.UPSTREAM_UNAVAILABLE, "what happened, not what a fallback cannot do"
     async with Core(to(anthropic(second), anthropic(second, name="other"))) as core:
         with pytest.raises(GatewayError) as unsaid:
-            await core.chat(**asked)
+            await core.chat(**options)
         assert core.attempts == 0
     assert unsaid.value.kind is Kind.UNSUPPORTED_PARAMETER
     assert len(second.calls) == 0

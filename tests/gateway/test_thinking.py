@@ -27,7 +27,7 @@ def claude(provider: Provider) -> Any:
     return snapshot([route("claude", Task.CHAT, provider.base_url, provider="anthropic")])
 
 
-def asked(*messages: dict[str, Any], **members: Any) -> dict[str, Any]:
+def chat_body(*messages: dict[str, Any], **members: Any) -> dict[str, Any]:
     return {"model": "claude", "max_tokens": 99, "tools": TOOLS, "messages": [USER, *messages], **members}
 
 
@@ -42,8 +42,8 @@ def sorted_names(answer: Http) -> list[str]:
 async def test_a_message_that_is_sent_back_as_it_came_reaches_claude_as_claudes_own_blocks(provider: Provider) -> None:
     provider.script = thinks_first
     async with WorkerProcess(claude(provider)) as worker:
-        first = (await post(worker, "ChatCompletions", asked())).json["choices"][0]["message"]
-        second = await post(worker, "ChatCompletions", asked(first, *results(first)))
+        first = (await post(worker, "ChatCompletions", chat_body())).json["choices"][0]["message"]
+        second = await post(worker, "ChatCompletions", chat_body(first, *results(first)))
     assert second.json["choices"][0]["message"]["content"] == "42"
     assert "x-sidecar-left-out" not in second.headers
     assert provider.calls[1].json["messages"][1] == {"role": "assistant", "content": TURN}
@@ -53,7 +53,7 @@ async def test_a_message_that_is_sent_back_as_it_came_reaches_claude_as_claudes_
 async def test_a_refusal_too_has_what_was_left_out(provider: Provider, stream: bool) -> None:
     provider.script = lambda call: error_reply(call, 400, "no")
     async with WorkerProcess(claude(provider)) as worker:
-        refused = await post(worker, "ChatCompletions", asked(ECHO, USER, stream=stream))
+        refused = await post(worker, "ChatCompletions", chat_body(ECHO, USER, stream=stream))
     assert refused.status == 400
     assert sorted_names(refused) == sorted(NAMES.split(", "))
     assert "x-sidecar-upstream" not in refused.headers
@@ -63,7 +63,7 @@ async def test_a_refusal_too_has_what_was_left_out(provider: Provider, stream: b
 async def test_what_is_left_out_stands_in_a_header_of_answers_and_streams(provider: Provider, stream: bool) -> None:
     provider.script = thinks_first
     async with WorkerProcess(claude(provider)) as worker:
-        answer = await post(worker, "ChatCompletions", asked(ECHO, USER, stream=stream))
+        answer = await post(worker, "ChatCompletions", chat_body(ECHO, USER, stream=stream))
     assert answer.status == 200
     assert sorted_names(answer) == sorted(NAMES.split(", "))
     assert provider.calls[0].json["messages"][1] == {"role": "assistant", "content": "x"}
@@ -76,16 +76,18 @@ async def test_a_refusal_of_the_provider_says_it_too(provider: Provider) -> None
         {"type": "error", "error": {"type": "invalid_request_error", "message": text}}, status=400
     )
     async with WorkerProcess(claude(provider)) as worker:
-        answer = await post(worker, "ChatCompletions", asked(ECHO, USER))
+        answer = await post(worker, "ChatCompletions", chat_body(ECHO, USER))
     assert answer.status == 400
     assert text in answer.error["message"]
     assert sorted_names(answer) == sorted(NAMES.split(", "))
 
 
 def typed_history(thinking: pb.Thinking) -> pb.ChatRequest:
-    said = pb.Message(role=pb.ROLE_ASSISTANT, content=[pb.ContentPart(thinking=thinking), pb.ContentPart(text="x")])
+    assistant = pb.Message(
+        role=pb.ROLE_ASSISTANT, content=[pb.ContentPart(thinking=thinking), pb.ContentPart(text="x")]
+    )
     user = pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text="hi")])
-    return pb.ChatRequest(route="claude", messages=[user, said, user], max_tokens=99)
+    return pb.ChatRequest(route="claude", messages=[user, assistant, user], max_tokens=99)
 
 
 async def test_typed_answers_go_back_whole_and_say_what_was_left_out(provider: Provider) -> None:
@@ -94,8 +96,8 @@ async def test_typed_answers_go_back_whole_and_say_what_was_left_out(provider: P
     async with WorkerProcess(claude(provider)) as worker:
         stub = worker.inference()
         first = await stub.Chat(pb.ChatRequest(route="claude", messages=[user], max_tokens=99))
-        said = first.choices[0].message
-        again = await stub.Chat(pb.ChatRequest(route="claude", messages=[user, said, user], max_tokens=99))
+        assistant = first.choices[0].message
+        again = await stub.Chat(pb.ChatRequest(route="claude", messages=[user, assistant, user], max_tokens=99))
         whole = await stub.Chat(typed_history(pb.Thinking(text="hm")))
         chunks = [chunk async for chunk in stub.StreamChat(typed_history(pb.Thinking(text="hm")))]
     assert provider.calls[1].json["messages"][1]["content"] == TURN
@@ -108,7 +110,7 @@ async def test_what_was_left_out_is_counted_by_route_and_member(provider: Provid
     provider.script = thinks_first
     async with WorkerProcess(claude(provider), metrics=True) as worker:
         for _ in range(2):
-            await post(worker, "ChatCompletions", asked(ECHO, USER))
+            await post(worker, "ChatCompletions", chat_body(ECHO, USER))
         labels = {"route": "claude", "member": "messages[].annotations"}
         counts = [each.value for each in worker.samples("sidecar_left_out_total") if each.labels == labels]
         assert counts == [2]

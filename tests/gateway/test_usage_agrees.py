@@ -30,7 +30,7 @@ PRICE = Price(1_000_000, 10_000_000, 100_000, 1_250_000)
 # So many, and so slow to drain, that what is taken can be read off what is left.
 TOKENS = Limit("tokens", 1_000_000, 31 * 86_400)
 DRAINED = 60  # in as many seconds as no test takes
-WAYS = 5
+CALLS = 5
 HELLO = [pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text="hi")])]
 BY_NAME = {shape.name: shape for shape in SHAPES}
 COUNTS = ("input_tokens", "output_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens")
@@ -111,8 +111,8 @@ async def typed_stream(worker: WorkerProcess, name: str) -> pb.Usage:
     return usages[0]
 
 
-async def asked(worker: WorkerProcess, shape: Shape) -> tuple[list[pb.Usage], int]:
-    """By each of the WAYS; what stubs saw, and how many tokens the limit holds for it."""
+async def call_everywhere(worker: WorkerProcess, shape: Shape) -> tuple[list[pb.Usage], int]:
+    """Makes CALLS calls: the usage that typed ones got, and how many tokens the limit has taken for all."""
     body = {"model": shape.name, "messages": [{"role": "user", "content": "hi"}]}
     whole = await post(worker, "ChatCompletions", body)
     if format_of(shape) == "openai":
@@ -121,8 +121,8 @@ async def asked(worker: WorkerProcess, shape: Shape) -> tuple[list[pb.Usage], in
         worker, "ChatCompletions", {**body, "stream": True, "stream_options": {"include_usage": True}}
     )
     assert b'"usage":' in streamed.body
-    said = await query(worker, shape.name, {"messages": body["messages"]})
-    assert said.status == 200
+    queried = await query(worker, shape.name, {"messages": body["messages"]})
+    assert queried.status == 200
     seen = await typed_stream(worker, shape.name)
     usage, left = await typed(worker, shape.name)
     return [seen, usage], TOKENS.count - left
@@ -139,15 +139,15 @@ async def test_money_limits_metrics_and_usage_are_one_sum_for_each_shape(provide
         sums = Sums(worker, tmp_path)
         taken: dict[str, int] = {}
         for shape in SHAPES:
-            seen, taken[shape.name] = await asked(worker, shape)
+            seen, taken[shape.name] = await call_everywhere(worker, shape)
             for usage in seen:
                 output = usage.output_tokens if usage.HasField("output_tokens") else shape.tokens.output
                 if output != shape.tokens.output or usage.reasoning_tokens != shape.tokens.reasoning:
                     wrong.append((shape.name, "typed", usage))
         usages, metrics = sums.usage(), sums.metrics()
     for shape in SHAPES:
-        wanted = expected(shape, WAYS)
-        total = shape.tokens.total * WAYS
+        wanted = expected(shape, CALLS)
+        total = shape.tokens.total * CALLS
         if not total - DRAINED <= taken[shape.name] <= total:
             wrong.append((shape.name, "limit", taken[shape.name], total))
         if (found := of(usages[shape.name], wanted)) != wanted:
@@ -198,7 +198,7 @@ async def test_completions_of_both_kinds_are_counted_like_chat(provider: Provide
 
 
 async def test_embeddings_have_no_output(provider: Provider, tmp_path: Path) -> None:
-    said: dict[str, dict[str, Any]] = {
+    reported: dict[str, dict[str, Any]] = {
         "openai": {"prompt_tokens": 7, "total_tokens": 7},
         "voyage": {"total_tokens": 7},
         "prompt-zero": {"prompt_tokens": 0, "total_tokens": 7},
@@ -206,9 +206,9 @@ async def test_embeddings_have_no_output(provider: Provider, tmp_path: Path) -> 
     }
     row = {"object": "embedding", "index": 0, "embedding": [0.5]}
     provider.script = lambda call: json_reply(
-        {"object": "list", "model": "m", "data": [row], "usage": said[call.json["model"]]}
+        {"object": "list", "model": "m", "data": [row], "usage": reported[call.json["model"]]}
     )
-    shapes = [Shape(name, "openai", {}, SHAPES[0].tokens, 0) for name in said]
+    shapes = [Shape(name, "openai", {}, SHAPES[0].tokens, 0) for name in reported]
     async with WorkerProcess(
         snapshot(routed(each, provider, task=Task.EMBEDDINGS) for each in shapes), metrics=True
     ) as worker:
@@ -224,10 +224,10 @@ async def test_embeddings_have_no_output(provider: Provider, tmp_path: Path) -> 
 def along(*usages: dict[str, Any] | None) -> Callable[[Call], Reply]:
     """A stream that counts in each of its chunks."""
     head = {**OPENAI_HEAD, "object": "chat.completion.chunk"}
-    said = {"index": 0, "delta": {"role": "assistant", "content": "ok"}, "finish_reason": None}
+    choice = {"index": 0, "delta": {"role": "assistant", "content": "ok"}, "finish_reason": None}
     ended = {"index": 0, "delta": {}, "finish_reason": "stop"}
     *first, last = usages
-    pieces = [*({"choices": [said], "usage": each} for each in first), {"choices": [ended], "usage": last}]
+    pieces = [*({"choices": [choice], "usage": each} for each in first), {"choices": [ended], "usage": last}]
     return lambda call: sse_reply([*(data({**head, **piece}) for piece in pieces), data("[DONE]")])
 
 

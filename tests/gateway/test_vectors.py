@@ -17,10 +17,10 @@ async def test_a_provider_of_numbers_answers_callers_who_ask_for_base64(provider
     provider.script = lambda call: json_reply({"predictions": NUMBERS})
     served = route("vectors", Task.EMBEDDINGS, provider.root_url, provider="mlflow-model-serving")
     async with WorkerProcess(snapshot([served])) as worker:
-        asked = pb.EmbedRequest(route="vectors", inputs=[pb.EmbedInput(text="a"), pb.EmbedInput(text="b")])
-        plain = await worker.inference().Embed(asked)
-        asked.encoding = pb.EmbedRequest.ENCODING_BASE64
-        packed = await worker.inference().Embed(asked)
+        request = pb.EmbedRequest(route="vectors", inputs=[pb.EmbedInput(text="a"), pb.EmbedInput(text="b")])
+        plain = await worker.inference().Embed(request)
+        request.encoding = pb.EmbedRequest.ENCODING_BASE64
+        packed = await worker.inference().Embed(request)
         body = {"model": "vectors", "input": ["a", "b"], "encoding_format": "base64"}
         answer = await post(worker, "Embeddings", body)
         provider.script = lambda call: json_reply({"predictions": [[1e300]]})

@@ -141,10 +141,10 @@ def events(first: str, item: str, last: str = "", lines: bool = False) -> Maker:
     """One event an `item`. `lines`: each a line of JSON in place of an SSE event."""
 
     def make(size: int) -> bytes:
-        ways = [*([first] if first else []), *many(item, size), *([last] if last else [])]
+        items = [*([first] if first else []), *many(item, size), *([last] if last else [])]
         if lines:
-            return "".join(f"{each}\n" for each in ways).encode()
-        return "".join(each if each.startswith(("event:", ":")) else f"data: {each}\n\n" for each in ways).encode()
+            return "".join(f"{each}\n" for each in items).encode()
+        return "".join(each if each.startswith(("event:", ":")) else f"data: {each}\n\n" for each in items).encode()
 
     return make
 

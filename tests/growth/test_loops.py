@@ -113,7 +113,7 @@ def _of_streams() -> Iterator[Case]:
     for name, format_ in FORMATS.items():
         for task, side in format_.provider.items():
             target = _target(name, task)
-            for way, decoder in (("reads", side.stream), ("watches", side.observe)):
+            for verb, decoder in (("reads", side.stream), ("watches", side.observe)):
                 if decoder is None:
                     continue
                 for what, make in _of_format(STREAMS, name):
@@ -126,7 +126,7 @@ def _of_streams() -> Iterator[Case]:
                         framing.close()
                         return reader.close()
 
-                    yield f"{name} {task} {way} a stream of {what}", make, _tolerant(run)
+                    yield f"{name} {task} {verb} a stream of {what}", make, _tolerant(run)
 
 
 def _of_bytes() -> Iterator[Case]:

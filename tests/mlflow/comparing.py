@@ -36,10 +36,10 @@ def done(client: httpx.Client, case: Case, agent: str, provider: Provider) -> di
     body = case.body if isinstance(case.body, bytes) or case.body is None else json.dumps(case.body).encode()
     headers = {"user-agent": agent, **({} if body is None else {"content-type": "application/json"}), **case.headers}
     with client.stream(case.verb, case.path, content=body, headers=headers) as answer:
-        said = _read(answer)
+        value = _read(answer)
     return {
         "status": answer.status_code,
-        "json": said,
+        "json": value,
         "upstream": [_sent(call) for call in provider.calls[before:]],
     }
 

@@ -49,7 +49,7 @@ def _is_default(difference: Difference, both: Both) -> bool:
     return bool(difference.ours == ABSENT and difference.theirs in _DEFAULTS[difference.field.rpartition(".")[2]])
 
 
-def _said_nothing(difference: Difference, both: Both) -> bool:
+def _is_left_out(difference: Difference, both: Both) -> bool:
     """One of the two leaves out what the other says is nothing, or MLflow drops what the provider said."""
     if difference.field.endswith("provider"):
         return bool(difference.ours == ABSENT)
@@ -142,7 +142,7 @@ RULES = (
         "Answers hold every member the provider sent, and none it did not. MLflow drops what it does not know, adds `provider`, "
         "and writes null where there is nothing.",
         "An answer in the caller's own format is passed on as it is.",
-        _said_nothing,
+        _is_left_out,
     ),
     Rule(
         "streams",

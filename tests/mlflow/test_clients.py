@@ -79,22 +79,22 @@ def run(release: Environment, script: str, stack: Stack, *arguments: str, **env:
 @pytest.mark.parametrize("version", GATEWAYS)
 def test_mlflow_gateway_of_this_release(version: str, stack: Stack, provider: Provider) -> None:
     dialect = GATEWAYS[version]
-    said = run(environment(f"client-{version}"), "gateway.py", stack, stack.url, dialect)
-    assert (said["version"], said["uri"], said["client_uri"]) == (version, stack.url, stack.url)
+    results = run(environment(f"client-{version}"), "gateway.py", stack, stack.url, dialect)
+    assert (results["version"], results["uri"], results["client_uri"]) == (version, stack.url, stack.url)
     names = [*TASKS] if version == "2.5.0" else [*TASKS, "local"]
-    assert [each["name"] for each in said["routes"]] == said["client_routes"] == names
-    assert said["next_page_token"] is None
-    _is_route(said["routes"][0], stack, "chat")
-    _is_route(said["route"], stack, "chat")
-    _is_route(said["client_route"], stack, "embeddings")
-    (_answers_in_a if dialect == "A" else _answers_in_b)(said)
-    assert said["create"]["type"] == said["delete"]["type"] == "MlflowException", "refused by the client itself"
+    assert [each["name"] for each in results["routes"]] == results["client_routes"] == names
+    assert results["next_page_token"] is None
+    _is_route(results["routes"][0], stack, "chat")
+    _is_route(results["route"], stack, "chat")
+    _is_route(results["client_route"], stack, "embeddings")
+    (_answers_in_a if dialect == "A" else _answers_in_b)(results)
+    assert results["create"]["type"] == results["delete"]["type"] == "MlflowException", "refused by the client itself"
     for name, status in (("unknown_route", 404), ("unknown_query", 404), ("wrong_query", 422)):
-        assert said[name]["type"] == "HTTPError", said[name]
-        assert str(status) in said[name]["text"]
+        assert results[name]["type"] == "HTTPError", results[name]
+        assert str(status) in results[name]["text"]
     if version != "2.5.0":
         made = {"calls": 100000, "key": "user", "renewal_period": "minute"}
-        assert [[_limit(each) for each in answer["limits"]] for answer in said["limits"]] == [[made], [made], []]
+        assert [[_limit(each) for each in answer["limits"]] for answer in results["limits"]] == [[made], [made], []]
 
 
 def _is_route(found: Any, stack: Stack, task: str) -> None:
@@ -110,49 +110,55 @@ def _limit(row: Any) -> Any:
     return {name: row[name] for name in ("calls", "key", "renewal_period")}
 
 
-def _answers_in_a(said: Any) -> None:
+def _answers_in_a(results: Any) -> None:
     for name in ("chat", "client_chat"):
-        [candidate] = said[name]["candidates"]
+        [candidate] = results[name]["candidates"]
         assert candidate["message"] == {"role": "assistant", "content": "echo: Say hello."}
         assert candidate["metadata"] == {"finish_reason": "stop"}
-        assert said[name]["metadata"].keys() == {"input_tokens", "output_tokens", "total_tokens", "model", "route_type"}
-    assert said["chat"]["metadata"]["model"] == "gpt-x"
-    assert said["completions"]["candidates"] == [{"text": "echo: Once", "metadata": {"finish_reason": "stop"}}]
-    assert said["completions"]["metadata"]["route_type"] == "llm/v1/completions"
-    assert said["embeddings"]["embeddings"] == VECTORS
+        assert results[name]["metadata"].keys() == {
+            "input_tokens",
+            "output_tokens",
+            "total_tokens",
+            "model",
+            "route_type",
+        }
+    assert results["chat"]["metadata"]["model"] == "gpt-x"
+    assert results["completions"]["candidates"] == [{"text": "echo: Once", "metadata": {"finish_reason": "stop"}}]
+    assert results["completions"]["metadata"]["route_type"] == "llm/v1/completions"
+    assert results["embeddings"]["embeddings"] == VECTORS
 
 
-def _answers_in_b(said: Any) -> None:
+def _answers_in_b(results: Any) -> None:
     for name in ("chat", "client_chat"):
-        assert name not in said or said[name]["choices"][0]["message"]["content"] == "echo: Say hello."
-    assert said["chat"]["usage"]["total_tokens"] > 0
-    assert said["completions"]["choices"][0]["text"] == "echo: Once"
-    assert [row["embedding"] for row in said["embeddings"]["data"]] == VECTORS
+        assert name not in results or results[name]["choices"][0]["message"]["content"] == "echo: Say hello."
+    assert results["chat"]["usage"]["total_tokens"] > 0
+    assert results["completions"]["choices"][0]["text"] == "echo: Once"
+    assert [row["embedding"] for row in results["embeddings"]["data"]] == VECTORS
 
 
 @pytest.mark.parametrize("version", ["2.22.0", "3.17.2"])
 def test_mlflow_deployments_of_this_release(version: str, stack: Stack, provider: Provider) -> None:
-    said = run(environment(f"client-{version}"), "deployments.py", stack, stack.url)
-    assert said["version"] == version
-    assert [each["name"] for each in said["endpoints"]] == [*TASKS, "local"]
-    for found in (said["endpoints"][0], said["endpoint"]):
+    results = run(environment(f"client-{version}"), "deployments.py", stack, stack.url)
+    assert results["version"] == version
+    assert [each["name"] for each in results["endpoints"]] == [*TASKS, "local"]
+    for found in (results["endpoints"][0], results["endpoint"]):
         assert (found["name"], found["endpoint_type"]) == ("chat", "llm/v1/chat")
         assert found["model"] == {"name": "gpt-x", "provider": "openai"}
         assert found["endpoint_url"] == f"{stack.url}/endpoints/chat/invocations"
         assert found["limit"] is None
-    _answers_in_b(said)
-    assert said["unknown"]["type"] == "HTTPError"
-    assert "404" in said["unknown"]["text"]
-    assert said["create"]["type"] == "NotImplementedError"
+    _answers_in_b(results)
+    assert results["unknown"]["type"] == "HTTPError"
+    assert "404" in results["unknown"]["text"]
+    assert results["create"]["type"] == "NotImplementedError"
 
 
 def test_langchains_gateway_classes(stack: Stack, provider: Provider) -> None:
     before = len(provider.calls)
-    said = run(environment("langchain-2.8.1"), "by_langchain.py", stack, stack.url)
-    assert said["llm"] == "echo: Once"
-    assert said["chat"] == ["ai", "echo: Say hello."]
-    assert said["documents"] == [VECTORS], "this release wraps each query's vectors once more"
-    assert said["query"] == VECTORS[:1]
+    results = run(environment("langchain-2.8.1"), "by_langchain.py", stack, stack.url)
+    assert results["llm"] == "echo: Once"
+    assert results["chat"] == ["ai", "echo: Say hello."]
+    assert results["documents"] == [VECTORS], "this release wraps each query's vectors once more"
+    assert results["query"] == VECTORS[:1]
     chat = provider.calls[before].json
     assert [message["role"] for message in chat["messages"]] == ["system", "user"]
     assert chat["temperature"] == 1.0
@@ -160,11 +166,11 @@ def test_langchains_gateway_classes(stack: Stack, provider: Provider) -> None:
 
 def test_langchains_classes_for_the_deployments_server(stack: Stack, provider: Provider) -> None:
     before = len(provider.calls)
-    said = run(environment("langchain-2.22.0"), "by_langchain_deployments.py", stack, stack.url)
-    assert said["llm"] == "echo: Once"
-    assert said["chat"] == ["ai", "echo: Say hello."]
-    assert said["documents"] == VECTORS
-    assert said["query"] == VECTORS[0]
+    results = run(environment("langchain-2.22.0"), "by_langchain_deployments.py", stack, stack.url)
+    assert results["llm"] == "echo: Once"
+    assert results["chat"] == ["ai", "echo: Say hello."]
+    assert results["documents"] == VECTORS
+    assert results["query"] == VECTORS[0]
     assert provider.calls[before].json["temperature"] == 0.5, "dialect B's is the provider's own"
 
 
@@ -182,17 +188,17 @@ def test_a_client_does_not_sit_in_its_retry_loop_after_a_permanent_failure(
     """MLflow's own gateway answers 500 here, and this client takes 60 s and six provider calls to say so."""
     provider.script, status, calls_max = FAILURES[name]
     before = len(provider.calls)
-    said = run(environment("client-2.8.1"), "gateway.py", stack, stack.url, "A", "chat")
-    assert said["type"] == "HTTPError", said
-    assert status in said["text"]
-    assert said["seconds"] < PERMANENT_S_MAX
+    results = run(environment("client-2.8.1"), "gateway.py", stack, stack.url, "A", "chat")
+    assert results["type"] == "HTTPError", results
+    assert status in results["text"]
+    assert results["seconds"] < PERMANENT_S_MAX
     assert 1 <= len(provider.calls) - before <= calls_max
 
 
 def test_that_retry_loop_is_real(stack: Stack) -> None:
     """The positive control: told 503 by whoever stands in the gateway's place, the same client calls again."""
     with Provider(script=lambda call: error_reply(call, 503, "later")) as instead:
-        said = run(
+        results = run(
             environment("client-2.8.1"),
             "gateway.py",
             stack,
@@ -201,7 +207,7 @@ def test_that_retry_loop_is_real(stack: Stack) -> None:
             "chat",
             MLFLOW_HTTP_REQUEST_MAX_RETRIES="1",
         )
-        assert said["type"] in ("HTTPError", "MlflowException")
+        assert results["type"] in ("HTTPError", "MlflowException")
         assert len(instead.calls) == 2
 
 
@@ -263,8 +269,8 @@ def test_openais_node_sdk(path: str, stack: Stack, node: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert said["text"] == said["streamed"] == "echo: Say hello."
-    assert said["tokens"] == said["usage"]["total_tokens"] > 0
-    assert said["vectors"] == [8, 8]
-    assert said["unknown"] == ["NotFoundError", 404, "model_not_found"]
+    results = json.loads(done.stdout)
+    assert results["text"] == results["streamed"] == "echo: Say hello."
+    assert results["tokens"] == results["usage"]["total_tokens"] > 0
+    assert results["vectors"] == [8, 8]
+    assert results["unknown"] == ["NotFoundError", 404, "model_not_found"]

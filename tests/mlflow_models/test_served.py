@@ -67,20 +67,20 @@ def test_embeddings_come_one_a_text(stack: Stack) -> None:
 
 
 def test_openais_sdks_ask_for_base64_and_get_it(stack: Stack) -> None:
-    asked = {"model": "echo-embeddings", "input": ["ab"], "dimensions": 2, "encoding_format": "base64"}
-    assert ask(stack, "/v1/embeddings", **asked)[1]["data"][0]["embedding"] == "AAAAQAAAgD8="
+    body = {"model": "echo-embeddings", "input": ["ab"], "dimensions": 2, "encoding_format": "base64"}
+    assert ask(stack, "/v1/embeddings", **body)[1]["data"][0]["embedding"] == "AAAAQAAAgD8="
 
 
 async def test_the_typed_services_reach_it_too(stack: Stack) -> None:
     async with stack.channel(LOCAL) as channel:
         stub: Any = inference_pb2_grpc.InferenceServiceStub(channel)
-        asked = pb.ChatRequest(route="echo-chat", n=2)
-        asked.messages.add(role=pb.ROLE_USER).content.add(text="hi")
-        answer = await stub.Chat(asked)
+        request = pb.ChatRequest(route="echo-chat", n=2)
+        request.messages.add(role=pb.ROLE_USER).content.add(text="hi")
+        answer = await stub.Chat(request)
         assert [choice.message.content[0].text for choice in answer.choices] == ["echo: hi", "echo: hi"]
         assert not answer.HasField("usage")
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            _ = [chunk async for chunk in stub.StreamChat(asked)]
+            _ = [chunk async for chunk in stub.StreamChat(request)]
         assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 

@@ -21,11 +21,11 @@ _USAGE = {"input_tokens": 30, "output_tokens": 20}
 
 def thinks_first(call: Call) -> Reply:
     """Calls tools, thought over, until their results are there."""
-    asked = call.json
-    finished = any(message["role"] == "assistant" for message in asked["messages"])
+    body = call.json
+    finished = any(message["role"] == "assistant" for message in body["messages"])
     answer: list[dict[str, Any]] = [{"type": "text", "text": "42"}]
     blocks, reason = (answer, "end_turn") if finished else (TURN, "tool_use")
-    if not asked.get("stream"):
+    if not body.get("stream"):
         return json_reply({**_HEAD, "content": blocks, "stop_reason": reason, "usage": _USAGE})
     return sse_reply([event(each["type"], each) for each in events_of(blocks, reason)])
 

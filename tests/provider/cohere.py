@@ -36,7 +36,7 @@ def cohere_chat(body: Body, tokens: Sequence[str], call_id: int) -> dict[str, An
 
 
 def cohere_events(body: Body, tokens: Sequence[str], call_id: int) -> list[bytes]:
-    def told(name: str, delta: dict[str, Any], **members: Any) -> bytes:
+    def with_delta(name: str, delta: dict[str, Any], **members: Any) -> bytes:
         return event(name, {"type": name, **members, "delta": delta})
 
     def content(**members: Any) -> dict[str, Any]:
@@ -44,11 +44,11 @@ def cohere_events(body: Body, tokens: Sequence[str], call_id: int) -> list[bytes
 
     start = {"role": "assistant", "content": [], "tool_plan": "", "tool_calls": [], "citations": []}
     return [
-        told("message-start", {"message": start}, id=f"cohere-sim{call_id}"),
-        told("content-start", content(type="text", text=""), index=0),
-        *(told("content-delta", content(text=token), index=0) for token in tokens),
+        with_delta("message-start", {"message": start}, id=f"cohere-sim{call_id}"),
+        with_delta("content-start", content(type="text", text=""), index=0),
+        *(with_delta("content-delta", content(text=token), index=0) for token in tokens),
         event("content-end", {"type": "content-end", "index": 0}),
-        told("message-end", {"finish_reason": "COMPLETE", "usage": _usage(body, len(tokens))}),
+        with_delta("message-end", {"finish_reason": "COMPLETE", "usage": _usage(body, len(tokens))}),
         data("[DONE]"),
     ]
 

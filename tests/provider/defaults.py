@@ -30,22 +30,22 @@ def answer_tokens(body: Body, count: int | None) -> list[str]:
     """The answer in pieces: `count` numbered words, or "echo: " and the last user message."""
     if count is not None:
         return [f"{'' if index == 0 else ' '}tok{index}" for index in range(count)]
-    asked = next(
+    question = next(
         (text_of(m.get("content")) for m in reversed(body.get("messages") or []) if m.get("role") == "user"), ""
     )
-    if not asked and "prompt" in body:
+    if not question and "prompt" in body:
         prompt = body["prompt"]
-        asked = prompt if isinstance(prompt, str) else " ".join(str(piece) for piece in prompt)
-    words = f"echo: {asked}".split(" ")
+        question = prompt if isinstance(prompt, str) else " ".join(str(piece) for piece in prompt)
+    words = f"echo: {question}".split(" ")
     return [word if index == 0 else f" {word}" for index, word in enumerate(words)]
 
 
 def _openai_usage(body: Body, tokens: int) -> dict[str, Any]:
-    asked = len(json.dumps(body.get("messages") or body.get("prompt") or body.get("input") or "")) // 4
+    prompt_tokens = len(json.dumps(body.get("messages") or body.get("prompt") or body.get("input") or "")) // 4
     return {
-        "prompt_tokens": asked,
+        "prompt_tokens": prompt_tokens,
         "completion_tokens": tokens,
-        "total_tokens": asked + tokens,
+        "total_tokens": prompt_tokens + tokens,
         "prompt_tokens_details": {"cached_tokens": 0},
     }
 
@@ -73,7 +73,7 @@ def openai_chat(body: Body, tokens: Sequence[str], call_id: int) -> dict[str, An
 
 def openai_chat_events(body: Body, tokens: Sequence[str], call_id: int) -> list[bytes]:
     """Role, one delta per token, finish reason, usage when it was asked for, [DONE]."""
-    asked_usage = bool((body.get("stream_options") or {}).get("include_usage"))
+    with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
     head: dict[str, Any] = {
         "id": f"chatcmpl-sim{call_id}",
         "object": "chat.completion.chunk",
@@ -81,7 +81,7 @@ def openai_chat_events(body: Body, tokens: Sequence[str], call_id: int) -> list[
         "model": body.get("model", ""),
         "system_fingerprint": "fp_sim",
     }
-    usage: dict[str, Any] = {"usage": None} if asked_usage else {}
+    usage: dict[str, Any] = {"usage": None} if with_usage else {}
 
     def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
@@ -89,7 +89,7 @@ def openai_chat_events(body: Body, tokens: Sequence[str], call_id: int) -> list[
 
     events = [chunk({"role": "assistant", "content": ""}), *(chunk({"content": token}) for token in tokens)]
     events.append(chunk({}, "stop"))
-    if asked_usage:
+    if with_usage:
         events.append(data({**head, "choices": [], "usage": _openai_usage(body, len(tokens))}))
     return [*events, data("[DONE]")]
 
@@ -130,8 +130,8 @@ def vector(seed: str, dimensions: int) -> list[float]:
 
 
 def openai_embeddings(body: Body, dimensions: int) -> dict[str, Any]:
-    asked = body.get("input", "")
-    texts = [asked] if isinstance(asked, str) or (asked and isinstance(asked[0], int)) else list(asked)
+    inputs = body.get("input", "")
+    texts = [inputs] if isinstance(inputs, str) or (inputs and isinstance(inputs[0], int)) else list(inputs)
     rows: list[dict[str, Any]] = []
     for index, text in enumerate(texts):
         numbers = vector(json.dumps(text), dimensions)
@@ -144,9 +144,9 @@ def openai_embeddings(body: Body, dimensions: int) -> dict[str, Any]:
 
 
 def _anthropic_usage(body: Body, tokens: int) -> dict[str, Any]:
-    asked = len(json.dumps(body.get("messages") or "")) // 4
+    input_tokens = len(json.dumps(body.get("messages") or "")) // 4
     return {
-        "input_tokens": asked,
+        "input_tokens": input_tokens,
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": 0,
         "output_tokens": tokens,

@@ -38,14 +38,14 @@ def wishes(body: Mapping[str, Any]) -> dict[str, str]:
     """What the request asks of the simulator. ValueError on an unknown word: a typo must not pass as health."""
     member, model = body.get("sim"), body.get("model")
     if isinstance(member, dict):
-        asked = {str(name): str(value) for name, value in member.items()}
+        wanted = {str(name): str(value) for name, value in member.items()}
     else:
         text = member if isinstance(member, str) else str(model or "")[4:] if str(model).startswith("sim:") else ""
-        asked = dict(word.strip().partition("=")[::2] for word in text.split(",") if word.strip())
-    unknown = asked.keys() - KNOWN
+        wanted = dict(word.strip().partition("=")[::2] for word in text.split(",") if word.strip())
+    unknown = wanted.keys() - KNOWN
     if unknown:
         raise ValueError(f"the simulator does not know {sorted(unknown)}")
-    return asked
+    return wanted
 
 
 class Faults:
@@ -57,20 +57,20 @@ class Faults:
 
     def reply(self, call: Call, body: Mapping[str, Any]) -> Reply:
         try:
-            asked = wishes(body)
+            wanted = wishes(body)
         except ValueError as problem:
             return error_reply(call, 400, str(problem), code="unknown_sim")
-        if "times" in asked:
-            text = repr(sorted(asked.items()))
+        if "times" in wanted:
+            text = repr(sorted(wanted.items()))
             self._played[text] += 1
-            if self._played[text] > int(asked["times"]):
+            if self._played[text] > int(wanted["times"]):
                 return default_reply(call, body)
-        return _timed(self._gated(_ended(_answer(call, body, asked), asked), asked), asked)
+        return _timed(self._gated(_ended(_answer(call, body, wanted), wanted), wanted), wanted)
 
-    def _gated(self, reply: Reply, asked: Mapping[str, str]) -> Reply:
-        if "gate" not in asked:
+    def _gated(self, reply: Reply, wanted: Mapping[str, str]) -> Reply:
+        if "gate" not in wanted:
             return reply
-        gate, index = self._gate(asked["gate"]), int(asked.get("gate_at", "0"))
+        gate, index = self._gate(wanted["gate"]), int(wanted.get("gate_at", "0"))
         if index < 0:
             return replace(reply, before=gate)
         parts = list(reply.parts)
@@ -78,22 +78,22 @@ class Faults:
         return replace(reply, parts=parts)
 
 
-def _answer(call: Call, body: Mapping[str, Any], asked: Mapping[str, str]) -> Reply:
-    later = (("retry-after", asked["retry_after"]),) if "retry_after" in asked else ()
-    if asked.get("echo_key") == "1":
+def _answer(call: Call, body: Mapping[str, Any], wanted: Mapping[str, str]) -> Reply:
+    later = (("retry-after", wanted["retry_after"]),) if "retry_after" in wanted else ()
+    if wanted.get("echo_key") == "1":
         return error_reply(call, 401, f"Incorrect API key provided: {call.key}.", "invalid_api_key", later)
-    status = int(asked.get("status", "200"))
+    status = int(wanted.get("status", "200"))
     if status != 200:
-        return error_reply(call, status, asked.get("message", f"simulated {status}"), asked.get("code"), later)
-    if "content_bytes" in asked:
-        size = int(asked["content_bytes"])
+        return error_reply(call, status, wanted.get("message", f"simulated {status}"), wanted.get("code"), later)
+    if "content_bytes" in wanted:
+        size = int(wanted["content_bytes"])
         body = {**body, "messages": [{"role": "user", "content": "x" * (size - len("echo: "))}]}
-    count = int(asked["tokens"]) if "tokens" in asked else None
-    reply = default_reply(call, body, count, int(asked.get("dims", "0")))
+    count = int(wanted["tokens"]) if "tokens" in wanted else None
+    reply = default_reply(call, body, count, int(wanted.get("dims", "0")))
     parts = list(reply.parts)
-    if "event_bytes" in asked:
-        parts.insert(len(parts) // 2, _big_event(call, body, int(asked["event_bytes"])))
-    if asked.get("no_done") == "1":
+    if "event_bytes" in wanted:
+        parts.insert(len(parts) // 2, _big_event(call, body, int(wanted["event_bytes"])))
+    if wanted.get("no_done") == "1":
         parts.pop()
     return replace(reply, parts=parts, headers=reply.headers + later)
 
@@ -108,26 +108,26 @@ def _big_event(call: Call, body: Mapping[str, Any], size: int) -> bytes:
     return data({**head, "model": body.get("model", ""), "choices": [choice]})
 
 
-def _ended(reply: Reply, asked: Mapping[str, str]) -> Reply:
-    cut_at = int(asked["cut_at"]) if "cut_at" in asked else None
-    if "after" in asked:
+def _ended(reply: Reply, wanted: Mapping[str, str]) -> Reply:
+    cut_at = int(wanted["cut_at"]) if "cut_at" in wanted else None
+    if "after" in wanted:
         byte_parts: list[Part] = [part for part in reply.parts if isinstance(part, bytes)]
-        cut_at = sum(len(part) for part in byte_parts[: int(asked["after"])] if isinstance(part, bytes))
-    end = ENDS[asked["end"]] if "end" in asked else End.NORMAL if cut_at is None else End.CUT
-    return replace(reply, end=end, cut_at=cut_at, head=asked.get("head", "1") == "1")
+        cut_at = sum(len(part) for part in byte_parts[: int(wanted["after"])] if isinstance(part, bytes))
+    end = ENDS[wanted["end"]] if "end" in wanted else End.NORMAL if cut_at is None else End.CUT
+    return replace(reply, end=end, cut_at=cut_at, head=wanted.get("head", "1") == "1")
 
 
-def _timed(reply: Reply, asked: Mapping[str, str]) -> Reply:
+def _timed(reply: Reply, wanted: Mapping[str, str]) -> Reply:
     def seconds(name: str) -> float:
-        return float(asked.get(name, "0")) / 1000
+        return float(wanted.get(name, "0")) / 1000
 
     return replace(
         reply,
         head_delay_s=seconds("head_ms"),
         first_delay_s=seconds("first_ms"),
         gap_s=seconds("gap_ms"),
-        slice_bytes=int(asked.get("slice", "0")),
-        gzip=asked.get("gzip") == "1",
-        framing=Framing(asked["framing"]) if "framing" in asked else reply.framing,
-        then_close=asked.get("close", ""),
+        slice_bytes=int(wanted.get("slice", "0")),
+        gzip=wanted.get("gzip") == "1",
+        framing=Framing(wanted["framing"]) if "framing" in wanted else reply.framing,
+        then_close=wanted.get("close", ""),
     )

@@ -52,9 +52,9 @@ async def test_a_chat_is_answered_with_the_users_words_and_usage(provider: Provi
 async def test_a_streamed_chat_has_a_usage_chunk_only_when_asked(provider: Provider) -> None:
     url = f"{provider.base_url}/chat/completions"
     _, plain = await post(url, {**QUESTION, "stream": True})
-    _, asked = await post(url, {**QUESTION, "stream": True, "stream_options": {"include_usage": True}})
+    _, with_usage = await post(url, {**QUESTION, "stream": True, "stream_options": {"include_usage": True}})
     assert b"prompt_tokens" not in plain
-    assert b'"choices":[],"usage":{"prompt_tokens"' in asked
+    assert b'"choices":[],"usage":{"prompt_tokens"' in with_usage
     assert plain.endswith(b"data: [DONE]\n\n")
 
 

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 BIN = Path(sys.executable).parent
 INSTALL_S, RUN_S = 200, 90
 OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 64 << 20)]
-WAYS = ("direct", "nginx", "envoy")
+PATHS = ("direct", "nginx", "envoy")
 same: Any = bytes
 
 NGINX = Template("""
@@ -82,7 +82,7 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]
         yield int(server.wait_for_line(r"port (\d+)")[1]), socket
 
 
-@pytest.fixture(scope="module", params=WAYS)
+@pytest.fixture(scope="module", params=PATHS)
 def target(
     request: pytest.FixtureRequest, core: tuple[int, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:

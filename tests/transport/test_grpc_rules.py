@@ -16,7 +16,7 @@ from tests.transport.service import DETAILS, ODD_TEXT, Serving
 ECHO = "/test.Bytes/echo"
 
 
-async def asked(client: Raw, headers: bytes, body: bytes = message(b"hi")) -> Answer:
+async def answer_to(client: Raw, headers: bytes, body: bytes = message(b"hi")) -> Answer:
     client.send(frame(HEADERS, END_HEADERS, 1, headers))
     client.data(1, body, end=True)
     return await client.answer(1)
@@ -33,31 +33,31 @@ async def test_an_answer_is_a_head_a_message_and_trailers(raw: Raw) -> None:
 
 @pytest.mark.parametrize("kind", ["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8"])
 async def test_grpc_is_a_content_type_of_its_own(raw: Raw, kind: str) -> None:
-    assert (await asked(raw, block(ECHO, content_type=kind))).status == 0
+    assert (await answer_to(raw, block(ECHO, content_type=kind))).status == 0
 
 
 @pytest.mark.parametrize(
     "kind", ["application/json", "application/grpc-web", "application/grpc+json", "application/grpcx", "text/plain", ""]
 )
 async def test_any_other_content_type_is_415(raw: Raw, kind: str) -> None:
-    answer = await asked(raw, block(ECHO, content_type=kind))
+    answer = await answer_to(raw, block(ECHO, content_type=kind))
     assert answer.headers == [{":status": "415", "accept": "application/grpc, application/grpc+proto"}]
 
 
 async def test_no_content_type_is_415(raw: Raw) -> None:
-    assert (await asked(raw, block(ECHO, without=["content-type"]))).headers[0][":status"] == "415"
+    assert (await answer_to(raw, block(ECHO, without=["content-type"]))).headers[0][":status"] == "415"
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "HEAD"])
 async def test_any_method_but_post_is_405(raw: Raw, method: str) -> None:
-    answer = await asked(raw, block(ECHO, method=method))
+    answer = await answer_to(raw, block(ECHO, method=method))
     assert (answer.headers[0][":status"], answer.headers[0]["allow"]) == ("405", "POST")
 
 
 @pytest.mark.parametrize("te", [None, "gzip", "trailers2"])
 async def test_a_proxy_that_drops_trailers_is_named(raw: Raw, te: str | None) -> None:
     """RFC 9113 allows no other value of `te` at all; then the stream is reset."""
-    answer = await asked(raw, block(ECHO, without=["te"]) if te is None else block(ECHO, te=te))
+    answer = await answer_to(raw, block(ECHO, without=["te"]) if te is None else block(ECHO, te=te))
     assert answer.reset is not None or (answer.status == 13 and "te: trailers" in answer.last["grpc-message"])
 
 
@@ -75,7 +75,7 @@ async def test_a_proxy_that_drops_trailers_is_named(raw: Raw, te: str | None) ->
     ],
 )
 async def test_what_does_not_exist_is_unimplemented(raw: Raw, path: str, words: str) -> None:
-    answer = await asked(raw, block(path))
+    answer = await answer_to(raw, block(path))
     assert len(answer.headers) == 1, "trailers alone, in a head that ends the stream"
     assert answer.status == 12
     assert words in answer.last["grpc-message"]
@@ -86,7 +86,7 @@ async def test_what_does_not_exist_is_unimplemented(raw: Raw, path: str, words: 
     [("1H", 3600), ("99999999n", 0.1), ("5M", 300), ("30S", 30), ("2500m", 2.5), ("99999999u", 100)],
 )
 async def test_a_timeout_has_six_units(raw: Raw, text: str, seconds: float) -> None:
-    answer = await asked(raw, block("/test.Bytes/deadline", ("grpc-timeout", text)))
+    answer = await answer_to(raw, block("/test.Bytes/deadline", ("grpc-timeout", text)))
     assert 0 < json.loads(answer.data[5:]) <= seconds + 0.001  # of a float
 
 
@@ -100,7 +100,7 @@ async def test_a_timeout_that_has_passed_ends_the_call(raw: Raw) -> None:
     "text", ["1", "S", "", "1s", "-1S", "1.5S", "123456789S", "1 S", "٣S".encode().decode("latin-1")]
 )
 async def test_a_timeout_that_is_none_is_refused(raw: Raw, text: str) -> None:
-    answer = await asked(raw, block(ECHO, ("grpc-timeout", text)))
+    answer = await answer_to(raw, block(ECHO, ("grpc-timeout", text)))
     assert answer.status == 13
     assert "grpc-timeout" in answer.last["grpc-message"]
 
@@ -116,7 +116,7 @@ async def test_metadata_keeps_repetition_and_bytes(raw: Raw) -> None:
         ("x-d", ""),
         ("x-e-bin", ""),
     ]
-    answer = await asked(
+    answer = await answer_to(
         raw, block("/test.Bytes/metadata", *pairs, ("grpc-timeout", "1M"), ("x-f-bin", f"{packed},AA"))
     )
     assert json.loads(answer.data[5:]) == [
@@ -133,21 +133,21 @@ async def test_metadata_keeps_repetition_and_bytes(raw: Raw) -> None:
 
 @pytest.mark.parametrize("value", ["!", "AAA=A", "A", "====", "AA AA"])
 async def test_bytes_that_are_no_base64_are_refused(raw: Raw, value: str) -> None:
-    answer = await asked(raw, block(ECHO, ("x-b-bin", value)))
+    answer = await answer_to(raw, block(ECHO, ("x-b-bin", value)))
     assert answer.status == 13
     assert "x-b-bin" in answer.last["grpc-message"]
 
 
 async def test_metadata_goes_back_in_the_head_and_in_the_trailers(raw: Raw) -> None:
     pairs = [("x-initial", "one"), ("x-initial-bin", "AAE"), ("x-trailing", "two"), ("x-trailing-bin", "AAH/")]
-    answer = await asked(raw, block("/test.Bytes/metadata", *pairs))
+    answer = await answer_to(raw, block("/test.Bytes/metadata", *pairs))
     head, trailers = answer.headers
     assert (head["x-initial"], head["x-initial-bin"]) == ("one", "AAE")
     assert trailers == {"grpc-status": "0", "x-trailing": "two", "x-trailing-bin": "AAH/"}
 
 
 async def test_a_message_of_a_status_is_percent_encoded_utf8(raw: Raw) -> None:
-    answer = await asked(raw, block("/test.Bytes/refuse"))
+    answer = await answer_to(raw, block("/test.Bytes/refuse"))
     assert answer.status == 9
     assert answer.last["grpc-message"] == (
         "%09%0Atest with whitespace%0D%0Aand Unicode BMP %E2%98%BA and non-BMP %F0%9F%98%88 %25 %09%0A"
@@ -184,7 +184,7 @@ async def test_a_bug_is_internal_and_keeps_its_words(raw: Raw) -> None:
     ],
 )
 async def test_a_body_that_is_not_one_message_is_answered_at_once(raw: Raw, body: bytes, words: str) -> None:
-    answer = await asked(raw, block(ECHO), body)
+    answer = await answer_to(raw, block(ECHO), body)
     assert answer.status == 13
     assert words in answer.last["grpc-message"]
 
@@ -214,14 +214,14 @@ async def test_a_message_may_come_in_any_pieces(raw: Raw) -> None:
 @pytest.mark.parametrize("size", [0, 1, 65_536, 3_000_000])
 async def test_a_message_packed_by_gzip_is_read(raw: Raw, size: int) -> None:
     packed = message(gzip.compress(b"x" * size), 1)
-    answer = await asked(raw, block("/test.Bytes/echo", ("grpc-encoding", "gzip")), packed)
+    answer = await answer_to(raw, block("/test.Bytes/echo", ("grpc-encoding", "gzip")), packed)
     assert answer.headers[0]["grpc-accept-encoding"] == "identity,gzip"
     assert answer.status == 0
     assert answer.data == message(b"x" * size)
 
 
 async def test_gzip_may_be_named_and_not_used(raw: Raw) -> None:
-    assert (await asked(raw, block(ECHO, ("grpc-encoding", "gzip")))).status == 0
+    assert (await answer_to(raw, block(ECHO, ("grpc-encoding", "gzip")))).status == 0
     raw.send(frame(HEADERS, END_HEADERS, 3, block(ECHO, ("grpc-encoding", "identity"))))
     raw.data(3, message(b"hi"), end=True)
     assert (await raw.answer(3)).status == 0
@@ -229,7 +229,7 @@ async def test_gzip_may_be_named_and_not_used(raw: Raw) -> None:
 
 @pytest.mark.parametrize("encoding", ["deflate", "br", "snappy", "zstd", "gzip, gzip", ""])
 async def test_any_other_packing_is_unimplemented_and_ours_are_named(raw: Raw, encoding: str) -> None:
-    answer = await asked(raw, block(ECHO, ("grpc-encoding", encoding)))
+    answer = await answer_to(raw, block(ECHO, ("grpc-encoding", encoding)))
     assert answer.status == 12
     assert answer.last["grpc-accept-encoding"] == "identity,gzip"
 
@@ -245,14 +245,14 @@ async def test_any_other_packing_is_unimplemented_and_ours_are_named(raw: Raw, e
     ],
 )
 async def test_a_broken_packing_is_refused(raw: Raw, data: bytes) -> None:
-    answer = await asked(raw, block(ECHO, ("grpc-encoding", "gzip")), message(data, 1))
+    answer = await answer_to(raw, block(ECHO, ("grpc-encoding", "gzip")), message(data, 1))
     assert answer.status == 13
 
 
 async def test_a_packed_bomb_is_refused_while_it_is_unpacked() -> None:
     bomb = message(gzip.compress(bytes(50_000_000)), 1)
     async with Serving(limits=Limits(message_bytes=1_000_000)) as small, await Raw.to(small.port) as client:
-        answer = await asked(client, block(ECHO, ("grpc-encoding", "gzip")), bomb)
+        answer = await answer_to(client, block(ECHO, ("grpc-encoding", "gzip")), bomb)
         assert answer.status == 8
         assert "unpacked" in answer.last["grpc-message"]
 

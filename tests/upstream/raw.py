@@ -163,7 +163,7 @@ async def whole(response: UpstreamResponse) -> bytes:
     return b"".join(pieces)
 
 
-async def asked(client: UpstreamClient, port: int, **fields: Any) -> tuple[int, bytes]:
+async def fetch(client: UpstreamClient, port: int, **fields: Any) -> tuple[int, bytes]:
     """One whole call: status and body."""
     response = await opened(client, port, **fields)
     return response.status, await whole(response)

@@ -9,7 +9,7 @@ from typing import Any
 
 from sidecar.upstream.pool import AGE_S, IDLE_S
 from tests.processes import reached
-from tests.upstream.raw import OK, a_client, asked, raw_server
+from tests.upstream.raw import OK, a_client, fetch, raw_server
 
 
 class _Clock(asyncio.SelectorEventLoop):
@@ -40,9 +40,9 @@ def run(main: Callable[[_Clock], Awaitable[None]]) -> None:
 def test_an_idle_connection_is_closed_though_nobody_calls() -> None:
     async def main(loop: _Clock) -> None:
         async with raw_server(OK) as server, a_client() as client:
-            await asked(client, server.port)
+            await fetch(client, server.port)
             loop.ahead_s += IDLE_S - 1
-            await asked(client, server.port)
+            await fetch(client, server.port)
             assert (server.connections, server.open) == (1, 1)
             loop.ahead_s += IDLE_S
             await reached(lambda: server.open == 0)
@@ -55,12 +55,12 @@ def test_an_idle_connection_is_not_used_after_its_time() -> None:
         wire = OK.replace(b"\r\n\r\n", b"\r\nkeep-alive: timeout=5\r\n\r\n")
         for answer, lasts_s in ((OK, IDLE_S), (wire, 4.0)):
             async with raw_server(answer) as server, a_client() as client:
-                await asked(client, server.port)
+                await fetch(client, server.port)
                 loop.ahead_s += lasts_s - 0.5
-                await asked(client, server.port)
+                await fetch(client, server.port)
                 assert server.connections == 1
                 loop.ahead_s += lasts_s
-                await asked(client, server.port)
+                await fetch(client, server.port)
                 assert server.connections == 2
 
     run(main)
@@ -70,7 +70,7 @@ def test_a_connection_that_is_always_busy_is_replaced_by_and_by() -> None:
     async def main(loop: _Clock) -> None:
         async with raw_server(OK) as server, a_client() as client:
             for _ in range(int(AGE_S / 20) + 2):
-                await asked(client, server.port)
+                await fetch(client, server.port)
                 loop.ahead_s += 20
             assert server.connections == 2
 
@@ -83,7 +83,7 @@ def test_an_address_is_asked_for_again_after_a_while() -> None:
             before = loop.lookups
             for ahead_s, lookups in ((0, 1), (29, 1), (2, 2)):
                 loop.ahead_s += ahead_s
-                await asked(client, server.port, host="provider.example", fresh=True)
+                await fetch(client, server.port, host="provider.example", fresh=True)
                 assert loop.lookups - before == lookups
 
     run(main)

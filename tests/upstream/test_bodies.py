@@ -10,7 +10,7 @@ import pytest
 
 from adapters import GatewayError, Kind
 from tests.processes import reached
-from tests.upstream.raw import OK, Request, a_client, asked, opened, raw_server, whole
+from tests.upstream.raw import OK, Request, a_client, fetch, opened, raw_server, whole
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 BIG_BYTES = 20 << 20
@@ -25,7 +25,7 @@ async def test_twenty_megabytes_go_both_ways_and_the_connection_stays() -> None:
     body = bytes(range(256)) * (BIG_BYTES // 256)
     async with raw_server(echo) as server, a_client() as client:
         for _ in range(2):
-            assert await asked(client, server.port, body=body) == (200, body)
+            assert await fetch(client, server.port, body=body) == (200, body)
         assert server.connections == 1
 
 
@@ -33,7 +33,7 @@ async def test_a_refusal_before_the_body_is_read_is_heard_and_the_rest_is_not_se
     refusal = b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno"
     async with raw_server(refusal, reads_body=False) as server, a_client() as client:
         async with asyncio.timeout(10):
-            assert await asked(client, server.port, body=bytes(30 << 20)) == (413, b"no")
+            assert await fetch(client, server.port, body=bytes(30 << 20)) == (413, b"no")
         await reached(lambda: server.open == 0, what="the connection is closed, as half a request is on it")
 
 
@@ -48,7 +48,7 @@ async def test_an_answer_that_begins_before_the_body_is_read_gets_the_rest_of_it
 
     async with raw_server(answer, reads_body=False) as server, a_client() as client:
         async with asyncio.timeout(10):
-            assert await asked(client, server.port, body=bytes(size)) == (200, b"ok")
+            assert await fetch(client, server.port, body=bytes(size)) == (200, b"ok")
 
 
 @pytest.mark.parametrize("piece_bytes", [8 << 10, 1 << 20])
@@ -97,8 +97,8 @@ async def test_a_refusal_whose_request_was_not_sent_to_its_end_costs_the_connect
             writer.write(b"no")
 
     async with raw_server(refuse, reads_body=False) as server, a_client() as client:
-        assert await asked(client, server.port, body=bytes(60 << 20)) == (413, b"no")
-        assert await asked(client, server.port) == (200, b"ok")
+        assert await fetch(client, server.port, body=bytes(60 << 20)) == (413, b"no")
+        assert await fetch(client, server.port) == (200, b"ok")
         assert server.connections == 2
 
 
@@ -191,7 +191,7 @@ async def test_a_read_that_took_too_long_may_be_asked_again_and_has_lost_nothing
         assert await response.read_some(loop.time() + 60) == b"two"
         assert await response.read_some() == b""
         response.close()
-        assert await asked(client, server.port) == (200, b"onetwo")
+        assert await fetch(client, server.port) == (200, b"onetwo")
         assert server.connections == 1
 
 

@@ -19,7 +19,7 @@ def raw_deflate(data: bytes) -> bytes:
     return packer.compress(data) + packer.flush()
 
 
-WAYS = {
+PACKINGS = {
     "gzip": ("gzip", gzip.compress),
     "x-gzip": ("x-gzip", gzip.compress),
     "deflate": ("deflate", zlib.compress),
@@ -27,7 +27,7 @@ WAYS = {
     "joined gzip": ("gzip", lambda data: gzip.compress(data[:9_000]) + gzip.compress(data[9_000:])),
     "padded gzip": ("gzip", lambda data: gzip.compress(data) + b"\0" * 100),
 }
-EACH = pytest.mark.parametrize(("coding", "pack"), WAYS.values(), ids=WAYS)
+EACH = pytest.mark.parametrize(("coding", "pack"), PACKINGS.values(), ids=PACKINGS)
 
 
 def unpacked(coding: str, packed: bytes, step: int) -> bytes:

@@ -16,7 +16,7 @@ import uvloop
 
 from adapters import GatewayError, Kind
 from tests.processes import free_port
-from tests.upstream.raw import OK, a_client, asked, raw_server
+from tests.upstream.raw import OK, a_client, fetch, raw_server
 
 UNAVAILABLE = (Kind.UPSTREAM_UNAVAILABLE, "No connection to the provider.")
 LATE = (Kind.UPSTREAM_TIMEOUT, "No connection to the provider in time.")
@@ -72,10 +72,10 @@ async def failure(awaitable: Awaitable[object]) -> tuple[Kind, str]:
 
 async def test_a_port_nobody_listens_on_and_a_name_nobody_has() -> None:
     async with a_client() as client:
-        assert await failure(asked(client, free_port())) == UNAVAILABLE
-        assert await failure(asked(client, 80, host="no-such-host.invalid")) == UNAVAILABLE
-        assert await failure(asked(client, 80, host=".".join(["a" * 60] * 5))) == UNAVAILABLE
-        assert await failure(asked(client, 80, host="a" * 70 + ".example")) == UNAVAILABLE
+        assert await failure(fetch(client, free_port())) == UNAVAILABLE
+        assert await failure(fetch(client, 80, host="no-such-host.invalid")) == UNAVAILABLE
+        assert await failure(fetch(client, 80, host=".".join(["a" * 60] * 5))) == UNAVAILABLE
+        assert await failure(fetch(client, 80, host="a" * 70 + ".example")) == UNAVAILABLE
 
 
 @BOTH_LOOPS
@@ -87,7 +87,7 @@ def test_a_dead_address_does_not_keep_a_call_from_the_next(make: Callable[[], An
 
     async def main(loop: Any) -> None:
         async with raw_server(OK) as server, a_client() as client:
-            assert await asked(client, server.port, host="provider.example") == (200, b"ok")
+            assert await fetch(client, server.port, host="provider.example") == (200, b"ok")
 
     run(make, resolve, main)
 
@@ -104,7 +104,7 @@ def test_an_address_that_stays_silent_is_overtaken_by_the_next(make: Callable[[]
                 silent.bind(("127.0.0.9", server.port))
                 silent.listen(0)
                 with closing(socket.create_connection(("127.0.0.9", server.port))):
-                    assert await asked(client, server.port, host="provider.example") == (200, b"ok")
+                    assert await fetch(client, server.port, host="provider.example") == (200, b"ok")
 
     run(make, resolve, main)
 
@@ -119,13 +119,13 @@ def test_a_name_is_looked_up_once_for_all_and_kept(make: Callable[[], Any]) -> N
 
     async def main(loop: Any) -> None:
         async with raw_server(OK) as server, a_client() as client:
-            calls = [asyncio.create_task(asked(client, server.port, host="provider.example")) for _ in range(50)]
+            calls = [asyncio.create_task(fetch(client, server.port, host="provider.example")) for _ in range(50)]
             while not loop.lookups:
                 await asyncio.sleep(0)
             calls[0].cancel()  # one that leaves does not take the others' answer along
             gate.set()
             assert await asyncio.gather(*calls[1:]) == [(200, b"ok")] * 49
-            assert await asked(client, server.port, host="provider.example", fresh=True) == (200, b"ok")
+            assert await fetch(client, server.port, host="provider.example", fresh=True) == (200, b"ok")
             assert loop.lookups == 1
 
     run(make, resolve, main)
@@ -141,9 +141,9 @@ def test_a_failed_connection_forgets_the_address(make: Callable[[], Any]) -> Non
 
     async def main(loop: Any) -> None:
         async with raw_server(OK) as server, a_client() as client:
-            assert await failure(asked(client, server.port, host="provider.example")) == UNAVAILABLE
+            assert await failure(fetch(client, server.port, host="provider.example")) == UNAVAILABLE
             addresses[:] = ["127.0.0.1"]
-            assert await asked(client, server.port, host="provider.example") == (200, b"ok")
+            assert await fetch(client, server.port, host="provider.example") == (200, b"ok")
 
     run(make, resolve, main)
 
@@ -156,8 +156,8 @@ def test_a_lookup_that_hangs_ends_with_the_time_to_connect(make: Callable[[], An
 
     async def main(loop: Any) -> None:
         async with a_client() as client:
-            assert await failure(asked(client, 80, host="provider.example", connect_s=0.1)) == LATE
-            assert await failure(asked(client, 80, host="provider.example", connect_s=0.1)) == LATE
+            assert await failure(fetch(client, 80, host="provider.example", connect_s=0.1)) == LATE
+            assert await failure(fetch(client, 80, host="provider.example", connect_s=0.1)) == LATE
             assert loop.lookups == 1
 
     run(make, resolve, main)
@@ -175,7 +175,7 @@ def test_an_address_that_stays_silent_ends_with_the_time_to_connect(make: Callab
             port = silent.getsockname()[1]
             with closing(socket.create_connection(("127.0.0.1", port))):
                 async with a_client() as client:
-                    assert await failure(asked(client, port, host="provider.example", connect_s=0.3)) == LATE
+                    assert await failure(fetch(client, port, host="provider.example", connect_s=0.3)) == LATE
 
     run(make, resolve, main)
 
@@ -191,8 +191,8 @@ async def test_time_in_which_the_worker_was_busy_is_not_the_providers(tls: bool)
         if tls:
             fields |= {"scheme": "https", "ca_file": ca_file}
         async with raw_server(OK, tls=context if tls else None) as server, a_client() as client:
-            assert await asked(client, server.port, **{**fields, "connect_s": 10}) == (200, b"ok")
-            call = asyncio.create_task(asked(client, server.port, **fields))
+            assert await fetch(client, server.port, **{**fields, "connect_s": 10}) == (200, b"ok")
+            call = asyncio.create_task(fetch(client, server.port, **fields))
             await asyncio.sleep(0)
             time.sleep(1.5)  # noqa: ASYNC251 - as JSON of 31 MB does
             assert await call == (200, b"ok")
@@ -206,7 +206,7 @@ async def test_an_ipv6_address_is_taken_out_of_its_brackets_and_said_in_them() -
         port = listener.getsockname()[1]
         loop = asyncio.get_running_loop()
         async with a_client() as client:
-            call = asyncio.create_task(asked(client, port, host="[::1]"))
+            call = asyncio.create_task(fetch(client, port, host="[::1]"))
             connection, _ = await loop.sock_accept(listener)
             with closing(connection):
                 head = await loop.sock_recv(connection, 65536)

@@ -12,7 +12,7 @@ import pytest
 from adapters import GatewayError, Kind
 from sidecar.upstream.failures import BadHead, BodyBroken, Failure
 from tests.processes import reached
-from tests.upstream.raw import OK, a_client, asked, opened, raw_server, says, whole
+from tests.upstream.raw import OK, a_client, fetch, opened, raw_server, says, whole
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 
@@ -36,7 +36,7 @@ async def test_an_answer_is_read_and_its_connection_used_again_only_if_it_is_cle
 ) -> None:
     async with raw_server(wire) as server, a_client() as client:
         for _ in range(3):
-            assert await asked(client, server.port) == (200, body)
+            assert await fetch(client, server.port) == (200, body)
         assert server.connections == (1 if stays else 3)
 
 
@@ -110,10 +110,10 @@ async def test_what_arrived_in_one_read_leaves_in_one_piece() -> None:
 
 async def test_bytes_on_an_idle_connection_close_it_and_are_nobodys_answer() -> None:
     async with raw_server(OK) as server, a_client() as client:
-        assert await asked(client, server.port) == (200, b"ok")
+        assert await fetch(client, server.port) == (200, b"ok")
         server.writers[0].write(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nsecond")
         await reached(lambda: server.open == 0)
-        assert await asked(client, server.port) == (200, b"ok")
+        assert await fetch(client, server.port) == (200, b"ok")
         assert server.connections == 2
 
 
@@ -121,14 +121,14 @@ async def test_a_redirect_is_handed_over_and_not_followed_and_cookies_are_not_ke
     wire = b"HTTP/1.1 302 Found\r\nlocation: /elsewhere\r\nset-cookie: a=b\r\ncontent-length: 0\r\n\r\n"
     async with raw_server(wire) as server, a_client() as client:
         for _ in range(2):
-            assert (await asked(client, server.port))[0] == 302
+            assert (await fetch(client, server.port))[0] == 302
         assert [request.head.split()[1] for request in server.requests] == [b"/v1/chat/completions"] * 2
         assert "cookie" not in server.requests[1].headers
 
 
 async def test_the_request_says_what_it_must_and_nothing_else() -> None:
     async with raw_server(OK) as server, a_client() as client:
-        await asked(client, server.port, path="/v1/x y/ü?api-version=1", body=b"{}")
+        await fetch(client, server.port, path="/v1/x y/ü?api-version=1", body=b"{}")
         head = server.requests[0].head
         assert head.startswith(b"POST /v1/x%20y/%C3%BC?api-version=1 HTTP/1.1\r\n")
         assert server.requests[0].headers == {
@@ -140,7 +140,7 @@ async def test_the_request_says_what_it_must_and_nothing_else() -> None:
             "content-length": "2",
         }
         own = (("User-Agent", "mine"), ("Accept-Encoding", "gzip"), ("Host", "other"), ("Content-Length", "9"))
-        await asked(client, server.port, headers=own)
+        await fetch(client, server.port, headers=own)
         seen = server.requests[1].headers
         assert (seen["user-agent"], seen["accept-encoding"]) == ("mine", "gzip")
         assert (seen["host"], seen["content-length"]) == (f"127.0.0.1:{server.port}", "2")
@@ -150,7 +150,7 @@ async def test_the_request_says_what_it_must_and_nothing_else() -> None:
 async def test_a_header_that_would_break_the_request_is_not_sent(value: str) -> None:
     async with raw_server(OK) as server, a_client() as client:
         with pytest.raises(GatewayError) as caught:
-            await asked(client, server.port, headers=(("x", value),))
+            await fetch(client, server.port, headers=(("x", value),))
         assert caught.value.kind is Kind.INTERNAL
         assert value not in caught.value.message
         assert server.connections == 0
@@ -166,7 +166,7 @@ async def test_nothing_of_headers_or_bodies_is_logged(caplog: pytest.LogCaptureF
         for wire in wires:
             async with raw_server(wire, then_close=True) as server:
                 with pytest.raises(GatewayError) as caught:
-                    await asked(client, server.port)
+                    await fetch(client, server.port)
                 causes = repr(
                     [caught.value, caught.value.__cause__, getattr(caught.value.__cause__, "__cause__", None)]
                 )

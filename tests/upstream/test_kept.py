@@ -14,7 +14,7 @@ from sidecar.upstream import UpstreamClient
 from sidecar.upstream.pool import IDLE_MAX
 from tests.processes import reached
 from tests.scale import scaled
-from tests.upstream.raw import OK, RawServer, Request, a_client, asked, opened, raw_server, reset, whole
+from tests.upstream.raw import OK, RawServer, Request, a_client, fetch, opened, raw_server, reset, whole
 
 HALF = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n"
 
@@ -47,7 +47,7 @@ async def test_a_kept_connection_that_ends_without_an_answer_is_replaced_once(en
     resent: list[None] = []
     async with raw_server(OnReuse(end)) as server, a_client() as client:
         for _ in range(4):
-            assert await asked(client, server.port, resent=lambda: resent.append(None)) == (200, b"ok")
+            assert await fetch(client, server.port, resent=lambda: resent.append(None)) == (200, b"ok")
         # The second call met the end of the first connection, the fourth that of the second.
         assert (len(server.requests), server.connections, len(resent)) == (7, 4, 3)
 
@@ -59,7 +59,7 @@ async def test_a_fresh_connection_that_ends_without_an_answer_is_a_failure() -> 
     resent: list[None] = []
     async with raw_server(end) as server, a_client() as client:
         with pytest.raises(GatewayError) as caught:
-            await asked(client, server.port, resent=lambda: resent.append(None))
+            await fetch(client, server.port, resent=lambda: resent.append(None))
         assert caught.value.kind is Kind.UPSTREAM_UNAVAILABLE
         assert (len(server.requests), resent) == (1, [])
 
@@ -73,9 +73,9 @@ async def test_the_fresh_one_that_fails_too_is_the_last() -> None:
         writer.write(OK) if number == 1 else writer.close()
 
     async with raw_server(first_only) as server, a_client() as client:
-        assert await asked(client, server.port) == (200, b"ok")
+        assert await fetch(client, server.port) == (200, b"ok")
         with pytest.raises(GatewayError):
-            await asked(client, server.port)
+            await fetch(client, server.port)
         assert len(server.requests) == 3
 
 
@@ -83,9 +83,9 @@ async def test_the_fresh_one_that_fails_too_is_the_last() -> None:
 async def test_what_the_provider_may_have_worked_on_is_not_sent_again(end: str) -> None:
     """Some of an answer had come; or a second had passed."""
     async with raw_server(OnReuse(end)) as server, a_client() as client:
-        assert await asked(client, server.port) == (200, b"ok")
+        assert await fetch(client, server.port) == (200, b"ok")
         with pytest.raises(GatewayError) as caught:
-            await asked(client, server.port)
+            await fetch(client, server.port)
         assert caught.value.kind is Kind.UPSTREAM_UNAVAILABLE
         assert len(server.requests) == 2
 
@@ -93,28 +93,28 @@ async def test_what_the_provider_may_have_worked_on_is_not_sent_again(end: str) 
 async def test_a_call_that_wants_a_fresh_connection_gets_one() -> None:
     async with raw_server(OK) as server, a_client() as client:
         for _ in range(3):
-            assert await asked(client, server.port, fresh=True) == (200, b"ok")
+            assert await fetch(client, server.port, fresh=True) == (200, b"ok")
         assert server.connections == 3
 
 
 async def test_a_connection_that_ended_while_idle_is_not_used() -> None:
     async with raw_server(OK) as server, a_client() as client:
-        await asked(client, server.port)
+        await fetch(client, server.port)
         resent: list[None] = []
         server.writers[0].close()
         await reached(lambda: server.open == 0)
-        assert await asked(client, server.port, resent=lambda: resent.append(None)) == (200, b"ok")
+        assert await fetch(client, server.port, resent=lambda: resent.append(None)) == (200, b"ok")
         assert (server.connections, resent) == (2, [])
 
 
 async def test_nothing_goes_out_on_a_connection_whose_end_only_the_kernel_knows() -> None:
     """The loop has no turn between the end and the call."""
     async with raw_server(OK) as server, a_client() as client:
-        await asked(client, server.port)
+        await fetch(client, server.port)
         resent: list[None] = []
         with socket.socket(fileno=os.dup(server.writers[0].get_extra_info("socket").fileno())) as same:
             same.shutdown(socket.SHUT_WR)
-            assert await asked(client, server.port, resent=lambda: resent.append(None)) == (200, b"ok")
+            assert await fetch(client, server.port, resent=lambda: resent.append(None)) == (200, b"ok")
         assert (server.connections, resent) == (2, [])
 
 
@@ -129,7 +129,7 @@ async def test_a_thousand_closings_as_a_call_goes_out_are_never_noticed() -> Non
     async with raw_server(then_close) as server, a_client() as client:
         count = scaled(1000, 100)
         for _ in range(count):
-            assert await asked(client, server.port) == (200, b"ok")
+            assert await fetch(client, server.port) == (200, b"ok")
         assert len(server.requests) == count
 
 
@@ -141,13 +141,13 @@ async def test_calls_at_once_have_a_connection_each_and_later_ones_share_them() 
         writer.write(OK)
 
     async with raw_server(wait) as server, a_client() as client:
-        calls = [asyncio.create_task(asked(client, server.port)) for _ in range(20)]
+        calls = [asyncio.create_task(fetch(client, server.port)) for _ in range(20)]
         await reached(lambda: len(server.requests) == 20)
         gate.set()
         assert await asyncio.gather(*calls) == [(200, b"ok")] * 20
         assert server.connections == 20
         for _ in range(20):
-            await asked(client, server.port)
+            await fetch(client, server.port)
         assert server.connections == 20
 
 
@@ -160,13 +160,13 @@ async def test_the_newest_connection_is_used_first_and_a_burst_leaves_a_bounded_
 
     count = IDLE_MAX + 40
     async with raw_server(wait) as server, a_client() as client:
-        calls = [asyncio.create_task(asked(client, server.port)) for _ in range(count)]
+        calls = [asyncio.create_task(fetch(client, server.port)) for _ in range(count)]
         await reached(lambda: len(server.requests) == count)
         gate.set()
         await asyncio.gather(*calls)
         await reached(lambda: server.open == IDLE_MAX, what="what is too many is closed")
         for _ in range(5):
-            await asked(client, server.port)
+            await fetch(client, server.port)
         assert len({request.connection for request in server.requests[-5:]}) == 1
 
 
@@ -192,7 +192,7 @@ async def test_what_was_not_read_of_a_whole_answer_is_not_the_next_calls() -> No
     async with raw_server(answer) as server, a_client() as client:
         response = await opened(client, server.port)
         response.close()  # all of it has come, nobody took it
-        assert await asked(client, server.port) == (200, b"answer 2")
+        assert await fetch(client, server.port) == (200, b"answer 2")
         assert server.connections == 1
 
 

@@ -19,7 +19,7 @@ from tests.gateway.in_process import Core, openai, to
 from tests.processes import reached
 from tests.provider import Provider
 from tests.scale import scaled
-from tests.upstream.raw import OK, RawServer, Request, a_client, asked, never, opened, raw_server, sockets
+from tests.upstream.raw import OK, RawServer, Request, a_client, fetch, never, opened, raw_server, sockets
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 ROUNDS = scaled(200, 40)
@@ -149,7 +149,7 @@ async def a_neighbour(client: UpstreamClient) -> AsyncIterator[list[float]]:
         async def calls() -> None:
             while True:
                 began = time.perf_counter()
-                assert await asked(client, server.port) == (200, b"ok")
+                assert await fetch(client, server.port) == (200, b"ok")
                 took.append(time.perf_counter() - began)
 
         task = asyncio.create_task(calls())

@@ -17,7 +17,7 @@ import trustme
 from adapters import GatewayError, Kind
 from tests.processes import reached
 from tests.scale import scaled
-from tests.upstream.raw import OK, Request, a_client, asked, opened, raw_server, says, sockets, whole
+from tests.upstream.raw import OK, Request, a_client, fetch, opened, raw_server, says, sockets, whole
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 TLS_REFUSED = (Kind.UPSTREAM_UNAVAILABLE, "The provider's TLS certificate or handshake was refused.")
@@ -53,7 +53,7 @@ async def test_a_server_of_the_named_ca_is_trusted_and_its_connection_kept(autho
     async with raw_server(OK, tls=authority.server("127.0.0.1", "localhost")) as server, a_client() as client:
         for host in ("127.0.0.1", "localhost"):
             for _ in range(3):
-                answer = await asked(client, server.port, scheme="https", host=host, ca_file=authority.ca_file)
+                answer = await fetch(client, server.port, scheme="https", host=host, ca_file=authority.ca_file)
                 assert answer == (200, b"ok")
         assert server.connections == 2
 
@@ -63,7 +63,7 @@ async def test_the_server_hears_the_name_it_is_asked_by(authority: Authority) ->
     names: list[str | None] = []
     context.sni_callback = lambda sock, name, ctx: names.append(name)
     async with raw_server(OK, tls=context) as server, a_client() as client:
-        await asked(client, server.port, scheme="https", host="localhost", ca_file=authority.ca_file)
+        await fetch(client, server.port, scheme="https", host="localhost", ca_file=authority.ca_file)
     assert names == ["localhost"]
 
 
@@ -76,7 +76,7 @@ async def test_another_name_another_ca_or_a_missing_bundle_is_refused_and_hears_
         cases = [authority.ca_file, str(other), None, str(tmp_path / "none.pem")]
         for ca_file in cases:
             for host in ("127.0.0.1", "localhost"):
-                call = asked(client, server.port, scheme="https", host=host, ca_file=ca_file)
+                call = fetch(client, server.port, scheme="https", host=host, ca_file=ca_file)
                 assert await failure(call) == TLS_REFUSED
         assert server.requests == []
 
@@ -88,14 +88,14 @@ async def test_an_old_protocol_is_refused(authority: Authority) -> None:
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     context.set_ciphers("DEFAULT@SECLEVEL=0")
     async with raw_server(OK, tls=context) as server, a_client() as client:
-        call = asked(client, server.port, scheme="https", ca_file=authority.ca_file)
+        call = fetch(client, server.port, scheme="https", ca_file=authority.ca_file)
         assert await failure(call) == TLS_REFUSED
 
 
 async def test_a_server_that_speaks_no_tls_ends_with_the_handshake_or_the_time_to_connect(authority: Authority) -> None:
     async with raw_server(OK) as server, a_client() as client:
         began = asyncio.get_running_loop().time()
-        call = asked(client, server.port, scheme="https", ca_file=authority.ca_file, connect_s=0.3)
+        call = fetch(client, server.port, scheme="https", ca_file=authority.ca_file, connect_s=0.3)
         kind, _ = await failure(call)
         assert kind is Kind.UPSTREAM_TIMEOUT
         assert asyncio.get_running_loop().time() - began < 5
@@ -114,18 +114,18 @@ async def test_bodies_are_whole_over_tls(authority: Authority) -> None:
     fields: dict[str, Any] = {"scheme": "https", "ca_file": authority.ca_file}
     async with raw_server(echo, tls=tls) as server, a_client() as client:
         for _ in range(2):
-            assert await asked(client, server.port, body=body, **fields) == (200, body)
+            assert await fetch(client, server.port, body=body, **fields) == (200, body)
         assert server.connections == 1
     async with raw_server(says(b"HTTP/1.1 200 OK\r\n\r\n", b"all of it", then_close=True), tls=tls) as server:
         async with a_client() as client:
-            assert await asked(client, server.port, **fields) == (200, b"all of it")
+            assert await fetch(client, server.port, **fields) == (200, b"all of it")
 
 
 @pytest.mark.parametrize("wire", [CHUNKED + b"4\r\nhalf\r\n", OK[:-1], b"HTTP/1.1 200 OK\r\ncontent-le"])
 async def test_a_cut_over_tls_is_a_failure(authority: Authority, wire: bytes) -> None:
     answer = says(wire, then_close=True)
     async with raw_server(answer, tls=authority.server("127.0.0.1")) as server, a_client() as client:
-        kind, _ = await failure(asked(client, server.port, scheme="https", ca_file=authority.ca_file))
+        kind, _ = await failure(fetch(client, server.port, scheme="https", ca_file=authority.ca_file))
         assert kind in (Kind.UPSTREAM_INTERRUPTED, Kind.UPSTREAM_UNAVAILABLE)
 
 
@@ -206,7 +206,7 @@ async def test_a_proxy_tunnels_https_and_hears_nothing_of_it(authority: Authorit
     async with raw_server(OK, tls=authority.server("localhost")) as server, a_proxy(server.port) as proxy:
         async with a_client() as client:
             for _ in range(3):
-                answer = asked(
+                answer = fetch(
                     client, server.port, scheme="https", host="localhost", ca_file=authority.ca_file, proxy=proxy.url
                 )
                 assert await answer == (200, b"ok")
@@ -219,7 +219,7 @@ async def test_a_proxy_tunnels_https_and_hears_nothing_of_it(authority: Authorit
 async def test_a_name_is_verified_through_a_proxy_too(authority: Authority) -> None:
     async with raw_server(OK, tls=authority.server("elsewhere.example")) as server, a_proxy(server.port) as proxy:
         async with a_client() as client:
-            call = asked(
+            call = fetch(
                 client, server.port, scheme="https", host="localhost", ca_file=authority.ca_file, proxy=proxy.url
             )
             assert await failure(call) == TLS_REFUSED
@@ -229,7 +229,7 @@ async def test_a_name_is_verified_through_a_proxy_too(authority: Authority) -> N
 
 async def test_a_proxy_forwards_http_in_absolute_form() -> None:
     async with raw_server(OK) as server, a_proxy(server.port) as proxy, a_client() as client:
-        assert await asked(client, server.port, host="provider.example", proxy=proxy.url) == (200, b"ok")
+        assert await fetch(client, server.port, host="provider.example", proxy=proxy.url) == (200, b"ok")
         where = f"provider.example:{server.port}".encode()
         assert proxy.heads[0].startswith(
             b"POST http://%s/v1/chat/completions HTTP/1.1\r\nHost: %s\r\n" % (where, where)
@@ -240,7 +240,7 @@ async def test_a_proxy_may_itself_be_behind_tls(authority: Authority) -> None:
     tls = authority.server("127.0.0.1", "localhost")
     async with raw_server(OK, tls=tls) as server, a_proxy(server.port, tls) as proxy, a_client() as client:
         url = proxy.url.replace("http://", "https://")
-        answer = asked(client, server.port, scheme="https", ca_file=authority.ca_file, proxy=url)
+        answer = fetch(client, server.port, scheme="https", ca_file=authority.ca_file, proxy=url)
         assert await answer == (200, b"ok")
 
 
@@ -258,7 +258,7 @@ async def test_what_a_proxy_says_instead_of_connecting_is_no_answer_of_the_provi
     authority: Authority, refusal: bytes
 ) -> None:
     async with a_proxy(1, refusal=refusal) as proxy, a_client() as client:
-        call = asked(client, 443, scheme="https", host="provider.example", ca_file=authority.ca_file, proxy=proxy.url)
+        call = fetch(client, 443, scheme="https", host="provider.example", ca_file=authority.ca_file, proxy=proxy.url)
         assert await failure(call) == PROXY_REFUSED
         await reached(lambda: proxy.open == 0)
 
@@ -266,7 +266,7 @@ async def test_what_a_proxy_says_instead_of_connecting_is_no_answer_of_the_provi
 async def test_a_proxy_that_speaks_before_the_handshake_is_refused(authority: Authority) -> None:
     async with raw_server(OK, tls=authority.server("localhost")) as server:
         async with a_proxy(server.port, surplus=b"HTTP/1.1 200 OK\r\n\r\n") as proxy, a_client() as client:
-            call = asked(
+            call = fetch(
                 client, server.port, scheme="https", host="localhost", ca_file=authority.ca_file, proxy=proxy.url
             )
             assert await failure(call) in (PROXY_REFUSED, TLS_REFUSED)
@@ -278,7 +278,7 @@ async def test_a_proxy_that_hangs_ends_with_the_time_to_connect(authority: Autho
         pass
 
     async with raw_server(hang) as server, a_client() as client:
-        call = asked(
+        call = fetch(
             client, 443, scheme="https", host="provider.example", ca_file=authority.ca_file, connect_s=0.3,
             proxy=f"http://127.0.0.1:{server.port}",
         )  # fmt: skip
@@ -291,9 +291,9 @@ async def test_connections_are_shared_by_nobody_who_goes_another_way(authority: 
     tls = authority.server("127.0.0.1")
     async with raw_server(OK, tls=tls) as server, a_proxy(server.port) as proxy, a_client() as client:
         fields: dict[str, Any] = {"scheme": "https", "ca_file": authority.ca_file}
-        await asked(client, server.port, **fields)
-        await asked(client, server.port, proxy=proxy.url, **fields)
-        assert await failure(asked(client, server.port, scheme="https")) == TLS_REFUSED
+        await fetch(client, server.port, **fields)
+        await fetch(client, server.port, proxy=proxy.url, **fields)
+        assert await failure(fetch(client, server.port, scheme="https")) == TLS_REFUSED
         response = await opened(client, server.port, **fields)
         assert await whole(response) == b"ok"
         assert server.connections == 2

@@ -52,8 +52,8 @@ def test_a_limit_is_calls_in_a_time(period: str, seconds: int) -> None:
 @pytest.mark.parametrize("each", [True, False])
 def test_a_limit_that_was_set_is_read_as_it_was_said(per_s: int, each: bool) -> None:
     limit = Limit("requests", 5, per_s, each=each)
-    said = json.dumps({"route": "a", **limits_json([limit, Limit("tokens", 9, 60)])})
-    assert limits_of(said.encode()) == ("a", [limit])
+    body = json.dumps({"route": "a", **limits_json([limit, Limit("tokens", 9, 60)])})
+    assert limits_of(body.encode()) == ("a", [limit])
 
 
 @pytest.mark.parametrize(

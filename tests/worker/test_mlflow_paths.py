@@ -95,8 +95,8 @@ async def test_nothing_is_asked_that_the_caller_did_not(worker: WorkerProcess, p
 
 
 async def test_completions_and_embeddings_in_dialect_a(worker: WorkerProcess) -> None:
-    said = await query(worker, "completions", {"prompt": "a b"})
-    assert said.json["candidates"] == [{"text": "echo: a b", "metadata": {"finish_reason": "stop"}}]
+    answer = await query(worker, "completions", {"prompt": "a b"})
+    assert answer.json["candidates"] == [{"text": "echo: a b", "metadata": {"finish_reason": "stop"}}]
     vectors = await query(worker, "embeddings", {"text": ["a", "b"]})
     assert len(vectors.json["embeddings"]) == 2
     assert vectors.json["metadata"]["route_type"] == "llm/v1/embeddings"

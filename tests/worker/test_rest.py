@@ -93,10 +93,10 @@ async def test_the_answers_bytes_pass_unchanged(provider: Provider) -> None:
     assert answer.headers["x-sidecar-upstream"] == "openai"
 
 
-@pytest.mark.parametrize("asked", [True, False])
-async def test_the_usage_chunk_is_asked_for_and_given_only_to_who_asked(provider: Provider, asked: bool) -> None:
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_the_usage_chunk_is_asked_for_and_given_only_to_who_asked(provider: Provider, wanted: bool) -> None:
     members: dict[str, Any] = {"stream": True}
-    if asked:
+    if wanted:
         members["stream_options"] = {"include_usage": True}
     async with WorkerProcess(default_routes(provider.base_url)) as worker:
         answer = await post(worker, "ChatCompletions", chat(**members))
@@ -104,7 +104,7 @@ async def test_the_usage_chunk_is_asked_for_and_given_only_to_who_asked(provider
     events = [line[6:] for line in answer.body.split(b"\n\n") if line]
     assert events[-1] == b"[DONE]"
     chunks = [json.loads(event) for event in events[:-1]]
-    assert any(not c["choices"] and c.get("usage") for c in chunks) is asked
+    assert any(not c["choices"] and c.get("usage") for c in chunks) is wanted
 
 
 async def test_a_large_answer_leaves_in_pieces_of_64_kib(provider: Provider) -> None:

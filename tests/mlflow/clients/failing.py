@@ -30,8 +30,8 @@ def by_deployments(address: str) -> Callable[[str], Any]:
     return lambda route: client.predict(endpoint=route, inputs=HELLO)
 
 
-address, way, *routes = sys.argv[1:]
-call = {"gateway": by_gateway, "deployments": by_deployments}[way](address)
+address, client_kind, *routes = sys.argv[1:]
+call = {"gateway": by_gateway, "deployments": by_deployments}[client_kind](address)
 ended = {}
 for route in routes:
     begun_s = time.monotonic()

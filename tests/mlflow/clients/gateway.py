@@ -37,7 +37,7 @@ def failure(function: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
 def everything(dialect: str) -> dict[str, Any]:
     client = gateway.MlflowGatewayClient(gateway.get_gateway_uri())
     page = client.search_routes()
-    said = {
+    results = {
         "version": mlflow.__version__,
         "uri": gateway.get_gateway_uri(),
         "client_uri": client.gateway_uri,
@@ -57,12 +57,12 @@ def everything(dialect: str) -> dict[str, Any]:
         "delete": failure(gateway.delete_route, "made"),
     }
     if hasattr(gateway, "set_limits"):
-        said["limits"] = [
+        results["limits"] = [
             plain(gateway.set_limits("chat", [LIMIT])),
             plain(gateway.get_limits("chat")),
             plain(client.set_limits("chat", [])),
         ]
-    return said
+    return results
 
 
 address, which, *failing = sys.argv[1:]
