@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,9 @@ from tests.provider.reply import Part
 K = Kind
 # What a route of the matrix takes at most; modes go beyond it.
 ANSWER_BYTES_MAX = 2 * 1024 * 1024
+
+# Where a format says that a choice is complete.
+_FINISH = re.compile(rb'"(finish_reason|stop_reason)": ?"|message-end')
 
 Change = Callable[[Call, Reply], Reply]
 
@@ -173,6 +177,12 @@ def _redirected(call: Call, healthy: Reply) -> Reply:
 _LATER = Pause(3.0)
 
 
+def _unfinished(call: Call, parts: Sequence[Part]) -> Sequence[Part]:
+    """What comes before the finish reason, and then the end of the body."""
+    last = next(at for at, part in enumerate(parts) if isinstance(part, bytes) and _FINISH.search(part))
+    return parts[:last]
+
+
 def _late_error(call: Call, parts: list[bytes]) -> list[Part]:
     return [*parts[: len(parts) // 2 + 1], _LATER, _error_event(call)]
 
@@ -256,7 +266,9 @@ MODES = (
     Mode("closed after the first event", None, K.UPSTREAM_PROTOCOL,
          lambda call, healthy: replace(healthy, end=End.CUT, cut_at=len(healthy.parts[0])) if streams(healthy) else healthy),  # type: ignore[arg-type]
     Mode("nothing but its end marker", None, K.UPSTREAM_PROTOCOL, _in_events(lambda call, parts: parts[-1:])),
-    Mode("without its end marker", None, K.UPSTREAM_INTERRUPTED, _in_events(lambda call, parts: parts[:-1]), interrupts=True),
+    # Every choice has finished and the body ends as it should: nothing of the answer is missing.
+    Mode("without its end marker", None, None, _in_events(lambda call, parts: parts[:-1])),
+    Mode("ends before it finishes", None, K.UPSTREAM_INTERRUPTED, _in_events(_unfinished), interrupts=True),
     Mode("an error event first", None, K.UPSTREAM_UNAVAILABLE, _in_events(lambda call, parts: [_error_event(call, first=True)])),
     Mode("an error event half-way", None, K.UPSTREAM_INTERRUPTED, _in_events(_late_error), interrupts=True, slow=True),
     Mode("a broken event half-way", None, K.UPSTREAM_INTERRUPTED, _in_events(_broken_event), interrupts=True, slow=True),

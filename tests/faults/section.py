@@ -51,7 +51,7 @@ MODES_OF: dict[str, tuple[str, ...]] = {
     "U25": ("an error event half-way",),
     "U26": ("CRLF line ends", "CR line ends"),
     "U28": ("comments and ids between events", "a byte order mark"),
-    "U29": ("without its end marker",),
+    "U29": ("without its end marker", "ends before it finishes"),
     "U30": ("events after the end", "nothing but its end marker"),
     "U31": ("a broken event half-way",),
     "U35": ("headers that are nobody's business",),
