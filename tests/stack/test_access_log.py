@@ -93,6 +93,6 @@ def test_a_terminal_gets_words_and_off_says_nothing(tmp_path: Path, provider: Pr
             with stack.http() as http:
                 assert http.post("/v1/chat/completions", json=BODY).status_code == 200
             assert stack.stop() == 0
-        after = stack.process.output.partition("Try it")[2]
+        after = stack.process.output.partition("try it:")[2]
         assert words in after
         assert (" for sidecar by " in after) is (kind == "human")
