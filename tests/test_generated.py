@@ -46,7 +46,7 @@ GENERATED = [
 ]
 CLIENT = "client/llm_gateway_client"
 GENERATED += [
-    f"{CLIENT}/{name}" for name in ("v1/routes_pb2.py", "v1/routes_pb2.pyi", "sync/client.py", "mlflow_tables.py")
+    f"{CLIENT}/{name}" for name in ("v1/routes_pb2.py", "v1/routes_pb2.pyi", "sync/client.py", "gateway_tables.py")
 ]
 
 

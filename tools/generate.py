@@ -2,7 +2,7 @@
 
     proto/                         -> sidecar/v1 with its descriptor set, client/llm_gateway_client/v1
     client/llm_gateway_client/aio  -> client/llm_gateway_client/sync (tools/sync_client.py)
-    adapters/mlflow_client         -> client/llm_gateway_client/mlflow_tables.py (tools/mlflow_tables.py)
+    adapters/mlflow_client         -> client/llm_gateway_client/gateway_tables.py (tools/gateway_tables.py)
 
 The imports of google/api come from the googleapis-common-protos package, so nothing is fetched; they are copied to
 .buf/googleapis because buf reads folders only.
@@ -20,14 +20,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "client")]  # this file is a script, and works in a copy of the checkout
-from tools import mlflow_tables, sync_client  # noqa: E402
+from tools import gateway_tables, sync_client  # noqa: E402
 
 PACKAGE = Path("sidecar/v1")
 CLIENT = Path("client/llm_gateway_client")
 CLIENT_V1 = CLIENT / "v1"
 # The services that callers use; RestService is the front's.
 CLIENT_PROTOS = ("inference", "routes")
-TABLES = CLIENT / "mlflow_tables.py"
+TABLES = CLIENT / "gateway_tables.py"
 # Where a file that nothing generates any more is found.
 FOLDERS = {PACKAGE: "*_pb2*.py*", CLIENT_V1: "*.py*", sync_client.TARGET: "*.py"}
 DESCRIPTORS = PACKAGE / "descriptors.pb"
@@ -48,7 +48,7 @@ def generate(root: Path, out: Path) -> list[Path]:
     """Writes all that is generated of the checkout `root` below `out`; gives the paths relative to it. The proto files and the
     adapters are this checkout's. Raises SystemExit when protoc refuses."""
     names = [*generate_server(out), *generate_messages(out)]
-    texts = {**sync_client.modules(root), TABLES: sync_client.formatted(mlflow_tables.text(), TABLES)}
+    texts = {**sync_client.modules(root), TABLES: sync_client.formatted(gateway_tables.text(), TABLES)}
     for path, text in texts.items():
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         (out / path).write_text(text, encoding="utf-8")

@@ -99,7 +99,9 @@ def _created(obj: Obj) -> int:
 
 
 # Strict clients refuse an answer with another word. "standard" is Anthropic's.
-_TIERS = {word: word for word in ("auto", "default", "flex", "scale", "priority", "fast")} | {"standard": "default"}
+SERVICE_TIERS = {word: word for word in ("auto", "default", "flex", "scale", "priority", "fast")} | {
+    "standard": "default"
+}
 
 
 def write_head(answer: Any, object_: str) -> dict[str, Any]:
@@ -107,7 +109,7 @@ def write_head(answer: Any, object_: str) -> dict[str, Any]:
     for name in ("system_fingerprint", "service_tier"):
         if name in answer.DESCRIPTOR.fields_by_name and answer.HasField(name):
             out[name] = getattr(answer, name)
-    if (tier := out.pop("service_tier", None)) is not None and (word := _TIERS.get(tier)) is not None:
+    if (tier := out.pop("service_tier", None)) is not None and (word := SERVICE_TIERS.get(tier)) is not None:
         out["service_tier"] = word
     return out
 

@@ -9,6 +9,7 @@ import base64
 import json
 from typing import Any
 
+from llm_gateway_client.gateway_tables import SERVICE_TIERS
 from llm_gateway_client.json_values import USAGE_MEMBERS
 from llm_gateway_client.openai_messages import ROLES, THOUGHTS
 from llm_gateway_client.thought_details import DETAILS, delta_details, message_details
@@ -31,22 +32,26 @@ def role_word(role: pb.Role) -> str:
 
 
 def finish_word(choice: Any) -> str | None:
-    """OpenAI's reason, else the provider's own; None while the choice has not ended."""
-    if not choice.finish_reason:
-        return None
-    return _FINISH_WORDS.get(choice.finish_reason) or choice.native_finish_reason or "stop"
+    """OpenAI's reason; "stop" where it has none for the provider's own. None while the choice has not ended."""
+    return _FINISH_WORDS.get(choice.finish_reason, "stop") if choice.finish_reason else None
+
+
+def _with_finish(choice: Any, out: JsonObject) -> JsonObject:
+    """`finish_reason`, and the provider's word next to it where OpenAI has none."""
+    out["finish_reason"] = finish_word(choice)
+    if choice.finish_reason == pb.FINISH_REASON_OTHER and choice.native_finish_reason:
+        out["native_finish_reason"] = choice.native_finish_reason
+    return out
 
 
 def chat_json(answer: pb.ChatResponse) -> JsonObject:
     out = head_json(answer, "chat.completion")
     out["choices"] = [
         _beneath(
-            {
-                "index": each.index,
-                "message": message_json(each.message),
-                "logprobs": _logprobs_json(each),
-                "finish_reason": finish_word(each),
-            },
+            _with_finish(
+                each,
+                {"index": each.index, "message": message_json(each.message), "logprobs": _logprobs_json(each)},
+            ),
             each.extra_json,
         )
         for each in answer.choices
@@ -65,12 +70,14 @@ def completion_json(answer: pb.CompleteResponse | pb.StreamCompleteResponse, *, 
     out = head_json(answer, "text_completion")
     out["choices"] = [
         _beneath(
-            {
-                "index": each.index,
-                "text": each.text,
-                "logprobs": json.loads(each.logprobs_json) if each.logprobs_json else None,
-                "finish_reason": finish_word(each),
-            },
+            _with_finish(
+                each,
+                {
+                    "index": each.index,
+                    "text": each.text,
+                    "logprobs": json.loads(each.logprobs_json) if each.logprobs_json else None,
+                },
+            ),
             each.extra_json,
         )
         for each in answer.choices
@@ -84,16 +91,27 @@ def embeddings_json(answer: pb.EmbedResponse) -> JsonObject:
         packed = each.WhichOneof("vector") == "packed"
         vector = base64.b64encode(each.packed).decode() if packed else list(each.values.values)
         rows.append(_beneath({"object": "embedding", "index": each.index, "embedding": vector}, each.extra_json))
-    return _with_usage({"object": "list", "model": answer.model, "data": rows}, answer)
+    out = _with_usage({"object": "list", "model": answer.model, "data": rows}, answer)
+    if answer.HasField("usage") and answer.usage.HasField("input_tokens"):  # the input is all there is
+        out["usage"].setdefault("total_tokens", answer.usage.input_tokens)
+    return out
 
 
 def head_json(answer: Any, object_: str) -> JsonObject:
     """Id, time and model, which all but embeddings have."""
     out = {"id": answer.id, "object": object_, "created": answer.created, "model": answer.model}
-    for name in ("system_fingerprint", "service_tier"):
-        if name in answer.DESCRIPTOR.fields_by_name and answer.HasField(name):
-            out[name] = getattr(answer, name)
+    if "system_fingerprint" in answer.DESCRIPTOR.fields_by_name and answer.HasField("system_fingerprint"):
+        out["system_fingerprint"] = answer.system_fingerprint
+    if (tier := service_tier(answer)) is not None:
+        out["service_tier"] = tier
     return out
+
+
+def service_tier(answer: Any) -> str | None:
+    """OpenAI's word of it; None where the answer has none, or one that OpenAI does not have."""
+    if "service_tier" not in answer.DESCRIPTOR.fields_by_name or not answer.HasField("service_tier"):
+        return None
+    return SERVICE_TIERS.get(answer.service_tier)
 
 
 def usage_json(usage: pb.Usage) -> JsonObject:
@@ -121,6 +139,8 @@ def message_json(message: pb.Message) -> JsonObject:
         "refusal": "".join(refusals) if refusals else None,
     }
     for kind, part in kinds:
+        _add_other(kind, part, out)
+    for kind, part in kinds:
         if kind == "thinking" and part.thinking.text:
             name = _thought_member(part.thinking)
             out[name] = out.get(name, "") + part.thinking.text
@@ -129,6 +149,16 @@ def message_json(message: pb.Message) -> JsonObject:
     if message.tool_calls:
         out["tool_calls"] = [_call_json(each) for each in message.tool_calls]
     return _beneath(out, message.extra_json)
+
+
+def _add_other(kind: str | None, part: pb.ContentPart, out: JsonObject) -> None:
+    """What OpenAI has no member for: blocks of server tools and the like, and lists of a text (`citations`)."""
+    if kind == "other_json":
+        out.setdefault("content_blocks", []).append(json.loads(part.other_json))
+    elif kind == "text" and part.extra_json:
+        for name, value in json.loads(part.extra_json).items():
+            if isinstance(value, list) and isinstance(out.get(name, []), list):
+                out.setdefault(name, []).extend(value)
 
 
 def _thought_member(thinking: pb.Thinking | pb.ThinkingDelta) -> str:
@@ -158,7 +188,7 @@ def _piece_json(piece: pb.ChunkChoice) -> JsonObject:
     if delta.tool_calls:
         written["tool_calls"] = [_call_piece_json(each) for each in delta.tool_calls]
     out: JsonObject = {"index": piece.index, "delta": _beneath(written, delta.extra_json)}
-    out["finish_reason"] = finish_word(piece)
+    _with_finish(piece, out)
     if piece.HasField("logprobs"):
         out["logprobs"] = _logprobs_json(piece)
     return _beneath(out, piece.extra_json)

@@ -17,6 +17,7 @@ from llm_gateway_client.message_json import (
     finish_word,
     head_json,
     role_word,
+    service_tier,
     usage_json,
 )
 from llm_gateway_client.thought_details import delta_details, kept_details, message_details
@@ -54,7 +55,7 @@ def chat_of(answer: pb.ChatResponse) -> ChatResponse:
     choices = tuple(
         Choice(each.index, _message(each.message), finish_word(each), _logprobs(each)) for each in answer.choices
     )
-    fingerprint, tier = _optional(answer, "system_fingerprint"), _optional(answer, "service_tier")
+    fingerprint, tier = _optional(answer, "system_fingerprint"), service_tier(answer)
     return ChatResponse(
         *_head(answer), choices, _usage(answer), fingerprint, tier, tuple(answer.left_out), chat_json(answer)
     )
@@ -198,7 +199,10 @@ def _usage(answer: Any) -> Usage | None:
     """The counts have the same names here and there."""
     if not answer.HasField("usage"):
         return None
-    return Usage(**{field.name: value for field, value in answer.usage.ListFields() if field.name in _COUNTS})
+    counts = {field.name: value for field, value in answer.usage.ListFields() if field.name in _COUNTS}
+    if isinstance(answer, pb.EmbedResponse) and answer.usage.HasField("input_tokens"):  # the input is all there is
+        counts.setdefault("total_tokens", answer.usage.input_tokens)
+    return Usage(**counts)
 
 
 def _vector(each: pb.Embedding) -> tuple[float, ...]:

@@ -4,7 +4,7 @@ A (MLflow 2.5-2.8)   {"prompt" | "messages" | "text", "candidate_count", ...} ->
 B (2.9 and later)    {"prompt" | "messages" | "input", "n", ...}              -> OpenAI's shapes
 
 By REST the gateway reads and answers them. The typed gRPC services do not know them, so for these they are translated here, by
-the gateway's own tables (mlflow_tables.py).
+the gateway's own tables (gateway_tables.py).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from base64 import b64decode
 from typing import Any
 
 from llm_gateway_client.errors import SidecarError, of_kind
-from llm_gateway_client.mlflow_tables import MEMBERS, TEMPERATURE_MAX, Rule
+from llm_gateway_client.gateway_tables import MEMBERS, TEMPERATURE_MAX, Rule
 from llm_gateway_client.values import Json, Route
 
 # Members whose meaning or answer dialect A cannot express. A request with one of them is B's.

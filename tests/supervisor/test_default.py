@@ -39,7 +39,7 @@ def test_the_first_chat_was_answered_and_the_examples_work_as_printed(up: Runnin
     assert stat.S_IMODE((tmp_path / "state" / "config.yaml").stat().st_mode) == 0o600
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     env = {**os.environ, **read_env(tmp_path / "state" / "env"), "PATH": path}
-    examples = re.split(r"\n\n", up.output.partition("Try it")[2])[1:4]
+    examples = re.split(r"\n\n", up.output.partition("try it:")[2])[1:4]
     assert [example.split()[0] for example in examples][:2] == ["curl", "#"]
     for example in examples:
         done = subprocess.run(example, shell=True, env=env, capture_output=True, text=True, timeout=100, check=False)
