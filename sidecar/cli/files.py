@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sidecar.cli.failure import Failure
-from sidecar.cli.processes import StateDirOption
+from sidecar.cli.process_options import StateDirOption
 from sidecar.supervisor.start.options import FRONT_HOST, FRONT_PORT, STATE_DIR, WORKERS, WORKERS_MAX
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the user, and of its consumer in metrics.")]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sidecar.cli.failure import Failure
-from sidecar.cli.processes import StateDirOption
+from sidecar.cli.process_options import StateDirOption
 from sidecar.supervisor.start.options import GRPC_ADDRESS, STATE_DIR
 
 if TYPE_CHECKING:

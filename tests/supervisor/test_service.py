@@ -67,7 +67,7 @@ async def test_one_that_ends_while_starting_is_explained_with_its_last_words(tmp
 
 async def test_one_that_never_gets_ready_is_explained_with_its_log(tmp_path: Path) -> None:
     service = _service(tmp_path, "import time; time.sleep(60)", ready_timeout_s=0.3)
-    with pytest.raises(StartError, match=r"thing did not answer within 0\.3 s; see .*thing\.log"):
+    with pytest.raises(StartError, match=r"thing did not answer within 0\.3 s. See .*thing\.log"):
         await service.start()
     await service.kill()
 

@@ -143,7 +143,7 @@ def test_detach_returns_once_it_serves_and_down_stops_it(tmp_path: Path, provide
         assert "in use by a running gateway" in again.stderr
     finally:
         stopped = sidecar("down", "--state-dir", str(state))
-    assert (stopped.returncode, stopped.stdout) == (0, "stopped\n"), stopped.stderr
+    assert (stopped.returncode, stopped.stdout) == (0, "Stopped.\n"), stopped.stderr
     assert "stopped" in (state / "logs" / "sidecar.log").read_text()
 
 
