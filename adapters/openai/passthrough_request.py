@@ -12,7 +12,7 @@ from adapters.contract import Envelope, HttpCall, Target
 from adapters.echoes_in_bodies import strip_messages
 from adapters.errors import GatewayError, Kind
 from adapters.json_object import MALFORMED, OBJECTS, STRINGS, Obj, of_request
-from adapters.openai.roles import knows_developer, with_system_in_body
+from adapters.openai.roles import DEVELOPER, knows_developer, with_system_in_body
 from adapters.refusals import unsupported
 from adapters.surrogates import without_halves
 from adapters.tool_ids import fit_ids_in_body
@@ -139,7 +139,7 @@ def patcher(path: str) -> Callable[[Envelope, Target], HttpCall]:
     def patch(envelope: Envelope, target: Target) -> HttpCall:
         members: dict[str, bytes] = dict(envelope.members)
         members["model"] = msgspec.json.encode(target.model)
-        if "messages" in members and not knows_developer(target):
+        if DEVELOPER in members.get("messages", b"") and not knows_developer(target):
             members["messages"] = with_system_in_body(members["messages"])
         if (form := target.provider.options.get("tool_ids")) is not None and "messages" in members:
             members["messages"] = fit_ids_in_body(members["messages"], form)

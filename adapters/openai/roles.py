@@ -10,7 +10,7 @@ from adapters.contract import Target
 from adapters.json_object import MALFORMED
 
 _OBJECTS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
-_DEVELOPER = b'"developer"'
+DEVELOPER = b'"developer"'
 _SYSTEM = msgspec.Raw(b'"system"')
 
 
@@ -26,14 +26,12 @@ def with_system(messages: list[dict[str, Any]]) -> None:
 
 
 def with_system_in_body(raw: bytes) -> bytes:
-    """The same for `messages` of a body that passes: every other member keeps its bytes."""
-    if _DEVELOPER not in raw:
-        return raw
+    """The same for `messages` of a body that passes (where DEVELOPER is in them): every other member keeps its bytes."""
     try:
         messages = _OBJECTS.decode(raw)
     except MALFORMED:
         return raw  # the provider's to refuse
-    found = [message for message in messages if bytes(message.get("role", b"")) == _DEVELOPER]
+    found = [message for message in messages if bytes(message.get("role", b"")) == DEVELOPER]
     for message in found:
         message["role"] = _SYSTEM
     return msgspec.json.encode(messages) if found else raw
