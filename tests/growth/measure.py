@@ -17,14 +17,12 @@ _AGAIN_TIMES = 2
 _NOTHING_S_PER_BYTE = 20e-9
 
 
-def cost_s(run: Callable[[Any], object], made: Any, repeat: int) -> float:
-    """CPU seconds of this thread, the best of so many."""
-    best_s = float("inf")
-    for _ in range(repeat):
-        began_s = time.thread_time()
+def cost_s(run: Callable[[Any], object], made: Any, times: int) -> float:
+    """CPU seconds of this thread for one of so many runs in a row."""
+    began_s = time.thread_time()
+    for _ in range(times):
         run(made)
-        best_s = min(best_s, time.thread_time() - began_s)
-    return best_s
+    return (time.thread_time() - began_s) / times
 
 
 def growth(make: Callable[[int], Any], run: Callable[[Any], object], size: int) -> float:
@@ -44,7 +42,8 @@ def _growth(make: Callable[[int], Any], run: Callable[[Any], object], size: int)
     try:
         small_s = large_s = float("inf")
         for _ in range(_LOOKS):
-            small_s = min(small_s, cost_s(run, small, 3))
+            # As long a time for both: what a busy neighbour takes of the processor, it takes of either.
+            small_s = min(small_s, cost_s(run, small, TIMES))
             large_s = min(large_s, cost_s(run, large, 1))
             if large_s < size * TIMES * _NOTHING_S_PER_BYTE:
                 return 0.0
