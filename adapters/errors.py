@@ -33,6 +33,7 @@ class Kind(StrEnum):
     UPSTREAM_PROTOCOL = "upstream_protocol"
     UPSTREAM_INTERRUPTED = "upstream_interrupted"
     INTERNAL = "internal"
+    DRAINED = "drained"
     CANCELLED = "cancelled"
 
 

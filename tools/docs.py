@@ -41,6 +41,8 @@ MEANINGS = {
     Kind.UPSTREAM_PROTOCOL: "The provider's answer is not what its format says.",
     Kind.UPSTREAM_INTERRUPTED: "The answer broke off after output had begun. On REST: an event in the stream, no `[DONE]`.",
     Kind.INTERNAL: "A fault of the gateway's own.",
+    Kind.DRAINED: "The gateway stopped, and the call outlasted the time that calls in progress are given. `/health`: it is about "
+    "to stop.",
     Kind.CANCELLED: "The caller went away. In metrics only.",
 }
 

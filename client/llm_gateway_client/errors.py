@@ -146,6 +146,7 @@ FAMILIES: Final[Mapping[str, type[SidecarError]]] = {
     "upstream_protocol": BadAnswer,
     "upstream_interrupted": Interrupted,
     "internal": InternalError,
+    "drained": Unavailable,
     "cancelled": Cancelled,
 }
 

@@ -45,5 +45,6 @@ KINDS: Final[Mapping[str, StatusRow]] = {
     "upstream_protocol": StatusRow("INTERNAL", 502, "api_error", "upstream_protocol"),
     "upstream_interrupted": StatusRow("UNAVAILABLE", 502, "api_error", "upstream_interrupted"),
     "internal": StatusRow("INTERNAL", 500, "api_error", "internal_error"),
+    "drained": StatusRow("UNAVAILABLE", 503, "api_error", "drained"),
     "cancelled": StatusRow("CANCELLED", 499, "api_error", "cancelled"),
 }

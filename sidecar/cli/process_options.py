@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
 from sidecar.cli.failure import Failure
 from sidecar.control.channel import GRPCIO, NATIVE
-from sidecar.supervisor.start.options import WORKERS_MAX, Address, Options, loopback_address
+from sidecar.supervisor.start.options import (
+    DRAIN_DELAY_S,
+    DRAIN_GRACE_S,
+    FRONT_HOST,
+    FRONT_PORT,
+    GRPC_ADDRESS,
+    HANG_S,
+    LOG_MIB,
+    METRICS_ADDRESS,
+    STATE_DIR,
+    WORKERS,
+    WORKERS_MAX,
+    Address,
+    Options,
+    loopback_address,
+)
+
+# `start` takes MLflow's flags and defaults.
+MLFLOW_PORT = 5000
 
 
 class Front(StrEnum):
@@ -78,6 +100,16 @@ GraceOption = Annotated[
     float,
     typer.Option("--drain-grace", min=0, metavar="SECONDS", help="How long calls in progress may take when stopping."),
 ]
+DelayOption = Annotated[
+    float,
+    typer.Option(
+        "--drain-delay",
+        min=0,
+        max=3600,
+        metavar="SECONDS",
+        help="When stopping, first say 503 on /health for so long and serve on: balancers notice. Example: --drain-delay 10",
+    ),
+]
 HangOption = Annotated[
     float,
     typer.Option(
@@ -95,35 +127,93 @@ LogFileOption = Annotated[Path | None, typer.Option("--log-file", hidden=True)]
 ReadyFdOption = Annotated[int | None, typer.Option("--ready-fd", hidden=True)]
 
 
-def options_of(
-    state_dir: Path,
-    config_path: Path | None,
-    front: Address | None,
-    workers: int,
-    grpc: str,
-    grpc_socket: bool,
-    metrics: str,
-    access_log: AccessLog,
-    grpc_server: GrpcServer,
-    drain_grace: float,
-    hang_timeout: float,
-    log_mib: float,
-) -> Options:
-    """What the commands share. Raises Failure for an address that is not on loopback."""
-    return Options(
-        state_dir=state_dir,
-        config_path=config_path,
-        front_address=front,
-        grpc_address=loopback_address(grpc, "--grpc"),
-        grpc_socket=grpc_socket,
-        metrics_address=loopback_address(metrics, "--metrics"),
-        workers=workers,
-        access_log=_access_log(access_log),
-        grpc_server=grpc_server.value,
-        drain_grace_s=drain_grace,
-        hang_s=hang_timeout,
-        log_bytes=int(log_mib * 1024 * 1024),
-    )
+@dataclass(frozen=True, slots=True)
+class CoreOptions:
+    """What `serve` takes: an option for each field."""
+
+    state_dir: StateDirOption = STATE_DIR
+    config_path: ConfigPathOption = None
+    workers: WorkersOption = WORKERS
+    grpc: GrpcOption = GRPC_ADDRESS
+    grpc_socket: GrpcSocketOption = True
+    metrics: MetricsOption = METRICS_ADDRESS
+    access_log: AccessLogOption = AccessLog.AUTO
+    grpc_server: GrpcServerOption = GrpcServer.NATIVE
+    drain_delay: DelayOption = DRAIN_DELAY_S
+    drain_grace: GraceOption = DRAIN_GRACE_S
+    hang_timeout: HangOption = HANG_S
+    log_mib: LogMibOption = LOG_MIB
+    detach: DetachOption = False
+    ready_fd: ReadyFdOption = None
+    log_file: LogFileOption = None
+
+    def options(self) -> Options:
+        """Raises StartError for an address that is not on loopback."""
+        return Options(
+            state_dir=self.state_dir,
+            config_path=self.config_path,
+            front_address=None,
+            grpc_address=loopback_address(self.grpc, "--grpc"),
+            grpc_socket=self.grpc_socket,
+            metrics_address=loopback_address(self.metrics, "--metrics"),
+            workers=self.workers,
+            access_log=_access_log(self.access_log),
+            grpc_server=self.grpc_server.value,
+            drain_delay_s=self.drain_delay,
+            drain_grace_s=self.drain_grace,
+            hang_s=self.hang_timeout,
+            log_bytes=int(self.log_mib * 1024 * 1024),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayOptions(CoreOptions):
+    """What `up` takes: those of the core, and those of the front."""
+
+    front: FrontOption = Front.NGINX
+    host: HostOption = FRONT_HOST
+    port: PortOption = FRONT_PORT
+    tls_certificate: TlsCertificateOption = None
+    tls_key: TlsKeyOption = None
+
+    def options(self) -> Options:
+        """Raises StartError for an address that is not on loopback, Failure for half a certificate."""
+        return replace(
+            CoreOptions.options(self),
+            front_address=Address(self.host, self.port),
+            front_program=self.front.value,
+            tls=tls_of(self.tls_certificate, self.tls_key),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MlflowOptions(GatewayOptions):
+    """What `start` takes."""
+
+    port: PortOption = MLFLOW_PORT
+
+
+_Chosen = TypeVar("_Chosen")
+
+
+def takes(kind: type[_Chosen]) -> Callable[[Callable[[_Chosen], None]], Callable[..., None]]:
+    """Decorates a command: it gets one value of `kind`, and has an option for each of its fields."""
+    hints = get_type_hints(kind, include_extras=True)
+    parameters = [
+        inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name])
+        for each in fields(kind)  # type: ignore[arg-type]  # a dataclass
+    ]
+
+    def decorated(run: Callable[[_Chosen], None]) -> Callable[..., None]:
+        @wraps(run)
+        def command(**values: Any) -> None:
+            run(kind(**values))
+
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+        command.__annotations__ = hints
+        return command
+
+    return decorated
 
 
 def _access_log(chosen: AccessLog) -> str:

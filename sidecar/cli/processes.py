@@ -11,48 +11,9 @@ from pathlib import Path
 import typer
 
 from sidecar.cli.failure import Failure
-from sidecar.cli.process_options import (
-    AccessLog,
-    AccessLogOption,
-    ConfigPathOption,
-    DetachOption,
-    Front,
-    FrontOption,
-    GraceOption,
-    GrpcOption,
-    GrpcServer,
-    GrpcServerOption,
-    GrpcSocketOption,
-    HangOption,
-    HostOption,
-    LogFileOption,
-    LogMibOption,
-    MetricsOption,
-    PortOption,
-    ReadyFdOption,
-    StateDirOption,
-    TlsCertificateOption,
-    TlsKeyOption,
-    WorkersOption,
-    options_of,
-    tls_of,
-)
-from sidecar.supervisor.start.options import (
-    DRAIN_GRACE_S,
-    FRONT_HOST,
-    FRONT_PORT,
-    GRPC_ADDRESS,
-    HANG_S,
-    LOG_MIB,
-    METRICS_ADDRESS,
-    STATE_DIR,
-    WORKERS,
-    Address,
-    Options,
-)
+from sidecar.cli.process_options import CoreOptions, GatewayOptions, MlflowOptions, StateDirOption, takes
+from sidecar.supervisor.start.options import STATE_DIR
 
-# `start` takes MLflow's flags and defaults.
-_MLFLOW_PORT = 5000
 # Workers confirm within 10 s or are replaced; a first route of the local model fetches 93 MB.
 _RELOAD_S = 120.0
 
@@ -66,132 +27,34 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: sidecar down --state-dir .sidecar")(down)
 
 
-def up(
-    state_dir: StateDirOption = STATE_DIR,
-    config_path: ConfigPathOption = None,
-    host: HostOption = FRONT_HOST,
-    port: PortOption = FRONT_PORT,
-    tls_certificate: TlsCertificateOption = None,
-    tls_key: TlsKeyOption = None,
-    front: FrontOption = Front.NGINX,
-    workers: WorkersOption = WORKERS,
-    grpc: GrpcOption = GRPC_ADDRESS,
-    grpc_socket: GrpcSocketOption = True,
-    metrics: MetricsOption = METRICS_ADDRESS,
-    access_log: AccessLogOption = AccessLog.AUTO,
-    grpc_server: GrpcServerOption = GrpcServer.NATIVE,
-    drain_grace: GraceOption = DRAIN_GRACE_S,
-    hang_timeout: HangOption = HANG_S,
-    log_mib: LogMibOption = LOG_MIB,
-    detach: DetachOption = False,
-    ready_fd: ReadyFdOption = None,
-    log_file: LogFileOption = None,
-) -> None:
+@takes(GatewayOptions)
+def up(chosen: GatewayOptions) -> None:
     """Run the whole gateway.
 
     It starts the workers, a front proxy with TLS and credentials, and the embedded model if a route uses it. SIGHUP
     reloads the configuration and the certificate. SIGUSR2 (or `sidecar restart`) replaces the workers without losing a
     call. SIGTERM or Ctrl-C stops the gateway after the calls in progress have ended; a second one stops it at once.
     """
-    options = options_of(
-        state_dir,
-        config_path,
-        Address(host, port),
-        workers,
-        grpc,
-        grpc_socket,
-        metrics,
-        access_log,
-        grpc_server,
-        drain_grace,
-        hang_timeout,
-        log_mib,
-    )
-    _run(replace(options, front_program=front.value, tls=tls_of(tls_certificate, tls_key)), detach, ready_fd, log_file)
+    _run(chosen)
 
 
-def start(
-    state_dir: StateDirOption = STATE_DIR,
-    config_path: ConfigPathOption = None,
-    host: HostOption = FRONT_HOST,
-    port: PortOption = _MLFLOW_PORT,
-    tls_certificate: TlsCertificateOption = None,
-    tls_key: TlsKeyOption = None,
-    front: FrontOption = Front.NGINX,
-    workers: WorkersOption = WORKERS,
-    grpc: GrpcOption = GRPC_ADDRESS,
-    grpc_socket: GrpcSocketOption = True,
-    metrics: MetricsOption = METRICS_ADDRESS,
-    access_log: AccessLogOption = AccessLog.AUTO,
-    grpc_server: GrpcServerOption = GrpcServer.NATIVE,
-    drain_grace: GraceOption = DRAIN_GRACE_S,
-    hang_timeout: HangOption = HANG_S,
-    log_mib: LogMibOption = LOG_MIB,
-    detach: DetachOption = False,
-    ready_fd: ReadyFdOption = None,
-    log_file: LogFileOption = None,
-) -> None:
+@takes(MlflowOptions)
+def start(chosen: MlflowOptions) -> None:
     """Run it with MLflow's flags and defaults.
 
     The same as `up` on port 5000, which speaks HTTPS here.
     """
-    options = options_of(
-        state_dir,
-        config_path,
-        Address(host, port),
-        workers,
-        grpc,
-        grpc_socket,
-        metrics,
-        access_log,
-        grpc_server,
-        drain_grace,
-        hang_timeout,
-        log_mib,
-    )
-    _run(replace(options, front_program=front.value, tls=tls_of(tls_certificate, tls_key)), detach, ready_fd, log_file)
+    _run(chosen)
 
 
-def serve(
-    state_dir: StateDirOption = STATE_DIR,
-    config_path: ConfigPathOption = None,
-    workers: WorkersOption = WORKERS,
-    grpc: GrpcOption = GRPC_ADDRESS,
-    grpc_socket: GrpcSocketOption = True,
-    metrics: MetricsOption = METRICS_ADDRESS,
-    access_log: AccessLogOption = AccessLog.AUTO,
-    grpc_server: GrpcServerOption = GrpcServer.NATIVE,
-    drain_grace: GraceOption = DRAIN_GRACE_S,
-    hang_timeout: HangOption = HANG_S,
-    log_mib: LogMibOption = LOG_MIB,
-    detach: DetachOption = False,
-    ready_fd: ReadyFdOption = None,
-    log_file: LogFileOption = None,
-) -> None:
+@takes(CoreOptions)
+def serve(chosen: CoreOptions) -> None:
     """Run the gRPC core without a front proxy.
 
     It starts the workers with their sockets and the local gRPC port, but no front proxy and no embedded model. Your own
     front proxy connects to run/w0.sock, run/w1.sock and so on in the state directory: see `sidecar render nginx`.
     """
-    _run(
-        options_of(
-            state_dir,
-            config_path,
-            None,
-            workers,
-            grpc,
-            grpc_socket,
-            metrics,
-            access_log,
-            grpc_server,
-            drain_grace,
-            hang_timeout,
-            log_mib,
-        ),
-        detach,
-        ready_fd,
-        log_file,
-    )
+    _run(chosen)
 
 
 def reload(state_dir: StateDirOption = STATE_DIR) -> None:
@@ -250,19 +113,20 @@ def _running(state_dir: Path) -> int:
     return pid
 
 
-def _run(options: Options, detach: bool, ready_fd: int | None, log_file: Path | None) -> None:
+def _run(chosen: CoreOptions) -> None:
     from sidecar.cli.background import StartReport, start_in_background
 
-    if detach:
+    options = chosen.options()
+    if chosen.detach:
         start_in_background(options, [argument for argument in sys.argv[1:] if argument != "--detach"])
         return
     from sidecar.supervisor.log import log_to_stderr
     from sidecar.supervisor.start.run import run
 
-    log_to_stderr(log_file)
+    log_to_stderr(chosen.log_file)
     try:
-        with StartReport(ready_fd) as report:
-            code = run(replace(options, log_path=log_file), report.serving)
+        with StartReport(chosen.ready_fd) as report:
+            code = run(replace(options, log_path=chosen.log_file), report.serving)
     except KeyboardInterrupt:  # before it listens to signals itself: it was fetching the model
         code = 128 + signal.SIGINT
     sys.exit(code)

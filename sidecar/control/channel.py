@@ -82,6 +82,11 @@ class Retire:
 
 
 @dataclass(frozen=True, slots=True)
+class NotReady:
+    """Health says NOT_SERVING and `/health` 503: load balancers go elsewhere, everything else is served. `Drain` follows."""
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """Health turns NOT_SERVING, no new calls, those under way get `grace_s` to finish; then the process ends with code 0."""
 
@@ -189,6 +194,7 @@ Message = (
     | LoadSnapshot
     | Patch
     | Retire
+    | NotReady
     | Drain
     | Ready
     | SnapshotLoaded

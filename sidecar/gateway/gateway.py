@@ -12,11 +12,12 @@ canonical message. Both share everything else. What is retried and what is not: 
 
 from __future__ import annotations
 
+import asyncio
 import random
 from types import TracebackType
 from typing import Any, Final, Self
 
-from adapters import GatewayError, replace_error
+from adapters import GatewayError, Kind, replace_error
 from sidecar.domain.call import Answer, Call, Headers
 from sidecar.domain.snapshot import Consumer, Snapshot
 from sidecar.gateway.admission import Admissions, Gate
@@ -56,6 +57,7 @@ class Gateway:
         self.sender: Final = Sender(client)
         self.upstreams: Final = UpstreamRegistry(metrics)
         self.admissions: Final = Admissions(snapshot)
+        self.cut = False
 
     @property
     def snapshot(self) -> Snapshot:
@@ -109,6 +111,10 @@ class Gateway:
             candidates = known[route.name] = self.upstreams.candidates_of(route)
         return candidates
 
+    def cut_calls(self) -> None:
+        """The calls that are cancelled from now on have not lost their callers: they end as drained."""
+        self.cut = True
+
     async def close(self) -> None:
         """Ends what calls have left running."""
         await self.sender.tokens.close()
@@ -155,6 +161,8 @@ class CallScope:
 
     def failed(self, error: BaseException) -> BaseException:
         """`end` for a call that failed. What is to be raised: a GatewayError with the headers that go with the refusal."""
+        if self._gateway.cut and isinstance(error, asyncio.CancelledError):
+            error = _drained(error)
         self.record.failed(error, deadline=self._call.deadline)
         self.end()
         left_out = self.record.left_out
@@ -176,3 +184,13 @@ class CallScope:
         upstream = next((each.plan.upstream for each in self._candidates.all if each.name == record.upstream), None)
         output_tokens = record.output_tokens_estimated
         ticket.settle(ok=record.outcome == OK, usage=record.usage, output_tokens=output_tokens, upstream=upstream)
+
+
+def _drained(error: asyncio.CancelledError) -> GatewayError:
+    """In place of the cancellation, so that the caller is told."""
+    task = asyncio.current_task()
+    assert task is not None
+    task.uncancel()
+    drained = GatewayError(Kind.DRAINED, "The gateway is stopping, and this call took too long to wait for.")
+    drained.__cause__ = error
+    return drained

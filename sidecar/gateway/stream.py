@@ -137,9 +137,9 @@ class StreamedAnswer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Not before its end: the caller has left, whatever made it leave."""
+        """Not before its end: the caller has left, whatever made it leave, or the call is cut."""
         if self._open:
-            self._failed(GeneratorExit())
+            self._failed(error if isinstance(error, asyncio.CancelledError) else GeneratorExit())
 
     def _failed(self, error: BaseException) -> BaseException:
         self._open = False

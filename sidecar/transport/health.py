@@ -9,10 +9,11 @@ from typing import Any
 from grpc_health.v1 import health_pb2 as pb
 from grpc_health.v1 import health_pb2_grpc
 
-from sidecar.transport.context import Context
+from sidecar.transport.context import Context, Listener
 
 SERVICE: str = pb.DESCRIPTOR.services_by_name["Health"].full_name
 _NOT_FOUND = 5
+_USER_KEY = "x-sidecar-user"
 
 
 class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # ships no types
@@ -21,14 +22,28 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # s
     def __init__(self) -> None:
         self._statuses: dict[str, pb.HealthCheckResponse.ServingStatus] = {}
         self._watching: set[asyncio.Event] = set()
+        self.leaving = False
 
     def set(self, service: str, status: pb.HealthCheckResponse.ServingStatus) -> None:
         self._statuses[service] = status
         for each in self._watching:
             each.set()
 
+    def leave(self) -> None:
+        """From now on NOT_SERVING, so that clients and load balancers go elsewhere. The front's own probes still see the status
+        that was set: a front that took this worker out would refuse calls that are still to be served."""
+        self.leaving = True
+        for each in self._watching:
+            each.set()
+
+    def _status(self, service: str, context: Context) -> pb.HealthCheckResponse.ServingStatus | None:
+        status = self._statuses.get(service)
+        if self.leaving and status is not None and not _is_front_itself(context):
+            return pb.HealthCheckResponse.NOT_SERVING
+        return status
+
     async def Check(self, request: pb.HealthCheckRequest, context: Context) -> Any:  # noqa: N802  # gRPC's name
-        status = self._statuses.get(request.service)
+        status = self._status(request.service, context)
         if status is None:
             await context.abort(_NOT_FOUND, "There is no such service.")
         return pb.HealthCheckResponse(status=status)
@@ -41,10 +56,16 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # s
             last = None
             while True:
                 changed.clear()
-                status = self._statuses.get(request.service, pb.HealthCheckResponse.SERVICE_UNKNOWN)
+                found = self._status(request.service, context)
+                status = pb.HealthCheckResponse.SERVICE_UNKNOWN if found is None else found
                 if status != last:
                     last = status
                     yield pb.HealthCheckResponse(status=status)
                 await changed.wait()
         finally:
             self._watching.discard(changed)
+
+
+def _is_front_itself(context: Context) -> bool:
+    """Not a caller behind it: those it names."""
+    return context.listener is Listener.FRONT and all(key != _USER_KEY for key, _ in context.invocation_metadata())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sidecar.transport.connection import Connection, connection_for
@@ -84,8 +84,9 @@ class Server:
                 task.add_done_callback(self._adopting.discard)
             server.close()
 
-    async def stop(self, grace_s: float) -> None:
-        """No new calls; those under way get `grace_s` to finish and to be taken by their clients. Then they are cancelled."""
+    async def stop(self, grace_s: float, cuts: Callable[[], None] = lambda: None) -> None:
+        """No new calls; those under way get `grace_s` to finish and to be taken by their clients. Then they are cancelled, and
+        `cuts` is called before."""
         self._stopping = True
         self.stop_accepting()
         for server, _, _ in self._servers:
@@ -94,6 +95,7 @@ class Server:
         for connection in tuple(self.connections):
             connection.drain()
         if not await self._emptied(grace_s):
+            cuts()
             for connection in tuple(self.connections):
                 for call in tuple(connection.calls):
                     call.cancel()

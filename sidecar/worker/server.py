@@ -38,6 +38,7 @@ from sidecar.control.channel import (
     Drain,
     Failed,
     LoadSnapshot,
+    NotReady,
     Ready,
     Retire,
     SnapshotLoaded,
@@ -124,7 +125,9 @@ class WorkerServer:
         methods = Methods()
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(InferenceServicer(self.gateway), methods)
         routes_pb2_grpc.add_RouteServiceServicer_to_server(RouteServicer(self.gateway, self._changes), methods)
-        rest_pb2_grpc.add_RestServiceServicer_to_server(RestServicer(self.gateway, self._changes), methods)
+        rest_pb2_grpc.add_RestServiceServicer_to_server(
+            RestServicer(self.gateway, self._changes, self._health), methods
+        )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, methods)
         add_reflection(methods)
         return methods
@@ -150,6 +153,10 @@ class WorkerServer:
         for name in ("", *_SERVICES):
             self._health.set(name, status)
 
+    def not_ready(self) -> None:
+        """Load balancers are told to go elsewhere; whoever comes all the same is served."""
+        self._health.leave()
+
     def retire(self) -> None:
         """Takes no new connections on the port that it shares with the other workers."""
         self._local.stop_accepting()
@@ -162,9 +169,9 @@ class WorkerServer:
             log.error("%s", error)
 
     async def drain(self, grace_s: float) -> None:
-        """No new calls; those under way get `grace_s`, then they are cancelled."""
+        """No new calls; those under way get `grace_s`, then they are ended as drained."""
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
-        await asyncio.gather(*(server.stop(grace_s) for server in self._servers()))
+        await asyncio.gather(*(server.stop(grace_s, self.gateway.cut_calls) for server in self._servers()))
         await self.gateway.close()
         await self._client.close()
         await self._log.close()
@@ -240,6 +247,8 @@ async def _obey(
                     questions.answered(message)
                 case Retire():
                     worker.retire()
+                case NotReady():
+                    worker.not_ready()
                 case Drain(grace_s):
                     _leave(leave, grace_s)
                 case _:

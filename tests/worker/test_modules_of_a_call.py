@@ -17,6 +17,7 @@ from google.api.httpbody_pb2 import HttpBody
 from sidecar.gateway.gateway import Gateway
 from sidecar.telemetry.metrics import Metrics
 from sidecar.transport import Listener, Methods, Server
+from sidecar.transport.health import HealthServicer
 from sidecar.upstream import UpstreamClient
 from sidecar.v1 import rest_pb2_grpc
 from sidecar.worker.rest import RestServicer
@@ -39,7 +40,9 @@ async def rest_service(provider: Provider) -> AsyncIterator[Any]:
     client = UpstreamClient()
     gateway = Gateway(default_routes(provider.base_url), client, Metrics())
     methods = Methods()
-    rest_pb2_grpc.add_RestServiceServicer_to_server(RestServicer(gateway, RouteChanges(gateway, None)), methods)
+    rest_pb2_grpc.add_RestServiceServicer_to_server(
+        RestServicer(gateway, RouteChanges(gateway, None), HealthServicer()), methods
+    )
     server = Server(methods)
     with tempfile.TemporaryDirectory(prefix="sc-") as folder:  # pytest's own are too long for a socket's name
         address = f"unix:{folder}/w.sock"

@@ -65,6 +65,7 @@ class Pool:
         self._hang_s = hang_s
         self._held_log = hangs.LogThrottle(_HELD_LOG_S)
         self._watching: asyncio.Task[object] | None = None
+        self._leaving = False
 
     @property
     def snapshot(self) -> Snapshot:
@@ -121,6 +122,11 @@ class Pool:
         await worker.retire(lame_duck_s)
         await worker.drain(grace_s)
 
+    async def leave(self) -> None:
+        """All workers tell load balancers to go elsewhere, and serve on."""
+        self._leaving = True
+        await asyncio.gather(*(worker.not_ready() for worker in self._living()))
+
     async def drain(self, grace_s: float) -> None:
         """No restarts any more; all workers finish their calls, side by side, and end."""
         self._closing.set()
@@ -163,6 +169,8 @@ class Pool:
             await worker.configure(self._snapshot)
             while worker.snapshot is not self._snapshot:  # reloaded meanwhile
                 await worker.reload(self._snapshot)
+            if self._leaving:
+                await worker.not_ready()
             if self._closing.is_set() or worker.process.returncode is not None:
                 raise WorkerFailed("ended before it served")
         except BaseException:

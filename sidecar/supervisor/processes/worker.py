@@ -21,6 +21,7 @@ from sidecar.control.channel import (
     Failed,
     LoadSnapshot,
     Message,
+    NotReady,
     Ready,
     Refusal,
     Retire,
@@ -160,6 +161,13 @@ class WorkerHandle:
                 await self._ending.wait()
         except (ConnectionError, TimeoutError):
             pass
+
+    async def not_ready(self) -> None:
+        """From now on it tells load balancers to go elsewhere, and serves on."""
+        try:
+            await self._channel.send(NotReady())
+        except ConnectionError:
+            pass  # it is ending already
 
     async def drain(self, grace_s: float) -> int:
         """Lets it finish its calls and waits for its end; returns its exit code. Past its grace it is killed."""

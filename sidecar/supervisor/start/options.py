@@ -18,6 +18,8 @@ METRICS_ADDRESS = "127.0.0.1:9464"
 WORKERS = 2
 # Longer than most streams, shorter than the patience of whoever pulls the plug (systemd waits 90 s by default).
 DRAIN_GRACE_S = 120.0
+# How long it serves on, not ready, before it drains. Behind a load balancer: as long as that takes to notice.
+DRAIN_DELAY_S = 0.0
 # A replaced worker serves until the last of its connections was asked to go: gRPC varies their age by a tenth. And a second for
 # the reconnects.
 LAME_DUCK_S = CONNECTION_AGE_S * 1.1 + 1.0
@@ -62,6 +64,7 @@ class Options:
     workers: int = WORKERS
     access_log: str = "off"  # json, human or off
     grpc_server: str = NATIVE  # of the local listeners; one of GRPC_SERVERS
+    drain_delay_s: float = DRAIN_DELAY_S
     drain_grace_s: float = DRAIN_GRACE_S
     lame_duck_s: float = LAME_DUCK_S
     hang_s: float = HANG_S

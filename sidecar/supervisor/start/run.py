@@ -36,6 +36,7 @@ from sidecar.supervisor.start.self_check import reachable
 from sidecar.supervisor.start.services import Services
 from sidecar.supervisor.start.start_error import StartError
 from sidecar.supervisor.start.state import StateDir, write_private
+from sidecar.supervisor.start.stop_signals import StopSignals
 
 _log = logging.getLogger("sidecar")
 Announce = Callable[[str], None]  # called once it serves, with the text for the operator
@@ -136,9 +137,7 @@ class Supervisor:
             ended=self._spend_keeper.forget_worker,
             hang_s=options.hang_s,
         )
-        self._stop = asyncio.Event()
-        self._stop_again = asyncio.Event()
-        self._stop_signal = signal.SIGTERM
+        self._stop = StopSignals(options.drain_delay_s)
         self._restart_wanted = asyncio.Event()
         self._reload_socket = ReloadSocket(self._reload, lambda: self._configuration.snapshot)
 
@@ -159,26 +158,25 @@ class Supervisor:
         self._listen_to_signals()
         start = asyncio.create_task(self._start())
         try:
-            if not await _finished_before(start, self._stop):
+            if not await _finished_before(start, self._stop.first):
                 start.cancel()
                 await asyncio.gather(start, return_exceptions=True)
-                return 128 + self._stop_signal
+                return self._stop.exit_code
             start.result()
             await self._until_stopped()
             stop = asyncio.create_task(self._drain())
-            if await _finished_before(stop, self._stop_again):
+            if await _finished_before(stop, self._stop.again):
                 stop.result()
                 _log.info("The gateway has stopped.")
                 return 0
             stop.cancel()
-            return 128 + self._stop_signal
+            return self._stop.exit_code
         finally:
             await self._kill()
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_stop, number)
+        self._stop.listen()
         loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         loop.add_signal_handler(signal.SIGUSR2, self._restart_wanted.set)
 
@@ -188,15 +186,6 @@ class Supervisor:
     def _reload(self, ask: Ask) -> None:
         self._configuration.ask(ask)
         self._services.reload_front()
-
-    def _on_stop(self, number: signal.Signals) -> None:
-        self._stop_signal = number
-        if not self._stop.is_set():
-            _log.info("%s: Stopping. Calls in progress may finish; send it again to stop at once.", number.name)
-            self._stop.set()
-        else:
-            _log.warning("%s: Stopping at once.", number.name)
-            self._stop_again.set()
 
     async def _start(self) -> None:
         await self._services.start_local(self._snapshot)
@@ -238,7 +227,7 @@ class Supervisor:
             )
         ]
         try:
-            stop = asyncio.create_task(self._stop.wait())
+            stop = asyncio.create_task(self._leave())
             done, _ = await asyncio.wait([stop, *duties], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()  # a duty only ends by a bug: say so loudly
@@ -247,6 +236,13 @@ class Supervisor:
             for task in (stop, *duties):
                 task.cancel()
             await asyncio.gather(*duties, return_exceptions=True)
+
+    async def _leave(self) -> None:
+        """Returns when the gateway is to stop: load balancers have had their time to notice."""
+        await self._stop.first.wait()
+        if self._options.drain_delay_s:
+            await self._pool.leave()
+            await self._stop.delay_passed()
 
     async def _follow_config(self) -> None:
         async for reload in self._configuration.changes():

@@ -7,6 +7,7 @@ the HTTP status is: a non-OK RPC means that the core itself failed.
 from __future__ import annotations
 
 from sidecar.gateway.gateway import Gateway
+from sidecar.transport.health import HealthServicer
 from sidecar.v1 import rest_pb2, rest_pb2_grpc
 from sidecar.worker.rest.docs import DocsPaths
 from sidecar.worker.rest.mlflow import MlflowPaths
@@ -21,9 +22,9 @@ __all__ = ["PIECE_BYTES_MAX", "RestServicer"]
 class RestServicer(rest_pb2_grpc.RestServiceServicer):
     """Every path of rest.proto, each served by one of three groups."""
 
-    def __init__(self, gateway: Gateway, changes: RouteChanges) -> None:
+    def __init__(self, gateway: Gateway, changes: RouteChanges, health: HealthServicer) -> None:
         calls = RouteCalls(gateway)
-        groups = (OpenAiPaths(calls), MlflowPaths(calls, changes), DocsPaths(calls))
+        groups = (OpenAiPaths(calls, health), MlflowPaths(calls, changes), DocsPaths(calls))
         for method in rest_pb2.DESCRIPTOR.services_by_name["RestService"].methods:
             (serve,) = (getattr(group, method.name) for group in groups if hasattr(group, method.name))
             setattr(self, method.name, serve)

@@ -6,6 +6,7 @@ from google.api.httpbody_pb2 import HttpBody
 
 from adapters import FORMATS, GatewayError, Kind, Task
 from sidecar.domain.snapshot import Route
+from sidecar.transport.health import HealthServicer
 from sidecar.v1 import rest_pb2
 from sidecar.worker.rest.error_bodies import OPENAI
 from sidecar.worker.rest.reply import Reply, answers_in
@@ -17,8 +18,9 @@ _DIALECT = Dialect("openai", FORMATS["openai"].client)
 class OpenAiPaths:
     """Also under the longer paths where MLflow's 3.9+ server has them."""
 
-    def __init__(self, calls: RouteCalls) -> None:
+    def __init__(self, calls: RouteCalls, health: HealthServicer) -> None:
         self._calls = calls
+        self._health = health
 
     @answers_in(OPENAI)
     async def ChatCompletions(self, request: HttpBody, reply: Reply) -> None:
@@ -46,6 +48,9 @@ class OpenAiPaths:
 
     @answers_in(OPENAI)
     async def Health(self, request: rest_pb2.HealthRequest, reply: Reply) -> None:
+        """Whether a load balancer may send calls here."""
+        if self._health.leaving:
+            raise GatewayError(Kind.DRAINED, "The gateway is about to stop.")
         await reply.json({"status": "OK"})
 
 
