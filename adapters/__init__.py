@@ -22,6 +22,7 @@ from adapters.contract import (
     ProviderSide,
     Request,
     Response,
+    StreamWriter,
     Target,
     Task,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "ProviderSide",
     "Request",
     "Response",
+    "StreamWriter",
     "Target",
     "Task",
     "encode_vectors",

@@ -89,6 +89,9 @@ class HttpCall:
     body: bytes
     method: str = "POST"
     headers: tuple[tuple[str, str], ...] = (("content-type", "application/json"),)
+    callers_headers: tuple[
+        tuple[str, str], ...
+    ] = ()  # stand in place of the upstream's of the same name; lists are joined
     left_out: tuple[str, ...] = ()  # names of echoes.ECHOES that the provider has no place for, once each
 
 
@@ -97,13 +100,27 @@ class Envelope:
     """A caller's JSON body, opened but not translated.
 
     `members` are the top-level members in their order with their bytes unchanged (values: raw JSON bytes); a duplicate key
-    was refused. `model` is the route's name. `include_usage` is what the caller asked for in stream_options (False unset).
+    was refused. `model` is the route's name. `include_usage` is what the caller asked for in stream_options (False unset; always
+    True where the format has no such question). `headers` are the caller's, of those that its format passes on.
     """
 
     members: Mapping[str, bytes]
     model: str
     stream: bool
     include_usage: bool
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class StreamWriter(Protocol):
+    """A translated stream as its caller reads it, for formats whose events depend on those before them.
+
+    `feed` gives the bytes of whole events for canonical chunks, `end` what follows the last one. `failed` is what tells of a
+    failure once events have gone out; its second argument is the request's id.
+    """
+
+    def feed(self, chunks: list[Any]) -> bytes: ...
+    def end(self) -> bytes: ...
+    def failed(self, error: GatewayError, request_id: str) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +129,10 @@ class ClientSide:
 
     `open` and `decode_request` raise GatewayError (invalid_request, with `param`) on anything malformed. `encode_chunk`
     gives the bytes of whole SSE events for one canonical chunk (b"" when there is nothing to say to this caller); its flag
-    says whether this caller wants the usage chunk. `stream_end` is what follows the last one (b"data: [DONE]\\n\\n"). `fit`
-    changes a decoded request, in a copy, where its meaning depends on the upstream (a temperature in another scale).
+    says whether this caller wants the usage chunk. `stream_end` is what follows the last one (b"data: [DONE]\\n\\n"). `writer`
+    takes the place of both where events depend on each other. `fit` changes a decoded request, in a copy, where its meaning
+    depends on the upstream (a temperature in another scale). `keepalive` is sent while a provider is silent. `headers` names
+    those of the caller's (in lower case) that go on to a provider of the same format: every other one ends at the gateway.
     """
 
     open: Callable[[bytes], Envelope]
@@ -122,6 +141,13 @@ class ClientSide:
     encode_chunk: Callable[[Any, bool], bytes] | None
     stream_end: bytes = b""
     fit: Callable[[Any, Target], Any] | None = None
+    writer: Callable[[Envelope, Context], StreamWriter] | None = None
+    keepalive: bytes = b": keep-alive\n\n"
+    headers: tuple[str, ...] = ()
+
+    @property
+    def streams(self) -> bool:
+        return self.encode_chunk is not None or self.writer is not None
 
 
 class Framing(Protocol):

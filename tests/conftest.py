@@ -24,7 +24,20 @@ LEFTOVER_TASK_DEADLINE_S = 1.0
 # What starts processes is slow by what the marker says; of a worker's tests the typed service stays in the inner loop,
 # and of the upstream's those without sockets.
 SLOW_FOLDERS = frozenset(
-    {"bench", "cli", "client", "conformance", "crawl", "endurance", "faults", "front", "gateway", "local", "mlflow"}
+    {
+        "bench",
+        "cli",
+        "client",
+        "conformance",
+        "crawl",
+        "endurance",
+        "faults",
+        "front",
+        "gateway",
+        "local",
+        "messages",
+        "mlflow",
+    }
     | {"mlflow_models", "provider", "routes", "stack", "supervisor", "upstream", "worker"}
 )
 FAST_FILES = frozenset(

@@ -56,8 +56,8 @@ RANK = {name: rank for rank, name in enumerate(ORDER)}
 _SERVICES = frozenset({"inference", "routes", "rest"})
 _APART = frozenset({"front", "local"})
 # What the server may import of `adapters` besides the package itself: the table of providers, and the dialects of MLflow's own
-# clients, which the REST service and the client choose between.
-_PUBLIC = frozenset({"adapters.providers", "adapters.mlflow_client"})
+# clients, which the REST service and the client choose between, and the errors of the doors' formats.
+_PUBLIC = frozenset({"adapters.providers", "adapters.mlflow_client", "adapters.anthropic"})
 
 
 def imported(source: str) -> Iterator[str]:

@@ -12,6 +12,7 @@ from adapters.anthropic.refusals import REFUSED
 from adapters.anthropic.thinking import goes_back
 from adapters.anthropic.tools import tool_choice, tools
 from adapters.anthropic.turns import system_and_turns
+from adapters.anthropic.url import messages_url
 from adapters.contract import Context, HttpCall, Target
 from adapters.echoes import Echoes, fit_history
 from adapters.json_object import callers_object, merge, merge_extra
@@ -50,13 +51,7 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
     if request.reasoning_effort == "none":
         body["thinking"] = {"type": "disabled"}
     body = merge_extra(body, msgspec.json.encode(extra).decode(), "", _OWNED)
-    return HttpCall(_url(target), msgspec.json.encode(body), left_out=left_out)
-
-
-def _url(target: Target) -> str:
-    """Some configurations write the base URL with its /v1, as OpenAI's has it."""
-    base = target.base_url.rstrip("/")
-    return f"{base}/messages" if base.endswith("/v1") else f"{base}/v1/messages"
+    return HttpCall(messages_url(target), msgspec.json.encode(body), left_out=left_out)
 
 
 def _max_tokens(request: pb.ChatRequest, target: Target) -> int:

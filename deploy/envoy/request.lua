@@ -1,5 +1,5 @@
 -- What a request needs before Envoy's own filters see it. Runs only for HEAD, for an Authorization that does not begin with
--- "Basic ", and for an x-request-id that is none of ours.
+-- "Basic ", for a key in a header of its own, and for an x-request-id that is none of ours.
 
 local count = 0
 
@@ -12,7 +12,14 @@ end
 function envoy_on_request(handle)
   local headers = handle:headers()
   -- The API key is the same credential under another name: base64(user:password). The scheme's case does not matter.
-  local word, rest = string.match(headers:get("authorization") or "", "^(%a+) +(.*)$")
+  -- One credential counts: the first of these three that is there.
+  local credential = headers:get("authorization") or ""
+  if credential == "" then
+    local key = headers:get("x-api-key") or ""
+    key = key == "" and headers:get("api-key") or key
+    credential = key and key ~= "" and "Bearer " .. key or ""
+  end
+  local word, rest = string.match(credential, "^(%a+) +(.*)$")
   if word and (word:lower() == "bearer" or word:lower() == "basic") then
     -- Blanks at the end are cut off by looking from there: " +$" would be tried at each blank of a long row of them.
     headers:replace("authorization", "Basic " .. (rest:match("^.*[^ ]") or ""))

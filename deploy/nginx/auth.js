@@ -1,5 +1,5 @@
-// An API key is base64(user:password) in `Authorization: Bearer`, for clients that cannot send basic auth. It is looked
-// up in the same users file that auth_basic reads, so both always agree.
+// An API key is base64(user:password) in `Authorization: Bearer`, `X-Api-Key` or `Api-Key`, for clients that cannot send basic
+// auth. It is looked up in the same users file that auth_basic reads, so both always agree.
 //
 // A verdict on a key is kept for at most 5 s (js_shared_dict_zone in nginx.conf), and only as long as the file is the one
 // it was read from: a user who is removed is refused at the next request.
@@ -7,7 +7,7 @@
 import crypto from 'crypto';
 import fs from 'fs';
 
-const KEY = /^bearer +([A-Za-z0-9+/]+={0,2}) *$/i;
+const KEY = /^([A-Za-z0-9+/]+={0,2}) *$/;
 const PAIR = /^([A-Za-z0-9._-]{1,64}):([ -~]{1,256})$/;
 
 // js_set: the user's name, or "" when the key is none. Never throws: a js_set that throws would fail the request as 500.
@@ -15,13 +15,13 @@ function bearer(r) {
     try {
         const file = r.variables.users_file;
         const state = fs.statSync(file);
-        const digest = crypto.createHash('sha256').update(r.variables.http_authorization).digest('base64');
+        const digest = crypto.createHash('sha256').update(r.variables.api_key).digest('base64');
         const key = `${state.ino} ${state.size} ${state.mtimeMs} ${state.ctimeMs} ${digest}`;
         const known = ngx.shared.verdicts.get(key);
         if (known !== undefined) {
             return known;
         }
-        const user = lookUp(r.variables.http_authorization, file);
+        const user = lookUp(r.variables.api_key, file);
         ngx.shared.verdicts.set(key, user);
         return user;
     } catch (e) {

@@ -124,7 +124,7 @@ const FAILED = {
 };
 // What the core says to the client. By name and by prefix, without a regular expression: it runs for each header of a call.
 const COPIED = {
-    'retry-after': 1, 'x-request-id': 1, 'x-should-retry': 1, location: 1, 'cache-control': 1, 'content-security-policy': 1,
+    'retry-after': 1, 'x-request-id': 1, 'request-id': 1, 'x-should-retry': 1, location: 1, 'cache-control': 1, 'content-security-policy': 1,
     'referrer-policy': 1
 };
 const COPIED_PREFIXES = ['x-ratelimit-', 'x-sidecar-'];

@@ -12,6 +12,13 @@ export default {
     "path": {},
     "body": 0
   },
+  "CreateMessage": {
+    "path": {},
+    "body": 2,
+    "query": {
+      "beta": 1
+    }
+  },
   "ListModels": {
     "path": {}
   },

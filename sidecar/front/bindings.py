@@ -6,7 +6,7 @@
     rest_rpcs.js          where each RPC's fields come from
 
 Deliberately small: get, post, put, patch or delete bindings, path variables of one segment, body "*" (the request is
-google.api.HttpBody) or a field of that type; what is left of a GET's fields comes from the query, strings only. Several paths of
+google.api.HttpBody) or a field of that type; what is left of the fields comes from the query, strings only. Several paths of
 an RPC fill the same fields. Anything else is refused, never guessed.
 
 Paths below /api/ may end in a slash: MLflow's clients ask for lists with one, and its servers answer 307 to the other form,
@@ -94,14 +94,14 @@ def _plan(binding: HttpBinding) -> dict[str, object]:
             raise BindingError(f'{rpc}: body "*" needs {_HTTP_BODY} as the request and no path variables')
         plan["body"] = 0
         return plan
+    if body in variables:
+        raise BindingError(f"{rpc}: {body} is both in the path and the body")
     if body:
         kind = fields[body].message_type
         if kind is None or kind.full_name != _HTTP_BODY:
             raise BindingError(f"{rpc}: body field {body} is no {_HTTP_BODY}")
         plan["body"] = fields[body].number
     left = [field for name, field in fields.items() if name not in variables and name != body]
-    if body and left:
-        raise BindingError(f"{rpc}: a path that takes a body takes no query: {[field.name for field in left]}")
     if odd := [field.name for field in left if field.type != FieldDescriptor.TYPE_STRING or field.is_repeated]:
         raise BindingError(f"{rpc}: only strings come from the query: {odd}")
     if left:

@@ -30,7 +30,7 @@ from sidecar.domain.snapshot import Route, Upstream, target_of
 from sidecar.gateway.record import Record
 from sidecar.spend.cost import counts_output
 from sidecar.upstream import UpstreamClient, UpstreamResponse, read_failure
-from sidecar.upstream.credentials import AccessTokens, headers_for, redact
+from sidecar.upstream.credentials import AccessTokens, headers_for, redact, with_callers
 from sidecar.v1 import inference_pb2 as pb
 
 log = logging.getLogger(__name__)
@@ -101,14 +101,14 @@ def prepare(plan: UpstreamPlan, reader: CallReader) -> PreparedCall:
     if side is None or (call.stream and side.stream is None):
         what = f"{'streamed ' * call.stream}{call.task}"
         raise GatewayError(Kind.INVALID_REQUEST, f"Provider '{plan.upstream.provider}' does not support {what}.")
-    context = Context(int(time.time()), _new_id, plan.target.model)
+    context = Context(int(time.time()), new_id, plan.target.model)
     if call.envelope is not None and call.client_format == plan.format.name and side.patch is not None:
         return PreparedCall(plan, side, None, side.patch(call.envelope, plan.target), context)
     request = reader.request_for(plan.target)
     return PreparedCall(plan, side, request, side.encode(request, plan.target, call.stream, context), context)
 
 
-def _new_id(prefix: str) -> str:
+def new_id(prefix: str) -> str:
     return prefix + secrets.token_hex(12)
 
 
@@ -124,6 +124,8 @@ class Sender:
     async def open(self, prepared: PreparedCall, route: Route, record: Record) -> UpstreamResponse:
         """Waits for the head of the answer. Raises GatewayError; close what it returns."""
         upstream, headers = prepared.plan.upstream, prepared.plan.headers
+        if prepared.http.callers_headers:
+            headers = with_callers(headers, prepared.http.callers_headers)
         # One resend a call is not counted as a retry: after it no further attempt meets another stale connection.
         send = partial(self._client.open, on_resend=record.resends, fresh=record.resent)
         if upstream.grant is None:

@@ -16,7 +16,12 @@ from sidecar.openapi.schemas import EXAMPLES, SCHEMAS, ref
 # A page with thousands of forms helps nobody and takes seconds to open; the paths with a name in them serve all routes.
 ROUTES_SHOWN_MAX = 200
 _QUERY_PATH = "/endpoints/{}/invocations"
-_EXAMPLE_TASK = {"ChatRequest": Task.CHAT, "CompletionRequest": Task.COMPLETIONS, "EmbeddingRequest": Task.EMBEDDINGS}
+_EXAMPLE_TASK = {
+    "ChatRequest": Task.CHAT,
+    "MessagesRequest": Task.CHAT,
+    "CompletionRequest": Task.COMPLETIONS,
+    "EmbeddingRequest": Task.EMBEDDINGS,
+}
 _BY_TASK = {
     Task.CHAT: ("ChatQuery", "ChatResponse"),
     Task.COMPLETIONS: ("CompletionQuery", "CompletionResponse"),
@@ -48,7 +53,7 @@ def document(routes: Mapping[str, Route], version: str) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {"title": "LLM gateway", "version": version, "description": _TEXT},
         "servers": [{"url": "/"}],
-        "security": [{"basic": []}, {"key": []}],
+        "security": [{"basic": []}, {"key": []}, {"key_header": []}],
         "tags": _tags(),
         "paths": paths,
         "components": {
@@ -56,6 +61,7 @@ def document(routes: Mapping[str, Route], version: str) -> dict[str, Any]:
             "securitySchemes": {
                 "basic": {"type": "http", "scheme": "basic", "description": "User and password."},
                 "key": {"type": "http", "scheme": "bearer", "description": "An API key: base64 of user:password."},
+                "key_header": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "The same key."},
             },
         },
     }

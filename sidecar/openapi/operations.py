@@ -21,6 +21,7 @@ class Operation:
 
 
 _OPENAI = "OpenAI's API"
+_ANTHROPIC = "Anthropic's API"
 _MLFLOW = "MLflow"
 _PAGE = Operation(None, "The page", "Json")
 
@@ -28,6 +29,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "ChatCompletions": Operation(_OPENAI, "Chat", "ChatResponse", "ChatRequest", streams=True),
     "Completions": Operation(_OPENAI, "Complete a text", "CompletionResponse", "CompletionRequest", streams=True),
     "Embeddings": Operation(_OPENAI, "Embed texts", "EmbeddingResponse", "EmbeddingRequest"),
+    "CreateMessage": Operation(
+        _ANTHROPIC, "Chat, as Messages", "MessagesResponse", "MessagesRequest", error="AnthropicError", streams=True
+    ),
     "ListModels": Operation(_OPENAI, "Your routes, as models", "ModelList"),
     "GetModel": Operation(_OPENAI, "One route, as a model", "Model", names_route=True),
     "ListMlflowRoutes": Operation(_MLFLOW, "Your routes (MLflow 2.5 to 2.8)", "RouteList", error="Detail"),

@@ -91,6 +91,11 @@ _LIMIT: Schema = {
 }
 _PAGE_TOKEN = {"type": ["string", "null"], "description": "Where the next page starts; null on the last one."}
 
+_TEXT_OR_BLOCKS: Schema = {
+    "description": "Text, or blocks: text, image, document, tool_use, tool_result, thinking.",
+    "oneOf": [{"type": "string"}, {"type": "array", "items": _ANY}],
+}
+
 SCHEMAS: dict[str, Schema] = {
     "Message": _MESSAGE,
     "ChatRequest": _object(("model", "messages"), model=_MODEL, **_CHAT),
@@ -199,6 +204,44 @@ SCHEMAS: dict[str, Schema] = {
             param={"type": ["string", "null"]},
             code={"type": ["string", "null"]},
         ),
+    ),
+    "MessagesRequest": _object(
+        ("model", "max_tokens", "messages"),
+        model=_MODEL,
+        max_tokens=_whole("How long the answer may be."),
+        messages={
+            "type": "array",
+            "minItems": 1,
+            "items": _object(
+                ("role", "content"),
+                role={"type": "string", "enum": ["user", "assistant", "system"]},
+                content=_TEXT_OR_BLOCKS,
+            ),
+        },
+        system=_TEXT_OR_BLOCKS,
+        tools={"type": "array", "items": _ANY, "description": "name, description, input_schema of each."},
+        tool_choice={**_ANY, "description": "auto, any, tool with a name, or none."},
+        stop_sequences={"type": "array", "items": {"type": "string"}, "description": "Where to stop."},
+        temperature=_number("0: always the likeliest word.", 0, 1),
+        top_p=_number("Only the likeliest words that make up this share.", 0, 1),
+        thinking={**_ANY, "description": "enabled with budget_tokens, adaptive, or disabled."},
+        stream=_FLAG,
+    ),
+    "MessagesResponse": _object(
+        ("content",),
+        id=_text(""),
+        type=_text("message"),
+        role=_text("assistant"),
+        model=_text("The model that answered."),
+        content={"type": "array", "items": _ANY},
+        stop_reason={"type": ["string", "null"]},
+        usage=_object((), input_tokens=_whole("", 0), output_tokens=_whole("", 0)),
+    ),
+    "AnthropicError": _object(
+        ("type", "error"),
+        type=_text("error"),
+        error=_object(("type", "message"), type=_text("What kind of error."), message=_text("What is wrong.")),
+        request_id=_text("As in the header x-request-id."),
     ),
     "Detail": _object(("detail",), detail={"description": "What is wrong: a text, or a list of problems."}),
 }

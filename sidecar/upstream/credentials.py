@@ -23,6 +23,8 @@ from sidecar.domain.snapshot import Grant, Upstream
 log = logging.getLogger(__name__)
 
 _REDACTED = "***"
+# anthropic-beta and the like: a comma between the names.
+_LIST = "-beta"
 # Key formats of providers, for text in which a provider quotes a key that is not exactly ours: cut short, masked, another's.
 # The last one is a JSON Web Token, as identity services give them out, also its first part alone: if a token needed its dot to
 # be one, a run of beginnings would be read to its end from each of them.
@@ -53,6 +55,19 @@ def headers_for(upstream: Upstream, provider: Provider) -> tuple[tuple[str, str]
     if upstream.key is None or scheme == "none":
         return fixed
     return (*fixed, _auth_header(scheme, upstream.key))
+
+
+def with_callers(
+    headers: tuple[tuple[str, str], ...], callers: tuple[tuple[str, str], ...]
+) -> tuple[tuple[str, str], ...]:
+    """`headers` with those of the caller that its format passes on. A caller's stands in place of ours, for its body is written
+    for it; lists of betas hold both."""
+    ours = {name.lower(): value for name, value in headers}
+    own = {name for name, _ in callers}
+    joined = (
+        (name, f"{ours[name]},{value}" if name.endswith(_LIST) and name in ours else value) for name, value in callers
+    )
+    return (*(pair for pair in headers if pair[0].lower() not in own), *joined)
 
 
 def _auth_header(scheme: str, key: Secret) -> tuple[str, str]:

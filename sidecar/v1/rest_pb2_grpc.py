@@ -27,11 +27,12 @@ if _version_not_supported:
 
 
 class RestServiceStub:
-    """RestService is OpenAI's and MLflow's HTTP APIs, carried by gRPC.
+    """RestService is OpenAI's, Anthropic's and MLflow's HTTP APIs, carried by gRPC. Each of them is a *door*: its own shapes of
+    requests, answers and errors before the same routes, limits and accounts.
 
     MLflow has three dialects: A (2.5 to 2.8: routes, candidates), B (2.9 and later: endpoints, OpenAI's shapes) and C (the
-    paths below /gateway of its 3.9+ server). docs/mlflow.md says what differs from MLflow's own servers. Error bodies are OpenAI's
-    on paths with /v1/ in them and MLflow's on the others.
+    paths below /gateway of its 3.9+ server). docs/mlflow.md says what differs from MLflow's own servers. Error bodies are Anthropic's
+    below /v1/messages, OpenAI's on other paths with /v1/ in them and MLflow's on the rest.
     """
 
     def __init__(self, channel):
@@ -53,6 +54,11 @@ class RestServiceStub:
         self.Embeddings = channel.unary_stream(
                 '/sidecar.v1.RestService/Embeddings',
                 request_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.CreateMessage = channel.unary_stream(
+                '/sidecar.v1.RestService/CreateMessage',
+                request_serializer=sidecar_dot_v1_dot_rest__pb2.CreateMessageRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
         self.ListModels = channel.unary_stream(
@@ -158,11 +164,12 @@ class RestServiceStub:
 
 
 class RestServiceServicer:
-    """RestService is OpenAI's and MLflow's HTTP APIs, carried by gRPC.
+    """RestService is OpenAI's, Anthropic's and MLflow's HTTP APIs, carried by gRPC. Each of them is a *door*: its own shapes of
+    requests, answers and errors before the same routes, limits and accounts.
 
     MLflow has three dialects: A (2.5 to 2.8: routes, candidates), B (2.9 and later: endpoints, OpenAI's shapes) and C (the
-    paths below /gateway of its 3.9+ server). docs/mlflow.md says what differs from MLflow's own servers. Error bodies are OpenAI's
-    on paths with /v1/ in them and MLflow's on the others.
+    paths below /gateway of its 3.9+ server). docs/mlflow.md says what differs from MLflow's own servers. Error bodies are Anthropic's
+    below /v1/messages, OpenAI's on other paths with /v1/ in them and MLflow's on the rest.
     """
 
     def ChatCompletions(self, request, context):
@@ -189,6 +196,16 @@ class RestServiceServicer:
     def Embeddings(self, request, context):
         """Embeddings is OpenAI's embeddings call.
         buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateMessage(self, request, context):
+        """CreateMessage is Anthropic's Messages call, streamed or not as its body says. `anthropic-version` and `anthropic-beta` go to
+        the provider where that is Anthropic.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
@@ -398,6 +415,11 @@ def add_RestServiceServicer_to_server(servicer, server):
                     request_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
+            'CreateMessage': grpc.unary_stream_rpc_method_handler(
+                    servicer.CreateMessage,
+                    request_deserializer=sidecar_dot_v1_dot_rest__pb2.CreateMessageRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
             'ListModels': grpc.unary_stream_rpc_method_handler(
                     servicer.ListModels,
                     request_deserializer=sidecar_dot_v1_dot_rest__pb2.ListModelsRequest.FromString,
@@ -507,11 +529,12 @@ def add_RestServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RestService:
-    """RestService is OpenAI's and MLflow's HTTP APIs, carried by gRPC.
+    """RestService is OpenAI's, Anthropic's and MLflow's HTTP APIs, carried by gRPC. Each of them is a *door*: its own shapes of
+    requests, answers and errors before the same routes, limits and accounts.
 
     MLflow has three dialects: A (2.5 to 2.8: routes, candidates), B (2.9 and later: endpoints, OpenAI's shapes) and C (the
-    paths below /gateway of its 3.9+ server). docs/mlflow.md says what differs from MLflow's own servers. Error bodies are OpenAI's
-    on paths with /v1/ in them and MLflow's on the others.
+    paths below /gateway of its 3.9+ server). docs/mlflow.md says what differs from MLflow's own servers. Error bodies are Anthropic's
+    below /v1/messages, OpenAI's on other paths with /v1/ in them and MLflow's on the rest.
     """
 
     @staticmethod
@@ -584,6 +607,33 @@ class RestService:
             target,
             '/sidecar.v1.RestService/Embeddings',
             google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/CreateMessage',
+            sidecar_dot_v1_dot_rest__pb2.CreateMessageRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,

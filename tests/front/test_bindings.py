@@ -51,7 +51,7 @@ def _service(*bindings: tuple[str, str, str, str]) -> ServiceDescriptor:
     for rpc, verb, path, body in (("Health", "get", "/health", ""), *bindings):
         path, _, other = path.partition(" or ")
         kind = ".google.api.HttpBody" if body == "*" else ".planted.Named" if "{" in path else ".planted.Nothing"
-        kind = {"List": ".planted.Paged", "Count": ".planted.Numbers"}.get(rpc, kind)
+        kind = {"List": ".planted.Paged", "Count": ".planted.Numbers", "Ask": ".planted.Named"}.get(rpc, kind)
         method = rest.method.add(name=rpc, input_type=kind, output_type=".google.api.HttpBody", server_streaming=True)
         rule = method.options.Extensions[annotations_pb2.http]
         setattr(rule, verb, path)
@@ -87,6 +87,17 @@ def test_what_a_get_does_not_take_from_its_path_it_takes_from_the_query() -> Non
     assert '"path": {\n      "id": 4\n    },\n    "query": {\n      "page_token": 3\n    }' in files["rest_rpcs.js"]
 
 
+def test_what_a_post_takes_neither_from_its_path_nor_its_body_it_takes_from_the_query() -> None:
+    files = generate(
+        _service(
+            ("Invoke", "post", "/gateway/{id}/invocations or /other/{id}", "body"), ("Ask", "post", "/ask", "body")
+        )
+    )
+    assert (
+        '"Ask": {\n    "path": {},\n    "body": 20,\n    "query": {\n      "id": 1\n    }\n  }' in files["rest_rpcs.js"]
+    )
+
+
 def test_each_further_path_of_an_rpc_is_a_location() -> None:
     locations = generate(_service(("Make", "post", "/v1/things or /gateway/things", "*")))["rest_locations.conf"]
     assert locations.count("set $rpc_post Make;") == 2
@@ -107,7 +118,7 @@ def test_a_path_below_api_may_end_in_a_slash_and_no_other() -> None:
         (("A", "post", "/a", ""), "POST with body ''"),
         (("A", "get", "/a", "*"), "GET with body"),
         (("A", "get", "/a/{id}", ""), "only strings come from the query: \\['body'\\]"),
-        (("A", "post", "/a/{body}", "body"), "takes no query: \\['id'\\]"),
+        (("A", "post", "/a/{body}", "body"), "body is both in the path and the body"),
         (("Count", "get", "/a", ""), "only strings come from the query: \\['page'\\]"),
         (("List", "get", "/a or /a/{id}", ""), "do not fill the same fields"),
         (("A", "get", "/a/{id=**}", ""), "more than variables of one segment"),

@@ -48,6 +48,8 @@ _REQUEST = (
     "x-request-id",
     "traceparent",
     "tracestate",
+    "anthropic-version",
+    "anthropic-beta",
     "x-sidecar-user",
 )
 _ANSWERED = (
@@ -55,11 +57,13 @@ _ANSWERED = (
     *(
         "retry-after",
         "x-request-id",
+        "request-id",
         "x-should-retry",
         "x-ratelimit-*",
         "x-sidecar-upstream",
         "x-sidecar-budget",
         "x-sidecar-left-out",
+        "x-sidecar-estimated",
         "allow",
     ),
     *("grpc-status", "grpc-message"),  # of refusals; the core's own never get here (status.lua)

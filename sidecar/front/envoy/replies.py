@@ -12,7 +12,8 @@ from sidecar.front.settings import FrontError, templates
 _GRPC: dict[tuple[int, ...], tuple[int, str]] = {
     (401,): (
         16,
-        "Missing or wrong credentials: send the user and password as HTTP basic auth, or the API key as a Bearer token.",
+        "Missing or wrong credentials: send the user and password as HTTP basic auth, or the API key as a Bearer token or in "
+        "X-Api-Key.",
     ),
     (403,): (7, "Not allowed."),
     (413,): (3, "The request is larger than this gateway accepts."),

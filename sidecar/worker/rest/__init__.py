@@ -1,4 +1,4 @@
-"""RestService: OpenAI's and MLflow's HTTP APIs in HttpBody messages, for the front proxies.
+"""RestService: OpenAI's, Anthropic's and MLflow's HTTP APIs in HttpBody messages, for the front proxies.
 
 Status and headers go ahead as initial metadata, the body follows in pieces of at most 64 KiB, and the RPC ends OK whatever
 the HTTP status is: a non-OK RPC means that the core itself failed.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from sidecar.gateway.gateway import Gateway
 from sidecar.transport.health import HealthServicer
 from sidecar.v1 import rest_pb2, rest_pb2_grpc
+from sidecar.worker.rest.anthropic import AnthropicPaths
 from sidecar.worker.rest.docs import DocsPaths
 from sidecar.worker.rest.mlflow import MlflowPaths
 from sidecar.worker.rest.openai import OpenAiPaths
@@ -20,11 +21,11 @@ __all__ = ["PIECE_BYTES_MAX", "RestServicer"]
 
 
 class RestServicer(rest_pb2_grpc.RestServiceServicer):
-    """Every path of rest.proto, each served by one of three groups."""
+    """Every path of rest.proto, each served by one of these groups."""
 
     def __init__(self, gateway: Gateway, changes: RouteChanges, health: HealthServicer) -> None:
         calls = RouteCalls(gateway)
-        groups = (OpenAiPaths(calls, health), MlflowPaths(calls, changes), DocsPaths(calls))
+        groups = (OpenAiPaths(calls, health), AnthropicPaths(calls), MlflowPaths(calls, changes), DocsPaths(calls))
         for method in rest_pb2.DESCRIPTOR.services_by_name["RestService"].methods:
             (serve,) = (getattr(group, method.name) for group in groups if hasattr(group, method.name))
             setattr(self, method.name, serve)

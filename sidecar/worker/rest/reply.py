@@ -10,14 +10,14 @@ from typing import TypeVar
 
 from google.api.httpbody_pb2 import HttpBody
 
-from adapters import GatewayError, Kind
+from adapters import GatewayError, Kind, StreamWriter
 from sidecar.domain.call import Answer
 from sidecar.domain.snapshot import Timeouts
 from sidecar.domain.status import client_may_retry, retry_after_s
 from sidecar.gateway.stream import StreamedAnswer
 from sidecar.transport.abort import abort
 from sidecar.transport.caller import ClientStalled, Context, request_id_of, write_within
-from sidecar.worker.rest.error_bodies import OPENAI, Shape
+from sidecar.worker.rest.error_bodies import OPENAI, Shape, with_code
 from sidecar.worker.rest.json import written
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def answers_in(
 class Reply:
     """The answer to one call; `answers_in` makes it. `error` and `json`, `whole`, `file` or `events` send it."""
 
-    __slots__ = ("_answer", "_begun", "_request_id", "_shape", "_write_s", "context")
+    __slots__ = ("_answer", "_begun", "_request_id", "_shape", "_write_s", "_writer", "context")
 
     def __init__(self, context: Context, shape: Shape = OPENAI) -> None:
         self.context = context
@@ -69,12 +69,17 @@ class Reply:
         self._request_id = request_id_of(context.invocation_metadata() or ())
         self._begun = False
         self._answer: Answer | StreamedAnswer | None = None
+        self._writer: StreamWriter | None = None
         self._write_s = Timeouts().write_s
 
     def goes_with(self, answer: Answer | StreamedAnswer) -> None:
         """What is sent is an upstream's answer: its name, limits and what was left out go into headers."""
         self._answer = answer
         self._write_s = answer.write_s
+
+    def written_by(self, writer: StreamWriter) -> None:
+        """Events come from it, that of a failure too."""
+        self._writer = writer
 
     async def error(self, error: BaseException) -> None:
         """An error answer of the path's shape, or an in-band event once the answer has begun. Raises what nobody is there to
@@ -87,7 +92,9 @@ class Reply:
             log.error("a bug in the gateway, request %s", self._request_id, exc_info=error)
             error = GatewayError(Kind.INTERNAL, "The gateway failed.")
         if self._begun:
-            await self._write(self._shape.event(error))
+            writer = self._writer
+            event = self._shape.event if writer is None else writer.failed
+            await self._write(event(with_code(error) if writer else error, self._request_id))
             return
         status = self._shape.status(error)
         extra = [*error.headers]
@@ -99,7 +106,7 @@ class Reply:
         _append_left_out(extra, error.left_out)
         self._answer = None
         await self._begin(status, JSON, extra)
-        await self._write(self._shape.body(error))
+        await self._write(self._shape.body(error, self._request_id))
 
     async def json(self, value: object) -> None:
         """Our own JSON with status 200."""
@@ -131,6 +138,8 @@ class Reply:
             ("x-request-id", self._request_id),
             *extra,
         ]
+        if self._shape.id_header is not None:
+            metadata.append((self._shape.id_header, self._request_id))
         answer = self._answer
         if answer is not None:
             metadata.append(("x-sidecar-upstream", answer.upstream))

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from adapters import ClientSide, Envelope, GatewayError, Kind, Task
+from adapters import ClientSide, Envelope, GatewayError, Kind, StreamWriter, Task
+from adapters import Context as FormatContext
 from sidecar.domain.call import Call
 from sidecar.domain.caller import Caller
 from sidecar.domain.snapshot import Consumer, Route
+from sidecar.gateway.attempt import new_id
 from sidecar.gateway.gateway import Gateway
 from sidecar.transport.caller import Context, caller_of
 from sidecar.worker.rest.reply import Reply
 
-_KEEPALIVE = b": keep-alive\n\n"
 # Metric labels: a whole answer, a stream.
-_OPERATIONS: Mapping[Task, tuple[str, str]] = {
+OPERATIONS: Mapping[Task, tuple[str, str]] = {
     Task.CHAT: ("chat", "stream_chat"),
     Task.COMPLETIONS: ("complete", "stream_complete"),
     Task.EMBEDDINGS: ("embed", "embed"),
@@ -25,10 +27,12 @@ _OPERATIONS: Mapping[Task, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a caller speaks: the sides by task, and the name of the format their bodies are decoded in."""
+    """How a caller speaks: the sides by task, the name of the format their bodies are decoded in, and what its calls are counted
+    as."""
 
     format: str
     sides: Mapping[Task, ClientSide]
+    operations: Mapping[Task, tuple[str, str]] = field(default_factory=lambda: OPERATIONS)
 
 
 class RouteCalls:
@@ -49,7 +53,10 @@ class RouteCalls:
         """A call whose body names the route."""
         caller = caller_of(reply.context)
         consumer = self._gateway.consumers.of(caller)
-        envelope = self._opened(lambda: dialect.sides[task].open(body), task, caller, consumer)
+        side = dialect.sides[task]
+        envelope = self._opened(lambda: side.open(body), dialect.operations[task][0], caller, consumer)
+        if side.headers:
+            envelope = replace(envelope, headers=headers_of(reply.context, side.headers))
         await self._answer(reply, caller, consumer, task, envelope, dialect)
 
     async def named_in_path(self, reply: Reply, name: str, body: bytes, choose: Callable[[Route], Dialect]) -> None:
@@ -65,16 +72,16 @@ class RouteCalls:
             dialect = choose(route)
             return dialect, dialect.sides[task].open(body)
 
-        dialect, envelope = self._opened(opened, task, caller, consumer)
+        dialect, envelope = self._opened(opened, OPERATIONS[task][0], caller, consumer)
         envelope = Envelope(envelope.members, name, envelope.stream, envelope.include_usage)
         await self._answer(reply, caller, consumer, task, envelope, dialect)
 
-    def _opened(self, open_: Callable[[], Any], task: Task, caller: Caller, consumer: Consumer) -> Any:
+    def _opened(self, open_: Callable[[], Any], operation: str, caller: Caller, consumer: Consumer) -> Any:
         """A body that cannot be opened begins no call, but its caller is answered: it is counted."""
         try:
             return open_()
         except GatewayError as error:
-            record = self._gateway.record(_OPERATIONS[task][0], "", consumer, caller.request_id)
+            record = self._gateway.record(operation, "", consumer, caller.request_id)
             record.failed(error, deadline=None)
             record.close()
             raise
@@ -83,12 +90,13 @@ class RouteCalls:
         self, reply: Reply, caller: Caller, consumer: Consumer, task: Task, envelope: Envelope, dialect: Dialect
     ) -> None:
         side = dialect.sides[task]
-        if envelope.stream and side.encode_chunk is None:
+        operation = dialect.operations[task][envelope.stream]
+        if envelope.stream and not side.streams:
             error = GatewayError(Kind.INVALID_REQUEST, "This call cannot be streamed.", param="stream")
-            self._opened(lambda: _raise(error), task, caller, consumer)
+            self._opened(lambda: _raise(error), operation, caller, consumer)
         call = Call(
             task=task,
-            operation=_OPERATIONS[task][envelope.stream],
+            operation=operation,
             route=envelope.model,
             consumer=consumer,
             request_id=caller.request_id,
@@ -105,19 +113,40 @@ class RouteCalls:
         await reply.whole(side.encode_response(answer.message) if answer.body is None else answer.body)
 
     async def _stream(self, call: Call, side: ClientSide, reply: Reply) -> None:
-        assert side.encode_chunk is not None
         assert call.envelope is not None
         wants_usage = call.envelope.include_usage
+        writer: StreamWriter | None = None
         async with self._gateway.stream(call) as answer:
             reply.goes_with(answer)
             async for piece in answer:
                 if isinstance(piece, bytes):
                     await reply.events(piece)
                 elif piece is None:
-                    await reply.events(_KEEPALIVE)
+                    await reply.events(side.keepalive)
+                elif side.encode_chunk is not None:
+                    encode = side.encode_chunk
+                    await reply.events(b"".join(encode(chunk, wants_usage) for chunk in piece))
                 else:
-                    await reply.events(b"".join(side.encode_chunk(chunk, wants_usage) for chunk in piece))
-        await reply.events(side.stream_end)
+                    if writer is None:
+                        writer = _writer(side, call.envelope, reply)
+                    await reply.events(writer.feed(piece))
+        await reply.events(side.stream_end if writer is None else writer.end())
+
+
+def _writer(side: ClientSide, envelope: Envelope, reply: Reply) -> StreamWriter:
+    assert side.writer is not None
+    writer = side.writer(envelope, FormatContext(int(time.time()), new_id))
+    reply.written_by(writer)
+    return writer
+
+
+def headers_of(context: Context, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Those of the caller's headers, as they came; one that came on several lines is one with commas."""
+    found: dict[str, str] = {}
+    for key, value in context.invocation_metadata() or ():
+        if key in names and isinstance(value, str) and value:
+            found[key] = f"{found[key]}, {value}" if key in found else value
+    return tuple(found.items())
 
 
 def _raise(error: GatewayError) -> None:

@@ -1,0 +1,67 @@
+"""A caller's body for an upstream of this format: its bytes go there, `model` replaced; the answer's bytes come back, checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from adapters.anthropic.answer import usage_of
+from adapters.anthropic.failure import in_band_error
+from adapters.anthropic.url import messages_url
+from adapters.contract import Envelope, HttpCall, Target
+from adapters.errors import GatewayError, Kind
+from adapters.json_object import MALFORMED, OBJECTS, Obj, of_answer, of_request
+from adapters.openai import open_members
+from sidecar.v1 import inference_pb2 as pb
+
+_NULL = msgspec.Raw(b"null")
+
+
+class _Answer(msgspec.Struct):
+    type: str = ""
+    content: list[msgspec.Raw] | None = None
+    usage: msgspec.Raw = _NULL
+
+
+_ANSWERS = msgspec.json.Decoder(_Answer)
+
+
+def open_body(body: bytes) -> Envelope:
+    """Raises invalid_request for anything but one JSON object with a `model`, and for a key that stands twice."""
+    members = open_members(body)
+    obj = Obj(b"{}", "", of_request)
+    obj.members = {name: msgspec.Raw(members[name]) for name in ("model", "stream") if name in members}
+    model = obj.string("model")
+    if not model:
+        raise GatewayError(Kind.INVALID_REQUEST, "'model' is required: the name of a route.", param="model")
+    return Envelope(members, model, obj.boolean("stream") or False, include_usage=True)
+
+
+def patch(envelope: Envelope, target: Target) -> HttpCall:
+    """The call to the upstream: `model` is its own, what the route drops is gone, every other member keeps its bytes."""
+    members: dict[str, bytes] = dict(envelope.members)
+    members["model"] = msgspec.json.encode(target.model)
+    for name in target.options.get("drop_params", ()):
+        members.pop(name, None)
+    body = b"{" + b",".join(msgspec.json.encode(name) + b":" + raw for name, raw in members.items()) + b"}"
+    return HttpCall(messages_url(target), body, callers_headers=envelope.headers)
+
+
+def check(body: bytes) -> pb.Usage | None:
+    """A whole answer. Raises upstream_protocol, or the provider's error in a 200."""
+    try:
+        if not body.isascii():
+            body.decode()
+        answer: Any = _ANSWERS.decode(body)
+    except MALFORMED:
+        raise of_answer("the body", "one JSON object of its format") from None
+    if answer.type == "error":
+        raise in_band_error(Obj(body, "", of_answer))
+    if answer.content is None:
+        raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's answer is not a message of the assistant.")
+    usage = bytes(answer.usage)
+    try:
+        return None if usage == b"null" else usage_of(OBJECTS.decode(usage))
+    except MALFORMED:
+        raise of_answer("usage", "an object") from None
