@@ -29,6 +29,7 @@ from adapters.contract import (
 from adapters.echoes import ECHOES
 from adapters.errors import GatewayError, Kind, replace_error
 from adapters.huggingface import FORMAT as HUGGINGFACE
+from adapters.json_object import BYTE_ORDER_MARK
 from adapters.mlflow import FORMAT as MLFLOW
 from adapters.mlflow_client import FORMAT as MLFLOW_A
 from adapters.mosaicml import FORMAT as MOSAICML
@@ -42,6 +43,7 @@ FORMATS: Mapping[str, Format] = {
 }
 
 __all__ = [
+    "BYTE_ORDER_MARK",
     "ECHOES",
     "FORMATS",
     "Chunk",

@@ -203,3 +203,6 @@ class Format:
     # Client side, for bodies that belong to no task: error bodies {"error": ...} and the in-band error event of a stream.
     encode_error: Callable[[str, str, str | None, str | None], bytes] | None = None  # (type, message, param, code)
     encode_stream_error: Callable[[str, str, str | None, str | None], bytes] | None = None
+    # Provider side: where its calls go below a base URL. A base URL that ends in one was copied from a provider's page, and the
+    # config takes the ending off. `{model}` stands for the model's name, escaped.
+    paths: tuple[str, ...] = ()

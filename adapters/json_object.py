@@ -19,6 +19,8 @@ _BOOLEANS = msgspec.json.Decoder(bool)
 # What a decoder meets in arbitrary bytes; RecursionError is msgspec's own nesting limit.
 MALFORMED = (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError)
 _NULL = b"null"
+# Some editors and servers put one before a text, and JSON's readers refuse it (RFC 8259, section 8.1: may be ignored).
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _INT32 = (-(2**31), 2**31 - 1)
 _INT64 = (-(2**63), 2**63 - 1)
 

@@ -149,4 +149,5 @@ FORMAT = Format(
         Task.EMBEDDINGS: ProviderSide(encode=encode_embeddings, decode=decode_embeddings, stream=None),
     },
     error=error,
+    paths=("/{model}/v1/predict",),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from adapters.errors import GatewayError, Kind
+from adapters.json_object import BYTE_ORDER_MARK
 from adapters.sse import EVENT_BYTES_MAX, Event
 from adapters.surrogates import Halves
 
@@ -43,7 +44,7 @@ class Lines:
     def _event(self, raw: bytes) -> list[Event]:
         if len(raw) > EVENT_BYTES_MAX:
             raise _too_large()
-        data = self._halves.joined(raw.strip(b" \t\r\n"))
+        data = self._halves.joined(raw.removeprefix(BYTE_ORDER_MARK).strip(b" \t\r\n"))
         return [Event("", data, raw)] if data else []
 
 

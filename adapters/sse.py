@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from adapters.errors import GatewayError, Kind
 from adapters.failures import read_failure
+from adapters.json_object import BYTE_ORDER_MARK
 from adapters.surrogates import Halves
 
 # One event's bytes at most: as many as a whole answer may have, for some servers send one as a single event.
@@ -16,7 +17,6 @@ EVENT_BYTES_MAX = 64 * 1024 * 1024
 # followed at once by another.
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
-_BOM = b"\xef\xbb\xbf"
 _NOT_EVENTS = {b"{": "JSON", b"[": "JSON", b"<": "a page of HTML"}
 # An event's end is at most four bytes; that much of what was searched is searched again when more bytes come.
 _OVERLAP = 3
@@ -91,10 +91,10 @@ class Parser:
     def _start(self) -> bool:
         """Skips a byte order mark; False while there are too few bytes to tell."""
         buffer = self._buffer
-        if len(buffer) < len(_BOM) and _BOM.startswith(buffer):
+        if len(buffer) < len(BYTE_ORDER_MARK) and BYTE_ORDER_MARK.startswith(buffer):
             return False
-        if buffer.startswith(_BOM):
-            del buffer[: len(_BOM)]
+        if buffer.startswith(BYTE_ORDER_MARK):
+            del buffer[: len(BYTE_ORDER_MARK)]
         self._started = True
         return True
 

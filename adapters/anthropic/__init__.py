@@ -39,4 +39,5 @@ FORMAT = Format(
     },
     provider={Task.CHAT: ProviderSide(encode=encode, decode=decode, stream=stream, patch=patch, check=check)},
     error=error,
+    paths=("/messages",),
 )

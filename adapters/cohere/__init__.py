@@ -16,6 +16,8 @@ from adapters.cohere.failure import error
 from adapters.contract import Format, ProviderSide, Task
 from adapters.ndjson import Lines
 
+# Of both versions: `cohere_api_version` may say another one than the URL that somebody copied.
+_PATHS = ("/v2/chat", "/v2/embed", "/v1/chat", "/v1/embed", "/v1/generate")
 FORMAT = Format(
     name="cohere",
     client={},
@@ -24,6 +26,7 @@ FORMAT = Format(
         Task.EMBEDDINGS: embed_side("/v2/embed"),
     },
     error=error,
+    paths=_PATHS,
 )
 FORMAT_V1 = Format(
     name="cohere-v1",
@@ -36,4 +39,5 @@ FORMAT_V1 = Format(
         Task.EMBEDDINGS: embed_side("/v1/embed"),
     },
     error=error,
+    paths=_PATHS,
 )

@@ -24,4 +24,5 @@ FORMAT = Format(
         Task.EMBEDDINGS: ProviderSide(_embed.encode, _embed.decode, None),
     },
     error=error,
+    paths=("/chat/completions", "/completions", "/embeddings", "/generate_stream", "/generate", "/embed"),
 )

@@ -21,4 +21,5 @@ FORMAT = Format(
         Task.EMBEDDINGS: ProviderSide(encode=encode_embeddings, decode=decode_embeddings, stream=None),
     },
     error=error,
+    paths=("/invocations",),
 )

@@ -72,4 +72,5 @@ FORMAT = Format(
     error=error,
     encode_error=encode_error,
     encode_stream_error=encode_stream_error,
+    paths=("/chat/completions", "/completions", "/embeddings"),
 )

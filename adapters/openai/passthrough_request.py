@@ -11,7 +11,7 @@ import msgspec
 from adapters.contract import Envelope, HttpCall, Target
 from adapters.echoes_in_bodies import strip_messages
 from adapters.errors import GatewayError, Kind
-from adapters.json_object import MALFORMED, OBJECTS, STRINGS, Obj, of_request
+from adapters.json_object import BYTE_ORDER_MARK, MALFORMED, OBJECTS, STRINGS, Obj, of_request
 from adapters.openai.roles import DEVELOPER, knows_developer, with_system_in_body
 from adapters.refusals import unsupported
 from adapters.surrogates import without_halves
@@ -49,6 +49,7 @@ def read_streaming(members: Mapping[str, bytes]) -> tuple[bool, bool]:
 
 def open_members(body: bytes) -> dict[str, bytes]:
     """The top-level members with their bytes. Raises invalid_request, without `param` where the body is no JSON object."""
+    body = body.removeprefix(BYTE_ORDER_MARK)
     if b"\\ud" in body or b"\\uD" in body:
         body = without_halves(body)  # JavaScript and Python write half a character, and parsers refuse it
     try:

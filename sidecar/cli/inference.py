@@ -17,6 +17,8 @@ from sidecar.supervisor.start.options import GRPC_ADDRESS, STATE_DIR
 if TYPE_CHECKING:
     from llm_gateway_client import Client
 
+# Before a text that PowerShell pipes, or that a Windows editor saved.
+BYTE_ORDER_MARK = "\ufeff"
 _Route = Annotated[str, typer.Argument(metavar="ROUTE", help="Name of the route.")]
 _Prompt = Annotated[str | None, typer.Argument(metavar="PROMPT", help="Text of the prompt. Default: standard input.")]
 Target = Annotated[
@@ -100,7 +102,7 @@ def embed(
     """
     import json
 
-    texts = texts or sys.stdin.read().splitlines()
+    texts = texts or _stdin_text().splitlines()
     if not texts:
         raise Failure("No text was given. Pass some as arguments, or write them to standard input, one per line.")
     with connected(target, state_dir) as client:
@@ -114,10 +116,14 @@ def _given_only(**parameters: Any) -> dict[str, Any]:
 
 
 def _text_of(prompt: str | None) -> str:
-    text = sys.stdin.read() if prompt is None else prompt
+    text = _stdin_text() if prompt is None else prompt
     if not text.strip():
         raise Failure("No prompt was given. Pass one as an argument, or write it to standard input.")
     return text
+
+
+def _stdin_text() -> str:
+    return sys.stdin.read().removeprefix(BYTE_ORDER_MARK)
 
 
 def _print_piece(text: str | None) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from sidecar.cli.failure import Failure
-from sidecar.cli.inference import Target, connected
+from sidecar.cli.inference import BYTE_ORDER_MARK, Target, connected
 from sidecar.cli.process_options import StateDirOption
 from sidecar.supervisor.start.options import STATE_DIR
 
@@ -105,7 +105,7 @@ def _config(pairs: list[str]) -> dict[str, Any]:
         if not equals:
             raise Failure("--config must be KEY=VALUE.")  # without what was written: it may be a key
         if value == _FROM_STDIN:
-            value = sys.stdin.readline().rstrip("\r\n")
+            value = sys.stdin.readline().removeprefix(BYTE_ORDER_MARK).rstrip("\r\n")
         values[key] = _LITERALS.get(value, value)
     return values
 

@@ -17,6 +17,7 @@ from sidecar.config.scope import Scope
 from sidecar.config.secrets import Sources
 from sidecar.config.top_level import read
 from sidecar.config.upstream import provider_name
+from sidecar.config.variables import SECRET_KEYS, expand_tree
 from sidecar.config.yaml_tree import parse
 from sidecar.domain.snapshot import Snapshot
 
@@ -37,7 +38,6 @@ __all__ = [
     "secret_keys",
 ]
 
-_SECRET_TARGETS = ("api_key", "secret")  # of Provider.config_keys
 # Stands for the local model's address where nobody will call it: in checks, and before the model has been started.
 LOCAL_UNKNOWN = "http://127.0.0.1:0/v1"
 
@@ -72,6 +72,7 @@ def load(
     scope = Scope(report, Sources(env, read_file), start, local_base_url)
     stored = Sources({}, _nothing, read_secret or _nothing)
     root = parse(text, report)
+    expand_tree(root, env, report)
     others = []
     for name, content in (route_files or {}).items():
         its_scope = replace(scope, report=report.of_file(name), sources=stored)
@@ -90,10 +91,10 @@ def _nothing(path: str) -> str | None:
 def secret_keys(provider: str) -> frozenset[str]:
     """The settings below `model.config` of a provider that are keys; every provider's where there is no such."""
     row = PROVIDERS.get(provider_name(provider))
-    rows = PROVIDERS.values() if row is None else (row, PROVIDERS["azure"]) if row.name == "openai" else (row,)
-    return frozenset(
-        key for each in rows for key, target in each.config_keys.items() if target.partition(":")[0] in _SECRET_TARGETS
-    )
+    if row is None:
+        return SECRET_KEYS
+    rows = (row, PROVIDERS["azure"]) if row.name == "openai" else (row,)
+    return frozenset(key for each in rows for key in each.config_keys if key in SECRET_KEYS)
 
 
 def load_file(path: str, env: Mapping[str, str], *, local_base_url: str | None = None) -> Snapshot:

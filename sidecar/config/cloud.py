@@ -44,6 +44,7 @@ class ProviderConfig:
     model: str | None = None  # in place of the route's, in the request
     auth: str | None = None
     grant: Grant | None = None
+    of_url: Mapping[str, str | None] = field(default_factory=dict)  # settings that the base URL says too (Azure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ def azure(found: ProviderConfig, keys: ConfigKeys, model: str | None, *, mlflow:
     """A deployment is named like the model where no name is given. `mlflow`: the config says provider openai, and MLflow's
     rules hold: base, version and deployment must be there."""
     settings = found.settings
+    _of_url(found, keys)
     kind = settings.get("api_type", "azure").lower()
     if kind not in AZURE_TYPES:
         keys.wrong("openai_api_type", "unknown type", "known: azure, azuread")
@@ -83,6 +85,15 @@ def azure(found: ProviderConfig, keys: ConfigKeys, model: str | None, *, mlflow:
         keys.missing("openai_api_key")
     if found.base_url is not None and (deployment := settings.get("deployment") or model):
         _azure_address(found, settings, deployment)
+
+
+def _of_url(found: ProviderConfig, keys: ConfigKeys) -> None:
+    """What the URL of a call says, where no key says it. That the two differ is an error."""
+    named = {"deployment": "openai_deployment_name", "api_version": "openai_api_version"}
+    for setting, value in found.of_url.items():
+        if value is None or found.settings.setdefault(setting, value) == value:
+            continue
+        keys.wrong(named[setting], "differs from what the base URL says", "leave one of the two off")
 
 
 def _azure_address(found: ProviderConfig, settings: Mapping[str, str], deployment: str) -> None:

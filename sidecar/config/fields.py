@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
 from typing import TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -12,6 +13,7 @@ from sidecar.config.yaml_tree import MappingEntry, Node, yaml_type
 
 _Word = TypeVar("_Word", bound=str)
 _KINDS = {"list": "a list", "mapping": "a mapping"}
+_TRUTH = "true or false"
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h)?")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
 _SIZE = re.compile(r"([0-9]{1,12}) ?(KiB|MiB|GiB)?")
@@ -32,13 +34,16 @@ def empty(node: Node) -> bool:
     return node.kind == "scalar" and yaml_type(node) == "nothing"
 
 
-def mapping(node: Node, path: str, report: Report, known: Collection[str]) -> dict[str, MappingEntry] | None:
-    """The entries that have a value; unknown keys are reported. `key:` with nothing behind it counts as absent."""
+def mapping(
+    node: Node, path: str, report: Report, known: Collection[str], ignored: str = ""
+) -> dict[str, MappingEntry] | None:
+    """The entries that have a value; unknown keys are reported, but for those that begin with `ignored`. `key:` with nothing
+    behind it counts as absent."""
     if node.kind != "mapping":
         report.error(node.line, path, f"expected a mapping, found {kind_of(node)}")
         return None
     for name, entry in node.entries.items():
-        if name not in known:
+        if name not in known and not (ignored and name.startswith(ignored)):
             report.error(entry.line, path, f"unknown key {shown(name)}", near_miss(name, known))
     return {name: entry for name, entry in node.entries.items() if name in known and not empty(entry.value)}
 
@@ -113,9 +118,16 @@ def word(node: Node, path: str, report: Report, known: tuple[_Word, ...], what: 
 
 
 def boolean(node: Node, path: str, report: Report) -> bool | None:
-    if kind_of(node) == "true or false":
+    found = truth(node)
+    if found is None:
+        report.error(node.line, path, "expected true or false")
+    return found
+
+
+def truth(node: Node) -> bool | None:
+    """What YAML 1.1 reads as true or false, from a variable too; None for anything else."""
+    if node.kind == "scalar" and yaml_type(replace(node, variable=False, plain=node.plain or node.variable)) == _TRUTH:
         return node.text.lower() in ("true", "yes", "on")
-    report.error(node.line, path, "expected true or false")
     return None
 
 
@@ -149,8 +161,6 @@ def url(node: Node, path: str, report: Report) -> SplitResult | None:
 
 
 def _url_problem(value: str) -> tuple[str, str] | None:
-    if value.startswith("$"):
-        return "must be a URL", "variables are read in keys only"
     if not _URL_CHARS.fullmatch(value):
         return "must be a URL", "it has blanks, control or non-ASCII characters"
     try:

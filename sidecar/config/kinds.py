@@ -76,6 +76,18 @@ def reference(name: str) -> Schema:
     return {"$ref": f"#/$defs/{name}"}
 
 
+def or_variable(schema: Schema) -> Schema:
+    """The schema of a single value, or text with a variable in it. Lists, mappings and any text have no need of that."""
+    types = schema.get("type")
+    if "$ref" in schema or types in ("object", "array") or isinstance(types, list):
+        return schema
+    if any("$ref" in each or each.get("type") in ("object", "array") for each in schema.get("anyOf", ())):
+        return schema
+    if types == "string" and "pattern" not in schema:
+        return schema
+    return {"anyOf": [schema, {"type": "string", "pattern": r"\$"}]}
+
+
 def list_of(item: Schema, most: int | None = None, read: Read | None = None, *, least: int = 0) -> Kind:
     schema: Schema = {"type": "array", "items": item}
     if least:

@@ -50,13 +50,20 @@ class Report:
     file: str
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
+    _unreadable: set[tuple[int, str]] = field(default_factory=set)
 
     def of_file(self, file: str) -> Report:
         """The same report, about another file."""
         return Report(file, self.problems, self.warnings)
 
     def error(self, line: int, path: str, message: str, hint: str = "") -> None:
-        self.problems.append(Problem(self.file, line, path, message, hint))
+        if (line, path) not in self._unreadable:
+            self.problems.append(Problem(self.file, line, path, message, hint))
+
+    def unreadable(self, line: int, path: str, message: str, hint: str = "") -> None:
+        """An error of a value that is not known at all: no other error about it is reported after it."""
+        self.error(line, path, message, hint)
+        self._unreadable.add((line, path))
 
     def warn(self, line: int, path: str, message: str, hint: str = "") -> None:
         self.warnings.append(Problem(self.file, line, path, message, hint))

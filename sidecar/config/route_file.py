@@ -14,6 +14,7 @@ from sidecar.config.secrets import Sources
 from sidecar.config.settings import Settings
 from sidecar.config.split import Split, is_split, resolved
 from sidecar.config.top_level import LIST_KEYS, ROUTE_FILE, TOP, defaults_of, gather
+from sidecar.config.variables import expand_tree
 from sidecar.config.yaml_tree import Node, parse
 from sidecar.domain.snapshot import Route
 
@@ -34,6 +35,7 @@ def read_base(
     """Of the main file's text; arguments as `load` has them. Raises ConfigErrors."""
     report = Report("")
     root = parse(text, report)
+    expand_tree(root, env, report)
     scope = Scope(report, Sources(env, read_file), directory, local_base_url)
     entries = TOP.entries(root, "", scope) or {}
     return BaseConfig(defaults_of(entries, scope), scope, any(map(is_split, _items(root))))

@@ -1,4 +1,5 @@
-"""Where a key comes from: `$NAME`, `${NAME}`, `file:PATH`, the path of an existing file, or the text itself.
+"""Where a key comes from: `$NAME`, `${NAME}`, `file:PATH`, the path of an existing file, or the text itself. Variables may be
+in the middle of the last three.
 
 Files of routes that are managed through the API have one form only, `secret:NAME`: whoever may make a route must not read the
 server's environment and files by it.
@@ -12,8 +13,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from sidecar.config import fields
+from sidecar.config import fields, foreign_keys
 from sidecar.config.problems import Report, shown_path, shown_variable
+from sidecar.config.variables import UnknownVariableError, expanded
 from sidecar.config.yaml_tree import Node
 from sidecar.domain.secret import Secret
 
@@ -22,6 +24,8 @@ ReadFile = Callable[[str], str | None]
 # Of a file in the secrets directory; no path leads out of it.
 SECRET_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 _SECRET = "secret:"
+# At the start of a file that a Windows editor saved; as it is read where bytes that are no UTF-8 are kept.
+_BYTE_ORDER_MARK = "\ufeff"
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 # Keys have tens to a few hundred characters, identity tokens some thousand; servers' header limits start at 8 KiB.
 _KEY_CHARS_MAX = 8192
@@ -61,7 +65,7 @@ def secret(node: Node, path: str, report: Report, sources: Sources) -> Secret | 
     if found is None:
         return None
     source, value = found
-    value = value.removesuffix("\n").removesuffix("\r")
+    value = value.removeprefix(_BYTE_ORDER_MARK).removesuffix("\n").removesuffix("\r")
     if problem := _value_problem(value):
         report.error(node.line, path, f"{source} {problem}")
         return None
@@ -83,20 +87,34 @@ def _resolve_stored(written: str, line: int, path: str, report: Report, sources:
 
 def _resolve(written: str, line: int, path: str, report: Report, sources: Sources) -> tuple[str, str] | None:
     """Where the value came from, in words, and the value."""
-    if written.startswith("$"):
-        return _variable(written, line, path, report, sources)
+    if match := _VARIABLE.fullmatch(written):
+        return _variable(match[1] or match[2], line, path, report, sources)
     if written.startswith(_SECRET):
         report.error(line, path, "secret:NAME is for routes managed through the API", "use $NAME or file:PATH")
+        return None
+    if foreign := foreign_keys.as_written(written):
+        report.error(line, path, *foreign)
+        return None
+    literal = "$" not in written.replace("$$", "")
+    try:
+        written = expanded(written, sources.env, show=written.startswith("file:"))
+    except UnknownVariableError as error:
+        report.error(line, path, error.message, error.hint)
         return None
     if written.startswith("file:"):
         name = written.removeprefix("file:")
         content = sources.file(name) if name else None
         if content is None:
-            report.error(
-                line, path, f"file {shown_path(name)} does not exist", "paths start at the config file's directory"
-            )
+            hint = "paths start at the config file's directory"
+            report.error(line, path, f"file {shown_path(name)} does not exist", hint)
             return None
         return f"file {shown_path(name)}", content
+    return _file_or_literal(written, line, path, report, sources, literal=literal)
+
+
+def _file_or_literal(
+    written: str, line: int, path: str, report: Report, sources: Sources, *, literal: bool
+) -> tuple[str, str] | None:
     content = sources.file(written) if len(written) <= 4096 and "\n" not in written and "\0" not in written else None
     if content is not None:
         return "the file it names", content
@@ -104,16 +122,12 @@ def _resolve(written: str, line: int, path: str, report: Report, sources: Source
         hint = "a key that really starts like this goes into a variable: $NAME"
         report.error(line, path, "looks like a path, but there is no such file", hint)
         return None
-    report.warn(line, path, "the key itself is in the file", "use $NAME or file:PATH")
+    if literal and not _value_problem(written):
+        report.warn(line, path, "the key itself is in the file", "use $NAME or file:PATH")
     return "the key", written
 
 
-def _variable(written: str, line: int, path: str, report: Report, sources: Sources) -> tuple[str, str] | None:
-    match = _VARIABLE.fullmatch(written)
-    if match is None:
-        report.error(line, path, "after $ comes the name of one environment variable: $NAME or ${NAME}")
-        return None
-    name = match[1] or match[2]
+def _variable(name: str, line: int, path: str, report: Report, sources: Sources) -> tuple[str, str] | None:
     value = sources.env.get(name)
     if not value:
         report.error(
@@ -126,10 +140,12 @@ def _variable(written: str, line: int, path: str, report: Report, sources: Sourc
 def _value_problem(value: str) -> str:
     if not value:
         return "is empty"
+    if len(value) > _KEY_CHARS_MAX:
+        return f"is longer than {_KEY_CHARS_MAX} characters"
+    if words := foreign_keys.as_found(value):
+        return words
     if _ILLEGAL.search(value):
         return "has a control or non-Latin-1 character, which no header may have"
     if value != value.strip():
         return "starts or ends with a blank"
-    if len(value) > _KEY_CHARS_MAX:
-        return f"is longer than {_KEY_CHARS_MAX} characters"
     return ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from sidecar.config import fields
-from sidecar.config.kinds import Kind, Schema, reference
+from sidecar.config.kinds import Kind, Schema, or_variable, reference
 from sidecar.config.problems import Report
 from sidecar.config.scope import Scope
 from sidecar.config.yaml_tree import MappingEntry, Node
@@ -47,7 +47,7 @@ class Field:
 @dataclass(frozen=True, slots=True, eq=False)
 class Section(Generic[_Value]):
     """`make` builds the value from its attributes; where it is a dataclass, that has the defaults. `shared`: the JSON Schema
-    has it once, in `$defs`."""
+    has it once, in `$defs`. `ignored`: keys that begin like this may be there, and nothing reads them."""
 
     name: str
     make: Callable[..., _Value]
@@ -55,6 +55,7 @@ class Section(Generic[_Value]):
     doc: str = ""
     check: Check | None = None
     shared: bool = False
+    ignored: str = ""
     keys: tuple[str, ...] = field(init=False)
     _by_key: dict[str, Field] = field(init=False, repr=False)
 
@@ -65,7 +66,7 @@ class Section(Generic[_Value]):
     def entries(self, node: Node, path: str, scope: Scope, *, complete: bool = True) -> dict[str, MappingEntry] | None:
         """The keys that are there and not empty; None where `node` is no mapping. Reports unknown keys, and missing ones if
         the section has to be `complete`."""
-        entries = fields.mapping(node, path, scope.report, self._by_key)
+        entries = fields.mapping(node, path, scope.report, self._by_key, self.ignored)
         if entries is None:
             return None
         for each in self.fields:
@@ -122,6 +123,8 @@ class Section(Generic[_Value]):
     def schema(self, *, complete: bool = True) -> Schema:
         """An object of these keys only. Not `complete`: required keys may come from elsewhere."""
         made: Schema = {"type": "object", "properties": {each.key: self._schema(each) for each in self.fields}}
+        if self.ignored:
+            made["patternProperties"] = {f"^{self.ignored}": {"description": "Not read: a place for anchors."}}
         made["additionalProperties"] = False
         if self.doc:
             made["description"] = self.doc
@@ -139,7 +142,7 @@ class Section(Generic[_Value]):
             sentences.append(row.kind.written)
         if default := row.default or self.default_text(row):
             sentences.append(f"Default: {default}.")
-        shape = row.kind.shape() if isinstance(row.kind, Section) else row.kind.schema
+        shape = row.kind.shape() if isinstance(row.kind, Section) else or_variable(row.kind.schema)
         return {**shape, "description": " ".join(filter(None, sentences))}
 
 

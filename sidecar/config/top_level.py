@@ -14,6 +14,7 @@ from sidecar.config.scope import Scope
 from sidecar.config.section import Entries, Field, Section
 from sidecar.config.settings import ADMISSION, DIALECT, SETTINGS, Settings
 from sidecar.config.split import Split, is_split, resolved, split
+from sidecar.config.variables import IGNORED
 from sidecar.config.yaml_tree import Node
 from sidecar.domain.snapshot import Route, Snapshot
 
@@ -65,6 +66,7 @@ TOP = Section(
         Field("admission", ADMISSION, "Calls in each worker, over all routes.", "[Below](#retries-breaker-admission)."),
         Field("mlflow_dialect", DIALECT, "As a route's, for all routes that do not set it.", default="a"),
     ),
+    ignored=IGNORED,
 )
 # What a file of routes managed through the API may have.
 ROUTE_FILE: Section[dict[str, Any]] = Section(

@@ -10,6 +10,7 @@ from typing import Any
 from adapters import FORMATS, Provider, Task
 from adapters.providers import ALIASES, PROVIDERS
 from sidecar.config import fields
+from sidecar.config.base_url import azure_url, base_url, without_call
 from sidecar.config.cloud import AZURE_TYPES, ConfigKeys, ProviderConfig, azure, databricks
 from sidecar.config.problems import Report, near_miss, shown
 from sidecar.config.scope import Scope
@@ -138,7 +139,11 @@ def _config(
         if target in by_target:
             report.error(item.line, path, f"{by_target[target]} and {name} mean the same", "keep one")
         by_target[target] = name
-        _set(found, target, item.value, f"{path}.{name}", report, sources)
+        node = _azure_parts(found, item.value) if target == "base_url" and row.name == "azure" else item.value
+        _set(found, target, node, f"{path}.{name}", report, sources)
+    if found.base_url is not None and row.name != "azure":
+        name = by_target["base_url"]
+        found.base_url = without_call(found.base_url, row, model or "", entries[name].value, f"{path}.{name}", report)
     if row.name == "azure":
         azure(found, keys, model, mlflow=mlflow)
     elif row.name == "databricks":
@@ -148,6 +153,13 @@ def _config(
     if row.name == "cohere":
         row = _cohere(row, found, keys)
     return row, found
+
+
+def _azure_parts(found: ProviderConfig, node: Node) -> Node:
+    """The node of the base alone; deployment and version of a call's URL go to `found`."""
+    url = azure_url(node)
+    found.of_url = {"deployment": url.deployment, "api_version": url.version}
+    return url.node
 
 
 def _cohere(row: Provider, found: ProviderConfig, keys: ConfigKeys) -> Provider:
@@ -206,27 +218,14 @@ def _setting(node: Node, name: str, path: str, report: Report) -> str | None:
     if name == "token_url":
         return base_url(node, path, report)
     if name == "managed_identity":
-        if fields.kind_of(node) == "true or false":
-            return "yes" if node.text.lower() in ("true", "yes", "on") else ""
-        report.error(node.line, path, "expected true or false")
-        return None
+        answer = fields.boolean(node, path, report)
+        return None if answer is None else "yes" * answer
     # Dates are what api-versions look like, and YAML reads them as such.
     value = node.text if node.kind == "scalar" and not fields.empty(node) else fields.text(node, path, report)
     if value is None or _WORD.fullmatch(value):
         return value
-    hint = "variables are read in keys only" if value.startswith("$") else "1 to 256 of A-Z a-z 0-9 _ - . : /"
-    report.error(node.line, path, "is not legal here", hint)
+    report.error(node.line, path, "is not legal here", "1 to 256 of A-Z a-z 0-9 _ - . : /")
     return None
-
-
-def base_url(node: Node, path: str, report: Report) -> str | None:
-    """Without a trailing slash."""
-    parts = fields.url(node, path, report)
-    if parts is None:
-        return None
-    if parts.scheme == "http" and not fields.loopback(parts):
-        report.warn(node.line, path, "plain http to another machine: keys and prompts travel unencrypted", "use https")
-    return node.text.rstrip("/")
 
 
 def header_value(node: Node, path: str, report: Report) -> str | None:

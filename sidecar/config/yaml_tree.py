@@ -32,6 +32,7 @@ class Node:
     line: int
     text: str = ""
     plain: bool = False  # written without quotes: YAML may see a number or a boolean in it
+    variable: bool = False  # a variable's value is in it: text, which readers of numbers and booleans take too
     items: list[Node] = field(default_factory=list)
     entries: dict[str, MappingEntry] = field(default_factory=dict)
     size: int = 1  # nodes below it, itself included, aliases expanded
@@ -51,7 +52,7 @@ class MappingEntry:
 
 def yaml_type(node: Node) -> str:
     """What YAML 1.1 makes of a scalar: "text", or "a number", "a date", "true or false", "nothing"."""
-    if not node.plain:
+    if not node.plain or node.variable:
         return "text"
     if _NUMBER.fullmatch(node.text):
         return "a number"

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from adapters import (
+    BYTE_ORDER_MARK,
     FORMATS,
     Context,
     Format,
@@ -198,7 +199,7 @@ async def _read_body(
         except Exception as error:
             raise without_output(read_failure(error)) from error
         if not data:
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+            return (parts[0] if len(parts) == 1 else b"".join(parts)).removeprefix(BYTE_ORDER_MARK)
         size += len(data)
         parts.append(data)
         if size > bytes_max:

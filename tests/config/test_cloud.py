@@ -125,7 +125,7 @@ _SECRET = "azure_client_secret: $OPENAI_API_KEY"
         (
             "azure",
             f"{_BASE}, api_key: $OPENAI_API_KEY, openai_deployment_name: $X",
-            f"{_CONFIG}.openai_deployment_name: is not legal here; variables are read in keys only",
+            f"{_CONFIG}.openai_deployment_name: environment variable X is not set",
         ),
         ("databricks", "token: $OPENAI_API_KEY", f"{_CONFIG}.host: is missing"),
         ("databricks", "host: https://x.net", f"{_CONFIG}.token: is missing"),

@@ -34,5 +34,5 @@ def test_the_input_type_of_embeddings_is_an_option_of_the_upstream() -> None:
 
 def test_text_generation_inference_needs_an_address_and_no_key() -> None:
     made = upstream("huggingface-text-generation-inference", "hf_server_url: http://127.0.0.1:5000/generate/")
-    assert (made.base_url, made.key) == ("http://127.0.0.1:5000/generate", None)
+    assert (made.base_url, made.key) == ("http://127.0.0.1:5000", None)
     assert problems(route(provider="huggingface-text-generation-inference", config="{}")) != []

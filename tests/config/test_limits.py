@@ -160,6 +160,7 @@ def test_budgets_are_exact(written: str, budget: Budget) -> None:
 
 
 _DOLLARS = "expected dollars such as 12.50, with at most six decimals"
+_DOLLAR = "holds a $ that begins no variable; $NAME and ${NAME} are variables, $$ is a dollar"
 
 
 @pytest.mark.parametrize(
@@ -169,7 +170,7 @@ _DOLLARS = "expected dollars such as 12.50, with at most six decimals"
         ("{dollars: 0.0000001, per: day}", ".dollars", _DOLLARS),
         ("{dollars: 1e3, per: day}", ".dollars", _DOLLARS),
         ("{dollars: -1, per: day}", ".dollars", _DOLLARS),
-        ("{dollars: $5, per: day}", ".dollars", _DOLLARS),
+        ("{dollars: 5$, per: day}", ".dollars", _DOLLAR),
         ("{dollars: 1000000001, per: day}", ".dollars", _DOLLARS),
         ("{dollars: 1, per: week}", ".per", "unknown word; known: day, month"),
         ("{dollars: 1, per: day, soft: 80}", ".soft", "expected a share above 0 and up to 1, such as 0.8"),

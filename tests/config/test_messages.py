@@ -157,7 +157,7 @@ def _url(value: str) -> str:
         ),
         (_url("https://x/v1?a=b"), f"{_CONFIG}.base_url: must not hold a query or fragment"),
         (_url("https://x:99999/v1"), f"{_CONFIG}.base_url: must be a URL; host or port is malformed"),
-        (_url("$URL"), f"{_CONFIG}.base_url: must be a URL; variables are read in keys only"),
+        (_url("$URL"), f"{_CONFIG}.base_url: environment variable URL is not set"),
         (_url("https://x/ v1"), f"{_CONFIG}.base_url: must be a URL; it has blanks, control or non-ASCII characters"),
         (route("timeouts: {total: 0}"), f"config.yaml:5: routes[0].timeouts.total: {_DURATION}"),
         (route("timeouts: {total: 1:30}"), f"config.yaml:5: routes[0].timeouts.total: {_DURATION}"),

@@ -187,7 +187,7 @@ def test_every_example_of_the_config_page_loads() -> None:
     """Pieces stand in a file around them: of a route, of the list, or beside it."""
     page = (PUBLISHED.parent / "config.md").read_text()
     blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    keys = {"ANTHROPIC_API_KEY": "k", "AZURE_OPENAI_API_KEY": "k"}
+    keys = dict.fromkeys(("ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY", "PROXY_HOST", "TEAM"), "k")
     for block in blocks:
         one = "    route_type: llm/v1/chat\n" + (
             "" if "model:" in block else "    model: {provider: ollama, name: m}\n"
@@ -217,3 +217,11 @@ def test_the_config_page_names_every_key_and_provider() -> None:
     keys = " ".join([TOP_KEYS, *KEYS.values(), *NESTED.values(), "traffic_percentage"]).split()
     keys += [key for row in PROVIDERS.values() for key in (row.name, *row.config_keys)]
     assert [key for key in keys if f"`{key}`" not in page and f"model.{key}`" not in page] == []
+
+
+def test_the_schema_takes_variables_where_the_reader_does() -> None:
+    text = EVERYTHING.replace("budget: 0,", "budget: $N,").replace("manage_routes: true", "manage_routes: ${YES}")
+    text = text.replace("strategy: weighted", "strategy: $HOW").replace("total: 4m", 'total: "${T}m"')
+    text = "x-anchors: {a: &a 1}\n" + text.replace("name: short\n", "name: ${S}hort\n")
+    assert loaded(text, N="0", YES="yes", HOW="weighted", T="4", S="s").routes == loaded(EVERYTHING).routes
+    assert _complaints(text) == []

@@ -42,8 +42,12 @@ def test_a_literal_key_works_with_a_warning_that_does_not_show_it() -> None:
     [
         ("$NOT_THERE", "environment variable NOT_THERE is not set"),
         ("${EMPTY}", "environment variable EMPTY is empty"),
-        ("$A-B", "after $ comes the name of one environment variable: $NAME or ${NAME}"),
-        ("${A", "after $ comes the name of one environment variable: $NAME or ${NAME}"),
+        (
+            "$A-B",
+            "environment variable (not shown: it may be a part of a key) is not set; "
+            "$NAME and ${NAME} are variables, $$ is a dollar",
+        ),
+        ("${A", "holds a $ that begins no variable; $NAME and ${NAME} are variables, $$ is a dollar"),
         ("file:gone", 'file "gone" does not exist; paths start at the config file\'s directory'),
         ("file:", 'file "" does not exist; paths start at the config file\'s directory'),
         (
