@@ -28,6 +28,7 @@ SLOW_FOLDERS = frozenset(
         "bench",
         "cli",
         "client",
+        "clients",
         "conformance",
         "crawl",
         "endurance",

@@ -17,7 +17,8 @@ from typing import Any
 import openai
 import pytest
 
-from tests.mlflow.environments import Environment, environment
+from tests.environments import Environment
+from tests.mlflow.environments import environment
 from tests.processes import REPOSITORY
 from tests.provider import Provider, error_reply, json_reply
 from tests.provider.defaults import vector

@@ -1,0 +1,109 @@
+"""What the model does, apart from the format in which it is asked and answers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+ANSWER = "The capital of France is Paris."
+TEMPERATURE = "21 degrees"
+THOUGHT = "I should look that up."
+# Members of schemas by name; others get a value of their type.
+_KNOWN = {"city": "Paris", "population": 2_100_000, "answer": "Paris"}
+_OF_TYPE = {"string": "Paris", "integer": 3, "number": 3.5, "boolean": True, "null": None}
+_NESTING_MAX = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a request asks for. `forced` is the tool that must be called, "" for any, None for none. `results` are those of
+    the tools called last, `schema` is that of the answer ({}: any JSON)."""
+
+    text: str
+    tools: Mapping[str, Any]
+    forced: str | None
+    results: tuple[str, ...]
+    schema: Mapping[str, Any] | None
+    thinks: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One answer."""
+
+    text: str = ""
+    thought: str = ""
+    calls: tuple[tuple[str, Any], ...] = ()
+
+
+def turn(prompt: Prompt) -> Turn:
+    """Calls a tool first if there is one, then tells what it said."""
+    thought = THOUGHT if prompt.thinks else ""
+    if name := _tool(prompt):
+        return Turn(thought=thought, calls=((name, instance(prompt.tools[name])),))
+    if prompt.schema is not None:
+        return Turn(thought=thought, text=json.dumps(instance(prompt.schema)))
+    if prompt.results:
+        return Turn(thought=thought, text=f"The tool says: {', '.join(prompt.results)}.")
+    return Turn(thought=thought, text=ANSWER)
+
+
+def _tool(prompt: Prompt) -> str | None:
+    """The one to call: what is forced, else the one that the text speaks of. After a result none, unless one ends the work."""
+    if not prompt.tools:
+        return None
+    if prompt.forced:
+        return prompt.forced
+    last = next((name for name in prompt.tools if name.startswith("final_")), None)
+    if prompt.results:
+        return last
+    spoken_of = [name for name in prompt.tools if any(word in prompt.text for word in (name, name.rpartition("_")[2]))]
+    return next(iter(spoken_of or [name for name in prompt.tools if name != last or prompt.forced == ""]), last)
+
+
+def instance(schema: Mapping[str, Any], name: str = "", root: Mapping[str, Any] | None = None, depth: int = 0) -> Any:
+    """A value that the JSON Schema allows; {"city": "Paris", "population": 2100000} where it allows anything."""
+    root = root if root is not None else schema
+    if not schema and not name:
+        return {member: _KNOWN[member] for member in ("city", "population")}
+    if "$ref" in schema:
+        schema = _resolved(schema["$ref"], root)
+    for member in ("anyOf", "oneOf", "allOf"):
+        if schema.get(member):
+            wanted = next((each for each in schema[member] if each.get("type") != "null"), schema[member][0])
+            return instance(wanted, name, root, depth)
+    if "const" in schema:
+        return schema["const"]
+    if schema.get("enum"):
+        return schema["enum"][0]
+    kind = schema.get("type", "object" if "properties" in schema else "string")
+    kind = kind[0] if isinstance(kind, list) else kind
+    if kind == "object":
+        members = schema.get("properties", {}) if depth < _NESTING_MAX else {}
+        return {each: instance(inner, each, root, depth + 1) for each, inner in members.items()}
+    if kind == "array":
+        return [instance(schema.get("items", {}), name or "item", root, depth + 1)] if depth < _NESTING_MAX else []
+    return _KNOWN[name] if type(_KNOWN.get(name)) is type(_OF_TYPE[kind]) else _OF_TYPE[kind]
+
+
+def _resolved(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Any = root
+    for step in reference.removeprefix("#").strip("/").split("/"):
+        found = found[step] if step else found
+    return found if isinstance(found, Mapping) else {}
+
+
+def pieces(text: str) -> list[str]:
+    """A text as it streams: word by word."""
+    words = text.split(" ")
+    return [word if number == 0 else f" {word}" for number, word in enumerate(words)] if text else []
+
+
+def text_of(content: Any) -> str:
+    """Of a message's content, whether a string or a list of parts."""
+    if isinstance(content, str):
+        return content
+    parts = [part for part in content or () if isinstance(part, dict)]
+    return "".join(part.get("text") or text_of(part.get("content")) for part in parts)

@@ -1,0 +1,89 @@
+"""The environments in which other people's clients are tried: those that can live together share one.
+
+    environment("openai-3").python                    built on first use, kept for the next run (tests/environments.py)
+
+`python -m tests.clients.environments` resolves requirements/*.txt and node/package-lock.json anew, to the newest versions.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+
+from tests import environments
+from tests.environments import Environment
+from tests.scale import SCALE
+
+_FOLDER = Path(__file__).parent
+# `make soak` takes what was released last.
+NEWEST = SCALE >= 1
+
+ENVIRONMENTS: dict[str, tuple[str, ...]] = {
+    "openai-1": ("openai<2",),
+    "openai-3": (
+        "openai>=3", "langchain-openai", "langchain-tests", "pydantic-ai-slim[openai]>=2", "openai-agents", "litellm",
+        "autogen-ext[openai]", "autogen-agentchat", "haystack-ai", "dspy", "smolagents[openai]", "llm", "mlflow-skinny",
+    ),
+    # These want an older openai or pydantic.
+    "openai-2": (
+        "openai<3", "pydantic-ai-slim[openai]==1.60.0", "instructor", "llama-index-llms-openai-like",
+        "llama-index-embeddings-openai-like", "semantic-kernel",
+    ),
+}  # fmt: skip
+NODE = "clients-node"
+_NODE_FOLDER = _FOLDER / "node"
+
+
+@lru_cache
+def environment(name: str) -> Environment:
+    """The environment of that name, ready: of the lock, in `make soak` of the newest versions."""
+    return environments.environment(
+        f"clients-{name}", _newest(name) if NEWEST else _FOLDER / "requirements" / f"{name}.txt"
+    )
+
+
+@lru_cache
+def node_modules() -> Path:
+    """The packages of node/package.json, as the lock has them or in `make soak` the newest."""
+    return environments.node_modules(NODE, _newest_node() if NEWEST else _NODE_FOLDER)
+
+
+def version(package: str, name: str) -> str:
+    """Of a package in the lock of that environment ("node": of npm's)."""
+    if name == "node":
+        packages = json.loads((_NODE_FOLDER / "package-lock.json").read_text())["packages"]
+        return str(packages[f"node_modules/{package}"]["version"])
+    lock = (_FOLDER / "requirements" / f"{name}.txt").read_text()
+    found: list[str] = re.findall(rf"^{re.escape(package)}==(\S+)", lock, re.MULTILINE)
+    return found[0]
+
+
+def _newest(name: str) -> Path:
+    folder = Path(tempfile.mkdtemp())
+    lock = folder / f"{name}.txt"
+    environments.resolve(lock, ENVIRONMENTS[name])
+    return lock
+
+
+def _newest_node() -> Path:
+    folder = Path(tempfile.mkdtemp())
+    _resolve_node(folder)
+    return folder
+
+
+def _resolve_node(folder: Path) -> None:
+    """A lock of the newest versions of what package.json names."""
+    package = json.loads((_NODE_FOLDER / "package.json").read_text())
+    (folder / "package.json").write_text(json.dumps(package, indent=2) + "\n")
+    (folder / ".npmrc").write_text((_NODE_FOLDER / ".npmrc").read_text())
+    environments.npm("install", "--package-lock-only", folder=folder)
+
+
+if __name__ == "__main__":
+    for each, packages in ENVIRONMENTS.items():
+        environments.resolve(_FOLDER / "requirements" / f"{each}.txt", packages)
+    (_NODE_FOLDER / "package-lock.json").unlink(missing_ok=True)
+    _resolve_node(_NODE_FOLDER)
