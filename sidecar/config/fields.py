@@ -97,6 +97,11 @@ def duration(node: Node, path: str, report: Report) -> float | None:
     return None
 
 
+def duration_or_off(node: Node, path: str, report: Report) -> float | None:
+    """Seconds as `duration` has them; 0.0 for `off`."""
+    return 0.0 if node.kind == "scalar" and node.text == "off" else duration(node, path, report)
+
+
 def size(node: Node, path: str, report: Report, least: int, most: int) -> int | None:
     """Bytes, from a number or from text such as 64MiB."""
     match = _SIZE.fullmatch(node.text) if node.kind == "scalar" else None

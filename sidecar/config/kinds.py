@@ -108,6 +108,15 @@ _DURATIONS: list[Schema] = [
 ]
 _DURATION_WRITTEN = 'Seconds, or text such as "500ms", "30s", "5m", "1h"; 1ms to 24h.'
 DURATION = Kind({"oneOf": _DURATIONS}, "time", plain(fields.duration), _DURATION_WRITTEN, _duration_text, "_s")
+# 0.0 is off. YAML 1.1 reads `off` as false.
+DURATION_OR_OFF = Kind(
+    {"oneOf": [*_DURATIONS, {"const": False}]},
+    "time or `off`",
+    plain(fields.duration_or_off),
+    _DURATION_WRITTEN,
+    lambda seconds: _duration_text(seconds) if seconds else "off",
+    "_s",
+)
 SHARE = Kind({"type": "number", "exclusiveMinimum": 0, "maximum": 1}, "above 0, up to 1", plain(fields.share))
 BOOLEAN = Kind(
     {"type": "boolean"}, "`true` or `false`", plain(fields.boolean), text=lambda value: "true" if value else "false"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Literal
 
 from sidecar.config import fields as readers
-from sidecar.config.kinds import DURATION, SHARE, Kind, choice, integer, size
+from sidecar.config.kinds import DURATION, DURATION_OR_OFF, SHARE, Kind, choice, integer, size
 from sidecar.config.problems import Report
 from sidecar.config.scope import Scope
 from sidecar.config.section import Entries, Field, Section, default_of
@@ -124,6 +124,7 @@ class Settings:
 
     timeouts: Timeouts = field(default_factory=Timeouts)
     response_bytes_max: int = default_of(Route, "response_bytes_max")
+    stream_keepalive_s: float = default_of(Route, "stream_keepalive_s")
     ca_file: str | None = None
     proxy: str | None = None
     retries: Retries = field(default_factory=Retries)
@@ -133,7 +134,7 @@ class Settings:
 
     def changed(self, values: Mapping[str, Any]) -> Settings:
         """With those of `values` that are settings."""
-        return replace(self, **{key: value for key, value in values.items() if key in SETTINGS.keys})
+        return replace(self, **{key: value for key, value in values.items() if key in _ATTRIBUTES})
 
     def of_route(self) -> dict[str, Any]:
         """Those that Route has; the others are its upstreams'."""
@@ -185,6 +186,13 @@ SETTINGS = Section(
             "gRPC message limit.",
         ),
         Field(
+            "stream_keepalive",
+            DURATION_OR_OFF,
+            "After this long a silence on a REST stream a comment is sent, and then each time again, also before the first "
+            "output; from the first comment on errors are events in the stream. `off`: no comments.",
+            "Balancers cut what is silent for 60 s, some for 30. SDKs skip comments, and fallbacks go on as without them.",
+        ),
+        Field(
             "ca_file",
             Kind({"type": "string"}, "path", _ca_file),
             "PEM bundle to trust for this provider; relative paths start at the config file's directory.",
@@ -210,3 +218,4 @@ SETTINGS = Section(
     ),
     "Settings for every route that does not set them itself.",
 )
+_ATTRIBUTES = frozenset(each.target for each in SETTINGS.fields)

@@ -132,6 +132,8 @@ class Route:
     upstreams: tuple[Upstream, ...]  # never empty
     timeouts: Timeouts = Timeouts()
     response_bytes_max: int = 64 * 1024 * 1024  # what one answer may hold
+    # Silence of a REST stream after which a comment says that it lives; 0: none does. Balancers cut at 60 s, some at 30.
+    stream_keepalive_s: float = 15.0
     # "ordered": the first that is fit, the others as fallbacks. "weighted", "least_in_flight": the first by chance or by load.
     strategy: Literal["ordered", "weighted", "least_in_flight"] = "ordered"
     retries: Retries = Retries()

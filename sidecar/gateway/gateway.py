@@ -27,7 +27,7 @@ from sidecar.gateway.consumers import Consumers, find_route
 from sidecar.gateway.meter import Meter, Ticket
 from sidecar.gateway.record import OK, Record
 from sidecar.gateway.retries import AttemptScope, RetryLoop
-from sidecar.gateway.stream import StreamedAnswer
+from sidecar.gateway.stream import OnSilence, StreamedAnswer
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.metrics import Metrics
 from sidecar.upstream import UpstreamClient
@@ -97,9 +97,9 @@ class Gateway:
         upstream = loop.candidate.name
         return Answer(upstream, body, message, record.usage, record.left_out, scope.headers, route.timeouts.write_s)
 
-    def stream(self, call: Call) -> StreamedAnswer:
+    def stream(self, call: Call, on_silence: OnSilence | None = None) -> StreamedAnswer:
         """Answers a call as it is produced: see there."""
-        return StreamedAnswer(call, CallScope(self, call), self.sender)
+        return StreamedAnswer(call, CallScope(self, call), self.sender, on_silence)
 
     async def candidates_for(self, call: Call, record: Record) -> Candidates:
         """The upstreams of the call's route, by the newest snapshot. Raises what `find_route` and the search for secrets do."""

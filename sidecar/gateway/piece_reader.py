@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import Any
 
@@ -14,21 +15,19 @@ from sidecar.gateway.record import Record
 from sidecar.upstream import UpstreamResponse, read_failure
 from sidecar.v1 import inference_pb2 as pb
 
-# SSE comments keep load balancers from cutting a silent stream; the shortest common idle limit is 30 s.
-KEEPALIVE_S = 15.0
-
 
 class StreamClock:
     """When the next byte must be here. Stands still while a client is slow to take a piece, which costs the provider nothing;
     only the deadline does not."""
 
-    __slots__ = ("_deadline", "_first_until", "_idle_s", "_limit", "_loop", "_silent_since", "output")
+    __slots__ = ("_deadline", "_first_until", "_idle_s", "_keepalive_s", "_limit", "_loop", "_silent_since", "output")
 
     def __init__(self, route: Route, deadline: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._deadline = deadline
         self._first_until = self._loop.time() + route.timeouts.first_output_s
         self._idle_s = route.timeouts.idle_s
+        self._keepalive_s = route.stream_keepalive_s or math.inf
         self._limit = 0.0
         self._silent_since: float | None = None  # when the caller got the piece that says so
         self.output = False
@@ -44,9 +43,9 @@ class StreamClock:
         return self._limit
 
     async def read(self, response: UpstreamResponse) -> bytes | None:
-        """The next bytes, b"" at the end, None after KEEPALIVE_S of silence once output has begun."""
+        """The next bytes, b"" at the end, None after a silence of `stream_keepalive_s` once output has begun."""
         limit = self.limit()
-        keepalive = self._loop.time() + KEEPALIVE_S
+        keepalive = self._loop.time() + self._keepalive_s
         early = self.output and keepalive < limit
         try:
             return await response.read_some(keepalive if early else limit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,16 +13,21 @@ from sidecar.domain.call import Call, Headers, Piece
 from sidecar.gateway.attempt import CallReader, Sender, prepare, refuse_failed_answer
 from sidecar.gateway.piece_reader import PieceReader, StreamClock
 from sidecar.gateway.retries import AttemptScope
+from sidecar.gateway.silence import Silence
 from sidecar.upstream import UpstreamResponse
 
 if TYPE_CHECKING:
     from sidecar.gateway.gateway import CallScope
 
+# Tells the caller that the call is alive. The headers are those of limits and budgets.
+OnSilence = Callable[[Headers], Awaitable[None]]
+
 
 class StreamedAnswer:
     """A streamed answer: `async with` it, then `async for piece in` it.
 
-    Entering waits for the first semantic output, so a GatewayError that it raises can still become a status; from then on
+    Entering waits for the first semantic output, so a GatewayError that it raises can still become a status, unless the caller
+    was told before that the call is alive (`on_silence`, each `stream_keepalive_s` of the route); from then on
     `upstream`, `left_out` and `write_s` are known. Leaving closes the provider's socket at once unless the answer has ended.
     """
 
@@ -30,6 +36,7 @@ class StreamedAnswer:
         "_call",
         "_first",
         "_loop",
+        "_on_silence",
         "_open",
         "_reader",
         "_response",
@@ -38,8 +45,9 @@ class StreamedAnswer:
         "_since_s",
     )
 
-    def __init__(self, call: Call, scope: CallScope, sender: Sender) -> None:
+    def __init__(self, call: Call, scope: CallScope, sender: Sender, on_silence: OnSilence | None) -> None:
         self._call = call
+        self._on_silence = on_silence
         self._scope = scope
         self._sender = sender
         self._open = True
@@ -84,12 +92,32 @@ class StreamedAnswer:
 
         try:
             self._loop = await self._scope.open()
-            self._first = await self._loop.run(begin)
+            await self._until_output(begin)
         except BaseException as error:  # noqa: BLE001  # it is raised again
             self._open = False
             raise self._scope.failed(error) from error.__cause__
         self._since_s = time.perf_counter()
         return self
+
+    async def _until_output(self, begin: Callable[[AttemptScope], Awaitable[Piece]]) -> None:
+        """Attempt after attempt. Of those that take long the caller is told meanwhile."""
+        every_s, tell = self._loop.candidates.route.stream_keepalive_s, self._on_silence
+        if tell is None or not every_s:
+            self._first = await self._loop.run(begin)
+            return
+        silence = Silence(every_s, lambda: tell(self._scope.headers))
+        try:
+            self._first = await self._loop.run(begin)
+        except BaseException as error:
+            await silence.ended(error)
+            raise
+        if silence.end() is not None:
+            try:
+                await silence.ended()
+            except BaseException:
+                self._close_response()
+                self._attempt.failed(GeneratorExit())
+                raise
 
     async def _begin(self, attempt: AttemptScope, reader: CallReader) -> Piece:
         """Reads as far as the first output. The attempt stays open."""

@@ -157,6 +157,15 @@ def test_without_them_the_snapshots_defaults_hold() -> None:
     assert snapshot.admission == Admission(1000) == Snapshot({}, "").admission
 
 
+@pytest.mark.parametrize(("written", "read_s"), [("off", 0.0), ("45s", 45.0), ("2", 2.0), (None, 15.0)])
+def test_a_route_says_when_a_silent_stream_gets_a_comment(written: str | None, read_s: float) -> None:
+    line = "" if written is None else f"stream_keepalive: {written}"
+    assert loaded(route(line)).routes["chat"].stream_keepalive_s == read_s
+    defaults = "" if written is None else f"defaults: {{{line}}}\n"
+    assert loaded(route() + defaults).routes["chat"].stream_keepalive_s == read_s
+    assert "stream_keepalive" in problems(route("stream_keepalive: never"))[0]
+
+
 def test_the_top_level_says_what_holds_for_the_whole_gateway() -> None:
     text = "admission: {concurrent: 50}\nmlflow_dialect: b\nmanage_routes: on\nsecrets_in_prompts: off\n"
     snapshot = loaded(route() + text)

@@ -11,7 +11,7 @@ from typing import TypeVar
 from google.api.httpbody_pb2 import HttpBody
 
 from adapters import GatewayError, Kind, StreamWriter
-from sidecar.domain.call import Answer
+from sidecar.domain.call import Answer, Headers
 from sidecar.domain.snapshot import Timeouts
 from sidecar.domain.status import client_may_retry, retry_after_s
 from sidecar.gateway.stream import StreamedAnswer
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 PIECE_BYTES_MAX = 64 * 1024
 JSON = "application/json"
 EVENTS = "text/event-stream; charset=utf-8"
+KEEPALIVE = b": keep-alive\n\n"  # a comment, which readers of events skip
 # Proxies between us and the caller give all headers together 4 to 8 KiB.
 LEFT_OUT_BYTES_MAX = 1024
 
@@ -129,6 +130,14 @@ class Reply:
             await self._write(data, EVENTS)
         elif data:
             await self._write(data)
+
+    async def keep_alive(self, headers: Headers) -> None:
+        """A comment before there is an answer; the first one begins it, without knowing its upstream."""
+        if self._begun:
+            await self._write(KEEPALIVE)
+        else:
+            await self._begin(200, EVENTS, [*headers])
+            await self._write(KEEPALIVE, EVENTS)
 
     async def _begin(self, status: int, content_type: str, extra: list[tuple[str, str]]) -> None:
         self._begun = True

@@ -116,7 +116,7 @@ class RouteCalls:
         assert call.envelope is not None
         wants_usage = call.envelope.include_usage
         writer: StreamWriter | None = None
-        async with self._gateway.stream(call) as answer:
+        async with self._gateway.stream(call, reply.keep_alive) as answer:
             reply.goes_with(answer)
             async for piece in answer:
                 if isinstance(piece, bytes):
