@@ -9,6 +9,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # Load tests take their counts from it: 1 is the full figure.
 SCALE ?= 0.1
 export SCALE
+# Tests that only compute run on every core (tests/conftest.py); pytest by itself runs in one process, for a debugger.
+SPREAD := --numprocesses auto --dist loadgroup
 
 LOCK := $(BIN)/uv pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-package llm-gateway-client --custom-compile-command "make lock" --quiet $(if $(UPGRADE),--upgrade)
@@ -25,10 +27,10 @@ down: $(VENV)/.server ## Stop the gateway that `make up DETACH=1` started
 	@exec $(BIN)/sidecar down $(ARGS)
 
 test: $(VENV)/.dev lint ## Every check and every test, the slow ones too (ARGS="-k words" for pytest)
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest $(SPREAD) $(ARGS)
 
 check: $(VENV)/.dev lint ## The inner loop, under a minute: lint, types, generated code, fast tests
-	@$(BIN)/pytest -q -m "not slow" $(ARGS)
+	@$(BIN)/pytest -q -m "not slow" $(SPREAD) $(ARGS)
 
 lint: $(VENV)/.dev ## Style, types, proto files
 	@$(BIN)/ruff check --quiet

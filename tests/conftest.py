@@ -8,6 +8,7 @@ import shutil
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.processes import free_port as pick_free_port
@@ -20,26 +21,21 @@ SKIP_REASON_START = "needs "
 EMPTY_REASON_START = "got empty parameter set"
 LEFTOVER_TASK_DEADLINE_S = 1.0
 
+# A busy machine is no finding.
+hypothesis.settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("unhurried")
 
+
+# Two tests that start processes or load the box would take the cores from each other: the process that runs one runs all of
+# them, one after another. The others share what is left.
+ONE_AFTER_ANOTHER = "machine"
 # What starts processes is slow by what the marker says; of a worker's tests the typed service stays in the inner loop,
 # and of the upstream's those without sockets.
 SLOW_FOLDERS = frozenset(
-    {
-        "bench",
-        "cli",
-        "client",
-        "clients",
-        "conformance",
-        "crawl",
-        "endurance",
-        "faults",
-        "front",
-        "gateway",
-        "local",
-        "messages",
-        "mlflow",
-    }
-    | {"mlflow_models", "provider", "routes", "stack", "supervisor", "upstream", "worker"}
+    {"bench", "cli", "client", "clients", "conformance", "crawl", "endurance", "faults", "front", "gateway", "growth"}
+    | {"local", "messages", "mlflow", "mlflow_models", "provider", "routes", "stack", "supervisor", "upstream", "worker"}
 )
 FAST_FILES = frozenset(
     {"test_typed.py", "test_admission.py", "test_breaker.py", "test_prompt_secrets.py", "test_mlflow_admin.py"}
@@ -57,6 +53,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
         if folder in SLOW_FOLDERS and item.path.name not in FAST_FILES:
             item.add_marker(pytest.mark.slow)
+        if "slow" in item.keywords:
+            item.add_marker(pytest.mark.xdist_group(ONE_AFTER_ANOTHER))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

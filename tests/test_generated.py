@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 DESCRIPTORS = "sidecar/v1/descriptors.pb"
 BREAKING = '{"version": "v2", "breaking": {"use": ["FILE"]}}'

@@ -12,6 +12,8 @@ import pytest
 from tests.processes import REPOSITORY, RunningProcess, free_ports, is_alive, wait_until
 from tests.scale import scaled
 
+pytestmark = pytest.mark.slow
+
 
 def run_pytest(directory: Path, source: str, ci: bool) -> str:
     """pytest's output over one test file that uses this repository's conftest."""

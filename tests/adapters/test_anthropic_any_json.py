@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import find, given
+from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from adapters.anthropic import FORMAT
@@ -85,5 +85,6 @@ def test_any_json_text_in_a_request_gives_one_json_object_or_an_error_of_the_cal
 
 
 def test_the_requests_above_reach_both_outcomes() -> None:
-    find(REQUESTS, lambda request: isinstance(_outcome(request, False), HttpCall))
-    find(REQUESTS, lambda request: isinstance(_outcome(request, False), GatewayError))
+    any_will_do = settings(phases=[Phase.generate])  # the smallest one would take seconds to find
+    find(REQUESTS, lambda request: isinstance(_outcome(request, False), HttpCall), settings=any_will_do)
+    find(REQUESTS, lambda request: isinstance(_outcome(request, False), GatewayError), settings=any_will_do)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from llm_gateway_client import InternalError, InvalidRequest, RateLimited, Retries, Unavailable, Unreachable
 from llm_gateway_client.errors import FAMILIES, kind_of_http, of_kind
@@ -18,8 +18,7 @@ from llm_gateway_client.values import Json, ToolCall
 from adapters import Kind
 from sidecar.domain.status import STATUS_ROWS
 
-# A busy machine makes any example slow.
-UNHURRIED = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+FEWER = settings(max_examples=60)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -66,7 +65,7 @@ def test_a_providers_code_is_not_taken_for_ours() -> None:
     assert type(of_kind("of_a_later_version", "x")) is InternalError
 
 
-@UNHURRIED
+@FEWER
 @given(st.binary(), st.integers(300, 599))
 def test_any_error_body_makes_an_error(body: bytes, status: int) -> None:
     error = failure(status, {"retry-after": "Thu"}, body, "id")
@@ -91,7 +90,7 @@ def test_mlflows_error_bodies_are_read_too() -> None:
     assert failure_in_stream({"error": "broke"}, "").message == "broke"
 
 
-@UNHURRIED
+@FEWER
 @given(ANSWER)
 def test_any_json_makes_an_answer(answer: Json) -> None:
     for read in (read_chat, read_chat_chunk, read_completion):
@@ -111,7 +110,7 @@ def test_numbers_and_base64_are_the_same_vector() -> None:
     assert numbers.vectors == packed.vectors == [(0.5, -2.0)]
 
 
-@UNHURRIED
+@FEWER
 @given(st.lists(st.integers(0, 60), max_size=6))
 def test_any_cut_of_a_stream_gives_the_same_events(cuts: list[int]) -> None:
     stream = b'data: {"a":"\xe2\x80\xa8"}\r\n\r\n: keep-alive\n\ndata: one\ndata: two\n\nevent: x\ndata: 3\n\ndata: unfinished'

@@ -156,7 +156,7 @@ _WORDS = st.sampled_from(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.one_of(st.text(), st.lists(_WORDS).map(" ".join), st.lists(_WORDS).map("".join)))
 def test_any_text_gives_a_snapshot_or_config_errors(text: str) -> None:
     try:

@@ -184,7 +184,7 @@ class Play:
                     assert reason is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.tuples(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.limits.gcra import NS, Rate, rate_of, settle, take
 
-# A busy machine is no finding.
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 COUNTS = st.integers(1, 1_000_000)
 PERIODS_S = st.sampled_from([1, 7, 60, 3600, 86_400, 5 * 360 * 86_400])
 RATES = st.builds(rate_of, COUNTS, PERIODS_S)
@@ -45,7 +43,6 @@ class History:
         )
 
 
-@UNHURRIED
 @given(st.integers(1, 20), st.lists(st.tuples(st.integers(0, 2 * NS), st.integers(0, 25)), max_size=60))
 def test_a_window_never_lets_in_more_than_the_count_and_what_drains_meanwhile(
     count: int, calls: list[tuple[int, int]]
@@ -68,7 +65,6 @@ def test_that_bound_finds_a_bucket_that_forgets() -> None:
     assert history.most_in_any_window(NS) > 5 + NS // rate.interval_ns + 1
 
 
-@UNHURRIED
 @given(COUNTS, PERIODS_S)
 def test_an_empty_bucket_lets_in_exactly_its_count(count: int, per_s: int) -> None:
     rate = rate_of(count, per_s)
@@ -79,14 +75,12 @@ def test_an_empty_bucket_lets_in_exactly_its_count(count: int, per_s: int) -> No
     assert take(0, NOW_NS, count - 1, rate).remaining == 1
 
 
-@UNHURRIED
 @given(COUNTS, PERIODS_S)
 def test_no_more_gets_in_than_configured_and_hardly_less(count: int, per_s: int) -> None:
     rate = rate_of(count, per_s)
     assert per_s * NS <= rate.window_ns < per_s * NS + count
 
 
-@UNHURRIED
 @given(RATES, STATES_NS, COSTS)
 def test_retry_after_is_true(rate: Rate, tat_ns: int, cost: int) -> None:
     """At that time the same call gets in; a nanosecond before it would not."""
@@ -98,14 +92,12 @@ def test_retry_after_is_true(rate: Rate, tat_ns: int, cost: int) -> None:
     assert take(taken.tat_ns, NOW_NS + taken.retry_after_ns, cost, rate).allowed
 
 
-@UNHURRIED
 @given(RATES, STATES_NS, COSTS)
 def test_after_reset_the_whole_count_is_there(rate: Rate, tat_ns: int, cost: int) -> None:
     taken = take(tat_ns, NOW_NS, cost, rate)
     assert take(taken.tat_ns, NOW_NS + taken.reset_ns, rate.units, rate).allowed
 
 
-@UNHURRIED
 @given(RATES, STATES_NS, COSTS)
 def test_a_refusal_changes_nothing_for_the_others(rate: Rate, tat_ns: int, cost: int) -> None:
     taken = take(tat_ns, NOW_NS, cost, rate)
@@ -115,7 +107,6 @@ def test_a_refusal_changes_nothing_for_the_others(rate: Rate, tat_ns: int, cost:
             assert again == before
 
 
-@UNHURRIED
 @given(RATES, st.integers(1, 1_000_000), st.data())
 def test_what_is_given_back_is_exactly_what_was_taken(rate: Rate, cost: int, data: st.DataObject) -> None:
     other = data.draw(st.integers(0, rate.units))
@@ -125,14 +116,12 @@ def test_what_is_given_back_is_exactly_what_was_taken(rate: Rate, cost: int, dat
         assert settle(taken.tat_ns, -taken.cost, rate) == before
 
 
-@UNHURRIED
 @given(RATES, st.integers(1, 1_000_000), st.integers(0, 3_000_000))
 def test_a_settled_bucket_is_as_if_the_truth_had_been_known_before(rate: Rate, reserved: int, truth: int) -> None:
     taken = take(0, NOW_NS, reserved, rate)
     assert settle(taken.tat_ns, truth - taken.cost, rate) == NOW_NS + truth * rate.interval_ns
 
 
-@UNHURRIED
 @given(st.integers(1, 20), st.lists(st.tuples(st.integers(0, NS), st.integers(1, 20), st.integers(0, 60)), max_size=40))
 def test_over_all_time_what_was_really_used_stays_within_the_limit(
     count: int, calls: list[tuple[int, int, int]]
@@ -151,7 +140,6 @@ def test_over_all_time_what_was_really_used_stays_within_the_limit(
     assert used <= count + (now_ns - NOW_NS) // rate.interval_ns + last + 1
 
 
-@UNHURRIED
 @given(RATES, COSTS)
 def test_a_cost_above_the_whole_count_gets_in_when_the_bucket_is_empty(rate: Rate, more: int) -> None:
     cost = rate.units + more
@@ -163,7 +151,6 @@ def test_a_cost_above_the_whole_count_gets_in_when_the_bucket_is_empty(rate: Rat
     assert refused.retry_after_ns == rate.interval_ns
 
 
-@UNHURRIED
 @given(RATES, STATES_NS)
 def test_no_state_locks_a_bucket_for_more_than_eleven_windows(rate: Rate, tat_ns: int) -> None:
     """An absurd usage figure, or a clock that jumped back."""
@@ -171,7 +158,6 @@ def test_no_state_locks_a_bucket_for_more_than_eleven_windows(rate: Rate, tat_ns
     assert taken.retry_after_ns <= 11 * rate.window_ns
 
 
-@UNHURRIED
 @given(RATES, STATES_NS, COSTS, st.integers(0, 2**61))
 def test_a_clock_that_jumps_ahead_only_lets_more_in(rate: Rate, tat_ns: int, cost: int, jump_ns: int) -> None:
     if take(tat_ns, NOW_NS, cost, rate).allowed:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters import Task
@@ -17,8 +17,6 @@ from sidecar.spend.prices import _TABLE, price_of, table_price, with_prices
 from sidecar.v1 import inference_pb2 as pb
 
 NOW_S = 1_795_000_000.0
-# A busy machine is no finding.
-UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 COUNTS = st.integers(0, 2**31 - 1)
 PRICES = st.integers(0, 10**9)
 
@@ -50,14 +48,12 @@ def test_a_long_prompt_is_priced_as_one_throughout() -> None:
     ]
 
 
-@UNHURRIED
 @given(PRICES, PRICES, COUNTS, COUNTS)
 def test_the_rounding_is_up_and_less_than_one(input_: int, output: int, input_tokens: int, output_tokens: int) -> None:
     exact = (Decimal(input_) * input_tokens + Decimal(output) * output_tokens) / 1_000_000
     assert 0 <= cost_micro_dollars(Price(input_, output), TokenCounts(input_tokens, output_tokens)) - exact < 1
 
 
-@UNHURRIED
 @given(*[st.integers(-(2**31), 2**31 - 1)] * 5)
 def test_whatever_a_provider_says_no_part_is_negative_or_larger_than_its_whole(
     input_: int, output: int, cached: int, written: int, reasoning: int

@@ -243,6 +243,7 @@ async def test_any_other_packing_is_unimplemented_and_ours_are_named(raw: Raw, e
         gzip.compress(b"hi") + b"x",
         gzip.compress(b"a") + gzip.compress(b"b"),
     ],
+    ids=["empty", "no gzip", "cut short", "with more behind it", "two in one"],
 )
 async def test_a_broken_packing_is_refused(raw: Raw, data: bytes) -> None:
     answer = await answer_to(raw, block(ECHO, ("grpc-encoding", "gzip")), message(data, 1))
