@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sidecar.config import BaseConfig, ConfigErrors, Problem, ReadFile, load, read_base, read_config, reader
@@ -242,10 +243,9 @@ class Watcher:
 
 
 async def _wait(wake: asyncio.Event, poll_s: float) -> None:
-    try:
-        await asyncio.wait_for(wake.wait(), poll_s)
-    except TimeoutError:
-        return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(poll_s):
+            await wake.wait()
 
 
 def _unreadable(error: OSError) -> str:

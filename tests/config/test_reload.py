@@ -237,3 +237,17 @@ async def test_a_first_load_of_a_bad_file_raises_and_following_it_works(config: 
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+@pytest.mark.parametrize("turns", range(0, 3000, 300))
+async def test_following_ends_when_it_is_cancelled_at_the_very_moment_of_a_change(config: Path, turns: int) -> None:
+    watcher = Watcher(str(config), ENV, timing=TIMING)
+    watcher.load()
+    task = asyncio.create_task(Followed(watcher).run())
+    for _ in range(turns):  # from not yet begun to waiting for the next change
+        await asyncio.sleep(0)
+    watcher.poke()
+    task.cancel()
+    async with asyncio.timeout(DEADLINE_S):
+        await asyncio.gather(task, return_exceptions=True)
+    assert task.cancelled()
