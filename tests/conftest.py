@@ -35,7 +35,18 @@ ONE_AFTER_ANOTHER = "machine"
 # and of the upstream's those without sockets.
 SLOW_FOLDERS = frozenset(
     {"bench", "cli", "client", "clients", "conformance", "crawl", "endurance", "faults", "front", "gateway", "growth"}
-    | {"local", "messages", "mlflow", "mlflow_models", "provider", "routes", "stack", "supervisor", "upstream", "worker"}
+    | {
+        "local",
+        "messages",
+        "mlflow",
+        "mlflow_models",
+        "provider",
+        "routes",
+        "stack",
+        "supervisor",
+        "upstream",
+        "worker",
+    }
 )
 FAST_FILES = frozenset(
     {"test_typed.py", "test_admission.py", "test_breaker.py", "test_prompt_secrets.py", "test_mlflow_admin.py"}
