@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -33,8 +32,6 @@ from sidecar.spend.cost import counts_output
 from sidecar.upstream import UpstreamClient, UpstreamResponse, read_failure
 from sidecar.upstream.credentials import AccessTokens, headers_for, redact, with_callers
 from sidecar.v1 import inference_pb2 as pb
-
-log = logging.getLogger(__name__)
 
 # A failed answer's body: enough for any provider's error object, and for the head of an HTML page.
 _ERROR_BODY_BYTES_MAX = 256 * 1024
@@ -196,8 +193,9 @@ async def _read_body(
             data = await response.read_some()
         except TimeoutError:
             raise  # the caller's clock
-        except Exception as error:
-            raise without_output(read_failure(error)) from error
+        except Exception as error:  # noqa: BLE001  # it is raised again
+            failure = without_output(read_failure(error))
+            raise failure from cause_of(failure, error)
         if not data:
             return (parts[0] if len(parts) == 1 else b"".join(parts)).removeprefix(BYTE_ORDER_MARK)
         size += len(data)
@@ -208,6 +206,11 @@ async def _read_body(
             raise too_large(bytes_max)
         if goes_on is not None and not response.ended:
             goes_on()
+
+
+def cause_of(failure: GatewayError, error: BaseException) -> BaseException | None:
+    """What `failure`, made of `error` or the same, is to be raised from: never itself."""
+    return failure.__cause__ or (None if failure is error else error)
 
 
 def without_output(error: GatewayError) -> GatewayError:
@@ -238,8 +241,6 @@ def showable(error: GatewayError, upstream: Upstream, tokens: AccessTokens) -> G
     """The error without keys, and with our own text in place of a provider's about our credentials."""
     token = tokens.current(upstream)
     message = redact(error.message, upstream, token)
-    if error.kind is not Kind.INVALID_REQUEST and error.status is not None:
-        log.warning("provider %s answered %s: %s", upstream.provider, error.status, message)
     code = error.code
     if error.kind is Kind.UPSTREAM_REJECTED_CREDENTIALS:
         message, code = f"Provider '{upstream.provider}' rejected the gateway's credentials.", None

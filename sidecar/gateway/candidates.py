@@ -6,12 +6,13 @@ import logging
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from adapters import GatewayError, Kind
 from sidecar.domain.snapshot import Breaker, Route, Snapshot, Upstream
 from sidecar.gateway.attempt import UpstreamPlan, plan_for
 from sidecar.gateway.breaker import Circuit, State
+from sidecar.gateway.failure_log import FailureLog
 from sidecar.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ class UpstreamRegistry:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self.failures: Final = FailureLog()
         self._health: dict[_Identity, Health] = {}
 
     def candidates_of(self, route: Route) -> Candidates:

@@ -10,7 +10,7 @@ from typing import Any
 from adapters import Decoder, GatewayError, Kind, has_output, latest_usage, replace_error
 from sidecar.domain.call import Call, Piece
 from sidecar.domain.snapshot import Route
-from sidecar.gateway.attempt import PreparedCall, too_large, without_output
+from sidecar.gateway.attempt import PreparedCall, cause_of, too_large, without_output
 from sidecar.gateway.record import Record
 from sidecar.upstream import UpstreamResponse, read_failure
 from sidecar.v1 import inference_pb2 as pb
@@ -100,7 +100,7 @@ class PieceReader:
                 if clock.output and (piece := translator.take()):
                     self._failure = failure
                     return piece
-                raise failure from error
+                raise failure from cause_of(failure, error)
             self._count()
             if not data:
                 self._ended = True
@@ -117,8 +117,9 @@ class PieceReader:
         waiting = time.perf_counter()
         try:
             return await clock.read(self._response)
-        except Exception as error:
-            raise _after_output(read_failure(error), clock) from error
+        except Exception as error:  # noqa: BLE001  # it is raised again
+            failure = _after_output(read_failure(error), clock)
+            raise failure from cause_of(failure, error)
         finally:
             record.waited_s += time.perf_counter() - waiting
 

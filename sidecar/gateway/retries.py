@@ -32,7 +32,19 @@ class AttemptScope:
     """One attempt, from its choice to its end: counted once, its circuit informed, its error made fit to be shown. Exactly one of
     `succeeded` and `failed` ends it."""
 
-    __slots__ = ("_call", "_candidates", "_probe", "_record", "_registry", "_tokens", "candidate", "head_by", "sent")
+    __slots__ = (
+        "_began_s",
+        "_call",
+        "_candidates",
+        "_probe",
+        "_record",
+        "_registry",
+        "_tokens",
+        "_url",
+        "candidate",
+        "head_by",
+        "sent",
+    )
 
     def __init__(self, loop: RetryLoop) -> None:
         self._call = loop.call
@@ -45,11 +57,13 @@ class AttemptScope:
         self.sent = False
         health = self.candidate.health
         health.in_flight += 1
-        self._probe = health.circuit.begins(asyncio.get_running_loop().time())
+        self._began_s = now_s = asyncio.get_running_loop().time()
+        self._probe = health.circuit.begins(now_s)
 
     def sends(self, prepared: PreparedCall) -> None:
         """From now on the provider may know of the call."""
         self.sent = True
+        self._url = prepared.http.url
         self._record.attempt_begins(self.candidate.name, prepared.http.left_out)
 
     def has_output(self) -> None:
@@ -75,16 +89,35 @@ class AttemptScope:
         if isinstance(error, GatewayError):
             error = showable(error, candidate.plan.upstream, self._tokens)
             now_s = asyncio.get_running_loop().time()
-            if self.sent and not self._callers_time_is_over(error, now_s):
+            in_a_hurry = self._callers_time_is_over(error, now_s)
+            if self.sent:
+                self._log(error, now_s, " The caller's own deadline was over." if in_a_hurry else "")
+            if self.sent and not in_a_hurry and not _is_our_own(error):
                 self._registry.failed(self._candidates, candidate, now_s, error, probe=self._probe)
                 return error
         candidate.health.circuit.abandoned(probe=self._probe)
         return error
 
+    def _log(self, error: GatewayError, now_s: float, note: str) -> None:
+        self._registry.failures.add(
+            error,
+            route=self._candidates.route.name,
+            upstream=self.candidate.name,
+            url=self._url,
+            request_id=self._call.request_id,
+            after_s=now_s - self._began_s,
+            note=note,
+        )
+
     def _callers_time_is_over(self, error: GatewayError, now_s: float) -> bool:
         """A caller in a hurry is no sign of a sick provider."""
         deadline = self._call.deadline
         return error.kind is Kind.UPSTREAM_TIMEOUT and deadline is not None and now_s >= deadline - DEADLINE_SLACK_S
+
+
+def _is_our_own(error: GatewayError) -> bool:
+    """This process ran out of something: no sign of a sick provider, and none of a healthy one."""
+    return error.kind is Kind.OVERLOADED and error.status is None
 
 
 class RetryLoop:

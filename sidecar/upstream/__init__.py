@@ -12,6 +12,8 @@ An HTTP/1.1 client of our own on asyncio's transports (decision 0003): `parser` 
 `connection` is one socket, `dial` makes them, `pool` keeps them, `client` decides what is sent once more.
 """
 
+from sidecar.upstream.address import host_of
 from sidecar.upstream.client import UpstreamClient, UpstreamResponse, read_failure
+from sidecar.upstream.failures import explain, printable
 
-__all__ = ["UpstreamClient", "UpstreamResponse", "read_failure"]
+__all__ = ["UpstreamClient", "UpstreamResponse", "explain", "host_of", "printable", "read_failure"]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from sidecar.upstream.failures import BadRequest, ConnectFailed
+from sidecar.upstream.failures import BadRequest, Failure, NameUnknown, OutOfResources, is_out_of_resources
 
 # Addresses are asked for again after this long: clouds move a name within a minute.
 _ADDRESSES_S = 30.0
@@ -48,6 +48,14 @@ def endpoint_of(url: str) -> Endpoint:
     return found
 
 
+def host_of(url: str) -> str:
+    """With its port where that is not the usual one; "" where the URL cannot be read."""
+    try:
+        return endpoint_of(url).authority
+    except BadRequest:
+        return ""
+
+
 def _endpoint(url: str) -> Endpoint:
     try:
         parts = urlsplit(url)
@@ -76,7 +84,7 @@ class Addresses:
         self._lookups: dict[tuple[str, int], asyncio.Task[list[Address]]] = {}
 
     async def of(self, host: str, port: int) -> list[Address]:
-        """Never empty; the families take turns. Raises ConnectFailed."""
+        """Never empty; the families take turns. Raises NameUnknown, OutOfResources."""
         literal = _literal(host, port)
         if literal is not None:
             return [literal]
@@ -91,8 +99,8 @@ class Addresses:
             task.add_done_callback(lambda done: self._keep(key, done))
         try:
             return await asyncio.shield(task)
-        except ConnectFailed as failure:  # each that waits gets one of its own
-            raise ConnectFailed(failure.reason) from failure
+        except Failure as failure:  # each that waits gets one of its own
+            raise type(failure)(failure.reason) from failure.__cause__
 
     def _keep(self, key: tuple[str, int], task: asyncio.Task[list[Address]]) -> None:
         self._lookups.pop(key, None)
@@ -127,10 +135,12 @@ async def _look_up(host: str, port: int) -> list[Address]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise ConnectFailed("The host's name has no address.") from error
+        if is_out_of_resources(error):
+            raise OutOfResources(f"{host} could not be looked up.") from error
+        raise NameUnknown(f"The name {host} has no address.") from error
     addresses = list(dict.fromkeys((int(family), where) for family, _, _, _, where in found))
     if not addresses:
-        raise ConnectFailed("The host's name has no address.")
+        raise NameUnknown(f"The name {host} has no address.")
     return _in_turns(addresses)
 
 

@@ -13,7 +13,7 @@ from sidecar.domain.snapshot import Timeouts, Upstream
 from sidecar.upstream.address import endpoint_of
 from sidecar.upstream.coding import Decoder
 from sidecar.upstream.connection import Connection
-from sidecar.upstream.dial import Place, loop_time
+from sidecar.upstream.dial import Place, loop_time, proxy_refusal
 from sidecar.upstream.failures import ConnectionLost, ConnectTimedOut, Failure
 from sidecar.upstream.head import Head
 from sidecar.upstream.pool import Pool
@@ -23,6 +23,8 @@ from sidecar.upstream.trust import trust_of
 # A connection that had ended before we wrote tells so within a round trip. After longer than this the provider has read the
 # request and may have worked on it: that is a failure like any other.
 _STALE_S = 1.0
+# RFC 9110 section 15.5.8: a proxy's word, whoever is behind it.
+_PROXY_WANTS_CREDENTIALS = 407
 # How long to wait for the end of a body whose last event was seen, so that the connection can be used again.
 _TAIL_S = 0.1
 
@@ -157,11 +159,13 @@ class UpstreamClient:
             async with loop_time(connect_s):
                 return await self._pool.dial(place)
         except TimeoutError as error:
-            raise ConnectTimedOut(f"Not within {connect_s} s.") from error
+            raise ConnectTimedOut(f"Not within {connect_s:g} s.") from error
 
     async def _exchange(self, connection: Connection, place: Place, call: HttpCall, request: bytes) -> UpstreamResponse:
         try:
             head = await connection.send(request, call.body, bodiless=call.method == "HEAD")
+            if head.status == _PROXY_WANTS_CREDENTIALS and place.proxy is not None and not place.tls:
+                raise proxy_refusal(head.status)
         except BaseException:
             self._pool.drop(connection)
             raise

@@ -19,7 +19,7 @@ class Decoder:
     def __init__(self, coding: str) -> None:
         """`coding` is the content-encoding in lower case. Raises UnknownCoding."""
         if coding not in ("gzip", "x-gzip", "deflate"):
-            raise UnknownCoding("The content-encoding is unknown.")
+            raise UnknownCoding(f"The content-encoding is {coding}.")
         self._gzip = coding != "deflate"
         self._stream: zlib._Decompress | None = None
         self._input = b""

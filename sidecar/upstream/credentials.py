@@ -19,6 +19,8 @@ from adapters import GatewayError, Kind, Provider
 from sidecar.domain.redaction import without_secret
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Grant, Upstream
+from sidecar.upstream.address import host_of
+from sidecar.upstream.failures import TokenRefused, explain, printable
 
 log = logging.getLogger(__name__)
 
@@ -156,7 +158,8 @@ class AccessTokens:
         if error is None:
             self._tokens[source] = task.result()
             return
-        log.warning("no token from %s: %s", source[0].url.partition("?")[0], error)
+        words = explain(error)[1] or printable(str(error))
+        log.warning("no token from %s: %s", source[0].url.partition("?")[0], words)
         old = self._tokens.get(source)
         if old is not None:
             self._tokens[source] = _Token(old.value, time.monotonic() + _RETRY_S, old.end_s)
@@ -180,11 +183,12 @@ async def _fetch(grant: Grant, ca_file: str | None, proxy: str | None) -> _Token
             async with httpx.AsyncClient(verify=trust, proxy=proxy, trust_env=False, timeout=None) as client:
                 status, body = await _send(client, grant)
     except TimeoutError:
-        raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider's token service did not answer in time.") from None
+        cause = TokenRefused(f"{host_of(grant.url)} did not answer within {_FETCH_S:g} s.")
+        raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider's token service did not answer in time.") from cause
     except (httpx.HTTPError, OSError) as error:
-        # The error's text may name the address: the operator's log has it, the caller does not.
-        log.warning("token service: %s", type(error).__name__)
-        raise GatewayError(Kind.UPSTREAM_UNAVAILABLE, "No connection to the provider's token service.") from None
+        failure = TokenRefused(f"No answer from {host_of(grant.url)}.")
+        failure.__cause__ = error
+        raise failure.shown() from failure
     return _read(status, body, requested_at_s)
 
 

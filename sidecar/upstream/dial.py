@@ -11,7 +11,14 @@ from typing import NamedTuple
 
 from sidecar.upstream.address import Address, Addresses, endpoint_of
 from sidecar.upstream.connection import Connection
-from sidecar.upstream.failures import ConnectFailed, Failure, ProxyRefused, TlsRefused
+from sidecar.upstream.failures import (
+    ConnectFailed,
+    Failure,
+    OutOfResources,
+    ProxyRefused,
+    TlsRefused,
+    is_out_of_resources,
+)
 from sidecar.upstream.trust import Contexts, Trust
 
 # RFC 8305's value: the next address is tried beside the one that has not answered by then.
@@ -69,13 +76,16 @@ class Dialer:
         self._contexts = Contexts()
 
     async def dial(self, place: Place) -> Connection:
-        """Raises ConnectFailed, ProxyRefused, TlsRefused. Cancelled, it leaves no socket open."""
+        """Raises ConnectFailed, ProxyRefused, TlsRefused, OutOfResources. Cancelled, it leaves no socket open."""
         # First of all: a bundle that cannot be read should not cost a connection.
         context = await self._contexts.of(place.trust) if place.tls or _is_tls(place.proxy) else None
         if place.proxy is None:
             return await self._open(place.host, place.port, context if place.tls else None)
         proxy = endpoint_of(place.proxy)
-        connection = await self._open(proxy.host, proxy.port, context if proxy.tls else None)
+        try:
+            connection = await self._open(proxy.host, proxy.port, context if proxy.tls else None)
+        except (ConnectFailed, TlsRefused) as failure:
+            raise ProxyRefused(f"No connection to the proxy {proxy.authority}.") from failure
         if context is None or not place.tls:
             return connection
         try:
@@ -91,8 +101,10 @@ class Dialer:
         try:
             sock = await _connect(addresses[:_ADDRESSES_MAX])
         except OSError as error:
+            if is_out_of_resources(error):
+                raise OutOfResources("No socket could be opened.") from error
             self._addresses.forget(host, port)
-            raise ConnectFailed("No address of the host took the connection.") from error
+            raise ConnectFailed(_refused_by(addresses, port)) from error
         except asyncio.CancelledError:
             self._addresses.forget(host, port)  # the time was up
             raise
@@ -104,6 +116,8 @@ class Dialer:
         except (ssl.SSLError, ssl.CertificateError) as error:
             raise TlsRefused("The handshake failed.") from error
         except OSError as error:
+            if is_out_of_resources(error):
+                raise OutOfResources("No socket could be opened.") from error
             self._addresses.forget(host, port)
             failed = TlsRefused("It ended in the handshake.") if context else ConnectFailed("It ended at once.")
             raise failed from error
@@ -116,6 +130,12 @@ class Dialer:
     async def close(self) -> None:
         await self._addresses.close()
         await self._contexts.close()
+
+
+def _refused_by(addresses: list[Address], port: int) -> str:
+    first = addresses[0][1][0]
+    others = f" and {len(addresses) - 1} more" if len(addresses) > 1 else ""
+    return f"{first}{others} took no connection on port {port}."
 
 
 def _is_tls(proxy: str | None) -> bool:
@@ -177,12 +197,18 @@ async def _tunnel(connection: Connection, place: Place) -> None:
     try:
         head = await connection.send(request, b"", bodiless=True)
     except Failure as failure:
-        raise ProxyRefused("It gave no answer.") from failure
+        raise ProxyRefused("The proxy gave no answer to CONNECT.") from failure
     if not 200 <= head.status < 300:
-        raise ProxyRefused(f"It answered {head.status}.")
+        raise proxy_refusal(head.status)
     if connection.surplus or connection.closed:
-        raise ProxyRefused("It said more than was asked.")
+        raise ProxyRefused("The proxy sent more than it was asked for.")
     connection.rest(asyncio.get_running_loop().time())
+
+
+def proxy_refusal(status: int) -> ProxyRefused:
+    """407 is never the provider's word."""
+    needs = ": it wants a user and a password" if status == 407 else ""
+    return ProxyRefused(f"The proxy answered {status}{needs}.")
 
 
 async def _secure(connection: Connection, context: ssl.SSLContext, host: str) -> None:

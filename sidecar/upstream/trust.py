@@ -6,7 +6,7 @@ import asyncio
 import os
 import ssl
 
-from sidecar.upstream.failures import TlsRefused
+from sidecar.upstream.failures import Failure, OutOfResources, TrustUnreadable, is_out_of_resources
 
 # Which bundle, and when it was last written: a renewed one at the same path is another trust. None: the system's.
 Trust = tuple[str, int] | None
@@ -16,13 +16,13 @@ _CONTEXTS_MAX = 64
 
 
 def trust_of(ca_file: str | None) -> Trust:
-    """Raises TlsRefused where the file is not there."""
+    """Raises TrustUnreadable where the file is not there."""
     if ca_file is None:
         return None
     try:
         return (ca_file, os.stat(ca_file).st_mtime_ns)
     except OSError as error:
-        raise TlsRefused("The CA bundle cannot be read.") from error
+        raise TrustUnreadable(f"{ca_file} cannot be read.") from error
 
 
 class Contexts:
@@ -32,7 +32,7 @@ class Contexts:
         self._contexts: dict[Trust, asyncio.Task[ssl.SSLContext]] = {}
 
     async def of(self, trust: Trust) -> ssl.SSLContext:
-        """Raises TlsRefused."""
+        """Raises TrustUnreadable, OutOfResources."""
         task = self._contexts.get(trust)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             if len(self._contexts) >= _CONTEXTS_MAX:
@@ -40,8 +40,8 @@ class Contexts:
             task = self._contexts[trust] = asyncio.get_running_loop().create_task(_make(trust))
         try:
             return await asyncio.shield(task)
-        except TlsRefused as failure:  # each that waits gets one of its own
-            raise TlsRefused(failure.reason) from failure
+        except Failure as failure:  # each that waits gets one of its own
+            raise type(failure)(failure.reason) from failure.__cause__
 
     async def close(self) -> None:
         tasks = list(self._contexts.values())
@@ -55,6 +55,8 @@ async def _make(trust: Trust) -> ssl.SSLContext:
     try:
         context = await asyncio.to_thread(ssl.create_default_context, cafile=None if trust is None else trust[0])
     except (OSError, ValueError) as error:  # SSLError is an OSError
-        raise TlsRefused("The CA bundle cannot be read.") from error
+        if is_out_of_resources(error):
+            raise OutOfResources("CA certificates could not be read.") from error
+        raise TrustUnreadable(f"{trust[0] if trust else 'The system CA store'} cannot be read.") from error
     context.set_alpn_protocols(["http/1.1"])
     return context

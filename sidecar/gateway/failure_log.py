@@ -1,0 +1,75 @@
+"""Why attempts fail, for whoever operates the gateway: one warning each, as many a second as a log can bear.
+
+    upstream openai of route chat (api.openai.com) failed after 0.02 s, tls: self-signed certificate (18). [upstream_unavailable,
+    request 5f0c...]
+
+What the caller got may be more general; neither has a key, a prompt or an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+
+from adapters import GatewayError, Kind
+from sidecar.upstream import explain, host_of, printable
+
+log = logging.getLogger(__name__)
+
+# Of one upstream, so that it does not hide the others', and of all. A line is some 200 bytes.
+_LINES_A_SECOND = 5
+_LINES_A_SECOND_ALL = 50
+# What a provider says to a request for the request's own sake is in the caller's answer, and in no log: it may quote the prompt.
+_THE_REQUESTS_FAULT = frozenset(
+    {
+        Kind.INVALID_REQUEST,
+        Kind.CONTEXT_LENGTH_EXCEEDED,
+        Kind.UNSUPPORTED_PARAMETER,
+        Kind.CONTENT_FILTERED,
+        Kind.REQUEST_TOO_LARGE,
+    }
+)
+
+
+class FailureLog:
+    """Of one event loop."""
+
+    def __init__(self) -> None:
+        self._written: Counter[tuple[str, str]] = Counter()  # lines of this second, by route and upstream
+        self._left_out: Counter[tuple[str, str]] = Counter()
+
+    def add(
+        self,
+        error: GatewayError,
+        *,
+        route: str,
+        upstream: str,
+        url: str,
+        request_id: str,
+        after_s: float,
+        note: str = "",
+    ) -> None:
+        """`error` as the caller may see it, with its causes. `url` is where the request went, `note` more about the cause."""
+        if error.kind in _THE_REQUESTS_FAULT:
+            return
+        if not self._written:
+            asyncio.get_running_loop().call_later(1.0, self._next_second)
+        where = (route, upstream)
+        if self._written[where] >= _LINES_A_SECOND or self._written.total() >= _LINES_A_SECOND_ALL:
+            self._left_out[where] += 1
+            return
+        self._written[where] += 1
+        phase, words = explain(error)
+        if error.status is not None:
+            words = f"It answered {error.status}: {printable(error.message)}"
+        log.warning(
+            "upstream %s of route %s (%s) failed after %.2f s, %s: %s%s [%s, request %s]",
+            *(upstream, route, host_of(url), after_s, phase or "answer", words or printable(error.message)),
+            *(note, error.kind.value, request_id),
+        )
+
+    def _next_second(self) -> None:
+        left_out, self._written, self._left_out = self._left_out, Counter(), Counter()
+        for (route, upstream), count in left_out.items():
+            log.warning("upstream %s of route %s: %d more failed attempts in that second", upstream, route, count)
