@@ -91,7 +91,7 @@ def _command() -> str:
 
 def _fetch_model(options: Options) -> None:
     """Here, where the operator sees the progress bar. The background process reports everything else that is wrong."""
-    if options.front_address is None:
+    if options.front is None:
         return
     from sidecar import local
     from sidecar.config import LOCAL_UNKNOWN, ConfigErrors, load, load_file, reader

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sidecar.cli.failure import Failure
-from sidecar.cli.process_options import StateDirOption
-from sidecar.supervisor.start.options import FRONT_HOST, FRONT_PORT, STATE_DIR, WORKERS, WORKERS_MAX
+from sidecar.cli.process_options import (
+    CallsPerClientOption,
+    HostOption,
+    HttpOption,
+    ProxyProtocolOption,
+    StateDirOption,
+    TlsCertificateOption,
+    TlsKeyOption,
+    TrustedProxyOption,
+    hosts_of,
+    takes,
+)
+from sidecar.front.settings import CALLS_PER_CLIENT
+from sidecar.supervisor.start.addresses import plain_addresses, trusted_networks
+from sidecar.supervisor.start.options import FRONT_PORT, STATE_DIR, WORKERS, WORKERS_MAX, FrontOptions
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the user, and of its consumer in metrics.")]
 
@@ -117,84 +131,80 @@ def _update_env_file(state_dir: Path, name: str, password: str | None) -> None:
 _CREDENTIALS = ("SIDECAR_USER", "SIDECAR_PASSWORD", "SIDECAR_API_KEY")
 
 
-_Output = Annotated[Path, typer.Option("--output", metavar="PATH", help="Folder to write to. Created if missing.")]
-_Host = Annotated[str, typer.Option("--host", metavar="HOST", help="Address to listen on.")]
-_Port = Annotated[int, typer.Option("--port", min=1, max=65535, metavar="PORT", help="HTTPS port.")]
-_Workers = Annotated[
-    int, typer.Option("--workers", min=1, max=WORKERS_MAX, metavar="N", help="Number of workers given to `serve`.")
-]
-_Certificate = Annotated[
-    Path | None,
-    typer.Option("--tls-certificate", metavar="PATH", help="PEM chain to serve. Default: one from the private CA."),
-]
-_Key = Annotated[Path | None, typer.Option("--tls-key", metavar="PATH", help="Private key of the chain, PEM.")]
+@dataclass(frozen=True, slots=True)
+class _RenderOptions:
+    """An option for each field."""
+
+    output: Annotated[Path, typer.Option("--output", metavar="PATH", help="Folder to write to. Created if missing.")]
+    state_dir: StateDirOption = STATE_DIR
+    host: HostOption = None
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, metavar="PORT", help="HTTPS port.")] = FRONT_PORT
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, max=WORKERS_MAX, metavar="N", help="Number of workers given to `serve`.")
+    ] = WORKERS
+    tls_certificate: TlsCertificateOption = None
+    tls_key: TlsKeyOption = None
+    http: HttpOption = None
+    trusted_proxy: TrustedProxyOption = None
+    proxy_protocol: ProxyProtocolOption = False
 
 
-def render_nginx(
-    output: _Output,
-    state_dir: StateDirOption = STATE_DIR,
-    host: _Host = FRONT_HOST,
-    port: _Port = FRONT_PORT,
-    workers: _Workers = WORKERS,
-    tls_certificate: _Certificate = None,
-    tls_key: _Key = None,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _NginxOptions(_RenderOptions):
+    calls_per_client: CallsPerClientOption = CALLS_PER_CLIENT
+
+
+@takes(_NginxOptions)
+def render_nginx(chosen: _NginxOptions) -> None:
     """Write the Nginx configuration.
 
     It is the one that `up` uses, for your own Nginx in front of `sidecar serve`.
     """
-    _render("nginx", output, state_dir, host, port, workers, tls_certificate, tls_key)
+    _render("nginx", chosen, chosen.calls_per_client)
 
 
-def render_envoy(
-    output: _Output,
-    state_dir: StateDirOption = STATE_DIR,
-    host: _Host = FRONT_HOST,
-    port: _Port = FRONT_PORT,
-    workers: _Workers = WORKERS,
-    tls_certificate: _Certificate = None,
-    tls_key: _Key = None,
-) -> None:
+@takes(_RenderOptions)
+def render_envoy(chosen: _RenderOptions) -> None:
     """Write the Envoy configuration.
 
     It is the one that `up --front envoy` uses, for your own Envoy in front of `sidecar serve`. Write it again after
     `sidecar users add` or `remove`: a running Envoy reads the users from it without a restart.
     """
-    _render("envoy", output, state_dir, host, port, workers, tls_certificate, tls_key)
+    _render("envoy", chosen)
 
 
-def _render(
-    front: str,
-    output: Path,
-    state_dir: Path,
-    host: str,
-    port: int,
-    workers: int,
-    tls_certificate: Path | None,
-    tls_key: Path | None,
-) -> None:
+def _render(program: str, chosen: _RenderOptions, calls_per_client: int = CALLS_PER_CLIENT) -> None:
     from sidecar.front import pki, programs, settings
     from sidecar.identity import users
     from sidecar.supervisor.start.state import make_private, run_dir
 
-    if (tls_certificate is None) != (tls_key is None):
+    certificate, key = chosen.tls_certificate, chosen.tls_key
+    if (certificate is None) != (key is None):
         raise Failure("--tls-certificate and --tls-key must be given together.")
-    make_private(state_dir)
-    root, run = state_dir.absolute(), run_dir(state_dir)
+    trusted = trusted_networks(chosen.trusted_proxy or (), "--trusted-proxy")
+    front = FrontOptions(
+        program=program,
+        hosts=hosts_of(chosen.host),
+        port=chosen.port,
+        plain=plain_addresses(chosen.http or (), trusted, "--http"),
+        trusted_proxies=trusted,
+        proxy_protocol=chosen.proxy_protocol,
+        calls_per_client=calls_per_client,
+    )
+    make_private(chosen.state_dir)
+    root, run = chosen.state_dir.absolute(), run_dir(chosen.state_dir)
     try:
         users.ensure_users_file(root / "users")
-        if tls_certificate is None or tls_key is None:
-            issued = pki.ensure_certificates(root, (host,))
-            tls_certificate, tls_key = issued.certificate, issued.key
-        front_settings = settings.FrontSettings(
-            core_sockets=tuple(run / f"w{position}.sock" for position in range(workers)),
+        if certificate is None or key is None:
+            issued = pki.ensure_certificates(root, front.hosts)
+            certificate, key = issued.certificate, issued.key
+        front_settings = front.settings(
+            core_sockets=tuple(run / f"w{position}.sock" for position in range(chosen.workers)),
             users_file=root / "users",
-            tls_certificate=tls_certificate,
-            tls_key=tls_key,
-            listen_host=host,
-            listen_port=port,
+            tls_certificate=certificate,
+            tls_key=key,
         )
-        print(programs.program(front).render(front_settings, output))
+        print(programs.program(program).render(front_settings, chosen.output))
     except (settings.FrontError, OSError, ValueError) as error:
         raise Failure(str(error)) from None
 

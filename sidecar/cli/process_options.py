@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, Field, dataclass, fields, replace
 from enum import StrEnum
 from functools import wraps
 from pathlib import Path
@@ -15,6 +15,8 @@ import typer
 
 from sidecar.cli.failure import Failure
 from sidecar.control.channel import GRPCIO, NATIVE
+from sidecar.front.settings import CALLS_PER_CLIENT
+from sidecar.supervisor.start.addresses import loopback_address, plain_addresses, trusted_networks
 from sidecar.supervisor.start.options import (
     DRAIN_DELAY_S,
     DRAIN_GRACE_S,
@@ -27,9 +29,8 @@ from sidecar.supervisor.start.options import (
     STATE_DIR,
     WORKERS,
     WORKERS_MAX,
-    Address,
+    FrontOptions,
     Options,
-    loopback_address,
 )
 
 # `start` takes MLflow's flags and defaults.
@@ -66,7 +67,51 @@ ConfigPathOption = Annotated[
     Path | None,
     typer.Option("--config-path", metavar="PATH", help="Config file. Default: config.yaml in the state directory."),
 ]
-HostOption = Annotated[str, typer.Option("--host", metavar="HOST", help="Address of the HTTPS port.")]
+HostOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--host",
+        metavar="HOST",
+        help="Address of the HTTPS port; may be given several times. Default: 127.0.0.1. "
+        "Example: --host 0.0.0.0 --host ::",
+    ),
+]
+HttpOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--http",
+        metavar="HOST:PORT",
+        help="Listen without TLS too, for a balancer that ends it. Other than on loopback the address must be in a "
+        "--trusted-proxy network, or be given twice. Example: --http 127.0.0.1:8080",
+    ),
+]
+TrustedProxyOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trusted-proxy",
+        metavar="CIDR",
+        help="Believe this proxy or network about a caller's address (X-Forwarded-For) and path prefix "
+        "(X-Forwarded-Prefix); may be given several times. Example: --trusted-proxy 10.0.0.0/8",
+    ),
+]
+ProxyProtocolOption = Annotated[
+    bool,
+    typer.Option(
+        "--proxy-protocol",
+        help="The trusted proxies tell the caller's address by PROXY protocol, on every connection. "
+        "Example: --trusted-proxy 10.0.0.0/8 --proxy-protocol",
+    ),
+]
+CallsPerClientOption = Annotated[
+    int,
+    typer.Option(
+        "--calls-per-client",
+        min=1,
+        max=1_000_000,
+        metavar="N",
+        help="Calls in progress that one address may have; more get 429. Nginx only. Example: --calls-per-client 2000",
+    ),
+]
 PortOption = Annotated[
     int, typer.Option("--port", min=0, max=65535, metavar="PORT", help="HTTPS port for REST and gRPC. 0: any free one.")
 ]
@@ -152,7 +197,7 @@ class CoreOptions:
         return Options(
             state_dir=self.state_dir,
             config_path=self.config_path,
-            front_address=None,
+            front=None,
             grpc_address=loopback_address(self.grpc, "--grpc"),
             grpc_socket=self.grpc_socket,
             metrics_address=loopback_address(self.metrics, "--metrics"),
@@ -171,18 +216,30 @@ class GatewayOptions(CoreOptions):
     """What `up` takes: those of the core, and those of the front."""
 
     front: FrontOption = Front.NGINX
-    host: HostOption = FRONT_HOST
+    host: HostOption = None
     port: PortOption = FRONT_PORT
     tls_certificate: TlsCertificateOption = None
     tls_key: TlsKeyOption = None
+    http: HttpOption = None
+    trusted_proxy: TrustedProxyOption = None
+    proxy_protocol: ProxyProtocolOption = False
+    calls_per_client: CallsPerClientOption = CALLS_PER_CLIENT
 
     def options(self) -> Options:
         """Raises StartError for an address that is not on loopback, Failure for half a certificate."""
+        trusted = trusted_networks(self.trusted_proxy or (), "--trusted-proxy")
         return replace(
             CoreOptions.options(self),
-            front_address=Address(self.host, self.port),
-            front_program=self.front.value,
-            tls=tls_of(self.tls_certificate, self.tls_key),
+            front=FrontOptions(
+                program=self.front.value,
+                hosts=hosts_of(self.host),
+                port=self.port,
+                plain=plain_addresses(self.http or (), trusted, "--http"),
+                tls=tls_of(self.tls_certificate, self.tls_key),
+                trusted_proxies=trusted,
+                proxy_protocol=self.proxy_protocol,
+                calls_per_client=self.calls_per_client,
+            ),
         )
 
 
@@ -200,7 +257,9 @@ def takes(kind: type[_Chosen]) -> Callable[[Callable[[_Chosen], None]], Callable
     """Decorates a command: it gets one value of `kind`, and has an option for each of its fields."""
     hints = get_type_hints(kind, include_extras=True)
     parameters = [
-        inspect.Parameter(each.name, inspect.Parameter.KEYWORD_ONLY, default=each.default, annotation=hints[each.name])
+        inspect.Parameter(
+            each.name, inspect.Parameter.KEYWORD_ONLY, default=_default(each), annotation=hints[each.name]
+        )
         for each in fields(kind)  # type: ignore[arg-type]  # a dataclass
     ]
 
@@ -214,6 +273,15 @@ def takes(kind: type[_Chosen]) -> Callable[[Callable[[_Chosen], None]], Callable
         return command
 
     return decorated
+
+
+def _default(each: Field[Any]) -> Any:
+    return inspect.Parameter.empty if each.default is MISSING else each.default
+
+
+def hosts_of(chosen: list[str] | None) -> tuple[str, ...]:
+    """Each once; what `--host` means where it is not given."""
+    return tuple(dict.fromkeys(chosen or (FRONT_HOST,)))
 
 
 def _access_log(chosen: AccessLog) -> str:

@@ -12,6 +12,7 @@ import pwd
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,7 @@ from sidecar.front.settings import METRICS_SOCKET, FrontError, FrontSettings, ma
 _CONF = "nginx.conf"
 # Since then proxy_pass speaks HTTP/2, which is how REST reaches the core.
 _VERSION_MIN = "1.29.4"
+_CONNECTIONS_A_CALL = 3  # the client's and the core's, and one to spare for those that are only kept
 _OTHER_FILES = 512  # logs, the users file, request bodies that went to disk
 _CHECK_TIMEOUT_S = 20.0  # `nginx -t` takes some 30 ms; longer means that a disk hangs
 
@@ -76,24 +78,26 @@ def check(folder: Path, binary: Path | None = None) -> None:
 
 
 def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
-    host = f"[{settings.listen_host}]" if ":" in settings.listen_host else settings.listen_host
     access_log = "" if settings.access_log is None else f"access_log {_quoted(settings.access_log)} front;"
     servers = [f"        server unix:{socket_path(path, folder)} max_fails=0;" for path in settings.core_sockets]
     if not servers:
         raise FrontError("The front needs at least one core socket.")
+    connections = max(settings.worker_connections, settings.calls_per_client * _CONNECTIONS_A_CALL)
     body_buffer_bytes = settings.body_bytes_max if settings.body_buffer_bytes is None else settings.body_buffer_bytes
     return {
         "MODULES": "\n".join(f"load_module {_quoted(path)};" for path in settings.modules),
         "USER": _user(settings, folder),
         "WORKERS": str(settings.worker_processes),
-        "CONNECTIONS": str(settings.worker_connections),
-        "FILES": str(settings.worker_connections + _OTHER_FILES),
+        "CONNECTIONS": str(connections),
+        "FILES": str(connections + _OTHER_FILES),
         "SHUTDOWN_TIMEOUT_S": str(settings.shutdown_timeout_s),
         "ERROR_LOG": "stderr" if settings.error_log is None else _quoted(settings.error_log),
         "LOG_LEVEL": settings.log_level,
         "USERS_FILE": _quoted(settings.users_file),
         "CORE_SERVERS": "\n".join(servers),
-        "LISTEN": f"{host}:{settings.listen_port}",
+        "LISTENS": "\n".join(_listens(settings)),
+        "TRUSTED": "\n".join(_trusted(settings)),
+        "PREFIX_HEADER": "proxy_set_header X-Forwarded-Prefix $path_prefix;" if _prefixes(settings) else "",
         "TLS_CERTIFICATE": _quoted(settings.tls_certificate),
         "TLS_KEY": _quoted(settings.tls_key),
         "BODY_BYTES_MAX": str(settings.body_bytes_max),
@@ -106,6 +110,41 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
         "SEND_TIMEOUT_S": str(settings.send_timeout_s),
         "CLEAR_RESERVED": "more_clear_input_headers X-Sidecar-*;" if settings.headers_more else "",
     }
+
+
+def _listens(settings: FrontSettings) -> Iterator[str]:
+    """IPv6 sockets are for IPv6 alone, which is Nginx's default."""
+    proxy = " proxy_protocol" if settings.proxy_protocol else ""
+    for host in (settings.listen_host, *settings.more_hosts):
+        yield f"        listen {_joined(host, settings.listen_port)} ssl{proxy} backlog=4096;"
+    for host, port in settings.plain_addresses:
+        yield f"        listen {_joined(host, port)}{proxy} backlog=4096;"
+
+
+def _joined(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _trusted(settings: FrontSettings) -> Iterator[str]:
+    """The caller's address and path prefix, where a proxy that is trusted tells them."""
+    if not settings.trusted_proxies:
+        return
+    yield "    # Who is in front of us, and is believed. From here on $remote_addr is the caller's own address."
+    yield from (f"    set_real_ip_from {network};" for network in settings.trusted_proxies)
+    yield f"    real_ip_header {'proxy_protocol' if settings.proxy_protocol else 'X-Forwarded-For'};"
+    yield "    real_ip_recursive on;"
+    if _prefixes(settings):
+        networks = "".join(f" {network} 1;" for network in settings.trusted_proxies)
+        yield f"    geo $realip_remote_addr $trusted_peer {{ default 0;{networks} }}"
+        yield '    map "$trusted_peer$http_x_forwarded_prefix" $path_prefix {'
+        yield '        "~^1(?<told_prefix>(/[A-Za-z0-9._~-]+)+)/?$" $told_prefix;'
+        yield '        default "";'
+        yield "    }"
+
+
+def _prefixes(settings: FrontSettings) -> bool:
+    """A balancer that speaks PROXY protocol passes on what clients say, so nobody can be believed about a header."""
+    return bool(settings.trusted_proxies) and not settings.proxy_protocol
 
 
 def _quoted(path: Path) -> str:

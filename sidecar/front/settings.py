@@ -10,6 +10,9 @@ from pathlib import Path
 # The kernel's limit on a unix socket's path (sun_path is 108 bytes with its zero).
 SOCKET_PATH_BYTES_MAX = 107
 MIB = 1024 * 1024
+# Calls at once from one address: three quarters of what a front took in all when this was chosen. It keeps one client from taking
+# every place.
+CALLS_PER_CLIENT = 768
 METRICS_SOCKET = "metrics.sock"  # in the folder's run/: GET /metrics is what the front counted
 
 
@@ -29,6 +32,14 @@ class FrontSettings:
     tls_key: Path
     listen_host: str = "127.0.0.1"
     listen_port: int = 5000
+    more_hosts: tuple[str, ...] = ()
+    """Further addresses of the same port, such as "::" beside "0.0.0.0"."""
+    plain_addresses: tuple[tuple[str, int], ...] = ()
+    """Hosts and ports without TLS, for a balancer that ends it."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Networks whose word on a caller's address and path prefix is believed: X-Forwarded-For and X-Forwarded-Prefix."""
+    proxy_protocol: bool = False
+    """The trusted proxies say it by PROXY protocol instead, at the beginning of every connection."""
     worker_processes: int = 1
     worker_connections: int = 4096
     """Per process; a REST call takes 4, a gRPC call 2."""
@@ -43,8 +54,8 @@ class FrontSettings:
     body_timeout_s: int = 30
     """Nginx cuts a sender who is silent for so long in the middle of a body; Envoy, which has no such clock, one whose request
     is not whole after ten times as long."""
-    calls_per_client: int = 768
-    """Nginx answers 429 to more at once from one address: three quarters of what it can take in all. Envoy has no such limit."""
+    calls_per_client: int = CALLS_PER_CLIENT
+    """Nginx answers 429 to more at once from one address. Envoy has no such limit."""
     send_timeout_s: int = 30
     """How long a client may take nothing of its answer before it is cut."""
     shutdown_timeout_s: int = 900

@@ -52,7 +52,7 @@ def document(routes: Mapping[str, Route], version: str) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "LLM gateway", "version": version, "description": _TEXT},
-        "servers": [{"url": "/"}],
+        "servers": [{"url": "./"}],  # where the document comes from, below whatever path a balancer puts before it
         "security": [{"basic": []}, {"key": []}, {"key_header": []}],
         "tags": _tags(),
         "paths": paths,

@@ -1,7 +1,7 @@
 """The files of the page. Swagger UI itself comes from the package swagger-ui-py, which carries it for use offline.
 
 The page works under a Content-Security-Policy that lets it load and call nothing but the gateway: no inline script, no
-other host.
+other host. Its addresses are relative to `/docs`, so that it works below whatever path a balancer puts before that.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>LLM gateway</title>
 <link rel="icon" href="data:,">
-<link rel="stylesheet" href="/docs/swagger-ui.css">
+<link rel="stylesheet" href="docs/swagger-ui.css">
 </head>
 <body>
 <div id="page"></div>
-<script src="/docs/swagger-ui-bundle.js"></script>
-<script src="/docs/start.js"></script>
+<script src="docs/swagger-ui-bundle.js"></script>
+<script src="docs/start.js"></script>
 </body>
 </html>
 """
 _START = """window.ui = SwaggerUIBundle({
-  url: "/openapi.json",
+  url: "openapi.json",
   dom_id: "#page",
   deepLinking: true,
   displayRequestDuration: true,

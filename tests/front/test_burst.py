@@ -8,6 +8,7 @@ import re
 import signal
 import socket
 import ssl
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import h2.connection
 import h2.events
 import pytest
 
-from sidecar.front.programs import Program
+from sidecar.front.programs import PROGRAMS, Program
 from sidecar.front.settings import FrontSettings
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
@@ -110,8 +111,10 @@ async def test_as_many_calls_as_are_allowed_are_served_though_they_come_in_one_m
 
 def test_no_socket_of_a_front_queues_fewer_than_are_allowed(state: Path) -> None:
     settings = FrontSettings((Path("w0.sock"),), state / "users", state / "certificate", state / "key")
-    listens = re.findall(r"^ *listen .*$", _template("nginx"), re.MULTILINE)
-    assert len(listens) == 2
+    settings = replace(settings, core_sockets=(state / "w0.sock",), plain_addresses=(("127.0.0.1", 80),))
+    nginx = PROGRAMS["nginx"].render(settings, state / "front").read_text()
+    listens = re.findall(r"^ *listen .*$", nginx, re.MULTILINE)
+    assert len(listens) == 3
     assert all(_number(r"backlog=(\d+);", line) >= settings.calls_per_client for line in listens)
     envoy = _template("envoy")
     assert (

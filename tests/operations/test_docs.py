@@ -11,18 +11,25 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import ConsoleMessage, Page, Request, sync_playwright
 
+from tests.processes import free_port
 from tests.provider import Provider
+from tests.stack.balancer import Balancer
 from tests.stack.stack import Stack, config_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("chromium"), pytest.mark.timeout(300)]
 # Kept after the run, for people to look at.
 ARTEFACTS = Path(__file__).parents[2] / "build" / "artefacts"
 WITHIN_MS = 60_000
+PLAIN_PORT = free_port()
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with Provider() as provider, Stack(tmp_path_factory.mktemp("docs"), config_for(provider)) as running:
+    options = ("--http", f"127.0.0.1:{PLAIN_PORT}", "--trusted-proxy", "127.0.0.1")
+    with (
+        Provider() as provider,
+        Stack(tmp_path_factory.mktemp("docs"), config_for(provider), options=options) as running,
+    ):
         yield running
 
 
@@ -42,7 +49,7 @@ def page(stack: Stack) -> Iterator[Page]:
         browser.close()
 
 
-def test_a_person_opens_the_page_tries_a_route_and_sees_the_answer(stack: Stack, page: Page) -> None:
+def test_a_person_opens_the_page_call_a_route_and_sees_the_answer(stack: Stack, page: Page) -> None:
     messages: list[str] = []
     urls: list[str] = []
 
@@ -57,19 +64,30 @@ def test_a_person_opens_the_page_tries_a_route_and_sees_the_answer(stack: Stack,
     page.on("request", sees)
     page.goto("/")
     assert urlsplit(page.url).path == "/docs"
+    _call_a_route(page)
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=ARTEFACTS / "docs.png", full_page=True)
+    hosts = {urlsplit(url).netloc for url in urls if not url.startswith("data:")}
+    assert hosts == {urlsplit(stack.url).netloc}, "usable offline"
+    assert messages == [], "nothing that the page's own policy forbids"
+
+
+def _call_a_route(page: Page) -> None:
     operation = page.locator("#operations-Your_routes-query_chat_63686174")
     operation.locator(".opblock-summary").click()
     operation.get_by_role("button", name="Execute").click()
     answer = operation.locator(".live-responses-table td.response-col_description pre").first
     answer.wait_for()
-    ARTEFACTS.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=ARTEFACTS / "docs.png", full_page=True)
     assert operation.locator(".live-responses-table td.response-col_status").last.inner_text().startswith("200")
     body = json.loads(answer.inner_text())
     assert body["choices"][0]["message"]["content"].startswith("echo: Say hello.")
-    hosts = {urlsplit(url).netloc for url in urls if not url.startswith("data:")}
-    assert hosts == {urlsplit(stack.url).netloc}, "usable offline"
-    assert messages == [], "nothing that the page's own policy forbids"
+
+
+def test_the_page_and_the_way_to_it_work_below_a_path_prefix(page: Page) -> None:
+    with Balancer(PLAIN_PORT, "/team/llm") as balancer:
+        page.goto(f"{balancer.url}/")
+        assert page.url == f"{balancer.url}/docs"
+        _call_a_route(page)
 
 
 def test_the_policy_forbids_what_the_page_does_not_need(page: Page) -> None:

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from sidecar.supervisor.log import log_to_stderr
-from sidecar.supervisor.start.options import HANG_S, Address, Options
+from sidecar.supervisor.start.addresses import Address
+from sidecar.supervisor.start.options import HANG_S, Options
 from sidecar.supervisor.start.run import run
 from sidecar.supervisor.start.start_error import StartError
 
@@ -21,7 +22,7 @@ if __name__ == "__main__":
     options = Options(
         state_dir=Path(state_dir),
         config_path=Path(config),
-        front_address=None,
+        front=None,
         grpc_address=Address("127.0.0.1", 0) if real else None,
         metrics_address=Address("127.0.0.1", 0),
         drain_grace_s=float(settings.get("grace_s", 10.0)),

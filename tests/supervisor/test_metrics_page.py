@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from sidecar.supervisor.metrics.page import MetricsPage, SupervisorMetrics
-from sidecar.supervisor.start.options import Address
+from sidecar.supervisor.start.addresses import Address
 from tests.processes import free_port
 
 # linux/fcntl.h

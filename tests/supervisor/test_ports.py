@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from sidecar.supervisor.processes.ports import probe, reserve
-from sidecar.supervisor.start.options import Address, loopback_address
+from sidecar.supervisor.start.addresses import Address, loopback_address
 from sidecar.supervisor.start.start_error import StartError
 
 ANY = Address("127.0.0.1", 0)

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from sidecar import v1
 from sidecar.front import bindings
+from sidecar.front.envoy import balancer
 from sidecar.front.envoy.names import all_but
 from sidecar.front.envoy.replies import mappers
 from sidecar.front.envoy.routes import rest_routes
@@ -156,11 +157,19 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
     ]
     if not servers:
         raise FrontError("The front needs at least one core socket.")
+    passed = (*_REQUEST, balancer.PREFIX) if balancer.believes_headers(settings) else _REQUEST
     lua = {name: (templates("envoy") / f"{name}.lua").read_text().splitlines() for name in ("request", "status")}
     return {
         "CONNECTIONS": str(settings.worker_connections),
         "LISTEN_HOST": settings.listen_host,
         "LISTEN_PORT": str(settings.listen_port),
+        "MORE_HOSTS": "\n".join(balancer.more_hosts(settings)),
+        "PROXY_PROTOCOL": "\n".join(balancer.proxy_protocol(settings)),
+        "FROM_TRUSTED": balancer.from_trusted(settings),
+        "REMOTE_ADDRESS": "\n".join(balancer.remote_address(settings)),
+        "FORWARDED": balancer.forwarded(settings),
+        "PREFIX": "\n".join(balancer.prefix_filter(settings)),
+        "PLAIN_LISTENERS": "\n".join(balancer.plain_listeners(settings)),
         "REPLIES": _indented(mappers(), 12),
         "ACCESS_LOG": "" if settings.access_log is None else _indented(_access_log(settings.access_log), 10),
         "LOGGED": "" if settings.access_log is None else _indented(_LOGGED, 10),
@@ -174,7 +183,7 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
         "REST_ROUTES": _indented(rest_routes(service(), bindings.PUBLIC), 14),
         "REQUEST_LUA": _indented(lua["request"], 22),
         "STATUS_LUA": _indented(lua["status"], 22),
-        "NOT_ASKED": all_but(_REQUEST).replace("\\", "\\\\"),
+        "NOT_ASKED": all_but(passed).replace("\\", "\\\\"),
         "NOT_ANSWERED": all_but(_ANSWERED).replace("\\", "\\\\"),
         "CORE_SERVERS": _indented(servers, 8),
         "HEALTH_INTERVAL_S": f"{settings.health_interval_s:g}",

@@ -10,11 +10,9 @@ import http.client
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from sidecar.supervisor.start.options import Address
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -27,17 +25,17 @@ _ESTABLISHED = "01"  # linux/tcp_states.h
 
 
 class FrontMetrics:
-    """A collector. `page` is the unix socket where the front serves `GET /metrics`; `translated` makes of its families what
-    is shown."""
+    """A collector. `ports` are those that clients connect to, `page` is the unix socket where the front serves `GET /metrics`;
+    `translated` makes of its families what is shown."""
 
     def __init__(
         self,
-        address: Address,
+        ports: Collection[int],
         certificate: Path,
         page: Path,
         translated: Callable[[Iterable[Metric]], Iterable[Metric]],
     ) -> None:
-        self._address = address
+        self._ports = ports
         self._certificate = certificate
         self._page = page
         self._translated = translated
@@ -46,7 +44,7 @@ class FrontMetrics:
         from prometheus_client.core import GaugeMetricFamily
 
         yield from self._own()
-        connections = established(self._address.port)
+        connections = established(self._ports)
         if connections is not None:
             family = GaugeMetricFamily("sidecar_front_connections", "Open client connections of the front.")
             family.add_metric((), connections)
@@ -98,20 +96,20 @@ def _get(socket_path: Path, path: str) -> str:
         connection.close()
 
 
-def established(port: int) -> int | None:
-    """TCP connections of this machine that were accepted on the port. None where the kernel does not say."""
+def established(ports: Collection[int]) -> int | None:
+    """TCP connections of this machine that were accepted on the ports. None where the kernel does not say."""
     found = None
     for name in ("tcp", "tcp6"):
         try:
             lines = Path("/proc/net", name).read_text().splitlines()[1:]
         except OSError:
             continue
-        found = (found or 0) + sum(_is_on(line.split(), port) for line in lines)
+        found = (found or 0) + sum(_is_on(line.split(), ports) for line in lines)
     return found
 
 
-def _is_on(columns: list[str], port: int) -> bool:
-    return columns[3] == _ESTABLISHED and int(columns[1].rpartition(":")[2], 16) == port
+def _is_on(columns: list[str], ports: Collection[int]) -> bool:
+    return columns[3] == _ESTABLISHED and int(columns[1].rpartition(":")[2], 16) in ports
 
 
 def expires_at(certificate: Path) -> float | None:

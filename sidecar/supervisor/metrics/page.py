@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Literal
 
-from sidecar.supervisor.start.options import Address
+from sidecar.supervisor.start.addresses import Address
 from sidecar.telemetry import metric_memory
 
 if TYPE_CHECKING:

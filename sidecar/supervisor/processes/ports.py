@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from dataclasses import replace
 
 from sidecar.local.free_ports import free_port
-from sidecar.supervisor.start.options import Address
+from sidecar.supervisor.start.addresses import Address
+from sidecar.supervisor.start.options import FrontOptions
 from sidecar.supervisor.start.start_error import StartError
 
 _ADVICE = {
@@ -28,6 +30,15 @@ def probe(address: Address, what: str, option: str) -> Address:
         return address.with_port(sock.getsockname()[1])
 
 
+def probed(front: FrontOptions) -> FrontOptions:
+    """With ports that are free in place of 0: one for all hosts of the TLS port. StartError when one cannot be bound."""
+    first = probe(front.addresses[0], "front port", "--port")
+    front = replace(front, port=first.port)
+    for address in front.addresses[1:]:
+        probe(address, "front port", "--port")
+    return replace(front, plain=tuple(probe(address, "port without TLS", "--http") for address in front.plain))
+
+
 def reserve(address: Address, what: str, option: str) -> tuple[Address, socket.socket]:
     """Like `probe`, but keeps a socket that never listens on the port, in the way SO_REUSEPORT lets workers join.
 
@@ -43,6 +54,8 @@ def _bound(address: Address, what: str, option: str, *, reuse_address: bool) -> 
     try:
         # SO_REUSEADDR lets old connections in TIME_WAIT be; a listener still makes the bind fail (Linux).
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR if reuse_address else socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:  # `::` is IPv6 alone, as the fronts bind it: IPv4 may be another's, or ours
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((address.host, address.port))
     except OSError as error:
         sock.close()

@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.supervisor.start.options import Address
+from sidecar.supervisor.start.addresses import Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Endpoints:
 
     state_dir: Path
     front: Address | None
+    plain: tuple[Address, ...]
     grpc: Address | None
     grpc_socket: Path | None
     metrics: Address | None
@@ -85,6 +86,7 @@ def serving_text(endpoints: Endpoints, chat_route: str | None, first_answer: str
     env = endpoints.state_dir / "env"
     rows = [
         ("REST and gRPC (TLS)", values.get("SIDECAR_URL")),
+        *(("REST and gRPC (no TLS)", f"http://{each}") for each in endpoints.plain),
         ("gRPC on this machine", values.get("SIDECAR_GRPC_LOCAL")),
         ("metrics", values.get("SIDECAR_METRICS")),
         ("user", _user(endpoints.credential, env) if endpoints.front else None),

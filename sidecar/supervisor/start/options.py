@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from ipaddress import ip_address
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sidecar.control.channel import CONNECTION_AGE_S, NATIVE
+from sidecar.front.settings import CALLS_PER_CLIENT, FrontSettings
+from sidecar.supervisor.start.addresses import Address, Network
 from sidecar.supervisor.start.start_error import StartError
 
 STATE_DIR = Path(".sidecar")
@@ -31,36 +33,62 @@ HANG_S = 10.0
 BEATS = 10  # in that time, of a worker that is well
 # Of each log, before it begins a new file; four older ones are kept. 50,000 calls.
 LOG_MIB = 16
-OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
-    """A TCP address. `port` 0 means any free port."""
+class FrontOptions:
+    """How the front runs. `hosts` share `port`; `plain` are addresses without TLS, for a balancer that ends it."""
 
-    host: str
-    port: int
+    program: str = FRONT_PROGRAM
+    """`nginx` or `envoy`."""
+    hosts: tuple[str, ...] = (FRONT_HOST,)
+    port: int = FRONT_PORT
+    plain: tuple[Address, ...] = ()
+    tls: tuple[Path, Path] | None = None  # certificate chain and key; None: of the private CA in the state directory
+    trusted_proxies: tuple[Network, ...] = ()  # whose word on a caller's address is believed
+    proxy_protocol: bool = False  # they say it by PROXY protocol, on every connection
+    calls_per_client: int = CALLS_PER_CLIENT
 
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Those with TLS."""
+        return tuple(Address(host, self.port) for host in self.hosts)
 
-    def with_port(self, port: int) -> Address:
-        return replace(self, port=port)
+    def __post_init__(self) -> None:
+        """Raises StartError for what this program cannot do."""
+        if self.program == "envoy" and self.calls_per_client != CALLS_PER_CLIENT:
+            raise StartError(
+                "--calls-per-client is for Nginx: Envoy does not count calls by address and has no such limit."
+            )
+        if self.proxy_protocol and not self.trusted_proxies:
+            raise StartError(
+                "--proxy-protocol needs --trusted-proxy: the address or network of the proxies that speak it."
+            )
+
+    def settings(self, **more: Any) -> FrontSettings:
+        """With what is not the operator's to choose."""
+        return FrontSettings(
+            listen_host=self.hosts[0],
+            listen_port=self.port,
+            more_hosts=self.hosts[1:],
+            plain_addresses=tuple((each.host, each.port) for each in self.plain),
+            trusted_proxies=tuple(map(str, self.trusted_proxies)),
+            proxy_protocol=self.proxy_protocol,
+            calls_per_client=self.calls_per_client,
+            **more,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to run. `front_address` None: no front proxy and no local model (`serve`). Addresses None: switched off."""
+    """How to run. `front` None: no front proxy and no local model (`serve`). Addresses None: switched off."""
 
     state_dir: Path = STATE_DIR
     config_path: Path | None = None
-    front_address: Address | None = Address(FRONT_HOST, FRONT_PORT)
-    front_program: str = FRONT_PROGRAM
-    """`nginx` or `envoy`."""
+    front: FrontOptions | None = FrontOptions()
     grpc_address: Address | None = Address("127.0.0.1", 50051)
     grpc_socket: bool = True
     metrics_address: Address | None = Address("127.0.0.1", 9464)
-    tls: tuple[Path, Path] | None = None  # certificate chain and key; None: of the private CA in the state directory
     workers: int = WORKERS
     access_log: str = "off"  # json, human or off
     grpc_server: str = NATIVE  # of the local listeners; one of GRPC_SERVERS
@@ -70,27 +98,3 @@ class Options:
     hang_s: float = HANG_S
     log_path: Path | None = None  # the file that standard error is (`--detach`)
     log_bytes: int = LOG_MIB * 1024 * 1024
-
-
-def loopback_address(text: str, option: str) -> Address | None:
-    """`HOST:PORT` or `off` (None). Raises StartError for anything else and for hosts that other machines can reach."""
-    if text == OFF:
-        return None
-    host, _, port = text.rpartition(":")
-    host = host.strip("[]")
-    if host == "localhost":
-        host = "127.0.0.1"  # one address: gRPC would bind both families and the port probe see one
-    try:
-        address, number = ip_address(host), int(port)
-    except ValueError:
-        raise StartError(
-            f"{option} {text} is not an address. Write HOST:PORT such as 127.0.0.1:50051, or off."
-        ) from None
-    if not 0 <= number <= 65535:
-        raise StartError(f"{option} {text} has no valid port. It must be 0 to 65535.")
-    if not address.is_loopback:
-        raise StartError(
-            f"{option} {text} is not a loopback address. This port has no TLS and no credentials: other machines must use the "
-            "front port."
-        )
-    return Address(host, number)

@@ -25,13 +25,14 @@ from sidecar.supervisor.metrics.front import FrontMetrics
 from sidecar.supervisor.metrics.page import MetricsPage, SupervisorMetrics
 from sidecar.supervisor.metrics.spend_keeper import SpendKeeper
 from sidecar.supervisor.processes.pool import GRPC_SOCKET, Pool
-from sidecar.supervisor.processes.ports import probe, reserve
+from sidecar.supervisor.processes.ports import probe, probed, reserve
 from sidecar.supervisor.processes.process import in_daemon_thread
 from sidecar.supervisor.processes.worker import WORKER_COMMAND, WorkerFailed
 from sidecar.supervisor.reload_socket import ReloadSocket
 from sidecar.supervisor.route_admin import RouteAdmin
+from sidecar.supervisor.start.addresses import Address
 from sidecar.supervisor.start.announcement import Endpoints, env_text, env_values, serving_text
-from sidecar.supervisor.start.options import BEATS, Address, Options
+from sidecar.supervisor.start.options import BEATS, FrontOptions, Options
 from sidecar.supervisor.start.self_check import reachable
 from sidecar.supervisor.start.services import Services
 from sidecar.supervisor.start.start_error import StartError
@@ -55,7 +56,7 @@ def run(options: Options, announce: Announce, worker_command: Sequence[str] = WO
 class Ports:
     """Addresses that are free. None: switched off."""
 
-    front: Address | None
+    front: FrontOptions | None
     grpc: Address | None
     metrics: Address | None
 
@@ -92,8 +93,8 @@ def prepare(options: Options, state: StateDir, cleanup: ExitStack) -> Parts:
 
 def _bind(options: Options, cleanup: ExitStack) -> Ports:
     front = grpc = metrics = None
-    if options.front_address is not None:
-        front = probe(options.front_address, "front port", "--port")
+    if options.front is not None:
+        front = probed(options.front)
     if options.grpc_address is not None:
         grpc, held = reserve(options.grpc_address, "local gRPC port", "--grpc")
         cleanup.enter_context(held)
@@ -198,13 +199,16 @@ class Supervisor:
         if self._ports.metrics is not None:
             self._cleanup.callback(MetricsPage.open(self._ports.metrics, self._metrics.registry).close)
         await self._services.start_front(self._snapshot)
-        if self._ports.front is not None:
+        front = self._ports.front
+        if front is not None:
             page = self._state.front / "run" / METRICS_SOCKET
-            names = translated if self._options.front_program == "envoy" else iter
-            self._metrics.registry.register(FrontMetrics(self._ports.front, self._services.certificate, page, names))
+            names = translated if front.program == "envoy" else iter
+            ports = {each.port for each in (*front.addresses, *front.plain)}
+            self._metrics.registry.register(FrontMetrics(ports, self._services.certificate, page, names))
         endpoints = Endpoints(
             state_dir=self._state.root,
-            front=None if self._ports.front is None else reachable(self._ports.front),
+            front=None if front is None else reachable(front.addresses[0]),
+            plain=() if front is None else front.plain,
             grpc=self._ports.grpc,
             grpc_socket=self._state.run / GRPC_SOCKET if self._options.grpc_socket else None,
             metrics=self._ports.metrics,

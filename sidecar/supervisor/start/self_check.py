@@ -10,9 +10,11 @@ import http.client
 import json
 import socket
 import ssl
+from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.supervisor.start.options import Address
+from sidecar.supervisor.start.addresses import Address
+from sidecar.supervisor.start.options import FrontOptions
 
 _HEALTH_TIMEOUT_S = 2.0
 # The embedded model answers a few tokens in a second; a busy CI box takes a minute.
@@ -20,6 +22,7 @@ _CHAT_TIMEOUT_S = 120.0
 _ANSWER_BYTES_MAX = 1024 * 1024
 # By the config: no consumer, or not this route (404); a limit, or a budget that was spent before the restart (429).
 _NOT_FOR_THIS_USER = frozenset({404, 429})
+_PROXY_LINE = b"PROXY UNKNOWN\r\n"  # our own connection: nobody else's address
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
@@ -27,27 +30,39 @@ class FirstChatFailed(Exception):
     """No chat came back; the message says what came instead."""
 
 
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """Where to knock. `preface` goes before TLS: a front behind a balancer may wait for a line of PROXY protocol."""
+
+    address: Address
+    preface: bytes = b""
+
+    @classmethod
+    def of(cls, front: FrontOptions) -> Entrance:
+        return cls(front.addresses[0], _PROXY_LINE if front.proxy_protocol else b"")
+
+
 def reachable(address: Address) -> Address:
     """The address to call a server bound to `address` by, from this machine."""
     return Address(_WILDCARDS.get(address.host, address.host), address.port)
 
 
-def healthy(address: Address, certificate: Path) -> bool:
+def healthy(entrance: Entrance, certificate: Path) -> bool:
     """Whether `GET /health` answers 200."""
     try:
-        status, _ = _call(address, certificate, "GET", "/health", None, {}, _HEALTH_TIMEOUT_S)
+        status, _ = _call(entrance, certificate, "GET", "/health", None, {}, _HEALTH_TIMEOUT_S)
     except (OSError, http.client.HTTPException):
         return False
     return status == 200
 
 
-def first_chat(address: Address, certificate: Path, api_key: str, route: str) -> str | None:
+def first_chat(entrance: Entrance, certificate: Path, api_key: str, route: str) -> str | None:
     """Asks the route for a few words and returns them; None where this user may not, or not now. Raises FirstChatFailed."""
     body = {"model": route, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 12}
     headers = {"content-type": "application/json", "authorization": f"Bearer {api_key}"}
     try:
         status, answer = _call(
-            address, certificate, "POST", "/v1/chat/completions", json.dumps(body).encode(), headers, _CHAT_TIMEOUT_S
+            entrance, certificate, "POST", "/v1/chat/completions", json.dumps(body).encode(), headers, _CHAT_TIMEOUT_S
         )
     except (OSError, http.client.HTTPException) as error:
         raise FirstChatFailed(f"The first chat got no answer: {error}.") from None
@@ -64,7 +79,7 @@ def first_chat(address: Address, certificate: Path, api_key: str, route: str) ->
 
 
 def _call(
-    address: Address,
+    entrance: Entrance,
     certificate: Path,
     method: str,
     path: str,
@@ -75,10 +90,12 @@ def _call(
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # compared with the file below, which is stricter than any chain
-    host = reachable(address)
-    connection = http.client.HTTPSConnection(host.host, host.port, timeout=timeout_s, context=context)
+    host = reachable(entrance.address)
+    connection = http.client.HTTPConnection(host.host, host.port, timeout=timeout_s)
     try:
         connection.connect()
+        connection.sock.sendall(entrance.preface)
+        connection.sock = context.wrap_socket(connection.sock)
         _refuse_another(connection.sock, certificate)
         connection.request(method, path, body=body, headers=headers)
         response = connection.getresponse()

@@ -16,8 +16,8 @@ from sidecar.supervisor.file_watch import on_change
 from sidecar.supervisor.processes.process import own_env, plain_env
 from sidecar.supervisor.processes.service import Service
 from sidecar.supervisor.start.announcement import Credential, known_credential
-from sidecar.supervisor.start.options import Address, Options
-from sidecar.supervisor.start.self_check import FirstChatFailed, first_chat, healthy
+from sidecar.supervisor.start.options import FrontOptions, Options
+from sidecar.supervisor.start.self_check import Entrance, FirstChatFailed, first_chat, healthy
 from sidecar.supervisor.start.start_error import StartError
 from sidecar.supervisor.start.state import StateDir
 
@@ -38,12 +38,12 @@ _FRONT_READ_MARGIN_S = 60
 
 
 class Services:
-    """The local model, which will listen on `local_port`, and the front at `front`. None: there are none of them."""
+    """The local model, which will listen on `local_port`, and the front, whose ports are free. None: there are none of them."""
 
-    def __init__(self, options: Options, state: StateDir, front: Address | None, local_port: int | None) -> None:
+    def __init__(self, options: Options, state: StateDir, front: FrontOptions | None, local_port: int | None) -> None:
         self._options = options
         self._state = state
-        self._address = front
+        self._options_of_front = front
         self._front: Service | None = None
         self._front_reload: signal.Signals | None = None
         self._following: asyncio.Task[None] | None = None
@@ -53,7 +53,7 @@ class Services:
         self.credential = Credential()
 
     @classmethod
-    def open(cls, options: Options, state: StateDir, front: Address | None) -> Services:
+    def open(cls, options: Options, state: StateDir, front: FrontOptions | None) -> Services:
         """Reads the credential of an earlier start, and chooses a free port for the local model."""
         local_port = None
         if front is not None:
@@ -76,12 +76,14 @@ class Services:
     @property
     def ca(self) -> Path | None:
         """What clients must trust; None where there is no front, or one with a certificate of the operator's."""
-        return self._state.root / "ca.pem" if self._address is not None and self._options.tls is None else None
+        front = self._options_of_front
+        return self._state.root / "ca.pem" if front is not None and front.tls is None else None
 
     @property
     def certificate(self) -> Path:
         """Of the front: the operator's, or ours."""
-        return self._options.tls[0] if self._options.tls is not None else self._state.root / "tls.crt"
+        front = self._options_of_front
+        return front.tls[0] if front is not None and front.tls is not None else self._state.root / "tls.crt"
 
     def fetch_model(self, snapshot: Snapshot) -> None:
         """Fetches the model's file if a route uses it and it is not there. Blocks. Raises StartError."""
@@ -118,15 +120,16 @@ class Services:
 
     def find_front(self) -> None:
         """Before anything runs: that there is such a program, and a certificate with its key. Raises StartError."""
-        if self._address is None:
+        front = self._options_of_front
+        if front is None:
             return
         from sidecar.front import pki, programs
         from sidecar.front.settings import FrontError
 
         try:
-            programs.program(self._options.front_program).find()
-            if self._options.tls is not None:
-                pki.check_pair(*self._options.tls)
+            programs.program(front.program).find()
+            if front.tls is not None:
+                pki.check_pair(*front.tls)
         except FrontError as error:
             raise StartError(str(error)) from None
         except (OSError, ValueError) as error:
@@ -134,8 +137,8 @@ class Services:
 
     async def start_front(self, snapshot: Snapshot) -> None:
         """Certificate, first user, Nginx or Envoy; returns once `GET /health` comes back through it. Raises StartError."""
-        address, certificate = self._address, self.certificate
-        if address is None:
+        front, certificate = self._options_of_front, self.certificate
+        if front is None:
             return
         from sidecar.front import programs
         from sidecar.front.settings import FrontError
@@ -143,8 +146,8 @@ class Services:
 
         folder = self._state.front
         try:
-            program = programs.program(self._options.front_program)
-            binary = await asyncio.to_thread(self._prepare_front, program, address, snapshot)
+            program = programs.program(front.program)
+            binary = await asyncio.to_thread(self._prepare_front, program, front, snapshot)
         except (FrontError, UsersError) as error:
             raise StartError(str(error)) from None
         except (OSError, ValueError) as error:
@@ -153,7 +156,7 @@ class Services:
             program.title,
             lambda: program.command(folder, binary)[0],
             log_path=self._state.logs / f"{program.name}.log",
-            ready=lambda: asyncio.to_thread(healthy, address, certificate),
+            ready=lambda: asyncio.to_thread(healthy, Entrance.of(front), certificate),
             ready_timeout_s=_FRONT_READY_S,
             stop_signal=program.stop_signal,
             death_signal=program.death_signal,
@@ -176,10 +179,11 @@ class Services:
         """A first chat through the front on the local model; None where there is nothing to ask. Raises StartError."""
         route = next((route for route in snapshot.routes.values() if _is_local(route) and route.task == "chat"), None)
         key = self.credential.api_key
-        if route is None or self._address is None or key is None:
+        front = self._options_of_front
+        if route is None or front is None or key is None:
             return None
         try:
-            return await asyncio.to_thread(first_chat, self._address, self.certificate, key, route.name)
+            return await asyncio.to_thread(first_chat, Entrance.of(front), self.certificate, key, route.name)
         except FirstChatFailed as error:
             raise StartError(f"{error} The logs are in {self._state.logs}.") from None
 
@@ -199,26 +203,23 @@ class Services:
             if service is not None:
                 await service.kill()
 
-    def _prepare_front(self, program: Program, address: Address, snapshot: Snapshot) -> Path:
+    def _prepare_front(self, program: Program, front: FrontOptions, snapshot: Snapshot) -> Path:
         """Writes what the program reads and returns its binary. Blocks."""
         from sidecar.front import pki
-        from sidecar.front.settings import FrontSettings
 
         state = self._state
-        if self._options.tls is None:
-            own = pki.ensure_certificates(state.root, (address.host,))
+        if front.tls is None:
+            own = pki.ensure_certificates(state.root, front.hosts)
             certificate, key = own.certificate, own.key
         else:
-            certificate, key = self._options.tls
+            certificate, key = front.tls
         self.credential = _first_user(state)
         longest_s = max((route.timeouts.total_s for route in snapshot.routes.values()), default=0)
-        settings = FrontSettings(
+        settings = front.settings(
             core_sockets=tuple(state.run / f"w{position}.sock" for position in range(self._options.workers)),
             users_file=state.users,
             tls_certificate=certificate.absolute(),
             tls_key=key.absolute(),
-            listen_host=address.host,
-            listen_port=address.port,
             read_timeout_s=max(_FRONT_READ_TIMEOUT_S_MIN, int(longest_s) + _FRONT_READ_MARGIN_S),
         )
         binary = program.find()
