@@ -16,6 +16,7 @@ from adapters.contract import (
     Decoder,
     Envelope,
     Format,
+    Framing,
     Headers,
     HttpCall,
     Provider,
@@ -35,6 +36,7 @@ from adapters.mlflow_client import FORMAT as MLFLOW_A
 from adapters.mosaicml import FORMAT as MOSAICML
 from adapters.openai import FORMAT as OPENAI
 from adapters.sse import Event
+from adapters.stencils import Stencil, cut, unescaped
 from adapters.usage import latest_usage
 from adapters.vectors import encode_vectors
 
@@ -53,6 +55,7 @@ __all__ = [
     "Envelope",
     "Event",
     "Format",
+    "Framing",
     "GatewayError",
     "Headers",
     "HttpCall",
@@ -61,12 +64,15 @@ __all__ = [
     "ProviderSide",
     "Request",
     "Response",
+    "Stencil",
     "StreamWriter",
     "Target",
     "Task",
+    "cut",
     "encode_vectors",
     "has_output",
     "latest_usage",
     "replace_error",
     "side_of",
+    "unescaped",
 ]

@@ -150,6 +150,10 @@ class _Texts:
     def done(self) -> bool:
         return self._chat.done
 
+    @property
+    def repeats(self) -> bool:
+        return self._chat.repeats
+
     def feed(self, event: Event) -> list[Any]:
         return [made for chunk in self._chat.feed(event) if (made := _chunk(chunk)) is not None]
 

@@ -151,8 +151,11 @@ class ClientSide:
 
 
 class Framing(Protocol):
-    """Bytes in any cuts -> events. `feed` raises upstream_protocol for an event that is too large; `close` is the end."""
+    """Bytes in any cuts -> events. `feed` raises upstream_protocol for an event that is too large; `close` is the end.
+    `between`: the next byte begins an event, and an empty line (two line feeds) ends it."""
 
+    @property
+    def between(self) -> bool: ...
     def feed(self, data: bytes) -> list[Event]: ...
     def close(self) -> list[Event]: ...
 
@@ -162,11 +165,14 @@ class Decoder(Protocol):
 
     `feed` raises GatewayError for an in-band error (by its kind) or for what is not of the format (upstream_protocol).
     `close` is called at the end of the body: it gives what is left, or raises upstream_protocol when the format's own end
-    marker did not come. `done` is True once it came; later events are ignored.
+    marker did not come. `done` is True once it came; later events are ignored. `repeats`: the last event with other texts in it,
+    none of them empty, would give and leave behind the same again, until an event comes of which that is not so.
     """
 
     @property
     def done(self) -> bool: ...
+    @property
+    def repeats(self) -> bool: ...
     def feed(self, event: Event) -> list[Any]: ...
     def close(self) -> list[Any]: ...
 

@@ -12,6 +12,7 @@ class Lines:
     """Takes the bytes of a stream in any cuts. Lines end at LF; blank ones carry nothing and are passed over."""
 
     __slots__ = ("_buffer", "_halves", "_searched")
+    between = False  # no empty line ends an event
 
     def __init__(self) -> None:
         self._buffer = bytearray()

@@ -46,6 +46,10 @@ class Parser:
         self._first = b""  # the first bytes other than blanks, while there was no event
         self._seen = False  # an event with data
 
+    @property
+    def between(self) -> bool:
+        return self._started and not self._buffer and not self._carriage
+
     def feed(self, data: bytes) -> list[Event]:
         """The events that `data` completes. Raises upstream_protocol for an event above EVENT_BYTES_MAX."""
         if not self._carriage and b"\r" in data:

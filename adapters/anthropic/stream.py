@@ -27,6 +27,7 @@ class ChatDecoder:
 
     def __init__(self, target: Target, context: Context) -> None:
         self.done = False
+        self.repeats = False
         self._target = target
         self._context = context
         self._started = False
@@ -47,6 +48,7 @@ class ChatDecoder:
         }
 
     def feed(self, event: Event) -> list[Any]:
+        self.repeats = False
         if self.done or not event.data:  # a comment, which keeps the connection alive
             return []
         obj = Obj(event.data, "", of_answer)
@@ -105,7 +107,10 @@ class ChatDecoder:
         raw = event.take("delta")
         if raw is None:
             raise _protocol("a content_block_delta without a delta")
-        return self._chunks(self._open[index].extend(raw))
+        chunks = self._chunks(self._open[index].extend(raw))
+        # What goes into extra_json may be numbered; text, thoughts and arguments only add to their block.
+        self.repeats = len(chunks) == 1 and not chunks[0].choices[0].delta.HasField("extra_json")
+        return chunks
 
     def _block_stop(self, event: Obj) -> list[pb.StreamChatResponse]:
         block = self._open.pop(self._index(event), None)

@@ -61,6 +61,7 @@ class ChatDecoder:
 
     def __init__(self, target: Target, context: Context) -> None:
         self.done = False
+        self.repeats = False
         self._target = target
         self._context = context
         self._head = pb.StreamChatResponse(created=context.now_s, model=context.model)
@@ -86,6 +87,7 @@ class ChatDecoder:
         }
 
     def feed(self, event: Event) -> list[Any]:
+        self.repeats = False
         if self.done or not event.data:
             return []
         if event.data == _DONE:
@@ -138,6 +140,7 @@ class ChatDecoder:
             delta.extra_json = extra
         chunk = self._chunk(delta)
         read_logprobs(obj, chunk.choices[0])
+        self.repeats = bool(text or thought)
         return [chunk] if delta.ListFields() or chunk.choices[0].HasField("logprobs") else []
 
     def _tool_plan(self, obj: Obj) -> list[pb.StreamChatResponse]:
@@ -145,6 +148,7 @@ class ChatDecoder:
         if not text:
             return []
         part = self._thinking.setdefault("plan", len(self._thinking))
+        self.repeats = True
         return [self._chunk(pb.Delta(thinking=pb.ThinkingDelta(index=part, text=text, native_name=TOOL_PLAN)))]
 
     def _call_start(self, obj: Obj) -> list[pb.StreamChatResponse]:

@@ -155,6 +155,7 @@ class ChatDecoder:
 
     def __init__(self, target: Target, context: Context) -> None:
         self.done = False
+        self.repeats = False  # its events are lines
         self._context = context
         self._head = pb.StreamChatResponse(created=context.now_s, model=context.model)
         self._lists = DeltaLists()

@@ -117,6 +117,7 @@ class CompletionDecoder:
 
     def __init__(self, target: Target, context: Context) -> None:
         self.done = False
+        self.repeats = False  # its events are lines
         self._head = pb.StreamCompleteResponse(id=context.new_id("cmpl-"), created=context.now_s, model=context.model)
 
     def feed(self, event: Event) -> list[Any]:

@@ -18,6 +18,7 @@ class CompletionDecoder:
 
     def __init__(self, target: Target, context: Context) -> None:
         self.done = False
+        self.repeats = False  # each event has numbers of its own
         self._head = pb.StreamCompleteResponse(id=context.new_id("cmpl-"), created=context.now_s, model=context.model)
 
     def feed(self, event: Event) -> list[Any]:

@@ -38,10 +38,11 @@ _CHUNKS = msgspec.json.Decoder(_Chunk)
 class Observer:
     """Chunks come out only until the first output and where there is usage; their deltas are empty after that."""
 
-    __slots__ = ("_full", "_output")
+    __slots__ = ("_full", "_output", "repeats")
 
     def __init__(self, full: StreamDecoder) -> None:
         self._full = full
+        self.repeats = False  # what it remembers, that a choice has come and has finished, is so for good
         self._output = False
 
     @property
@@ -52,6 +53,7 @@ class Observer:
         return self._full.close()
 
     def feed(self, event: Event) -> list[Any]:
+        self.repeats = False
         data = event.data.strip()
         if not data or self._full.done:
             return []
@@ -71,7 +73,9 @@ class Observer:
                 return self._fully(event)
         for piece in pieces:
             self._full.progress(piece.index, piece.finish_reason)
-        return self._usage(bytes(chunk.usage), pieces) if chunk.usage is not _NULL else []
+        chunks = self._usage(bytes(chunk.usage), pieces) if chunk.usage is not _NULL else []
+        self.repeats = not chunks
+        return chunks
 
     def _fully(self, event: Event) -> list[Any]:
         chunks = self._full.feed(event)

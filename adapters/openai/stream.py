@@ -30,6 +30,7 @@ class StreamDecoder:
 
     def __init__(self, target: Target, context: Context) -> None:
         self.done = False
+        self.repeats = False
         self._target = target
         self._context = context
         self._id = ""
@@ -39,6 +40,7 @@ class StreamDecoder:
         self._finished: dict[int, bool] = {}  # by choice
 
     def feed(self, event: Event) -> list[Any]:
+        self.repeats = False
         data = event.data.strip()
         if self.done or not data:
             return []
@@ -51,7 +53,10 @@ class StreamDecoder:
         if not obj.members.keys() & {"choices", "usage"} and (failure := described(event.data)) is not None:
             raise failure
         chunk = self._chunk(obj)
-        return [] if chunk is None else [chunk]
+        if chunk is None:
+            return []
+        self.repeats = not chunk.HasField("usage") and all(map(self._adds_text, chunk.choices))
+        return [chunk]
 
     def end_marker(self) -> None:
         """[DONE] came. Raises upstream_protocol where there was nothing before it."""
@@ -110,6 +115,10 @@ class StreamDecoder:
     def empty_chunk(self) -> Any:
         raise NotImplementedError
 
+    def _adds_text(self, piece: Any) -> bool:
+        """Whether this piece of a choice changes nothing that later ones are read by."""
+        raise NotImplementedError
+
     def _read_choice(self, choice: Obj, into: Any) -> None:
         raise NotImplementedError
 
@@ -129,6 +138,12 @@ class ChatDecoder(StreamDecoder):
 
     def empty_chunk(self) -> Any:
         return pb.StreamChatResponse()
+
+    def _adds_text(self, piece: Any) -> bool:
+        delta = piece.delta
+        if piece.finish_reason or (delta.tool_calls and not self._calls[piece.index].goes_on):
+            return False
+        return bool(delta.content or delta.refusal or delta.thinking.text or delta.tool_calls)
 
     def _read_choice(self, choice: Obj, into: Any) -> None:
         delta = choice.object("delta")
@@ -191,6 +206,9 @@ class CompletionDecoder(StreamDecoder):
 
     def empty_chunk(self) -> Any:
         return pb.StreamCompleteResponse()
+
+    def _adds_text(self, piece: Any) -> bool:
+        return bool(piece.text) and not piece.finish_reason
 
     def _read_choice(self, choice: Obj, into: Any) -> None:
         into.text = choice.string("text") or ""

@@ -43,10 +43,12 @@ class ToolCalls:
         self._calls: list[_Call] = []
         self._by_id: dict[str, _Call] = {}
         self._at_index: dict[int, _Call] = {}
+        self.goes_on = False  # the last delta had nothing but more arguments of calls that it named by index
 
     def read(self, entries: Sequence[Obj]) -> list[pb.ToolCallDelta]:
         """The pieces of one delta."""
         out: list[pb.ToolCallDelta] = []
+        self.goes_on = True
         touched: set[int] = set()
         for obj in entries:
             out.append(self._piece(obj, touched))
@@ -85,6 +87,7 @@ class ToolCalls:
                 obj.members["function"] = msgspec.Raw(rest.encode())
         if (extra := obj.extra()) is not None:
             out.extra_json = extra
+        self.goes_on = self.goes_on and index is not None and bool(out.arguments_json) and not (out.id or out.name)
         return out
 
     def _read_input(self, inner: Obj, call: _Call, out: pb.ToolCallDelta, *, keep: bool) -> None:

@@ -50,5 +50,5 @@ class Answer:
     write_s: float
 
 
-# A piece of a streamed answer: bytes to pass on, canonical chunks, or None for "still silent".
+# A piece of a streamed answer: bytes to pass on, chunks (or the bytes of each, as a typed message), or None for "still silent".
 Piece = bytes | list[Any] | None

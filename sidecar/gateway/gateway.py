@@ -26,6 +26,7 @@ from sidecar.gateway.candidates import Candidates, UpstreamRegistry
 from sidecar.gateway.consumers import Consumers, find_route
 from sidecar.gateway.meter import Meter, Ticket
 from sidecar.gateway.record import OK, Record
+from sidecar.gateway.repeats import Written
 from sidecar.gateway.retries import AttemptScope, RetryLoop
 from sidecar.gateway.stream import OnSilence, StreamedAnswer
 from sidecar.telemetry.access_log import AccessLog
@@ -97,9 +98,9 @@ class Gateway:
         upstream = loop.candidate.name
         return Answer(upstream, body, message, record.usage, record.left_out, scope.headers, route.timeouts.write_s)
 
-    def stream(self, call: Call, on_silence: OnSilence | None = None) -> StreamedAnswer:
-        """Answers a call as it is produced: see there."""
-        return StreamedAnswer(call, CallScope(self, call), self.sender, on_silence)
+    def stream(self, call: Call, on_silence: OnSilence | None = None, written: Written | None = None) -> StreamedAnswer:
+        """Answers a call as it is produced: see there. `written` makes bytes of a chunk, for pieces of bytes."""
+        return StreamedAnswer(call, CallScope(self, call), self.sender, on_silence, written)
 
     async def candidates_for(self, call: Call, record: Record) -> Candidates:
         """The upstreams of the call's route, by the newest snapshot. Raises what `find_route` and the search for secrets do."""

@@ -12,6 +12,7 @@ from adapters import GatewayError, Kind
 from sidecar.domain.call import Call, Headers, Piece
 from sidecar.gateway.attempt import CallReader, Sender, prepare, refuse_failed_answer
 from sidecar.gateway.piece_reader import PieceReader, StreamClock
+from sidecar.gateway.repeats import Written
 from sidecar.gateway.retries import AttemptScope
 from sidecar.gateway.silence import Silence
 from sidecar.upstream import UpstreamResponse
@@ -43,13 +44,17 @@ class StreamedAnswer:
         "_scope",
         "_sender",
         "_since_s",
+        "_written",
     )
 
-    def __init__(self, call: Call, scope: CallScope, sender: Sender, on_silence: OnSilence | None) -> None:
+    def __init__(
+        self, call: Call, scope: CallScope, sender: Sender, on_silence: OnSilence | None, written: Written | None
+    ) -> None:
         self._call = call
         self._on_silence = on_silence
         self._scope = scope
         self._sender = sender
+        self._written = written
         self._open = True
         self._response: UpstreamResponse | None = None
         self._first: Piece = b""  # read on entering, not yet taken; falsy: none
@@ -134,7 +139,7 @@ class StreamedAnswer:
             raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider sent no output in time.") from None
         finally:
             record.waited_s += time.perf_counter() - waiting
-        self._reader = PieceReader(response, route, prepared, self._call, record, clock)
+        self._reader = PieceReader(response, route, prepared, self._call, record, clock, self._written)
         first = await self._reader.next()
         attempt.has_output()
         self._attempt = attempt

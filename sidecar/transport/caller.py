@@ -62,10 +62,13 @@ class ClientStalled(GatewayError):
         super().__init__(Kind.CANCELLED, f"The client did not read the answer for {limit_s:g} s.")
 
 
-async def write_within(context: Context, message: Any, limit_s: float) -> None:
-    """Raises ClientStalled when the client has not made room for the message in `limit_s`."""
+async def write_within(context: Context, limit_s: float, *messages: Any) -> None:
+    """Raises ClientStalled when the client has not made room for the messages in `limit_s`."""
+    rest = context.begin_write(*messages)
+    if rest is None:  # nearly always: no clock for what does not wait
+        return
     try:
         async with asyncio.timeout(limit_s):
-            await context.write(message)
+            await rest
     except TimeoutError:
         raise ClientStalled(limit_s) from None

@@ -45,9 +45,9 @@ class Context(Protocol):
     async def write(self, message: Any) -> None:
         """Sends a message of a stream; waits while the client or the socket has no room."""
 
-    def begin_write(self, message: Any) -> Awaitable[None] | None:
-        """`write` without a coroutine for what need not wait: sends what goes at once. None: all of it did. Else await the
-        result before anything else is done with the call."""
+    def begin_write(self, *messages: Any) -> Awaitable[None] | None:
+        """`write` of one or more messages, without a coroutine for what need not wait: sends what goes at once. None: all of it
+        did. Else await the result before anything else is done with the call. A message may be given as its bytes."""
 
     async def abort(self, code: Any, message: str = "", trailing_metadata: Sequence[Pair] = ()) -> Never:
         """Ends the call with a status (an int or a `grpc.StatusCode`); its trailing metadata is this. Always raises Aborted."""

@@ -137,11 +137,12 @@ class GrpcioCall:
     def trailing_metadata(self) -> Sequence[Pair]:
         return self._context.trailing_metadata() or ()
 
-    async def write(self, message: Any) -> None:
-        await self._context.write(self._method.encode(message))
+    async def write(self, *messages: Any) -> None:
+        for message in messages:
+            await self._context.write(self._method.written(message))
 
-    def begin_write(self, message: Any) -> Awaitable[None] | None:
-        return self.write(message)
+    def begin_write(self, *messages: Any) -> Awaitable[None] | None:
+        return self.write(*messages)
 
     async def abort(self, code: Any, message: str = "", trailing_metadata: Sequence[Pair] = ()) -> Never:
         raise Aborted(number(code), message, trailing_metadata)

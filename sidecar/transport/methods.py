@@ -28,6 +28,10 @@ class Method:
     takes_stream: bool
     gives_stream: bool
 
+    def written(self, message: Any) -> bytes:
+        """`message` may be its bytes already."""
+        return message if type(message) is bytes else self.encode(message)
+
     def read(self, data: bytes) -> Any:
         """Raises MalformedMessage."""
         try:

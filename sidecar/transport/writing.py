@@ -58,9 +58,10 @@ class Writing:
         if rest is not None:
             await rest
 
-    def begin_write(self, message: Any) -> Awaitable[None] | None:
+    def begin_write(self, *messages: Any) -> Awaitable[None] | None:
         assert self.method is not None
-        data = framed(self.method.encode(message))
+        written = self.method.written
+        data = framed(written(messages[0])) if len(messages) == 1 else b"".join([framed(written(m)) for m in messages])
         connection = self._connection
         if not self.begun:
             self._begin(())

@@ -13,7 +13,7 @@ from sidecar.domain.snapshot import Timeouts, Upstream
 from sidecar.upstream.address import endpoint_of
 from sidecar.upstream.coding import Decoder
 from sidecar.upstream.connection import Connection
-from sidecar.upstream.dial import Place, loop_time, proxy_refusal
+from sidecar.upstream.dial import Dialer, Place, loop_time, proxy_refusal
 from sidecar.upstream.failures import ConnectionLost, ConnectTimedOut, Failure
 from sidecar.upstream.head import Head
 from sidecar.upstream.pool import Pool
@@ -83,6 +83,11 @@ class UpstreamResponse:
         except Failure as failure:
             raise failure.shown() from failure
 
+    def gather(self) -> None:
+        """From now on, what comes in quick succession may be read together: nobody waits for the first of it any more."""
+        if self._connection is not None:
+            self._connection.resting.on = True
+
     async def finish(self) -> None:
         """Waits a moment for the end of the body, so that the connection goes back to the pool."""
         if not self.ended:
@@ -114,8 +119,8 @@ async def _nothing(until_s: float | None) -> bytes:
 class UpstreamClient:
     """Connections to providers. Not config: a reload keeps them."""
 
-    def __init__(self) -> None:
-        self._pool = Pool()
+    def __init__(self, dialer: Dialer | None = None) -> None:
+        self._pool = Pool(dialer or Dialer())
 
     async def open(
         self,

@@ -10,6 +10,7 @@ from typing import cast
 
 from sidecar.upstream.arrival import Arrival
 from sidecar.upstream.failures import BodyBroken, ConnectionLost, Failure
+from sidecar.upstream.gathering import Gathering, Rest
 from sidecar.upstream.head import Head
 from sidecar.upstream.outgoing import Outgoing
 from sidecar.upstream.parser import Parser
@@ -46,10 +47,12 @@ class Connection(asyncio.Protocol):
         "idle_s",
         "idle_since_s",
         "opened_s",
+        "resting",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, gathering: Gathering) -> None:
         self._loop = asyncio.get_running_loop()
+        self.resting = Rest(gathering, lambda: None if self._paused else self._resume())
         self._parser = Parser()
         self._transport: asyncio.Transport | None = None
         self._arrival = Arrival(self._loop)
@@ -160,7 +163,10 @@ class Connection(asyncio.Protocol):
             while not parts:
                 if parser.ended:
                     return b""
-                await self._more(until_s)
+                if self._backlog or self._failure is not None or self._paused:
+                    await self._more(until_s)
+                else:
+                    await self._arrival.expected(until_s)
         except Failure as failure:
             raise failure.shown() from failure
         data = parts[0] if len(parts) == 1 else b"".join(parts)
@@ -190,7 +196,7 @@ class Connection(asyncio.Protocol):
 
     def _resume(self) -> None:
         self._paused = False
-        if self._transport is not None and not self._transport.is_closing():
+        if not self.resting.now and self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
@@ -206,6 +212,9 @@ class Connection(asyncio.Protocol):
             self._parse_on()
         else:
             self._parse(data)
+            goes_on = not (self._paused or self._parser.ended or self._transport is None)
+            if self.resting.on and goes_on and self.resting.begins(len(data), self._loop.time()):
+                cast(asyncio.Transport, self._transport).pause_reading()
 
     def _parse_on(self) -> None:
         at = self._backlog_at
@@ -270,7 +279,7 @@ class Connection(asyncio.Protocol):
         self._parser.parts.clear()
         self._arrival.stop()
         self._unread = 0
-        if self._paused:
+        if self.resting.stop() or self._paused:
             self._resume()
 
     def is_quiet(self) -> bool:

@@ -7,6 +7,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import NamedTuple
 
 from sidecar.upstream.address import Address, Addresses, endpoint_of
@@ -19,6 +20,7 @@ from sidecar.upstream.failures import (
     TlsRefused,
     is_out_of_resources,
 )
+from sidecar.upstream.gathering import Gathering
 from sidecar.upstream.trust import Contexts, Trust
 
 # RFC 8305's value: the next address is tried beside the one that has not answered by then.
@@ -74,6 +76,7 @@ class Dialer:
     def __init__(self) -> None:
         self._addresses = Addresses()
         self._contexts = Contexts()
+        self._gathering = Gathering()
 
     async def dial(self, place: Place) -> Connection:
         """Raises ConnectFailed, ProxyRefused, TlsRefused, OutOfResources. Cancelled, it leaves no socket open."""
@@ -111,7 +114,7 @@ class Dialer:
         connection: Connection | None = None
         try:
             _, connection = await asyncio.get_running_loop().create_connection(
-                Connection, sock=sock, ssl=context, server_hostname=host if context else None
+                partial(Connection, self._gathering), sock=sock, ssl=context, server_hostname=host if context else None
             )
         except (ssl.SSLError, ssl.CertificateError) as error:
             raise TlsRefused("The handshake failed.") from error

@@ -20,8 +20,8 @@ IDLE_ALL_MAX = 1024
 class Pool:
     """`take` one, or `dial`; then `give` it back or `drop` it."""
 
-    def __init__(self) -> None:
-        self._dialer = Dialer()
+    def __init__(self, dialer: Dialer) -> None:
+        self._dialer = dialer
         self._idle: dict[Place, list[Connection]] = {}  # the one used last is used first: the others may grow old
         self._count = 0
         self._busy: set[Connection] = set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from adapters import Task
 from sidecar.domain.call import Call
@@ -51,15 +51,22 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     async def _stream(self, request: Any, context: Context, task: Task, operation: str) -> None:
         # write() and not yield: a cancelled call is then cancelled inside our own await, and the provider's
         # connection closes at once.
-        async with self._gateway.stream(self._call(request, context, task, operation, stream=True)) as answer:
-            write_s, first = answer.write_s, True
-            async for chunks in answer:
-                for chunk in cast(list[Any] | None, chunks) or ():  # no bytes: a message is never passed
-                    if first:
-                        chunk.upstream = answer.upstream
-                        chunk.left_out.extend(answer.left_out)
-                        first = False
-                    await write_within(context, chunk, write_s)
+        first = True
+
+        def written(chunk: Any) -> bytes:
+            nonlocal first
+            if first:
+                chunk.upstream = answer.upstream
+                chunk.left_out.extend(answer.left_out)
+                first = False
+            data: bytes = chunk.SerializeToString()
+            return data
+
+        answer = self._gateway.stream(self._call(request, context, task, operation, stream=True), written=written)
+        async with answer:
+            async for messages in answer:
+                if messages:
+                    await write_within(context, answer.write_s, *messages)
         if answer.headers:
             context.set_trailing_metadata(answer.headers)  # at the end: by then they are true
 

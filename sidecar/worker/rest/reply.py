@@ -159,13 +159,13 @@ class Reply:
     async def _write(self, data: bytes, content_type: str = "") -> None:
         """In pieces; the first message of an answer has its content type too (Envoy reads it there)."""
         if len(data) <= PIECE_BYTES_MAX:
-            await write_within(self.context, HttpBody(content_type=content_type, data=data), self._write_s)
+            await write_within(self.context, self._write_s, HttpBody(content_type=content_type, data=data))
             return
         view = memoryview(data)
         for start in range(0, len(view), PIECE_BYTES_MAX):
             piece = bytes(view[start : start + PIECE_BYTES_MAX])
             message = HttpBody(content_type=content_type if start == 0 else "", data=piece)
-            await write_within(self.context, message, self._write_s)
+            await write_within(self.context, self._write_s, message)
 
 
 def _append_left_out(metadata: list[tuple[str, str]], names: tuple[str, ...]) -> None:

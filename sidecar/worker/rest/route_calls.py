@@ -114,18 +114,16 @@ class RouteCalls:
 
     async def _stream(self, call: Call, side: ClientSide, reply: Reply) -> None:
         assert call.envelope is not None
-        wants_usage = call.envelope.include_usage
+        encode, wants_usage = side.encode_chunk, call.envelope.include_usage
+        written = None if encode is None else lambda chunk: encode(chunk, wants_usage)
         writer: StreamWriter | None = None
-        async with self._gateway.stream(call, reply.keep_alive) as answer:
+        async with self._gateway.stream(call, reply.keep_alive, written) as answer:
             reply.goes_with(answer)
             async for piece in answer:
                 if isinstance(piece, bytes):
                     await reply.events(piece)
                 elif piece is None:
                     await reply.events(side.keepalive)
-                elif side.encode_chunk is not None:
-                    encode = side.encode_chunk
-                    await reply.events(b"".join(encode(chunk, wants_usage) for chunk in piece))
                 else:
                     if writer is None:
                         writer = _writer(side, call.envelope, reply)

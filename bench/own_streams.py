@@ -1,0 +1,245 @@
+"""`python -m bench.own_streams`: CPU of our own code for each chunk of a stream, in one process and without a network.
+
+The real servicers, gateway, adapters and HTTP client run; in place of the provider's socket there is an object that hands over
+recorded bytes, a read in each turn of the loop, and in place of the caller's connection one that encodes messages and drops them.
+The cost of a chunk is what 200 chunks cost more than 20, divided by 180.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import cProfile
+import json
+import pstats
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, cast
+
+import uvloop
+from google.api.httpbody_pb2 import HttpBody
+
+from adapters import Task
+from bench.upstream import stream_answer
+from sidecar.domain.secret import Secret
+from sidecar.domain.snapshot import Route, Snapshot, Upstream
+from sidecar.gateway.gateway import Gateway
+from sidecar.telemetry.metrics import Metrics
+from sidecar.transport import Listener
+from sidecar.transport.health import HealthServicer
+from sidecar.upstream import UpstreamClient
+from sidecar.upstream.connection import Connection
+from sidecar.upstream.dial import Dialer, Place
+from sidecar.upstream.gathering import Gathering, Rest
+from sidecar.v1 import inference_pb2 as pb
+from sidecar.worker.inference import InferenceServicer
+from sidecar.worker.rest import RestServicer
+from sidecar.worker.route_changes import RouteChanges
+
+SHORT, LONG = 20, 200
+_BODY = {"model": "r", "stream": True, "messages": [{"role": "user", "content": "Count."}]}
+
+
+def openai_answer(chunks: int) -> list[bytes]:
+    return stream_answer(chunks)
+
+
+def anthropic_answer(chunks: int) -> list[bytes]:
+    """The same text, as the Messages API streams it."""
+
+    def event(name: str, **members: Any) -> bytes:
+        data = json.dumps({"type": name, **members}, separators=(",", ":"))
+        return f"event: {name}\ndata: {data}\n\n".encode()
+
+    usage = {"input_tokens": 12, "output_tokens": 1}
+    message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [], "usage": usage}
+    text = {"type": "text_delta", "text": " tokens"}
+    events = [event("message_start", message=message)]
+    events[0] += event("content_block_start", index=0, content_block={"type": "text", "text": ""})
+    events += [event("content_block_delta", index=0, delta=text)] * (chunks - 2)
+    end = {"stop_reason": "end_turn", "stop_sequence": None}
+    events.append(event("content_block_stop", index=0))
+    events[-1] += event("message_delta", delta=end, usage={"output_tokens": chunks}) + event("message_stop")
+    writes = [b"%x\r\n%b\r\n" % (len(each), each) for each in events]
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    return [head + writes[0], *writes[1:-1], writes[-1] + b"0\r\n\r\n"]
+
+
+class Provider(asyncio.Transport):
+    """Answers what is written to it."""
+
+    def __init__(self, connection: Connection, reads: Sequence[bytes]) -> None:
+        super().__init__()
+        self._connection = connection
+        self._reads = reads
+        self._at = len(reads)
+        self._paused = False
+
+    def write(self, data: Any) -> None:
+        self._at = 0
+        self._soon()
+
+    def _soon(self) -> None:
+        asyncio.get_running_loop().call_soon(self._next)
+
+    def _next(self) -> None:
+        if self._at < len(self._reads) and not self._paused:
+            self._at += 1
+            self._connection.data_received(self._reads[self._at - 1])
+            self._soon()
+
+    def pause_reading(self) -> None:
+        self._paused = True
+
+    def resume_reading(self) -> None:
+        self._paused = False
+        self._soon()
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return False
+
+    def abort(self) -> None:
+        self._at = len(self._reads)
+
+
+class _AtOnce(Gathering):
+    """No time passes here: a stream that rests is woken in the next turn."""
+
+    def rest(self, stream: Rest) -> None:
+        asyncio.get_running_loop().call_soon(stream.wake)
+
+
+class MemoryDialer(Dialer):
+    def __init__(self, reads: Sequence[bytes]) -> None:
+        super().__init__()
+        self._reads = reads
+
+    async def dial(self, place: Place) -> Connection:
+        connection = Connection(_AtOnce())
+        connection.connection_made(Provider(connection, self._reads))
+        return connection
+
+
+class Caller:
+    """The Context of a call. Encodes what is written, as a transport does."""
+
+    listener = Listener.FRONT
+
+    def __init__(self) -> None:
+        self.messages = 0
+
+    def peer(self) -> str:
+        return "unix:"
+
+    def invocation_metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        return (("x-sidecar-user", "bench"), ("x-request-id", "bench-0001"))
+
+    def time_remaining(self) -> float | None:
+        return 60.0
+
+    async def send_initial_metadata(self, metadata: Any) -> None:
+        pass
+
+    def set_trailing_metadata(self, metadata: Any) -> None:
+        pass
+
+    def trailing_metadata(self) -> Any:
+        return ()
+
+    async def write(self, message: Any) -> None:
+        self.begin_write(message)
+
+    def begin_write(self, *messages: Any) -> Awaitable[None] | None:
+        for message in messages:
+            if type(message) is not bytes:
+                message.SerializeToString()
+        self.messages += len(messages)
+        return None
+
+    async def abort(self, code: Any, message: str = "", trailing_metadata: Any = ()) -> Any:
+        raise RuntimeError(f"{code}: {message}")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    name: str
+    provider: str
+    answer: Callable[[int], list[bytes]]
+    typed: bool
+    together: int = 1  # chunks a read
+
+
+CASES = (
+    Case("REST, passed", "openai", openai_answer, typed=False),
+    Case("REST, passed, 5 chunks a read", "openai", openai_answer, typed=False, together=5),
+    Case("REST, translated", "anthropic", anthropic_answer, typed=False),
+    Case("REST, translated, 5 chunks a read", "anthropic", anthropic_answer, typed=False, together=5),
+    Case("typed", "openai", openai_answer, typed=True),
+    Case("typed, 5 chunks a read", "openai", openai_answer, typed=True, together=5),
+)
+
+
+def reads_of(case: Case, chunks: int) -> list[bytes]:
+    writes = case.answer(chunks)
+    return [b"".join(writes[at : at + case.together]) for at in range(0, len(writes), case.together)]
+
+
+async def cpu_us(case: Case, chunks: int, streams: int, profile: cProfile.Profile | None = None) -> float:
+    """Of one stream, the cheapest of five rounds."""
+    upstream = Upstream(provider=case.provider, model="m", base_url="http://127.0.0.1:1/v1", key=Secret("k"))
+    client = UpstreamClient(MemoryDialer(reads_of(case, chunks)))
+    gateway = Gateway(Snapshot({"r": Route("r", Task.CHAT, (upstream,))}, "0" * 12), client, Metrics())
+    rest, typed = (
+        RestServicer(gateway, RouteChanges(gateway, cast(Any, None)), HealthServicer()),
+        InferenceServicer(gateway),
+    )
+    body = HttpBody(content_type="application/json", data=json.dumps(_BODY).encode())
+    request = pb.ChatRequest(
+        route="r", messages=[pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text="Count.")])]
+    )
+
+    async def one() -> None:
+        caller = Caller()
+        await (typed.StreamChat(request, caller) if case.typed else cast(Any, rest).ChatCompletions(body, caller))
+        if not caller.messages:
+            raise RuntimeError(f"{case.name}: nothing came")
+
+    rounds = []
+    await one()
+    with profile or nullcontext():
+        for _ in range(5):
+            began = time.process_time()
+            for _ in range(streams):
+                await one()
+            rounds.append((time.process_time() - began) / streams * 1e6)
+    await gateway.close()
+    await client.close()
+    return min(rounds)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.own_streams", description=__doc__)
+    parser.add_argument("--streams", type=int, default=40, help="streams a round")
+    parser.add_argument("--only", default="", help="cases whose names have this")
+    parser.add_argument("--profile", action="store_true", help="where the time of each case goes, instead")
+    arguments = parser.parse_args()
+    for case in CASES:
+        if arguments.only not in case.name:
+            continue
+        if arguments.profile:
+            profile = cProfile.Profile()
+            uvloop.run(cpu_us(case, LONG, arguments.streams, profile))
+            pstats.Stats(profile).sort_stats("tottime").print_stats(28)
+            continue
+        short, long = (uvloop.run(cpu_us(case, chunks, arguments.streams)) for chunks in (SHORT, LONG))
+        each = (long - short) / (LONG - SHORT)
+        print(f"{case.name:36} {each:6.2f} µs a chunk, {short - each * SHORT:6.0f} µs a stream beside them", flush=True)
+
+
+if __name__ == "__main__":
+    main()
