@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from adapters.anthropic import FORMAT as ANTHROPIC
+from adapters.anthropic import HINTS
 from adapters.chunks import has_output
 from adapters.cohere import FORMAT as COHERE
 from adapters.cohere import FORMAT_V1 as COHERE_V1
@@ -44,10 +45,14 @@ FORMATS: Mapping[str, Format] = {
     format_.name: format_ for format_ in (OPENAI, ANTHROPIC, COHERE, COHERE_V1, HUGGINGFACE, MLFLOW, MLFLOW_A, MOSAICML)
 }
 
+# The closed list of what is ever named as left out: header words and metric labels.
+LEFT_OUT = ECHOES | HINTS
+
 __all__ = [
     "BYTE_ORDER_MARK",
     "ECHOES",
     "FORMATS",
+    "LEFT_OUT",
     "Chunk",
     "ClientSide",
     "Context",

@@ -131,8 +131,10 @@ class ClientSide:
     gives the bytes of whole SSE events for one canonical chunk (b"" when there is nothing to say to this caller); its flag
     says whether this caller wants the usage chunk. `stream_end` is what follows the last one (b"data: [DONE]\\n\\n"). `writer`
     takes the place of both where events depend on each other. `fit` changes a decoded request, in a copy, where its meaning
-    depends on the upstream (a temperature in another scale). `keepalive` is sent while a provider is silent. `headers` names
-    those of the caller's (in lower case) that go on to a provider of the same format: every other one ends at the gateway.
+    depends on the upstream (a temperature in another scale). `foreign` names what of a body has no place at an upstream of
+    another format and is left out, and raises unsupported_parameter for what cannot be. `keepalive` is sent while a provider
+    is silent. `headers` names those of the caller's (in lower case) that go on to a provider of the same format: every other one
+    ends at the gateway.
     """
 
     open: Callable[[bytes], Envelope]
@@ -142,6 +144,7 @@ class ClientSide:
     stream_end: bytes = b""
     fit: Callable[[Any, Target], Any] | None = None
     writer: Callable[[Envelope, Context], StreamWriter] | None = None
+    foreign: Callable[[Envelope, Target], tuple[str, ...]] | None = None
     keepalive: bytes = b": keep-alive\n\n"
     headers: tuple[str, ...] = ()
 

@@ -26,6 +26,7 @@ _OPENAI_MODELS: Mapping[str, Any] = MappingProxyType(
         "completions_api": "by_model",
         "completions_models": ("gpt-3.5-turbo-instruct", "davinci-002", "babbage-002"),
         "max_completion_tokens_models": ("o1", "o3", "o4", "gpt-5", "gpt-6"),
+        "reasoning_effort_models": ("o1", "o3", "o4", "gpt-5", "gpt-6"),
     }
 )
 # These refuse a request for one member of a message that they do not know. Groq and Cerebras take back `reasoning`, the member
@@ -67,6 +68,10 @@ _DATABRICKS_KEYS = {
 
 
 # Says nothing of the role developer in its reference, or refuses it (DeepSeek): it gets system, which all of them know.
+# The models of theirs that take reasoning_effort: asked of others it is refused.
+_GPT_OSS: Mapping[str, Any] = {"reasoning_effort_models": ("gpt-oss",)}
+# It takes reasoning_effort for every model, and leaves it out where a model has none.
+_OPENROUTER: Mapping[str, Any] = {"reasoning_details": True, "only_system": False, "reasoning_effort_models": ("",)}
 _ONLY_SYSTEM: Mapping[str, Any] = {"only_system": True}
 
 
@@ -141,12 +146,12 @@ _ROWS = (
         "https://api.groq.com/openai/v1",
         tasks=_NO_EMBEDDINGS,
         leaves=_ONLY_REASONING,
-        options=_CHAT_ONLY,
+        options={**_CHAT_ONLY, **_GPT_OSS},
     ),
     _hosted("together", "https://api.together.xyz/v1", "togetherai_api_key", include_usage=False, renamed=_OLD_LIMIT),
     _hosted("deepseek", "https://api.deepseek.com", tasks=_NO_EMBEDDINGS, renamed=_OLD_LIMIT, options=_CHAT_ONLY),
     _hosted("xai", "https://api.x.ai/v1", options=_CHAT_ONLY),
-    _hosted("openrouter", "https://openrouter.ai/api/v1", options={"reasoning_details": True, "only_system": False}),
+    _hosted("openrouter", "https://openrouter.ai/api/v1", options=_OPENROUTER),
     _hosted("fireworks", "https://api.fireworks.ai/inference/v1", renamed=_OLD_LIMIT),
     # Its vectors are 8-bit integers in base64, which OpenAI's format has no word for.
     _hosted(
@@ -161,10 +166,16 @@ _ROWS = (
         "https://api.cerebras.ai/v1",
         tasks=_NO_EMBEDDINGS,
         leaves=_ONLY_REASONING,
+        options=_GPT_OSS,
     ),
     _hosted("nvidia", "https://integrate.api.nvidia.com/v1", renamed=_OLD_LIMIT),
     # Its OpenAI format; the native one is not spoken yet.
-    _hosted("gemini", "https://generativelanguage.googleapis.com/v1beta/openai", "gemini_api_key", options=_CHAT_ONLY),
+    _hosted(
+        "gemini",
+        "https://generativelanguage.googleapis.com/v1beta/openai",
+        "gemini_api_key",
+        options={**_CHAT_ONLY, "reasoning_effort_models": ("gemini-2.5", "gemini-3")},
+    ),
     _hosted(
         "huggingface-router",
         "https://router.huggingface.co/v1",

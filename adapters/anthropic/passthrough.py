@@ -8,6 +8,7 @@ import msgspec
 
 from adapters.anthropic.answer import usage_of
 from adapters.anthropic.failure import in_band_error
+from adapters.anthropic.seal import MARK, without_foreign_thoughts
 from adapters.anthropic.url import messages_url
 from adapters.contract import Envelope, HttpCall, Target
 from adapters.errors import GatewayError, Kind
@@ -39,13 +40,17 @@ def open_body(body: bytes) -> Envelope:
 
 
 def patch(envelope: Envelope, target: Target) -> HttpCall:
-    """The call to the upstream: `model` is its own, what the route drops is gone, every other member keeps its bytes."""
+    """The call to the upstream: `model` is its own, what the route drops is gone, thoughts of other providers are left out
+    (the API refuses signatures that are not its own), every other member keeps its bytes."""
     members: dict[str, bytes] = dict(envelope.members)
     members["model"] = msgspec.json.encode(target.model)
+    left_out: tuple[str, ...] = ()
+    if MARK.encode() in members.get("messages", b""):
+        members["messages"], left_out = without_foreign_thoughts(members["messages"])
     for name in target.options.get("drop_params", ()):
         members.pop(name, None)
     body = b"{" + b",".join(msgspec.json.encode(name) + b":" + raw for name, raw in members.items()) + b"}"
-    return HttpCall(messages_url(target), body, callers_headers=envelope.headers)
+    return HttpCall(messages_url(target), body, callers_headers=envelope.headers, left_out=left_out)
 
 
 def check(body: bytes) -> pb.Usage | None:

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -76,6 +76,14 @@ class CallReader:
             self._decoded = side.decode_request(call.envelope)
         return self._decoded if side.fit is None else side.fit(self._decoded, target)
 
+    def left_out_for(self, target: Target) -> tuple[str, ...]:
+        """What of the body only the caller's format has a place for. Raises GatewayError for what cannot be left out."""
+        call = self.call
+        if call.client_format is None or call.envelope is None:
+            return ()
+        foreign = FORMATS[call.client_format].client[call.task].foreign
+        return () if foreign is None else foreign(call.envelope, target)
+
 
 @dataclass(frozen=True, slots=True)
 class PreparedCall:
@@ -102,8 +110,12 @@ def prepare(plan: UpstreamPlan, reader: CallReader) -> PreparedCall:
     context = Context(int(time.time()), new_id, plan.target.model)
     if call.envelope is not None and call.client_format == plan.format.name and side.patch is not None:
         return PreparedCall(plan, side, None, side.patch(call.envelope, plan.target), context)
+    left_out = reader.left_out_for(plan.target)
     request = reader.request_for(plan.target)
-    return PreparedCall(plan, side, request, side.encode(request, plan.target, call.stream, context), context)
+    http = side.encode(request, plan.target, call.stream, context)
+    if left_out:
+        http = replace(http, left_out=(*http.left_out, *left_out))
+    return PreparedCall(plan, side, request, http, context)
 
 
 def new_id(prefix: str) -> str:

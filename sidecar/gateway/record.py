@@ -6,7 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from adapters import ECHOES, GatewayError, Kind
+from adapters import LEFT_OUT, GatewayError, Kind
 from sidecar.spend.cost import counts_input, counts_output, tokens_of
 from sidecar.telemetry.access_log import AccessLog, CallEntry
 from sidecar.telemetry.metrics import OTHER, STALE_CONNECTION, UNKNOWN_ROUTE, Metrics
@@ -147,7 +147,7 @@ class Record:
         if self._log is not None:
             self._log.add(self._entry(total_s, overhead_s))
         for name in self.left_out:
-            metrics.left_out(self._route, name if name in ECHOES else OTHER).inc()
+            metrics.left_out(self._route, name if name in LEFT_OUT else OTHER).inc()
         if self.usage is not None:
             for kind, count in zip(_TOKEN_KINDS, tokens_of(self.usage), strict=False):
                 if count:

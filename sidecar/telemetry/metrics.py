@@ -89,7 +89,7 @@ class Metrics:
             "consumer",
             "kind",
         )
-        # R x 24: adapters.ECHOES and other
+        # R x 38: adapters.LEFT_OUT and other
         self.left_out = self._counter(
             "sidecar_left_out_total",
             "Calls whose messages had a member that was left out because the provider does not support it, by member.",

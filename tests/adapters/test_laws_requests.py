@@ -58,7 +58,12 @@ def test_a_body_read_and_written_again_says_the_same(case: Case) -> None:
 
 
 def with_types(body: dict[str, Any]) -> dict[str, Any]:
-    """Mistral's SDK leaves the type of a tool out where we write it."""
+    """Mistral's SDK leaves the type of a tool out where we write it. `output_format` is the name that Anthropic's beta had for
+    `output_config.format`."""
+    if "output_format" in body:
+        form = body["output_format"]
+        body = {key: value for key, value in body.items() if key != "output_format"}
+        body["output_config"] = {**body.get("output_config", {}), "format": form}
     tools = [{"type": "function"} | tool if "function" in tool else tool for tool in body.get("tools") or []]
     return body | {"tools": tools}
 

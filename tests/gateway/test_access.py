@@ -66,6 +66,10 @@ REST = {
     "ChatCompletions": Row(CHAT, lambda name: _body(model=name, messages=_MESSAGES)),
     "Completions": Row(COMPLETIONS, lambda name: _body(model=name, prompt="hi")),
     "Embeddings": Row(EMBEDDINGS, lambda name: _body(model=name, input="hi")),
+    "CreateMessage": Row(
+        CHAT,
+        lambda name: rest_pb2.CreateMessageRequest(body=_body(model=name, max_tokens=9, messages=_MESSAGES)),
+    ),
     "ListModels": Row(CHAT, lambda name: rest_pb2.ListModelsRequest(), list=True),
     "GetModel": Row(CHAT, lambda name: rest_pb2.GetModelRequest(id=name)),
     "ListMlflowRoutes": Row(CHAT, lambda name: rest_pb2.ListMlflowRoutesRequest(), list=True),

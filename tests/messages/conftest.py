@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.provider import Provider
-from tests.stack.stack import Stack, config_for
+from tests.stack.stack import Stack, config_for, route
 
 FRONTS = ("nginx", "envoy")
 
@@ -20,8 +20,12 @@ def simulator() -> Iterator[Provider]:
 
 @pytest.fixture(scope="session")
 def stacks(tmp_path_factory: pytest.TempPathFactory, simulator: Provider) -> Iterator[dict[str, Stack]]:
-    """Two gateways with routes claude (Anthropic's format), chat and others (OpenAI's)."""
-    config = config_for(simulator)
+    """Two gateways with routes claude (Anthropic's format), chat and gpt-5 (OpenAI's), cohere."""
+    config = config_for(
+        simulator,
+        route("gpt-5", "chat", simulator, kind="openai", model="gpt-5"),
+        route("cohere", "chat", simulator, kind="cohere"),
+    )
     nginx = Stack(tmp_path_factory.mktemp("nginx"), config, workers=1)
     envoy = Stack(tmp_path_factory.mktemp("envoy"), config, workers=1, front="envoy")
     with nginx as first, envoy as second:

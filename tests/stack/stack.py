@@ -228,6 +228,8 @@ def route(
     "timeouts: {idle: 1s}". An `anthropic` route gets the key "anthropic-key", others the key "upstream-key"."""
     keys = {
         "openai-compatible": f"{{base_url: {provider.base_url}, api_key: upstream-key}}",
+        "openai": f"{{openai_api_base: {provider.base_url}, openai_api_key: upstream-key}}",
+        "cohere": f"{{cohere_api_base: {provider.root_url}, cohere_api_key: upstream-key}}",
         "anthropic": f"{{anthropic_api_base: {provider.root_url}, anthropic_api_key: anthropic-key}}",
     }
     lines = [

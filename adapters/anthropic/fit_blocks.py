@@ -1,0 +1,147 @@
+"""Content blocks that only Anthropic has a place for, as parts that other providers take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from adapters.anthropic.read_request import kind_of
+from adapters.contract import Target
+from adapters.json_object import MALFORMED, Obj, callers_object, of_request
+from adapters.refusals import refuse
+from sidecar.v1 import inference_pb2 as pb
+
+# OpenAI wants a name for a file that comes by value.
+_FILE_NAME = "document.pdf"
+_PLAIN_TEXT = "text/plain"
+_ERROR = "Error: "
+
+
+def fit_part(part: pb.ContentPart, target: Target, at: str) -> Iterator[pb.ContentPart]:
+    """The parts in its place; none for an echo. Raises unsupported_parameter."""
+    match part.WhichOneof("part"):
+        case "file":
+            yield from _document(part, target, at)
+        case "other_json":
+            yield from _other(part.other_json, target, at)
+        case _:
+            part.ClearField("extra_json")  # cache_control, citations
+            yield part
+
+
+def _document(part: pb.ContentPart, target: Target, at: str) -> Iterator[pb.ContentPart]:
+    """Plain text is text; what else there is stays a file. Title and context stand before it."""
+    members = callers_object(part.extra_json, at) if part.extra_json else {}
+    _refuse_citations(bytes(members.get("citations", b"null")), target, at)
+    context = Obj(part.extra_json.encode() or b"{}", at, of_request).string("context")
+    part.ClearField("extra_json")
+    part.file.ClearField("extra_json")
+    if part.file.mime_type == _PLAIN_TEXT:
+        text = part.file.data.decode("utf-8", "replace")
+        yield pb.ContentPart(text="\n".join(each for each in (part.file.filename, context, text) if each))
+        return
+    if context:
+        yield pb.ContentPart(text=context)
+    if part.file.data and not part.file.filename:
+        part.file.filename = _FILE_NAME
+    yield part
+
+
+def _refuse_citations(raw: bytes, target: Target, at: str) -> None:
+    if raw != b"null" and b"true" in raw:
+        refuse(target, f"{at}.citations", "citations", "only Anthropic cites documents")
+
+
+def _other(text: str, target: Target, at: str) -> Iterator[pb.ContentPart]:
+    block = Obj(text.encode(), at, of_request)
+    kind = block.string("type") or ""
+    match kind:
+        case "search_result":
+            _refuse_citations(block.take("citations") or b"null", target, at)
+            yield from _texts(block, "title", "source", "content")
+        case "document" if kind_of(block.members.get("source", b"")) == "content":
+            _refuse_citations(block.take("citations") or b"null", target, at)
+            source = block.object("source")
+            assert source is not None
+            yield from _texts(block, "title", "context")
+            yield from _texts(source, "content")
+        case "tool_reference":
+            yield pb.ContentPart(text=block.string("tool_name") or "")
+        case "server_tool_use":
+            pass
+        case _ if kind.endswith("_tool_result"):
+            pass
+        case _:
+            refuse(target, f"{at}.{kind}", "messages", "only Anthropic knows such a block")
+
+
+def _texts(block: Obj, *names: str) -> Iterator[pb.ContentPart]:
+    """Strings, and texts in lists of blocks, as one text."""
+    found: list[str] = []
+    for name in names:
+        raw = block.take(name)
+        if raw is None:
+            continue
+        try:
+            value = msgspec.json.decode(raw)
+        except MALFORMED:
+            continue
+        for each in value if isinstance(value, list) else [value]:
+            text = each.get("text") if isinstance(each, dict) else each
+            found += [text] if isinstance(text, str) and text else []
+    if found:
+        yield pb.ContentPart(text="\n".join(found))
+
+
+def says_nothing(message: pb.Message) -> bool:
+    """What is left of an answer that was all thought or all server tools: other providers refuse an empty one. A result of a tool
+    may be empty."""
+    if message.role == pb.ROLE_TOOL or message.tool_calls:
+        return False
+    return all(
+        part.WhichOneof("part") == "thinking" or (part.WhichOneof("part") == "text" and not part.text)
+        for part in message.content
+    )
+
+
+def fit_results(messages: list[pb.Message]) -> list[pb.Message]:
+    """Results of tools as texts. Pictures and files of theirs follow in a message of the user, behind all results of the turn: no
+    other format has a place for them in a result."""
+    out: list[pb.Message] = []
+    media: list[pb.ContentPart] = []
+    for message in messages:
+        if message.role == pb.ROLE_TOOL:
+            _take_media(message, media)
+            _say_error(message)
+            out.append(message)
+            continue
+        if media:
+            if message.role != pb.ROLE_USER:
+                out.append(pb.Message(role=pb.ROLE_USER, content=media))
+            else:
+                message = pb.Message(role=pb.ROLE_USER, content=[*media, *message.content])
+            media = []
+        out.append(message)
+    if media:
+        out.append(pb.Message(role=pb.ROLE_USER, content=media))
+    return out
+
+
+def _take_media(message: pb.Message, media: list[pb.ContentPart]) -> None:
+    texts = [part.text for part in message.content if part.WhichOneof("part") == "text"]
+    others = [part for part in message.content if part.WhichOneof("part") in ("image", "file")]
+    if others:
+        media.append(pb.ContentPart(text=f"The result of tool call {message.tool_call_id} has this attached:"))
+        media.extend(pb.ContentPart.FromString(part.SerializeToString()) for part in others)
+        texts = texts or ["(see the attachment in the next message)"]
+    del message.content[:]
+    message.content.add(text="\n".join(texts))
+
+
+def _say_error(message: pb.Message) -> None:
+    """The flag has no place elsewhere, so the text says it."""
+    text = message.content[0].text
+    if message.tool_error and not text.lower().startswith(("error", "<tool_use_error>")):
+        message.content[0].text = _ERROR + text
+    message.ClearField("tool_error")

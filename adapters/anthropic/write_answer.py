@@ -1,0 +1,108 @@
+"""Canonical chat response -> a message, as callers of the Messages API read it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from adapters.anthropic.seal import sealed
+from adapters.json_object import MALFORMED, OBJECTS
+from sidecar.v1 import inference_pb2 as pb
+
+_STOP_REASONS = {
+    pb.FINISH_REASON_LENGTH: "max_tokens",
+    pb.FINISH_REASON_TOOL_CALLS: "tool_use",
+    pb.FINISH_REASON_FUNCTION_CALL: "tool_use",
+    pb.FINISH_REASON_CONTENT_FILTER: "refusal",
+}
+_TIERS = {"priority": "priority", "batch": "batch"}
+
+
+def encode_response(answer: pb.ChatResponse) -> bytes:
+    """The body. The format has one choice: the first."""
+    choice = answer.choices[0] if answer.choices else pb.Choice()
+    blocks = [block for part in choice.message.content if (block := _block(part)) is not None]
+    blocks += [_tool_use(call) for call in choice.message.tool_calls]
+    refused = any(part.refusal for part in choice.message.content)
+    called = bool(choice.message.tool_calls)
+    return msgspec.json.encode(
+        {
+            **head(answer),
+            "content": blocks,
+            "stop_reason": stop_reason(choice.finish_reason, called=called, refused=refused),
+            "stop_sequence": None,
+            "usage": usage(answer.usage, answer.service_tier),
+        }
+    )
+
+
+def head(answer: Any) -> dict[str, Any]:
+    """What a message begins with."""
+    return {"id": answer.id, "type": "message", "role": "assistant", "model": answer.model}
+
+
+def stop_reason(finish: Any, *, called: bool, refused: bool) -> str:
+    """OpenAI says `stop` after a call that it was told to make; clients of this format act on tool_use alone."""
+    found: str | None = _STOP_REASONS.get(finish)
+    if found is not None:
+        return found
+    if called:
+        return "tool_use"
+    return "refusal" if refused else "end_turn"
+
+
+def usage(counts: pb.Usage, tier: str = "") -> dict[str, Any]:
+    """All of it: clients fail without the member. input_tokens leaves cached tokens out here. What nobody counted is 0."""
+    cached, written = counts.cached_input_tokens, counts.cache_write_tokens
+    found: dict[str, Any] = {
+        "input_tokens": max(0, counts.input_tokens - cached - written),
+        "cache_creation_input_tokens": written,
+        "cache_read_input_tokens": cached,
+        "output_tokens": counts.output_tokens,
+    }
+    if counts.HasField("cache_write_1h_tokens"):
+        hour = counts.cache_write_1h_tokens
+        found["cache_creation"] = {
+            "ephemeral_1h_input_tokens": hour,
+            "ephemeral_5m_input_tokens": max(0, written - hour),
+        }
+    if counts.HasField("reasoning_tokens"):
+        found["output_tokens_details"] = {"thinking_tokens": counts.reasoning_tokens}
+    if tier:
+        found["service_tier"] = _TIERS.get(tier, "standard")
+    return found
+
+
+def _block(part: pb.ContentPart) -> Any | None:
+    match part.WhichOneof("part"):
+        case "text":
+            return {"type": "text", "text": part.text}
+        case "refusal":
+            return {"type": "text", "text": part.refusal}
+        case "thinking" if part.thinking.HasField("redacted") and not part.thinking.text:
+            return {"type": "redacted_thinking", "data": sealed(part.thinking)}
+        case "thinking":
+            return {"type": "thinking", "thinking": part.thinking.text, "signature": sealed(part.thinking)}
+        case "other_json":
+            return msgspec.Raw(part.other_json.encode())
+        case _:
+            return None  # no provider of chat answers with pictures or sound in a part that callers of this format could read
+
+
+def _tool_use(call: pb.ToolCall) -> dict[str, Any]:
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call)}
+
+
+def _input(call: pb.ToolCall) -> Any:
+    """An object. What a model wrote instead (cut off by its limit, a text, a list) is the value of a member that no tool has."""
+    if call.HasField("custom_input"):
+        return {"input": call.custom_input}
+    text = call.arguments_json.strip()
+    if not text:
+        return {}
+    try:
+        OBJECTS.decode(text)
+    except MALFORMED:
+        return {"_malformed_arguments": call.arguments_json}
+    return msgspec.Raw(text.encode("utf-8", "replace"))
