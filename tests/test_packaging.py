@@ -147,6 +147,7 @@ def test_the_tests_run_with_the_locks_versions() -> None:
 
 # Distribution -> module, where the names differ.
 _MODULES = {
+    "backports-zstd": "backports",
     "genai-prices": "genai_prices",
     "googleapis-common-protos": "google.api",
     "grpcio": "grpc",

@@ -7,9 +7,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidecar.domain.sizes import REQUEST_BYTES_MAX
+
 # The kernel's limit on a unix socket's path (sun_path is 108 bytes with its zero).
 SOCKET_PATH_BYTES_MAX = 107
-MIB = 1024 * 1024
 # Calls at once from one address: three quarters of what a front took in all when this was chosen. It keeps one client from taking
 # every place.
 CALLS_PER_CLIENT = 768
@@ -43,7 +44,7 @@ class FrontSettings:
     worker_processes: int = 1
     worker_connections: int = 4096
     """Per process; a REST call takes 4, a gRPC call 2."""
-    body_bytes_max: int = 32 * MIB
+    body_bytes_max: int = REQUEST_BYTES_MAX
     """Larger requests are 413, REST and gRPC. Must be below the core's own message limit."""
     body_buffer_bytes: int | None = None
     """Larger bodies go through a file in the private folder. None: none does, so prompts never touch the disk."""

@@ -81,7 +81,9 @@ def _refused() -> Iterator[Case]:
         if body:
             yield Case(f"{name} as a form", target.verb, target.path, {"content-type": "text/plain"}, body)
             yield Case(f"{name} without a type", target.verb, target.path, {}, body)
-            yield Case(f"{name} compressed", target.verb, target.path, {**headers, "content-encoding": "gzip"}, body)
+            for coding in ("gzip", "ZSTD", "br"):
+                compressed = {**headers, "content-encoding": coding}
+                yield Case(f"{name} compressed by {coding}", target.verb, target.path, compressed, body)
             yield Case(f"{name} empty", target.verb, target.path, headers, b"")
         else:
             yield Case(f"{name} with a body", target.verb, target.path, JSON, b"{}")

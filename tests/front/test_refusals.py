@@ -28,7 +28,8 @@ REFUSED: dict[str, tuple[int, str, str, dict[str, Any]]] = {
     "delete": (405, "DELETE", "/v1/models/chat", {}),
     "form": (415, "POST", CHAT, {"data": {"a": "b"}}),
     "no content type": (415, "POST", CHAT, {"content": b"{}"}),
-    "compressed": (415, "POST", CHAT, {"json": {}, "headers": {"content-encoding": "gzip"}}),
+    "compressed by brotli": (415, "POST", CHAT, {"json": {}, "headers": {"content-encoding": "br"}}),
+    "compressed twice": (415, "POST", CHAT, {"json": {}, "headers": {"content-encoding": "gzip, zstd"}}),
     "query on post": (400, "POST", CHAT + "?model=other", {"json": {}}),
     "query on get": (400, "GET", "/v1/models?limit=2", {}),
     "body on get": (400, "GET", "/v1/models", {"json": {}}),
@@ -49,6 +50,7 @@ async def test_the_front_refuses(front: Front, core: Core, what: str, version: i
         assert answer.headers["content-type"] == "application/json"
         assert answer.headers["x-request-id"]
         assert answer.headers["strict-transport-security"] == "max-age=31536000"
+        assert answer.headers.get("accept-encoding") == ("gzip, zstd" if status == 415 else None)
         if status == 405:
             assert answer.headers["allow"] == ("POST" if path == CHAT else "GET, HEAD")
         assert core.calls == []

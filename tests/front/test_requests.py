@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import random
 import re
@@ -258,3 +259,22 @@ async def test_logs_hold_no_query_and_no_credentials(front: Front, core: Core) -
     assert "planted-key" not in front.logs
     assert front.password not in front.logs
     assert json.dumps(front.basic["authorization"])[7:-1] not in front.logs
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip", "zstd", "GZip"])
+async def test_a_compressed_body_reaches_the_core_as_it_came_with_its_coding(
+    front: Front, core: Core, coding: str, version: int
+) -> None:
+    body = gzip.compress(random.Random(7).randbytes(20_000)) + bytes(range(256))
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield body[:5]
+        yield body[5:]
+
+    for content in (body, chunks()):
+        async with front.http(version) as http:
+            headers = {**front.basic, **JSON, "content-encoding": coding}
+            assert (await http.post(CHAT, content=content, headers=headers)).status_code == 200
+        assert core.calls[-1].request.data == body
+        assert dict(core.calls[-1].metadata)["content-encoding"] == coding

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from sidecar.domain.sizes import MIB
 from sidecar.domain.status import STATUS_ROWS
-from sidecar.front.settings import MIB
 from tests.processes import free_port
 from tests.provider import End, Provider, Reply, error_reply, json_reply
 from tests.provider.reply import Script
@@ -73,7 +73,12 @@ FRONT: dict[str, Case] = {
     "413": Case(413, "request_too_large", body=TOO_BIG),
     "415 plain text": Case(415, "unsupported_media_type", headers={"content-type": "text/plain"}),
     "415 no type": Case(415, "unsupported_media_type", headers={}, body=b"{}"),
-    "415 gzip": Case(415, "unsupported_media_type", headers={**JSON, "content-encoding": "gzip"}),
+    "415 brotli": Case(
+        415,
+        "unsupported_media_type",
+        headers={**JSON, "content-encoding": "br"},
+        answered={"accept-encoding": "gzip, zstd"},
+    ),
     "431": Case(431, "headers_too_large", headers={**JSON, **LARGE}),
     "400 query": Case(400, "bad_request", path="/v1/chat/completions?model=chat"),
     "400 a GET with a body": Case(400, "bad_request", method="GET", path="/v1/models"),

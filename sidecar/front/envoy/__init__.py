@@ -43,6 +43,7 @@ _REQUEST = (
     ":*",
     "host",
     "content-type",
+    "content-encoding",
     "te",
     "accept",
     "user-agent",
@@ -66,6 +67,7 @@ _ANSWERED = (
         "x-sidecar-left-out",
         "x-sidecar-estimated",
         "allow",
+        "accept-encoding",
     ),
     *("grpc-status", "grpc-message"),  # of refusals; the core's own never get here (status.lua)
     *("location", "cache-control", "content-security-policy", "referrer-policy", "x-content-type-options"),

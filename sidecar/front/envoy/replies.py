@@ -80,6 +80,7 @@ def _rest(which: Json, status: int, body: str) -> Json:
     headers = {"content-type": "application/json", "x-front-refused": "1", "x-request-id": "%REQ(x-request-id)%"}
     headers |= _CHALLENGE if status == 401 else {}
     headers |= {"retry-after": "1"} if status == 503 else {}
+    headers |= {"accept-encoding": "gzip, zstd"} if status == 415 else {}
     return {"filter": which, **_answer(headers, body)}
 
 

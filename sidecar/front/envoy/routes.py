@@ -24,7 +24,7 @@ _SLASH_MAY_FOLLOW = "/api/"  # as in bindings.py
 # What a query parameter may hold: printable ASCII, as it stands or as %41.
 _VALUE = "(?:[!-\"$'-~]|%(?:[2-6][0-9A-Fa-f]|7[0-9A-Ea-e]))*"
 _JSON = "(?i)application/json *(;[ -~]*)?"
-_UNCOMPRESSED = "(?i)(identity)?"
+_CODING = "(?i)(identity|gzip|x-gzip|zstd)?"  # the core decompresses
 _WITHOUT_BODY = ("GET", "DELETE")
 _OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
 _CREDENTIALS_OFF = {"users": _OFF}
@@ -79,7 +79,7 @@ def _method_routes(path: str, group: list[Rule], public: frozenset[str]) -> Iter
             yield _line({**where, "headers": [verb]}, off, status=400)
             continue
         kind = _header("content-type", _JSON)
-        plain = {**_header("content-encoding", _UNCOMPRESSED), "treat_missing_header_as_empty": True}
+        plain = {**_header("content-encoding", _CODING), "treat_missing_header_as_empty": True}
         yield _line({**where, "headers": [verb, kind, plain, query]}, off, to_core=True)
         yield _line({**where, "headers": [verb, kind, plain]}, off, status=400)
         yield _line({**where, "headers": [verb]}, off, status=415)

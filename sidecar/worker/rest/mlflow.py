@@ -15,6 +15,7 @@ from sidecar.worker.rest.error_bodies import MLFLOW, MLFLOW_C, MLFLOW_TEXT
 from sidecar.worker.rest.mlflow_admin import limits_json, limits_of, spec_of
 from sidecar.worker.rest.mlflow_dialect import B, C, client_version, dialect_of, is_known_to
 from sidecar.worker.rest.reply import Reply, answers_in
+from sidecar.worker.rest.request_coding import plain
 from sidecar.worker.rest.route_calls import Dialect, RouteCalls
 from sidecar.worker.route_changes import RouteChanges
 
@@ -28,21 +29,20 @@ class MlflowPaths:
 
     @answers_in(MLFLOW)
     async def QueryMlflowRoute(self, request: rest_pb2.QueryMlflowRouteRequest, reply: Reply) -> None:
-        body = request.body.data
         version = client_version(reply.context)
 
-        def choose(route: Route) -> Dialect:
+        def choose(route: Route, body: bytes) -> Dialect:
             return dialect_of(version, members_of(body) if version is None else (), route)
 
-        await self._calls.named_in_path(reply, request.name, body, choose)
+        await self._calls.named_in_path(reply, request.name, request.body.data, choose)
 
     @answers_in(MLFLOW)
     async def QueryMlflowEndpoint(self, request: rest_pb2.QueryMlflowEndpointRequest, reply: Reply) -> None:
-        await self._calls.named_in_path(reply, request.name, request.body.data, lambda route: B)
+        await self._calls.named_in_path(reply, request.name, request.body.data, lambda route, body: B)
 
     @answers_in(MLFLOW_C)
     async def InvokeMlflow(self, request: rest_pb2.InvokeMlflowRequest, reply: Reply) -> None:
-        await self._calls.named_in_path(reply, request.name, request.body.data, lambda route: C)
+        await self._calls.named_in_path(reply, request.name, request.body.data, lambda route, body: C)
 
     @answers_in(MLFLOW_TEXT)
     async def ListMlflowRoutes(self, request: rest_pb2.ListMlflowRoutesRequest, reply: Reply) -> None:
@@ -73,12 +73,13 @@ class MlflowPaths:
     @answers_in(MLFLOW)
     async def CreateMlflowRoute(self, request: HttpBody, reply: Reply) -> None:
         consumer = self._calls.consumer(reply.context)
-        await reply.json(lists.route(await self._changes.create(consumer, spec_of(request.data))))
+        spec = spec_of(await plain(request.data, reply.context))
+        await reply.json(lists.route(await self._changes.create(consumer, spec)))
 
     @answers_in(MLFLOW)
     async def UpdateMlflowRoute(self, request: rest_pb2.UpdateMlflowRouteRequest, reply: Reply) -> None:
         consumer = self._calls.consumer(reply.context)
-        spec = spec_of(request.body.data)
+        spec = spec_of(await plain(request.body.data, reply.context))
         if spec.setdefault("name", request.name) != request.name:
             raise GatewayError(Kind.INVALID_REQUEST, "The body and the path name different routes.", param="name")
         await reply.json(lists.route(await self._changes.update(consumer, spec)))
@@ -97,7 +98,7 @@ class MlflowPaths:
     async def SetMlflowLimits(self, request: HttpBody, reply: Reply) -> None:
         """Limits that MLflow cannot express are kept."""
         consumer = self._calls.consumer(reply.context)
-        name, limits = limits_of(request.data)
+        name, limits = limits_of(await plain(request.data, reply.context))
         kept = [each for each in await self._changes.get_limits(consumer, name) if each.unit != "requests"]
         await reply.json(limits_json(await self._changes.set_limits(consumer, name, [*limits, *kept])))
 

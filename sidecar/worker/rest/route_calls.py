@@ -16,6 +16,7 @@ from sidecar.gateway.attempt import new_id
 from sidecar.gateway.gateway import Gateway
 from sidecar.transport.caller import Context, caller_of
 from sidecar.worker.rest.reply import Reply
+from sidecar.worker.rest.request_coding import COMPRESSED, decompressed
 
 # Metric labels: a whole answer, a stream.
 OPERATIONS: Mapping[Task, tuple[str, str]] = {
@@ -54,22 +55,29 @@ class RouteCalls:
         caller = caller_of(reply.context)
         consumer = self._gateway.consumers.of(caller)
         side = dialect.sides[task]
+        if body[:1] in COMPRESSED:
+            body = await self._decompressed(body, reply, dialect.operations[task][0], caller, consumer)
         envelope = self._opened(lambda: side.open(body), dialect.operations[task][0], caller, consumer)
         if side.headers:
             envelope = replace(envelope, headers=headers_of(reply.context, side.headers))
         await self._answer(reply, caller, consumer, task, envelope, dialect)
 
-    async def named_in_path(self, reply: Reply, name: str, body: bytes, choose: Callable[[Route], Dialect]) -> None:
-        """A call whose path names the route; its task is the route's. Raises route_not_found, and what `choose` does."""
+    async def named_in_path(
+        self, reply: Reply, name: str, body: bytes, choose: Callable[[Route, bytes], Dialect]
+    ) -> None:
+        """A call whose path names the route; its task is the route's. `choose` sees the body. Raises route_not_found, and what
+        `choose` does."""
         caller = caller_of(reply.context)
         consumer = self._gateway.consumers.of(caller)
         route = self.routes(consumer).get(name)
         task = Task.CHAT if route is None else route.task
+        if body[:1] in COMPRESSED:
+            body = await self._decompressed(body, reply, OPERATIONS[task][0], caller, consumer)
 
         def opened() -> tuple[Dialect, Envelope]:
             if route is None:
                 raise GatewayError(Kind.ROUTE_NOT_FOUND, f'There is no route "{name[:128]}".', param="name")
-            dialect = choose(route)
+            dialect = choose(route, body)
             return dialect, dialect.sides[task].open(body)
 
         dialect, envelope = self._opened(opened, OPERATIONS[task][0], caller, consumer)
@@ -81,10 +89,22 @@ class RouteCalls:
         try:
             return open_()
         except GatewayError as error:
-            record = self._gateway.record(operation, "", consumer, caller.request_id)
-            record.failed(error, deadline=None)
-            record.close()
+            self._count_refused(error, operation, caller, consumer)
             raise
+
+    async def _decompressed(
+        self, body: bytes, reply: Reply, operation: str, caller: Caller, consumer: Consumer
+    ) -> bytes:
+        try:
+            return await decompressed(body, reply.context)
+        except GatewayError as error:
+            self._count_refused(error, operation, caller, consumer)
+            raise
+
+    def _count_refused(self, error: GatewayError, operation: str, caller: Caller, consumer: Consumer) -> None:
+        record = self._gateway.record(operation, "", consumer, caller.request_id)
+        record.failed(error, deadline=None)
+        record.close()
 
     async def _answer(
         self, reply: Reply, caller: Caller, consumer: Consumer, task: Task, envelope: Envelope, dialect: Dialect
