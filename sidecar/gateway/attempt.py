@@ -29,7 +29,7 @@ from sidecar.domain.call import Call
 from sidecar.domain.snapshot import Route, Upstream, target_of
 from sidecar.gateway.record import Record
 from sidecar.spend.cost import counts_output
-from sidecar.upstream import UpstreamClient, UpstreamResponse, read_failure
+from sidecar.upstream import TimeLimit, UpstreamClient, UpstreamResponse, read_failure
 from sidecar.upstream.credentials import AccessTokens, headers_for, redact, with_callers
 from sidecar.v1 import inference_pb2 as pb
 
@@ -154,7 +154,7 @@ async def whole_answer(
     rest without a silence of idle_s and by the deadline. Raises GatewayError."""
     waiting = time.perf_counter()
     try:
-        async with asyncio.timeout_at(head_by) as limit:
+        async with TimeLimit(head_by) as limit:
             response = await sender.open(prepared, route, record)
             try:
                 body = await _read_answer(response, route, prepared, limit, deadline)
@@ -179,18 +179,16 @@ async def whole_answer(
 
 
 async def _read_answer(
-    response: UpstreamResponse, route: Route, prepared: PreparedCall, limit: asyncio.Timeout, deadline: float
+    response: UpstreamResponse, route: Route, prepared: PreparedCall, limit: TimeLimit, deadline: float
 ) -> bytes:
     """The body of a good answer. Raises the provider's error for any other. `limit` is the clock under which this runs: from now
     on it ends at a silence of idle_s, or at the deadline."""
     idle_s = route.timeouts.idle_s
     now_s = asyncio.get_running_loop().time
-    limit.reschedule(min(now_s() + idle_s, deadline))
+    limit.move(min(now_s() + idle_s, deadline))
     if not 200 <= response.status < 300:
         await refuse_failed_answer(response, prepared)
-    return await _read_body(
-        response, route.response_bytes_max, lambda: limit.reschedule(min(now_s() + idle_s, deadline))
-    )
+    return await _read_body(response, route.response_bytes_max, lambda: limit.move(min(now_s() + idle_s, deadline)))
 
 
 async def _read_body(

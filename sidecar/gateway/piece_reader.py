@@ -56,6 +56,10 @@ class StreamClock:
         self._limit = limit = limit if limit < self._deadline else self._deadline
         return limit
 
+    def head_was_due(self, until_s: float) -> None:
+        """The limit of the head, which may have moved on; that of the first output goes with it."""
+        self._first_until = max(self._first_until, until_s)
+
 
 class PieceReader:
     """Bytes from the provider -> events -> chunks -> pieces, held back until the first semantic output. Of a good answer."""

@@ -15,7 +15,7 @@ from sidecar.gateway.piece_reader import PieceReader, StreamClock
 from sidecar.gateway.repeats import Written
 from sidecar.gateway.retries import AttemptScope
 from sidecar.gateway.silence import Silence
-from sidecar.upstream import UpstreamResponse
+from sidecar.upstream import TimeLimit, UpstreamResponse
 
 if TYPE_CHECKING:
     from sidecar.gateway.gateway import CallScope
@@ -132,9 +132,10 @@ class StreamedAnswer:
         clock = StreamClock(route, self._loop.deadline)
         waiting = time.perf_counter()
         try:
-            async with asyncio.timeout_at(clock.limit()):
+            async with TimeLimit(clock.limit()) as limit:
                 self._response = response = await self._sender.open(prepared, route, record)
                 await refuse_failed_answer(response, prepared)
+            clock.head_was_due(limit.until_s)
         except TimeoutError:
             raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider sent no output in time.") from None
         finally:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+from sidecar.upstream.time_limit import held_time
+
 
 class Arrival:
     """One waiter at a time. The timer of an earlier wait stays set: when it rings too early it is set to the time that counts
-    by then. A stream of 50 pieces sets one timer, not 50."""
+    by then. A stream of 50 pieces sets one timer, not 50. Time in which the loop was held since then does not count."""
 
-    __slots__ = ("_loop", "_rings_s", "_timer", "_until_s", "_waiter")
+    __slots__ = ("_held_s", "_loop", "_rings_s", "_timer", "_until_s", "_waiter")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -35,6 +37,7 @@ class Arrival:
         if self._timer is not None:
             self._timer.cancel()
         self._rings_s = until_s
+        self._held_s = held_time(self._loop).total_s(self._loop.time())
         self._timer = self._loop.call_at(until_s, self._ring)
 
     def _ring(self) -> None:
@@ -42,7 +45,9 @@ class Arrival:
         waiter = self._waiter
         if waiter is None or waiter.done() or self._until_s is None:
             return
-        if self._loop.time() < self._until_s:
+        now_s = self._loop.time()
+        self._until_s += held_time(self._loop).total_s(now_s) - self._held_s
+        if now_s < self._until_s:
             self._set(self._until_s)
         else:
             waiter.set_exception(TimeoutError())

@@ -13,11 +13,12 @@ from sidecar.domain.snapshot import Timeouts, Upstream
 from sidecar.upstream.address import endpoint_of
 from sidecar.upstream.coding import Decoder
 from sidecar.upstream.connection import Connection
-from sidecar.upstream.dial import Dialer, Place, loop_time, proxy_refusal
+from sidecar.upstream.dial import Dialer, Place, proxy_refusal
 from sidecar.upstream.failures import ConnectionLost, ConnectTimedOut, Failure
 from sidecar.upstream.head import Head
 from sidecar.upstream.pool import Pool
 from sidecar.upstream.request import request_head
+from sidecar.upstream.time_limit import TimeLimit
 from sidecar.upstream.trust import trust_of
 
 # A connection that had ended before we wrote tells so within a round trip. After longer than this the provider has read the
@@ -161,7 +162,7 @@ class UpstreamClient:
 
     async def _dial(self, place: Place, connect_s: float) -> Connection:
         try:
-            async with loop_time(connect_s):
+            async with TimeLimit(asyncio.get_running_loop().time() + connect_s):
                 return await self._pool.dial(place)
         except TimeoutError as error:
             raise ConnectTimedOut(f"Not within {connect_s:g} s.") from error

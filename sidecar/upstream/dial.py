@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -29,11 +27,6 @@ _NEXT_ADDRESS_S = 0.25
 _ADDRESSES_MAX = 8
 
 
-# The time to connect is counted in steps of this. A step that came late counts twice its length at most: the rest is time in
-# which this worker was busy with something else, and says nothing about the provider.
-_STEP_S = 0.1
-
-
 class Place(NamedTuple):  # hashed twice a call, which a tuple does in C
     """What one pool of connections leads to: they can serve each other's calls."""
 
@@ -42,32 +35,6 @@ class Place(NamedTuple):  # hashed twice a call, which a tuple does in C
     port: int
     proxy: str | None
     trust: Trust
-
-
-@asynccontextmanager
-async def loop_time(limit_s: float) -> AsyncIterator[None]:
-    """asyncio.timeout(limit_s) of time in which the loop ran. Raises TimeoutError."""
-    loop = asyncio.get_running_loop()
-    left_s = limit_s
-    last_s = loop.time()
-    timer: asyncio.TimerHandle | None = None
-
-    def tick() -> None:
-        nonlocal left_s, last_s, timer
-        now_s = loop.time()
-        left_s -= min(now_s - last_s, 2 * _STEP_S)
-        last_s = now_s
-        if left_s <= 0:
-            limit.reschedule(now_s)
-        else:
-            timer = loop.call_later(min(_STEP_S, left_s), tick)
-
-    timer = loop.call_later(min(_STEP_S, left_s), tick)
-    try:
-        async with asyncio.timeout(None) as limit:
-            yield
-    finally:
-        timer.cancel()
 
 
 class Dialer:
