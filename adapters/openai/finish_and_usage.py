@@ -14,6 +14,7 @@ from adapters.usage import (
     count_of,
     largest,
     members_of,
+    plain_usage,
     settle,
     settle_vectors,
 )
@@ -106,6 +107,12 @@ def read_usage(answer: Obj, *, vectors: bool = False) -> pb.Usage | None:
 def usage_of(raw: bytes, *, vectors: bool = False) -> pb.Usage | None:
     """Counts of an answer, of embeddings where `vectors`, made one sum (adapters.usage.settle). What is no count of 0 or more
     stays in extra_json. None where nothing is said."""
+    plain = None if vectors else plain_usage(raw)
+    return any_usage(raw, vectors=vectors) if plain is None else plain
+
+
+def any_usage(raw: bytes, *, vectors: bool = False) -> pb.Usage | None:
+    """`usage_of` in any spelling, however rare."""
     members = dict(members_of(raw))
     usage = pb.Usage()
     _read_other_names(members, usage)

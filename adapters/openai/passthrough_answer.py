@@ -9,6 +9,7 @@ import msgspec
 from adapters.json_object import MALFORMED, of_answer
 from adapters.openai.failure import in_band, no_answer
 from adapters.openai.finish_and_usage import usage_of
+from adapters.usage import plain_usage
 from sidecar.v1 import inference_pb2 as pb
 
 _NULL = msgspec.Raw(b"null")
@@ -51,7 +52,7 @@ def check_choices(body: bytes) -> pb.Usage | None:
         raise no_answer(body, "choices")
     for choice in whole.choices:
         _refuse_error(choice.error)
-    return usage_of(bytes(whole.usage))
+    return plain_usage(whole.usage) or usage_of(bytes(whole.usage))
 
 
 def check_vectors(body: bytes) -> pb.Usage | None:

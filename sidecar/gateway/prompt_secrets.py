@@ -16,7 +16,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from adapters import GatewayError, Kind
@@ -83,6 +83,7 @@ _FORMATS: Final = {
     # RFC 7468, section 10 and those before it
     "private-key": _form(r"-----BEGIN (?:[A-Z]{1,12} ){0,2}PRIVATE KEY-----", "-----BEGIN"),
 }
+_MARKS: Final = tuple(mark for form in _FORMATS.values() for mark in form.marks)
 # The longest of them, rounded up: so much of a piece is searched again with the next one.
 _FORM_BYTES_MAX = 64
 # A JSON writer may escape any character, and some do it with "/" or "<". Only then is the text decoded, and only these.
@@ -128,8 +129,11 @@ class PromptSecrets:
         refused. What is found is logged. Other calls are served while a large text is searched."""
         if self._mode == "off":
             return
+        texts = _texts_of(call)
+        if sum(map(len, texts)) <= _PIECE_BYTES and self._is_plain(b"\0".join(texts)):
+            return
         found = _Search()
-        slices = self._slices(_texts_of(call), found)
+        slices = self._slices(texts, found)
         for _ in slices:  # a small text has no second slice
             await self._rest(slices)
         if found.provider is not None:
@@ -142,6 +146,19 @@ class PromptSecrets:
                 )
         elif found.kinds:
             _log(call, f"something like a key ({', '.join(sorted(found.kinds))})", refused=False)
+
+    def _is_plain(self, text: bytes) -> bool:
+        """Whether a small text holds nothing that could be part of a key: true of nearly all. Joined from several, it may hold
+        more than each of them, and not less."""
+        if self._words:
+            return False
+        for mark in _MARKS:
+            if mark in text:
+                return False
+        for key in self._keys:
+            if key in text:
+                return False
+        return b"\\" not in text or _ESCAPED.search(text) is None
 
     async def _rest(self, slices: Iterator[None]) -> None:
         """One slice in a turn of the loop, however many calls are being searched: they take turns. Not in a thread: the engine
@@ -250,7 +267,7 @@ def _forms(key: str) -> set[bytes]:
     return {key.encode(), json.dumps(key, ensure_ascii=False)[1:-1].encode(), json.dumps(key)[1:-1].encode()}
 
 
-def _texts_of(call: Call) -> Iterable[bytes]:
+def _texts_of(call: Call) -> Sequence[bytes]:
     if call.envelope is None:
         return () if call.request is None else (call.request.SerializeToString(),)
     members = call.envelope.members
