@@ -31,6 +31,7 @@ from sidecar.telemetry import metric_memory
 from sidecar.telemetry.access_log import AccessLog, json_line
 from sidecar.telemetry.metrics import Metrics, use_memory
 from sidecar.transport import Listener, Methods, Server
+from sidecar.transport.health import HealthServicer
 from sidecar.upstream import UpstreamClient
 from sidecar.v1 import inference_pb2_grpc, rest_pb2_grpc
 from sidecar.worker.inference import InferenceServicer
@@ -76,7 +77,9 @@ class Bench:
         if case.gateway:
             changes = RouteChanges(self._gateway, None)
             inference_pb2_grpc.add_InferenceServiceServicer_to_server(InferenceServicer(self._gateway), methods)
-            rest_pb2_grpc.add_RestServiceServicer_to_server(RestServicer(self._gateway, changes), methods)
+            rest_pb2_grpc.add_RestServiceServicer_to_server(
+                RestServicer(self._gateway, changes, HealthServicer()), methods
+            )
         else:
             methods = echo_methods()
         self.caller = Caller(Server(methods), Listener.FRONT if case.rest else Listener.LOCAL, rest=case.rest)

@@ -17,14 +17,16 @@ from sidecar.domain.snapshot import Budget, Consumer, Limit, Price, Route, Snaps
 from sidecar.transport import Listener, Methods, Server
 from sidecar.transport.connection import connection_for
 from sidecar.upstream.connection import Connection
-from sidecar.upstream.dial import Place
+from sidecar.upstream.dial import Dialer, Place
+from sidecar.upstream.gathering import Gathering
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc, rest_pb2_grpc
 
 ROUTE = "bench"
+_TEXT = b"Forty-two. " * 9
 _ANSWER = {
     "id": "chatcmpl-0123456789", "object": "chat.completion", "created": 1_700_000_000, "model": "bench-model",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Forty-two. " * 9}, "finish_reason": "stop"}],
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": _TEXT.decode()}, "finish_reason": "stop"}],
     "usage": {"prompt_tokens": 25, "completion_tokens": 30, "total_tokens": 55},
 }  # fmt: skip
 _BODY = json.dumps(_ANSWER).encode()
@@ -86,27 +88,26 @@ class _Provider(_Socket):
         asyncio.get_running_loop().call_soon(self.protocol.data_received, _HTTP)
 
 
-class Answers:
-    """Instead of a Dialer."""
+class Answers(Dialer):
+    """Connections to a provider that answers at once."""
 
     async def dial(self, place: Place) -> Connection:
-        connection, provider = Connection(), _Provider()
-        provider.protocol = connection
+        provider = _Provider()
+        connection = provider.protocol = Connection(Gathering())
         connection.connection_made(cast(asyncio.BaseTransport, provider))
         connection._poller = select.poll()  # of no socket: nothing ever comes
         return connection
-
-    async def close(self) -> None: ...
 
 
 class _Client(_Socket):
     def __init__(self) -> None:
         super().__init__()
         self.done = asyncio.Event()
-        self.bytes = 0
+        self.bytes = self.answers = 0
 
     def write(self, data: bytes) -> None:
         self.bytes += len(data)
+        self.answers += data.count(_TEXT)
         if not self.protocol.calls:
             self.done.set()
 
@@ -153,14 +154,14 @@ class Caller:
         """So many calls at once, to their end. RuntimeError where one failed."""
         client, connection = self._client, self._connection
         client.done.clear()
-        before = client.bytes
+        bytes_before, answers_before = client.bytes, client.answers
         for _ in range(calls):
             stream, self._stream = self._stream, self._stream + 2
             connection.data_received(_frame(1, 4, stream, self._head) + _frame(0, 1, stream, self._body))
         await client.done.wait()
-        if client.bytes - before < calls * 100:
+        if client.answers - answers_before != calls:
             raise RuntimeError("the calls were not answered")
-        more = (client.bytes - before).to_bytes(4, "big")
+        more = (client.bytes - bytes_before).to_bytes(4, "big")
         connection.data_received(_frame(8, 0, 0, more))
 
     def close(self) -> None:
@@ -170,8 +171,8 @@ class Caller:
 def echo_methods() -> Methods:
     """Handlers that answer a constant as the gateway would."""
     methods = Methods()
-    text = str(cast(Any, _ANSWER)["choices"][0]["message"]["content"])
-    message = pb.ChatResponse(choices=[pb.Choice(message=pb.Message(content=[pb.ContentPart(text=text)]))])
+    parts = [pb.ContentPart(text=_TEXT.decode())]
+    message = pb.ChatResponse(choices=[pb.Choice(message=pb.Message(content=parts))])
     head = (("x-http-status", "200"), ("x-http-content-type", "application/json"), ("x-request-id", "0" * 32))
 
     class Inference(inference_pb2_grpc.InferenceServiceServicer):
