@@ -36,17 +36,20 @@ from adapters.mlflow import FORMAT as MLFLOW
 from adapters.mlflow_client import FORMAT as MLFLOW_A
 from adapters.mosaicml import FORMAT as MOSAICML
 from adapters.openai import FORMAT as OPENAI
+from adapters.responses import FORMAT as RESPONSES
+from adapters.responses import LEFT_OUT as RESPONSES_LEFT_OUT
 from adapters.sse import Event
 from adapters.stencils import Stencil, cut, unescaped
 from adapters.usage import latest_usage
 from adapters.vectors import encode_vectors
 
 FORMATS: Mapping[str, Format] = {
-    format_.name: format_ for format_ in (OPENAI, ANTHROPIC, COHERE, COHERE_V1, HUGGINGFACE, MLFLOW, MLFLOW_A, MOSAICML)
+    format_.name: format_
+    for format_ in (OPENAI, ANTHROPIC, COHERE, COHERE_V1, HUGGINGFACE, MLFLOW, MLFLOW_A, MOSAICML, RESPONSES)
 }
 
 # The closed list of what is ever named as left out: header words and metric labels.
-LEFT_OUT = ECHOES | HINTS
+LEFT_OUT = ECHOES | HINTS | RESPONSES_LEFT_OUT
 
 __all__ = [
     "BYTE_ORDER_MARK",

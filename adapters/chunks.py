@@ -67,14 +67,14 @@ def accumulate_completion(chunks: Iterable[pb.StreamCompleteResponse]) -> pb.Com
             choice.text += piece.text
             _take_finish(choice, piece)
             if piece.HasField("logprobs_json"):
-                choice.logprobs_json = _joined_lists(choice.logprobs_json, piece.logprobs_json)
+                choice.logprobs_json = joined_lists(choice.logprobs_json, piece.logprobs_json)
             if piece.HasField("extra_json"):
-                choice.extra_json = _joined_lists(choice.extra_json, piece.extra_json)
+                choice.extra_json = joined_lists(choice.extra_json, piece.extra_json)
     answer.choices.extend(choices[index] for index in sorted(choices))
     return answer
 
 
-def _joined_lists(first: str, second: str) -> str:
+def joined_lists(first: str, second: str) -> str:
     """Two JSON objects as one: each list (a completion's logprobs, citations) goes on where the first ends; of what is no
     list the later holds."""
     if not first:
@@ -86,7 +86,7 @@ def _joined_lists(first: str, second: str) -> str:
     return msgspec.json.encode(out).decode()
 
 
-def _unnumbered(extra_json: str) -> str:
+def unnumbered(extra_json: str) -> str:
     """Without the `index` that entries of these lists have in deltas only (adapters/delta_lists.py)."""
     members: dict[str, Any] = msgspec.json.decode(extra_json)
     for name in members.keys() & {"citations", "content_blocks", "content_block_deltas"}:
@@ -128,7 +128,7 @@ def _extend(choice: pb.Choice, piece: pb.ChunkChoice) -> None:
     for call in delta.tool_calls:
         _extend_call(message, call)
     if delta.HasField("extra_json"):
-        message.extra_json = _joined_lists(message.extra_json, _unnumbered(delta.extra_json))
+        message.extra_json = joined_lists(message.extra_json, unnumbered(delta.extra_json))
     if piece.HasField("logprobs"):
         choice.logprobs.content.extend(piece.logprobs.content)
         choice.logprobs.refusal.extend(piece.logprobs.refusal)

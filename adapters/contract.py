@@ -63,6 +63,7 @@ class Provider:
     leaves: frozenset[str] = frozenset()  # of echoes.ECHOES: what this provider refuses in messages; left out, and said
     tasks: frozenset[Task] = frozenset(Task)  # what it offers, of what its format can say
     options: Mapping[str, Any] = field(default_factory=dict)  # what else the format's code wants to know
+    also: tuple[str, ...] = ()  # further formats of chat that it speaks: bodies of their callers pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,8 @@ class ClientSide:
     `open` and `decode_request` raise GatewayError (invalid_request, with `param`) on anything malformed. `encode_chunk`
     gives the bytes of whole SSE events for one canonical chunk (b"" when there is nothing to say to this caller); its flag
     says whether this caller wants the usage chunk. `stream_end` is what follows the last one (b"data: [DONE]\\n\\n"). `writer`
-    takes the place of both where events depend on each other. `fit` changes a decoded request, in a copy, where its meaning
+    takes the place of both where events depend on each other, and `whole` that of `encode_response` where an answer repeats what
+    was asked. `fit` changes a decoded request, in a copy, where its meaning
     depends on the upstream (a temperature in another scale). `foreign` names what of a body has no place at an upstream of
     another format and is left out, and raises unsupported_parameter for what cannot be. `keepalive` is sent while a provider
     is silent. `headers` names those of the caller's (in lower case) that go on to a provider of the same format: every other one
@@ -144,6 +146,7 @@ class ClientSide:
     stream_end: bytes = b""
     fit: Callable[[Any, Target], Any] | None = None
     writer: Callable[[Envelope, Context], StreamWriter] | None = None
+    whole: Callable[[Envelope, Any, Context], bytes] | None = None
     foreign: Callable[[Envelope, Target], tuple[str, ...]] | None = None
     keepalive: bytes = b": keep-alive\n\n"
     headers: tuple[str, ...] = ()
@@ -199,6 +202,7 @@ class ProviderSide:
     check: Callable[[bytes], pb.Usage | None] | None = None
     observe: Callable[[Target, Context], Decoder] | None = None
     framing: Callable[[], Framing] = Parser  # how a stream's bytes are cut into events; most formats stream SSE
+    offered: Callable[[Target], bool] = lambda target: True  # whether an upstream of a provider that has it has it too
 
 
 @dataclass(frozen=True, slots=True)

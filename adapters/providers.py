@@ -97,6 +97,7 @@ _ROWS = (
         config_keys=_OPENAI_KEYS,
         leaves=PARTS,
         options=_OPENAI_MODELS,
+        also=("responses",),
     ),
     # Two forms of one API: a deployment's URL with api-version, and /openai/v1. sidecar/config/cloud.py tells them apart.
     Provider(
@@ -107,6 +108,7 @@ _ROWS = (
         config_keys=_AZURE_KEYS,
         leaves=PARTS,
         options=_OPENAI_MODELS,
+        also=("responses",),
     ),
     Provider(
         name="anthropic",

@@ -12,10 +12,15 @@ def url_of(target: Target, path: str) -> str:
     """The row's `path` option stands in place of `path`, its `{model}` filled in; the route's `query` option follows."""
     own: str | None = target.provider.options.get("path")
     url = target.base_url + (path if own is None else own.replace("{model}", escaped(target.model)))
+    return url + query_of(target)
+
+
+def query_of(target: Target) -> str:
+    """The route's `query` option with its question mark; "" where there is none."""
     query: dict[str, str] | None = target.options.get("query")
     if not query:
-        return url
-    return url + "?" + "&".join(f"{escaped(name)}={escaped(value)}" for name, value in query.items())
+        return ""
+    return "?" + "&".join(f"{escaped(name)}={escaped(value)}" for name, value in query.items())
 
 
 def names_model(target: Target) -> bool:

@@ -57,7 +57,7 @@ _SERVICES = frozenset({"inference", "routes", "rest"})
 _APART = frozenset({"front", "local"})
 # What the server may import of `adapters` besides the package itself: the table of providers, and the dialects of MLflow's own
 # clients, which the REST service and the client choose between, and the errors of the doors' formats.
-_PUBLIC = frozenset({"adapters.providers", "adapters.mlflow_client", "adapters.anthropic"})
+_PUBLIC = frozenset({"adapters.providers", "adapters.mlflow_client", "adapters.anthropic", "adapters.responses"})
 
 
 def imported(source: str) -> Iterator[str]:

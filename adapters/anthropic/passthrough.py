@@ -8,12 +8,13 @@ import msgspec
 
 from adapters.anthropic.answer import usage_of
 from adapters.anthropic.failure import in_band_error
-from adapters.anthropic.seal import MARK, without_foreign_thoughts
+from adapters.anthropic.seal import without_foreign_thoughts
 from adapters.anthropic.url import messages_url
 from adapters.contract import Envelope, HttpCall, Target
 from adapters.errors import GatewayError, Kind
 from adapters.json_object import MALFORMED, OBJECTS, Obj, of_answer, of_request
 from adapters.openai import open_members
+from adapters.thought_envelope import MARK
 from sidecar.v1 import inference_pb2 as pb
 
 _NULL = msgspec.Raw(b"null")

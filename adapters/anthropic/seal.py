@@ -1,25 +1,17 @@
 """Thoughts of other providers as thinking blocks, and back.
 
 Clients of this format send thoughts back unchanged, with their signature. Another provider's thought has none, so its
-signature is an envelope of ours: what the canonical thought has beyond its text. It is no secret and proves nothing; it only
-says whose the thought is, so that it goes back to a provider that takes it and never to Anthropic, which checks signatures.
+signature is an envelope of ours (adapters/thought_envelope.py), which never goes to Anthropic.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-
 import msgspec
-from google.protobuf.message import DecodeError
 
 from adapters.json_object import MALFORMED
+from adapters.thought_envelope import MARK, enveloped, from_envelope
 from adapters.thoughts import CLAUDE, is_claudes
 from sidecar.v1 import inference_pb2 as pb
-
-MARK = "sidecar-thought."
-# Of a thought that nobody signed and no member names: OpenAI's format calls it so.
-_NATIVE_NAME = "reasoning_content"
 
 
 def is_own(thought: pb.Thinking | pb.ThinkingDelta) -> bool:
@@ -31,19 +23,13 @@ def sealed(thought: pb.Thinking | pb.ThinkingDelta) -> str:
     """The signature (or the data of a redacted block) of a thought: Anthropic's own, or the envelope."""
     if is_own(thought):
         return (thought.redacted or thought.signature).decode("utf-8", "replace")
-    kept = pb.Thinking(native_name=thought.native_name or _NATIVE_NAME)
-    for field in ("signature", "redacted", "format"):
-        if thought.HasField(field):
-            setattr(kept, field, getattr(thought, field))
-    return MARK + base64.urlsafe_b64encode(kept.SerializeToString()).decode().rstrip("=")
+    return enveloped(thought)
 
 
 def opened_thought(text: str, seal: str, *, redacted: bool = False) -> pb.Thinking:
     """The thought of a block. An envelope that cannot be opened makes it nobody's: it is left out wherever it would go."""
     if seal.startswith(MARK):
-        thought = _of_envelope(seal.removeprefix(MARK))
-        thought.text = text
-        return thought
+        return from_envelope(seal, text)
     field = "redacted" if redacted else "signature"
     thought = pb.Thinking(text=text, format=CLAUDE)
     if seal:
@@ -79,10 +65,3 @@ def _strip(turn: dict[str, msgspec.Raw]) -> bool:
 
 def _is_foreign(block: dict[str, msgspec.Raw]) -> bool:
     return any(bytes(block.get(name, b"")).startswith(b'"' + MARK.encode()) for name in ("signature", "data"))
-
-
-def _of_envelope(text: str) -> pb.Thinking:
-    try:
-        return pb.Thinking.FromString(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (binascii.Error, ValueError, DecodeError):
-        return pb.Thinking(format="unreadable")

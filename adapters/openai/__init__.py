@@ -10,8 +10,8 @@ from adapters.openai import chat_answer as _chat_answer
 from adapters.openai import chat_request as _chat_request
 from adapters.openai import completions as _completions
 from adapters.openai import embeddings as _embeddings
-from adapters.openai.failure import error
-from adapters.openai.finish_and_usage import finish_word
+from adapters.openai.failure import error, in_band
+from adapters.openai.finish_and_usage import finish_word, usage_of
 from adapters.openai.message import write_answer_message
 from adapters.openai.passthrough_answer import check_choices, check_vectors
 from adapters.openai.passthrough_request import (
@@ -25,7 +25,7 @@ from adapters.openai.passthrough_request import (
 from adapters.openai.passthrough_stream import observe_chat, observe_completion
 from adapters.openai.stream import ChatDecoder, CompletionDecoder
 
-__all__ = ["FORMAT", "finish_word", "open_members", "read_streaming", "write_answer_message"]
+__all__ = ["FORMAT", "finish_word", "in_band", "open_members", "read_streaming", "usage_of", "write_answer_message"]
 
 _STREAM_END = b"data: [DONE]\n\n"
 

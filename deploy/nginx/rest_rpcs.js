@@ -19,6 +19,18 @@ export default {
       "beta": 1
     }
   },
+  "CreateResponse": {
+    "path": {},
+    "body": 0
+  },
+  "ConnectResponses": {
+    "path": {}
+  },
+  "GetResponse": {
+    "path": {
+      "id": 1
+    }
+  },
   "ListModels": {
     "path": {}
   },

@@ -111,6 +111,7 @@ def _azure_address(found: ProviderConfig, settings: Mapping[str, str], deploymen
         return
     found.base_url = f"{base.removesuffix('/openai')}/openai/deployments/{quote(deployment, safe='')}"
     found.options["query"] = {"api-version": version}
+    found.options["deployment"] = deployment
 
 
 def _azure_grant(found: ProviderConfig, keys: ConfigKeys) -> Grant | None:

@@ -27,6 +27,7 @@ TYPE_KEYS = ("route_type", "endpoint_type")
 TYPES: Mapping[str, Task] = {f"llm/v1/{task}": task for task in Task}
 # What a completions route calls at the provider, where the provider's row does not fit the model.
 _COMPLETIONS_APIS = ("chat", "completions")
+_CHAT_APIS = ("chat", "responses")
 _STREAM_ENDS = ("done", "finish", "close")
 _MAX_TOKENS_MAX = 10_000_000
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
@@ -61,7 +62,7 @@ _TYPE = Kind({"enum": list(TYPES)}, "type")
 _HEADERS = Kind(
     {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}, "mapping", _headers
 )
-_OPTIONS = ("default_max_tokens", "drop_params", "completions_api", "stream_end")
+_OPTIONS = ("default_max_tokens", "drop_params", "completions_api", "chat_api", "stream_end")
 ROUTE = Section(
     "route",
     Route,
@@ -104,6 +105,15 @@ ROUTE = Section(
             default="by provider and model",
         ),
         Field(
+            "chat_api",
+            choice(_CHAT_APIS, "API"),
+            "What a chat route calls at OpenAI or Azure: chat completions or the Responses API.",
+            "`responses`: every caller, also of chat completions, of Messages and by gRPC, keeps the model's reasoning from one "
+            "tool call to the next. `chat`: callers of `/v1/responses` are translated too, for servers that have only chat "
+            "completions.",
+            default="what the caller speaks",
+        ),
+        Field(
             "stream_end",
             choice(_STREAM_ENDS, "end of a stream"),
             "What ends a provider's stream besides its end marker (`[DONE]`, `message_stop`).",
@@ -132,9 +142,9 @@ def route(node: Node, path: str, defaults: Settings, seen: Names, scope: Scope) 
     values = ROUTE.values(entries, path, scope, defaults)
     settings = defaults.changed(values)
     found = targets(node, entries, path, task, settings, values.get("strategy", "ordered"), scope)
-    if task is not None and found is not None and "completions_api" in values:
-        api = entries["completions_api"]
-        _check_completions_api(api, f"{path}.completions_api", task, found.upstreams, scope.report)
+    for key, check in _API_CHECKS.items():
+        if task is not None and found is not None and key in values:
+            check(entries[key], f"{path}.{key}", task, found.upstreams, scope.report)
     counted = limiting(values, entries, path, scope)
     if name is None or task is None or found is None:
         return name, None
@@ -173,6 +183,18 @@ def _for_all(values: Mapping[str, Any], targets: Targets) -> tuple[Upstream, ...
     return tuple(replace(each, price=each.price or price, cost=each.cost or cost) for each in made)
 
 
+def _check_chat_api(
+    entry: MappingEntry, path: str, task: Task, upstreams: tuple[Upstream, ...], report: Report
+) -> None:
+    if task is not Task.CHAT:
+        report.error(entry.line, path, "is for routes of type llm/v1/chat")
+    elif entry.value.text == "responses" and not any(
+        "responses" in PROVIDERS[made.provider].also for made in upstreams
+    ):
+        names = ", ".join(name for name, row in PROVIDERS.items() if "responses" in row.also)
+        report.error(entry.line, path, "no provider of this route has the Responses API", f"it is known of: {names}")
+
+
 def _check_completions_api(
     entry: MappingEntry, path: str, task: Task, upstreams: tuple[Upstream, ...], report: Report
 ) -> None:
@@ -182,3 +204,6 @@ def _check_completions_api(
     for name in dict.fromkeys(made.provider for made in upstreams) if entry.value.text == "completions" else ():
         if task not in FORMATS[PROVIDERS[name].format].provider:
             report.error(entry.line, path, f'"{name}" has no completions of its own', "leave it out: chat answers")
+
+
+_API_CHECKS = {"completions_api": _check_completions_api, "chat_api": _check_chat_api}

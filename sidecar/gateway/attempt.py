@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -47,13 +47,20 @@ class UpstreamPlan:
     format: Format
     side: ProviderSide | None
     headers: tuple[tuple[str, str], ...]  # with the key; without the token where one is fetched
+    passing: Mapping[str, ProviderSide] = field(default_factory=dict)  # by the format of callers whose bodies pass
 
 
 def plan_for(upstream: Upstream, task: Task) -> UpstreamPlan:
     target = target_of(upstream)
-    format_ = FORMATS[target.provider.format]
-    headers = headers_for(upstream, target.provider)
-    return UpstreamPlan(upstream, target, format_, side_of(format_, target, task), headers)
+    api = target.options.get("chat_api") if task is Task.CHAT else None
+    format_ = FORMATS[api if api in target.provider.also else target.provider.format]
+    side = side_of(format_, target, task)
+    passing = {} if side is None or side.patch is None else {format_.name: side}
+    for name in target.provider.also if api is None else ():
+        other = FORMATS[name].provider.get(task)
+        if other is not None and other.patch is not None and other.offered(target):
+            passing[name] = other
+    return UpstreamPlan(upstream, target, format_, side, headers_for(upstream, target.provider), passing)
 
 
 class CallReader:
@@ -108,8 +115,9 @@ def prepare(plan: UpstreamPlan, reader: CallReader) -> PreparedCall:
         what = f"{'streamed ' * call.stream}{call.task}"
         raise GatewayError(Kind.INVALID_REQUEST, f"Provider '{plan.upstream.provider}' does not support {what}.")
     context = Context(int(time.time()), new_id, plan.target.model)
-    if call.envelope is not None and call.client_format == plan.format.name and side.patch is not None:
-        return PreparedCall(plan, side, None, side.patch(call.envelope, plan.target), context)
+    if call.envelope is not None and (passing := plan.passing.get(call.client_format or "")) is not None:
+        assert passing.patch is not None
+        return PreparedCall(plan, passing, None, passing.patch(call.envelope, plan.target), context)
     left_out = reader.left_out_for(plan.target)
     request = reader.request_for(plan.target)
     http = side.encode(request, plan.target, call.stream, context)

@@ -11,7 +11,7 @@ from adapters import Task
 from sidecar.domain.snapshot import Route
 from sidecar.openapi.bindings import HttpBinding, bindings_of, service
 from sidecar.openapi.operations import OPERATIONS, Operation
-from sidecar.openapi.schemas import EXAMPLES, SCHEMAS, ref
+from sidecar.openapi.schemas import EXAMPLES, RESPONSES_EXAMPLE, SCHEMAS, ref
 
 # A page with thousands of forms helps nobody and takes seconds to open; the paths with a name in them serve all routes.
 ROUTES_SHOWN_MAX = 200
@@ -19,6 +19,7 @@ _QUERY_PATH = "/endpoints/{}/invocations"
 _EXAMPLE_TASK = {
     "ChatRequest": Task.CHAT,
     "MessagesRequest": Task.CHAT,
+    "ResponsesRequest": Task.CHAT,
     "CompletionRequest": Task.COMPLETIONS,
     "EmbeddingRequest": Task.EMBEDDINGS,
 }
@@ -124,7 +125,7 @@ def _example(request: str, routes: Mapping[str, Route]) -> dict[str, Any] | None
     if task is None:
         return None
     name = next((route.name for route in routes.values() if route.task is task), "no-route-of-this-type")
-    return {"model": name, **EXAMPLES[task]}
+    return {"model": name, **(RESPONSES_EXAMPLE if request == "ResponsesRequest" else EXAMPLES[task])}
 
 
 def _query_of(route: Route) -> dict[str, Any]:

@@ -32,6 +32,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "CreateMessage": Operation(
         _ANTHROPIC, "Chat, as Messages", "MessagesResponse", "MessagesRequest", error="AnthropicError", streams=True
     ),
+    "CreateResponse": Operation(_OPENAI, "Chat, as Responses", "ResponsesResponse", "ResponsesRequest", streams=True),
     "ListModels": Operation(_OPENAI, "Your routes, as models", "ModelList"),
     "GetModel": Operation(_OPENAI, "One route, as a model", "Model", names_route=True),
     "ListMlflowRoutes": Operation(_MLFLOW, "Your routes (MLflow 2.5 to 2.8)", "RouteList", error="Detail"),
@@ -63,6 +64,8 @@ OPERATIONS: Mapping[str, Operation] = {
         _MLFLOW, "Call a route (MLflow 3.9 and later)", "Json", "Query", error="Detail", streams=True, names_route=True
     ),
     "Health": Operation("Health", "Whether the gateway serves", "Health", public=True),
+    "ConnectResponses": _PAGE,
+    "GetResponse": _PAGE,
     "OpenRoot": _PAGE,
     "OpenDocs": _PAGE,
     "GetDocsFile": _PAGE,

@@ -237,6 +237,35 @@ SCHEMAS: dict[str, Schema] = {
         stop_reason={"type": ["string", "null"]},
         usage=_object((), input_tokens=_whole("", 0), output_tokens=_whole("", 0)),
     ),
+    "ResponsesRequest": _object(
+        ("model", "input"),
+        model=_MODEL,
+        input={
+            "description": "Text, or items: message, reasoning, function_call, function_call_output and custom ones.",
+            "oneOf": [{"type": "string"}, {"type": "array", "items": _ANY}],
+        },
+        instructions=_text("What the model is told before the input."),
+        tools={"type": "array", "items": _ANY, "description": "function, custom and namespace; the provider's own."},
+        tool_choice={**_ANY, "description": "none, auto, required, or an object that names a tool."},
+        parallel_tool_calls=_FLAG,
+        max_output_tokens=_whole("How long the answer may be, thinking included."),
+        temperature=_number("0: always the likeliest word.", 0, 2),
+        top_p=_number("Only the likeliest words that make up this share.", 0, 1),
+        reasoning={**_ANY, "description": "effort: none, minimal, low, medium, high."},
+        text={**_ANY, "description": "format: text, json_object or json_schema; verbosity."},
+        store={"type": "boolean", "description": "Nothing is stored, unless the provider is OpenAI or Azure."},
+        stream=_FLAG,
+    ),
+    "ResponsesResponse": _object(
+        ("output",),
+        id=_text(""),
+        object=_text("response"),
+        created_at=_whole("In seconds since 1970."),
+        status=_text("completed, incomplete or failed."),
+        model=_text("The model that answered."),
+        output={"type": "array", "items": _ANY},
+        usage=_object((), input_tokens=_whole("", 0), output_tokens=_whole("", 0), total_tokens=_whole("", 0)),
+    ),
     "AnthropicError": _object(
         ("type", "error"),
         type=_text("error"),
@@ -252,3 +281,4 @@ EXAMPLES: dict[str, Schema] = {
     "completions": {"prompt": "The capital of France is", "max_tokens": 16},
     "embeddings": {"input": "What is a gateway?"},
 }
+RESPONSES_EXAMPLE: Schema = {"input": "Say hello.", "max_output_tokens": 64}

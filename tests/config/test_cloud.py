@@ -27,7 +27,7 @@ def test_mlflows_azure_is_provider_openai_with_an_api_type(kind: str, header: tu
     made = upstream(f"openai_api_type: {kind}, {MLFLOW}", "openai")
     assert (made.provider, made.model) == ("azure", "gpt-4o-mini")
     assert made.base_url == f"{BASE}/openai/deployments/dep"
-    assert made.options == {"query": {"api-version": "2024-10-21"}}
+    assert made.options == {"query": {"api-version": "2024-10-21"}, "deployment": "dep"}
     assert headers_for(made, target_of(made).provider) == (header,)
 
 

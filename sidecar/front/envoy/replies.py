@@ -54,11 +54,19 @@ def _for_grpc() -> Iterator[Json]:
 
 def _for_rest() -> Iterator[Json]:
     words = _nginx_words()
+    yield _no_websocket(words["426"])
     for key, body in words.items():
-        if key.isdigit() and int(key) != _NGINX_ALONE:
+        if key.isdigit() and int(key) not in (_NGINX_ALONE, 426):
             yield _rest(_status("EQ", int(key)), int(key), body)
     yield _rest(_status("GE", 500), 500, words["default"])
     yield _rest(_status("GE", 400), 400, words['"~^4"'])
+
+
+def _no_websocket(body: str) -> Json:
+    """Envoy refuses upgrades with 403 before the core could answer; Codex goes on with POST only on 426."""
+    wanted = {"header_filter": {"header": {"name": "upgrade", "present_match": True}}}
+    refused = _rest({"and_filter": {"filters": [_status("EQ", 403), wanted]}}, 426, body)
+    return {**refused, "status_code": 426}
 
 
 def _nginx_words() -> dict[str, str]:

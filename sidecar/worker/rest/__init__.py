@@ -14,6 +14,7 @@ from sidecar.worker.rest.docs import DocsPaths
 from sidecar.worker.rest.mlflow import MlflowPaths
 from sidecar.worker.rest.openai import OpenAiPaths
 from sidecar.worker.rest.reply import PIECE_BYTES_MAX
+from sidecar.worker.rest.responses import ResponsesPaths
 from sidecar.worker.rest.route_calls import RouteCalls
 from sidecar.worker.route_changes import RouteChanges
 
@@ -25,7 +26,13 @@ class RestServicer(rest_pb2_grpc.RestServiceServicer):
 
     def __init__(self, gateway: Gateway, changes: RouteChanges, health: HealthServicer) -> None:
         calls = RouteCalls(gateway)
-        groups = (OpenAiPaths(calls, health), AnthropicPaths(calls), MlflowPaths(calls, changes), DocsPaths(calls))
+        groups = (
+            OpenAiPaths(calls, health),
+            AnthropicPaths(calls),
+            ResponsesPaths(calls),
+            MlflowPaths(calls, changes),
+            DocsPaths(calls),
+        )
         for method in rest_pb2.DESCRIPTOR.services_by_name["RestService"].methods:
             (serve,) = (getattr(group, method.name) for group in groups if hasattr(group, method.name))
             setattr(self, method.name, serve)

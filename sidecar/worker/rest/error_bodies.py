@@ -10,6 +10,7 @@ import msgspec
 from adapters import FORMATS, GatewayError, Kind, replace_error
 from adapters.anthropic import encode_error, encode_error_event, status_of
 from adapters.mlflow_client import detail_of
+from adapters.responses import encode_failure
 from sidecar.domain.status import mlflow_status, status_row
 from sidecar.worker.rest.json import written
 
@@ -37,15 +38,25 @@ def with_code(error: GatewayError) -> GatewayError:
     return error if error.code else replace_error(error, code=status_row(error).code)
 
 
-def _openai_body(error: GatewayError, request_id: str) -> bytes:
+def encode_openai(error: GatewayError) -> bytes:
+    """A body of OpenAI's shape."""
     assert _OPENAI.encode_error is not None
     return _OPENAI.encode_error(*_members(error))
+
+
+def _openai_body(error: GatewayError, request_id: str) -> bytes:
+    return encode_openai(error)
 
 
 def _openai_event(error: GatewayError, request_id: str) -> bytes:
     """In MLflow's streams too: they are OpenAI's."""
     assert _OPENAI.encode_stream_error is not None
     return _OPENAI.encode_stream_error(*_members(error))
+
+
+def _responses_events(error: GatewayError, request_id: str) -> bytes:
+    """Where the provider's own bytes have gone out: OpenAI's event, and the one that programs look for at the end."""
+    return encode_failure(with_code(error))
 
 
 def _detail(error: GatewayError, request_id: str) -> bytes:
@@ -63,6 +74,7 @@ def _c_detail(error: GatewayError, request_id: str) -> bytes:
 
 
 OPENAI = Shape(lambda error: status_row(error).http, _openai_body, _openai_event)
+RESPONSES = Shape(lambda error: status_row(error).http, _openai_body, _responses_events)
 ANTHROPIC = Shape(
     lambda error: status_of(error) or status_row(error).http,
     lambda error, request_id: encode_error(with_code(error), request_id),
@@ -75,4 +87,14 @@ MLFLOW = Shape(lambda error: mlflow_status(error, 422), _detail, _openai_event)
 MLFLOW_TEXT = Shape(lambda error: mlflow_status(error, 400), _text, _openai_event)
 MLFLOW_C = Shape(lambda error: mlflow_status(error, 400), _c_detail, _openai_event)
 
-__all__ = ["ANTHROPIC", "MLFLOW", "MLFLOW_C", "MLFLOW_TEXT", "OPENAI", "Shape", "with_code"]
+__all__ = [
+    "ANTHROPIC",
+    "MLFLOW",
+    "MLFLOW_C",
+    "MLFLOW_TEXT",
+    "OPENAI",
+    "RESPONSES",
+    "Shape",
+    "encode_openai",
+    "with_code",
+]

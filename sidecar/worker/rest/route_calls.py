@@ -130,7 +130,12 @@ class RouteCalls:
             return
         answer = await self._gateway.unary(call)
         reply.goes_with(answer)
-        await reply.whole(side.encode_response(answer.message) if answer.body is None else answer.body)
+        if answer.body is not None:
+            await reply.whole(answer.body)
+        elif side.whole is None:
+            await reply.whole(side.encode_response(answer.message))
+        else:
+            await reply.whole(side.whole(envelope, answer.message, FormatContext(int(time.time()), new_id)))
 
     async def _stream(self, call: Call, side: ClientSide, reply: Reply) -> None:
         assert call.envelope is not None

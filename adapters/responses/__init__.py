@@ -1,0 +1,57 @@
+"""OpenAI's Responses API, both sides: chat, unary and streamed (https://platform.openai.com/docs/api-reference/responses).
+
+The client side reads Codex, the Agents SDK and others who speak it; nothing is remembered between calls. The provider side
+talks to OpenAI and Azure: for callers of this format their bytes pass, all others of a route with `chat_api: responses` are
+translated.
+"""
+
+from __future__ import annotations
+
+from adapters.contract import ClientSide, Context, Envelope, Format, ProviderSide, Task
+from adapters.openai import FORMAT as _OPENAI
+from adapters.responses.answer import encode_response
+from adapters.responses.fit import fit_request
+from adapters.responses.passing import Observer, check, patch, takes_responses
+from adapters.responses.provider_answer import EventDecoder, decode
+from adapters.responses.provider_request import encode
+from adapters.responses.request import LEFT_OUT, decode_request, foreign, open_body
+from adapters.responses.stream import ResponseWriter, encode_failure
+from sidecar.v1 import inference_pb2 as pb
+
+__all__ = ["FORMAT", "LEFT_OUT", "encode_failure"]
+
+
+def _bare(answer: pb.ChatResponse) -> bytes:
+    """An answer to a request that is not known, so that nothing of it is repeated."""
+    context = Context(answer.created, lambda prefix: prefix + answer.id)
+    return encode_response(Envelope({}, answer.model, stream=False, include_usage=True), answer, context)
+
+
+FORMAT = Format(
+    name="responses",
+    client={
+        Task.CHAT: ClientSide(
+            open_body,
+            decode_request,
+            _bare,
+            None,
+            fit=fit_request,
+            foreign=foreign,
+            writer=ResponseWriter,
+            whole=encode_response,
+        )
+    },
+    provider={
+        Task.CHAT: ProviderSide(
+            encode=encode,
+            decode=decode,
+            stream=EventDecoder,
+            patch=patch,
+            check=check,
+            observe=Observer,
+            offered=takes_responses,
+        )
+    },
+    error=_OPENAI.error,
+    paths=("/responses",),
+)

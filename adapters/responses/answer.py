@@ -1,0 +1,206 @@
+"""Canonical chat answer -> a response object, as callers of the Responses API read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from adapters.contract import Context, Envelope
+from adapters.json_object import beneath
+from adapters.openai import write_answer_message
+from adapters.responses.sealed import sealed
+from adapters.responses.tool_names import ToolNames, tool_names, unwrapped
+from sidecar.v1 import inference_pb2 as pb
+
+_NULL = msgspec.Raw(b"null")
+# Members of the request that the answer repeats, and what stands there where the caller did not say.
+_REPEATED: Mapping[str, Any] = {
+    "instructions": None,
+    "max_output_tokens": None,
+    "metadata": {},
+    "parallel_tool_calls": True,
+    "prompt_cache_key": None,
+    "reasoning": {"effort": None, "summary": None},
+    "safety_identifier": None,
+    "temperature": None,
+    "text": {"format": {"type": "text"}},
+    "tool_choice": "auto",
+    "tools": [],
+    "top_logprobs": 0,
+    "top_p": None,
+    "truncation": "disabled",
+    "user": None,
+}
+# Open Responses wants them all, null where there is nothing.
+_ABSENT: Mapping[str, Any] = {
+    "background": False,
+    "max_tool_calls": None,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "previous_response_id": None,
+    "store": False,
+}
+_INCOMPLETE = {
+    pb.FINISH_REASON_LENGTH: "max_output_tokens",
+    pb.FINISH_REASON_CONTENT_FILTER: "content_filter",
+}
+# Members of a message of chat completions that items say.
+_IN_ITEMS = frozenset(
+    {"role", "content", "refusal", "tool_calls", "reasoning", "reasoning_content", "reasoning_details"}
+)
+Item = dict[str, Any]
+
+
+class Frame:
+    """What all response objects of one call have in common."""
+
+    def __init__(self, envelope: Envelope, context: Context) -> None:
+        self.context = context
+        self.names: ToolNames = tool_names(envelope.members.get("tools"))
+        self._id = context.new_id("resp_")
+        self._repeated = {
+            name: msgspec.Raw(raw) if (raw := envelope.members.get(name, b"null")) != b"null" else default
+            for name, default in _REPEATED.items()
+        }
+
+    def response(
+        self,
+        answer: Any,
+        status: str,
+        output: list[Item],
+        usage: pb.Usage | None = None,
+        *,
+        incomplete: str | None = None,
+        error: dict[str, Any] | None = None,
+        rest: str = "",
+    ) -> dict[str, Any]:
+        """`answer` has `created`, `model` and `service_tier`: of an answer or of its first chunk. `rest` is what a provider
+        said that no item has a place for (blocks of its own tools, citations), as the text of an object."""
+        out = {
+            "id": self._id,
+            "object": "response",
+            "created_at": answer.created,
+            "status": status,
+            "completed_at": self.context.now_s if status == "completed" else None,
+            "error": error,
+            "incomplete_details": None if incomplete is None else {"reason": incomplete},
+            "model": answer.model,
+            "output": output,
+            "usage": None if usage is None else write_usage(usage),
+            "service_tier": answer.service_tier or "default",
+            **self._repeated,
+            **_ABSENT,
+        }
+        return beneath(out, rest)
+
+    def new_id(self, prefix: str) -> str:
+        return self.context.new_id(prefix)
+
+
+def encode_response(envelope: Envelope, answer: pb.ChatResponse, context: Context) -> bytes:
+    """The body. The format has one choice: the first."""
+    frame = Frame(envelope, context)
+    choice = answer.choices[0] if answer.choices else pb.Choice()
+    status, incomplete = ending(choice.finish_reason)
+    items = [
+        reasoning(frame, part.thinking) for part in choice.message.content if part.WhichOneof("part") == "thinking"
+    ]
+    if parts := _message_parts(choice):
+        items.append(message(frame, parts, status))
+    items += [call(frame, each) for each in choice.message.tool_calls]
+    usage = answer.usage if answer.HasField("usage") else pb.Usage()
+    rest = other_members(choice.message)
+    return msgspec.json.encode(frame.response(answer, status, items, usage, incomplete=incomplete, rest=rest))
+
+
+def other_members(message: pb.Message) -> str:
+    """Members that chat completions have for what is neither text nor thought nor call."""
+    members = write_answer_message(message)
+    rest = {name: value for name, value in members.items() if name not in _IN_ITEMS and value is not None}
+    return msgspec.json.encode(rest).decode() if rest else ""
+
+
+def ending(finish: pb.FinishReason) -> tuple[str, str | None]:
+    """Status, and why it is incomplete."""
+    reason = _INCOMPLETE.get(finish)
+    return ("completed", None) if reason is None else ("incomplete", reason)
+
+
+def message(frame: Frame, content: list[dict[str, Any]], status: str, id_: str = "") -> Item:
+    return {
+        "id": id_ or frame.new_id("msg_"),
+        "type": "message",
+        "status": status,
+        "role": "assistant",
+        "content": content,
+    }
+
+
+def text_part(text: str, logprobs: Any = None) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs or []}
+
+
+def refusal_part(text: str) -> dict[str, Any]:
+    return {"type": "refusal", "refusal": text}
+
+
+def reasoning(frame: Frame, thought: pb.Thinking, id_: str = "") -> Item:
+    """The text as a summary, all of it in `encrypted_content`."""
+    return {
+        "id": id_ or frame.new_id("rs_"),
+        "type": "reasoning",
+        "status": "completed",
+        "summary": [{"type": "summary_text", "text": thought.text}] if thought.text else [],
+        "encrypted_content": sealed(thought),
+    }
+
+
+def call(frame: Frame, tool_call: pb.ToolCall, id_: str = "", status: str = "completed") -> Item:
+    """A custom tool's call with its text, a function's with its arguments and the namespace that the caller knows it by."""
+    call_id = tool_call.id or frame.new_id("call_")
+    custom = tool_call.HasField("custom_input")
+    if custom or tool_call.name in frame.names.customs:
+        text = tool_call.custom_input if custom else unwrapped(tool_call.arguments_json)
+        kind, prefix, rest = "custom_tool_call", "ctc_", {"name": tool_call.name, "input": text}
+    else:
+        names = frame.names.called(tool_call.name)
+        kind, prefix, rest = "function_call", "fc_", {**names, "arguments": tool_call.arguments_json or "{}"}
+    return {"id": id_ or frame.new_id(prefix), "type": kind, "status": status, "call_id": call_id, **rest}
+
+
+def _message_parts(choice: pb.Choice) -> list[dict[str, Any]]:
+    texts = [part.text for part in choice.message.content if part.WhichOneof("part") == "text"]
+    refusals = [part.refusal for part in choice.message.content if part.WhichOneof("part") == "refusal"]
+    parts = []
+    if texts or not (refusals or choice.message.tool_calls):
+        parts.append(text_part("".join(texts), logprobs(choice)))
+    if refusals:
+        parts.append(refusal_part("".join(refusals)))
+    return parts
+
+
+def logprobs(choice: Any) -> list[dict[str, Any]]:
+    """Those of a choice or of a piece."""
+    return [{**_logprob(each), "top_logprobs": [_logprob(top) for top in each.top]} for each in choice.logprobs.content]
+
+
+def _logprob(each: pb.TokenLogprob) -> dict[str, Any]:
+    utf8 = each.utf8 if each.HasField("utf8") else each.token.encode()
+    return {"token": each.token, "logprob": each.logprob, "bytes": list(utf8)}
+
+
+def write_usage(counts: pb.Usage) -> dict[str, Any]:
+    """All of it. What nobody counted is 0."""
+    total = counts.total_tokens or counts.input_tokens + counts.output_tokens
+    return {
+        "input_tokens": counts.input_tokens,
+        "input_tokens_details": {
+            "cached_tokens": counts.cached_input_tokens,
+            "cache_write_tokens": counts.cache_write_tokens,
+        },
+        "output_tokens": counts.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": counts.reasoning_tokens},
+        "total_tokens": total,
+    }

@@ -1,0 +1,159 @@
+"""A caller's body for an upstream with OpenAI's Responses API: its bytes go there, `model` replaced; the answer's bytes come
+back, checked. Everything of OpenAI's works: its own tools, stored responses, events that nobody here knows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from adapters.contract import Context, Envelope, HttpCall, Target
+from adapters.errors import GatewayError, Kind
+from adapters.json_object import MALFORMED, of_answer
+from adapters.openai import in_band, usage_of
+from adapters.responses.sealed import without_foreign_thoughts
+from adapters.sse import Event
+from adapters.urls import query_of
+from sidecar.v1 import inference_pb2 as pb
+
+_DEPLOYMENTS = "/openai/deployments/"
+_VERSIONED_SINCE = "2025-03-01"
+_NULL = msgspec.Raw(b"null")
+_ENDS = frozenset({"response.completed", "response.incomplete"})
+_FAILURES = frozenset({"response.failed", "error"})
+# Events before there is anything to see.
+_BEGINNINGS = frozenset({"response.created", "response.in_progress", "response.queued"})
+
+
+def takes_responses(target: Target) -> bool:
+    """Whether the upstream has this API: Azure's older versions have not."""
+    version: str = target.options.get("query", {}).get("api-version", "")
+    return not (version[:1].isdigit() and version < _VERSIONED_SINCE)
+
+
+def responses_url(target: Target) -> str:
+    """Azure's deployments have their own chat completions, but share this path."""
+    base, deployments, _ = target.base_url.partition(_DEPLOYMENTS)
+    return base + ("/openai" if deployments else "") + "/responses" + query_of(target)
+
+
+def model_of(target: Target) -> str:
+    """The model as this API wants it in the body: of Azure's deployments, the name that their URL has."""
+    deployment: str | None = target.options.get("deployment")
+    return target.model if deployment is None else deployment
+
+
+def patch(envelope: Envelope, target: Target) -> HttpCall:
+    """The call to the upstream: `model` is its own, what the route drops is gone, every other member keeps its bytes."""
+    members: dict[str, bytes] = dict(envelope.members)
+    members["model"] = msgspec.json.encode(model_of(target))
+    for name in target.options.get("drop_params", ()):
+        members.pop(name, None)
+    left_out: tuple[str, ...] = ()
+    if "input" in members:
+        members["input"], left_out = without_foreign_thoughts(members["input"])
+    body = b"{" + b",".join(msgspec.json.encode(name) + b":" + raw for name, raw in members.items()) + b"}"
+    return HttpCall(responses_url(target), body, left_out=left_out)
+
+
+class _Answer(msgspec.Struct):
+    output: list[msgspec.Raw] | None = None
+    status: str = ""
+    usage: msgspec.Raw = _NULL
+    error: msgspec.Raw = _NULL
+
+
+class _Event(msgspec.Struct):
+    type: str = ""
+    response: msgspec.Raw = _NULL
+    error: msgspec.Raw = _NULL
+
+
+_ANSWERS = msgspec.json.Decoder(_Answer)
+_EVENTS = msgspec.json.Decoder(_Event)
+
+
+def read_answer(body: bytes) -> Any:
+    """`output`, `status`, `usage` and `error` of a response. Raises upstream_protocol, or the provider's error in a 200."""
+    try:
+        if not body.isascii():
+            body.decode()
+        answer = _ANSWERS.decode(body)
+    except MALFORMED:
+        raise of_answer("the body", "one JSON object of its format") from None
+    if bytes(answer.error) != b"null":
+        raise in_band(bytes(answer.error))
+    if answer.output is None:
+        raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's answer is not a response with its output.")
+    return answer
+
+
+def check(body: bytes) -> pb.Usage | None:
+    """A whole answer. One in the background has no output yet, and is one."""
+    return usage_of(bytes(read_answer(body).usage))
+
+
+def read_event(event: Event) -> tuple[str, Any]:
+    """Type and members of an event. Raises upstream_protocol, or the provider's error, for one that tells of a failure."""
+    try:
+        if not event.data.isascii():
+            event.data.decode()
+        found = _EVENTS.decode(event.data)
+    except MALFORMED:
+        raise of_answer("an event", "one JSON object of its format") from None
+    kind = found.type or event.name
+    if kind == "error":  # OpenAI's has its members beside the type, others have them in an object
+        raise in_band(bytes(found.error) if bytes(found.error) != b"null" else event.data)
+    if kind == "response.failed":
+        raise in_band(_reason(bytes(found.response)))
+    return kind, found
+
+
+def _reason(response: bytes) -> bytes:
+    """The error of a failed response; null where there is none."""
+    try:
+        return bytes(_ANSWERS.decode(response).error)
+    except MALFORMED:
+        return b"null"
+
+
+class Observer:
+    """A stream whose bytes pass: end, failures, first output and usage are read, every other event is only looked at by name."""
+
+    def __init__(self, target: Target, context: Context) -> None:
+        self.done = False
+        self.repeats = False  # every event has a number of its own
+        self._output = False
+
+    def feed(self, event: Event) -> list[Any]:
+        if self.done or not event.data:
+            return []
+        name = event.name
+        if self._output and name and name not in _ENDS and name not in _FAILURES:
+            return []
+        kind, found = read_event(event)
+        if kind in _BEGINNINGS:
+            return []
+        if kind in _ENDS:
+            self.done = True
+            return [self._end(bytes(found.response))]
+        if self._output:
+            return []
+        self._output = True
+        return [_piece(pb.ChunkChoice(delta=pb.Delta(content=" ")))]
+
+    def _end(self, response: bytes) -> pb.StreamChatResponse:
+        chunk = _piece(pb.ChunkChoice(finish_reason=pb.FINISH_REASON_STOP))
+        if (usage := usage_of(bytes(read_answer(response).usage))) is not None:
+            chunk.usage.CopyFrom(usage)
+        return chunk
+
+    def close(self) -> list[Any]:
+        if not self.done:
+            raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's stream ended before its last event.")
+        return []
+
+
+def _piece(choice: pb.ChunkChoice) -> pb.StreamChatResponse:
+    return pb.StreamChatResponse(choices=[choice])

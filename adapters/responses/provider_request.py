@@ -1,0 +1,244 @@
+"""A canonical chat request as a Responses body, for a route with `api: responses`: every caller, whatever it speaks, keeps the
+model's reasoning from one tool call to the next.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from adapters.contract import Context, HttpCall, Target
+from adapters.echoes import Echoes, fit_history
+from adapters.errors import GatewayError, Kind
+from adapters.json_object import OBJECTS, merge, raw_json
+from adapters.refusals import Unsupported, plain_fields, refuse, refuse_unsupported, unsupported
+from adapters.responses.passing import model_of, responses_url
+from adapters.responses.sealed import OPENAI
+from sidecar.v1 import inference_pb2 as pb
+
+_ROLES = {
+    pb.ROLE_SYSTEM: "system",
+    pb.ROLE_DEVELOPER: "developer",
+    pb.ROLE_USER: "user",
+    pb.ROLE_ASSISTANT: "assistant",
+}
+_MODES = {pb.ToolChoice.MODE_NONE: "none", pb.ToolChoice.MODE_AUTO: "auto", pb.ToolChoice.MODE_REQUIRED: "required"}
+# In the words of chat completions; this API has none of them.
+_NOWHERE: Unsupported = (
+    ("stop", lambda request: bool(request.stop)),
+    ("n", lambda request: request.HasField("n") and request.n != 1),
+    ("seed", lambda request: request.HasField("seed")),
+    ("frequency_penalty", lambda request: bool(request.frequency_penalty)),
+    ("presence_penalty", lambda request: bool(request.presence_penalty)),
+    ("logit_bias", lambda request: request.logit_bias_json.strip() not in ("", "{}", "null")),
+    ("modalities", lambda request: any(word != "text" for word in request.modalities)),
+    ("audio", lambda request: request.HasField("audio")),
+    ("prediction", lambda request: request.HasField("prediction_json")),
+)
+_ECHOES = Echoes(
+    takes=lambda thought: bool(thought.redacted) and thought.HasField("format") and thought.format == OPENAI,
+    restores=True,
+)
+_FIELDS = (("temperature", "temperature"), ("top_p", "top_p"), ("top_logprobs", "top_logprobs"))
+_HINTS = ("service_tier", "user", "safety_identifier", "prompt_cache_key")
+_LOGPROBS = "message.output_text.logprobs"
+_MODELLED = frozenset(
+    {"model", "input", "stream", "store", "include", "tools", "tool_choice", "text", "reasoning", "metadata"}
+    | {"max_output_tokens", "parallel_tool_calls", "messages", *_HINTS, *(name for name, _ in _FIELDS)}
+)
+
+
+def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
+    """Raises unsupported_parameter for what this API cannot say."""
+    if not request.messages:
+        raise GatewayError(Kind.INVALID_REQUEST, "'messages' must have at least one message.", param="messages")
+    refuse_unsupported(request, target, _NOWHERE)
+    request, left_out = fit_history(request, _ECHOES)
+    out: dict[str, Any] = {
+        "model": model_of(target),
+        "input": [
+            item for at, message in enumerate(request.messages) for item in _items(message, f"messages[{at}]", target)
+        ],
+        "store": False,
+        "include": ["reasoning.encrypted_content", *([_LOGPROBS] if request.logprobs else [])],
+        **plain_fields(request, _FIELDS),
+    }
+    if stream:
+        out["stream"] = True
+    limit = request.max_completion_tokens or request.max_tokens
+    if limit:
+        out["max_output_tokens"] = limit
+    for name in _HINTS:
+        if request.HasField(name):
+            out[name] = getattr(request, name)
+    if request.metadata:
+        out["metadata"] = dict(request.metadata)
+    if request.HasField("reasoning_effort"):
+        out["reasoning"] = {"effort": request.reasoning_effort, "summary": "auto"}
+    _write_tools(request, out)
+    if text := _text(request):
+        out["text"] = text
+    out = merge(out, request.extra_json, "extra_json", _MODELLED) if request.extra_json else out
+    for name in target.options.get("drop_params", ()):
+        out.pop(name, None)
+    return HttpCall(responses_url(target), msgspec.json.encode(out), left_out=left_out)
+
+
+def _items(message: pb.Message, path: str, target: Target) -> Iterator[dict[str, Any]]:
+    """One turn, as items in their order."""
+    if message.role == pb.ROLE_TOOL:
+        yield _output(message, path, target)
+        return
+    if message.role not in _ROLES:
+        raise GatewayError(
+            Kind.INVALID_REQUEST, f"'{path}.role' has no place in OpenAI's Responses API.", param=f"{path}.role"
+        )
+    if message.HasField("name"):
+        refuse(target, f"{path}.name", "messages[].name")
+    parts: list[Any] = []
+    for number, part in enumerate(message.content):
+        if part.WhichOneof("part") == "thinking":
+            yield from _message(message, parts)
+            parts = []
+            yield _reasoning(part.thinking)
+        else:
+            parts.append(_part(part, f"{path}.content[{number}]", target, answer=message.role == pb.ROLE_ASSISTANT))
+    yield from _message(message, parts)
+    for call in message.tool_calls:
+        yield _call(call)
+
+
+def _message(message: pb.Message, parts: list[Any]) -> Iterator[dict[str, Any]]:
+    if parts or (not message.content and message.role != pb.ROLE_ASSISTANT):
+        yield {"type": "message", "role": _ROLES[message.role], "content": parts}
+
+
+def _reasoning(thought: pb.Thinking) -> dict[str, Any]:
+    summary = [{"type": "summary_text", "text": thought.text}] if thought.text else []
+    return {"type": "reasoning", "summary": summary, "encrypted_content": thought.redacted.decode("utf-8", "replace")}
+
+
+def _call(call: pb.ToolCall) -> dict[str, Any]:
+    if call.HasField("custom_input"):
+        return {"type": "custom_tool_call", "call_id": call.id, "name": call.name, "input": call.custom_input}
+    return {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments_json or "{}"}
+
+
+def _output(message: pb.Message, path: str, target: Target) -> dict[str, Any]:
+    if message.tool_error and "tool_error" not in target.options.get("drop_params", ()):
+        raise unsupported(target.provider.name, f"{path}.tool_error", drop_as="tool_error")
+    parts = [_part(part, f"{path}.content[{n}]", target, answer=False) for n, part in enumerate(message.content)]
+    only_text = all(part.WhichOneof("part") == "text" for part in message.content)
+    output: Any = "".join(part.text for part in message.content) if only_text else parts
+    return {"type": "function_call_output", "call_id": message.tool_call_id, "output": output}
+
+
+def _part(part: pb.ContentPart, path: str, target: Target, *, answer: bool) -> Any:
+    match part.WhichOneof("part"):
+        case "text":
+            if answer:
+                return {"type": "output_text", "text": part.text, "annotations": []}
+            return {"type": "input_text", "text": part.text}
+        case "refusal":
+            return {"type": "refusal", "refusal": part.refusal}
+        case "image":
+            return {
+                "type": "input_image",
+                **_source(part.image, "image_url", "image_url"),
+                "detail": part.image.detail or "auto",
+            }
+        case "file":
+            name = {"filename": part.file.filename} if part.file.HasField("filename") else {}
+            return {"type": "input_file", **_source(part.file, "file_data", "file_url"), **name}
+        case "other_json":
+            return raw_json(part.other_json, f"{path}.other_json")
+    raise unsupported(target.provider.name, path)
+
+
+def _source(media: Any, data: str, url: str) -> dict[str, str]:
+    match media.WhichOneof("source"):
+        case "data":
+            return {data: f"data:{media.mime_type};base64,{base64.b64encode(media.data).decode()}"}
+        case "url":
+            return {url: media.url}
+        case _:
+            return {"file_id": media.file_id}
+
+
+def _write_tools(request: pb.ChatRequest, out: dict[str, Any]) -> None:
+    if request.tools:
+        out["tools"] = [_tool(tool, f"tools[{at}]") for at, tool in enumerate(request.tools)]
+    if request.HasField("parallel_tool_calls"):
+        out["parallel_tool_calls"] = request.parallel_tool_calls
+    choice = request.tool_choice
+    match choice.WhichOneof("choice"):
+        case "mode":
+            out["tool_choice"] = _MODES[choice.mode]
+        case "function_name":
+            out["tool_choice"] = {"type": "function", "name": choice.function_name}
+        case "custom_name":
+            out["tool_choice"] = {"type": "custom", "name": choice.custom_name}
+        case "other_json":
+            out["tool_choice"] = _flat_choice(choice.other_json)
+
+
+def _tool(tool: pb.Tool, path: str) -> Any:
+    """Flat, and strict only where that was asked: left out, it would be strict here."""
+    match tool.WhichOneof("kind"):
+        case "function":
+            out: dict[str, Any] = {"type": "function", "name": tool.function.name, "strict": tool.function.strict}
+            if tool.function.HasField("description"):
+                out["description"] = tool.function.description
+            text = tool.function.parameters_json
+            out["parameters"] = raw_json(text, f"{path}.function.parameters") if text else None
+            return out
+        case "custom":
+            out = {"type": "custom", "name": tool.custom.name}
+            if tool.custom.HasField("description"):
+                out["description"] = tool.custom.description
+            if tool.custom.format_json:
+                out["format"] = _flat_format(tool.custom.format_json)
+            return out
+    return raw_json(tool.other_json, f"{path}.other_json")
+
+
+def _flat_format(text: str) -> Any:
+    """A grammar stands in an object of its own in chat completions."""
+    form = msgspec.json.decode(text)
+    inner = form.pop("grammar", None) if isinstance(form, dict) else None
+    return {**form, **inner} if isinstance(inner, dict) else form
+
+
+def _flat_choice(text: str) -> Any:
+    """allowed_tools: its members, and its tools, without the objects around them."""
+    choice = msgspec.json.decode(text)
+    inner = choice.get("allowed_tools") if isinstance(choice, dict) else None
+    if not isinstance(inner, dict):
+        return choice
+    tools = [{"type": kind, **tool.get(kind, {})} for tool in inner.get("tools", ()) if (kind := tool.get("type", ""))]
+    return {"type": "allowed_tools", "mode": inner.get("mode", "auto"), "tools": tools}
+
+
+def _text(request: pb.ChatRequest) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    form = request.response_format
+    match form.WhichOneof("format"):
+        case "json_object":
+            out["format"] = {"type": "json_object"}
+        case "json_schema":
+            schema = form.json_schema
+            found: dict[str, Any] = {"type": "json_schema", "name": schema.name or "answer"}
+            if schema.HasField("description"):
+                found["description"] = schema.description
+            found["schema"] = raw_json(schema.schema_json or "{}", "response_format.json_schema.schema")
+            if schema.HasField("strict"):
+                found["strict"] = schema.strict
+            out["format"] = found
+        case "other_json":
+            out["format"] = OBJECTS.decode(form.other_json)
+    if request.HasField("verbosity"):
+        out["verbosity"] = request.verbosity
+    return out

@@ -1,0 +1,48 @@
+"""Thoughts in `encrypted_content`, which clients of this format keep and send back unchanged.
+
+OpenAI's own is opaque, and only OpenAI can read it. That of every other thought is an envelope of ours
+(adapters/thought_envelope.py), which never goes to OpenAI.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from adapters.json_object import MALFORMED
+from adapters.thought_envelope import MARK, enveloped, from_envelope
+from sidecar.v1 import inference_pb2 as pb
+
+# Whose thoughts OpenAI's own content is, in OpenRouter's words.
+OPENAI = "openai-responses-v1"
+_ITEMS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_LEFT_OUT = "input[].reasoning"
+_OURS = b'"' + MARK.encode()
+
+
+def sealed(thought: pb.Thinking | pb.ThinkingDelta) -> str:
+    """OpenAI's own content, or the envelope."""
+    if thought.redacted and thought.HasField("format") and thought.format == OPENAI:
+        return thought.redacted.decode("utf-8", "replace")
+    return enveloped(thought)
+
+
+def opened(text: str, content: str | None) -> pb.Thinking:
+    """The thought of a reasoning item. One without content is nobody's: it is left out wherever it would go."""
+    if not content:
+        return pb.Thinking(text=text, native_name="summary")
+    if content.startswith(MARK):
+        return from_envelope(content, text)
+    return pb.Thinking(text=text, redacted=content.encode("utf-8", "replace"), format=OPENAI)
+
+
+def without_foreign_thoughts(items: bytes) -> tuple[bytes, tuple[str, ...]]:
+    """`input` of a body that passes to OpenAI, without the thoughts of other providers; other items keep their bytes. What is
+    not of the format is the provider's to refuse."""
+    if _OURS not in items or not items.startswith(b"["):
+        return items, ()
+    try:
+        found = _ITEMS.decode(items)
+    except MALFORMED:
+        return items, ()
+    kept = [item for item in found if not bytes(item.get("encrypted_content", b"")).startswith(_OURS)]
+    return msgspec.json.encode(kept), (_LEFT_OUT,)

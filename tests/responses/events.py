@@ -1,0 +1,78 @@
+"""What OpenAI's Responses API answers, whole and streamed: a thought, a text and a call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.provider import event
+
+USAGE: dict[str, Any] = {
+    "input_tokens": 30,
+    "input_tokens_details": {"cached_tokens": 7},
+    "output_tokens": 12,
+    "output_tokens_details": {"reasoning_tokens": 5},
+    "total_tokens": 42,
+}
+REASONING: dict[str, Any] = {
+    "id": "rs_1",
+    "type": "reasoning",
+    "summary": [{"type": "summary_text", "text": "Look first."}],
+    "encrypted_content": "gAAAAsealed",
+}
+MESSAGE: dict[str, Any] = {
+    "id": "msg_1",
+    "type": "message",
+    "status": "completed",
+    "role": "assistant",
+    "content": [{"type": "output_text", "text": "Let me see.", "annotations": []}],
+}
+CALL: dict[str, Any] = {
+    "id": "fc_1",
+    "type": "function_call",
+    "status": "completed",
+    "call_id": "call_1",
+    "name": "find",
+    "arguments": '{"q":1}',
+}
+HEAD: dict[str, Any] = {"id": "resp_1", "object": "response", "created_at": 1_790_000_000, "model": "sim-chat"}
+
+
+def answer(*items: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {**HEAD, "status": "completed", "error": None, "output": [*items], "usage": USAGE, **more}
+
+
+def events(*items: dict[str, Any]) -> list[bytes]:
+    """A stream of these items."""
+    made: list[dict[str, Any]] = [
+        {"type": "response.created", "response": {**HEAD, "status": "in_progress", "output": []}}
+    ]
+    for index, item in enumerate(items):
+        at = {"item_id": item["id"], "output_index": index}
+        made.append(
+            {"type": "response.output_item.added", "output_index": index, "item": {**item, **_EMPTY[item["type"]]}}
+        )
+        if item["type"] == "reasoning":
+            text = item["summary"][0]["text"]
+            made += [{"type": "response.reasoning_summary_text.delta", **at, "summary_index": 0, "delta": text}]
+        elif item["type"] == "message":
+            text = item["content"][0]["text"]
+            made += [
+                {"type": "response.output_text.delta", **at, "content_index": 0, "delta": part}
+                for part in (text[:4], text[4:])
+            ]
+        else:
+            text = item["arguments"]
+            made += [
+                {"type": "response.function_call_arguments.delta", **at, "delta": part} for part in (text[:3], text[3:])
+            ]
+        made.append({"type": "response.output_item.done", "output_index": index, "item": item})
+    made.append({"type": "response.of_next_week", "n": 1})
+    made.append({"type": "response.completed", "response": answer(*items)})
+    return [event(each["type"], {**each, "sequence_number": number}) for number, each in enumerate(made)]
+
+
+_EMPTY: dict[str, dict[str, Any]] = {
+    "reasoning": {"summary": [], "encrypted_content": None},
+    "message": {"content": [], "status": "in_progress"},
+    "function_call": {"arguments": "", "status": "in_progress"},
+}
