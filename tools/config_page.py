@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.config.consumers import CONSUMER
+from sidecar.config.cors import CORS
 from sidecar.config.limits import MLFLOW_LIMIT, OF_ROUTE
 from sidecar.config.models import MODEL
 from sidecar.config.prices import PRICE
@@ -34,6 +35,7 @@ TABLES: dict[str, Section[Any]] = {
     "budgets": OF_ROUTE.budget,
     "price": PRICE,
     "consumer": CONSUMER,
+    "cors": CORS,
 }
 # MLflow has such a section at all; in the others every key is ours, and the page says so in prose.
 _WITH_MLFLOW = frozenset({"top", "route", "model"})

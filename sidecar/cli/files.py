@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -147,6 +148,15 @@ class _RenderOptions:
     http: HttpOption = None
     trusted_proxy: TrustedProxyOption = None
     proxy_protocol: ProxyProtocolOption = False
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cors-origin",
+            metavar="ORIGIN",
+            help="A web page that may call from a browser, as `cors` in a config file; may be given several times. "
+            "Example: --cors-origin https://app.example.com",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +213,22 @@ def _render(program: str, chosen: _RenderOptions, calls_per_client: int = CALLS_
             users_file=root / "users",
             tls_certificate=certificate,
             tls_key=key,
+            cors_origins=_origins(chosen.cors_origin or ()),
         )
         print(programs.program(program).render(front_settings, chosen.output))
     except (settings.FrontError, OSError, ValueError) as error:
         raise Failure(str(error)) from None
+
+
+def _origins(texts: Iterable[str]) -> tuple[str, ...]:
+    from sidecar.domain.origins import ANY, Origin
+
+    for text in texts:
+        if text != ANY and Origin.parsed(text) is None:
+            raise Failure(
+                f"--cors-origin {text} is no origin. Write https://app.example.com, https://*.example.com or *."
+            )
+    return tuple(dict.fromkeys(texts))
 
 
 def version() -> None:

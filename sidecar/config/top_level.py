@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sidecar.config import fields
 from sidecar.config.consumers import CONSUMERS_MAX, consumers
+from sidecar.config.cors import CORS
 from sidecar.config.kinds import BOOLEAN, Kind, Schema, choice, list_of, reference
 from sidecar.config.names import Names
 from sidecar.config.route import route
@@ -64,6 +65,7 @@ TOP = Section(
             "Whether admins may manage routes through the API; the list of routes may be empty then.",
         ),
         Field("admission", ADMISSION, "Calls in each worker, over all routes.", "[Below](#retries-breaker-admission)."),
+        Field("cors", CORS, "Which web pages may call from a browser.", "[Below](#cors).", default="none"),
         Field("mlflow_dialect", DIALECT, "As a route's, for all routes that do not set it.", default="a"),
     ),
     ignored=IGNORED,

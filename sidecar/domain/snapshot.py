@@ -164,6 +164,13 @@ class Consumer:
 
 
 @dataclass(frozen=True, slots=True)
+class Cors:
+    """Which web pages may call from a browser: origins as sidecar.domain.origins has them."""
+
+    origins: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A whole configuration. `routes` keeps the file's order. `hash` is the first 12 hex digits of the SHA-256 of the file."""
 
@@ -175,6 +182,7 @@ class Snapshot:
     secrets_in_prompts: Literal["refuse", "log", "off"] = "refuse"
     manage_routes: bool = False  # whether admins may make and remove routes by call
     admission: Admission = Admission(1000)  # of one worker, over all its routes
+    cors: Cors = Cors()
 
 
 def target_of(upstream: Upstream) -> Target:

@@ -17,6 +17,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
+from sidecar.front import nginx_cors
 from sidecar.front.settings import METRICS_SOCKET, FrontError, FrontSettings, make_folder, socket_path, templates, write
 
 _CONF = "nginx.conf"
@@ -108,6 +109,7 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
         "CALLS_PER_CLIENT": str(settings.calls_per_client),
         "READ_TIMEOUT_S": str(settings.read_timeout_s),
         "SEND_TIMEOUT_S": str(settings.send_timeout_s),
+        **nginx_cors.words(settings.cors_origins),
         "CLEAR_RESERVED": "more_clear_input_headers X-Sidecar-*;" if settings.headers_more else "",
     }
 

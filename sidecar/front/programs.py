@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidecar.front import envoy, nginx
-from sidecar.front.envoy import admin, users
+from sidecar.front.envoy import admin, cors, users
 from sidecar.front.settings import FrontError, FrontSettings
 
 
@@ -27,6 +27,8 @@ class Program:
     """Ends it, and lets calls finish if there is no `drain`."""
     death_signal: signal.Signals
     """What it gets when its parent dies."""
+    take_cors: Callable[[FrontSettings, Path], object]
+    """(settings, folder): writes which web pages may call; effective after `reload_signal`, or by itself where there is none."""
     drain: Callable[[Path, float], Awaitable[None]] | None = None
     """(folder, seconds at most): lets calls finish; to be called before `stop_signal`."""
     reload_signal: signal.Signals | None = None
@@ -58,6 +60,7 @@ PROGRAMS = {
             stop_signal=signal.SIGQUIT,
             death_signal=signal.SIGTERM,
             reload_signal=signal.SIGHUP,
+            take_cors=nginx.render,
         ),
         Program(
             "envoy",
@@ -69,6 +72,7 @@ PROGRAMS = {
             stop_signal=signal.SIGTERM,
             death_signal=signal.SIGKILL,
             drain=admin.drain,
+            take_cors=lambda settings, folder: cors.write_cors(settings.cors_origins, folder / cors.CORS),
             take_users=lambda users_file, folder: users.write_users(users_file, folder / envoy.USERS),
         ),
     )

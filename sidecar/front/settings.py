@@ -55,6 +55,8 @@ class FrontSettings:
     body_timeout_s: int = 30
     """Nginx cuts a sender who is silent for so long in the middle of a body; Envoy, which has no such clock, one whose request
     is not whole after ten times as long."""
+    cors_origins: tuple[str, ...] = ()
+    """Of web pages that may call from a browser; see sidecar.domain.origins."""
     calls_per_client: int = CALLS_PER_CLIENT
     """Nginx answers 429 to more at once from one address. Envoy has no such limit."""
     send_timeout_s: int = 30

@@ -40,7 +40,7 @@ KEYS = {
     "mlflow_limit": "calls renewal_period key",
     "price": "input output cached_input cache_write cache_write_1h",
 }
-TOP_KEYS = "routes endpoints defaults consumers secrets_in_prompts manage_routes admission mlflow_dialect"
+TOP_KEYS = "routes endpoints defaults consumers secrets_in_prompts manage_routes admission mlflow_dialect cors"
 NESTED = {
     "timeouts": "connect first_output idle total write",
     "retries": "budget backoff backoff_max",
@@ -200,7 +200,7 @@ def test_every_example_of_the_config_page_loads() -> None:
             )
         elif block.startswith("routes:"):
             text = block
-        elif block.startswith("consumers:"):
+        elif block.startswith(("consumers:", "cors:")):
             text = f"routes:\n  - name: chat-expensive\n{one}  - name: embeddings\n{one}{block}"
         else:
             text = f"routes:\n  - name: r\n{one}" + textwrap.indent(block, "    ")

@@ -14,11 +14,12 @@ import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 import httpx
@@ -222,3 +223,25 @@ async def passes_on(front: Front, core: Core) -> None:
             await asyncio.sleep(HEALTH_INTERVAL_S / 2)
     core.calls.clear()
     core.arrived.clear()
+
+
+# (program, **settings): a front of the test's own, and a core behind it.
+Running = Callable[..., AbstractAsyncContextManager[tuple[Front, Core]]]
+
+
+@pytest.fixture
+def running(state: Path) -> Running:
+    @asynccontextmanager
+    async def start(program: Program, **changes: Any) -> AsyncIterator[tuple[Front, Core]]:
+        front = await asyncio.to_thread(start_front, state, program, **changes)
+        try:
+            # What speaks PROXY protocol cannot be asked here whether it has found its core.
+            core = await start_core(front, wait=not front.settings.proxy_protocol)
+            try:
+                yield front, core
+            finally:
+                await core.stop()
+        finally:
+            await asyncio.to_thread(front.stop)
+
+    return start

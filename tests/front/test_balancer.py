@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
-from typing import Any
 
 import grpc
 import httpx
@@ -16,31 +12,12 @@ import pytest
 from sidecar.front.programs import PROGRAMS, Program
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
-from tests.front.conftest import Front, start_core, start_front
-from tests.front.double import Core, Script
+from tests.front.conftest import Front, Running
+from tests.front.double import Script
 from tests.processes import free_port, reached
 
 HERE, ELSEWHERE = ("127.0.0.0/8", "::1/128"), ("10.0.0.0/8",)
 CALLER, OTHER = "203.0.113.7", "198.51.100.9"
-Running = Callable[..., AbstractAsyncContextManager[tuple[Front, Core]]]
-
-
-@pytest.fixture
-def running(state: Path) -> Running:
-    @asynccontextmanager
-    async def start(program: Program, **changes: Any) -> AsyncIterator[tuple[Front, Core]]:
-        front = await asyncio.to_thread(start_front, state, program, **changes)
-        try:
-            # What speaks PROXY protocol cannot be asked here whether it has found its core.
-            core = await start_core(front, wait=not front.settings.proxy_protocol)
-            try:
-                yield front, core
-            finally:
-                await core.stop()
-        finally:
-            await asyncio.to_thread(front.stop)
-
-    return start
 
 
 async def _logged(front: Front, request_id: str) -> str:

@@ -2,8 +2,8 @@
 
     settings -> render(settings, folder) -> check(folder) -> command(folder, binary) -> (argv, current folder)
 
-It reads users.json and tls.json again when they are replaced, nothing else: for other settings replace the process. SIGTERM cuts
-open calls; admin.drain() first lets them finish.
+It reads users.json, tls.json and cors.json again when they are replaced, nothing else: for other settings replace the process.
+SIGTERM cuts open calls; admin.drain() first lets them finish.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 from sidecar import v1
 from sidecar.front import bindings
 from sidecar.front.envoy import balancer
+from sidecar.front.envoy.cors import CORS, write_cors
 from sidecar.front.envoy.names import all_but
 from sidecar.front.envoy.replies import mappers
 from sidecar.front.envoy.routes import rest_routes
@@ -92,13 +93,15 @@ def find_envoy() -> Path:
 def render(settings: FrontSettings, folder: Path) -> Path:
     """Writes everything Envoy reads into `folder` (made 0700, files 0600) and returns the configuration's path.
 
-    The parent folder must exist. While Envoy runs there, only users.json and tls.json become effective. FrontError, OSError.
+    The parent folder must exist. While Envoy runs there, users.json, tls.json and cors.json become effective, nothing else.
+    FrontError, OSError.
     """
     folder = folder.absolute()
     make_folder(folder)
     write(folder / _DESCRIPTORS, (Path(v1.__file__).parent / _DESCRIPTORS).read_bytes())
     write(folder / _TLS, _tls(settings))
     write_users(settings.users_file, folder / USERS)
+    write_cors(settings.cors_origins, folder / CORS)
     write(folder / CONF, configuration(settings, folder))
     return folder / CONF
 

@@ -283,6 +283,7 @@ class Supervisor:
         """Returns once every worker uses it."""
         self._priced = (snapshot, await asyncio.to_thread(with_prices, snapshot, time.time(), self._priced))
         await self._pool.reload(self._priced[1])
+        await self._services.use(snapshot)
         self._spend_keeper.use(snapshot)
         self._metrics.use_config(snapshot.hash)
 

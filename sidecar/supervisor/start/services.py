@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ from sidecar.supervisor.start.state import StateDir
 
 if TYPE_CHECKING:  # `serve` starts without it
     from sidecar.front.programs import Program
+    from sidecar.front.settings import FrontSettings
 
 _log = logging.getLogger("sidecar")
 FIRST_USER = "sidecar"
@@ -45,6 +47,7 @@ class Services:
         self._state = state
         self._options_of_front = front
         self._front: Service | None = None
+        self._front_settings: FrontSettings | None = None  # as it runs
         self._front_reload: signal.Signals | None = None
         self._following: asyncio.Task[None] | None = None
         self._local: Service | None = None
@@ -170,6 +173,17 @@ class Services:
             take = partial(program.take_users, self._state.users, folder)
             self._following = asyncio.create_task(on_change(self._state.users, take))
 
+    async def use(self, snapshot: Snapshot) -> None:
+        """The front follows what the configuration says of it: which web pages may call."""
+        front, settings = self._options_of_front, self._front_settings
+        if front is None or settings is None or settings.cors_origins == snapshot.cors.origins:
+            return
+        from sidecar.front import programs
+
+        self._front_settings = settings = replace(settings, cors_origins=snapshot.cors.origins)
+        await asyncio.to_thread(programs.program(front.program).take_cors, settings, self._state.front)
+        self.reload_front()
+
     def reload_front(self) -> None:
         """A certificate that was renewed is served from now on."""
         if self._front is not None and self._front_reload is not None:
@@ -215,11 +229,12 @@ class Services:
             certificate, key = front.tls
         self.credential = _first_user(state)
         longest_s = max((route.timeouts.total_s for route in snapshot.routes.values()), default=0)
-        settings = front.settings(
+        self._front_settings = settings = front.settings(
             core_sockets=tuple(state.run / f"w{position}.sock" for position in range(self._options.workers)),
             users_file=state.users,
             tls_certificate=certificate.absolute(),
             tls_key=key.absolute(),
+            cors_origins=snapshot.cors.origins,
             read_timeout_s=max(_FRONT_READ_TIMEOUT_S_MIN, int(longest_s) + _FRONT_READ_MARGIN_S),
         )
         binary = program.find()
