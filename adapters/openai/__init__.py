@@ -72,5 +72,5 @@ FORMAT = Format(
     error=error,
     encode_error=encode_error,
     encode_stream_error=encode_stream_error,
-    paths=("/chat/completions", "/completions", "/embeddings"),
+    paths=("/chat/completions", "/completions", "/embeddings", "/responses"),
 )

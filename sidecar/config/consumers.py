@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase, translate
 from typing import Final
 
 from sidecar.config import fields
 from sidecar.config.kinds import BOOLEAN, Kind, list_of
 from sidecar.config.limits import OF_CONSUMER
-from sidecar.config.names import Names, name_field, name_of
+from sidecar.config.names import CONSUMER_NAME, Names, name_field, name_of
 from sidecar.config.problems import Report, near_miss, shown, shown_path
 from sidecar.config.scope import Scope
 from sidecar.config.section import Field, Section
 from sidecar.config.yaml_tree import MappingEntry, Node
 from sidecar.domain.snapshot import Consumer
+from sidecar.domain.wildcard import STAR, is_wildcard
 
 _ROLES = ("admin",)
 # What calls on the local gRPC port are called where no consumer claims them.
@@ -53,7 +54,10 @@ CONSUMER = Section(
     "consumer",
     Consumer,
     (
-        name_field("As a route's name; it is in metrics, logs and usage."),
+        name_field(
+            CONSUMER_NAME,
+            "It is in metrics, logs and usage: 1 to 128 ASCII letters, digits, `_`, `-`, `.`, `@` and `+`.",
+        ),
         Field(
             "users",
             _NAMES,
@@ -86,8 +90,8 @@ CONSUMER = Section(
 )
 
 
-def consumers(node: Node, routes: Sequence[str], scope: Scope) -> tuple[Consumer, ...]:
-    """In the file's order. `routes`: every name there is, for globs that match none."""
+def consumers(node: Node, routes: Collection[str], aliases: Mapping[str, str], scope: Scope) -> tuple[Consumer, ...]:
+    """In the file's order. `routes`: every name there is, for globs that match none; `aliases`: alias -> route."""
     report = scope.report
     if fields.empty(node) or (node.kind == "list" and not node.items):
         hint = "leave `consumers:` out and every user may call every route"
@@ -99,7 +103,7 @@ def consumers(node: Node, routes: Sequence[str], scope: Scope) -> tuple[Consumer
         return ()
     seen: Names = {}
     claims = _Claims(report)
-    check = _RouteGlobs(routes, report)
+    check = _RouteGlobs(routes, aliases, report)
     read = (_consumer(item, f"consumers[{index}]", seen, claims, check, scope) for index, item in enumerate(items))
     return tuple(each for each in read if each is not None)
 
@@ -109,7 +113,7 @@ def _consumer(node: Node, path: str, seen: Names, claims: _Claims, check: _Route
     entries = CONSUMER.entries(node, path, scope)
     if entries is None:
         return None
-    name = name_of(entries, path, seen, scope)
+    name = name_of(entries, path, CONSUMER_NAME, seen, scope)
     values = CONSUMER.values(entries, path, scope)
     for key in ("allow", "deny"):
         if key in entries:
@@ -171,23 +175,30 @@ class _Claims:
 class _RouteGlobs:
     """Finds entries of `allow` and `deny` that match no route: a typing error that opens or closes nothing."""
 
-    def __init__(self, routes: Iterable[str], report: Report) -> None:
+    def __init__(self, routes: Collection[str], aliases: Mapping[str, str], report: Report) -> None:
         self._names = dict.fromkeys(routes)
+        self._starts = tuple(name[: -len(STAR)] for name in routes if is_wildcard(name))
+        self._aliases = aliases
         self._report = report
         self._known: dict[str, bool] = {}
 
     def warn_of(self, node: Node, path: str) -> None:
         for index, item in enumerate(node.items):
-            if item.kind == "scalar" and item.text and not self._matches(item.text):
+            if item.kind == "scalar" and item.text in self._aliases and item.text not in self._names:
+                words = f'{_user(item.text)} is an alias of route "{self._aliases[item.text]}"'
+                self._report.error(item.line, f"{path}[{index}]", words, "name the route: it is meant under every name")
+            elif item.kind == "scalar" and item.text and not self._matches(item.text):
                 hint = near_miss(item.text, self._names) if not is_glob(item.text) else ""
                 self._report.warn(item.line, f"{path}[{index}]", f"{_user(item.text)} matches no route", hint)
 
     def _matches(self, glob: str) -> bool:
         if not is_glob(glob):
-            return glob in self._names
+            return glob in self._names or glob.startswith(self._starts)
         if glob not in self._known:
             matches = re.compile(translate(glob)).match
-            self._known[glob] = any(matches(name) for name in self._names)
+            start = re.split(r"[*?\[]", glob, maxsplit=1)[0]  # a part of a wildcard's names may be meant
+            own = any(start.startswith(each) or each.startswith(start) for each in self._starts)
+            self._known[glob] = own or any(matches(name) for name in self._names)
         return self._known[glob]
 
 

@@ -3,41 +3,85 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from typing import Final
 
 from sidecar.config import fields
 from sidecar.config.kinds import Kind
-from sidecar.config.problems import shown
+from sidecar.config.problems import shown, shown_path
 from sidecar.config.scope import Scope
 from sidecar.config.section import Entries, Field
+from sidecar.config.yaml_tree import Node
 
-# ASCII, as MLflow 3 has it: 2.x also took letters of other scripts, which look alike and do not fit into every URL.
-NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 # name -> file and line where it is first
 Names = dict[str, tuple[str, int]]
-_NAME = Kind({"type": "string", "pattern": f"^{NAME.pattern}$"}, "name")
 
 
-def name_field(doc: str, page: str = "") -> Field:
-    return Field("name", _NAME, doc, page, required=True, mlflow=True)
+@dataclass(frozen=True, slots=True)
+class NameRule:
+    """What is legal, as a pattern and in words."""
+
+    pattern: re.Pattern[str]
+    words: str
+
+    @property
+    def kind(self) -> Kind:
+        return Kind({"type": "string", "pattern": f"^{self.pattern.pattern}$"}, "name")
 
 
-def name_of(entries: Entries, path: str, seen: Names, scope: Scope) -> str | None:
+# ASCII, as MLflow 3 has it: 2.x also took letters of other scripts, which look alike and do not fit into every URL. Slashes and
+# colons are those of models' names: openai/gpt-4o, llama3:8b.
+_ROUTE = r"[A-Za-z0-9_.:/-]"
+ROUTE_NAME: Final = NameRule(
+    re.compile(_ROUTE + r"{1,128}|" + _ROUTE + r"{0,127}\*"),
+    "1 to 128 letters, digits, _, -, ., : and / are allowed, and * at the end for a wildcard route",
+)
+ALIAS: Final = NameRule(re.compile(_ROUTE + r"{1,128}"), "1 to 128 letters, digits, _, -, ., : and / are allowed")
+# Of a consumer: a user's name may be an e-mail address, and a consumer may be called after its user.
+CONSUMER_NAME: Final = NameRule(
+    re.compile(r"[A-Za-z0-9_.@+-]{1,128}"), "1 to 128 letters, digits, _, -, ., @ and + are allowed"
+)
+
+
+def name_field(rule: NameRule, doc: str, page: str = "") -> Field:
+    return Field("name", rule.kind, doc, page, required=True, mlflow=True)
+
+
+def name_of(entries: Entries, path: str, rule: NameRule, seen: Names, scope: Scope) -> str | None:
     """A legal name that is not taken, now taken. That it is missing is reported elsewhere."""
-    report = scope.report
     if "name" not in entries:
         return None
-    value = entries["name"].value
-    name = fields.text(value, f"{path}.name", report)
+    return taken(entries["name"].value, f"{path}.name", rule, seen, scope)
+
+
+def taken(node: Node, path: str, rule: NameRule, seen: Names, scope: Scope) -> str | None:
+    """A legal name of that rule that was free until now; None with a problem reported."""
+    report = scope.report
+    name = fields.text(node, path, report)
     if name is None:
         return None
-    if not NAME.fullmatch(name):
-        hint = "1 to 128 letters, digits, _, - and . are allowed"
-        report.error(value.line, f"{path}.name", f"{shown(name)} is not a legal name", hint)
+    if not rule.pattern.fullmatch(name):
+        report.error(node.line, path, f"{shown(name)} is not a legal name", rule.words)
+        return None
+    if problem := _path_problem(name):
+        report.error(node.line, path, f"{shown_path(name)} {problem}")
         return None
     if name in seen:
         file, line = seen[name]
         where = f"line {line}" if file == report.file else f"{file}:{line}"
-        report.error(value.line, f"{path}.name", f'"{name}" is taken', f"first in {where}")
+        report.error(node.line, path, f'"{name}" is taken', f"first in {where}")
         return None
-    seen[name] = (report.file, value.line)
+    seen[name] = (report.file, node.line)
     return name
+
+
+def _path_problem(name: str) -> str:
+    """Names are parts of paths: proxies take dots and doubled slashes away, and some endings are other calls' paths."""
+    parts = name.split("/")
+    if any(part in ("", ".", "..") for part in parts[:-1]) or parts[-1] in (".", "..") or name.endswith("/"):
+        return "does not fit into a URL: no part between slashes may be empty, . or .."
+    if len(parts) > 1 and parts[0] == "limits":
+        return "begins with limits/, which is a path of its own in MLflow's API"
+    if len(parts) > 1 and parts[-1] == "mlflow":
+        return "ends in /mlflow, which is a path of its own in MLflow's API"
+    return ""

@@ -6,22 +6,24 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 from adapters import FORMATS, Task
 from adapters.providers import PROVIDERS
 from sidecar.config import fields
-from sidecar.config.kinds import TEXTS, Kind, choice, integer
+from sidecar.config.kinds import TEXTS, Kind, choice, integer, list_of
 from sidecar.config.limits import ROUTE_LIMITING, limiting
 from sidecar.config.models import MODELS, Targets, targets
-from sidecar.config.names import Names, name_field, name_of
+from sidecar.config.names import ALIAS, ROUTE_NAME, Names, name_field, name_of, taken
 from sidecar.config.prices import COST_FIELD, PRICE_FIELD
 from sidecar.config.problems import Report, shown
 from sidecar.config.scope import Scope
-from sidecar.config.section import Field, Section
+from sidecar.config.section import Entries, Field, Section
 from sidecar.config.settings import SETTINGS, Settings
 from sidecar.config.upstream import header_value, with_settings
 from sidecar.config.yaml_tree import MappingEntry, Node
 from sidecar.domain.snapshot import Route, Upstream
+from sidecar.domain.wildcard import STAR, is_wildcard
 
 TYPE_KEYS = ("route_type", "endpoint_type")
 TYPES: Mapping[str, Task] = {f"llm/v1/{task}": task for task in Task}
@@ -34,6 +36,7 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 _SECRET_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie"}
 )
+_ALIASES_MAX = 64
 _OUR_HEADERS = frozenset(
     {"host", "content-length", "content-type", "content-encoding", "transfer-encoding", "connection", "accept-encoding"}
     | {"te", "upgrade", "trailer", "keep-alive", "expect"}
@@ -68,8 +71,16 @@ ROUTE = Section(
     Route,
     (
         name_field(
-            "The name callers use: 1 to 128 ASCII letters, digits, `_`, `-` and `.`; unique in the file, case matters.",
-            "MLflow 2 took letters of every script, MLflow 3 takes ASCII; other names are refused with their line.",
+            ROUTE_NAME,
+            "The name callers use: 1 to 128 ASCII letters, digits, `_`, `-`, `.`, `:` and `/`; unique in the file, case matters. "
+            "With `*` at the end it is a wildcard.",
+            "[Below](#names). MLflow 2 took letters of every script, MLflow 3 takes ASCII; others are refused with their line.",
+        ),
+        Field(
+            "aliases",
+            list_of({"type": "string", "pattern": f"^{ALIAS.pattern.pattern}$"}, _ALIASES_MAX),
+            "Other names of the route.",
+            "[Below](#names).",
         ),
         Field(
             "route_type",
@@ -137,7 +148,8 @@ def route(node: Node, path: str, defaults: Settings, seen: Names, scope: Scope) 
     entries = ROUTE.entries(node, path, scope)
     if entries is None:
         return None, None
-    name = name_of(entries, path, seen, scope)
+    name = name_of(entries, path, ROUTE_NAME, seen, scope)
+    aliases = _aliases(entries, path, name, seen, scope)
     task = task_of(node, entries, path, TYPE_KEYS, scope.report)
     values = ROUTE.values(entries, path, scope, defaults)
     settings = defaults.changed(values)
@@ -149,7 +161,38 @@ def route(node: Node, path: str, defaults: Settings, seen: Names, scope: Scope) 
     if name is None or task is None or found is None:
         return name, None
     upstreams = _for_all(values, found)
-    return name, Route(name, task, upstreams, strategy=found.strategy, **settings.of_route(), **counted)
+    _check_stars(name, upstreams, node, path, scope.report)
+    return name, Route(
+        name, task, upstreams, strategy=found.strategy, aliases=aliases, **settings.of_route(), **counted
+    )
+
+
+def _aliases(entries: Entries, path: str, name: str | None, seen: Names, scope: Scope) -> tuple[str, ...]:
+    """None is a name or an alias of any other route."""
+    if "aliases" not in entries:
+        return ()
+    entry = entries["aliases"]
+    items = fields.expect_list(entry.value, f"{path}.aliases", scope.report) or []
+    if len(items) > _ALIASES_MAX:
+        scope.report.error(entry.line, f"{path}.aliases", f"more than {_ALIASES_MAX} aliases")
+        return ()
+    if items and name is not None and is_wildcard(name):
+        scope.report.error(
+            entry.line, f"{path}.aliases", "a wildcard route has none", "its names are what * stands for"
+        )
+        return ()
+    found = (taken(item, f"{path}.aliases[{at}]", ALIAS, seen, scope) for at, item in enumerate(items))
+    return tuple(alias for alias in found if alias is not None)
+
+
+def _check_stars(name: str, upstreams: tuple[Upstream, ...], node: Node, path: str, report: Report) -> None:
+    """In a model's name a star is the rest of the name that a caller wrote."""
+    stars = [each for each in upstreams if STAR in each.model or quote(STAR) in each.base_url]
+    if is_wildcard(name) and not stars:
+        hint = 'name: "*" in a model passes what the caller wrote there'
+        report.warn(node.line, path, "is a wildcard route whose models have no *: all names get the same model", hint)
+    if not is_wildcard(name) and stars:
+        report.error(node.line, f"{path}.model.name", "has a *", "only a wildcard route has a rest to put there")
 
 
 def task_of(

@@ -43,11 +43,11 @@ def read_base(
 
 def load_route_file(text: str, file: str, base: BaseConfig, read_secret: ReadFile) -> Mapping[str, Route] | None:
     """The routes of one file, as `load` with it among `route_files` has them; the caller makes sure that their
-    names are free. None: a split is among them, and only `load` can say. Raises ConfigErrors."""
+    names are free. None: a split or an alias is among them, and only `load` can say. Raises ConfigErrors."""
     report = Report(file)
     scope = Scope(report, Sources({}, _nothing, read_secret), base.scope.directory, base.scope.local_base_url)
     root = parse(text, report)
-    if any(map(is_split, _items(root))):
+    if any(is_split(item) or "aliases" in item.entries for item in _items(root)):
         return None
     found: dict[str, Route | Split | None] = {}
     names: Names = {}

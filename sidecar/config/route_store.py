@@ -4,6 +4,8 @@
     routes.d/secrets/NAME-...    a key
     routes.d/limits/NAME.json    limits that were set through the API, also of routes of the config file
 
+NAME is the route's, with `,` for a slash, `=` for a colon and `+` for a star.
+
 Each file appears, changes and goes in one step, and is on the disk before the next one begins: keys first, then the route. So
 whatever moment the machine stops at, a route is there whole or not at all; what may be left over is a key that no route names,
 and `sweep` removes it.
@@ -29,6 +31,10 @@ _FILE_MODE = 0o600
 _HALF = "~"
 _NOT_FIRST = re.compile(r"^[.]|[^A-Za-z0-9_.-]")
 _ROUTE_CHARS = 100
+# One for one, and none of them legal in a name: 128 characters still fit into a file's name, and the way back is the same.
+_SPECIAL = {"/": ",", ":": "=", "*": "+"}
+_TO_FILE = str.maketrans(_SPECIAL)
+_FROM_FILE = str.maketrans({file: name for name, file in _SPECIAL.items()})
 _REFERENCE = re.compile(r'"secret:([A-Za-z0-9_.-]+)"')
 
 
@@ -43,7 +49,7 @@ class RouteFiles:
 
     def path(self, name: str) -> Path:
         """Where the route of this name is."""
-        return self.root / f"{name}.yaml"
+        return self.root / f"{name.translate(_TO_FILE)}.yaml"
 
     def texts(self) -> dict[str, str]:
         """Text of each route's file, by its path, in the order of names. May raise ValueError too (not UTF-8)."""
@@ -112,14 +118,15 @@ class RouteFiles:
         found = {}
         for path in _files(self._limits, ".json"):
             try:
-                found[path.name.removesuffix(".json")] = tuple(Limit(**each) for each in json.loads(path.read_bytes()))
+                name = path.name.removesuffix(".json").translate(_FROM_FILE)
+                found[name] = tuple(Limit(**each) for each in json.loads(path.read_bytes()))
             except (TypeError, ValueError):
                 raise ValueError(f"{path}: not a list of limits") from None
         return found
 
     def write_limits(self, name: str, limits: tuple[Limit, ...] | None) -> None:
         """None: the config file's hold again."""
-        path = self._limits / f"{name}.json"
+        path = self._limits / f"{name.translate(_TO_FILE)}.json"
         if limits is None:
             if path.exists():
                 path.unlink()

@@ -14,7 +14,7 @@ from sidecar.config import fields
 from sidecar.config.kinds import TEXT, Kind, choice, integer, list_of
 from sidecar.config.limits import ROUTE_LIMITING, limiting
 from sidecar.config.models import UPSTREAMS_MAX
-from sidecar.config.names import Names, name_field, name_of
+from sidecar.config.names import ALIAS, Names, name_field, name_of
 from sidecar.config.problems import Report, near_miss, shown
 from sidecar.config.route import task_of
 from sidecar.config.scope import Scope
@@ -22,6 +22,7 @@ from sidecar.config.section import Entries, Field, Section
 from sidecar.config.settings import SETTINGS, UPSTREAM_KEYS, Settings
 from sidecar.config.yaml_tree import Node
 from sidecar.domain.snapshot import Route
+from sidecar.domain.wildcard import is_wildcard
 
 _TELLING = ("task_type", "destinations")
 _ROUTING = ("TRAFFIC_SPLIT",)
@@ -53,7 +54,7 @@ SPLIT = Section(
     "split",
     Route,
     (
-        name_field("As a route's."),
+        name_field(ALIAS, "As a route's; no wildcard."),
         Field("task_type", Kind({"type": "string", "pattern": "^llm/v1/"}, "type"), "As `route_type`.", required=True),
         Field(
             "destinations",
@@ -90,7 +91,7 @@ def split(node: Node, path: str, defaults: Settings, seen: Names, scope: Scope) 
     entries = SPLIT.entries(node, path, scope)
     if entries is None:
         return None, None
-    name = name_of(entries, path, seen, scope)
+    name = name_of(entries, path, ALIAS, seen, scope)
     task = task_of(node, entries, path, ("task_type",), report) if "task_type" in entries else None
     values = SPLIT.values(entries, path, scope, defaults)
     destinations = _destinations(entries, f"{path}.destinations", scope)
@@ -166,6 +167,11 @@ def _target(
         )
         return None
     target = found[destination.name]
+    if is_wildcard(destination.name):
+        report.error(
+            destination.line, path, f'"{destination.name}" is a wildcard route', "name one with a model of its own"
+        )
+        return None
     if isinstance(target, Split):
         report.error(destination.line, path, f'"{destination.name}" is a traffic split itself', "name an endpoint")
         return None

@@ -93,7 +93,8 @@ def read(root: Node, route_files: Iterable[tuple[Node, Scope]], scope: Scope) ->
     if root.kind == "mapping" and not some and not values.get("manage_routes"):
         report.error(root.line, "", "there are no routes", "`routes:` or `endpoints:` holds at least one")
     if "consumers" in root.entries:
-        values["consumers"] = consumers(root.entries["consumers"].value, list(names), scope)
+        aliases = {alias: name for name, each in values["routes"].items() for alias in each.aliases}
+        values["consumers"] = consumers(root.entries["consumers"].value, read_routes, aliases, scope)
     return values
 
 

@@ -121,11 +121,14 @@ class Upstream:
         None  # "provider": what it says it bills, where it says so; None: tokens
     )
     name: str = ""  # what x-sidecar-upstream says where a route has several; "" means the provider
+    # Of a wildcard route, whose model is not known yet: patterns of models' names, and the prices of those.
+    price_rules: tuple[tuple[str, Price], ...] = ()
+    template: Upstream | None = None  # that of the wildcard route, where this is the one for a name
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A public name for an upstream and its settings."""
+    """A public name for an upstream and its settings. A name that ends in `*` is a wildcard (sidecar/domain/wildcard.py)."""
 
     name: str
     task: Task
@@ -145,6 +148,7 @@ class Route:
         None  # MLflow's calls, renewal_period, key: its clients read them back
     )
     mlflow_dialect: Literal["a", "b"] = "a"  # of /gateway/{name}/invocations where nothing else decides
+    aliases: tuple[str, ...] = ()  # other names of it; in metrics, limits and lists it has the one
 
 
 @dataclass(frozen=True, slots=True)

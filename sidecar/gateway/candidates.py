@@ -32,7 +32,8 @@ class Health:
         self._series: list[Any] = []
 
     def shown_as(self, series: Any) -> None:
-        self._series.append(series)
+        if series not in self._series:  # a wildcard route has one for all of its models
+            self._series.append(series)
         self.show()
 
     def show(self) -> None:
@@ -147,4 +148,6 @@ class UpstreamRegistry:
 
 
 def _identity(upstream: Upstream, settings: Breaker) -> _Identity:
+    """All models of a wildcard route are one upstream: callers choose their names, and each would be kept."""
+    upstream = upstream.template or upstream
     return (upstream.provider, upstream.base_url, upstream.model, upstream.key, upstream.grant, settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from fnmatch import translate
 from functools import cached_property
 from typing import Final
@@ -14,6 +15,7 @@ from sidecar.domain.caller import LOCAL_CONSUMER, Caller
 from sidecar.domain.snapshot import Consumer, Route, Snapshot
 from sidecar.gateway.prompt_secrets import PromptSecrets
 from sidecar.gateway.record import Record
+from sidecar.gateway.route_names import NamesFor, RouteNames
 
 _NOBODY: Final[Mapping[str, Route]] = {}
 # No user's name has a colon, nor has a consumer's: such a name can be nobody else's.
@@ -28,6 +30,8 @@ class Consumers:
         self._snapshot = snapshot
         self._of_user: dict[str, Consumer] = {}
         self._routes: dict[str, Mapping[str, Route]] = {}
+        self.names: Final = RouteNames(snapshot)
+        self._names_for: dict[str, NamesFor] = {}
         self._taken = {LOCAL_CONSUMER, *(consumer.name for consumer in snapshot.consumers or ())}
 
     @cached_property
@@ -72,19 +76,37 @@ class Consumers:
             return _NOBODY
         found = self._routes.get(consumer.name)
         if found is None:
-            allowed, denied = _matcher(consumer.allow), _matcher(consumer.deny)
-            routes = self._snapshot.routes.items()
-            found = {name: route for name, route in routes if allowed(name) and not denied(name)}
+            found = self._names_of(consumer).listed(self._snapshot.routes, consumer.allow)
             self._routes[consumer.name] = found
         return found
 
+    def find(self, consumer: Consumer, name: str) -> Route | None:
+        """The route that answers a name, of those the consumer may call. Its own name may be another: that of an alias's route,
+        or of a wildcard."""
+        return self._names_of(consumer).find(name)
 
-def find_route(routes: Mapping[str, Route], call: Call, record: Record) -> Route:
+    def shown(self, consumer: Consumer, name: str) -> Route | None:
+        """`known`, under the name that was asked for: clients go on with the name that they are answered."""
+        route = self.known(consumer, name)
+        return route if route is None or route.name == name else replace(route, name=name)
+
+    def known(self, consumer: Consumer, name: str) -> Route | None:
+        """`find`, and wildcard routes by their own names: nobody can call those, but read and change them."""
+        return self.routes(consumer).get(name) or self.find(consumer, name)
+
+    def _names_of(self, consumer: Consumer) -> NamesFor:
+        found = self._names_for.get(consumer.name)
+        if found is None:
+            found = self._names_for[consumer.name] = self.names.of(_permission(consumer))
+        return found
+
+
+def find_route(consumers: Consumers, call: Call, record: Record) -> Route:
     """The call's route, of those its consumer may call. Raises route_not_found, or invalid_request where its task is another."""
-    route = routes.get(call.route)
+    route = consumers.find(call.consumer, call.route)
     if route is None:
         raise GatewayError(Kind.ROUTE_NOT_FOUND, f'There is no route "{call.route[:128]}".', param="model")
-    record.route_known()
+    record.route_known(route.name)
     if route.task != call.task:
         text = f'Route "{route.name}" is of type llm/v1/{route.task}, this call of llm/v1/{call.task}.'
         raise GatewayError(Kind.INVALID_REQUEST, text, param="model")
@@ -95,6 +117,14 @@ def require_admin(consumer: Consumer) -> None:
     """Raises permission_denied."""
     if not consumer.admin:
         raise GatewayError(Kind.PERMISSION_DENIED, "This call is for admins (`roles: [admin]` of a consumer).")
+
+
+def _permission(consumer: Consumer) -> Callable[[str], bool] | None:
+    """Whether the consumer may call a route of this name; None: every one."""
+    if consumer.allow == ("*",) and not consumer.deny:
+        return None
+    allowed, denied = _matcher(consumer.allow), _matcher(consumer.deny)
+    return lambda name: allowed(name) and not denied(name)
 
 
 def _matcher(globs: Iterable[str]) -> Callable[[str], bool]:

@@ -105,11 +105,13 @@ class Gateway:
     async def candidates_for(self, call: Call, record: Record) -> Candidates:
         """The upstreams of the call's route, by the newest snapshot. Raises what `find_route` and the search for secrets do."""
         _, known, consumers = self._state
-        route = find_route(consumers.routes(call.consumer), call, record)
+        route = find_route(consumers, call, record)
         await consumers.prompts.check(call)
-        candidates = known.get(route.name)
-        if candidates is None:
-            candidates = known[route.name] = self.upstreams.candidates_of(route)
+        candidates = known.get(call.route)
+        if candidates is None or candidates.route is not route:
+            if len(known) >= consumers.names.at_a_time:  # wildcards have answered many
+                known.clear()
+            candidates = known[call.route] = self.upstreams.candidates_of(route)
         return candidates
 
     def cut_calls(self) -> None:

@@ -93,9 +93,9 @@ class Record:
         self.usage: Any = None
         self.waited_s = 0.0
 
-    def route_known(self) -> None:
-        """The name is a route's: only then does it become a label."""
-        self._route = self._name
+    def route_known(self, name: str) -> None:
+        """Of the route that answers: that is the label, never what a caller writes."""
+        self._route = name
         self._in_flight = self._metrics.in_flight(self._route)
         self._in_flight.inc()
 

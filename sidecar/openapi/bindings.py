@@ -12,14 +12,18 @@ from google.protobuf.descriptor import Descriptor, ServiceDescriptor
 
 from sidecar.v1 import rest_pb2
 
+_LONG = re.compile(r"{(\w+)=(?:\*/)?\*\*}")
+
 
 @dataclass(frozen=True, slots=True)
 class HttpBinding:
-    """One HTTP method and path of one RPC. `verb` is "" where the rule has no plain HTTP method."""
+    """One HTTP method and path of one RPC. `verb` is "" where the rule has no plain HTTP method. `path` has its variables as
+    {name}; those that may hold slashes ({name=**} in the proto) are in `long`."""
 
     rpc: str
     verb: str  # get, post, ...
     path: str
+    long: frozenset[str]
     body: str  # "*", the name of a field, or "": the RPC takes none
     message: Any
     """The request's descriptor (google.protobuf.descriptor.Descriptor)."""
@@ -43,4 +47,5 @@ def bindings_of(rest: ServiceDescriptor) -> Iterator[HttpBinding]:
             kind = each.WhichOneof("pattern") or "custom"
             verb, path = ("", "") if kind == "custom" else (kind, getattr(each, kind))
             message: Descriptor = method.input_type
-            yield HttpBinding(method.name, verb, path, each.body, message)
+            long = frozenset(_LONG.findall(path))
+            yield HttpBinding(method.name, verb, _LONG.sub(r"{\1}", path), long, each.body, message)

@@ -9,6 +9,7 @@ from typing import Any
 
 from adapters import Task
 from sidecar.domain.snapshot import Route
+from sidecar.domain.wildcard import is_wildcard
 from sidecar.openapi.bindings import HttpBinding, bindings_of, service
 from sidecar.openapi.operations import OPERATIONS, Operation
 from sidecar.openapi.schemas import EXAMPLES, RESPONSES_EXAMPLE, SCHEMAS, ref
@@ -48,7 +49,8 @@ def document(routes: Mapping[str, Route], version: str) -> dict[str, Any]:
         operation = OPERATIONS[binding.rpc]
         if operation.tag is not None:
             paths.setdefault(binding.path, {})[binding.verb] = _operation(binding, operation, routes)
-    for route in list(routes.values())[:ROUTES_SHOWN_MAX]:
+    callable_ = [route for route in routes.values() if not is_wildcard(route.name)]
+    for route in callable_[:ROUTES_SHOWN_MAX]:
         paths.setdefault(_QUERY_PATH.format(route.name), {})["post"] = _query_of(route)
     return {
         "openapi": "3.1.0",
@@ -113,7 +115,7 @@ def _path_parameter(
     name: str, binding: HttpBinding, operation: Operation, routes: Mapping[str, Route]
 ) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "string"}
-    names = list(routes)[:ROUTES_SHOWN_MAX]
+    names = sorted(routes, key=is_wildcard)  # nobody can call a wildcard by its own name
     if operation.names_route and names:
         schema["examples"] = names[:1]
         schema["default"] = names[0]
@@ -124,7 +126,8 @@ def _example(request: str, routes: Mapping[str, Route]) -> dict[str, Any] | None
     task = _EXAMPLE_TASK.get(request)
     if task is None:
         return None
-    name = next((route.name for route in routes.values() if route.task is task), "no-route-of-this-type")
+    of_task = (name for name, route in routes.items() if route.task is task)
+    name = next(iter(sorted(of_task, key=is_wildcard)), "no-route-of-this-type")
     return {"model": name, **(RESPONSES_EXAMPLE if request == "ResponsesRequest" else EXAMPLES[task])}
 
 

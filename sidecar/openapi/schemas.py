@@ -175,7 +175,7 @@ SCHEMAS: dict[str, Schema] = {
     "RouteList": _object(("routes",), routes={"type": "array", "items": ref("Route")}, next_page_token=_PAGE_TOKEN),
     "RouteSpec": _object(
         ("name", "route_type", "model"),
-        name=_text("Letters, digits, _, - and .; 1 to 128."),
+        name=_text("Letters, digits, _, -, ., : and /; 1 to 128. With * at the end: a wildcard."),
         route_type={"type": "string", "enum": ["llm/v1/chat", "llm/v1/completions", "llm/v1/embeddings"]},
         model={
             "type": "object",

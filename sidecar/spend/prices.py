@@ -4,6 +4,7 @@ workers find every price in their snapshot and never load the table."""
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from adapters import Task
 from adapters.providers import PROVIDERS
 from sidecar.domain.snapshot import Price, Route, Snapshot, Upstream
+from sidecar.domain.wildcard import STAR
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelPrice
@@ -64,6 +66,8 @@ def _priced(upstream: Upstream, task: Task, known: dict[tuple[str, str, Task], P
     own = PROVIDERS[upstream.provider].base_url
     if own is not None and upstream.base_url != own:
         return upstream
+    if STAR in upstream.model:
+        return replace(upstream, price_rules=table_rules(upstream.provider, task, now_s))
     key = (upstream.provider, upstream.model, task)
     if key not in known:
         known[key] = table_price(*key, now_s)
@@ -88,6 +92,40 @@ def table_price(provider: str, model: str, task: Task, now_s: float) -> Price | 
     except (LookupError, ValueError):
         return None
     return price_of(found, task)
+
+
+def table_rules(provider: str, task: Task, now_s: float) -> tuple[tuple[str, Price], ...]:
+    """All models of a provider that the table prices by tokens, in the order in which the table tries them: a pattern that is
+    searched in the model's name in small letters, and its price."""
+    if provider not in _TABLE:
+        return ()
+    from genai_prices.data_snapshot import get_snapshot
+
+    providers = {each.id: each for each in get_snapshot().providers}
+    own = providers[_TABLE[provider]]
+    at = datetime.fromtimestamp(now_s, UTC)
+    rules = []
+    for each in (own, *(providers[name] for name in own.fallback_model_providers or () if name in providers)):
+        for model in each.models:
+            price = price_of(model.get_prices(at), task)
+            if price is not None:
+                rules.append((_pattern(model.match), price))
+    return tuple(rules)
+
+
+def _pattern(match: Any) -> str:
+    """The table's logic of a model's name as one regular expression."""
+    for attribute, before, after in _CLAUSES:
+        if hasattr(match, attribute):
+            return f"{before}{re.escape(getattr(match, attribute).lower())}{after}"
+    if hasattr(match, "regex"):
+        return f"(?:{match.regex})"
+    if hasattr(match, "or_"):
+        return f"(?:{'|'.join(map(_pattern, match.or_))})"
+    return r"\A" + "".join(f"(?=.*?{_pattern(each)})" for each in match.and_)
+
+
+_CLAUSES = (("equals", r"\A", r"\Z"), ("starts_with", r"\A", ""), ("ends_with", "", r"\Z"), ("contains", "", ""))
 
 
 def price_of(found: ModelPrice, task: Task) -> Price | None:

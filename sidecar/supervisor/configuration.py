@@ -197,12 +197,15 @@ class Configuration:
     def _by_itself(
         self, draft: RouteDraft, path: str, before: Mapping[str, str], made: Mapping[str, str], key: ReadFile
     ) -> Snapshot | None:
-        """None where splits may name the route: then everything has to be read. A new route is the last one until then."""
+        """None where splits may name the route, or its name is an alias: then everything has to be read. A new route is the last
+        one until then."""
         if self._base is None:
             self._base = self._watcher.read_base(self._text)
         if self._base.splits or any("destinations" in text for text in before.values()):
             return None
         routes = dict(self._in_use.bare.routes)
+        if any(draft.name in route.aliases for route in routes.values()):
+            return None
         if draft.text is None:
             del routes[draft.name]
         else:

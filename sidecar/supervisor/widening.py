@@ -16,12 +16,15 @@ from itertools import islice
 from sidecar.domain.caller import LOCAL_CONSUMER, Caller
 from sidecar.domain.snapshot import Consumer, Limit, Route, Snapshot
 from sidecar.gateway.consumers import Consumers
+from sidecar.gateway.route_names import RouteNames
 
 # More losses than this fill a log line and say nothing new.
 _LOSSES_MAX = 8
 _NAMES_MAX = 3
 # No user of a front has a blank in its name (decision 0004), so nothing but a glob can claim this one.
 _ANYBODY = "any body"
+# Legal in the names of users and of what wildcard routes answer, and at the end of neither in anybody's file.
+_ANYTHING = "_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +47,23 @@ def widening(before: Snapshot, after: Snapshot) -> Widening:
             losses += each.losses
     for name in before.routes.keys() & after.routes.keys():
         losses += _uncapped(f'route "{name}"', before.routes[name], after.routes[name])
+    losses += _overtaken(before, after)
     losses = list(dict.fromkeys(losses))
     if len(losses) > _LOSSES_MAX:
         losses = [*losses[:_LOSSES_MAX], f"{len(losses) - _LOSSES_MAX} more"]
     return Widening(opens or bool(losses), tuple(losses))
+
+
+def _overtaken(before: Snapshot, after: Snapshot) -> list[str]:
+    """A route that is gone, whose name a wildcard answers now, without the route's limits."""
+    names, losses = RouteNames(after), []
+    for name in before.routes.keys() - after.routes.keys() if names.wildcards else ():
+        if (wildcard := names.answered(name)) is not None and name not in names.exact:
+            found = _uncapped(
+                f'route "{name}" is gone, "{wildcard.name}" answers its name', before.routes[name], wildcard
+            )
+            losses += found
+    return losses
 
 
 def _pairs(before: Snapshot, after: Snapshot) -> Iterable[Widening]:
@@ -67,6 +83,10 @@ def _pairs(before: Snapshot, after: Snapshot) -> Iterable[Widening]:
         if (old.allow, old.deny) != (new.allow, new.deny):
             routes = was.routes(old)
             opened = [name for name in now.routes(new) if name not in routes]
+            # Of what wildcards answer only the globs say which names there are.
+            examples = (_example(glob) for glob in (*old.deny, *old.allow, *new.allow) if now.names.wildcards)
+            opened += [name for name in examples if now.find(new, name) is not None and was.find(old, name) is None]
+            opened = list(dict.fromkeys(opened))
         yield _same(old, new, opened) if old.name == new.name else _moved(old, new, opened, kept)
 
 
@@ -159,7 +179,7 @@ def _example(glob: str) -> str:
             text += next((one for one in "0aA_~" if one not in members), "0") if negated else members[0]
             position = end
         else:
-            text += {"*": "~", "?": "~"}.get(character, character)
+            text += {"*": _ANYTHING, "?": _ANYTHING}.get(character, character)
         position += 1
     return text
 

@@ -53,7 +53,7 @@ class RouteChanges:
     async def delete(self, consumer: Consumer, name: str) -> None:
         """Removes a route that `create` made, with its key. Calls under way finish. Raises as `update`."""
         self._require_managing(consumer)
-        self._visible(consumer, name)
+        self._own(consumer, name)
         await self._ask(RemoveRoute(name), consumer)
 
     async def set_limits(self, consumer: Consumer, route: str, limits: Sequence[Limit]) -> tuple[Limit, ...]:
@@ -61,7 +61,7 @@ class RouteChanges:
         Works for admins whether or not routes are managed. Raises permission_denied, route_not_found, invalid_request,
         not_confirmed."""
         require_admin(consumer)
-        self._visible(consumer, route)
+        self._own(consumer, route)
         _check(limits)
         changed = await self._ask(PutLimits(route, tuple(limits)), consumer)
         return changed.limits if changed is not None else ()
@@ -78,7 +78,7 @@ class RouteChanges:
             )
         name = spec.get("name")
         if replaces and isinstance(name, str):
-            self._visible(consumer, name)
+            self._own(consumer, name)
         changed = await self._ask(PutRoute(spec, replaces), consumer)
         assert changed is not None
         return changed
@@ -92,10 +92,17 @@ class RouteChanges:
             )
 
     def _visible(self, consumer: Consumer, name: str) -> Route:
-        route = self._gateway.consumers.routes(consumer).get(name)
+        route = self._gateway.consumers.known(consumer, name)
         if route is None:
             raise no_route(name)
         return route
+
+    def _own(self, consumer: Consumer, name: str) -> None:
+        """For what changes a route: its own name is asked for, not one of several that it answers."""
+        route = self._visible(consumer, name)
+        if route.name != name:
+            words = f'"{name[:128]}" is another name of route "{route.name}". Change it under its own.'
+            raise GatewayError(Kind.FAILED_PRECONDITION, words, param="name")
 
     async def _ask(self, change: RouteChange, by: Consumer) -> Route | None:
         if self._supervisor is None:

@@ -56,9 +56,9 @@ class RouteServicer(routes_pb2_grpc.RouteServiceServicer):
 
     @answers_errors
     async def GetRoute(self, request: pb.GetRouteRequest, context: Context) -> pb.GetRouteResponse:
-        visible = self._visible(context)
+        consumer = self._consumer(context)
         refuse_unknown_fields(request)
-        route = visible.get(request.name)
+        route = self._gateway.consumers.shown(consumer, request.name)
         if route is None:
             raise no_route(request.name)
         return pb.GetRouteResponse(route=_message(route))

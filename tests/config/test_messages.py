@@ -51,7 +51,7 @@ def _url(value: str) -> str:
             route().replace("name: chat", "name: häuser"),
             (
                 "config.yaml:2: routes[0].name: (not shown: it may hold a secret) is not a legal name; "
-                "1 to 128 letters, digits, _, - and . are allowed"
+                "1 to 128 letters, digits, _, -, ., : and / are allowed, and * at the end for a wildcard route"
             ),
         ),
         (

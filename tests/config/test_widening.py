@@ -26,6 +26,10 @@ def _with(*consumers: str) -> str:
     return ROUTES + "consumers:\n" + "".join(consumers)
 
 
+WILD = ROUTES + '  - {name: "w/*", route_type: llm/v1/chat, model: {provider: ollama, name: "*"}}\n'
+OVERTAKEN = "  - {name: w/x, route_type: llm/v1/chat, model: {provider: ollama, name: x}, limits: [{requests: 5, per: minute}]}\n"
+CHEAP = "consumers:\n  - name: cheap\n    users: [bob]\n    allow: [chat, 'w/*']\n    deny: ['w/big-*']\n"
+
 LOST = {
     "the whole section": (_with(TEAM), ROUTES, "`consumers` is missing: every user could call every route (3)"),
     "allow": (
@@ -83,6 +87,21 @@ LOST = {
         CAPPED_ROUTE.replace("budgets: [{dollars: 5, per: day}], ", ""),
         'route "secret": `budgets` lost 1 of 1',
     ),
+    "a route whose name a wildcard answers then": (
+        WILD + OVERTAKEN,
+        WILD,
+        'route "w/x" is gone, "w/*" answers its name: `limits` lost requests',
+    ),
+    "deny of some that a wildcard answers": (
+        WILD + CHEAP,
+        WILD + CHEAP.replace("    deny: ['w/big-*']\n", ""),
+        'consumer "cheap": `deny` lost "w/big-*", which opens "w/big-_"',
+    ),
+    "allow of some that a wildcard answers": (
+        WILD + CHEAP.replace("[chat, 'w/*']", "['w/small-*']").replace("    deny: ['w/big-*']\n", ""),
+        WILD + CHEAP.replace("    allow: [chat, 'w/*']\n", "").replace("    deny: ['w/big-*']\n", ""),
+        'consumer "cheap": `allow` is missing, which opens "chat", "dear", "secret" and 1 more',
+    ),
     "the local gRPC port and socket' consumer's allow": (
         _with("  - name: stubs\n    local: true\n    allow: [chat]\n"),
         _with("  - name: stubs\n    local: true\n"),
@@ -111,6 +130,11 @@ EDITS = {
         True,
     ),
     "a glob in place of another": (_with(TEAM), _with(TEAM.replace("[chat]", '["d*"]')), True),
+    "more of what a wildcard answers in allow": (
+        WILD + CHEAP.replace("'w/*'", "'w/small-*'").replace("    deny: ['w/big-*']\n", ""),
+        WILD + CHEAP.replace("'w/*'", "'w/small-*', 'w/big-*'").replace("    deny: ['w/big-*']\n", ""),
+        True,
+    ),
     "a user fewer": (_with(TEAM.replace("[bob]", "[bob, carol]")), _with(TEAM), False),
     "a consumer fewer": (_with(TEAM, EVERYBODY), _with(TEAM), False),
     "a stricter deny": (_with(EVERYBODY), _with(EVERYBODY.replace("[secret]", "[secret, dear]")), False),

@@ -70,6 +70,50 @@ async def test_a_path_variable_reaches_its_field(front: Front, core: Core, name:
     assert core.call.request.id == name
 
 
+LONG = [
+    ("GET", "/v1/models/{}", "GetModel"),
+    ("GET", "/api/2.0/gateway/routes/{}", "GetMlflowRoute"),
+    ("GET", "/api/2.0/gateway/routes/{}/", "GetMlflowRoute"),
+    ("PATCH", "/api/2.0/gateway/routes/{}", "UpdateMlflowRoute"),
+    ("DELETE", "/api/2.0/gateway/routes/{}", "DeleteMlflowRoute"),
+    ("POST", "/gateway/{}/invocations", "QueryMlflowRoute"),
+    ("POST", "/gateway/{}/mlflow/invocations", "InvokeMlflow"),
+    ("GET", "/api/2.0/endpoints/{}", "GetMlflowEndpoint"),
+    ("GET", "/api/3.0/gateway/endpoint/{}", "GetMlflowEndpoint"),
+    ("GET", "/api/3.0/gateway/route/{}", "GetMlflowTrafficRoute"),
+    ("POST", "/endpoints/{}/invocations", "QueryMlflowEndpoint"),
+    ("GET", "/api/2.0/gateway/limits/{}", "GetMlflowLimits"),
+    ("GET", "/api/2.0/endpoints/limits/{}", "GetMlflowLimits"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("openai/gpt-4o", "openai/gpt-4o"),
+        ("openai/gpt-4o", "openai%2Fgpt-4o"),
+        ("openai/gpt-4o", "openai%2fgpt%2D4o"),
+        ("llama3:8b", "llama3:8b"),
+        ("llama3:8b", "llama3%3A8b"),
+        ("a/b/c:d@e", "a/b%2Fc:d%40e"),
+        ("invocations/mlflow/x", "invocations/mlflow/x"),
+        ("openai/*", "openai/*"),
+        ("openai/*", "openai%2F%2A"),
+    ],
+)
+async def test_a_name_with_slashes_and_colons_reaches_its_field_on_every_path(
+    front: Front, core: Core, name: str, path: str
+) -> None:
+    async with front.http() as http:
+        for method, template, rpc in LONG:
+            content: object = {} if method in ("POST", "PATCH") else None
+            answer = await http.request(method, template.format(path), headers=front.basic, json=content)
+            call = core.calls[-1]
+            field = call.request.DESCRIPTOR.fields_by_number[1].name
+            found = (answer.status_code, call.rpc, getattr(call.request, field), len(core.calls))
+            assert found == (200, rpc, name, LONG.index((method, template, rpc)) + 1), template
+
+
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_a_body_arrives_beside_the_name_in_the_path(

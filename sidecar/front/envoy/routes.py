@@ -20,11 +20,15 @@ from sidecar.openapi.bindings import HttpBinding, bindings_of
 # A path variable as it stands in the request: ASCII letters, digits and ._~:@+-, any of them written as %41 too. The
 # transcoder decodes it. %2F is no slash, and nothing else may be written so: what reaches protobuf is then valid UTF-8.
 _SEGMENT = "(?:[A-Za-z0-9._~:@+-]|%(?:2[BbDdEe]|3[0-9Aa]|4[0-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9AaEe]))+"
+# The same where the variable may hold slashes; %2F is one then. `*` ends the name of a wildcard route.
+_LONG_SEGMENT = "(?:[A-Za-z0-9._~:@+*-]|%(?:2[AaBbDdEeFf]|3[0-9Aa]|4[0-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9AaEe]))+"
+_LONG = f"{_LONG_SEGMENT}(?:/{_LONG_SEGMENT})*"
 _SLASH_MAY_FOLLOW = "/api/"  # as in bindings.py
 # What a query parameter may hold: printable ASCII, as it stands or as %41.
 _VALUE = "(?:[!-\"$'-~]|%(?:[2-6][0-9A-Fa-f]|7[0-9A-Ea-e]))*"
 _JSON = "(?i)application/json *(;[ -~]*)?"
 _CODING = "(?i)(identity|gzip|x-gzip|zstd)?"  # the core decompresses
+_ALL = 1_000_000  # more than any path has characters
 _WITHOUT_BODY = ("GET", "DELETE")
 _OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
 _CREDENTIALS_OFF = {"users": _OFF}
@@ -40,6 +44,7 @@ class Rule:
     rpc: str
     verb: str
     path: str
+    long: frozenset[str]
     query: tuple[str, ...]
 
 
@@ -48,8 +53,9 @@ def rest_routes(rest: ServiceDescriptor, public: frozenset[str]) -> list[str]:
     by_path: dict[str, list[Rule]] = {}
     for binding in bindings_of(rest):
         by_path.setdefault(binding.path, []).append(_rule(binding))
-    # A path without variables is matched exactly, and first: /v1/models/all would otherwise be the model "all".
-    ordered = sorted(by_path.items(), key=lambda item: "{" in item[0])
+    # A path without variables is matched exactly, and first: /v1/models/all would otherwise be the model "all". Of the others
+    # those come first that have more of it written out.
+    ordered = sorted(by_path.items(), key=lambda item: -len(re.sub(r"{\w+}", "", item[0])) if "{" in item[0] else -_ALL)
     # All that asks for one method, then what is left of a path: a variable path may take a method that an exact one does not.
     one = [line for path, group in ordered for line in _method_routes(path, group, public)]
     return [*one, *(_wrong_method(path, _with_overlapping(path, by_path), public) for path in dict(ordered))]
@@ -60,14 +66,14 @@ def _rule(binding: HttpBinding) -> Rule:
     if binding.verb not in ("get", "post", "put", "patch", "delete"):
         raise BindingError(f"{binding.rpc}: no plain HTTP method is bound")
     if re.search(r"[{}*]", re.sub(r"{\w+}", "", path)):
-        raise BindingError(f"{binding.rpc}: path {path} has more than variables of one segment")
+        raise BindingError(f"{binding.rpc}: path {path} has more than variables")
     bound = {*binding.variables, binding.body}
     fields = () if binding.body == "*" else tuple(f.name for f in binding.message.fields if f.name not in bound)
-    return Rule(binding.rpc, binding.verb.upper(), path, fields)
+    return Rule(binding.rpc, binding.verb.upper(), path, binding.long, fields)
 
 
 def _method_routes(path: str, group: list[Rule], public: frozenset[str]) -> Iterator[str]:
-    where = _where(path)
+    where = _where(path, group[0].long)
     off = _is_public(group, public)
     yield f"# {path}: {', '.join(f'{rule.verb} {rule.rpc}' for rule in group)}"
     for rule in group:
@@ -88,7 +94,7 @@ def _method_routes(path: str, group: list[Rule], public: frozenset[str]) -> Iter
 def _wrong_method(path: str, group: list[Rule], public: frozenset[str]) -> str:
     allow = ", ".join("GET, HEAD" if rule.verb == "GET" else rule.verb for rule in group)
     header = {"header": {"key": "allow", "value": allow}}
-    return _line(_where(path), _is_public(group, public), status=405, response_headers_to_add=[header])
+    return _line(_where(path, group[0].long), _is_public(group, public), status=405, response_headers_to_add=[header])
 
 
 def _with_overlapping(path: str, by_path: dict[str, list[Rule]]) -> list[Rule]:
@@ -107,11 +113,15 @@ def _is_public(group: list[Rule], public: frozenset[str]) -> bool:
     return any(rule.rpc in public for rule in group)
 
 
-def _where(path: str) -> Json:
+def _where(path: str, long: frozenset[str]) -> Json:
     slash = "/?" if path.startswith(_SLASH_MAY_FOLLOW) else ""
     if "{" not in path and not slash:
         return {"path": path}
-    return _regex(re.sub(r"{\w+}", lambda _: _SEGMENT, path.replace(".", r"\.")) + slash)
+
+    def segment(match: re.Match[str]) -> str:
+        return _LONG if match[1] in long else _SEGMENT
+
+    return _regex(re.sub(r"{(\w+)}", segment, path.replace(".", r"\.")) + slash)
 
 
 def _query(fields: tuple[str, ...]) -> str:

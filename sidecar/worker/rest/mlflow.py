@@ -103,7 +103,7 @@ class MlflowPaths:
         await reply.json(limits_json(await self._changes.set_limits(consumer, name, [*limits, *kept])))
 
     def _found(self, reply: Reply, name: str, what: str, fits: Callable[[Route], bool] = lambda route: True) -> Route:
-        route = self._calls.routes(self._calls.consumer(reply.context)).get(name)
+        route = self._calls.route(self._calls.consumer(reply.context), name)
         if route is None or not fits(route):
             text = f"The {what} '{name}' is not present or active on the server. Please verify the {what} name."
             raise GatewayError(Kind.ROUTE_NOT_FOUND, text)

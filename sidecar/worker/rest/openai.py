@@ -37,14 +37,15 @@ class OpenAiPaths:
     @answers_in(OPENAI)
     async def ListModels(self, request: rest_pb2.ListModelsRequest, reply: Reply) -> None:
         routes = self._calls.routes(self._calls.consumer(reply.context))
-        await reply.json({"object": "list", "data": [_model(route) for route in routes.values()]})
+        models = [_model(route, name) for route in routes.values() for name in (route.name, *route.aliases)]
+        await reply.json({"object": "list", "data": models})
 
     @answers_in(OPENAI)
     async def GetModel(self, request: rest_pb2.GetModelRequest, reply: Reply) -> None:
-        route = self._calls.routes(self._calls.consumer(reply.context)).get(request.id)
+        route = self._calls.route(self._calls.consumer(reply.context), request.id)
         if route is None:
             raise GatewayError(Kind.ROUTE_NOT_FOUND, f'There is no route "{request.id}".', param="model")
-        await reply.json(_model(route))
+        await reply.json(_model(route, request.id))
 
     @answers_in(OPENAI)
     async def Health(self, request: rest_pb2.HealthRequest, reply: Reply) -> None:
@@ -54,6 +55,6 @@ class OpenAiPaths:
         await reply.json({"status": "OK"})
 
 
-def _model(route: Route) -> dict[str, object]:
+def _model(route: Route, name: str) -> dict[str, object]:
     # `created` is required by OpenAI's clients; a route has no such date, and 0 says so.
-    return {"id": route.name, "object": "model", "created": 0, "owned_by": route.upstreams[0].provider}
+    return {"id": name, "object": "model", "created": 0, "owned_by": route.upstreams[0].provider}

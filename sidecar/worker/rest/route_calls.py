@@ -50,6 +50,10 @@ class RouteCalls:
         """What the consumer sees, in the config's order."""
         return self._gateway.consumers.routes(consumer)
 
+    def route(self, consumer: Consumer, name: str) -> Route | None:
+        """The one that answers the name, under this name; None where the consumer may call none."""
+        return self._gateway.consumers.shown(consumer, name)
+
     async def named_in_body(self, reply: Reply, body: bytes, task: Task, dialect: Dialect) -> None:
         """A call whose body names the route."""
         caller = caller_of(reply.context)
@@ -69,7 +73,7 @@ class RouteCalls:
         `choose` does."""
         caller = caller_of(reply.context)
         consumer = self._gateway.consumers.of(caller)
-        route = self.routes(consumer).get(name)
+        route = self.route(consumer, name)
         task = Task.CHAT if route is None else route.task
         if body[:1] in COMPRESSED:
             body = await self._decompressed(body, reply, OPERATIONS[task][0], caller, consumer)
