@@ -60,7 +60,7 @@ def _route_service(worker: WorkerProcess) -> Any:
     return routes_pb2_grpc.RouteServiceStub(worker.front_channel())
 
 
-def _asked(provider: Provider) -> list[str]:
+def _models(provider: Provider) -> list[str]:
     return [json.loads(call.body)["model"] for call in provider.calls]
 
 
@@ -70,7 +70,7 @@ async def test_a_name_finds_its_route_then_an_alias_then_the_most_specific_wildc
     names = ["plain", "other", "openai/aliased", "openai/exact", "openai/gpt-4o", "openai/vendor/x:1", "openai/a/b"]
     assert [await _ask(worker, name) for name in names] == [200] * len(names)
     models = ["plain-model", "plain-model", "plain-model", "exact-model", "gpt-4o", "vendor-x:1", "a/b"]
-    assert _asked(provider) == models
+    assert _models(provider) == models
 
 
 NO_MODELS = ("*", "", "../x", "a b", "x" * 300, "a//b", "a/.b", "a/", "\u00e9", "a\nb", "%2e")
@@ -90,7 +90,7 @@ async def test_typed_calls_and_streams_find_the_same(worker: WorkerProcess, prov
         await stub.Chat(request, metadata=_user("whole"))
         async for _ in stub.StreamChat(request, metadata=_user("whole")):
             pass
-    assert _asked(provider) == ["plain-model"] * 2 + ["gpt-5"] * 2
+    assert _models(provider) == ["plain-model"] * 2 + ["gpt-5"] * 2
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.Chat(inference_pb2.ChatRequest(route="openai/*", messages=[message]), metadata=_user("whole"))
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
