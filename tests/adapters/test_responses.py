@@ -23,7 +23,7 @@ from adapters.sse import Parser
 from sidecar.v1 import inference_pb2 as pb
 from tests.adapters.laws import Case, cases
 from tests.adapters.meaning import chunks_of
-from tests.responses.events import CALL, MESSAGE, REASONING, answer, events
+from tests.provider.openai_responses import CALL, MESSAGE, REASONING, answer, events
 from tests.shared import shared_path
 
 NUMBERS = itertools.count()

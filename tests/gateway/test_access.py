@@ -70,6 +70,7 @@ REST = {
         CHAT,
         lambda name: rest_pb2.CreateMessageRequest(body=_body(model=name, max_tokens=9, messages=_MESSAGES)),
     ),
+    "CreateResponse": Row(CHAT, lambda name: _body(model=name, input="hi")),
     "ListModels": Row(CHAT, lambda name: rest_pb2.ListModelsRequest(), list=True),
     "GetModel": Row(CHAT, lambda name: rest_pb2.GetModelRequest(id=name)),
     "ListMlflowRoutes": Row(CHAT, lambda name: rest_pb2.ListMlflowRoutesRequest(), list=True),
@@ -130,7 +131,7 @@ TYPED = {
     "SetLimits": Row(CHAT, lambda name: routes_pb2.SetLimitsRequest(route=name), admin=True),
 }
 # Calls that know no route: what they answer depends on nobody's rights.
-NO_ROUTE = frozenset({"Health", "OpenRoot", "OpenDocs", "GetDocsFile"})
+NO_ROUTE = frozenset({"ConnectResponses", "GetResponse", "Health", "OpenRoot", "OpenDocs", "GetDocsFile"})
 # Calls of the matrix that begin one, and are counted by their route; opening the body comes first.
 COUNTED_TYPED = {"Chat", "StreamChat", "Complete", "StreamComplete", "Embed"}
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.provider.cohere import cohere_chat, cohere_error, cohere_events, is_cohere
+from tests.provider.openai_responses import is_responses, responses_answer, responses_events
 from tests.provider.record import Call
 from tests.provider.reply import Reply, data, event, json_reply, sse_reply
 
@@ -33,6 +34,9 @@ def answer_tokens(body: Body, count: int | None) -> list[str]:
     question = next(
         (text_of(m.get("content")) for m in reversed(body.get("messages") or []) if m.get("role") == "user"), ""
     )
+    if not question and "input" in body:
+        items = body["input"]
+        question = items if isinstance(items, str) else text_of(items[-1].get("content"))
     if not question and "prompt" in body:
         prompt = body["prompt"]
         question = prompt if isinstance(prompt, str) else " ".join(str(piece) for piece in prompt)
@@ -225,6 +229,8 @@ def default_reply(call: Call, body: Body, count: int | None = None, dimensions: 
         return json_reply(openai_embeddings(body, dimensions or body.get("dimensions") or DIMENSIONS))
     elif is_anthropic(call):
         made = anthropic_events if streamed else anthropic_message
+    elif is_responses(call):
+        made = responses_events if streamed else responses_answer
     elif is_cohere(call):
         made = cohere_events if streamed else cohere_chat
     else:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.provider import Call, Provider, Reply, error_reply, event, json_reply, sse_reply
 from tests.provider.claude import thinks_first
-from tests.responses.events import CALL, HEAD, MESSAGE, REASONING, answer, events
+from tests.provider.openai_responses import CALL, HEAD, MESSAGE, REASONING, answer, events
 from tests.stack.stack import Stack
 
 PATH = "/v1/responses"

@@ -1,10 +1,12 @@
-"""What OpenAI's Responses API answers, whole and streamed: a thought, a text and a call."""
+"""What OpenAI's Responses API answers, whole and streamed: items as given, by default one message."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.provider import event
+from tests.provider.record import Call
+from tests.provider.reply import event
 
 USAGE: dict[str, Any] = {
     "input_tokens": 30,
@@ -76,3 +78,21 @@ _EMPTY: dict[str, dict[str, Any]] = {
     "message": {"content": [], "status": "in_progress"},
     "function_call": {"arguments": "", "status": "in_progress"},
 }
+
+
+def is_responses(call: Call) -> bool:
+    return call.path.endswith("/responses")
+
+
+def responses_answer(body: Mapping[str, Any], tokens: Sequence[str], call_id: int) -> dict[str, Any]:
+    """A message of these tokens."""
+    return answer(_message(tokens, call_id))
+
+
+def responses_events(body: Mapping[str, Any], tokens: Sequence[str], call_id: int) -> list[bytes]:
+    return events(_message(tokens, call_id))
+
+
+def _message(tokens: Sequence[str], call_id: int) -> dict[str, Any]:
+    text = {"type": "output_text", "text": "".join(tokens), "annotations": []}
+    return {**MESSAGE, "id": f"msg_sim{call_id}", "content": [text]}
