@@ -29,7 +29,7 @@ from sidecar.limits import LimitStore
 from sidecar.spend.ledger import Ledger
 from sidecar.telemetry import metric_memory
 from sidecar.telemetry.access_log import AccessLog, json_line
-from sidecar.telemetry.metrics import Metrics, use_memory
+from sidecar.telemetry.metrics import Metrics, memory_of
 from sidecar.transport import Listener, Methods, Server
 from sidecar.transport.health import HealthServicer
 from sidecar.upstream import UpstreamClient
@@ -68,7 +68,7 @@ class Bench:
         folder.mkdir()
         self.answers = Answers()
         self._client = UpstreamClient(self.answers)
-        metrics = Metrics()
+        metrics = Metrics(memory_of(metric_memory.make(0)))
         self.log = AccessLog(json_line, self._wrote)
         self.log_bytes = 0
         meter = Meter(metrics, LimitStore(folder, 0), Ledger(folder))
@@ -144,6 +144,4 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    # Counted as in a worker: numbers in shared memory.
-    use_memory(metric_memory.make(0))
     uvloop.run(main(parse()))

@@ -4,24 +4,12 @@
 // when they are shown. At worst 7 groups x 6 classes x 15 buckets, 7 sums and 3 counters. Every label is a word of this
 // file: nothing that a client sends becomes one.
 
-const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];    // seconds, to the last byte
-const GROUPS = [
-    ['/v1/', 'openai'],
-    ['/gateway/', 'mlflow'], ['/endpoints/', 'mlflow'], ['/api/', 'mlflow'],
-    ['/sidecar.v1.', 'grpc'], ['/grpc.', 'grpc'],
-    ['/docs', 'docs'], ['/openapi.json', 'docs'],
-    ['/health', 'health'],
-];
-// Of gRPC's statuses those that are the caller's doing; the others but OK and CANCELLED are ours.
-const CALLERS = ['3', '5', '6', '7', '8', '9', '11', '12', '16'];
+//
+// njs runs this file's top level anew for each request, so tables are made where they are needed.
 
-const HELP = {
-    requests_total: 'Requests that the front has answered.',
-    auth_failures_total: 'Requests that the front refused because of their credentials.',
-    too_large_total: 'Requests that the front refused because their body is too large.',
-    connect_errors_total: 'Times the front could not reach a worker.',
-    request_duration_seconds: 'Seconds from the first byte of a request to the last byte of the answer.',
-};
+function bounds() {
+    return [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];  // seconds, to the last byte
+}
 
 // Read by the `if=` of an access_log that writes nothing, because that is the one thing that runs in the log phase.
 function count(r) {
@@ -40,8 +28,8 @@ function count(r) {
         add('connect_errors_total', times.split('-').length - 1);
     }
     let i = 0;
-    const seconds = Number(v.request_time);
-    while (i < BUCKETS.length && seconds > BUCKETS[i]) {
+    const seconds = Number(v.request_time), most = bounds();
+    while (i < most.length && seconds > most[i]) {
         i++;
     }
     add(`call ${group} ${kind} ${i}`, 1);
@@ -50,12 +38,19 @@ function count(r) {
 }
 
 function groupOf(uri) {
-    for (let i = 0; i < GROUPS.length; i++) {
-        if (uri.startsWith(GROUPS[i][0])) {
-            return GROUPS[i][1];
-        }
+    if (uri.startsWith('/v1/')) {
+        return 'openai';
     }
-    return uri === '/' ? 'docs' : 'other';
+    if (uri.startsWith('/gateway/') || uri.startsWith('/endpoints/') || uri.startsWith('/api/')) {
+        return 'mlflow';
+    }
+    if (uri.startsWith('/sidecar.v1.') || uri.startsWith('/grpc.')) {
+        return 'grpc';
+    }
+    if (uri.startsWith('/docs') || uri.startsWith('/openapi.json') || uri === '/') {
+        return 'docs';
+    }
+    return uri.startsWith('/health') ? 'health' : 'other';
 }
 
 function classOf(status, group, grpc) {
@@ -68,7 +63,12 @@ function classOf(status, group, grpc) {
     if (grpc === '0') {
         return '2xx';
     }
-    return grpc === '1' ? 'gone' : CALLERS.indexOf(grpc) >= 0 ? '4xx' : '5xx';
+    return grpc === '1' ? 'gone' : isCallers(grpc) ? '4xx' : '5xx';
+}
+
+// Of gRPC's statuses those that are the caller's doing; the others but OK and CANCELLED are ours.
+function isCallers(grpc) {
+    return ' 3 5 6 7 8 9 11 12 16 '.indexOf(` ${grpc} `) >= 0;
 }
 
 function add(series, n) {
@@ -108,13 +108,20 @@ function show(r) {
 }
 
 function family(lines, name, type) {
-    lines.push(`# HELP sidecar_front_${name} ${HELP[name]}`, `# TYPE sidecar_front_${name} ${type}`);
+    const help = {
+        requests_total: 'Requests that the front has answered.',
+        auth_failures_total: 'Requests that the front refused because of their credentials.',
+        too_large_total: 'Requests that the front refused because their body is too large.',
+        connect_errors_total: 'Times the front could not reach a worker.',
+        request_duration_seconds: 'Seconds from the first byte of a request to the last byte of the answer.',
+    };
+    lines.push(`# HELP sidecar_front_${name} ${help[name]}`, `# TYPE sidecar_front_${name} ${type}`);
 }
 
 function histogram(zone, group, buckets, lines) {
     const name = 'sidecar_front_request_duration_seconds';
     let total = 0;
-    BUCKETS.concat(['+Inf']).forEach(function (le, i) {
+    bounds().concat(['+Inf']).forEach(function (le, i) {
         total += buckets[`${group} ${i}`] || 0;
         lines.push(`${name}_bucket{group="${group}",le="${le}"} ${total}`);
     });

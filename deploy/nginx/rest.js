@@ -7,19 +7,14 @@
 // A gRPC message on the wire is 1 flag byte, 4 bytes of length, then protobuf. google.api.HttpBody is content_type = 1,
 // data = 2. The body is always the LAST field, so that nginx appends the client's bytes itself ($request_body) and
 // JavaScript never copies them.
-
-import rpcs from 'rest_rpcs.js';
+//
+// njs runs this file's top level anew for each request, so tables are made where they are needed; `rpcs`, where each RPC's
+// fields come from, is made once, at the start (js_preload_object).
 
 const CONTENT_TYPE = 0x0a;      // HttpBody.content_type: field 1, length-delimited
 const DATA = 0x12;              // HttpBody.data:         field 2, length-delimited
 
-// One gRPC message of one byte, which begins a field and does not end it.
-const NOT_PROTOBUF = Buffer.from([0, 0, 0, 0, 1, 0xff]);
-
 // ---------------------------------------------------------------------------------------------- request
-
-// What a query parameter may hold once it is decoded: like a path variable, it is then always valid UTF-8 for protobuf.
-const VALUE = /^[ -~]{0,1024}$/;
 
 // js_set for $query_check: "1" when a parameter is none of the RPC's, stands twice (njs gives an array) or holds what no field
 // may; else "".
@@ -27,6 +22,8 @@ function query(r) {
     const plan = rpcs[r.variables.rpc];
     const known = plan === undefined || plan.query === undefined ? {} : plan.query;
     const names = Object.keys(r.args);
+    // What a parameter may hold once it is decoded: like a path variable, it is then always valid UTF-8 for protobuf.
+    const VALUE = /^[ -~]{0,1024}$/;
     for (let i = 0; i < names.length; i++) {
         const value = r.args[names[i]];
         // In njs "$" also stands before a last newline.
@@ -46,38 +43,51 @@ function head(r) {
     } catch (e) {
         // A js_set cannot answer, so the core has to refuse: this message is no protobuf, whatever follows it.
         r.error('no gRPC request made: ' + e.message);
-        r.variables.grpc_head = NOT_PROTOBUF;
+        r.variables.grpc_head = Buffer.from([0, 0, 0, 0, 1, 0xff]);     // begins a field and does not end it
     }
     return '';
 }
 
 // Everything of the gRPC message but the client's body, which comes last; with it, if nginx put the body into a file
-// ($request_body is empty then).
+// ($request_body is empty then). Every text here is ASCII: locations, query() and the check of the content type see to it.
 function message(r, plan) {
-    const fields = [];
+    const v = r.variables;
+    const fields = [];                              // number, text, number, text, ...
+    let room = 32;                                  // gRPC's five bytes and what stands before the body
     Object.keys(plan.path).forEach(function (name) {
-        pushText(fields, plan.path[name], r.variables[name]);
+        fields.push(plan.path[name], v[name]);
+        room += v[name].length + 16;
     });
-    Object.keys(plan.query || {}).forEach(function (name) {
-        pushText(fields, plan.query[name], r.args[name] || '');
-    });
+    if (plan.query !== undefined) {
+        Object.keys(plan.query).forEach(function (name) {
+            const text = r.args[name] || '';
+            fields.push(plan.query[name], text);
+            room += text.length + 16;
+        });
+    }
+    const type = plan.body === undefined ? '' : v.content_type;
+    const start = Buffer.alloc(room + type.length);
+    let at = 5;
+    for (let i = 0; i < fields.length; i += 2) {
+        at = putText(start, putVarint(start, at, fields[i] * 8 + 2), fields[i + 1]);
+    }
     if (plan.body === undefined) {
-        return prefix(fields, 0);
+        start.writeUInt32BE(at - 5, 1);
+        return start.subarray(0, at);
     }
-    const bytes = r.variables.request_body_file ? r.requestBuffer : null;
+    const bytes = v.request_body_file ? r.requestBuffer : null;
     const size = bytes === null ? bodySize(r) : bytes.length;
-    const type = Buffer.from(r.variables.content_type);
-    const body = [CONTENT_TYPE];
-    pushVarint(body, type.length);
-    pushBytes(body, type);
-    body.push(DATA);
-    pushVarint(body, size);
     if (plan.body !== 0) {
-        pushVarint(fields, plan.body * 8 + 2);
-        pushVarint(fields, body.length + size);
+        at = putVarint(start, at, plan.body * 8 + 2);
+        at = putVarint(start, at, 2 + varintSize(type.length) + type.length + varintSize(size) + size);
     }
-    const start = prefix(fields.concat(body), size);
-    return bytes === null ? start : Buffer.concat([start, bytes]);
+    start[at] = CONTENT_TYPE;
+    at = putText(start, at + 1, type);
+    start[at] = DATA;
+    at = putVarint(start, at + 1, size);
+    start.writeUInt32BE(at - 5 + size, 1);
+    const whole = start.subarray(0, at);
+    return bytes === null ? whole : Buffer.concat([whole, bytes]);
 }
 
 // Length of a body that is in memory. A chunked one has no content-length of its own; then JavaScript has to look.
@@ -86,49 +96,31 @@ function bodySize(r) {
     return said ? Number(said) : (r.requestBuffer || '').length;
 }
 
-// gRPC's five bytes, then the fields; `more` bytes of the message follow later.
-function prefix(fields, more) {
-    const start = Buffer.alloc(5);
-    start.writeUInt32BE(fields.length + more, 1);
-    return Buffer.concat([start, Buffer.from(fields)]);
+// These write at a place and return the one behind it.
+function putText(out, at, text) {
+    at = putVarint(out, at, text.length);
+    return at + out.write(text, at);
 }
 
-function pushText(out, field, value) {
-    const text = Buffer.from(value);
-    pushVarint(out, field * 8 + 2);
-    pushVarint(out, text.length);
-    pushBytes(out, text);
-}
-
-function pushVarint(out, n) {
+function putVarint(out, at, n) {
     while (n > 127) {
-        out.push((n & 127) | 128);
+        out[at++] = (n & 127) | 128;
         n >>>= 7;
     }
-    out.push(n);
+    out[at] = n;
+    return at + 1;
 }
 
-function pushBytes(out, bytes) {
-    for (let i = 0; i < bytes.length; i++) {
-        out.push(bytes[i]);
+function varintSize(n) {
+    let size = 1;
+    while (n > 127) {
+        size++;
+        n >>>= 7;
     }
+    return size;
 }
 
 // --------------------------------------------------------------------------------------------- response
-
-// A gRPC status that is not OK means that the core itself failed: what the client is told of it. CANCELLED is what grpc
-// answers to a call that meets its shutdown, RESOURCE_EXHAUSTED to one call too many.
-const FAILED = {
-    '1': [503, 'core_unavailable'], '4': [504, 'core_timeout'], '8': [503, 'core_unavailable'],
-    '14': [503, 'core_unavailable']
-};
-// What the core says to the client. By name and by prefix, without a regular expression: it runs for each header of a call.
-const COPIED = {
-    'retry-after': 1, 'x-request-id': 1, 'request-id': 1, 'x-should-retry': 1, location: 1, 'cache-control': 1, 'content-security-policy': 1,
-    'referrer-policy': 1
-};
-const COPIED_PREFIXES = ['x-ratelimit-', 'x-sidecar-'];
-const EVENTS = /^text\/event-stream/i;
 
 // js_header_filter: runs when the core's initial metadata is here (or, if it failed at once, its only headers).
 // State lives on r: one r a request in every njs engine.
@@ -139,19 +131,19 @@ function header(r) {
     const allow = v.upstream_http_x_http_allow;
     const code = v.upstream_http_grpc_status;           // here only in a Trailers-Only answer
 
-    r.rest = {error: null, ended: code === '0', out: JOIN, at: PREFIX, got: 0, left: 0, field: 0, size: 0, shift: 1};
-    const names = Object.keys(r.headersOut);
+    // Events leave at once; the rest waits for 1460 bytes or the end: fewer writes, half the CPU.
+    r.rest = {error: null, ended: code === '0', events: false, at: PREFIX, got: 0, left: 0, field: 0, size: 0, shift: 1};
+    const names = Object.keys(r.headersOut);            // what the core says to nginx alone is hidden by rest_call.conf
     for (let i = 0; i < names.length; i++) {
         if (!copied(names[i].toLowerCase())) {
             delete r.headersOut[names[i]];
         }
     }
-    delete r.headersOut['Content-Length'];              // that of the gRPC bytes, or 0 in a Trailers-Only answer
     if (code !== undefined && code !== '0') {
         // The text may hold anything (a Python exception): it goes to the log and not to the client.
         r.error('core failed with gRPC status ' + code + ': ' + v.upstream_http_grpc_message);
-        refuse(r, FAILED[code] || [500, 'core_failed']);
-    } else if (!/^[2-5][0-9][0-9]$/.test(status)) {
+        refuse(r, failure(code));
+    } else if (!(Number(status) >= 200 && Number(status) < 600)) {
         r.error('the core sent no x-http-status');
         refuse(r, [502, 'core_failed']);
     } else {
@@ -160,16 +152,28 @@ function header(r) {
         if (allow) {
             r.headersOut['Allow'] = allow;
         }
-        if (EVENTS.test(type)) {
-            r.rest.out = NOW;
+        if (type.startsWith('text/event-stream')) {
+            r.rest.events = true;
             r.headersOut['X-Accel-Buffering'] = 'no';
             r.headersOut['Cache-Control'] = 'no-cache';
         }
     }
 }
 
+// What the core says to the client, as RestService writes it: in lower case.
 function copied(name) {
-    return COPIED[name] === 1 || name.startsWith(COPIED_PREFIXES[0]) || name.startsWith(COPIED_PREFIXES[1]);
+    return name.startsWith('x-ratelimit-') || name.startsWith('x-sidecar-')
+        || (' retry-after x-request-id request-id x-should-retry location cache-control content-security-policy '
+            + 'referrer-policy ').indexOf(` ${name} `) >= 0;
+}
+
+// A gRPC status that is not OK means that the core itself failed: what the client is told of it. CANCELLED is what grpc
+// answers to a call that meets its shutdown, RESOURCE_EXHAUSTED to one call too many.
+function failure(code) {
+    if (code === '1' || code === '8' || code === '14') {
+        return [503, 'core_unavailable'];
+    }
+    return code === '4' ? [504, 'core_timeout'] : [500, 'core_failed'];
 }
 
 function refuse(r, answer) {
@@ -188,9 +192,6 @@ const TAG = 1;          // in a field's tag
 const SIZE = 2;         // in a field's length
 const BYTES = 3;        // in a field's bytes
 
-const NOW = {last: false, flush: true};         // events leave at once
-const JOIN = {last: false, flush: false};       // the rest waits for 1460 bytes or the end: fewer writes, half the CPU
-
 // js_body_filter, buffer_type=buffer. Called with whatever bytes arrived; frames and fields may be cut anywhere. The data
 // of every HttpBody is sent on at once, nothing is collected (njs frees nothing until the request ends).
 // Throwing cuts the client's connection: after the headers that is the only honest way to say that it failed.
@@ -202,12 +203,13 @@ function body(r, chunk, flags) {
         }
         return;
     }
+    const out = {last: false, flush: s.events};
     let i = 0;
     while (i < chunk.length) {
         if (s.at === BYTES) {
             const end = Math.min(chunk.length, i + s.size);
             if (s.field === DATA) {
-                r.sendBuffer(chunk.subarray(i, end), s.out);
+                r.sendBuffer(chunk.subarray(i, end), out);
             }
             s.size -= end - i;
             s.left -= end - i;

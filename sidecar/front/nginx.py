@@ -110,6 +110,8 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
         "READ_TIMEOUT_S": str(settings.read_timeout_s),
         "SEND_TIMEOUT_S": str(settings.send_timeout_s),
         **nginx_cors.words(settings.cors_origins),
+        "API_KEYS": "api_keys.conf" if settings.headers_more else "api_keys_njs.conf",
+        "KEY_AS_BASIC": 'more_set_input_headers "Authorization: $as_basic";' if settings.headers_more else "",
         "CLEAR_RESERVED": "more_clear_input_headers X-Sidecar-*;" if settings.headers_more else "",
     }
 

@@ -16,9 +16,10 @@ import logging
 import mmap
 import os
 import time
+from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -133,49 +134,64 @@ class MetricMemory:
         self._words[_LOST_AT] = len(self._lost)
 
 
-def value_class(memory: MetricMemory) -> type[Any]:
-    """What prometheus_client keeps its numbers in (its `values.ValueClass`), with the numbers in `memory`. For one thread."""
+class Number:
+    """One series in `memory`; this process's own where there is none, or no room in it. For one thread."""
 
-    class Value:
-        _multiprocess = True  # prometheus_client: no exemplars, no Info, no Enum
+    __slots__ = ("_key", "_memory", "_place", "value")
 
-        def __init__(
-            self,
-            typ: str,
-            metric_name: str,
-            name: str,
-            labelnames: Iterable[str],
-            labelvalues: Iterable[str],
-            help_text: str,
-            multiprocess_mode: str = "",
-            **more: object,
-        ) -> None:
-            labels = dict(zip(labelnames, labelvalues, strict=True))
-            self._key = json.dumps([typ, metric_name, name, labels, help_text], sort_keys=True).encode()
+    def __init__(
+        self, memory: MetricMemory | None, kind: str, metric: str, name: str, labels: Mapping[str, str], text: str
+    ) -> None:
+        self._memory = memory
+        self._key = b""
+        self._place: int | None = None
+        self.value = 0.0
+        if memory is not None:
+            self._key = json.dumps([kind, metric, name, labels, text], sort_keys=True).encode()
             self._place = memory.place(self._key)
-            self._value = 0.0 if self._place is None else memory.numbers[self._place]
+            if self._place is not None:
+                self.value = memory.numbers[self._place]
 
-        def inc(self, amount: float) -> None:
-            self.set(self._value + amount)
+    def inc(self, amount: float = 1.0) -> None:
+        self.value = value = self.value + amount
+        if self._place is None:
+            self.set(value)
+        else:
+            self._memory.numbers[self._place] = value  # type: ignore[union-attr]
 
-        def set(self, value: float, timestamp: float | None = None) -> None:
-            self._value = value
+    def dec(self) -> None:
+        self.inc(-1.0)
+
+    def set(self, value: float) -> None:
+        self.value = value
+        memory = self._memory
+        if memory is None:
+            return
+        if self._place is None:
+            self._place = memory.place_again(self._key)
             if self._place is None:
-                self._place = memory.place_again(self._key)
-                if self._place is None:
-                    return
-            memory.numbers[self._place] = value
+                return
+        memory.numbers[self._place] = value
 
-        def get(self) -> float:
-            return self._value
 
-        def set_exemplar(self, exemplar: object) -> None:
-            """There are none."""
+class Timing:
+    """A histogram: a sum, and a number for each bucket, each of which counts what is above the one before."""
 
-        def get_exemplar(self) -> None:
-            return None
+    __slots__ = ("_bounds", "_buckets", "_sum")
 
-    return Value
+    def __init__(
+        self, memory: MetricMemory | None, metric: str, labels: Mapping[str, str], text: str, bounds: Sequence[float]
+    ) -> None:
+        self._bounds = bounds
+        self._sum = Number(memory, "histogram", metric, f"{metric}_sum", labels, text)
+        self._buckets = [
+            Number(memory, "histogram", metric, f"{metric}_bucket", {**labels, "le": bound}, text)
+            for bound in (*(repr(float(each)) for each in bounds), "+Inf")
+        ]
+
+    def observe(self, value: float) -> None:
+        self._sum.inc(value)
+        self._buckets[bisect_left(self._bounds, value)].inc()
 
 
 def read(fd: int) -> tuple[list[Series], int]:

@@ -8,9 +8,10 @@ use. The supervisor's own metrics are in supervisor/metrics/.
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
 
-from sidecar.telemetry.metric_memory import MetricMemory, value_class
+from sidecar.telemetry.metric_memory import MetricMemory, Number, Timing
 
 _log = logging.getLogger(__name__)
 # LLM latencies: cached embeddings answer in milliseconds, long reasoning takes minutes. 5 ms to 10 min.
@@ -25,29 +26,31 @@ STALE_CONNECTION = "stale_connection"
 OTHER = "other"
 
 
-class _Labelled:
-    """A metric whose label children are cached: `labels()` takes a lock and checks its arguments on each call."""
+_Made = TypeVar("_Made", Number, Timing)
 
-    __slots__ = ("_metric", "_series")
 
-    def __init__(self, metric: Any) -> None:
-        self._metric = metric
-        self._series: dict[tuple[str, ...], Any] = {}
+class _Labelled(Generic[_Made]):
+    """A metric: a series for each set of labels, made with its first use."""
 
-    def __call__(self, *labels: str) -> Any:
+    __slots__ = ("_make", "_names", "_series")
+
+    def __init__(self, names: tuple[str, ...], make: Callable[[Mapping[str, str]], _Made]) -> None:
+        self._names = names
+        self._make: Callable[[Mapping[str, str]], _Made] = make
+        self._series: dict[tuple[str, ...], _Made] = {}
+
+    def __call__(self, *labels: str) -> _Made:
         series = self._series.get(labels)
         if series is None:
-            series = self._series[labels] = self._metric.labels(*labels)
+            series = self._series[labels] = self._make(dict(zip(self._names, labels, strict=True)))
         return series
 
 
 class Metrics:
-    """The worker's metrics. Made once per process, after `use_memory`."""
+    """The worker's metrics, in `memory`, where the supervisor reads them; without one they are this process's own."""
 
-    def __init__(self) -> None:
-        from prometheus_client import CollectorRegistry
-
-        self.registry = CollectorRegistry()  # this process's own
+    def __init__(self, memory: MetricMemory | None = None) -> None:
+        self._memory = memory
         self._of_calls()
         self._of_upstreams()
         self._of_money()
@@ -169,32 +172,24 @@ class Metrics:
             "sidecar_limited_total", "Calls refused by limits and budgets of the gateway, by unit.", "route", "unit"
         )
 
-    def _counter(self, name: str, text: str, *labels: str) -> _Labelled:
-        from prometheus_client import Counter
+    def _counter(self, name: str, text: str, *labels: str) -> _Labelled[Number]:
+        """Prometheus calls the metric without the _total of its samples."""
+        metric = name.removesuffix("_total")
+        return _Labelled(labels, lambda of: Number(self._memory, "counter", metric, name, of, text))
 
-        return _Labelled(Counter(name, text, labels, registry=self.registry))
+    def _seconds(self, name: str, text: str, bounds: tuple[float, ...], *labels: str) -> _Labelled[Timing]:
+        return _Labelled(labels, lambda of: Timing(self._memory, name, of, text, bounds))
 
-    def _seconds(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> _Labelled:
-        from prometheus_client import Histogram
-
-        return _Labelled(Histogram(name, text, labels, buckets=buckets, registry=self.registry))
-
-    def _gauge(self, name: str, text: str, *labels: str) -> _Labelled:
+    def _gauge(self, name: str, text: str, *labels: str) -> _Labelled[Number]:
         """Summed over the workers that live."""
-        from prometheus_client import Gauge
-
-        return _Labelled(Gauge(name, text, labels, registry=self.registry, multiprocess_mode="livesum"))
+        return _Labelled(labels, lambda of: Number(self._memory, "gauge", name, name, of, text))
 
 
-def use_memory(fd: int) -> None:
-    """Lets this process's metrics live in a file of sidecar.telemetry.metric_memory. Its counters go on from where the
-    slot's last worker left them. Must run before any metric exists. Where the file cannot be used, the metrics are this
-    process's own."""
-    from prometheus_client import values
-
+def memory_of(fd: int) -> MetricMemory | None:
+    """A file of sidecar.telemetry.metric_memory. Counters in it go on from where the slot's last worker left them. None, with a
+    line in the log, where it cannot be used."""
     try:
-        memory = MetricMemory(fd)
+        return MetricMemory(fd)
     except (OSError, ValueError) as error:
         _log.error("The metrics of this worker are not shown: their memory cannot be used (%s).", error)
-    else:
-        values.ValueClass = value_class(memory)
+        return None

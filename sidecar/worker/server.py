@@ -52,7 +52,7 @@ from sidecar.spend.ledger import Ledger
 from sidecar.telemetry.access_log import FORMATS as ACCESS_LOGS
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.log_output import LogHandler, LogOutput
-from sidecar.telemetry.metrics import Metrics, use_memory
+from sidecar.telemetry.metrics import Metrics, memory_of
 from sidecar.transport import Limits, Listener, Methods, Server
 from sidecar.transport.health import HealthServicer
 from sidecar.transport.reflection import add_reflection
@@ -89,9 +89,8 @@ class WorkerServer:
 
     def __init__(self, configure: Configure, questions: Questions, write: Callable[[bytes], object]) -> None:
         self._settings = configure.settings
-        if configure.settings.metrics_fd is not None:
-            use_memory(configure.settings.metrics_fd)
-        self._metrics = Metrics()
+        metrics_fd = configure.settings.metrics_fd
+        self._metrics = Metrics(None if metrics_fd is None else memory_of(metrics_fd))
         self._client = UpstreamClient()
         run_dir = Path(configure.settings.run_dir)
         meter = Meter(self._metrics, LimitStore(run_dir, configure.settings.slot), Ledger(run_dir))

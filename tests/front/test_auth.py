@@ -7,13 +7,14 @@ import base64
 import re
 import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from sidecar.identity.users import add_user, api_key, remove_user
-from tests.front.conftest import Front, hang_up
+from tests.front.conftest import Front, hang_up, start_core, start_front
 from tests.front.double import Core
 
 PATHS = [
@@ -213,3 +214,32 @@ async def test_a_key_that_is_only_part_of_a_line_is_refused(front: Front, core: 
     finally:
         remove_user(front.users_file, "xdave")
         front.take_users()
+
+
+async def test_a_vendors_nginx_without_headers_more_takes_keys_too(state: Path) -> None:
+    front = start_front(state, headers_more=False)
+    try:
+        core = await start_core(front)
+        async with front.http() as http:
+            for headers in (front.bearer, {"x-api-key": api_key(front.user, front.password)}, front.basic):
+                assert (await http.get("/v1/models", headers=headers)).status_code == 200
+                assert dict(core.calls[-1].metadata)["x-sidecar-user"] == front.user
+            for headers in _wrong(front).values():
+                assert (await http.get("/v1/models", headers=headers)).status_code == 401
+        await core.stop()
+    finally:
+        front.stop()
+
+
+@pytest.mark.parametrize(
+    "key", ["hf_" + "aB3" * 11, "AIzaSyD-" + "x9_" * 10, "Zk9" * 16, base64.b64encode(b"\xff\xfe:x").decode()]
+)
+async def test_a_key_of_somebody_elses_is_refused_and_no_piece_of_it_is_logged(
+    front: Front, core: Core, key: str
+) -> None:
+    before = front.logs.count("was not found")
+    async with front.http() as http:
+        for headers in ({"authorization": f"Bearer {key}"}, {"x-api-key": key}, {"api-key": key}):
+            assert (await http.get("/v1/models", headers=headers)).status_code == 401
+    assert front.logs.count("was not found") == before
+    assert key not in front.logs

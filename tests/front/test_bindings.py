@@ -78,13 +78,13 @@ def test_two_methods_of_one_path_share_a_location() -> None:
 
 def test_a_body_field_beside_a_path_variable_is_planned() -> None:
     files = generate(_service(("Invoke", "post", "/gateway/{id}/invocations", "body")))
-    assert '"Invoke": {\n    "path": {\n      "id": 1\n    },\n    "body": 20\n  }' in files["rest_rpcs.js"]
+    assert '"Invoke": {\n    "path": {\n      "id": 1\n    },\n    "body": 20\n  }' in files["rest_rpcs.json"]
     assert 'location ~ "^/gateway/(?<id>' in files["rest_locations.conf"]
 
 
 def test_what_a_get_does_not_take_from_its_path_it_takes_from_the_query() -> None:
     files = generate(_service(("List", "get", "/things/{id}", "")))
-    assert '"path": {\n      "id": 4\n    },\n    "query": {\n      "page_token": 3\n    }' in files["rest_rpcs.js"]
+    assert '"path": {\n      "id": 4\n    },\n    "query": {\n      "page_token": 3\n    }' in files["rest_rpcs.json"]
 
 
 def test_what_a_post_takes_neither_from_its_path_nor_its_body_it_takes_from_the_query() -> None:
@@ -94,7 +94,8 @@ def test_what_a_post_takes_neither_from_its_path_nor_its_body_it_takes_from_the_
         )
     )
     assert (
-        '"Ask": {\n    "path": {},\n    "body": 20,\n    "query": {\n      "id": 1\n    }\n  }' in files["rest_rpcs.js"]
+        '"Ask": {\n    "path": {},\n    "body": 20,\n    "query": {\n      "id": 1\n    }\n  }'
+        in files["rest_rpcs.json"]
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import AsyncGenerator
 from types import TracebackType
@@ -16,7 +17,8 @@ from sidecar.domain.call import Answer, Call
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Consumer, Route, Snapshot, Upstream
 from sidecar.gateway.gateway import Gateway
-from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry import metric_memory
+from sidecar.telemetry.metrics import Metrics, memory_of
 from sidecar.upstream import UpstreamClient
 from sidecar.v1 import inference_pb2 as pb
 from tests.provider import Provider
@@ -52,7 +54,8 @@ class Core:
     """async with Core(snapshot) as core: await core.chat()"""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self.metrics = Metrics()
+        self._memory = metric_memory.make(0)
+        self.metrics = Metrics(memory_of(self._memory))
         self._client = UpstreamClient()
         self.gateway = Gateway(snapshot, self._client, self.metrics, random.Random(SEED))
 
@@ -64,6 +67,7 @@ class Core:
     ) -> None:
         await self.gateway.close()
         await self._client.close()
+        os.close(self._memory)
 
     def call(self, text: str = "hello", *, stream: bool = False, within_s: float | None = None, **fields: Any) -> Call:
         message = pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text=text)])
@@ -104,7 +108,8 @@ class Core:
         return answer.upstream
 
     def samples(self, name: str) -> list[Sample]:
-        return [each for metric in self.metrics.registry.collect() for each in metric.samples if each.name == name]
+        series, _ = metric_memory.read(self._memory)
+        return [each for metric in metric_memory.merged([series]) for each in metric.samples if each.name == name]
 
     def count(self, name: str, **labels: str) -> float:
         """The sum of a metric's series with these labels."""

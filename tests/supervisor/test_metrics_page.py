@@ -20,9 +20,8 @@ from tests.processes import free_port
 _F_ADD_SEALS, _F_SEAL_GROW = 1033, 4
 _WORKER = """
 import sys
-from sidecar.telemetry.metrics import Metrics, use_memory
-use_memory(int(sys.argv[1]))
-metrics = Metrics()
+from sidecar.telemetry.metrics import Metrics, memory_of
+metrics = Metrics(memory_of(int(sys.argv[1])))
 metrics.upstream_requests("openai", "ok").inc()
 metrics.in_flight("chat").inc()
 metrics.duration("chat", "chat").observe(0.3)
