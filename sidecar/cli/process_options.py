@@ -16,7 +16,7 @@ import typer
 from sidecar.cli.failure import Failure
 from sidecar.control.channel import GRPCIO, NATIVE
 from sidecar.front.settings import CALLS_PER_CLIENT
-from sidecar.supervisor.start.addresses import loopback_address, plain_addresses, trusted_networks
+from sidecar.supervisor.start.addresses import loopback_address, metrics_address, plain_addresses, trusted_networks
 from sidecar.supervisor.start.options import (
     DRAIN_DELAY_S,
     DRAIN_GRACE_S,
@@ -127,7 +127,13 @@ GrpcOption = Annotated[
 ]
 GrpcSocketOption = Annotated[bool, typer.Option(help="Local gRPC socket: run/grpc.sock in the state directory.")]
 MetricsOption = Annotated[
-    str, typer.Option("--metrics", metavar="HOST:PORT", help="Loopback address of /metrics, or `off`.")
+    list[str] | None,
+    typer.Option(
+        "--metrics",
+        metavar="HOST:PORT",
+        help=f"Address of /metrics, or `off`. Other than on loopback it must be given twice, because it asks for no "
+        f"credentials. Default: {METRICS_ADDRESS}. Example: --metrics 10.0.0.5:9464 --metrics 10.0.0.5:9464",
+    ),
 ]
 AccessLogOption = Annotated[
     AccessLog,
@@ -181,7 +187,7 @@ class CoreOptions:
     workers: WorkersOption = WORKERS
     grpc: GrpcOption = GRPC_ADDRESS
     grpc_socket: GrpcSocketOption = True
-    metrics: MetricsOption = METRICS_ADDRESS
+    metrics: MetricsOption = None
     access_log: AccessLogOption = AccessLog.AUTO
     grpc_server: GrpcServerOption = GrpcServer.NATIVE
     drain_delay: DelayOption = DRAIN_DELAY_S
@@ -200,7 +206,7 @@ class CoreOptions:
             front=None,
             grpc_address=loopback_address(self.grpc, "--grpc"),
             grpc_socket=self.grpc_socket,
-            metrics_address=loopback_address(self.metrics, "--metrics"),
+            metrics_address=metrics_address(self.metrics or [METRICS_ADDRESS], "--metrics"),
             workers=self.workers,
             access_log=_access_log(self.access_log),
             grpc_server=self.grpc_server.value,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecar.supervisor.start.addresses import Address, plain_addresses, trusted_networks
+from sidecar.supervisor.start.addresses import Address, metrics_address, plain_addresses, trusted_networks
 from sidecar.supervisor.start.options import FrontOptions
 from sidecar.supervisor.start.start_error import StartError
 
@@ -27,6 +27,33 @@ def test_without_tls_elsewhere_is_refused_and_says_how_to_insist(texts: list[str
     with pytest.raises(StartError) as caught:
         plain_addresses(texts, TRUSTED, "--http")
     assert f"--http {texts[0]} --http {texts[0]}." in str(caught.value)
+
+
+@pytest.mark.parametrize("texts", [["127.0.0.1:1"], ["[::1]:1"], ["0.0.0.0:1"] * 2, ["10.0.0.5:1"] * 3])
+def test_metrics_are_on_loopback_or_where_it_is_said_twice(texts: list[str]) -> None:
+    assert str(metrics_address(texts, "--metrics")) == texts[0]
+
+
+def test_metrics_may_be_off() -> None:
+    assert metrics_address(["off"], "--metrics") is None
+
+
+def test_the_last_one_counts_as_with_every_option() -> None:
+    assert str(metrics_address(["0.0.0.0:1", "127.0.0.1:2"], "--metrics")) == "127.0.0.1:2"
+    assert metrics_address(["0.0.0.0:1", "off"], "--metrics") is None
+
+
+@pytest.mark.parametrize(
+    ("texts", "why"),
+    [
+        (["0.0.0.0:1"], r"say it twice: --metrics 0\.0\.0\.0:1 --metrics 0\.0\.0\.0:1"),
+        (["127.0.0.1:1", "0.0.0.0:1"], "say it twice"),
+        (["9464"], "is not an address"),
+    ],
+)
+def test_metrics_elsewhere_are_refused_and_say_how_to_insist(texts: list[str], why: str) -> None:
+    with pytest.raises(StartError, match=why):
+        metrics_address(texts, "--metrics")
 
 
 def test_localhost_is_one_address() -> None:

@@ -26,6 +26,10 @@ _HELP = {
     "sidecar_front_too_large": "Requests that the front refused because their body is too large.",
     "sidecar_front_connect_errors": "Times the front could not reach a worker.",
 }
+# Names that Prometheus' own linter refuses; other metrics of Envoy's, or ours, say the same.
+_LEFT_OUT = frozenset(
+    {"envoy_cluster_membership_total", "envoy_lua_lua_vm_count", "envoy_server_days_until_first_cert_expiring"}
+)
 _CLASSES = "envoy_http_downstream_rq_xx"
 _TIMES = "envoy_http_downstream_rq_time"  # milliseconds
 
@@ -38,6 +42,7 @@ def translated(families: Iterable[Metric]) -> Iterator[Metric]:
     requests = CounterMetricFamily(
         "sidecar_front_requests", "Requests that the front has answered.", labels=("group", "class")
     )
+    own: list[Metric] = []
     for family in families:
         for sample in family.samples:
             name = sample.name.removesuffix("_total")
@@ -50,12 +55,29 @@ def translated(families: Iterable[Metric]) -> Iterator[Metric]:
         if family.name == _TIMES:
             yield _durations(family)
         family.documentation = family.documentation or "A statistic of Envoy's own; see its documentation."
-        yield family
+        if family.name not in _LEFT_OUT:
+            own.append(family)
+    yield from _each_name_once(own)
     yield requests
     for name, value in counts.items():
         counter = CounterMetricFamily(name, _HELP[name])
         counter.add_metric((), value)
         yield counter
+
+
+def _each_name_once(families: list[Metric]) -> Iterator[Metric]:
+    """Envoy has counters that differ in a last `_total` alone, which the parser gives to every counter; Envoy writes the one
+    without it first. That one gets its name back, and has no type: a page on which a name stands twice is refused as a whole."""
+    from prometheus_client.core import UnknownMetricFamily
+
+    last = {family.name: family for family in families}
+    for family in families:
+        if last[family.name] is family:
+            yield family
+            continue
+        renamed = UnknownMetricFamily(family.name, family.documentation)
+        renamed.samples = [sample._replace(name=family.name) for sample in family.samples]
+        yield renamed
 
 
 def _durations(family: Metric) -> Metric:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sidecar.supervisor.start.addresses import Address
 from sidecar.telemetry import metric_memory
@@ -21,6 +21,8 @@ _log = logging.getLogger("sidecar")
 # A series that a worker is just making can be read half-way; the next reading is whole.
 _READS_MAX = 5
 _READ_PAUSE_S = 0.02
+# At once: a scraper has one or two. The port may be open to a network.
+_CONNECTIONS_MAX = 64
 _READ_TIMEOUT_S = 5.0  # a scraper that says nothing must not hold a thread
 
 
@@ -147,7 +149,7 @@ class _OfWorkers:
 
 
 class MetricsPage:
-    """`GET /metrics` on a loopback port, in threads of its own: a scrape never stalls the supervisor's loop."""
+    """`GET /metrics` on a port, in threads of its own: a scrape never stalls the supervisor's loop."""
 
     def __init__(self, server: _Server, thread: threading.Thread) -> None:
         self._server = server
@@ -174,7 +176,21 @@ class _Server(ThreadingHTTPServer):
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         self.registry = registry
+        self._places = threading.BoundedSemaphore(_CONNECTIONS_MAX)
         super().__init__(address, _Page)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """One connection too many is closed."""
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
 
 
 class _Page(BaseHTTPRequestHandler):

@@ -39,6 +39,22 @@ def loopback_address(text: str, option: str) -> Address | None:
     return address
 
 
+def metrics_address(texts: Sequence[str], option: str) -> Address | None:
+    """`HOST:PORT` or `off` (None); the last one counts. Raises StartError for one that other machines can reach, unless it is
+    given twice."""
+    text = texts[-1]
+    if text == OFF:
+        return None
+    address, ip = _parsed(text, option)
+    if not ip.is_loopback and texts.count(text) < 2:
+        raise StartError(
+            f"{option} {text} can be reached by other machines and asks nobody who they are: the page shows names of routes and "
+            "consumers, and what they spend. If that network is yours alone, say it twice: "
+            f"{option} {text} {option} {text}."
+        )
+    return address
+
+
 def plain_addresses(texts: Sequence[str], trusted: Iterable[Network], option: str) -> tuple[Address, ...]:
     """`HOST:PORT` each, for a balancer that ends TLS. Raises StartError for one that other machines can reach, unless it lies in
     a network that is trusted, or is given twice."""

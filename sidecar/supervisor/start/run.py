@@ -211,7 +211,7 @@ class Supervisor:
             plain=() if front is None else front.plain,
             grpc=self._ports.grpc,
             grpc_socket=self._state.run / GRPC_SOCKET if self._options.grpc_socket else None,
-            metrics=self._ports.metrics,
+            metrics=None if self._ports.metrics is None else reachable(self._ports.metrics),
             ca=self._services.ca,
             credential=self._services.credential,
         )
