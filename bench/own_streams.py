@@ -129,6 +129,7 @@ class Caller:
     """The Context of a call. Encodes what is written, as a transport does."""
 
     listener = Listener.FRONT
+    request_bytes = 100
 
     def __init__(self) -> None:
         self.messages = 0

@@ -14,7 +14,7 @@ from adapters.errors import GatewayError, Kind
 from adapters.json_object import BYTE_ORDER_MARK, MALFORMED, OBJECTS, STRINGS, Obj, of_request
 from adapters.openai.roles import DEVELOPER, knows_developer, with_system_in_body
 from adapters.refusals import unsupported
-from adapters.surrogates import without_halves
+from adapters.surrogates import may_have_halves, without_halves
 from adapters.tool_ids import fit_ids_in_body
 from adapters.urls import names_model, url_of
 
@@ -50,7 +50,7 @@ def read_streaming(members: Mapping[str, bytes]) -> tuple[bool, bool]:
 def open_members(body: bytes) -> dict[str, bytes]:
     """The top-level members with their bytes. Raises invalid_request, without `param` where the body is no JSON object."""
     body = body.removeprefix(BYTE_ORDER_MARK)
-    if b"\\ud" in body or b"\\uD" in body:
+    if may_have_halves(body):
         body = without_halves(body)  # JavaScript and Python write half a character, and parsers refuse it
     try:
         members = {name: bytes(raw) for name, raw in OBJECTS.decode(body).items()}
@@ -152,10 +152,18 @@ def patcher(path: str) -> Callable[[Envelope, Target], HttpCall]:
         if target.provider.leaves and "messages" in members:
             members["messages"], left_out = strip_messages(members["messages"], target.provider.leaves)
         members = apply_row(members, target)
-        body = b"{" + b",".join(msgspec.json.encode(name) + b":" + raw for name, raw in members.items()) + b"}"
-        return HttpCall(url_of(target, path), body, left_out=left_out)
+        return HttpCall(url_of(target, path), _written(members), left_out=left_out)
 
     return patch
+
+
+def _written(members: Mapping[str, bytes]) -> bytes:
+    """Copies a large member once."""
+    parts = [b"{"]
+    for name, raw in members.items():
+        parts += (msgspec.json.encode(name), b":", raw, b",")
+    parts[-1] = b"}"
+    return b"".join(parts)
 
 
 def _with_usage(options: bytes | None) -> bytes:

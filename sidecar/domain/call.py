@@ -30,6 +30,7 @@ class Call:
     request: Any = None
     envelope: Envelope | None = None
     client_format: str | None = None
+    size_bytes: int = 0  # of what the caller sent
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class Answer:
     left_out: tuple[str, ...]
     headers: Headers
     write_s: float
+    size_bytes: int = 0  # of the provider's
 
 
 # A piece of a streamed answer: bytes to pass on, chunks (or the bytes of each, as a typed message), or None for "still silent".

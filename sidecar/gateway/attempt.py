@@ -26,6 +26,7 @@ from adapters import (
     side_of,
 )
 from sidecar.domain.call import Call
+from sidecar.domain.large_work import off_loop
 from sidecar.domain.snapshot import Route, Upstream, target_of
 from sidecar.gateway.record import Record
 from sidecar.spend.cost import counts_output
@@ -157,9 +158,9 @@ class Sender:
 
 async def whole_answer(
     sender: Sender, prepared: PreparedCall, call: Call, route: Route, record: Record, *, head_by: float, deadline: float
-) -> tuple[bytes | None, Any]:
-    """Sends the call and reads its answer: the body where it passes, else the message. The head must be here by `head_by`, the
-    rest without a silence of idle_s and by the deadline. Raises GatewayError."""
+) -> tuple[bytes | None, Any, int]:
+    """Sends the call and reads its answer: the body where it passes, else the message, and its size. The head must be here by
+    `head_by`, the rest without a silence of idle_s and by the deadline. Raises GatewayError."""
     waiting = time.perf_counter()
     try:
         async with TimeLimit(head_by) as limit:
@@ -172,18 +173,24 @@ async def whole_answer(
         raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider did not answer in time.") from None
     finally:
         record.waited_s += time.perf_counter() - waiting
+    size = len(body)
     message = None
     if prepared.passes and prepared.side.check is not None:
-        record.usage = prepared.side.check(body)
+        record.usage = await off_loop(size, prepared.side.check, body)
     else:
-        message = prepared.side.decode(body, prepared.context)
-        if isinstance(message, pb.EmbedResponse) and isinstance(prepared.request, pb.EmbedRequest):
-            encode_vectors(message, prepared.request)
+        message = await off_loop(size, _decoded, prepared, body)
         if message.HasField("usage"):
             record.usage = message.usage
     if call.task is not Task.EMBEDDINGS and not counts_output(record.usage):
-        record.output_chars = len(body)  # what there is to go by where a provider counts nothing
-    return (body, None) if message is None else (None, message)
+        record.output_chars = size  # what there is to go by where a provider counts nothing
+    return (body, None, size) if message is None else (None, message, size)
+
+
+def _decoded(prepared: PreparedCall, body: bytes) -> Any:
+    message = prepared.side.decode(body, prepared.context)
+    if isinstance(message, pb.EmbedResponse) and isinstance(prepared.request, pb.EmbedRequest):
+        encode_vectors(message, prepared.request)
+    return message
 
 
 async def _read_answer(

@@ -19,11 +19,13 @@ from typing import Any, Final, Self
 
 from adapters import GatewayError, Kind, replace_error
 from sidecar.domain.call import Answer, Call, Headers
+from sidecar.domain.large_work import LARGE_BYTES, off_loop
 from sidecar.domain.snapshot import Consumer, Snapshot
 from sidecar.gateway.admission import Admissions, Gate
 from sidecar.gateway.attempt import CallReader, Sender, prepare, whole_answer
 from sidecar.gateway.candidates import Candidates, UpstreamRegistry
 from sidecar.gateway.consumers import Consumers, find_route
+from sidecar.gateway.estimate import estimate_tokens
 from sidecar.gateway.meter import Meter, Ticket
 from sidecar.gateway.record import OK, Record
 from sidecar.gateway.repeats import Written
@@ -85,8 +87,8 @@ class Gateway:
             loop = await scope.open()
             reader, route, record = CallReader(call), loop.candidates.route, scope.record
 
-            async def serve(attempt: AttemptScope) -> tuple[bytes | None, Any]:
-                prepared = prepare(attempt.candidate.plan, reader)
+            async def serve(attempt: AttemptScope) -> tuple[bytes | None, Any, int]:
+                prepared = await off_loop(call.size_bytes, prepare, attempt.candidate.plan, reader)
                 attempt.sends(prepared)
                 answer = await whole_answer(
                     self.sender, prepared, call, route, record, head_by=attempt.head_by, deadline=loop.deadline
@@ -94,9 +96,9 @@ class Gateway:
                 attempt.succeeded()
                 return answer
 
-            body, message = await loop.run(serve)
-        upstream = loop.candidate.name
-        return Answer(upstream, body, message, record.usage, record.left_out, scope.headers, route.timeouts.write_s)
+            body, message, size = await loop.run(serve)
+        upstream, write_s = loop.candidate.name, route.timeouts.write_s
+        return Answer(upstream, body, message, record.usage, record.left_out, scope.headers, write_s, size)
 
     def stream(self, call: Call, on_silence: OnSilence | None = None, written: Written | None = None) -> StreamedAnswer:
         """Answers a call as it is produced: see there. `written` makes bytes of a chunk, for pieces of bytes."""
@@ -141,7 +143,9 @@ class CallScope:
         """The attempts of the admitted call. Raises GatewayError."""
         gateway, call = self._gateway, self._call
         self._candidates = candidates = await gateway.candidates_for(call, self.record)
-        self._ticket = gateway.meter.admit(call, candidates.route)
+        large = call.size_bytes > LARGE_BYTES
+        estimate = await off_loop(call.size_bytes, estimate_tokens, call) if large else None
+        self._ticket = gateway.meter.admit(call, candidates.route, estimate)
         self._gate = await gateway.admissions.enter(candidates.route)
         self._placed = True
         return RetryLoop(call, candidates, self.record, gateway.upstreams, gateway.sender.tokens, gateway.chance)

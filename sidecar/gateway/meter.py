@@ -61,12 +61,12 @@ class Meter:
         self.calendar = Calendar()
         self._rules: dict[tuple[str, str], _Rules] = {}
 
-    def admit(self, call: Call, route: Route) -> Ticket:
+    def admit(self, call: Call, route: Route, estimate: Estimate | None = None) -> Ticket:
         """Takes what the call needs of every bucket, or nothing of any. Raises rate_limited with the time after which the call
         would pass (none where that depends on when other calls end), or budget_exceeded with the time until the budget
-        resets; either has `headers` that show the state of the limits."""
+        resets; either has `headers` that show the state of the limits. `estimate`: of a large call, which takes its time."""
         rules = self._rules_of(route, call.consumer)
-        ticket = Ticket(self, call, route)
+        ticket = Ticket(self, call, route, estimate)
         if rules.allowances and self.ledger is not None:
             now_s = self.now_s()
             try:
@@ -104,11 +104,11 @@ class Ticket:
 
     __slots__ = ("_call", "_estimate", "_meter", "_open", "_route", "reservation", "warned")
 
-    def __init__(self, meter: Meter, call: Call, route: Route) -> None:
+    def __init__(self, meter: Meter, call: Call, route: Route, estimate: Estimate | None) -> None:
         self._meter = meter
         self._call = call
         self._route = route
-        self._estimate: Estimate | None = None
+        self._estimate = estimate
         self._open = True
         self.reservation = _NOTHING
         self.warned: Warned | None = None

@@ -8,6 +8,7 @@ import time
 
 from adapters import GatewayError, Kind, replace_error
 from sidecar.domain.call import Call, Piece
+from sidecar.domain.large_work import LARGE_BYTES, off_loop
 from sidecar.domain.snapshot import Route
 from sidecar.gateway.attempt import PreparedCall, cause_of, too_large, without_output
 from sidecar.gateway.record import Record
@@ -100,7 +101,10 @@ class PieceReader:
             if self._size > self._bytes_max:
                 raise _after_output(too_large(self._bytes_max), clock)
             try:
-                translator.feed(data)
+                if translator.held_bytes <= LARGE_BYTES:
+                    translator.feed(data)
+                else:
+                    await off_loop(translator.held_bytes, translator.feed, data)
             except GatewayError as error:
                 failure = _after_output(error, clock)
                 if clock.output and (piece := translator.take()):

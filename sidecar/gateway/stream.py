@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from adapters import GatewayError, Kind
 from sidecar.domain.call import Call, Headers, Piece
+from sidecar.domain.large_work import off_loop
 from sidecar.gateway.attempt import CallReader, Sender, prepare, refuse_failed_answer
 from sidecar.gateway.piece_reader import PieceReader, StreamClock
 from sidecar.gateway.repeats import Written
@@ -127,7 +128,7 @@ class StreamedAnswer:
     async def _begin(self, attempt: AttemptScope, reader: CallReader) -> Piece:
         """Reads as far as the first output. The attempt stays open."""
         route, record = self._loop.candidates.route, self._scope.record
-        prepared = prepare(attempt.candidate.plan, reader)
+        prepared = await off_loop(self._call.size_bytes, prepare, attempt.candidate.plan, reader)
         attempt.sends(prepared)
         clock = StreamClock(route, self._loop.deadline)
         waiting = time.perf_counter()

@@ -28,6 +28,7 @@ class Translator:
         self._raw: list[bytes] = []
         self._chunks: list[Any] = []
         self.output = False
+        self.held_bytes = 0  # fed since the last event: of one that is not whole yet
         self.usage: Any = None
         self.events = 0  # with output; counted for calls that break off
         self.chars = 0
@@ -42,7 +43,9 @@ class Translator:
             data = self._feed_repeats(data)
             if not data:
                 return
+        self.held_bytes += len(data)
         for event in self._parser.feed(data) if data else self._parser.close():
+            self.held_bytes = 0
             if self._repeats.known and self._repeat(event.raw):
                 if self._passes:
                     self._raw.append(event.raw)

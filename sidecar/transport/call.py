@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Never
 
+from sidecar.domain.large_work import LARGE_BYTES, off_loop
 from sidecar.transport.codec import Reason, StreamGone
 from sidecar.transport.context import Listener
 from sidecar.transport.framing import Message, MessageReader, unpacked
@@ -43,11 +44,13 @@ class Call(Writing):
         "messages",
         "reader",
         "received_at",
+        "request_bytes",
         "requested",
     )
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
+        self.request_bytes = 0  # of its newest message, unpacked
         self.requested = False  # all of the request is there
         self.received_at = 0.0  # the newest part of the request, while it has not ended
         self.held_bytes = 0  # of the process's room for unfinished requests
@@ -106,13 +109,16 @@ class Call(Writing):
         self._task = self._connection.loop.create_task(self._run(request))
 
     async def message_of(self, message: Message) -> Any:
-        assert self.method is not None
-        data = message.data
-        if message.compressed:
-            if not self.gzip:
-                raise Refused(Status.INTERNAL, "A message is marked as packed, and grpc-encoding names no packing.")
-            data = await unpacked(data, self._connection.limits.message_bytes)
-        return self.method.read(data)
+        method = self.method
+        assert method is not None
+        if not message.compressed:
+            self.request_bytes = message.size
+            return await off_loop(message.size, lambda: method.read(message.take()))
+        if not self.gzip:
+            raise Refused(Status.INTERNAL, "A message is marked as packed, and grpc-encoding names no packing.")
+        data = await unpacked(message.take(), self._connection.limits.message_bytes)
+        self.request_bytes = len(data)
+        return await off_loop(len(data), method.read, data)
 
     # ----- the handler -----
 
@@ -121,10 +127,11 @@ class Call(Writing):
         self._entered = True
         try:
             if self._inbox is None:
-                if request.compressed:
+                if request.compressed or request.size > LARGE_BYTES:
                     request = await self.message_of(request)
                 else:
-                    request = self.method.read(request.data)
+                    self.request_bytes = request.size
+                    request = self.method.read(request.take())
             await self._serve(self.method, request)
         except Aborted as aborted:
             self.end(aborted.code, aborted.message, aborted.trailing)

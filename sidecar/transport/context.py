@@ -24,6 +24,10 @@ class Context(Protocol):
     @property
     def listener(self) -> Listener: ...
 
+    @property
+    def request_bytes(self) -> int:
+        """Of the request's message, unpacked."""
+
     def peer(self) -> str:
         """`ipv4:127.0.0.1:40000` or `unix:`."""
 

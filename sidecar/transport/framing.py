@@ -19,13 +19,19 @@ def framed(message: bytes) -> bytes:
 
 
 class Message:
-    """As it came."""
+    """As it came: joined when it is taken, as a large one is in many parts. `size` in bytes."""
 
-    __slots__ = ("compressed", "data")
+    __slots__ = ("_parts", "compressed", "size")
 
-    def __init__(self, data: bytes, compressed: bool) -> None:
-        self.data = data
+    def __init__(self, parts: list[bytes], size: int, compressed: bool) -> None:
+        self._parts = parts
+        self.size = size
         self.compressed = compressed
+
+    def take(self) -> bytes:
+        """Once."""
+        parts, self._parts = self._parts, []
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 class MessageReader:
@@ -52,12 +58,22 @@ class MessageReader:
                 self._want += self._length()
                 if self._size < self._want:
                     return
-            body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-            self._size -= self._want
-            self._parts = [body[self._want :]] if self._size else []
-            message = Message(body[PREFIX_BYTES : self._want], body[0] == 1)
-            self._want = PREFIX_BYTES
-            yield message
+            yield self._message()
+
+    def _message(self) -> Message:
+        """The first of what is held, which is all there."""
+        parts, rest = self._parts, self._size - self._want
+        compressed = parts[0][0] == 1
+        last = parts[-1]
+        self._parts = []
+        if rest:
+            cut = len(last) - rest
+            parts[-1], last = last[:cut], last[cut:]
+            self._parts = [last]
+        parts[0] = parts[0][PREFIX_BYTES:]
+        message = Message(parts, self._want - PREFIX_BYTES, compressed)
+        self._size, self._want = rest, PREFIX_BYTES
+        return message
 
     def _length(self) -> int:
         if len(self._parts[0]) < PREFIX_BYTES:

@@ -16,6 +16,7 @@ from typing import Any, Never
 import grpc
 import grpc.aio
 
+from sidecar.domain.large_work import off_loop
 from sidecar.transport.context import Listener
 from sidecar.transport.grpcio_connections import send_unpaced, stop_accepting, taken
 from sidecar.transport.limits import Limits
@@ -76,9 +77,12 @@ class GrpcioServer:
         }[method.takes_stream, method.gives_stream]
 
         async def serve(request: Any, context: Any) -> Any:
-            call = GrpcioCall(context, method)
+            size = 0 if method.takes_stream else len(request)
+            call = GrpcioCall(context, method, size)
             try:
-                message = _messages(request, method) if method.takes_stream else method.read(request)
+                message: Any = _messages(request, method)
+                if not method.takes_stream:
+                    message = await off_loop(size, method.read, request)
                 answer = await _served(method, message, call)
             except Aborted as aborted:
                 await context.abort(_CODES[aborted.code], aborted.message, tuple(aborted.trailing))
@@ -109,9 +113,14 @@ async def _messages(requests: AsyncIterator[bytes], method: Method) -> AsyncIter
 class GrpcioCall:
     """The Context of a servicer."""
 
-    def __init__(self, context: Any, method: Method) -> None:
+    def __init__(self, context: Any, method: Method, request_bytes: int) -> None:
         self._context = context
         self._method = method
+        self._request_bytes = request_bytes
+
+    @property
+    def request_bytes(self) -> int:
+        return self._request_bytes
 
     @property
     def listener(self) -> Listener:

@@ -6,6 +6,7 @@ from typing import Any
 
 from adapters import Task
 from sidecar.domain.call import Call
+from sidecar.domain.large_work import off_loop
 from sidecar.gateway.gateway import Gateway
 from sidecar.transport.abort import answers_errors
 from sidecar.transport.caller import Context, caller_of, write_within
@@ -41,7 +42,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         await self._stream(request, context, Task.COMPLETIONS, "stream_complete")
 
     async def _unary(self, request: Any, context: Context, task: Task, operation: str) -> Any:
-        answer = await self._gateway.unary(self._call(request, context, task, operation))
+        answer = await self._gateway.unary(await self._call(request, context, task, operation))
         if answer.headers:
             context.set_trailing_metadata(answer.headers)
         answer.message.upstream = answer.upstream
@@ -62,7 +63,8 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             data: bytes = chunk.SerializeToString()
             return data
 
-        answer = self._gateway.stream(self._call(request, context, task, operation, stream=True), written=written)
+        call = await self._call(request, context, task, operation, stream=True)
+        answer = self._gateway.stream(call, written=written)
         async with answer:
             async for messages in answer:
                 if messages:
@@ -70,9 +72,9 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         if answer.headers:
             context.set_trailing_metadata(answer.headers)  # at the end: by then they are true
 
-    def _call(self, request: Any, context: Context, task: Task, operation: str, *, stream: bool = False) -> Call:
+    async def _call(self, request: Any, context: Context, task: Task, operation: str, *, stream: bool = False) -> Call:
         caller = caller_of(context)
-        refuse_unknown_fields(request)
+        await off_loop(context.request_bytes, refuse_unknown_fields, request)
         return Call(
             task=task,
             operation=operation,
@@ -82,4 +84,5 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             stream=stream,
             deadline=caller.deadline,
             request=request,
+            size_bytes=context.request_bytes,
         )

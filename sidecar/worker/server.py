@@ -45,6 +45,7 @@ from sidecar.control.channel import (
     WorkerSettings,
 )
 from sidecar.control.snapshot_patch import Patch, patched
+from sidecar.domain.large_work import prepare_process
 from sidecar.gateway.gateway import Gateway
 from sidecar.gateway.meter import Meter
 from sidecar.limits import LimitStore
@@ -270,6 +271,7 @@ def main() -> None:
     arguments = parser.parse_args()
     faulthandler.enable()  # what kills the process (SIGSEGV, SIGBUS) leaves its stack on standard error
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to understand
+    prepare_process()
     output = LogOutput()
     logging.basicConfig(level=logging.INFO, handlers=[LogHandler(output, "worker")])
     code = uvloop.run(_serve(socket.socket(fileno=arguments.control_fd), output))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TypeVar
 
 from adapters import ClientSide, Envelope, GatewayError, Kind, StreamWriter, Task
 from adapters import Context as FormatContext
 from sidecar.domain.call import Call
 from sidecar.domain.caller import Caller
+from sidecar.domain.large_work import off_loop
 from sidecar.domain.snapshot import Consumer, Route
 from sidecar.gateway.attempt import new_id
 from sidecar.gateway.gateway import Gateway
@@ -18,6 +19,7 @@ from sidecar.transport.caller import Context, caller_of
 from sidecar.worker.rest.reply import Reply
 from sidecar.worker.rest.request_coding import COMPRESSED, decompressed
 
+_Opened = TypeVar("_Opened")
 # Metric labels: a whole answer, a stream.
 OPERATIONS: Mapping[Task, tuple[str, str]] = {
     Task.CHAT: ("chat", "stream_chat"),
@@ -61,10 +63,12 @@ class RouteCalls:
         side = dialect.sides[task]
         if body[:1] in COMPRESSED:
             body = await self._decompressed(body, reply, dialect.operations[task][0], caller, consumer)
-        envelope = self._opened(lambda: side.open(body), dialect.operations[task][0], caller, consumer)
+        size = len(body)
+        opened = off_loop(size, side.open, body)
+        envelope = await self._opened(opened, dialect.operations[task][0], caller, consumer)
         if side.headers:
             envelope = replace(envelope, headers=headers_of(reply.context, side.headers))
-        await self._answer(reply, caller, consumer, task, envelope, dialect)
+        await self._answer(reply, caller, consumer, task, envelope, dialect, size)
 
     async def named_in_path(
         self, reply: Reply, name: str, body: bytes, choose: Callable[[Route, bytes], Dialect]
@@ -84,14 +88,15 @@ class RouteCalls:
             dialect = choose(route, body)
             return dialect, dialect.sides[task].open(body)
 
-        dialect, envelope = self._opened(opened, OPERATIONS[task][0], caller, consumer)
+        size = len(body)
+        dialect, envelope = await self._opened(off_loop(size, opened), OPERATIONS[task][0], caller, consumer)
         envelope = Envelope(envelope.members, name, envelope.stream, envelope.include_usage)
-        await self._answer(reply, caller, consumer, task, envelope, dialect)
+        await self._answer(reply, caller, consumer, task, envelope, dialect, size)
 
-    def _opened(self, open_: Callable[[], Any], operation: str, caller: Caller, consumer: Consumer) -> Any:
+    async def _opened(self, opened: Awaitable[_Opened], operation: str, caller: Caller, consumer: Consumer) -> _Opened:
         """A body that cannot be opened begins no call, but its caller is answered: it is counted."""
         try:
-            return open_()
+            return await opened
         except GatewayError as error:
             self._count_refused(error, operation, caller, consumer)
             raise
@@ -111,13 +116,20 @@ class RouteCalls:
         record.close()
 
     async def _answer(
-        self, reply: Reply, caller: Caller, consumer: Consumer, task: Task, envelope: Envelope, dialect: Dialect
+        self,
+        reply: Reply,
+        caller: Caller,
+        consumer: Consumer,
+        task: Task,
+        envelope: Envelope,
+        dialect: Dialect,
+        size_bytes: int,
     ) -> None:
         side = dialect.sides[task]
         operation = dialect.operations[task][envelope.stream]
         if envelope.stream and not side.streams:
             error = GatewayError(Kind.INVALID_REQUEST, "This call cannot be streamed.", param="stream")
-            self._opened(lambda: _raise(error), operation, caller, consumer)
+            await self._opened(_raise(error), operation, caller, consumer)
         call = Call(
             task=task,
             operation=operation,
@@ -128,6 +140,7 @@ class RouteCalls:
             deadline=caller.deadline,
             envelope=envelope,
             client_format=dialect.format,
+            size_bytes=size_bytes,
         )
         if envelope.stream:
             await self._stream(call, side, reply)
@@ -136,10 +149,13 @@ class RouteCalls:
         reply.goes_with(answer)
         if answer.body is not None:
             await reply.whole(answer.body)
-        elif side.whole is None:
-            await reply.whole(side.encode_response(answer.message))
+            return
+        if side.whole is None:
+            body = await off_loop(answer.size_bytes, side.encode_response, answer.message)
         else:
-            await reply.whole(side.whole(envelope, answer.message, FormatContext(int(time.time()), new_id)))
+            context = FormatContext(int(time.time()), new_id)
+            body = await off_loop(answer.size_bytes, side.whole, envelope, answer.message, context)
+        await reply.whole(body)
 
     async def _stream(self, call: Call, side: ClientSide, reply: Reply) -> None:
         assert call.envelope is not None
@@ -176,5 +192,5 @@ def headers_of(context: Context, names: tuple[str, ...]) -> tuple[tuple[str, str
     return tuple(found.items())
 
 
-def _raise(error: GatewayError) -> None:
+async def _raise(error: GatewayError) -> None:
     raise error
