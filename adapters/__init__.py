@@ -28,10 +28,10 @@ from adapters.contract import (
     Target,
     Task,
 )
-from adapters.echoes import ECHOES
 from adapters.errors import GatewayError, Kind, replace_error
 from adapters.huggingface import FORMAT as HUGGINGFACE
 from adapters.json_object import BYTE_ORDER_MARK
+from adapters.members import DROPPABLE, NAMES, NEVER_DROPPED, PROVIDERS_OWN, SHORT_NAMES
 from adapters.mlflow import FORMAT as MLFLOW
 from adapters.mlflow_client import FORMAT as MLFLOW_A
 from adapters.mosaicml import FORMAT as MOSAICML
@@ -49,13 +49,16 @@ FORMATS: Mapping[str, Format] = {
 }
 
 # The closed list of what is ever named as left out: header words and metric labels.
-LEFT_OUT = ECHOES | HINTS | RESPONSES_LEFT_OUT
+LEFT_OUT = NAMES | HINTS | RESPONSES_LEFT_OUT
 
 __all__ = [
     "BYTE_ORDER_MARK",
-    "ECHOES",
+    "DROPPABLE",
     "FORMATS",
     "LEFT_OUT",
+    "NEVER_DROPPED",
+    "PROVIDERS_OWN",
+    "SHORT_NAMES",
     "Chunk",
     "ClientSide",
     "Context",

@@ -7,13 +7,16 @@ What chat cannot express is refused by name. A thought that comes with the answe
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
 from adapters.contract import Context, Decoder, Format, HttpCall, ProviderSide, Target, Task
 from adapters.errors import GatewayError, Kind
-from adapters.refusals import unsupported
+from adapters.fit import Fit
+from adapters.fit_request import fit_completion
+from adapters.members import COMPLETIONS
 from adapters.sse import Event
 from sidecar.v1 import inference_pb2 as pb
 
@@ -29,6 +32,8 @@ _SAME = (
     "logit_bias_json",
     "user",
 )
+# What of a request a conversation has a place for (`adapters.members`); the chat of the provider looks at it again.
+_PLACES = frozenset(COMPLETIONS) - {"suffix", "echo", "best_of"}
 _OBJECTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 # Where a provider's thought has no name of its own.
 _THOUGHT = "reasoning_content"
@@ -59,7 +64,15 @@ def completions_by_chat(chat: ProviderSide) -> ProviderSide:
     """A side for completions out of one for chat. Never the same-format way: the shapes differ."""
 
     def encode(request: pb.CompleteRequest, target: Target, stream: bool, context: Context) -> HttpCall:
-        return chat.encode(_request(request, target), target, stream, context)
+        fit = Fit(target)
+        wanted = fit_completion(request, _PLACES, fit)
+        try:
+            call = chat.encode(_request(wanted, fit), target, stream, context)
+        except GatewayError as error:
+            if error.param == "top_logprobs":  # which this caller does not know
+                raise fit.unsupported("logprobs", f"{_WHY}: without alternatives", drop_as="logprobs") from None
+            raise
+        return replace(call, left_out=tuple(dict.fromkeys((*fit.left_out(), *call.left_out))))
 
     def decode(body: bytes, context: Context) -> pb.CompleteResponse:
         return _answer(chat.decode(body, context))
@@ -72,15 +85,15 @@ def _stream(chat: Callable[[Target, Context], Decoder]) -> Callable[[Target, Con
     return lambda target, context: _Texts(chat(target, context))
 
 
-def _request(request: pb.CompleteRequest, target: Target) -> pb.ChatRequest:
-    _refuse(request, target)
+def _request(request: pb.CompleteRequest, fit: Fit) -> pb.ChatRequest:
+    _check_prompt(request, fit)
     out = pb.ChatRequest(route=request.route, stop=request.stop)
     out.messages.add(role=pb.ROLE_USER).content.add(text=request.prompts[0].text)
     for name in _SAME:
         if request.HasField(name):
             setattr(out, name, getattr(request, name))
-    models: tuple[str, ...] = target.provider.options.get("max_completion_tokens_models", ())
-    if request.HasField("max_tokens") and target.model.lower().startswith(models):
+    models: tuple[str, ...] = fit.target.provider.options.get("max_completion_tokens_models", ())
+    if request.HasField("max_tokens") and fit.target.model.lower().startswith(models):
         out.ClearField("max_tokens")
         out.max_completion_tokens = request.max_tokens
     if request.HasField("logprobs"):
@@ -94,24 +107,14 @@ def _request(request: pb.CompleteRequest, target: Target) -> pb.ChatRequest:
     return out
 
 
-def _refuse(request: pb.CompleteRequest, target: Target) -> None:
-    """What a conversation cannot say. `echo: false` and `best_of` equal to `n` are what it does anyway."""
+def _check_prompt(request: pb.CompleteRequest, fit: Fit) -> None:
     if not request.prompts:
         raise GatewayError(Kind.INVALID_REQUEST, "'prompt' must have at least one prompt.", param="prompt")
-    dropped = target.options.get("drop_params", ())
-    given_members = {
-        "suffix": bool(request.suffix),
-        "echo": request.echo,
-        "best_of": request.HasField("best_of") and request.best_of != (request.n if request.HasField("n") else 1),
-    }
-    for name, given in given_members.items():
-        if given and name not in dropped:
-            raise unsupported(target.provider.name, name, _WHY, drop_as=name)
     if len(request.prompts) > 1:
-        raise unsupported(target.provider.name, "prompt", f"{_WHY}: one prompt a call")
+        raise fit.unsupported("prompt", f"{_WHY}: one prompt a call")
     kind = request.prompts[0].WhichOneof("prompt")
     if kind == "tokens":
-        raise unsupported(target.provider.name, "prompt", f"{_WHY}: a text, not token ids")
+        raise fit.unsupported("prompt", f"{_WHY}: a text, not token ids")
     if kind is None:
         raise GatewayError(Kind.INVALID_REQUEST, "'prompt' is empty.", param="prompt")
 

@@ -60,7 +60,8 @@ class Provider:
     stream_end: str = "finish"
     forbidden: frozenset[str] = frozenset()  # request members this provider refuses: refused by name here
     renamed: Mapping[str, str] = field(default_factory=dict)  # request member -> the provider's name of it
-    leaves: frozenset[str] = frozenset()  # of echoes.ECHOES: what this provider refuses in messages; left out, and said
+    # Of members.NAMES: what this provider refuses, though its format has it. Left out, and said, where it asks for nothing.
+    leaves: frozenset[str] = frozenset()
     tasks: frozenset[Task] = frozenset(Task)  # what it offers, of what its format can say
     options: Mapping[str, Any] = field(default_factory=dict)  # what else the format's code wants to know
     also: tuple[str, ...] = ()  # further formats of chat that it speaks: bodies of their callers pass
@@ -73,7 +74,9 @@ class Target:
     provider: Provider
     model: str
     base_url: str  # without a trailing slash
-    options: Mapping[str, Any] = field(default_factory=dict)  # from the route: default_max_tokens, drop_params ...
+    options: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # from the route: default_max_tokens, drop_params, strict ...
 
     @property
     def stream_end(self) -> str:
@@ -93,7 +96,7 @@ class HttpCall:
     callers_headers: tuple[
         tuple[str, str], ...
     ] = ()  # stand in place of the upstream's of the same name; lists are joined
-    left_out: tuple[str, ...] = ()  # names of echoes.ECHOES that the provider has no place for, once each
+    left_out: tuple[str, ...] = ()  # names of adapters.LEFT_OUT that the provider has no place for, once each
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,43 +1,20 @@
 """What an answer carried and a client sent back: an echo. It asks for nothing, so it never refuses a call. Each format says
 what it has a place for; the rest is left out, and the name of what was left out goes to the caller.
-
-The names are a closed list (`ECHOES`), in the words of OpenAI's format: they are header words and metric labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
+from adapters.echo_names import ECHOES, NESTED, PARTS, TEXTS
+from adapters.fit import Fit
 from adapters.json_object import MALFORMED, callers_object, object_text
 from adapters.thoughts import CARRIERS, may_be_block, opened, read_block, read_carriers, rest_of_nested
 from sidecar.v1 import inference_pb2 as pb
-
-_TEXTS = ("reasoning_content", "reasoning")
-_NESTED = "provider_specific_fields"
-# Members of an assistant's message, of its calls, of their functions; kinds of content parts.
-_MESSAGE = (
-    *(*_TEXTS, *CARRIERS, _NESTED),
-    *("annotations", "audio", "citations", "content_block_deltas", "content_blocks", "context", "executed_tools"),
-    *("images", "parsed", "service_tier"),
-)
-_CALL = ("extra_content", "index", _NESTED)
-_FUNCTION = ("parsed_arguments", _NESTED)
-_PARTS = ("thinking", "redacted_thinking", "reasoning")
-
-
-def _names(place: str, members: Iterable[str]) -> frozenset[str]:
-    return frozenset(place + name for name in members)
-
-
-MESSAGE = _names("messages[].", _MESSAGE)
-CALL = _names("messages[].tool_calls[].", _CALL)
-FUNCTION = _names("messages[].tool_calls[].function.", _FUNCTION)
-PARTS = _names("messages[].content[].", _PARTS)
-ECHOES = MESSAGE | CALL | FUNCTION | PARTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +28,24 @@ class Echoes:
     takes: Callable[[pb.Thinking], bool]
     leaves: frozenset[str] = ECHOES
     restores: bool = False
+    dropped: frozenset[str] = frozenset()  # of ECHOES: what the route drops, whatever the format has a place for
 
 
+# In drop_params: no thought of the history goes back.
+_THOUGHTS = PARTS | {"thinking"}
 # Formats that take nothing but words.
 NO_ECHOES = Echoes(takes=lambda thought: False)
 
 
-def fit_history(request: pb.ChatRequest, echoes: Echoes) -> tuple[pb.ChatRequest, tuple[str, ...]]:
-    """The request, or a copy whose messages hold what the format has a place for, and the names of what was left out.
+def fit_history(request: pb.ChatRequest, echoes: Echoes, fit: Fit) -> pb.ChatRequest:
+    """The request, or a copy whose messages hold what the format has a place for. `fit` gets the names of what was left out.
 
     A thought that several members carry counts once: it is left out only where none of them went. Raises invalid_request for
     an extra_json that is no object.
     """
+    if fit.drop & _THOUGHTS or fit.drop & ECHOES:
+        takes = _nothing if fit.drop & _THOUGHTS else echoes.takes
+        echoes = Echoes(takes, echoes.leaves | fit.drop, echoes.restores, fit.drop)
     left_out: dict[str, None] = {}
     out = request
     for number, message in enumerate(request.messages):
@@ -71,7 +54,12 @@ def fit_history(request: pb.ChatRequest, echoes: Echoes) -> tuple[pb.ChatRequest
                 out = pb.ChatRequest()
                 out.CopyFrom(request)
             _Fitting(out.messages[number], f"messages[{number}]", echoes, left_out).run()
-    return out, tuple(left_out)
+    fit.leave_out_echoes(left_out)
+    return out
+
+
+def _nothing(thought: pb.Thinking) -> bool:
+    return False
 
 
 def _may_hold(message: pb.Message) -> bool:
@@ -120,7 +108,7 @@ class _Fitting:
                     self._kept.append(part)
                     self._taken.append(thought)
                     continue
-            elif self._echoes.takes(thought):
+            elif name not in self._echoes.dropped and self._echoes.takes(thought):
                 self._taken.append(thought)
                 self._kept.append(_part(thought) if raw else part)
                 continue
@@ -132,9 +120,9 @@ class _Fitting:
         gone = [name for name in self._extra if f"messages[].{name}" in self._echoes.leaves]
         for name in gone:
             raw = self._extra.pop(name)
-            if name in CARRIERS or (name == _NESTED and not rest_of_nested(raw)):
+            if name in CARRIERS or (name == NESTED and not rest_of_nested(raw)):
                 continue  # its thoughts were looked at
-            if name in _TEXTS:
+            if name in TEXTS:
                 self._refused.append((f"messages[].{name}", pb.Thinking(text=string_or_json(raw))))
             elif bytes(raw) != b"null":
                 self._left_out[f"messages[].{name}"] = None
@@ -185,7 +173,7 @@ def _thought_of(part: pb.ContentPart) -> tuple[str, pb.Thinking] | None:
     match part.WhichOneof("part"):
         case "thinking":
             native = part.thinking.native_name
-            place = f"messages[].{native}" if native in _TEXTS else f"messages[].content[].{_kind(native)}"
+            place = f"messages[].{native}" if native in TEXTS else f"messages[].content[].{_kind(native)}"
             return place, part.thinking
         case "other_json" if may_be_block(part.other_json):
             raw = part.other_json.encode("utf-8", "surrogatepass")

@@ -1,4 +1,4 @@
-"""Echoes in a body that passes: `messages` as JSON text, edited where the provider refuses what it does not know."""
+"""Echoes and names in a body that passes: `messages` as JSON text, edited where the provider refuses what it does not know."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from typing import Any
 
 import msgspec
 
-from adapters.echoes import CALL, FUNCTION, string_or_json
+from adapters.echo_names import CALL, FUNCTION
+from adapters.echoes import string_or_json
 from adapters.json_object import ARRAYS, MALFORMED
+from adapters.members import HINTS
 from adapters.thoughts import opened
 
 
@@ -23,15 +25,18 @@ def strip_messages(raw: bytes, leaves: frozenset[str]) -> tuple[bytes, tuple[str
         return raw, ()
     left_out: dict[str, None] = {}
     made = [_stripped(message, leaves, left_out) for message in messages]
+    if all(after is before for after, before in zip(made, messages, strict=True)):
+        return raw, ()
     return msgspec.json.encode(made), tuple(left_out)
 
 
 def _stripped(raw: msgspec.Raw, leaves: frozenset[str], left_out: dict[str, None]) -> Any:
     members = dict(opened(raw))
-    if bytes(members.get("role", b"")) != b'"assistant"':
-        return raw
+    role = bytes(members.get("role", b""))
     before = dict(members)
-    _without(members, "messages[].", leaves, left_out)
+    _without(members, "messages[].", leaves & HINTS if role != b'"assistant"' else leaves, left_out, keep=_kept(role))
+    if role != b'"assistant"':
+        return raw if members == before else members
     if (content := members.get("content")) is not None and bytes(content).startswith(b"["):
         members["content"] = _parts_without(content, leaves, left_out)
     if (calls := members.get("tool_calls")) is not None and bytes(calls).startswith(b"["):
@@ -39,8 +44,20 @@ def _stripped(raw: msgspec.Raw, leaves: frozenset[str], left_out: dict[str, None
     return raw if members == before else members
 
 
-def _without(members: dict[str, Any], place: str, leaves: frozenset[str], left_out: dict[str, None]) -> None:
-    for name in [name for name in members if place + name in leaves]:
+def _kept(role: bytes) -> frozenset[str]:
+    """A tool's name is not the speaker's."""
+    return frozenset({"name"}) if role in (b'"tool"', b'"function"') else frozenset()
+
+
+def _without(
+    members: dict[str, Any],
+    place: str,
+    leaves: frozenset[str],
+    left_out: dict[str, None],
+    *,
+    keep: frozenset[str] = frozenset(),
+) -> None:
+    for name in [name for name in members if place + name in leaves and name not in keep]:
         if bytes(members.pop(name)) not in (b"null", b'""'):
             left_out[place + name] = None
 

@@ -181,14 +181,24 @@ def beneath(fields: dict[str, Any], extra: str) -> dict[str, Any]:
 
 def merge_extra(fields: dict[str, Any], extra: str, path: str, modelled: frozenset[str]) -> dict[str, Any]:
     """`fields` with the members of an extra_json under them. A member that a field models is refused by name."""
-    return merge(fields, extra, f"{path}.extra_json" if path else "extra_json", modelled) if extra else fields
+    return merge(fields, extra, path, modelled, f"{path}.extra_json" if path else "extra_json") if extra else fields
 
 
-def merge(fields: dict[str, Any], text: str, param: str, modelled: frozenset[str]) -> dict[str, Any]:
-    """The same for the text of any parameter."""
-    for name, raw in callers_object(text, param).items():
+def merge(
+    fields: dict[str, Any], text: str, path: str, modelled: frozenset[str], param: str | None = None
+) -> dict[str, Any]:
+    """The same for the text of any parameter. `path` is where its members stand for who writes OpenAI's format."""
+    return merge_members(fields, callers_object(text, param or path), path, modelled)
+
+
+def merge_members(
+    fields: dict[str, Any], members: dict[str, msgspec.Raw], path: str, modelled: frozenset[str]
+) -> dict[str, Any]:
+    for name, raw in members.items():
         if name in modelled or name in fields:
-            raise GatewayError(Kind.INVALID_REQUEST, f"'{param}' names '{name}', which has a field.", param=param)
+            at = f"{path}.{name}" if path else name
+            text = f"'{at}' is a member that the gateway itself writes for this provider, from others of the request."
+            raise GatewayError(Kind.INVALID_REQUEST, text, param=at)
         fields[name] = raw
     return fields
 

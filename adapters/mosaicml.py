@@ -8,7 +8,6 @@ usage.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -16,8 +15,13 @@ import msgspec
 from adapters.contract import Context, Format, Headers, HttpCall, ProviderSide, Target, Task
 from adapters.echoes import NO_ECHOES, fit_history
 from adapters.errors import GatewayError, Kind, replace_error
+from adapters.fit import Fit
+from adapters.fit_request import fit_chat, fit_completion, fit_embeddings
 from adapters.json_object import Obj, of_answer
 from adapters.plain_text_formats import (
+    CHAT_PLACES,
+    COMPLETION_PLACES,
+    EMBEDDING_PLACES,
     chat_answer,
     chat_parameters,
     completion_answer,
@@ -55,20 +59,24 @@ def encode_chat(request: pb.ChatRequest, target: Target, stream: bool, context: 
     if not target.model.lower().replace("-", "").replace("_", "").startswith("llama2"):
         text = f"Provider '{target.provider.name}' chats only with models whose name begins with llama2."
         raise GatewayError(Kind.INVALID_REQUEST, text, param="model")
-    request, left_out = fit_history(request, NO_ECHOES)
-    call = _call([_llama2(request.messages, target)], chat_parameters(request, target), target)
-    return replace(call, left_out=left_out)
+    fit = Fit(target)
+    request = fit_history(fit_chat(request, CHAT_PLACES, fit), NO_ECHOES, fit)
+    return _call([_llama2(request.messages, fit)], chat_parameters(request), fit)
 
 
 def encode_completion(request: pb.CompleteRequest, target: Target, stream: bool, context: Context) -> HttpCall:
-    return _call([only_prompt(request, target)], completion_parameters(request, target), target)
+    fit = Fit(target)
+    request = fit_completion(request, COMPLETION_PLACES, fit)
+    return _call([only_prompt(request, fit)], completion_parameters(request), fit)
 
 
 def encode_embeddings(request: pb.EmbedRequest, target: Target, stream: bool, context: Context) -> HttpCall:
-    return _call(input_texts(request, target), embedding_parameters(request), target)
+    fit = Fit(target)
+    request = fit_embeddings(request, EMBEDDING_PLACES, fit)
+    return _call(input_texts(request, fit), embedding_parameters(request), fit)
 
 
-def _llama2(messages: Sequence[pb.Message], target: Target) -> str:
+def _llama2(messages: Sequence[pb.Message], fit: Fit) -> str:
     """`<s>[INST] <<SYS>> S <</SYS>> U1 [/INST] A1 </s><s>[INST] U2 [/INST]`; an answer at the end stays open."""
     if not messages:
         raise invalid("messages", "at least one is needed")
@@ -77,9 +85,8 @@ def _llama2(messages: Sequence[pb.Message], target: Target) -> str:
         at = f"messages[{number}]"
         role = _ROLES.get(message.role)
         if role is None:
-            text = f"Provider '{target.provider.name}' takes no messages of this role."
-            raise GatewayError(Kind.UNSUPPORTED_PARAMETER, text, param=f"{at}.role")
-        words = message_text(message, target, at)
+            raise fit.unsupported(f"{at}.role", "it knows the roles system, user and assistant")
+        words = message_text(message, fit, at)
         if role == "assistant":
             prompt += (" [/INST]" if user_turn_open else "") + f" {words} </s><s>"
         else:
@@ -90,12 +97,12 @@ def _llama2(messages: Sequence[pb.Message], target: Target) -> str:
     return prompt + " [/INST]" if user_turn_open else prompt.removesuffix("</s><s>")
 
 
-def _call(inputs: list[str], parameters: dict[str, Any], target: Target) -> HttpCall:
+def _call(inputs: list[str], parameters: dict[str, Any], fit: Fit) -> HttpCall:
     body: dict[str, Any] = {"inputs": inputs}
     if parameters := _renamed(parameters):
         body["parameters"] = parameters
-    url = f"{target.base_url}/{escaped(target.model)}/v1/predict"
-    return HttpCall(url, msgspec.json.encode(body))
+    url = f"{fit.target.base_url}/{escaped(fit.target.model)}/v1/predict"
+    return HttpCall(url, msgspec.json.encode(body), left_out=fit.left_out())
 
 
 def _renamed(parameters: dict[str, Any]) -> dict[str, Any]:

@@ -9,23 +9,14 @@ from typing import Any
 
 import msgspec
 
-from adapters.contract import Context, Target
-from adapters.json_object import MALFORMED, Refusal, merge_extra, raw_json
-from adapters.refusals import Unsupported, invalid, plain_fields, refuse, refuse_unsupported, unsupported
+from adapters.contract import Context
+from adapters.fit import Fit
+from adapters.fit_request import part_type
+from adapters.json_object import MALFORMED, Refusal, callers_object, merge_extra, raw_json
+from adapters.members import TEXT
+from adapters.refusals import invalid, plain_fields
 from sidecar.v1 import inference_pb2 as pb
 
-_CHAT_REFUSED: Unsupported = (
-    ("tools", lambda r: bool(r.tools)),
-    ("tool_choice", lambda r: r.HasField("tool_choice")),
-    ("parallel_tool_calls", lambda r: r.HasField("parallel_tool_calls")),
-    ("response_format", lambda r: r.HasField("response_format") and r.response_format.WhichOneof("format") != "text"),
-    ("logprobs", lambda r: r.logprobs),
-    ("top_logprobs", lambda r: r.top_logprobs != 0),
-    ("modalities", lambda r: any(word != "text" for word in r.modalities)),
-    ("audio", lambda r: r.HasField("audio")),
-    ("prediction", lambda r: r.HasField("prediction_json")),
-)
-_COMPLETIONS_REFUSED: Unsupported = (("logprobs", lambda r: r.HasField("logprobs")),)
 _SAMPLING = ("n", "seed", "temperature", "top_p", "max_tokens", "frequency_penalty", "presence_penalty", "user")
 _CHAT = (
     *_SAMPLING,
@@ -34,24 +25,36 @@ _CHAT = (
 )
 _COMPLETIONS = (*_SAMPLING, "suffix", "echo", "best_of")
 _EMBEDDINGS = ("dimensions", "user")
+# What of a request has a place (`adapters.members`): words, and parameters by their names.
+_ALWAYS = {"model", "stream", "stream_options", "stream_options.include_usage", "stop", "logit_bias"}
+CHAT_PLACES = TEXT | _ALWAYS | {*_CHAT, "metadata"}
+COMPLETION_PLACES = frozenset(_ALWAYS | {*_COMPLETIONS, "prompt"})
+EMBEDDING_PLACES = frozenset({*_EMBEDDINGS, "model", "input", "encoding_format"})
 # Members of OpenAI's format that have a field of ours: extra_json may not name them.
 _MODELLED = frozenset({*_CHAT, *_COMPLETIONS, *_EMBEDDINGS, "model", "messages", "prompt", "input", "stop", "stream"})
-_MODELLED |= {param for param, _ in (*_CHAT_REFUSED, *_COMPLETIONS_REFUSED)} | {"logit_bias", "metadata"}
+_MODELLED |= {
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+    "logprobs",
+    "top_logprobs",
+    "modalities",
+}
+_MODELLED |= {"audio", "prediction", "logit_bias", "metadata"}
 _TEXTS = msgspec.json.Decoder(list[str])
 _VECTORS = msgspec.json.Decoder(list[list[float]])
 
 
-def chat_parameters(request: pb.ChatRequest, target: Target) -> dict[str, Any]:
-    """What goes along with the conversation, in OpenAI's words. Raises unsupported_parameter for what has no place."""
-    refuse_unsupported(request, target, _CHAT_REFUSED)
+def chat_parameters(request: pb.ChatRequest) -> dict[str, Any]:
+    """What goes along with the conversation, in OpenAI's words."""
     out = _parameters(request, _CHAT)
     if request.metadata:
         out["metadata"] = dict(request.metadata)
     return merge_extra(out, request.extra_json, "", _MODELLED)
 
 
-def completion_parameters(request: pb.CompleteRequest, target: Target) -> dict[str, Any]:
-    refuse_unsupported(request, target, _COMPLETIONS_REFUSED)
+def completion_parameters(request: pb.CompleteRequest) -> dict[str, Any]:
     return merge_extra(_parameters(request, _COMPLETIONS), request.extra_json, "", _MODELLED)
 
 
@@ -70,51 +73,56 @@ def _parameters(request: Any, names: Sequence[str]) -> dict[str, Any]:
     return out
 
 
-def only_prompt(request: pb.CompleteRequest, target: Target) -> str:
+def only_prompt(request: pb.CompleteRequest, fit: Fit) -> str:
     """The text of the one prompt: several answers could not be told apart from several candidates."""
     if not request.prompts:
         raise invalid("prompt", "at least one is needed")
     if len(request.prompts) > 1:
-        raise unsupported(target.provider.name, "prompt", "it takes one prompt a call")
+        raise fit.unsupported("prompt", "it takes one prompt a call")
     match request.prompts[0].WhichOneof("prompt"):
         case "text":
             return request.prompts[0].text
         case "tokens":
-            raise unsupported(target.provider.name, "prompt", "it takes text, not token ids")
+            raise fit.unsupported("prompt", "it takes text, not token ids")
         case _:
             raise invalid("prompt", "is empty")
 
 
-def input_texts(request: pb.EmbedRequest, target: Target) -> list[str]:
+def input_texts(request: pb.EmbedRequest, fit: Fit) -> list[str]:
     if not request.inputs:
         raise invalid("input", "at least one is needed")
     for number, each in enumerate(request.inputs):
         if each.WhichOneof("input") == "tokens":
-            raise unsupported(target.provider.name, "input", "it takes text, not token ids")
+            raise fit.unsupported("input", "it takes text, not token ids")
         if each.WhichOneof("input") is None:
             raise invalid(f"input[{number}]", "is empty")
     return [each.text for each in request.inputs]
 
 
-def message_text(message: pb.Message, target: Target, at: str) -> str:
+def message_text(message: pb.Message, fit: Fit, at: str) -> str:
     """The words of a message, its parts one after the other. What is not words is refused by name."""
-    for name in ("name", "tool_call_id", "tool_error", "extra_json"):
+    for name in ("tool_call_id", "tool_error"):
         if message.HasField(name):
-            refuse(target, f"{at}.{name}", name)
+            fit.refuse(f"{at}.{name}", f"messages[].{name}")
+    if message.extra_json:
+        for name in callers_object(message.extra_json, f"{at}.extra_json"):
+            fit.refuse(f"{at}.{name}", f"messages[].{name}")
     if message.tool_calls:
-        refuse(target, f"{at}.tool_calls", "tool_calls")
-    return "".join(_part_text(part, target, f"{at}.content[{i}]") for i, part in enumerate(message.content))
+        fit.refuse(f"{at}.tool_calls", "messages[].tool_calls")
+    return "".join(_part_text(part, fit, f"{at}.content[{i}]") for i, part in enumerate(message.content))
 
 
-def _part_text(part: pb.ContentPart, target: Target, at: str) -> str:
+def _part_text(part: pb.ContentPart, fit: Fit, at: str) -> str:
     kind = part.WhichOneof("part")
     if kind is None:
         raise invalid(at, "is empty")
-    if part.HasField("extra_json"):
-        refuse(target, f"{at}.extra_json", "extra_json")
-    if kind == "text":
-        return part.text
-    refuse(target, f"{at}.{kind}", kind, "it takes text only")
+    if part.extra_json:
+        for name in callers_object(part.extra_json, f"{at}.extra_json"):
+            fit.refuse(f"{at}.{name}", f"messages[].content[].{name}", "it takes text only")
+    if kind in ("text", "refusal"):
+        return part.text or part.refusal
+    word = part_type(part)
+    fit.refuse(f"{at}.{word}", f"messages[].content[].{word}", "it takes text only")
     return ""
 
 

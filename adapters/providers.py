@@ -10,7 +10,8 @@ from types import MappingProxyType
 from typing import Any
 
 from adapters.contract import Provider, Task
-from adapters.echoes import MESSAGE, PARTS
+from adapters.echo_names import MESSAGE, PARTS
+from adapters.members import CACHE_MARKS
 from adapters.tool_ids import MISTRAL_IDS
 
 # What every row of OpenAI's format takes below model.config; MLflow says api_base where OpenAI's SDK says base_url.
@@ -33,6 +34,19 @@ _OPENAI_MODELS: Mapping[str, Any] = MappingProxyType(
 # they answer; Mistral takes its own parts of type thinking.
 _ONLY_REASONING = (MESSAGE | PARTS) - {"messages[].reasoning"}
 _ONLY_PARTS = (MESSAGE | PARTS) - {"messages[].content[].thinking"}
+# A name of who speaks: Groq and Mistral refuse it but for tools (https://console.groq.com/docs/openai; Mistral answers 422).
+_NAMES = frozenset({"messages[].name"})
+# What has no value that Groq takes; values that ask for nothing go out (the same page).
+_GROQ_LEAVES = _ONLY_REASONING | _NAMES | {"logit_bias", "logprobs", "top_logprobs"}
+# Mistral refuses what its reference does not name ("Extra inputs are not permitted").
+_OPENAIS_HINTS = frozenset(
+    {"user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "verbosity"}
+    | {"stream_options.include_obfuscation", "messages[].content[].prompt_cache_breakpoint"}
+    | {"logit_bias", "store", "service_tier", "modalities"}
+)
+_MISTRAL_LEAVES = _ONLY_PARTS | _NAMES | CACHE_MARKS | _OPENAIS_HINTS | {"logprobs", "top_logprobs"}
+# Gemini's endpoint too ('Unknown name "store": Cannot find field'); penalties are among what it does not know.
+_GEMINI_LEAVES = (_OPENAIS_HINTS - {"service_tier"}) | {"metadata", "frequency_penalty", "presence_penalty"}
 _OPENAI_KEYS = {
     "openai_api_key": "api_key",
     "openai_api_base": "base_url",
@@ -140,14 +154,14 @@ _ROWS = (
         "mistral_api_key",
         include_usage=False,
         renamed={**_OLD_LIMIT, "seed": "random_seed"},
-        leaves=_ONLY_PARTS,
+        leaves=_MISTRAL_LEAVES,
         options={**_CHAT_ONLY, "usage_unasked": True, "tool_ids": MISTRAL_IDS},
     ),
     _hosted(
         "groq",
         "https://api.groq.com/openai/v1",
         tasks=_NO_EMBEDDINGS,
-        leaves=_ONLY_REASONING,
+        leaves=_GROQ_LEAVES,
         options={**_CHAT_ONLY, **_GPT_OSS},
     ),
     _hosted("together", "https://api.together.xyz/v1", "togetherai_api_key", include_usage=False, renamed=_OLD_LIMIT),
@@ -176,6 +190,7 @@ _ROWS = (
         "gemini",
         "https://generativelanguage.googleapis.com/v1beta/openai",
         "gemini_api_key",
+        leaves=_GEMINI_LEAVES,
         options={**_CHAT_ONLY, "reasoning_effort_models": ("gemini-2.5", "gemini-3")},
     ),
     _hosted(

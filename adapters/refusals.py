@@ -1,31 +1,12 @@
-"""What a caller asks and a format cannot say: refused by name, unless the route drops it. Shared by formats."""
+"""The one wording of refusals, and what a route drops. Shared by formats; `fit` decides what is refused."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
-from adapters.contract import Target
 from adapters.errors import GatewayError, Kind
-
-# Parameter in the words of OpenAI's format -> whether the request asks for it.
-Unsupported = tuple[tuple[str, Callable[[Any], bool]], ...]
-
-
-def refuse_unsupported(request: Any, target: Target, table: Unsupported) -> None:
-    """Raises unsupported_parameter for the first parameter of the table that the request asks for."""
-    for param, is_set in table:
-        if is_set(request):
-            refuse(target, param)
-
-
-def refuse(target: Target, param: str, name: str | None = None, why: str = "") -> None:
-    """Raises unsupported_parameter, unless drop_params lists `param`, its general `name`, or the member it stands in: then
-    it is to be left out."""
-    if {param, name or param, param.partition(".")[0]} & frozenset(target.options.get("drop_params", ())):
-        return
-    raise unsupported(target.provider.name, param, why, drop_as=name or param)
 
 
 def unsupported(provider: str, param: str, why: str = "", *, drop_as: str | None = None) -> GatewayError:

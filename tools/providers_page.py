@@ -6,14 +6,17 @@ then does it is the provider's affair. How each row was verified comes from the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from adapters import FORMATS, Context, GatewayError, Provider, ProviderSide, Target, Task, side_of
-from adapters.echoes import MESSAGE, PARTS
+from adapters.echo_names import ECHOES, MESSAGE, PARTS
+from adapters.members import CHAT, DROPPABLE, NEVER_DROPPED, PROVIDERS_OWN, SHORT_NAMES, Meaning
 from adapters.providers import ALIASES, PROVIDERS
 from sidecar.v1 import inference_pb2 as pb
 from tests.adapters.laws import ROWS
+from tests.adapters.outcomes import LEFT_OUT, REFUSED, examples_for, outcome, row_of
 
 _CONTEXT = Context(0, lambda prefix: prefix + "1")
 # Names that formats look at: MosaicML's chat knows llama-2 only.
@@ -150,11 +153,12 @@ def _quirks(row: Provider) -> tuple[str, ...]:
 
 def _left_out(row: Provider) -> str:
     """In few words: a strict provider leaves out all but a few of a long list."""
-    if not row.leaves:
+    leaves = row.leaves & (MESSAGE | PARTS)
+    if not leaves:
         return _NO
-    if row.leaves == PARTS:
+    if leaves == PARTS:
         return "thinking parts"
-    kept = ", ".join(f"`{name}`" for name in sorted((MESSAGE | PARTS) - row.leaves))
+    kept = ", ".join(f"`{name}`" for name in sorted((MESSAGE | PARTS) - leaves))
     return f"members and parts of earlier answers, but {kept}"
 
 
@@ -174,13 +178,46 @@ def _table(
     return [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", *(f"| {line} |" for line in written)]
 
 
+def _member_cells(row: Provider) -> tuple[str, ...]:
+    """Of chat: hints that are left out, and what is refused; each as the encoding of an example shows."""
+    left_out: dict[str, None] = {}
+    refused: dict[str, None] = {}
+    for example, _ in examples_for(row):
+        if example.task is not Task.CHAT:
+            continue
+        meant, found = row_of(example), outcome(row, example)
+        if found == LEFT_OUT and meant.meaning is Meaning.HINT:
+            left_out[meant.name] = None
+        elif found == REFUSED and meant.name not in NEVER_DROPPED:
+            refused[meant.name] = None
+    return _listed(left_out), _listed(refused)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names)) or _NO
+
+
 def _like_openai(row: Provider) -> bool:
     return row.format == "openai"
+
+
+def _neutral() -> str:
+    """Values that ask for nothing, as one writes them."""
+    shown = []
+    for name, row in CHAT.items():
+        words = dict.fromkeys(json.dumps(value) for value in row.neutral if value not in ("", [], [""]))
+        shown += [f"`{name}: {word}`" for word in words if word not in ("0.0", "1.0")]
+    return ", ".join(shown)
+
+
+def _short() -> str:
+    return ", ".join(f"`{short}` (`{name}`)" for short, name in SHORT_NAMES.items())
 
 
 def providers_page() -> str:
     """docs/providers.md."""
     rows = list(PROVIDERS.values())
+    chatting = [row for row in rows if _side(row, Task.CHAT) is not None]
     aliases = ", ".join(f"`{other}` (`{name}`)" for other, name in ALIASES.items())
     lines = [
         "# Providers",
@@ -197,11 +234,35 @@ def providers_page() -> str:
         "",
         "## Features",
         "",
-        "*yes*: the provider's format can say it, and it is sent. *-*: refused by name (`unsupported_parameter`), unless the",
-        "route lists it under `drop_params`. Whether the model behind it does what is asked is the provider's affair. The last",
-        "three are of embeddings.",
+        "*yes*: the provider's format can say it, and it is sent. *-*: refused by name, unless the route drops it",
+        "([below](#members)). Whether the model behind it does what is asked is the provider's affair. The last three are of",
+        "embeddings.",
         "",
         *_table((*_CHAT_FEATURES, *_EMBED_FEATURES), _feature_cells, rows, merged=True),
+        "",
+        "## Members",
+        "",
+        "What becomes of the members of a chat that a provider has no place for. There are three classes of them:",
+        "",
+        "- *Instructions* change what is asked. They are refused by name (400, `unsupported_parameter`), unless the route lists",
+        "  the name under `drop_params`.",
+        "- *Hints* change cost, caching, telemetry or nothing. They are left out, and said. An instruction whose value is what",
+        "  the provider does anyway is a hint: " + _neutral() + ".",
+        "- *Echoes* are what an answer carried and a client sent back. They are left out, and said: [thinking.md](thinking.md).",
+        "",
+        "Said means: the names stand in the header `x-sidecar-left-out`, in the typed field `left_out`, and in the metric",
+        "`sidecar_left_out_total`. With `strict: true` the route refuses what would be left out; but for the name of a JSON",
+        "schema, which no request can do without. Members that are in no list of OpenAI's go to the provider as they are.",
+        "",
+        *_table(("hints left out and said", "refused by name"), _member_cells, chatting, merged=True),
+        "",
+        "`drop_params` takes these names, for every provider and on every path: "
+        + _listed(DROPPABLE - ECHOES)
+        + "; the echoes",
+        "of [thinking.md](thinking.md) by their places, such as `messages[].annotations`; and members of providers' own: "
+        + _listed(PROVIDERS_OWN)
+        + ".",
+        "What is dropped is said too. Short names: " + _short() + ".",
         "",
         "## Quirks of providers that speak OpenAI's format",
         "",

@@ -8,15 +8,18 @@ from typing import Any
 import msgspec
 
 from adapters.anthropic.limits import output_tokens_max
-from adapters.anthropic.refusals import REFUSED
+from adapters.anthropic.places import PLACES
 from adapters.anthropic.thinking import goes_back
 from adapters.anthropic.tools import tool_choice, tools
 from adapters.anthropic.turns import system_and_turns
 from adapters.anthropic.url import messages_url
 from adapters.contract import Context, HttpCall, Target
 from adapters.echoes import Echoes, fit_history
+from adapters.fit import Fit
+from adapters.fit_request import fit_chat
 from adapters.json_object import callers_object, merge, merge_extra
-from adapters.refusals import invalid, refuse, refuse_unsupported
+from adapters.json_schema import described
+from adapters.refusals import invalid
 from sidecar.v1 import inference_pb2 as pb
 
 # Members the canonical request has a field for; extra_json may not name them. output_config is shared: see _output_config.
@@ -28,30 +31,28 @@ _OWNED = frozenset(
 _SERVICE_TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
 # The API refuses members of a message that it does not know, and thoughts that it did not sign.
 _ECHOES = Echoes(takes=goes_back, restores=True)
-_EFFORTS = frozenset({"low", "medium", "high", "xhigh", "max"})
+_EFFORTS = {effort: effort for effort in ("low", "medium", "high", "xhigh", "max")} | {"minimal": "low"}
 
 
 def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
     """The call. Raises unsupported_parameter for what the format cannot express and invalid_request for what is malformed."""
-    refuse_unsupported(request, target, REFUSED)
-    request, left_out = fit_history(request, _ECHOES)
-    system, turns = system_and_turns(request.messages, target)
+    fit = Fit(target)
+    request = fit_history(fit_chat(request, PLACES, fit), _ECHOES, fit)
+    system, turns = system_and_turns(request.messages, fit)
     body: dict[str, Any] = {"model": target.model, "max_tokens": _max_tokens(request, target), "messages": turns}
     if system is not None:
         body["system"] = system
     if stream:
         body["stream"] = True
     if request.tools:
-        body["tools"] = tools(request.tools, target)
-    body |= (
-        tool_choice(request, target) | _sampling(request) | _metadata(request, target) | _service_tier(request, target)
-    )
+        body["tools"] = tools(request.tools, fit)
+    body |= tool_choice(request, fit) | _sampling(request, fit) | _metadata(request, fit) | _service_tier(request, fit)
     extra = callers_object(request.extra_json, "extra_json") if request.extra_json else {}
-    body |= _output_config(request, target, extra.pop("output_config", None))
+    body |= _output_config(request, fit, extra.pop("output_config", None))
     if request.reasoning_effort == "none":
         body["thinking"] = {"type": "disabled"}
     body = merge_extra(body, msgspec.json.encode(extra).decode(), "", _OWNED)
-    return HttpCall(messages_url(target), msgspec.json.encode(body), left_out=left_out)
+    return HttpCall(messages_url(target), msgspec.json.encode(body), left_out=fit.left_out())
 
 
 def _max_tokens(request: pb.ChatRequest, target: Target) -> int:
@@ -64,7 +65,7 @@ def _max_tokens(request: pb.ChatRequest, target: Target) -> int:
     return int(target.options.get("default_max_tokens") or output_tokens_max(target.model))
 
 
-def _sampling(request: pb.ChatRequest) -> dict[str, Any]:
+def _sampling(request: pb.ChatRequest, fit: Fit) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name in ("temperature", "top_p"):
         if request.HasField(name):
@@ -72,63 +73,64 @@ def _sampling(request: pb.ChatRequest) -> dict[str, Any]:
             if not math.isfinite(value):
                 raise invalid(name, "must be a finite number")
             fields[name] = value
-    if request.stop:
-        fields["stop_sequences"] = list(request.stop)
+    if sequences := [stop for stop in request.stop if stop]:
+        fields["stop_sequences"] = sequences
+    elif request.stop:
+        fit.leave_out("stop")
     return fields
 
 
-def _metadata(request: pb.ChatRequest, target: Target) -> dict[str, Any]:
-    """The API keeps one label, the end user's name, which OpenAI's format can say in three places."""
-    for key in request.metadata:
-        if key != "user_id":
-            refuse(target, f"metadata.{key}", "metadata")
-    names = {request.metadata["user_id"]} if "user_id" in request.metadata else set()
-    names |= {request.user} if request.HasField("user") else set()
-    names |= {request.safety_identifier} if request.HasField("safety_identifier") else set()
-    if len(names) > 1:
-        raise invalid("user", "user, safety_identifier and metadata.user_id name different users")
-    return {"metadata": {"user_id": names.pop()}} if names else {}
+def _metadata(request: pb.ChatRequest, fit: Fit) -> dict[str, Any]:
+    """The API keeps one label, the end user's name; where a request has several, the most particular one."""
+    names = {
+        "metadata": request.metadata.get("user_id"),
+        "safety_identifier": request.safety_identifier if request.HasField("safety_identifier") else None,
+        "user": request.user if request.HasField("user") else None,
+    }
+    given = {member: name for member, name in names.items() if name is not None}
+    chosen = next(iter(given.values()), None)
+    if len(request.metadata) > ("metadata" in given):
+        fit.leave_out("metadata")
+    fit.leave_out(*(member for member, name in given.items() if name != chosen))
+    return {} if chosen is None else {"metadata": {"user_id": chosen}}
 
 
-def _service_tier(request: pb.ChatRequest, target: Target) -> dict[str, Any]:
+def _service_tier(request: pb.ChatRequest, fit: Fit) -> dict[str, Any]:
     if not request.HasField("service_tier"):
         return {}
     if request.service_tier in _SERVICE_TIERS:
         return {"service_tier": _SERVICE_TIERS[request.service_tier]}
-    refuse(target, "service_tier", why=f"there is no tier {request.service_tier!r}")
+    fit.refuse("service_tier", why=f"there is no tier {request.service_tier!r}")
     return {}
 
 
-def _output_config(request: pb.ChatRequest, target: Target, extra: msgspec.Raw | None) -> dict[str, Any]:
+def _output_config(request: pb.ChatRequest, fit: Fit, extra: msgspec.Raw | None) -> dict[str, Any]:
     """Effort and form of the answer; extra_json may add further members (task_budget) to the same object."""
     config: dict[str, Any] = {}
     if request.HasField("reasoning_effort") and request.reasoning_effort != "none":
         if request.reasoning_effort in _EFFORTS:
-            config["effort"] = request.reasoning_effort
+            config["effort"] = _EFFORTS[request.reasoning_effort]
         else:
-            refuse(target, "reasoning_effort", why=f"there is no effort {request.reasoning_effort!r}")
+            fit.refuse("reasoning_effort", why=f"there is no effort {request.reasoning_effort!r}")
     if request.HasField("response_format"):
-        config |= _format(request.response_format, target)
+        config |= _format(request.response_format, fit)
     if extra is not None:
         config = merge(config, bytes(extra).decode(), "output_config", frozenset())
     return {"output_config": config} if config or extra is not None else {}
 
 
-def _format(wanted: pb.ResponseFormat, target: Target) -> dict[str, Any]:
-    """`name` and `strict` have no place here: the API needs no name, and always follows the schema."""
+def _format(wanted: pb.ResponseFormat, fit: Fit) -> dict[str, Any]:
+    """`strict` has no place here: the API always follows the schema."""
     match wanted.WhichOneof("format"):
         case "json_schema":
             schema = wanted.json_schema
             if not schema.schema_json:
                 raise invalid("response_format.json_schema.schema", "a schema is needed")
-            if schema.HasField("description"):
-                refuse(target, "response_format.json_schema.description", "response_format")
-            callers_object(schema.schema_json, "response_format.json_schema.schema")
-            fields = {"type": "json_schema", "schema": msgspec.Raw(schema.schema_json.encode())}
+            fields = {"type": "json_schema", "schema": described(schema, fit)}
             path = "response_format.json_schema"
             return {"format": merge_extra(fields, schema.extra_json, path, frozenset(fields))}
         case "json_object":
-            refuse(target, "response_format", why="it answers in JSON only by a schema")
+            fit.refuse("response_format.json_object", why="it answers in JSON only by a schema")
             return {}
         case "other_json":
             callers_object(wanted.other_json, "response_format")

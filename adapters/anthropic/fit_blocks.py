@@ -8,8 +8,9 @@ import msgspec
 
 from adapters.anthropic.read_request import kind_of
 from adapters.contract import Target
+from adapters.fit import refuse
 from adapters.json_object import MALFORMED, Obj, callers_object, of_request
-from adapters.refusals import refuse
+from adapters.refusals import unsupported
 from sidecar.v1 import inference_pb2 as pb
 
 # OpenAI wants a name for a file that comes by value.
@@ -73,7 +74,7 @@ def _other(text: str, target: Target, at: str) -> Iterator[pb.ContentPart]:
         case _ if kind.endswith("_tool_result"):
             pass
         case _:
-            refuse(target, f"{at}.{kind}", "messages", "only Anthropic knows such a block")
+            raise unsupported(target.provider.name, f"{at}.{kind}", "only Anthropic knows such a block")
 
 
 def _texts(block: Obj, *names: str) -> Iterator[pb.ContentPart]:

@@ -10,8 +10,8 @@ from adapters.anthropic.fit_blocks import fit_part, fit_results, says_nothing
 from adapters.anthropic.foreign import HINTS
 from adapters.anthropic.thinking_effort import fit_effort
 from adapters.contract import Target
+from adapters.fit import refuse
 from adapters.json_object import OBJECTS, callers_object, object_text
-from adapters.refusals import refuse
 from sidecar.v1 import inference_pb2 as pb
 
 # Claude Code's first system block: it differs in each conversation, so that no other provider's prefix cache would ever hold.

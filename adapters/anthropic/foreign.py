@@ -12,8 +12,8 @@ from adapters.anthropic.read_request import kind_of
 from adapters.anthropic.thinking_effort import takes_effort
 from adapters.contract import Envelope, Target
 from adapters.errors import GatewayError, Kind
+from adapters.fit import Fit, refuse
 from adapters.json_object import ARRAYS, MALFORMED, OBJECTS
-from adapters.refusals import refuse
 
 # Members of the body that ask for nothing elsewhere; each with a test of whether its value is such a one.
 _Test = Callable[[bytes], bool]
@@ -60,7 +60,8 @@ _EMPTY = (b"null", b"[]", b"{}")
 
 
 def foreign(envelope: Envelope, target: Target) -> tuple[str, ...]:
-    """The names of what is left out. Raises unsupported_parameter for an instruction that the target cannot follow."""
+    """The names of what is left out. Raises unsupported_parameter for an instruction that the target cannot follow, and where
+    the route is strict."""
     members = envelope.members
     _refuse_thread(members.get("thread"))
     found = dict.fromkeys(_top(members, target))
@@ -71,7 +72,9 @@ def foreign(envelope: Envelope, target: Target) -> tuple[str, ...]:
         found[f"messages[].content[].{_ECHOES}"] = None
     if not takes_effort(target):
         found |= dict.fromkeys(_asks_to_think(members))
-    return tuple(found)
+    fit = Fit(target)
+    fit.leave_out(*found)
+    return fit.left_out()
 
 
 def _top(members: Mapping[str, bytes], target: Target) -> Iterator[str]:

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from adapters.anthropic.thinking import thinking_block
-from adapters.contract import Target
+from adapters.fit import Fit
 from adapters.json_object import callers_object, decoded_string, merge_extra, of_request
-from adapters.refusals import invalid, refuse
+from adapters.refusals import invalid
 from sidecar.v1 import inference_pb2 as pb
 
 _TEXT = frozenset({"type", "text"})
@@ -18,7 +18,7 @@ _SOURCED = frozenset({"type", "source"})
 _SOURCE = frozenset({"type", "media_type", "data", "url", "file_id"})
 
 
-def block_of(part: pb.ContentPart, target: Target, at: str) -> Any | None:
+def block_of(part: pb.ContentPart, fit: Fit, at: str) -> Any | None:
     """The block, ready for msgspec's encoder; None for a part that drop_params lets go. `at` is the part's path."""
     match part.WhichOneof("part"):
         case "text":
@@ -27,17 +27,17 @@ def block_of(part: pb.ContentPart, target: Target, at: str) -> Any | None:
             # An earlier answer's words of refusal are part of what the assistant said.
             return _with_extra({"type": "text", "text": part.refusal}, part, at, _TEXT)
         case "image":
-            source = _image_source(part.image, target, at)
+            source = _image_source(part.image, at)
             kind = "document" if source.get("media_type") == "application/pdf" else "image"
             return _with_extra({"type": kind, "source": source}, part, at, _SOURCED)
         case "file":
-            return _document(part, target, at)
+            return _document(part, fit, at)
         case "thinking":
             return thinking_block(part, at)
         case "other_json":
             return _image_by_bare_url(part, at) or _other(part, at)
         case "audio":
-            refuse(target, f"{at}.input_audio", "input_audio")
+            fit.refuse(f"{at}.input_audio", "messages[].content[].input_audio")
             return None
         case _:
             raise invalid(at, "a content part must have exactly one of its kinds")
@@ -47,20 +47,19 @@ def _with_extra(block: dict[str, Any], part: pb.ContentPart, at: str, owned: fro
     return merge_extra(block, part.extra_json, at, owned)
 
 
-def _image_source(image: pb.Image, target: Target, at: str) -> dict[str, Any]:
-    if image.detail not in ("", "auto"):
-        refuse(target, f"{at}.image_url.detail", "detail")
+def _image_source(image: pb.Image, at: str) -> dict[str, Any]:
     source = _source(image, f"{at}.image_url")
     return merge_extra(source, image.extra_json, f"{at}.image", _SOURCE)
 
 
-def _document(part: pb.ContentPart, target: Target, at: str) -> dict[str, Any] | None:
+def _document(part: pb.ContentPart, fit: Fit, at: str) -> dict[str, Any] | None:
     source = _source(part.file, f"{at}.file")
     kind = source.get("media_type", "application/pdf")
     if kind == "text/plain":
         source = _plain_text(source, at)
     elif kind != "application/pdf":
-        refuse(target, f"{at}.file", "file", f"a document must be application/pdf or text/plain, not {kind}")
+        why = f"a document must be application/pdf or text/plain, not {kind}"
+        fit.refuse(f"{at}.file", "messages[].content[].file", why)
         return None
     source = merge_extra(source, part.file.extra_json, f"{at}.file", _SOURCE)
     block: dict[str, Any] = {"type": "document", "source": source}

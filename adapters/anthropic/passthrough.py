@@ -11,7 +11,9 @@ from adapters.anthropic.failure import in_band_error
 from adapters.anthropic.seal import without_foreign_thoughts
 from adapters.anthropic.url import messages_url
 from adapters.contract import Envelope, HttpCall, Target
+from adapters.drop_in_bodies import without_member
 from adapters.errors import GatewayError, Kind
+from adapters.fit import Fit
 from adapters.json_object import MALFORMED, OBJECTS, Obj, of_answer, of_request
 from adapters.openai import open_members
 from adapters.thought_envelope import MARK
@@ -45,13 +47,15 @@ def patch(envelope: Envelope, target: Target) -> HttpCall:
     (the API refuses signatures that are not its own), every other member keeps its bytes."""
     members: dict[str, bytes] = dict(envelope.members)
     members["model"] = msgspec.json.encode(target.model)
-    left_out: tuple[str, ...] = ()
+    fit = Fit(target)
     if MARK.encode() in members.get("messages", b""):
-        members["messages"], left_out = without_foreign_thoughts(members["messages"])
-    for name in target.options.get("drop_params", ()):
-        members.pop(name, None)
+        members["messages"], thoughts = without_foreign_thoughts(members["messages"])
+        fit.leave_out(*thoughts)
+    for name in sorted(fit.drop):
+        if without_member(members, name):
+            fit.drops(name)
     body = b"{" + b",".join(msgspec.json.encode(name) + b":" + raw for name, raw in members.items()) + b"}"
-    return HttpCall(messages_url(target), body, callers_headers=envelope.headers, left_out=left_out)
+    return HttpCall(messages_url(target), body, callers_headers=envelope.headers, left_out=fit.left_out())
 
 
 def check(body: bytes) -> pb.Usage | None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 
-from adapters.contract import Target
+from adapters.fit import Fit
 from adapters.json_object import callers_object, merge_extra
-from adapters.refusals import invalid, refuse
+from adapters.refusals import invalid
 from sidecar.v1 import inference_pb2 as pb
 
 _TOOL = frozenset({"name", "description", "input_schema", "strict"})
@@ -21,15 +21,15 @@ _MODES = {
 }
 
 
-def tools(wanted: Sequence[pb.Tool], target: Target) -> list[Any]:
+def tools(wanted: Sequence[pb.Tool], fit: Fit) -> list[Any]:
     """The `tools` member, ready for msgspec's encoder."""
-    written = [_tool(tool, target, f"tools[{number}]") for number, tool in enumerate(wanted)]
+    written = [_tool(tool, fit, f"tools[{number}]") for number, tool in enumerate(wanted)]
     return [tool for tool in written if tool is not None]
 
 
-def tool_choice(request: pb.ChatRequest, target: Target) -> dict[str, Any]:
+def tool_choice(request: pb.ChatRequest, fit: Fit) -> dict[str, Any]:
     """The `tool_choice` member, {} where nothing was asked. Whether calls may be parallel is said inside it."""
-    choice = _choice(request.tool_choice, target) if request.HasField("tool_choice") else None
+    choice = _choice(request.tool_choice, fit) if request.HasField("tool_choice") else None
     if not request.HasField("parallel_tool_calls"):
         return {} if choice is None else {"tool_choice": choice}
     choice = {"type": "auto"} if choice is None else choice
@@ -40,12 +40,12 @@ def tool_choice(request: pb.ChatRequest, target: Target) -> dict[str, Any]:
     return {"tool_choice": choice}
 
 
-def _tool(tool: pb.Tool, target: Target, at: str) -> Any | None:
+def _tool(tool: pb.Tool, fit: Fit, at: str) -> Any | None:
     match tool.WhichOneof("kind"):
         case "function":
             return _function(tool, at)
         case "custom":
-            refuse(target, f"{at}.custom", "tools")
+            fit.refuse(f"{at}.custom", "tools[].custom", "it knows functions only")
             return None
         case "other_json":
             members = callers_object(tool.other_json, f"{at}.other_json")
@@ -79,20 +79,20 @@ def _schema(function: pb.FunctionTool, at: str) -> Any:
     return {"type": "object", **members}
 
 
-def _choice(wanted: pb.ToolChoice, target: Target) -> dict[str, Any] | None:
+def _choice(wanted: pb.ToolChoice, fit: Fit) -> dict[str, Any] | None:
     match wanted.WhichOneof("choice"):
         case "mode" if wanted.mode in _MODES:
             return {"type": _MODES[wanted.mode]}
         case "function_name":
             return {"type": "tool", "name": wanted.function_name}
         case "custom_name":
-            refuse(target, "tool_choice.custom", "tool_choice")
+            fit.refuse("tool_choice.custom")
             return None
         case "other_json":
             choice = callers_object(wanted.other_json, "tool_choice")
             if bytes(choice.get("type", b"")) not in _CHOICES:  # OpenAI's allowed_tools for one
                 kind = bytes(choice.get("type", b"")).decode("utf-8", "replace").strip('"')
-                refuse(target, f"tool_choice.{kind}", "tool_choice", "it knows the types auto, any, tool and none")
+                fit.refuse(f"tool_choice.{kind}", "tool_choice", "it knows the types auto, any, tool and none")
                 return None
             return dict(choice)
         case _:

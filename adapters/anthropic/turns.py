@@ -18,15 +18,18 @@ from typing import Any
 import msgspec
 
 from adapters.anthropic.parts import block_of
-from adapters.contract import Target
-from adapters.json_object import callers_object, merge, merge_extra
-from adapters.refusals import invalid, refuse, unsupported
+from adapters.fit import Fit
+from adapters.json_object import callers_object, merge, merge_extra, merge_members
+from adapters.refusals import invalid
 from adapters.tool_ids import CLAUDE_IDS
 from sidecar.v1 import inference_pb2 as pb
 
 _TURN = frozenset({"role", "content"})
 _TOOL_USE = frozenset({"type", "id", "name", "input"})
 _TOOL_RESULT = frozenset({"type", "tool_use_id", "content", "is_error"})
+# The mark of a cache, and kinds of blocks that cannot have it.
+_MARK = "cache_control"
+_UNMARKED = ("thinking", "redacted_thinking")
 _SYSTEM_ROLES = (pb.ROLE_SYSTEM, pb.ROLE_DEVELOPER)
 
 
@@ -37,7 +40,7 @@ class _Turn:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
-def system_and_turns(messages: Sequence[pb.Message], target: Target) -> tuple[Any, list[dict[str, Any]]]:
+def system_and_turns(messages: Sequence[pb.Message], fit: Fit) -> tuple[Any, list[dict[str, Any]]]:
     """`system` (None, a string or blocks) and `messages`, ready for msgspec's encoder."""
     if not messages:
         raise invalid("messages", "at least one is needed")
@@ -45,24 +48,16 @@ def system_and_turns(messages: Sequence[pb.Message], target: Target) -> tuple[An
     turns: list[_Turn] = []
     for number, message in enumerate(messages):
         at = f"messages[{number}]"
-        _refuse_name(message, target, at)
         _refuse_misplaced(message, at)
         if message.role in _SYSTEM_ROLES and not any(p.WhichOneof("part") == "other_json" for p in message.content):
-            _refuse_extra(message, at)
-            system += _blocks(message.content, target, at)
-        elif not _says_nothing(turn := _turn(message, target, at)):
+            system += _system_blocks(message, fit, at)
+        elif not _says_nothing(turn := _turn(message, fit, at)):
             _add(turns, turn)
     if messages[-1].role == pb.ROLE_USER and not (turns and turns[-1].role == "user"):
         raise invalid(f"messages[{len(messages) - 1}].content", "must hold more than blanks")
     if not turns:
         raise invalid("messages", "at least one must be of another role than system")
     return _compact(system) if system else None, [_written(turn) for turn in turns]
-
-
-def _refuse_name(message: pb.Message, target: Target, at: str) -> None:
-    """A tool message's name repeats what its tool_call_id says; every other name would be lost."""
-    if message.HasField("name") and message.role not in (pb.ROLE_TOOL, pb.ROLE_FUNCTION):
-        refuse(target, f"{at}.name", "name")
 
 
 def _refuse_misplaced(message: pb.Message, at: str) -> None:
@@ -75,33 +70,56 @@ def _refuse_misplaced(message: pb.Message, at: str) -> None:
                 raise invalid(f"{at}.{field}", "only a tool message has it")
 
 
-def _refuse_extra(message: pb.Message, at: str) -> None:
-    if message.extra_json:
-        raise invalid(f"{at}.extra_json", "a system message has no members of its own in this provider's format")
+def _system_blocks(message: pb.Message, fit: Fit, at: str) -> list[Any]:
+    """A system message has no members of its own here, but for the mark of a cache."""
+    extra = _members(message, at)
+    blocks = _marked(_blocks(message.content, fit, at), extra.pop(_MARK, None), fit)
+    for name in extra:
+        fit.refuse(f"{at}.{name}", f"messages[].{name}", "a system message has no such member in its format")
+    return blocks
 
 
-def _turn(message: pb.Message, target: Target, at: str) -> _Turn:
+def _members(message: pb.Message, at: str) -> dict[str, msgspec.Raw]:
+    return callers_object(message.extra_json, f"{at}.extra_json") if message.extra_json else {}
+
+
+def _marked(blocks: list[Any], mark: msgspec.Raw | None, fit: Fit) -> list[Any]:
+    """A mark on a message is one on its last block that can have one; a block's own is the more particular."""
+    if mark is None:
+        return blocks
+    for number in reversed(range(len(blocks))):
+        block = blocks[number]
+        members = dict(callers_object(bytes(block).decode(), _MARK)) if isinstance(block, msgspec.Raw) else block
+        if members.get("type") not in _UNMARKED:
+            return [*blocks[:number], {_MARK: mark, **members}, *blocks[number + 1 :]]
+    fit.leave_out(f"messages[].{_MARK}")
+    return blocks
+
+
+def _turn(message: pb.Message, fit: Fit, at: str) -> _Turn:
     match message.role:
         case pb.ROLE_USER:
-            turn = _Turn("user", _blocks(message.content, target, at))
+            turn = _Turn("user", _blocks(message.content, fit, at))
         case pb.ROLE_ASSISTANT:
-            calls = [_tool_use(call, target, f"{at}.tool_calls[{n}]") for n, call in enumerate(message.tool_calls)]
-            blocks = _blocks(message.content, target, at)
+            calls = [_tool_use(call, fit, f"{at}.tool_calls[{n}]") for n, call in enumerate(message.tool_calls)]
+            blocks = _blocks(message.content, fit, at)
             turn = _Turn("assistant", [*blocks, *(call for call in calls if call is not None)])
         case pb.ROLE_TOOL:
-            return _Turn("user", [_tool_result(message, target, at)])
+            return _Turn("user", [_tool_result(message, fit, at)])
         case pb.ROLE_SYSTEM | pb.ROLE_DEVELOPER:
-            turn = _Turn("system", _blocks(message.content, target, at))
+            turn = _Turn("system", _blocks(message.content, fit, at))
         case pb.ROLE_FUNCTION:
-            raise unsupported(target.provider.name, f"{at}.role", "role function is retired; use role tool")
+            raise fit.unsupported(f"{at}.role", "role function is retired; use role tool")
         case _:
             raise invalid(f"{at}.role", "a role is needed")
-    turn.extra = merge_extra({}, message.extra_json, at, _TURN)
+    extra = _members(message, at)
+    turn.blocks = _marked(turn.blocks, extra.pop(_MARK, None), fit)
+    turn.extra = merge_members({}, extra, at, _TURN)
     return turn
 
 
-def _blocks(content: Sequence[pb.ContentPart], target: Target, at: str) -> list[Any]:
-    blocks = [block_of(part, target, f"{at}.content[{number}]") for number, part in enumerate(content)]
+def _blocks(content: Sequence[pb.ContentPart], fit: Fit, at: str) -> list[Any]:
+    blocks = [block_of(part, fit, f"{at}.content[{number}]") for number, part in enumerate(content)]
     return [block for block in blocks if block is not None and not _is_blank(block)]
 
 
@@ -109,9 +127,9 @@ def _is_blank(block: Any) -> bool:
     return isinstance(block, dict) and block.get("type") == "text" and not str(block.get("text", "")).strip()
 
 
-def _tool_use(call: pb.ToolCall, target: Target, at: str) -> dict[str, Any] | None:
+def _tool_use(call: pb.ToolCall, fit: Fit, at: str) -> dict[str, Any] | None:
     if call.HasField("custom_input"):
-        refuse(target, f"{at}.custom", "tools")
+        fit.refuse(f"{at}.custom", "messages[].tool_calls[].custom", "it knows functions only")
         return None
     arguments = call.arguments_json.strip() or "{}"  # some clients send "" for no arguments
     callers_object(arguments, f"{at}.function.arguments")
@@ -127,11 +145,11 @@ def _tool_use(call: pb.ToolCall, target: Target, at: str) -> dict[str, Any] | No
     return block
 
 
-def _tool_result(message: pb.Message, target: Target, at: str) -> dict[str, Any]:
+def _tool_result(message: pb.Message, fit: Fit, at: str) -> dict[str, Any]:
     if not message.tool_call_id:
         raise invalid(f"{at}.tool_call_id", "a tool message needs it")
     block: dict[str, Any] = {"type": "tool_result", "tool_use_id": CLAUDE_IDS.fit(message.tool_call_id)}
-    if blocks := _blocks(message.content, target, at):
+    if blocks := _blocks(message.content, fit, at):
         block["content"] = _compact(blocks)
     if message.HasField("tool_error"):
         block["is_error"] = message.tool_error

@@ -7,12 +7,17 @@ from typing import Any
 import msgspec
 
 from adapters.cohere.messages import write_message
+from adapters.cohere.places import PLACES
 from adapters.cohere.tools import write_tools
 from adapters.cohere.url import url_of
 from adapters.contract import Context, HttpCall, Target
-from adapters.echoes import ECHOES, Echoes, fit_history
+from adapters.echo_names import ECHOES
+from adapters.echoes import Echoes, fit_history
+from adapters.fit import Fit
+from adapters.fit_request import fit_chat
 from adapters.json_object import Obj, merge_extra, of_request, raw_json
-from adapters.refusals import Unsupported, invalid, plain_fields, refuse, refuse_unsupported
+from adapters.json_schema import described
+from adapters.refusals import invalid, plain_fields
 from sidecar.v1 import inference_pb2 as pb
 
 # (field, Cohere's name)
@@ -24,26 +29,8 @@ _PLAIN = (
     ("presence_penalty", "presence_penalty"),
     ("logprobs", "logprobs"),
 )
-# A value that asks for what the provider does anyway (n = 1, store = false) is honoured without a word.
-REFUSED: Unsupported = (
-    ("n", lambda r: r.HasField("n") and r.n != 1),
-    ("logit_bias", lambda r: r.HasField("logit_bias_json")),
-    ("top_logprobs", lambda r: r.top_logprobs != 0),
-    ("modalities", lambda r: any(word != "text" for word in r.modalities)),
-    ("audio", lambda r: r.HasField("audio")),
-    ("prediction", lambda r: r.HasField("prediction_json")),
-    ("store", lambda r: r.store),
-    ("service_tier", lambda r: r.HasField("service_tier") and r.service_tier not in ("auto", "default")),
-    ("verbosity", lambda r: r.HasField("verbosity")),
-    ("metadata", lambda r: bool(r.metadata)),
-    ("user", lambda r: r.HasField("user")),
-    ("safety_identifier", lambda r: r.HasField("safety_identifier")),
-    ("prompt_cache_key", lambda r: r.HasField("prompt_cache_key")),
-    ("stream_options.include_obfuscation", lambda r: r.stream_options.include_obfuscation),
-    ("stream_options.extra_json", lambda r: r.stream_options.extra_json != ""),
-)
-# Cohere thinks or does not; there are no levels between.
-_THINKING = {"none": "disabled", "high": "enabled"}
+# Cohere thinks or does not, as it does by itself where nothing is said; there are no levels between.
+_THINKING = {"none": "disabled", "minimal": "disabled", "high": "enabled", "xhigh": "enabled", "max": "enabled"}
 # Members the canonical request has a field for; extra_json may not name them.
 _OWNED = frozenset(
     {"model", "messages", "stream", "tools", "strict_tools", "tool_choice", "response_format", "stop_sequences"}
@@ -60,21 +47,21 @@ _ECHOES = Echoes(
 
 def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
     """The call. Raises unsupported_parameter for what the format cannot express and invalid_request for what is malformed."""
-    refuse_unsupported(request, target, REFUSED)
+    fit = Fit(target)
     if not request.messages:
         raise invalid("messages", "at least one is needed")
-    request, left_out = fit_history(request, _ECHOES)
-    messages = [write_message(message, target, f"messages[{i}]") for i, message in enumerate(request.messages)]
+    request = fit_history(fit_chat(request, PLACES, fit), _ECHOES, fit)
+    messages = [write_message(message, fit, f"messages[{i}]") for i, message in enumerate(request.messages)]
     body: dict[str, Any] = {"model": target.model, "messages": messages, "stream": stream}
-    body |= write_tools(request, target) | plain_fields(request, _PLAIN) | max_tokens(request)
+    body |= write_tools(request, fit) | plain_fields(request, _PLAIN) | max_tokens(request)
     if request.stop:
         body["stop_sequences"] = list(request.stop)
     if request.HasField("response_format"):
-        body |= write_format(request.response_format, target, "json_schema")
+        body |= write_format(request.response_format, fit, "json_schema")
     if request.HasField("reasoning_effort"):
-        body |= _thinking(request.reasoning_effort, target)
+        body |= _thinking(request.reasoning_effort, fit)
     body = merge_extra(body, request.extra_json, "", _OWNED)
-    return HttpCall(url_of(target, "/v2/chat"), msgspec.json.encode(body), left_out=left_out)
+    return HttpCall(url_of(target, "/v2/chat"), msgspec.json.encode(body), left_out=fit.left_out())
 
 
 def max_tokens(request: pb.ChatRequest) -> dict[str, Any]:
@@ -84,15 +71,15 @@ def max_tokens(request: pb.ChatRequest) -> dict[str, Any]:
     return plain_fields(request, names)
 
 
-def write_format(wanted: pb.ResponseFormat, target: Target, schema_name: str) -> dict[str, Any]:
-    """`response_format`, {} for none. Neither a schema's name nor `strict` has a place: the API always follows the schema."""
+def write_format(wanted: pb.ResponseFormat, fit: Fit, schema_name: str) -> dict[str, Any]:
+    """`response_format`, {} for none. `strict` has no place: the API always follows the schema."""
     match wanted.WhichOneof("format"):
         case "text":
             made: Any = {"type": "text"}
         case "json_object":
             made = {"type": "json_object"}
         case "json_schema":
-            made = _schema(wanted.json_schema, target, schema_name)
+            made = _schema(wanted.json_schema, fit, schema_name)
         case "other_json":
             Obj(wanted.other_json.encode("utf-8", "surrogatepass"), "response_format", of_request)
             made = raw_json(wanted.other_json, "response_format")
@@ -101,17 +88,20 @@ def write_format(wanted: pb.ResponseFormat, target: Target, schema_name: str) ->
     return {"response_format": made}
 
 
-def _schema(wanted: pb.JsonSchemaFormat, target: Target, schema_name: str) -> dict[str, Any]:
-    if wanted.HasField("description"):
-        refuse(target, "response_format.json_schema.description", "response_format")
+def _schema(wanted: pb.JsonSchemaFormat, fit: Fit, schema_name: str) -> dict[str, Any]:
     made: dict[str, Any] = {"type": "json_object"}
     if wanted.HasField("schema_json"):
-        made[schema_name] = raw_json(wanted.schema_json, "response_format.json_schema.schema")
+        made[schema_name] = described(wanted, fit)
+    elif wanted.description:
+        fit.leave_out("response_format.json_schema.description")
     return merge_extra(made, wanted.extra_json, "response_format.json_schema", _FORMAT)
 
 
-def _thinking(effort: str, target: Target) -> dict[str, Any]:
+def _thinking(effort: str, fit: Fit) -> dict[str, Any]:
     if effort in _THINKING:
         return {"thinking": {"type": _THINKING[effort]}}
-    refuse(target, "reasoning_effort", why="it knows none and high; a token_budget can stand in the member thinking")
+    if effort == "medium":
+        fit.leave_out("reasoning_effort")
+    else:
+        fit.refuse("reasoning_effort", why="it knows none and high; a token_budget can stand in the member thinking")
     return {}

@@ -17,10 +17,13 @@ import msgspec
 from adapters.cohere.answer import add_usage, inner, read_usage
 from adapters.cohere.chat_answer import open_answer
 from adapters.cohere.failure import protocol
+from adapters.cohere.places import EMBED_PLACES
 from adapters.cohere.url import url_of
 from adapters.contract import Context, HttpCall, ProviderSide, Target
+from adapters.fit import Fit
+from adapters.fit_request import fit_embeddings
 from adapters.json_object import MALFORMED, Obj, array_items, decoded_string, merge_extra, of_answer
-from adapters.refusals import invalid, refuse
+from adapters.refusals import invalid
 from sidecar.v1 import inference_pb2 as pb
 
 _OWNED = frozenset({"model", "texts", "output_dimension"})
@@ -36,26 +39,26 @@ def embed_side(path: str) -> ProviderSide:
 
 def _encoder(path: str) -> Callable[[pb.EmbedRequest, Target, bool, Context], HttpCall]:
     def encode(request: pb.EmbedRequest, target: Target, stream: bool, context: Context) -> HttpCall:
-        return HttpCall(url_of(target, path), msgspec.json.encode(_body(request, target)))
+        fit = Fit(target)
+        body = _body(fit_embeddings(request, EMBED_PLACES, fit), fit)
+        return HttpCall(url_of(target, path), msgspec.json.encode(body), left_out=fit.left_out())
 
     return encode
 
 
-def _body(request: pb.EmbedRequest, target: Target) -> dict[str, Any]:
+def _body(request: pb.EmbedRequest, fit: Fit) -> dict[str, Any]:
     if not request.inputs:
         raise invalid("input", "at least one text is needed")
-    body: dict[str, Any] = {"model": target.model, "texts": _texts(request, target)}
+    body: dict[str, Any] = {"model": fit.target.model, "texts": _texts(request, fit)}
     if request.HasField("dimensions"):
         body["output_dimension"] = request.dimensions
-    if request.HasField("user"):
-        refuse(target, "user")
     body = merge_extra(body, request.extra_json, "", _OWNED)
     if request.encoding:
         if "embedding_types" in body or request.encoding not in _TYPES:
             raise invalid("encoding_format", "must be float or base64, and not beside embedding_types")
         body["embedding_types"] = [_TYPES[request.encoding]]
     if "input_type" not in body:
-        wanted = target.options.get("input_type")
+        wanted = fit.target.options.get("input_type")
         if not wanted:
             why = "the provider needs it: search_document, search_query, classification or clustering"
             raise invalid(
@@ -65,16 +68,14 @@ def _body(request: pb.EmbedRequest, target: Target) -> dict[str, Any]:
     return body
 
 
-def _texts(request: pb.EmbedRequest, target: Target) -> list[str]:
+def _texts(request: pb.EmbedRequest, fit: Fit) -> list[str]:
     out = []
     for i, each in enumerate(request.inputs):
         match each.WhichOneof("input"):
             case "text":
                 out.append(each.text)
             case "tokens":
-                # Not even drop_params lets inputs go: an answer would have fewer vectors than the request has texts.
-                refuse(target, f"input[{i}]", "input", "it takes texts, not token ids")
-                raise invalid(f"input[{i}]", "token ids cannot be left out")
+                raise fit.unsupported(f"input[{i}]", "it takes texts, not token ids")
             case _:
                 raise invalid(f"input[{i}]", "is empty")
     return out

@@ -9,9 +9,9 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from adapters.contract import Target
+from adapters.fit import Fit
 from adapters.json_object import Obj, merge_extra, of_request, raw_json
-from adapters.refusals import invalid, refuse, unsupported
+from adapters.refusals import invalid
 from sidecar.v1 import inference_pb2 as pb
 
 TOOL_PLAN = "tool_plan"
@@ -30,18 +30,18 @@ _CALL = frozenset({"id", "type", "function"})
 _FUNCTION = frozenset({"name", "arguments"})
 
 
-def write_message(message: pb.Message, target: Target, at: str) -> dict[str, Any]:
+def write_message(message: pb.Message, fit: Fit, at: str) -> dict[str, Any]:
     """`at` is the message's path. Raises unsupported_parameter and invalid_request."""
-    _refuse_misplaced(message, target, at)
-    out: dict[str, Any] = {"role": _role(message, target, at)}
+    _refuse_misplaced(message, fit, at)
+    out: dict[str, Any] = {"role": _role(message, fit, at)}
     plan = "".join(part.thinking.text for part in message.content if _is_plan(part))
-    parts = [_part(part, target, f"{at}.content[{i}]") for i, part in enumerate(message.content) if not _is_plan(part)]
+    parts = [_part(part, fit, f"{at}.content[{i}]") for i, part in enumerate(message.content) if not _is_plan(part)]
     content = [part for part in parts if part is not None]
     if content:
         out["content"] = _compact(content)
     if plan:
         out[TOOL_PLAN] = plan
-    calls = [_call(call, target, f"{at}.tool_calls[{i}]") for i, call in enumerate(message.tool_calls)]
+    calls = [_call(call, fit, f"{at}.tool_calls[{i}]") for i, call in enumerate(message.tool_calls)]
     if calls:
         out["tool_calls"] = [call for call in calls if call is not None]
     if message.role == pb.ROLE_TOOL:
@@ -51,20 +51,17 @@ def write_message(message: pb.Message, target: Target, at: str) -> dict[str, Any
     return merge_extra(out, message.extra_json, at, _MESSAGE)
 
 
-def _role(message: pb.Message, target: Target, at: str) -> str:
+def _role(message: pb.Message, fit: Fit, at: str) -> str:
     if message.role in _ROLES:
         return _ROLES[message.role]
     if message.role == pb.ROLE_FUNCTION:
-        raise unsupported(target.provider.name, f"{at}.role", "role function is retired; use role tool")
+        raise fit.unsupported(f"{at}.role", "role function is retired; use role tool")
     raise invalid(f"{at}.role", "a role is needed")
 
 
-def _refuse_misplaced(message: pb.Message, target: Target, at: str) -> None:
-    """A tool message's name repeats what its tool_call_id says; every other name would be lost."""
-    if message.HasField("name") and message.role != pb.ROLE_TOOL:
-        refuse(target, f"{at}.name", "name")
+def _refuse_misplaced(message: pb.Message, fit: Fit, at: str) -> None:
     if message.tool_error:
-        refuse(target, f"{at}.tool_error", "tool_error")
+        fit.refuse(f"{at}.tool_error", "messages[].tool_error")
     if message.tool_calls and message.role != pb.ROLE_ASSISTANT:
         raise invalid(f"{at}.tool_calls", "only an assistant calls tools")
     if message.HasField("tool_call_id") and message.role != pb.ROLE_TOOL:
@@ -82,7 +79,7 @@ def _compact(parts: list[Any]) -> Any:
     return parts
 
 
-def _part(part: pb.ContentPart, target: Target, at: str) -> Any | None:
+def _part(part: pb.ContentPart, fit: Fit, at: str) -> Any | None:
     """None for a part that drop_params lets go."""
     match part.WhichOneof("part"):
         case "text":
@@ -91,23 +88,24 @@ def _part(part: pb.ContentPart, target: Target, at: str) -> Any | None:
             # An earlier answer's words of refusal are part of what the assistant said.
             return merge_extra({"type": "text", "text": part.refusal}, part.extra_json, at, _TEXT)
         case "image":
-            image = _image(part.image, target, at)
+            image = _image(part.image, fit, at)
             return None if image is None else merge_extra(image, part.extra_json, at, _IMAGE)
         case "thinking":
             return _thinking(part, at)
         case "other_json":
             return _other(part, at)
         case "file":
-            refuse(target, f"{at}.file", "file", "give documents as parts of type document, or in the member documents")
+            why = "give documents as parts of type document, or in the member documents"
+            fit.refuse(f"{at}.file", "messages[].content[].file", why)
             return None
         case "audio":
-            refuse(target, f"{at}.input_audio", "input_audio")
+            fit.refuse(f"{at}.input_audio", "messages[].content[].input_audio")
             return None
         case _:
             raise invalid(at, "a content part must have exactly one of its kinds")
 
 
-def _image(image: pb.Image, target: Target, at: str) -> dict[str, Any] | None:
+def _image(image: pb.Image, fit: Fit, at: str) -> dict[str, Any] | None:
     match image.WhichOneof("source"):
         case "url":
             url = image.url
@@ -116,7 +114,8 @@ def _image(image: pb.Image, target: Target, at: str) -> dict[str, Any] | None:
                 raise invalid(f"{at}.image_url", "bytes need a mime_type")
             url = f"data:{image.mime_type};base64,{base64.b64encode(image.data).decode()}"
         case "file_id":
-            refuse(target, f"{at}.image_url", "image_url", "it keeps no files; give bytes or an address")
+            why = "it keeps no files; give bytes or an address"
+            fit.refuse(f"{at}.image_url", "messages[].content[].image_url", why)
             return None
         case _:
             raise invalid(f"{at}.image_url", "needs data or url")
@@ -139,9 +138,9 @@ def _other(part: pb.ContentPart, at: str) -> Any:
     return merge_extra(dict(members), part.extra_json, at, frozenset())
 
 
-def _call(call: pb.ToolCall, target: Target, at: str) -> dict[str, Any] | None:
+def _call(call: pb.ToolCall, fit: Fit, at: str) -> dict[str, Any] | None:
     if call.HasField("custom_input"):
-        refuse(target, f"{at}.custom", "tools", "it knows functions only")
+        fit.refuse(f"{at}.custom", "messages[].tool_calls[].custom", "it knows functions only")
         return None
     arguments = call.arguments_json.strip() or "{}"  # some clients send "" for no arguments
     function = {"name": call.name, "arguments": arguments}

@@ -4,32 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapters.contract import Target
+from adapters.fit import Fit
 from adapters.json_object import Obj, merge_extra, of_request, raw_json
-from adapters.refusals import invalid, refuse
+from adapters.refusals import invalid
 from sidecar.v1 import inference_pb2 as pb
 
 _TOOL = frozenset({"type", "function"})
 _FUNCTION = frozenset({"name", "description", "parameters"})
 
 
-def write_tools(request: pb.ChatRequest, target: Target) -> dict[str, Any]:
+def write_tools(request: pb.ChatRequest, fit: Fit) -> dict[str, Any]:
     """The members `tools`, `strict_tools` and `tool_choice`, as far as they were asked."""
-    made = [_tool(tool, target, f"tools[{i}]") for i, tool in enumerate(request.tools)]
+    made = [_tool(tool, fit, f"tools[{i}]") for i, tool in enumerate(request.tools)]
     tools = [tool for tool in made if tool is not None]
     out: dict[str, Any] = {"tools": tools} if tools else {}
-    if request.HasField("parallel_tool_calls") and not request.parallel_tool_calls:
-        refuse(target, "parallel_tool_calls")
-    return out | _strict(request, target) | _choice(request, target)
+    return out | _strict(request, fit) | _choice(request, fit)
 
 
-def _tool(tool: pb.Tool, target: Target, at: str) -> Any | None:
+def _tool(tool: pb.Tool, fit: Fit, at: str) -> Any | None:
     match tool.WhichOneof("kind"):
         case "function":
             fields = {"type": "function", "function": _function(tool.function, at)}
             return merge_extra(fields, tool.extra_json, at, _TOOL)
         case "custom":
-            refuse(target, f"{at}.custom", "tools", "it knows functions only")
+            fit.refuse(f"{at}.custom", "tools[].custom", "it knows functions only")
             return None
         case "other_json":
             members = Obj(tool.other_json.encode("utf-8", "surrogatepass"), f"{at}.other_json", of_request).members
@@ -53,19 +51,19 @@ def _function(function: pb.FunctionTool, at: str) -> dict[str, Any]:
     return merge_extra(fields, function.extra_json, f"{at}.function", _FUNCTION)
 
 
-def _strict(request: pb.ChatRequest, target: Target) -> dict[str, Any]:
+def _strict(request: pb.ChatRequest, fit: Fit) -> dict[str, Any]:
     """The API says it once for all tools. A function that does not ask for it is one that asks for `false`."""
     functions = [tool.function for tool in request.tools if tool.HasField("function")]
     if not any(function.HasField("strict") for function in functions):
         return {}
     flags = {function.strict for function in functions}
     if len(flags) > 1:
-        refuse(target, "tools.function.strict", "strict", "it is strict with all tools or with none")
+        fit.refuse("tools[].function.strict", why="it is strict with all tools or with none")
         return {}
     return {"strict_tools": flags.pop()}
 
 
-def _choice(request: pb.ChatRequest, target: Target) -> dict[str, Any]:
+def _choice(request: pb.ChatRequest, fit: Fit) -> dict[str, Any]:
     """No member is "as the model likes". A named tool can be asked for where it is the only one."""
     if not request.HasField("tool_choice"):
         return {}
@@ -80,13 +78,13 @@ def _choice(request: pb.ChatRequest, target: Target) -> dict[str, Any]:
         case "function_name":
             if [tool.function.name for tool in request.tools] == [choice.function_name]:
                 return {"tool_choice": "REQUIRED"}
-            refuse(target, "tool_choice.function", "tool_choice", "it cannot name one of several tools")
+            fit.refuse("tool_choice.function", "tool_choice", "it cannot name one of several tools")
             return {}
         case "custom_name":
-            refuse(target, "tool_choice.custom", "tool_choice", "it knows functions only")
+            fit.refuse("tool_choice.custom", why="it knows functions only")
             return {}
         case "other_json":
-            refuse(target, "tool_choice", why="it knows NONE and REQUIRED only")
+            fit.refuse("tool_choice", why="it knows NONE and REQUIRED only")
             return {}
         case _:
             raise invalid("tool_choice", "a mode or a tool's name is needed")

@@ -12,14 +12,17 @@ import msgspec
 
 from adapters.cohere.answer import add_usage, failed, finish_reason, inner, read_usage
 from adapters.cohere.chat_answer import open_answer
-from adapters.cohere.chat_request import REFUSED, max_tokens, write_format
+from adapters.cohere.chat_request import max_tokens, write_format
 from adapters.cohere.failure import in_band, protocol
+from adapters.cohere.places import V1_PLACES
 from adapters.cohere.url import url_of
 from adapters.contract import Context, HttpCall, Target
 from adapters.delta_lists import DeltaLists
 from adapters.echoes import NO_ECHOES, fit_history
-from adapters.json_object import Obj, merge_extra, of_answer
-from adapters.refusals import Unsupported, invalid, plain_fields, refuse, refuse_unsupported
+from adapters.fit import Fit
+from adapters.fit_request import fit_chat, part_type
+from adapters.json_object import Obj, callers_object, merge_extra, of_answer
+from adapters.refusals import invalid, plain_fields
 from adapters.sse import Event
 from sidecar.v1 import inference_pb2 as pb
 
@@ -29,14 +32,6 @@ _PLAIN = (
     ("seed", "seed"),
     ("frequency_penalty", "frequency_penalty"),
     ("presence_penalty", "presence_penalty"),
-)
-_REFUSED: Unsupported = (
-    *REFUSED,
-    ("tools", lambda r: bool(r.tools)),
-    ("tool_choice", lambda r: r.HasField("tool_choice")),
-    ("parallel_tool_calls", lambda r: r.HasField("parallel_tool_calls") and not r.parallel_tool_calls),
-    ("logprobs", lambda r: r.logprobs),
-    ("reasoning_effort", lambda r: r.HasField("reasoning_effort") and r.reasoning_effort != "none"),
 )
 _OWNED = frozenset(
     {"model", "message", "chat_history", "stream", "response_format", "stop_sequences", "max_tokens"}
@@ -49,17 +44,18 @@ _ROLES = {
     pb.ROLE_ASSISTANT: "CHATBOT",
 }
 _TURN = frozenset({"role", "message"})
+_TEXT_ONLY = "version 1 of its API takes text only"
 # Members of a whole answer that have a field. chat_history repeats the request: a gateway's caller has it already, and an
 # answer grows with it without bound.
 _REPEATED = ("chat_history", "prompt")
 
 
 def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
-    refuse_unsupported(request, target, _REFUSED)
+    fit = Fit(target)
     if not request.messages:
         raise invalid("messages", "at least one is needed")
-    request, left_out = fit_history(request, NO_ECHOES)
-    turns = [_turn(message, target, f"messages[{i}]") for i, message in enumerate(request.messages)]
+    request = fit_history(fit_chat(request, V1_PLACES, fit), NO_ECHOES, fit)
+    turns = [_turn(message, fit, f"messages[{i}]") for i, message in enumerate(request.messages)]
     question = turns.pop()
     if question["role"] != "USER" or len(question) > len(_TURN):
         raise invalid(f"messages[{len(turns)}]", "the last message must be a user's, without further members")
@@ -72,25 +68,24 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
     if request.stop:
         body["stop_sequences"] = list(request.stop)
     if request.HasField("response_format"):
-        body |= write_format(request.response_format, target, "schema")
+        body |= write_format(request.response_format, fit, "schema")
     body = merge_extra(body, request.extra_json, "", _OWNED)
-    return HttpCall(url_of(target, "/v1/chat"), msgspec.json.encode(body), left_out=left_out)
+    return HttpCall(url_of(target, "/v1/chat"), msgspec.json.encode(body), left_out=fit.left_out())
 
 
-def _turn(message: pb.Message, target: Target, at: str) -> dict[str, Any]:
+def _turn(message: pb.Message, fit: Fit, at: str) -> dict[str, Any]:
     if message.role in (pb.ROLE_TOOL, pb.ROLE_FUNCTION) or message.tool_calls:
-        refuse(target, f"{at}.tool_calls", "tools", "version 1 of its API has tools of another shape")
-        raise invalid(at, "tool calls and their results cannot be left out")
+        raise fit.unsupported(f"{at}.tool_calls", "version 1 of its API has tools of another shape")
     if message.role not in _ROLES:
         raise invalid(f"{at}.role", "a role is needed")
-    for name in ("name", "tool_call_id", "tool_error"):
+    for name in ("tool_call_id", "tool_error"):
         if message.HasField(name):
-            refuse(target, f"{at}.{name}", name)
-    fields = {"role": _ROLES[message.role], "message": _text(message, target, at)}
+            fit.refuse(f"{at}.{name}", f"messages[].{name}")
+    fields = {"role": _ROLES[message.role], "message": _text(message, fit, at)}
     return merge_extra(fields, message.extra_json, at, _TURN)
 
 
-def _text(message: pb.Message, target: Target, at: str) -> str:
+def _text(message: pb.Message, fit: Fit, at: str) -> str:
     """Several texts are paragraphs: a message is one string here."""
     texts = []
     for i, part in enumerate(message.content):
@@ -100,9 +95,11 @@ def _text(message: pb.Message, target: Target, at: str) -> str:
         elif kind is None:
             raise invalid(f"{at}.content[{i}]", "a content part must have exactly one of its kinds")
         else:
-            refuse(target, f"{at}.content[{i}].{kind}", kind, "version 1 of its API takes text only")
+            word = part_type(part)
+            fit.refuse(f"{at}.content[{i}].{word}", f"messages[].content[].{word}", _TEXT_ONLY)
         if part.extra_json:
-            refuse(target, f"{at}.content[{i}].extra_json", "content", "version 1 of its API takes text only")
+            for name in callers_object(part.extra_json, f"{at}.content[{i}].extra_json"):
+                fit.refuse(f"{at}.content[{i}].{name}", f"messages[].content[].{name}", _TEXT_ONLY)
     return "\n\n".join(texts)
 
 

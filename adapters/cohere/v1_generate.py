@@ -13,10 +13,14 @@ import msgspec
 from adapters.cohere.answer import add_usage, failed, finish_reason, inner, read_usage
 from adapters.cohere.chat_answer import open_answer
 from adapters.cohere.failure import in_band, protocol
+from adapters.cohere.places import GENERATE_PLACES
 from adapters.cohere.url import url_of
 from adapters.contract import Context, HttpCall, Target
+from adapters.fit import Fit
+from adapters.fit_request import fit_completion
 from adapters.json_object import Obj, merge_extra, of_answer
-from adapters.refusals import Unsupported, invalid, plain_fields, refuse, refuse_unsupported
+from adapters.plain_text_formats import only_prompt
+from adapters.refusals import plain_fields
 from adapters.sse import Event
 from sidecar.v1 import inference_pb2 as pb
 
@@ -29,45 +33,20 @@ _PLAIN = (
     ("max_tokens", "max_tokens"),
     ("n", "num_generations"),
 )
-_REFUSED: Unsupported = (
-    ("suffix", lambda r: r.HasField("suffix")),
-    ("echo", lambda r: r.echo),
-    ("logprobs", lambda r: r.HasField("logprobs")),
-    ("best_of", lambda r: r.HasField("best_of") and r.best_of != (r.n if r.HasField("n") else 1)),
-    ("logit_bias", lambda r: r.HasField("logit_bias_json")),
-    ("user", lambda r: r.HasField("user")),
-    ("stream_options.include_obfuscation", lambda r: r.stream_options.include_obfuscation),
-    ("stream_options.extra_json", lambda r: r.stream_options.extra_json != ""),
-)
 _OWNED = frozenset({"model", "prompt", "stream", "stop_sequences", *(theirs for _, theirs in _PLAIN)})
 
 
 def encode(request: pb.CompleteRequest, target: Target, stream: bool, context: Context) -> HttpCall:
-    refuse_unsupported(request, target, _REFUSED)
-    body: dict[str, Any] = {"model": target.model, "prompt": one_prompt(request, target)}
+    fit = Fit(target)
+    request = fit_completion(request, GENERATE_PLACES, fit)
+    body: dict[str, Any] = {"model": target.model, "prompt": only_prompt(request, fit)}
     body |= plain_fields(request, _PLAIN)
     if stream:
         body["stream"] = True
     if request.stop:
         body["stop_sequences"] = list(request.stop)
     body = merge_extra(body, request.extra_json, "", _OWNED)
-    return HttpCall(url_of(target, "/v1/generate"), msgspec.json.encode(body))
-
-
-def one_prompt(request: pb.CompleteRequest, target: Target) -> str:
-    """Nothing can be left out of a prompt, so drop_params does not help here."""
-    if not request.prompts:
-        raise invalid("prompt", "at least one is needed")
-    if len(request.prompts) > 1:
-        refuse(target, "prompt[1]", why="it takes one prompt a call")
-        raise invalid("prompt[1]", "a prompt cannot be left out")
-    kind = request.prompts[0].WhichOneof("prompt")
-    if kind == "tokens":
-        refuse(target, "prompt[0]", why="it takes text, not token ids")
-        raise invalid("prompt[0]", "a prompt cannot be left out")
-    if kind is None:
-        raise invalid("prompt[0]", "is empty")
-    return request.prompts[0].text
+    return HttpCall(url_of(target, "/v1/generate"), msgspec.json.encode(body), left_out=fit.left_out())
 
 
 def decode(body: bytes, context: Context) -> pb.CompleteResponse:

@@ -10,18 +10,19 @@ from dataclasses import replace
 import msgspec
 
 from adapters.contract import Context, HttpCall, ProviderSide, Target, Task
-from adapters.json_object import raw_json
+from adapters.fit import Fit
+from adapters.fit_request import fit_chat
+from adapters.json_schema import described
+from adapters.members import CHAT
 from adapters.openai import FORMAT as OPENAI
-from adapters.refusals import Unsupported, refuse, refuse_unsupported
 from sidecar.v1 import inference_pb2 as pb
 
 _CHAT = OPENAI.provider[Task.CHAT]
-# The server reads these and does nothing about them.
-_REFUSED: Unsupported = (
-    ("n", lambda r: r.HasField("n") and r.n != 1),
-    ("logit_bias", lambda r: r.HasField("logit_bias_json")),
-    ("parallel_tool_calls", lambda r: r.HasField("parallel_tool_calls") and not r.parallel_tool_calls),
-)
+# What of a request it has a place for (`adapters.members`). It reads the first line's members, and does nothing about them.
+PLACES = frozenset(CHAT) - {
+    *("n", "logit_bias", "parallel_tool_calls"),
+    *("response_format.json_object", "response_format.json_schema.name", "functions", "function_call"),
+}
 
 
 def root_of(target: Target) -> str:
@@ -35,12 +36,13 @@ def below_v1(target: Target) -> Target:
 
 
 def _encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
-    refuse_unsupported(request, target, _REFUSED)
-    call: HttpCall = _CHAT.encode(_with_grammar(request, target), below_v1(target), stream, context)
-    return call
+    fit = Fit(target)
+    request = _with_grammar(fit_chat(request, PLACES, fit), fit)
+    call: HttpCall = _CHAT.encode(request, below_v1(target), stream, context)
+    return replace(call, left_out=tuple(dict.fromkeys((*fit.left_out(), *call.left_out))))
 
 
-def _with_grammar(request: pb.ChatRequest, target: Target) -> pb.ChatRequest:
+def _with_grammar(request: pb.ChatRequest, fit: Fit) -> pb.ChatRequest:
     """The request itself, or a copy whose response_format is in the server's words."""
     wanted = request.response_format.WhichOneof("format")
     schema = request.response_format.json_schema
@@ -50,11 +52,10 @@ def _with_grammar(request: pb.ChatRequest, target: Target) -> pb.ChatRequest:
     out.CopyFrom(request)
     out.ClearField("response_format")
     if wanted == "json_schema" and schema.schema_json:
-        value = raw_json(schema.schema_json, "response_format.json_schema.schema")
-        made = msgspec.json.encode({"type": "json_object", "value": value})
+        made = msgspec.json.encode({"type": "json_object", "value": described(schema, fit)})
         out.response_format.other_json = made.decode("utf-8", "replace")
     elif wanted != "text":
-        refuse(target, "response_format", why="it answers in JSON only by a schema")
+        fit.refuse("response_format.json_object", why="it answers in JSON only by a schema")
     return out
 
 

@@ -11,15 +11,19 @@ from typing import Any
 import msgspec
 
 from adapters.contract import Context, HttpCall, Target, Task
+from adapters.fit import Fit
+from adapters.fit_request import fit_embeddings
 from adapters.huggingface.chat import below_v1, root_of
 from adapters.json_object import MALFORMED, Obj, array_items, merge_extra, of_answer, of_request
 from adapters.openai import FORMAT as OPENAI
-from adapters.refusals import invalid, plain_fields, refuse
+from adapters.refusals import invalid, plain_fields
 from sidecar.v1 import inference_pb2 as pb
 
 _EMBEDDINGS = OPENAI.provider[Task.EMBEDDINGS]
 _EMBED_ONLY = frozenset({"normalize", "truncate", "truncation_direction", "prompt_name"})
 _OWNED = frozenset({"inputs", "dimensions"})
+# What of a request /embed has a place for (`adapters.members`); the vectors reach the caller as encoding_format says.
+_EMBED_PLACES = frozenset({"model", "input", "dimensions", "encoding_format"})
 _VECTOR = msgspec.json.Decoder(list[float])
 
 
@@ -29,14 +33,14 @@ def encode(request: pb.EmbedRequest, target: Target, stream: bool, context: Cont
         return call
     if not request.inputs:
         raise invalid("input", "at least one text is needed")
+    fit = Fit(target)
+    request = fit_embeddings(request, _EMBED_PLACES, fit)
     body: dict[str, Any] = {"inputs": [_input(each, i) for i, each in enumerate(request.inputs)]}
     body |= plain_fields(request, (("dimensions", "dimensions"),))
-    if request.HasField("user"):
-        refuse(target, "user")
     # encoding: /embed writes numbers only; the gateway packs them for who asked for bytes (adapters/vectors.py).
     body = merge_extra(body, request.extra_json, "", _OWNED)
     url = root_of(target) + "/embed"
-    return HttpCall(url, msgspec.json.encode(body))
+    return HttpCall(url, msgspec.json.encode(body), left_out=fit.left_out())
 
 
 def _by_embed(request: pb.EmbedRequest, target: Target) -> bool:

@@ -13,10 +13,13 @@ import msgspec
 
 from adapters.contract import Context, HttpCall, Target
 from adapters.errors import GatewayError, Kind
+from adapters.fit import Fit
+from adapters.fit_request import fit_completion
 from adapters.huggingface.chat import root_of
 from adapters.huggingface.failure import protocol, refuse_error
 from adapters.json_object import MALFORMED, Obj, array_items, merge_extra, of_answer
-from adapters.refusals import Unsupported, invalid, plain_fields, refuse, refuse_unsupported
+from adapters.plain_text_formats import only_prompt
+from adapters.refusals import plain_fields
 from sidecar.v1 import inference_pb2 as pb
 
 _PLAIN = (
@@ -28,14 +31,21 @@ _PLAIN = (
     ("best_of", "best_of"),
     ("echo", "return_full_text"),
 )
-_REFUSED: Unsupported = (
-    ("n", lambda r: r.HasField("n") and r.n != 1),
-    ("suffix", lambda r: r.HasField("suffix")),
-    ("presence_penalty", lambda r: r.presence_penalty != 0),
-    ("logit_bias", lambda r: r.HasField("logit_bias_json")),
-    ("user", lambda r: r.HasField("user")),
-    ("stream_options.include_obfuscation", lambda r: r.stream_options.include_obfuscation),
-    ("stream_options.extra_json", lambda r: r.stream_options.extra_json != ""),
+# What of a request it has a place for (`adapters.members`).
+PLACES = frozenset(
+    {
+        *(
+            "model",
+            "prompt",
+            "stream",
+            "stream_options",
+            "stream_options.include_usage",
+            "max_tokens",
+            "stop",
+            "logprobs",
+        ),
+        *("temperature", "top_p", "frequency_penalty", "seed", "best_of", "echo"),
+    }
 )
 _OWNED = frozenset({"inputs", "parameters", "stop", "top_n_tokens", *(theirs for _, theirs in _PLAIN)})
 _FINISH_REASONS = {
@@ -57,15 +67,16 @@ _TOP_TOKENS = msgspec.json.Decoder(list[list[_Token]])
 
 
 def encode(request: pb.CompleteRequest, target: Target, stream: bool, context: Context) -> HttpCall:
-    refuse_unsupported(request, target, _REFUSED)
-    prompt = _prompt(request, target)
+    fit = Fit(target)
+    request = fit_completion(request, PLACES, fit)
+    prompt = only_prompt(request, fit)
     parameters = plain_fields(request, _PLAIN) | _greedy(request)
     if parameters.get("temperature") == 0:
         del parameters["temperature"]
     if parameters.get("top_p") == 1:  # what it does anyway; the server takes only less than 1
         del parameters["top_p"]
     if stream and request.echo:
-        refuse(target, "echo", why="it repeats the prompt only in a whole answer")
+        fit.refuse("echo", why="it repeats the prompt only in a whole answer")
         del parameters["return_full_text"]
     if request.stop:
         parameters["stop"] = list(request.stop)
@@ -74,27 +85,13 @@ def encode(request: pb.CompleteRequest, target: Target, stream: bool, context: C
     parameters = merge_extra(parameters, request.extra_json, "", _OWNED)
     parameters.setdefault("details", True)
     url = root_of(target) + ("/generate_stream" if stream else "/generate")
-    return HttpCall(url, msgspec.json.encode({"inputs": prompt, "parameters": parameters}))
+    body = msgspec.json.encode({"inputs": prompt, "parameters": parameters})
+    return HttpCall(url, body, left_out=fit.left_out())
 
 
 def _greedy(request: pb.CompleteRequest) -> dict[str, Any]:
     """The server refuses a temperature of 0; this is how it says the same."""
     return {"do_sample": False} if request.HasField("temperature") and request.temperature == 0 else {}
-
-
-def _prompt(request: pb.CompleteRequest, target: Target) -> str:
-    if not request.prompts:
-        raise invalid("prompt", "at least one is needed")
-    if len(request.prompts) > 1:
-        refuse(target, "prompt[1]", why="it takes one prompt a call")
-        raise invalid("prompt[1]", "a prompt cannot be left out")
-    kind = request.prompts[0].WhichOneof("prompt")
-    if kind == "tokens":
-        refuse(target, "prompt[0]", why="it takes text, not token ids")
-        raise invalid("prompt[0]", "a prompt cannot be left out")
-    if kind is None:
-        raise invalid("prompt[0]", "is empty")
-    return request.prompts[0].text
 
 
 def decode(body: bytes, context: Context) -> pb.CompleteResponse:

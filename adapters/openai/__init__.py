@@ -6,6 +6,7 @@ The client side reads OpenAI SDKs; the provider side talks to OpenAI and to ever
 from __future__ import annotations
 
 from adapters.contract import ClientSide, Format, ProviderSide, Task
+from adapters.members import CHAT, COMPLETIONS, EMBEDDINGS
 from adapters.openai import chat_answer as _chat_answer
 from adapters.openai import chat_request as _chat_request
 from adapters.openai import completions as _completions
@@ -50,7 +51,7 @@ FORMAT = Format(
             decode=_chat_answer.decode,
             stream=ChatDecoder,
             observe=observe_chat,
-            patch=patcher("/chat/completions"),
+            patch=patcher("/chat/completions", CHAT),
             check=check_choices,
         ),
         Task.COMPLETIONS: ProviderSide(
@@ -58,14 +59,14 @@ FORMAT = Format(
             decode=_completions.decode,
             stream=CompletionDecoder,
             observe=observe_completion,
-            patch=patcher("/completions"),
+            patch=patcher("/completions", COMPLETIONS),
             check=check_choices,
         ),
         Task.EMBEDDINGS: ProviderSide(
             encode=_embeddings.encode,
             decode=_embeddings.decode,
             stream=None,
-            patch=patcher("/embeddings"),
+            patch=patcher("/embeddings", EMBEDDINGS),
             check=check_vectors,
         ),
     },

@@ -9,6 +9,8 @@ import msgspec
 from adapters.contract import Context, Envelope, HttpCall, Target
 from adapters.echoes import fit_history
 from adapters.errors import GatewayError, Kind
+from adapters.fit import Fit
+from adapters.fit_request import fit_chat
 from adapters.json_object import Obj, array_items, decoded_string, merge_extra, of_request, raw_json
 from adapters.openai import field_tables
 from adapters.openai.echoes import echoes_of
@@ -171,14 +173,14 @@ def _read_response_format(obj: Obj, request: pb.ChatRequest) -> None:
 def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
     """The canonical message as OpenAI's chat body."""
     provider = target.provider.name
-    drop = frozenset(target.options.get("drop_params", ()))
     if not request.messages:
         raise GatewayError(Kind.INVALID_REQUEST, "'messages' must have at least one message.", param="messages")
     check_n(request)
-    request, left_out = fit_history(request, echoes_of(target))
+    fit = Fit(target)
+    request = fit_history(fit_chat(request, None, fit, target.provider.leaves), echoes_of(target), fit)
     out: dict[str, Any] = {
         "model": target.model,
-        "messages": [write_message(m, f"messages[{i}]", provider, drop) for i, m in enumerate(request.messages)],
+        "messages": [write_message(m, f"messages[{i}]", provider) for i, m in enumerate(request.messages)],
     }
     if not knows_developer(target):
         with_system(out["messages"])
@@ -205,7 +207,7 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
     write_streaming(request, target, stream, out)
     out = merge_extra(out, request.extra_json, "", _MODELLED)
     body = msgspec.json.encode(apply_row(out, target))
-    return HttpCall(url_of(target, "/chat/completions"), body, left_out=left_out)
+    return HttpCall(url_of(target, "/chat/completions"), body, left_out=fit.left_out())
 
 
 def write_streaming(request: Any, target: Target, stream: bool, out: dict[str, Any]) -> None:

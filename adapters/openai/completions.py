@@ -8,6 +8,8 @@ import msgspec
 
 from adapters.contract import Context, Envelope, HttpCall, Target
 from adapters.errors import GatewayError, Kind
+from adapters.fit import Fit
+from adapters.fit_request import fit_completion
 from adapters.json_object import MALFORMED, Obj, array_items, beneath, decoded_string, merge_extra, of_answer, raw_json
 from adapters.openai import field_tables
 from adapters.openai.chat_answer import event, open_answer, read_head, usage_event, write_head
@@ -69,13 +71,16 @@ def encode(request: pb.CompleteRequest, target: Target, stream: bool, context: C
     if not request.prompts:
         raise GatewayError(Kind.INVALID_REQUEST, "'prompts' must have at least one prompt.", param="prompts")
     check_n(request)
+    fit = Fit(target)
+    request = fit_completion(request, None, fit, target.provider.leaves)
     out: dict[str, Any] = {"model": target.model, "prompt": write_texts(request.prompts, "prompt", "prompts")}
     field_tables.write(request, field_tables.COMPLETIONS, out)
     if request.stop:
         out["stop"] = list(request.stop)
     write_streaming(request, target, stream, out)
     out = merge_extra(out, request.extra_json, "", _MODELLED)
-    return HttpCall(url_of(target, "/completions"), msgspec.json.encode(apply_row(out, target)))
+    body = msgspec.json.encode(apply_row(out, target))
+    return HttpCall(url_of(target, "/completions"), body, left_out=fit.left_out())
 
 
 def write_texts(texts: Any, oneof: str, path: str) -> Any:

@@ -12,11 +12,8 @@ def echoes_of(target: Target) -> Echoes:
     """Members in which clients keep thoughts go as they came, unless the row leaves them out."""
     leaves = target.provider.leaves
     seals = bool(target.provider.options.get("reasoning_details"))
-    dropped = "thinking" in target.options.get("drop_params", ())
 
     def takes(thought: pb.Thinking) -> bool:
-        if dropped:
-            return False
         if is_part(thought):
             return f"messages[].content[].{part_kind(thought)}" not in leaves
         if thought.signature or thought.redacted:

@@ -9,6 +9,8 @@ import msgspec
 
 from adapters.contract import Context, Envelope, HttpCall, Target
 from adapters.errors import GatewayError, Kind
+from adapters.fit import Fit
+from adapters.fit_request import fit_embeddings
 from adapters.json_object import MALFORMED, Obj, beneath, decoded_string, merge_extra, of_answer, of_request
 from adapters.openai import field_tables
 from adapters.openai.chat_answer import open_answer
@@ -45,6 +47,8 @@ def decode_request(envelope: Envelope) -> pb.EmbedRequest:
 def encode(request: pb.EmbedRequest, target: Target, stream: bool, context: Context) -> HttpCall:
     if not request.inputs:
         raise GatewayError(Kind.INVALID_REQUEST, "'inputs' must have at least one input.", param="inputs")
+    fit = Fit(target)
+    request = fit_embeddings(request, None, fit, target.provider.leaves)
     out: dict[str, Any] = {"model": target.model, "input": write_texts(request.inputs, "input", "inputs")}
     field_tables.write(request, field_tables.EMBEDDINGS, out)
     if request.encoding:
@@ -52,7 +56,8 @@ def encode(request: pb.EmbedRequest, target: Target, stream: bool, context: Cont
             raise of_request("encoding", "one of the encodings of EmbedRequest")
         out["encoding_format"] = _ENCODING_WORDS[request.encoding]
     out = merge_extra(out, request.extra_json, "", _MODELLED)
-    return HttpCall(url_of(target, "/embeddings"), msgspec.json.encode(apply_row(out, target)))
+    body = msgspec.json.encode(apply_row(out, target))
+    return HttpCall(url_of(target, "/embeddings"), body, left_out=fit.left_out())
 
 
 def decode(body: bytes, context: Context) -> pb.EmbedResponse:

@@ -92,12 +92,12 @@ def arguments_of(function: Obj) -> str:
     return function.string("arguments") or ""
 
 
-def write_message(message: pb.Message, path: str, provider: str, drop: frozenset[str]) -> dict[str, Any]:
+def write_message(message: pb.Message, path: str, provider: str) -> dict[str, Any]:
     """A message of a request."""
     if message.role not in ROLE_WORDS:
         raise GatewayError(Kind.INVALID_REQUEST, f"'{path}.role' must be set.", param=f"{path}.role")
-    if message.HasField("tool_error") and "tool_error" not in drop:
-        raise unsupported(provider, f"{path}.tool_error", drop_as="tool_error")
+    if message.HasField("tool_error"):
+        raise unsupported(provider, f"{path}.tool_error", drop_as="messages[].tool_error")
     out: dict[str, Any] = {"role": ROLE_WORDS[message.role]}
     plain: list[tuple[int, pb.ContentPart]] = []
     for i, part in enumerate(message.content):

@@ -182,7 +182,7 @@ def _write_image(image: pb.Image, path: str, provider: str) -> dict[str, Any]:
         case "url":
             out = {"url": image.url}
         case _:
-            raise unsupported(provider, f"{path}.file_id")
+            raise unsupported(provider, f"{path}.file_id", drop_as="messages[].content[].image_url")
     if image.HasField("detail"):
         out["detail"] = image.detail
     return merge_extra(out, image.extra_json, path, frozenset({"url", "detail"}))
@@ -195,7 +195,7 @@ def _write_file(file: pb.File, path: str, provider: str) -> dict[str, Any]:
         case "file_id":
             out = {"file_id": file.file_id}
         case _:
-            raise unsupported(provider, f"{path}.url")
+            raise unsupported(provider, f"{path}.url", drop_as="messages[].content[].file")
     if file.HasField("filename"):
         out["filename"] = file.filename
     return merge_extra(out, file.extra_json, path, frozenset({"file_data", "file_id", "filename"}))

@@ -9,9 +9,12 @@ from typing import Any
 import msgspec
 
 from adapters.contract import Envelope, HttpCall, Target
+from adapters.drop_in_bodies import without_member
 from adapters.echoes_in_bodies import strip_messages
 from adapters.errors import GatewayError, Kind
+from adapters.fit import Fit
 from adapters.json_object import BYTE_ORDER_MARK, MALFORMED, OBJECTS, STRINGS, Obj, of_request
+from adapters.members import HINTS, Member
 from adapters.openai.roles import DEVELOPER, knows_developer, with_system_in_body
 from adapters.refusals import unsupported
 from adapters.surrogates import may_have_halves, without_halves
@@ -21,6 +24,8 @@ from adapters.urls import names_model, url_of
 _SPACE = re.compile(rb"[ \t\r\n]*")
 # OpenAI knows about 40 parameters of chat; a body of millions of members would hold up everybody else for seconds.
 _MEMBERS_MAX = 1000
+# Hints below the top, but for the name of a speaker, which depends on the role (echoes_in_bodies).
+_NESTED_HINTS = frozenset(name for name in HINTS if "." in name) - {"messages[].name"}
 _STREAM_OPTIONS_SINCE = "2024-09-01"
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
@@ -112,9 +117,9 @@ def _past_space(body: bytes, at: int) -> int:
 
 def apply_row(body: dict[str, Any], target: Target) -> dict[str, Any]:
     """The route's `drop_params` and the provider's quirks, on top-level members."""
-    provider, dropped = target.provider, target.options.get("drop_params", ())
-    for name in dropped:
-        body.pop(name, None)
+    provider = target.provider
+    for name in target.options.get("drop_params", ()):
+        body.pop(name, None)  # of what the gateway itself has added
     for name in provider.forbidden:
         if body.get(name, b"null") != b"null":
             raise unsupported(provider.name, name, drop_as=name)
@@ -134,7 +139,7 @@ def understands_usage(target: Target) -> bool:
     return target.provider.include_usage and not (version[:1].isdigit() and version < _STREAM_OPTIONS_SINCE)
 
 
-def patcher(path: str) -> Callable[[Envelope, Target], HttpCall]:
+def patcher(path: str, table: Mapping[str, Member]) -> Callable[[Envelope, Target], HttpCall]:
     """`patch` for one of OpenAI's paths."""
 
     def patch(envelope: Envelope, target: Target) -> HttpCall:
@@ -148,9 +153,7 @@ def patcher(path: str) -> Callable[[Envelope, Target], HttpCall]:
             members["stream_options"] = _with_usage(members.get("stream_options"))
         elif target.provider.options.get("usage_unasked") and "stream_options" in members:
             _forget_usage(members)
-        left_out: tuple[str, ...] = ()
-        if target.provider.leaves and "messages" in members:
-            members["messages"], left_out = strip_messages(members["messages"], target.provider.leaves)
+        left_out = _leave_out(members, table, target)
         members = apply_row(members, target)
         return HttpCall(url_of(target, path), _written(members), left_out=left_out)
 
@@ -164,6 +167,37 @@ def _written(members: Mapping[str, bytes]) -> bytes:
         parts += (msgspec.json.encode(name), b":", raw, b",")
     parts[-1] = b"}"
     return b"".join(parts)
+
+
+def _leave_out(members: dict[str, bytes], table: Mapping[str, Member], target: Target) -> tuple[str, ...]:
+    """Takes out what the provider's row leaves out, where it asks for nothing, and what the route drops. The names of it."""
+    leaves = target.provider.leaves
+    echoes: tuple[str, ...] = ()
+    if leaves and "messages" in members:
+        members["messages"], echoes = strip_messages(members["messages"], leaves)
+    nested = [name for name in leaves & _NESTED_HINTS if _may_have(members, name)]
+    if not (echoes or nested or target.options.get("drop_params")) and leaves.isdisjoint(members):
+        return ()
+    fit = Fit(target)
+    fit.leave_out_echoes(echoes)
+    for name in sorted(fit.drop):
+        if without_member(members, name):
+            fit.drops(name)
+    for name in sorted(nested):
+        if without_member(members, name):
+            fit.leave_out(name)
+    for name in [name for name in members if name in leaves]:
+        row = table.get(name)
+        if row is None or row.asks(msgspec.json.decode(members[name])):
+            continue  # what it asks is the provider's to refuse, in its own words
+        if members.pop(name) != b"null":
+            fit.leave_out(name)
+    return fit.left_out()
+
+
+def _may_have(members: dict[str, bytes], name: str) -> bool:
+    head = name.partition(".")[0].removesuffix("[]")
+    return f'"{name.rpartition(".")[2]}"'.encode() in members.get(head, b"")
 
 
 def _with_usage(options: bytes | None) -> bytes:

@@ -88,6 +88,11 @@ def shown(name: str) -> str:
     return f'"{name}"' if _HARMLESS.fullmatch(name) else _NOT_SHOWN
 
 
+def shown_parameter(name: str) -> str:
+    """The same for a request's parameter, which may have its place before it: `a.b[].c`."""
+    return f'"{name}"' if all(map(_HARMLESS.fullmatch, name.replace("[]", "").split("."))) else _NOT_SHOWN
+
+
 def shown_variable(name: str) -> str:
     """The name of an environment variable, or words for it where somebody may have put a key behind the $."""
     return name if _HARMLESS_VARIABLE.fullmatch(name) else _NOT_SHOWN

@@ -8,15 +8,15 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from adapters import FORMATS, Task
+from adapters import DROPPABLE, FORMATS, NEVER_DROPPED, PROVIDERS_OWN, SHORT_NAMES, Task
 from adapters.providers import PROVIDERS
 from sidecar.config import fields
-from sidecar.config.kinds import TEXTS, Kind, choice, integer, list_of
+from sidecar.config.kinds import BOOLEAN, Kind, choice, integer, list_of
 from sidecar.config.limits import ROUTE_LIMITING, limiting
 from sidecar.config.models import MODELS, Targets, targets
 from sidecar.config.names import ALIAS, ROUTE_NAME, Names, name_field, name_of, taken
 from sidecar.config.prices import COST_FIELD, PRICE_FIELD
-from sidecar.config.problems import Report, shown
+from sidecar.config.problems import Report, near_miss, shown, shown_parameter
 from sidecar.config.scope import Scope
 from sidecar.config.section import Entries, Field, Section
 from sidecar.config.settings import SETTINGS, Settings
@@ -65,7 +65,24 @@ _TYPE = Kind({"enum": list(TYPES)}, "type")
 _HEADERS = Kind(
     {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}, "mapping", _headers
 )
-_OPTIONS = ("default_max_tokens", "drop_params", "completions_api", "chat_api", "stream_end")
+_OPTIONS = ("default_max_tokens", "drop_params", "strict", "completions_api", "chat_api", "stream_end")
+# What drop_params may list.
+_KNOWN = sorted({*DROPPABLE, *SHORT_NAMES})
+_DROPPABLE = [*_KNOWN, *sorted(PROVIDERS_OWN - {*_KNOWN})]
+
+
+def _drop_params(entry: MappingEntry, path: str, scope: Scope) -> tuple[str, ...] | None:
+    found = fields.texts(entry.value, path, scope.report)
+    for index, name in enumerate(found or ()):
+        line, place = entry.value.items[index].line, f"{path}[{index}]"
+        if name in NEVER_DROPPED:
+            scope.report.error(line, place, f"no call can do without {shown(name)}")
+        elif name not in _DROPPABLE:
+            hint = near_miss(name, _KNOWN) or near_miss(name, PROVIDERS_OWN) or "docs/providers.md has the names"
+            scope.report.error(line, place, f"unknown parameter {shown_parameter(name)}", hint)
+    return found
+
+
 ROUTE = Section(
     "route",
     Route,
@@ -103,10 +120,19 @@ ROUTE = Section(
         ),
         Field(
             "drop_params",
-            TEXTS,
-            "Request parameters to leave out where the provider's format lacks them.",
-            "Without it such a request is refused with the parameter's name: nothing is dropped silently.",
+            list_of({"enum": _DROPPABLE}, read=_drop_params),
+            "Request parameters that never go to the provider.",
+            "What a provider has no place for is refused without it, with the name to list here. Nested parameters have their "
+            "place in the name: `messages[].name`, `response_format.json_schema.description`. [The names](providers.md#members).",
             default="[]",
+        ),
+        Field(
+            "strict",
+            BOOLEAN,
+            "Refuses a request that has anything which would be left out, and which drop_params does not list.",
+            "Without it, hints and parts of earlier answers that the provider has no place for are left out, and named in "
+            "`x-sidecar-left-out` and `left_out`. [Which](providers.md#members).",
+            default="false",
         ),
         Field(
             "completions_api",
@@ -220,7 +246,7 @@ def _shown_type(written: str) -> str:
 
 def _for_all(values: Mapping[str, Any], targets: Targets) -> tuple[Upstream, ...]:
     """The upstreams with what the route has for all of them."""
-    options = {key: values[key] for key in _OPTIONS if key in values}
+    options = {key: values[key] for key in _OPTIONS if values.get(key, False) is not False}
     made = (with_settings(each, values.get("headers", ()), options) for each in targets.upstreams)
     price, cost = values.get("price"), values.get("cost")
     return tuple(replace(each, price=each.price or price, cost=each.cost or cost) for each in made)

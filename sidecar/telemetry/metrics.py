@@ -92,10 +92,10 @@ class Metrics:
             "consumer",
             "kind",
         )
-        # R x 38: adapters.LEFT_OUT and other
+        # R x 130 at most: adapters.LEFT_OUT and other
         self.left_out = self._counter(
             "sidecar_left_out_total",
-            "Calls whose messages had a member that was left out because the provider does not support it, by member.",
+            "Calls whose request had a member that was left out because the provider does not support it, by member.",
             "route",
             "member",
         )

@@ -197,10 +197,19 @@ def test_effort_schema_and_further_output_members_share_output_config() -> None:
     assert f'"schema":{schema}'.encode() in call_of(request).body
 
 
-@pytest.mark.parametrize("extra", ['{"max_tokens": 1}', '{"system": "x"}', '{"metadata": {}}', "[]", "{"])
-def test_extra_members_may_not_name_what_a_field_says_and_must_be_an_object(extra: str) -> None:
+@pytest.mark.parametrize(
+    ("extra", "param"),
+    [
+        ('{"max_tokens": 1}', "max_tokens"),
+        ('{"system": "x"}', "system"),
+        ('{"metadata": {}}', "metadata"),
+        ("[]", "extra_json"),
+        ("{", "extra_json"),
+    ],
+)
+def test_extra_members_may_not_name_what_a_field_says_and_must_be_an_object(extra: str, param: str) -> None:
     error = refusal_of(pb.ChatRequest(messages=[USER], max_tokens=5, extra_json=extra))
-    assert (error.kind, error.param) == (Kind.INVALID_REQUEST, "extra_json")
+    assert (error.kind, error.param) == (Kind.INVALID_REQUEST, param)
 
 
 REFUSED: dict[str, Any] = {
@@ -208,20 +217,23 @@ REFUSED: dict[str, Any] = {
     "seed": 1,
     "frequency_penalty": 0.5,
     "presence_penalty": 0.5,
-    "logit_bias_json": "{}",
+    "logit_bias_json": '{"5": 1}',
     "logprobs": True,
     "top_logprobs": 2,
     "modalities": ["text", "audio"],
     "audio": pb.AudioOutput(voice="alloy"),
-    "prediction_json": "{}",
     "store": True,
     "verbosity": "low",
+    "service_tier": "flex",
+    "reasoning_effort": "most",
+    "response_format": pb.ResponseFormat(json_object=pb.JsonObjectFormat()),
+}
+LEFT_OUT: dict[str, Any] = {
+    "prediction_json": "{}",
     "prompt_cache_key": "k",
     "stream_options": pb.StreamOptions(include_obfuscation=True),
-    "service_tier": "flex",
-    "reasoning_effort": "minimal",
     "metadata": {"team": "a"},
-    "response_format": pb.ResponseFormat(json_object=pb.JsonObjectFormat()),
+    "parallel_tool_calls": False,  # without tools
 }
 
 
@@ -237,6 +249,14 @@ def test_what_the_format_cannot_say_is_refused_by_name_unless_the_route_drops_it
     assert body_of(request, drop_params=[name]) == plain
 
 
+@pytest.mark.parametrize("field", LEFT_OUT)
+def test_what_asks_for_nothing_is_left_out_and_said(field: str) -> None:
+    request = pb.ChatRequest(messages=[USER], max_tokens=5, **{field: LEFT_OUT[field]})
+    assert body_of(request) == body_of(pb.ChatRequest(messages=[USER], max_tokens=5))
+    (name,) = call_of(request).left_out
+    assert name.startswith(field.removesuffix("_json"))
+
+
 def _filled(name: str) -> Any:
     special: dict[str, Any] = {
         "messages": [USER, USER],
@@ -248,7 +268,6 @@ def _filled(name: str) -> Any:
         "service_tier": "auto",
         "metadata": {"user_id": "u"},
         "extra_json": '{"top_k": 1}',
-        "parallel_tool_calls": False,
         "max_tokens": 9,
         "max_completion_tokens": 9,
         "temperature": 0.5,
@@ -262,8 +281,8 @@ def _filled(name: str) -> Any:
 def test_every_field_of_the_request_is_either_sent_or_refused() -> None:
     plain = body_of(pb.ChatRequest(messages=[USER]))
     for field in pb.ChatRequest.DESCRIPTOR.fields:
-        if field.name == "route" or field.name in REFUSED:
-            continue  # the gateway's own, and the table above
+        if field.name == "route" or field.name in {**REFUSED, **LEFT_OUT}:
+            continue  # the gateway's own, and the tables above
         request = pb.ChatRequest(**({"messages": [USER]} | {field.name: _filled(field.name)}))
         assert body_of(request) != plain, field.name
 

@@ -140,7 +140,7 @@ def test_strict_tools_are_said_once_for_all(strict: list[bool | None], sent: boo
 def test_some_strict_tools_are_refused_by_name() -> None:
     tools = [pb.Tool(function=pb.FunctionTool(name="f", strict=True)), G]
     error = refusal_of(chat(tools=tools))
-    assert (error.kind, error.param) == (Kind.UNSUPPORTED_PARAMETER, "tools.function.strict")
+    assert (error.kind, error.param) == (Kind.UNSUPPORTED_PARAMETER, "tools[].function.strict")
     assert "strict_tools" not in body_of(chat(tools=tools), drop_params=["strict"])
 
 

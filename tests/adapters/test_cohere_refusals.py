@@ -8,25 +8,27 @@ import pytest
 
 from adapters import Kind
 from sidecar.v1 import inference_pb2 as pb
-from tests.adapters.cohere_calls import PLAIN, USER, F, body_of, chat, message_of, refusal_of, says
+from tests.adapters.cohere_calls import PLAIN, USER, F, body_of, call_of, chat, message_of, refusal_of, says
 
 REFUSED: dict[str, Any] = {
     "n": 2,
-    "logit_bias_json": "{}",
+    "logit_bias_json": '{"5": 1}',
     "top_logprobs": 2,
     "modalities": ["text", "audio"],
     "audio": pb.AudioOutput(voice="alloy"),
-    "prediction_json": "{}",
     "store": True,
     "service_tier": "flex",
     "verbosity": "low",
+    "reasoning_effort": "low",
+}
+LEFT_OUT: dict[str, Any] = {
+    "prediction_json": "{}",
     "metadata": {"team": "a"},
     "user": "u",
     "safety_identifier": "u",
     "prompt_cache_key": "k",
-    "parallel_tool_calls": False,
+    "parallel_tool_calls": False,  # without tools
     "stream_options": pb.StreamOptions(include_obfuscation=True),
-    "reasoning_effort": "medium",
 }
 
 
@@ -44,7 +46,7 @@ def test_what_the_format_cannot_say_is_refused_by_name_unless_the_route_drops_it
 SENT: dict[str, Any] = {
     "messages": [USER, USER],
     "tools": [F],
-    "tool_choice": pb.ToolChoice(mode=pb.ToolChoice.MODE_NONE),
+    "tool_choice": pb.ToolChoice(mode=pb.ToolChoice.MODE_REQUIRED),
     "response_format": pb.ResponseFormat(json_object=pb.JsonObjectFormat()),
     "stop": ["x"],
     "seed": 1,
@@ -61,14 +63,24 @@ SENT: dict[str, Any] = {
 
 def test_every_field_of_the_request_is_either_sent_or_refused() -> None:
     fields = {field.name for field in pb.ChatRequest.DESCRIPTOR.fields} - {"route"}
-    assert fields == SENT.keys() | REFUSED.keys()
+    assert fields == SENT.keys() | REFUSED.keys() | LEFT_OUT.keys()
     for name, value in SENT.items():
         assert body_of(chat(**{name: value})) != PLAIN, name
 
 
-def test_a_value_that_asks_for_what_the_provider_does_anyway_is_honoured_without_a_word() -> None:
-    request = chat(n=1, store=False, service_tier="auto", modalities=["text"], parallel_tool_calls=True, top_logprobs=0)
+@pytest.mark.parametrize("field", LEFT_OUT)
+def test_what_asks_for_nothing_is_left_out_and_said(field: str) -> None:
+    request = chat(**{field: LEFT_OUT[field]})
     assert body_of(request) == PLAIN
+    (name,) = call_of(request).left_out
+    assert name.startswith(field.removesuffix("_json"))
+
+
+def test_a_value_that_asks_for_what_the_provider_does_anyway_is_left_out_and_said() -> None:
+    fields = {"n": 1, "store": False, "service_tier": "auto", "modalities": ["text"], "top_logprobs": 0}
+    request = chat(**fields, parallel_tool_calls=True, tools=[F], reasoning_effort="medium")
+    assert body_of(request) == body_of(chat(tools=[F]))
+    assert set(call_of(request).left_out) == {*fields, "parallel_tool_calls", "reasoning_effort"}
 
 
 FILE = pb.ContentPart(file=pb.File(data=b"%PDF", mime_type="application/pdf"))
@@ -103,9 +115,9 @@ def test_parts_it_cannot_take_are_refused_by_name_unless_dropped(part: pb.Conten
         (chat(tool_choice=pb.ToolChoice()), "tool_choice"),
         (chat(response_format=pb.ResponseFormat()), "response_format"),
         (chat(extra_json="[]"), "extra_json"),
-        (chat(extra_json='{"p": 1}'), "extra_json"),
-        (chat(extra_json='{"stream": true}'), "extra_json"),
-        (chat(reasoning_effort="none", extra_json='{"thinking": {}}'), "extra_json"),
+        (chat(extra_json='{"p": 1}'), "p"),
+        (chat(extra_json='{"stream_options": 1, "messages": []}'), "messages"),
+        (chat(reasoning_effort="none", extra_json='{"thinking": {}}'), "thinking"),
     ],
 )
 def test_what_is_malformed_is_an_invalid_request_that_names_the_field(request_: pb.ChatRequest, param: str) -> None:
@@ -116,9 +128,8 @@ def test_what_is_malformed_is_an_invalid_request_that_names_the_field(request_: 
 @pytest.mark.parametrize(
     ("message", "name"),
     [
-        (pb.Message(role=pb.ROLE_USER, name="a"), "name"),
         (pb.Message(role=pb.ROLE_TOOL, tool_call_id="a", tool_error=True), "tool_error"),
-        (pb.Message(role=pb.ROLE_ASSISTANT, tool_calls=[pb.ToolCall(custom_input="x")]), "tools"),
+        (pb.Message(role=pb.ROLE_ASSISTANT, tool_calls=[pb.ToolCall(custom_input="x")]), "messages[].tool_calls"),
     ],
 )
 def test_what_a_message_cannot_say_is_refused_by_name(message: pb.Message, name: str) -> None:

@@ -13,6 +13,7 @@ from adapters.cohere import FORMAT_V1
 from adapters.providers import PROVIDERS
 from adapters.sse import Event
 from sidecar.v1 import inference_pb2 as pb
+from tests.adapters.test_cohere_refusals import LEFT_OUT as LEFT_OUT_BY_BOTH
 from tests.adapters.test_cohere_refusals import REFUSED as REFUSED_BY_BOTH
 
 CONTEXT = Context(1_700_000_000, lambda prefix: prefix + "1", "command")
@@ -87,7 +88,7 @@ CHAT_SENT: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 CHAT_REFUSED = REFUSED_BY_BOTH | {
     "tools": [pb.Tool(function=pb.FunctionTool(name="f"))],
-    "tool_choice": pb.ToolChoice(mode=pb.ToolChoice.MODE_NONE),
+    "tool_choice": pb.ToolChoice(mode=pb.ToolChoice.MODE_REQUIRED),
     "logprobs": True,
     "reasoning_effort": "high",
 }
@@ -95,7 +96,9 @@ CHAT_REFUSED = REFUSED_BY_BOTH | {
 
 def test_every_field_of_a_chat_is_either_sent_or_refused() -> None:
     names = {field.name for field in pb.ChatRequest.DESCRIPTOR.fields}
-    assert names == {"route", "messages", *CHAT_SENT, *CHAT_REFUSED}
+    assert names == {"route", "messages", *CHAT_SENT, *CHAT_REFUSED, *LEFT_OUT_BY_BOTH}
+    for name, value in LEFT_OUT_BY_BOTH.items():
+        assert call_of(chat(**{name: value}))[1] == PLAIN
     for name, (value, made) in CHAT_SENT.items():
         assert call_of(chat(**{name: value}))[1] == PLAIN | made
     for name, value in CHAT_REFUSED.items():
@@ -114,7 +117,9 @@ COMPLETE_REFUSED: dict[str, Any] = {
     "echo": True,
     "logprobs": 1,
     "best_of": 2,
-    "logit_bias_json": "{}",
+    "logit_bias_json": '{"5": 1}',
+}
+COMPLETE_LEFT_OUT: dict[str, Any] = {
     "user": "u",
     "stream_options": pb.StreamOptions(include_obfuscation=True),
 }
@@ -122,7 +127,9 @@ COMPLETE_REFUSED: dict[str, Any] = {
 
 def test_every_field_of_a_completion_is_either_sent_or_refused() -> None:
     names = {field.name for field in pb.CompleteRequest.DESCRIPTOR.fields}
-    assert names == {"route", "prompts", *COMPLETE_SENT, *COMPLETE_REFUSED}
+    assert names == {"route", "prompts", *COMPLETE_SENT, *COMPLETE_REFUSED, *COMPLETE_LEFT_OUT}
+    for name, value in COMPLETE_LEFT_OUT.items():
+        assert call_of(complete(**{name: value}))[1] == {"model": "command", "prompt": "Once"}
     plain = {"model": "command", "prompt": "Once"}
     for name, (value, made) in COMPLETE_SENT.items():
         assert call_of(complete(**{name: value})) == ("https://api.cohere.com/v1/generate", plain | made)
@@ -142,12 +149,12 @@ def test_every_field_of_a_completion_is_either_sent_or_refused() -> None:
         (
             chat(messages=[pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(image=pb.Image(url="x"))])]),
             Kind.UNSUPPORTED_PARAMETER,
-            "messages[0].content[0].image",
+            "messages[0].content[0].image_url",
         ),
         (complete(prompts=[]), Kind.INVALID_REQUEST, "prompt"),
-        (complete(prompts=[PROMPT, PROMPT]), Kind.UNSUPPORTED_PARAMETER, "prompt[1]"),
-        (complete(prompts=[pb.Prompt(tokens=pb.Tokens(ids=[1]))]), Kind.UNSUPPORTED_PARAMETER, "prompt[0]"),
-        (complete(prompts=[pb.Prompt()]), Kind.INVALID_REQUEST, "prompt[0]"),
+        (complete(prompts=[PROMPT, PROMPT]), Kind.UNSUPPORTED_PARAMETER, "prompt"),
+        (complete(prompts=[pb.Prompt(tokens=pb.Tokens(ids=[1]))]), Kind.UNSUPPORTED_PARAMETER, "prompt"),
+        (complete(prompts=[pb.Prompt()]), Kind.INVALID_REQUEST, "prompt"),
     ],
 )
 def test_what_cannot_be_said_names_the_field(request_: Any, kind: Kind, param: str) -> None:

@@ -90,15 +90,16 @@ REFUSED: dict[str, Any] = {
     "n": 2,
     "suffix": "x",
     "presence_penalty": 0.5,
-    "logit_bias_json": "{}",
-    "user": "u",
-    "stream_options": pb.StreamOptions(include_obfuscation=True),
+    "logit_bias_json": '{"5": 1}',
 }
+LEFT_OUT: dict[str, Any] = {"user": "u", "stream_options": pb.StreamOptions(include_obfuscation=True)}
 
 
 def test_every_field_of_a_completion_is_either_sent_or_refused() -> None:
     names = {field.name for field in pb.CompleteRequest.DESCRIPTOR.fields}
-    assert names == {"route", "prompts", *SENT, *REFUSED}
+    assert names == {"route", "prompts", *SENT, *REFUSED, *LEFT_OUT}
+    for name, value in LEFT_OUT.items():
+        assert body_of(complete(**{name: value})) == PLAIN
     for name, (value, made) in SENT.items():
         assert body_of(complete(**{name: value}))["parameters"] == {"details": True} | made
     for name, value in REFUSED.items():

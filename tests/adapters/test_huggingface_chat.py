@@ -45,8 +45,7 @@ def test_the_newer_name_of_the_limit_becomes_the_one_it_knows() -> None:
     ("field", "value"),
     [
         ("n", 2),
-        ("logit_bias_json", "{}"),
-        ("parallel_tool_calls", False),
+        ("logit_bias_json", '{"5": 1}'),
         ("response_format", pb.ResponseFormat(json_object=pb.JsonObjectFormat())),
     ],
 )
@@ -54,9 +53,10 @@ def test_what_the_server_would_pass_over_is_refused_by_name_unless_dropped(field
     name = field.removesuffix("_json")
     with pytest.raises(GatewayError) as caught:
         body_of(**{field: value})
-    assert (caught.value.kind, caught.value.param) == (Kind.UNSUPPORTED_PARAMETER, name)
+    assert caught.value.kind is Kind.UNSUPPORTED_PARAMETER
+    assert (caught.value.param or "").startswith(name)
     assert body_of((name,), **{field: value}) == PLAIN
 
 
-def test_what_it_does_anyway_is_honoured() -> None:
-    assert body_of(n=1, parallel_tool_calls=True) == PLAIN | {"n": 1, "parallel_tool_calls": True}
+def test_what_it_does_anyway_is_left_out() -> None:
+    assert body_of(n=1, parallel_tool_calls=True) == PLAIN

@@ -47,13 +47,9 @@ def test_a_caller_who_wants_bytes_is_asked_for_in_numbers_which_the_gateway_pack
     assert sent(request, embeddings_api="embed")[1] == {"inputs": ["a", "b"]}
 
 
-@pytest.mark.parametrize(("fields", "name"), [({"user": "u"}, "user")])
-def test_what_embed_cannot_say_is_refused_by_name_unless_dropped(fields: dict[str, Any], name: str) -> None:
-    request = pb.EmbedRequest(inputs=TEXTS, **fields)
-    with pytest.raises(GatewayError) as caught:
-        sent(request, embeddings_api="embed")
-    assert (caught.value.kind, caught.value.param) == (Kind.UNSUPPORTED_PARAMETER, name)
-    assert sent(request, embeddings_api="embed", drop_params=[name])[1] == {"inputs": ["a", "b"]}
+def test_the_name_of_the_end_user_is_left_out() -> None:
+    request = pb.EmbedRequest(inputs=TEXTS, user="u")
+    assert sent(request, embeddings_api="embed")[1] == {"inputs": ["a", "b"]}
 
 
 @pytest.mark.parametrize("inputs", [[], [pb.EmbedInput()]])

@@ -77,7 +77,7 @@ def test_turns_roles_and_pictures_are_refused_by_name() -> None:
     assert refused(system) == "messages[0].role"
     picture = question()
     picture.messages[0].content.add(image=pb.Image(url="https://example.com/cat.png"))
-    assert refused(picture) == "messages[0].content[1].image"
+    assert refused(picture) == "messages[0].content[1].image_url"
 
 
 def test_several_prompts_and_token_ids_are_refused_by_name() -> None:

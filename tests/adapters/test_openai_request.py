@@ -212,4 +212,4 @@ def test_a_named_function_with_more_said_about_it_keeps_that() -> None:
 
 def test_encode_refuses_a_collision_before_it_can_send_one() -> None:
     refusal = refusal_of(lambda: call_of(chat(seed=1, extra_json='{"seed":2}')))
-    assert (refusal.kind, refusal.param) == (Kind.INVALID_REQUEST, "extra_json")
+    assert (refusal.kind, refusal.param) == (Kind.INVALID_REQUEST, "seed")

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters import ECHOES, FORMATS, Task
+from adapters import FORMATS, Task
+from adapters.echo_names import ECHOES
 from sidecar.v1 import inference_pb2 as pb
 from tests.adapters.thinking import (
     BLOCKS,

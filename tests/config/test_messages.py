@@ -179,6 +179,18 @@ def _url(value: str) -> str:
         ),
         (route("drop_params: seed"), "config.yaml:5: routes[0].drop_params: expected a list, found text"),
         (
+            route("drop_params: [seed, mesages]"),
+            'config.yaml:5: routes[0].drop_params[1]: unknown parameter "mesages"; did you mean "messages[].name"?',
+        ),
+        (
+            route("drop_params:\n  - seed\n  - messages.name"),
+            'config.yaml:7: routes[0].drop_params[1]: unknown parameter "messages.name"; did you mean "messages[].name"?',
+        ),
+        (
+            route("drop_params: [messages]"),
+            'config.yaml:5: routes[0].drop_params[0]: no call can do without "messages"',
+        ),
+        (
             route("headers: {Authorization: x}"),
             'config.yaml:5: routes[0].headers: "Authorization" would hold a secret; keys belong into model.config',
         ),

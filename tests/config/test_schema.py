@@ -29,7 +29,7 @@ OF_AN_UPSTREAM = "ca_file proxy"
 # What the file may have, section by section: the reader, the schema and the pages come from one table each.
 KEYS = {
     "route": f"name aliases route_type endpoint_type model fallbacks models strategy price cost {LIMITING} {OF_A_ROUTE} "
-    f"{OF_AN_UPSTREAM} default_max_tokens drop_params completions_api chat_api stream_end headers",
+    f"{OF_AN_UPSTREAM} default_max_tokens drop_params strict completions_api chat_api stream_end headers",
     "split": f"name task_type destinations routing_strategy {LIMITING} {OF_A_ROUTE}",
     "model": "provider name config weight price cost",
     "consumer": "name users local roles allow deny limits budgets",

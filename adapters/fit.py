@@ -1,0 +1,86 @@
+"""One request on its way to one provider: what has no place there is refused by name, or left out and said.
+
+fit = Fit(target)
+request = fit_chat(request, PLACES, fit)     # fit_request.py: a copy where something goes
+fit.refuse("n", why="it gives one answer")   # raises, unless the route drops the parameter
+HttpCall(url, body, left_out=fit.left_out())     # raises where the route is strict
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from adapters.contract import Target
+from adapters.errors import GatewayError
+from adapters.members import NEVER_DROPPED, SHORT_NAMES, Member, ancestors
+from adapters.refusals import unsupported
+
+
+def dropped_names(target: Target) -> frozenset[str]:
+    """The route's drop_params, by the names of the closed list. Others are a provider's own members, at the top."""
+    listed = target.options.get("drop_params")
+    return frozenset(SHORT_NAMES.get(name, name) for name in listed) - NEVER_DROPPED if listed else frozenset()
+
+
+class Fit:
+    """Collects the names of what goes out of one request."""
+
+    __slots__ = ("_drop", "_dropped", "_left_out", "target")
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._drop = dropped_names(target)
+        self._left_out: dict[str, bool] = {}  # name -> whether no request of its kind can do without it
+        self._dropped: dict[str, None] = {}
+
+    @property
+    def drop(self) -> frozenset[str]:
+        """What the route's drop_params lists, by the names of the closed list."""
+        return self._drop
+
+    def drops(self, name: str) -> bool:
+        """Whether the route drops the member; it is said then."""
+        found = name in self._drop
+        if found:
+            self._dropped[name] = None
+        return found
+
+    def leave_out(self, *names: str, needed: bool = False) -> None:
+        for name in names:
+            self._left_out[name] = needed
+
+    def refuse(self, param: str, name: str | None = None, why: str = "") -> None:
+        """Raises unsupported_parameter for `param`, which is `name` in the closed list, unless drop_params lists that, or what
+        it stands in: then it is to be left out."""
+        name = name or param
+        if not any(self.drops(each) for each in (name, *ancestors(name))):
+            raise self.unsupported(param, why, drop_as=name)
+
+    def unsupported(self, param: str, why: str = "", *, drop_as: str | None = None) -> GatewayError:
+        return unsupported(self.target.provider.name, param, why, drop_as=drop_as)
+
+    def no_place(self, row: Member, param: str, value: object) -> None:
+        """For a member that the format has no place for."""
+        if row.asks(value):
+            self.refuse(param, row.name)
+        else:
+            self.leave_out(row.name, needed=row.needed)
+
+    def leave_out_echoes(self, names: Iterable[str]) -> None:
+        for name in names:
+            if not self.drops(name):
+                self.leave_out(name)
+
+    def left_out(self) -> tuple[str, ...]:
+        """The names of what was left out, once each. Raises unsupported_parameter for the first one that the route has not
+        allowed to go, where it is strict."""
+        if self.target.options.get("strict"):
+            for name, needed in self._left_out.items():
+                if name not in self._drop and not needed:
+                    raise self.unsupported(name, "it would be left out, and the route is strict", drop_as=name)
+        return (*self._left_out, *(name for name in self._dropped if name not in self._left_out))
+
+
+def refuse(target: Target, param: str, name: str | None = None, why: str = "") -> None:
+    """The same for a format that has no other use for a Fit."""
+    Fit(target).refuse(param, name, why)

@@ -1,0 +1,24 @@
+"""The schema of an answer for formats whose own has no place for what OpenAI says beside it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from adapters.fit import Fit
+from adapters.json_object import callers_object
+from sidecar.v1 import inference_pb2 as pb
+
+_SCHEMA = "response_format.json_schema.schema"
+
+
+def described(wanted: pb.JsonSchemaFormat, fit: Fit) -> msgspec.Raw:
+    """The schema with the format's `description` as its own, where it has none: models read it there. Its bytes stay where
+    there is none to add. Raises invalid_request for a schema that is no object."""
+    members = callers_object(wanted.schema_json, _SCHEMA)
+    if not wanted.description:
+        return msgspec.Raw(wanted.schema_json.encode("utf-8", "surrogatepass"))
+    if "description" in members:
+        fit.leave_out("response_format.json_schema.description")
+        return msgspec.Raw(wanted.schema_json.encode("utf-8", "surrogatepass"))
+    made = {"description": msgspec.Raw(msgspec.json.encode(wanted.description)), **members}
+    return msgspec.Raw(msgspec.json.encode(made))

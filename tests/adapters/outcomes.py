@@ -1,0 +1,71 @@
+"""What becomes of a request's members with each provider, found out by encoding examples of them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from adapters import FORMATS, Context, GatewayError, HttpCall, Kind, Provider, Target, Task, side_of
+from adapters.members import CHAT, COMPLETIONS, EMBEDDINGS, NAMES, Member, member_of
+from tests.adapters.request_examples import EXAMPLES, Example
+
+CONTEXT = Context(0, lambda prefix: prefix + "1")
+CLIENT = FORMATS["openai"].client
+TABLES = {Task.CHAT: CHAT, Task.COMPLETIONS: COMPLETIONS, Task.EMBEDDINGS: EMBEDDINGS}
+OPTIONS = {"input_type": "search_document", "default_max_tokens": 100}
+REFUSED, LEFT_OUT, SENT, NOTHING = "refused", "left out", "sent", "nothing"
+
+
+def target_of(row: Provider, **options: Any) -> Target:
+    return Target(row, "llama2-70b-chat", "http://h", OPTIONS | options)
+
+
+def encoded(row: Provider, task: Task, body: dict[str, Any], *, passes: bool = False, **options: Any) -> HttpCall:
+    """The call. `passes`: the caller's own bytes, where the provider speaks OpenAI's format."""
+    client, target = CLIENT[task], target_of(row, **options)
+    side = side_of(FORMATS[row.format], target, task)
+    assert side is not None
+    envelope = client.open(json.dumps(body).encode())
+    if passes:
+        assert side.patch is not None
+        return side.patch(envelope, target)
+    call: HttpCall = side.encode(client.decode_request(envelope), target, False, CONTEXT)
+    return call
+
+
+def row_of(example: Example) -> Member:
+    found = member_of(example.name, TABLES[example.task])
+    assert found is not None, example.name
+    return found
+
+
+def outcome(row: Provider, example: Example, *, passes: bool = False) -> str:
+    """What becomes of the example's member."""
+    try:
+        call = encoded(row, example.task, example.whole, passes=passes)
+    except GatewayError as error:
+        assert error.kind is Kind.UNSUPPORTED_PARAMETER, error
+        assert re.sub(r"\[\d+\]", "[]", error.param or "").startswith(re.split(r"\W", example.name)[0])
+        return REFUSED
+    assert set(call.left_out) <= NAMES
+    before = encoded(row, example.task, example.without, passes=passes)
+    if row_of(example).name in set(call.left_out) - set(before.left_out):
+        return LEFT_OUT
+    return SENT if json.loads(call.body) != json.loads(before.body) else NOTHING
+
+
+def examples_for(row: Provider) -> Iterator[tuple[Example, bool]]:
+    """Examples of conversations that the provider takes at all, and whether the caller's bytes pass."""
+    for example in EXAMPLES:
+        side = side_of(FORMATS[row.format], target_of(row), example.task)
+        if side is None:
+            continue
+        try:
+            encoded(row, example.task, example.without)
+        except GatewayError:
+            continue
+        yield example, False
+        if side.patch is not None:
+            yield example, True
