@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from adapters.contract import Target
 from adapters.errors import GatewayError
-from adapters.members import NEVER_DROPPED, SHORT_NAMES, Member, ancestors
+from adapters.members import DROPPABLE, NEVER_DROPPED, PROVIDERS_OWN, SHORT_NAMES, Member, ancestors
 from adapters.refusals import unsupported
 
 
@@ -52,9 +52,10 @@ class Fit:
     def refuse(self, param: str, name: str | None = None, why: str = "") -> None:
         """Raises unsupported_parameter for `param`, which is `name` in the closed list, unless drop_params lists that, or what
         it stands in: then it is to be left out."""
-        name = name or param
-        if not any(self.drops(each) for each in (name, *ancestors(name))):
-            raise self.unsupported(param, why, drop_as=name)
+        names = (name or param, *ancestors(name or param))
+        if not any(self.drops(each) for each in names):
+            may_go = (each for each in names if each in DROPPABLE or each in PROVIDERS_OWN)
+            raise self.unsupported(param, why, drop_as=next(may_go, None))
 
     def unsupported(self, param: str, why: str = "", *, drop_as: str | None = None) -> GatewayError:
         return unsupported(self.target.provider.name, param, why, drop_as=drop_as)

@@ -19,7 +19,7 @@ import msgspec
 
 from adapters.anthropic.parts import block_of
 from adapters.fit import Fit
-from adapters.json_object import callers_object, merge, merge_extra, merge_members
+from adapters.json_object import callers_object, merge_extra, merge_members
 from adapters.refusals import invalid
 from adapters.tool_ids import CLAUDE_IDS
 from sidecar.v1 import inference_pb2 as pb
@@ -141,7 +141,7 @@ def _tool_use(call: pb.ToolCall, fit: Fit, at: str) -> dict[str, Any] | None:
     }
     merge_extra(block, call.extra_json, at, _TOOL_USE)
     if call.function_extra_json:
-        merge(block, call.function_extra_json, f"{at}.function_extra_json", _TOOL_USE)
+        merge_extra(block, call.function_extra_json, f"{at}.function", _TOOL_USE)
     return block
 
 

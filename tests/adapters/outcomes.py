@@ -67,5 +67,5 @@ def examples_for(row: Provider) -> Iterator[tuple[Example, bool]]:
         except GatewayError:
             continue
         yield example, False
-        if side.patch is not None:
+        if row.format == "openai" and side.patch is not None:
             yield example, True
