@@ -29,6 +29,7 @@ from adapters.contract import (
     Task,
 )
 from adapters.errors import GatewayError, Kind, replace_error
+from adapters.fit import allowed
 from adapters.huggingface import FORMAT as HUGGINGFACE
 from adapters.json_object import BYTE_ORDER_MARK
 from adapters.members import DROPPABLE, NAMES, NEVER_DROPPED, PROVIDERS_OWN, SHORT_NAMES
@@ -79,6 +80,7 @@ __all__ = [
     "StreamWriter",
     "Target",
     "Task",
+    "allowed",
     "cut",
     "encode_vectors",
     "has_output",

@@ -82,6 +82,13 @@ class Fit:
         return (*self._left_out, *(name for name in self._dropped if name not in self._left_out))
 
 
+def allowed(target: Target, names: Iterable[str]) -> tuple[str, ...]:
+    """What a caller's format leaves out for the target, once each. Raises unsupported_parameter where the route is strict."""
+    fit = Fit(target)
+    fit.leave_out(*names)
+    return fit.left_out()
+
+
 def refuse(target: Target, param: str, name: str | None = None, why: str = "") -> None:
     """The same for a format that has no other use for a Fit."""
     Fit(target).refuse(param, name, why)

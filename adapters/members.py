@@ -184,6 +184,7 @@ PROVIDERS_OWN = frozenset(
     | {"provider", "plugins", "transforms", "models", "route", "usage", "extra_body", "options", "keep_alive", "format"}
     | {"search_parameters", "search_mode", "return_images", "return_related_questions", "clear_thinking", "grammar"}
     | {"speed", "inference_geo", "compaction", "fallbacks", "citations", "diagnostics", "user_profile_id", "system"}
+    | {"include", "text", "truncation", "previous_response_id", "background", "max_tool_calls", "conversation"}
     | {"data_sources", "client_metadata", "user_security_context", "cached_content", "tags"}
 )
 DROPPABLE = NAMES - NEVER_DROPPED

@@ -12,7 +12,7 @@ from adapters.anthropic.read_request import kind_of
 from adapters.anthropic.thinking_effort import takes_effort
 from adapters.contract import Envelope, Target
 from adapters.errors import GatewayError, Kind
-from adapters.fit import Fit, refuse
+from adapters.fit import refuse
 from adapters.json_object import ARRAYS, MALFORMED, OBJECTS
 
 # Members of the body that ask for nothing elsewhere; each with a test of whether its value is such a one.
@@ -60,8 +60,7 @@ _EMPTY = (b"null", b"[]", b"{}")
 
 
 def foreign(envelope: Envelope, target: Target) -> tuple[str, ...]:
-    """The names of what is left out. Raises unsupported_parameter for an instruction that the target cannot follow, and where
-    the route is strict."""
+    """The names of what is left out. Raises unsupported_parameter for an instruction that the target cannot follow."""
     members = envelope.members
     _refuse_thread(members.get("thread"))
     found = dict.fromkeys(_top(members, target))
@@ -72,9 +71,7 @@ def foreign(envelope: Envelope, target: Target) -> tuple[str, ...]:
         found[f"messages[].content[].{_ECHOES}"] = None
     if not takes_effort(target):
         found |= dict.fromkeys(_asks_to_think(members))
-    fit = Fit(target)
-    fit.leave_out(*found)
-    return fit.left_out()
+    return tuple(found)
 
 
 def _top(members: Mapping[str, bytes], target: Target) -> Iterator[str]:

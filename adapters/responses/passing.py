@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 
 from adapters.contract import Context, Envelope, HttpCall, Target
+from adapters.drop_in_bodies import without_member
 from adapters.errors import GatewayError, Kind
+from adapters.fit import Fit
 from adapters.json_object import MALFORMED, of_answer
 from adapters.openai import in_band, usage_of
 from adapters.responses.sealed import without_foreign_thoughts
@@ -48,13 +50,15 @@ def patch(envelope: Envelope, target: Target) -> HttpCall:
     """The call to the upstream: `model` is its own, what the route drops is gone, every other member keeps its bytes."""
     members: dict[str, bytes] = dict(envelope.members)
     members["model"] = msgspec.json.encode(model_of(target))
-    for name in target.options.get("drop_params", ()):
-        members.pop(name, None)
-    left_out: tuple[str, ...] = ()
+    fit = Fit(target)
+    for name in sorted(fit.drop):
+        if without_member(members, name):
+            fit.drops(name)
     if "input" in members:
-        members["input"], left_out = without_foreign_thoughts(members["input"])
+        members["input"], thoughts = without_foreign_thoughts(members["input"])
+        fit.leave_out(*thoughts)
     body = b"{" + b",".join(msgspec.json.encode(name) + b":" + raw for name, raw in members.items()) + b"}"
-    return HttpCall(responses_url(target), body, left_out=left_out)
+    return HttpCall(responses_url(target), body, left_out=fit.left_out())
 
 
 class _Answer(msgspec.Struct):

@@ -13,9 +13,12 @@ import msgspec
 from adapters.contract import Context, HttpCall, Target
 from adapters.echoes import Echoes, fit_history
 from adapters.errors import GatewayError, Kind
-from adapters.json_object import OBJECTS, merge, raw_json
-from adapters.refusals import Unsupported, plain_fields, refuse, refuse_unsupported, unsupported
+from adapters.fit import Fit
+from adapters.fit_request import fit_chat
+from adapters.json_object import OBJECTS, merge_extra, raw_json
+from adapters.refusals import plain_fields, unsupported
 from adapters.responses.passing import model_of, responses_url
+from adapters.responses.places import PLACES
 from adapters.responses.sealed import OPENAI
 from sidecar.v1 import inference_pb2 as pb
 
@@ -26,18 +29,6 @@ _ROLES = {
     pb.ROLE_ASSISTANT: "assistant",
 }
 _MODES = {pb.ToolChoice.MODE_NONE: "none", pb.ToolChoice.MODE_AUTO: "auto", pb.ToolChoice.MODE_REQUIRED: "required"}
-# In the words of chat completions; this API has none of them.
-_NOWHERE: Unsupported = (
-    ("stop", lambda request: bool(request.stop)),
-    ("n", lambda request: request.HasField("n") and request.n != 1),
-    ("seed", lambda request: request.HasField("seed")),
-    ("frequency_penalty", lambda request: bool(request.frequency_penalty)),
-    ("presence_penalty", lambda request: bool(request.presence_penalty)),
-    ("logit_bias", lambda request: request.logit_bias_json.strip() not in ("", "{}", "null")),
-    ("modalities", lambda request: any(word != "text" for word in request.modalities)),
-    ("audio", lambda request: request.HasField("audio")),
-    ("prediction", lambda request: request.HasField("prediction_json")),
-)
 _ECHOES = Echoes(
     takes=lambda thought: bool(thought.redacted) and thought.HasField("format") and thought.format == OPENAI,
     restores=True,
@@ -55,8 +46,8 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
     """Raises unsupported_parameter for what this API cannot say."""
     if not request.messages:
         raise GatewayError(Kind.INVALID_REQUEST, "'messages' must have at least one message.", param="messages")
-    refuse_unsupported(request, target, _NOWHERE)
-    request, left_out = fit_history(request, _ECHOES)
+    fit = Fit(target)
+    request = fit_history(fit_chat(request, PLACES, fit), _ECHOES, fit)
     out: dict[str, Any] = {
         "model": model_of(target),
         "input": [
@@ -81,10 +72,10 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
     _write_tools(request, out)
     if text := _text(request):
         out["text"] = text
-    out = merge(out, request.extra_json, "extra_json", _MODELLED) if request.extra_json else out
+    out = merge_extra(out, request.extra_json, "", _MODELLED) if request.extra_json else out
     for name in target.options.get("drop_params", ()):
         out.pop(name, None)
-    return HttpCall(responses_url(target), msgspec.json.encode(out), left_out=left_out)
+    return HttpCall(responses_url(target), msgspec.json.encode(out), left_out=fit.left_out())
 
 
 def _items(message: pb.Message, path: str, target: Target) -> Iterator[dict[str, Any]]:
@@ -93,11 +84,7 @@ def _items(message: pb.Message, path: str, target: Target) -> Iterator[dict[str,
         yield _output(message, path, target)
         return
     if message.role not in _ROLES:
-        raise GatewayError(
-            Kind.INVALID_REQUEST, f"'{path}.role' has no place in OpenAI's Responses API.", param=f"{path}.role"
-        )
-    if message.HasField("name"):
-        refuse(target, f"{path}.name", "messages[].name")
+        raise unsupported(target.provider.name, f"{path}.role", "it has no place in OpenAI's Responses API")
     parts: list[Any] = []
     for number, part in enumerate(message.content):
         if part.WhichOneof("part") == "thinking":
@@ -128,8 +115,8 @@ def _call(call: pb.ToolCall) -> dict[str, Any]:
 
 
 def _output(message: pb.Message, path: str, target: Target) -> dict[str, Any]:
-    if message.tool_error and "tool_error" not in target.options.get("drop_params", ()):
-        raise unsupported(target.provider.name, f"{path}.tool_error", drop_as="tool_error")
+    if message.tool_error:
+        raise unsupported(target.provider.name, f"{path}.tool_error", drop_as="messages[].tool_error")
     parts = [_part(part, f"{path}.content[{n}]", target, answer=False) for n, part in enumerate(message.content)]
     only_text = all(part.WhichOneof("part") == "text" for part in message.content)
     output: Any = "".join(part.text for part in message.content) if only_text else parts

@@ -21,6 +21,7 @@ from adapters import (
     ProviderSide,
     Target,
     Task,
+    allowed,
     encode_vectors,
     replace_error,
     side_of,
@@ -90,7 +91,7 @@ class CallReader:
         if call.client_format is None or call.envelope is None:
             return ()
         foreign = FORMATS[call.client_format].client[call.task].foreign
-        return () if foreign is None else foreign(call.envelope, target)
+        return () if foreign is None else allowed(target, foreign(call.envelope, target))
 
 
 @dataclass(frozen=True, slots=True)

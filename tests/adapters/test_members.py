@@ -11,6 +11,7 @@ from adapters import GatewayError, Kind, Provider, Task
 from adapters.members import NEVER_DROPPED, member_of
 from adapters.providers import PROVIDERS
 from tests.adapters.outcomes import (
+    CANDIDATES,
     LEFT_OUT,
     NOTHING,
     REFUSED,
@@ -29,6 +30,11 @@ BY_THE_GATEWAY = {"stream_options.include_usage", "encoding_format"}
 DONE_ANYWAY = {"response_format.json_schema.strict", "response_format", "tool_choice", "tools[].function.strict"}
 
 
+each_candidate = pytest.mark.parametrize(
+    ("row", "options"), CANDIDATES, ids=[f"{row.name}{'-'.join(options.values())}" for row, options in CANDIDATES]
+)
+
+
 def plain(name: str) -> str:
     """A name of the description by the closed list: without roles and types."""
     return re.sub(r"\{[^}]*\}", "", name)
@@ -45,45 +51,51 @@ def test_every_published_member_is_in_an_example(task: Task) -> None:
     assert published(task) - shown == set()
 
 
-@pytest.mark.parametrize("row", PROVIDERS.values(), ids=lambda row: row.name)
-def test_what_asks_is_sent_or_refused_and_what_asks_for_nothing_never_refused(row: Provider) -> None:
+@each_candidate
+def test_what_asks_is_sent_or_refused_and_what_asks_for_nothing_never_refused(
+    row: Provider, options: dict[str, str]
+) -> None:
     wrong, seen = [], 0
-    for example, passes in examples_for(row):
+    for example, passes in examples_for(row, **options):
         seen += 1
         allowed = {SENT, REFUSED} if example.asks else {SENT, LEFT_OUT}
         if example.name in BY_THE_GATEWAY or example.name in DONE_ANYWAY:
             allowed |= {NOTHING}
-        if (found := outcome(row, example, passes=passes)) not in allowed:
+        if (found := outcome(row, example, passes=passes, **options)) not in allowed:
             wrong.append((str(example), passes, found))
     assert wrong == []
     assert seen > 1
 
 
-@pytest.mark.parametrize("row", PROVIDERS.values(), ids=lambda row: row.name)
-def test_a_route_may_drop_each_member_that_a_call_can_do_without(row: Provider) -> None:
+@each_candidate
+def test_a_route_may_drop_each_member_that_a_call_can_do_without(row: Provider, options: dict[str, str]) -> None:
     """And it is said, on every way to the provider."""
     wrong = []
-    for example, passes in examples_for(row):
+    for example, passes in examples_for(row, **options):
         name = row_of(example).name
         if name in NEVER_DROPPED:
             continue
-        call = encoded(row, example.task, example.whole, passes=passes, drop_params=(name,))
-        before = encoded(row, example.task, example.without, passes=passes, drop_params=(name,))
+        call = encoded(row, example.task, example.whole, passes=passes, drop_params=(name,), **options)
+        before = encoded(row, example.task, example.without, passes=passes, drop_params=(name,), **options)
         if name not in call.left_out or json.loads(call.body) != json.loads(before.body):
             wrong.append((str(example), passes, call.left_out, call.body))
     assert wrong == []
 
 
-@pytest.mark.parametrize("row", PROVIDERS.values(), ids=lambda row: row.name)
-def test_a_strict_route_refuses_what_would_be_left_out_unless_it_drops_it(row: Provider) -> None:
-    for example, passes in examples_for(row):
+@each_candidate
+def test_a_strict_route_refuses_what_would_be_left_out_unless_it_drops_it(
+    row: Provider, options: dict[str, str]
+) -> None:
+    for example, passes in examples_for(row, **options):
         meant = row_of(example)
-        if outcome(row, example, passes=passes) != LEFT_OUT or meant.needed:
+        if outcome(row, example, passes=passes, **options) != LEFT_OUT or meant.needed:
             continue
         with pytest.raises(GatewayError) as refused:
-            encoded(row, example.task, example.whole, passes=passes, strict=True)
+            encoded(row, example.task, example.whole, passes=passes, strict=True, **options)
         assert (refused.value.kind, refused.value.param) == (Kind.UNSUPPORTED_PARAMETER, meant.name)
-        call = encoded(row, example.task, example.whole, passes=passes, strict=True, drop_params=(meant.name,))
+        call = encoded(
+            row, example.task, example.whole, passes=passes, strict=True, drop_params=(meant.name,), **options
+        )
         assert meant.name in call.left_out
 
 
