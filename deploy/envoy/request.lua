@@ -1,5 +1,5 @@
 -- What a request needs before Envoy's own filters see it. Runs only for HEAD, for an Authorization that does not begin with
--- "Basic ", for a key in a header of its own, and for an x-request-id that is none of ours.
+-- "Basic ", for a key in a header of its own, for an x-request-id that is none of ours, and for a query.
 
 local count = 0
 
@@ -7,6 +7,26 @@ local function fresh_id(handle)
   count = (count + 1) % 4294967296
   local now_us = tonumber(handle:timestampString(EnvoyTimestampResolution.MICROSECOND))
   return string.format("%016x%08x%08x", now_us, count, math.random(0, 4294967295))
+end
+
+local QUERY = @QUERY@
+
+-- What is wrong with the first parameter that is none of the path's, stands twice or holds what no field may, if any does.
+local function wrong_query(path, query)
+  local known, seen = QUERY[path:match("^(.-)/*$")] or {}, {}
+  for pair in query:gmatch("[^&]+") do
+    local name, value = pair:match("^([^=]*)=?(.*)$")
+    local shown = #name <= 64 and name:find("^[%w._~-]+$") and " '" .. name .. "'" or ""
+    if not known[name] then
+      return "This path has no query parameter" .. shown .. "."
+    end
+    -- Printable ASCII, as it stands or as %41.
+    local odd = value:gsub("%%[2-6]%x", ""):gsub("%%7[0-9A-Ea-e]", ""):find("[^!-$&-~]")
+    if seen[name] or #value > 1024 or odd then
+      return "The query parameter" .. shown .. " may stand once, and hold up to 1024 printable ASCII characters."
+    end
+    seen[name] = true
+  end
 end
 
 function envoy_on_request(handle)
@@ -28,6 +48,11 @@ function envoy_on_request(handle)
   local id = headers:get("x-request-id")
   if id and (#id < 8 or #id > 64 or id:find("[^%w._-]")) then
     headers:replace("x-request-id", fresh_id(handle))
+  end
+  local path, query = (headers:get(":path") or ""):match("^([^?]*)%?(.*)$")
+  local wrong = path and wrong_query(path, query)
+  if wrong then
+    handle:streamInfo():dynamicMetadata():set("sidecar.front", "query", wrong)
   end
   -- The bindings know no HEAD: it is GET, and its body is dropped on the way back.
   if headers:get(":method") == "HEAD" then

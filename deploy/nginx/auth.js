@@ -10,6 +10,10 @@ import fs from 'fs';
 const KEY = /^([A-Za-z0-9+/]+={0,2}) *$/;
 const PAIR = /^([A-Za-z0-9._-]{1,64}):([ -~]{1,256})$/;
 
+// No user's name: the key could not be looked up. The realm stays on for it (api_keys_njs.conf), so the request is refused; $unready
+// makes 503 of that 401.
+const NOT_CHECKED = '!';
+
 // js_set: the user's name, or "" when the key is none. Never throws: a js_set that throws would fail the request as 500.
 function bearer(r) {
     try {
@@ -26,7 +30,7 @@ function bearer(r) {
         return user;
     } catch (e) {
         r.error('API key not checked: ' + e.message);
-        return '';
+        return NOT_CHECKED;
     }
 }
 

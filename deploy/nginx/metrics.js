@@ -15,13 +15,17 @@ function bounds() {
 function count(r) {
     const v = r.variables;
     const group = groupOf(v.request_uri || '');
-    const kind = classOf(v.status, group, v.upstream_trailer_grpc_status || v.sent_http_grpc_status);
+    const grpc = v.upstream_trailer_grpc_status || v.sent_http_grpc_status;
+    const kind = classOf(v.status, group, grpc);
     const answered = v.upstream_status !== undefined;       // by the core, not by nginx itself
     if (!answered && (v.status === '401' || v.sent_http_grpc_status === '16')) {
         add('auth_failures_total', 1);
     }
     if (!answered && (v.status === '413' || v.sent_http_grpc_message === 'Request body too large')) {
         add('too_large_total', 1);
+    }
+    if (!answered && (grpc !== undefined ? grpc !== '0' : Number(v.status) >= 400 && v.status !== '499')) {
+        logRefused(v, grpc);
     }
     const times = v.upstream_connect_time;
     if (times !== undefined && times.indexOf('-') >= 0) {   // a worker that could not be reached: "-" per attempt
@@ -35,6 +39,16 @@ function count(r) {
     add(`call ${group} ${kind} ${i}`, 1);
     add(`sum ${group}`, seconds);
     return '';
+}
+
+// One line for the operator, without query string, credentials or a name that was not checked. Not r.warn, which adds the whole
+// request line.
+function logRefused(v, grpc) {
+    // 404 and 415 only follow once credentials were checked.
+    const user = v.caller || ((v.status === '404' || v.status === '415') && v.checked_user) || '-';
+    const path = (v.logged_path || '-').substring(0, 256).replace(/[^!-~]/g, '?');
+    ngx.log(ngx.WARN, `refused ${v.status} (gRPC ${grpc || '-'}) ${v.logged_method} ${path} from ${v.remote_addr} for ${user} `
+        + `[${v.req_id}]`);
 }
 
 function groupOf(uri) {

@@ -16,8 +16,8 @@ const DATA = 0x12;              // HttpBody.data:         field 2, length-delimi
 
 // ---------------------------------------------------------------------------------------------- request
 
-// js_set for $query_check: "1" when a parameter is none of the RPC's, stands twice (njs gives an array) or holds what no field
-// may; else "".
+// js_set for $query_check: what is wrong with the first parameter that is none of the RPC's, stands twice (njs gives an array) or
+// holds what no field may; else "".
 function query(r) {
     const plan = rpcs[r.variables.rpc];
     const known = plan === undefined || plan.query === undefined ? {} : plan.query;
@@ -26,10 +26,14 @@ function query(r) {
     const VALUE = /^[ -~]{0,1024}$/;
     for (let i = 0; i < names.length; i++) {
         const value = r.args[names[i]];
+        // What of a name is repeated to the client.
+        const shown = /^[A-Za-z0-9._~-]{1,64}$/.test(names[i]) && names[i].indexOf('\n') < 0 ? ` '${names[i]}'` : '';
+        if (!Object.prototype.hasOwnProperty.call(known, names[i])) {
+            return `This path has no query parameter${shown}.`;
+        }
         // In njs "$" also stands before a last newline.
-        if (!Object.prototype.hasOwnProperty.call(known, names[i]) || typeof value !== 'string' || !VALUE.test(value)
-            || value.indexOf('\n') >= 0) {
-            return '1';
+        if (typeof value !== 'string' || !VALUE.test(value) || value.indexOf('\n') >= 0) {
+            return `The query parameter${shown} may stand once, and hold up to 1024 printable ASCII characters.`;
         }
     }
     return '';

@@ -17,7 +17,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from sidecar.front import nginx_cors
+from sidecar.front import nginx_cors, refusals
 from sidecar.front.settings import METRICS_SOCKET, FrontError, FrontSettings, make_folder, socket_path, templates, write
 
 _CONF = "nginx.conf"
@@ -112,6 +112,10 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
         **nginx_cors.words(settings.cors_origins),
         "API_KEYS": "api_keys.conf" if settings.headers_more else "api_keys_njs.conf",
         "KEY_AS_BASIC": 'more_set_input_headers "Authorization: $as_basic";' if settings.headers_more else "",
+        "MALFORMED": refusals.MALFORMED,
+        "UNREADY": refusals.UNREADY,
+        "PLAIN_PATH_CHARACTERS_MAX": str(refusals.PLAIN_PATH_CHARACTERS_MAX),
+        "NEAR_PATHS": "\n".join(f'    "~*^{pattern}\\z" "{text}";' for pattern, text in refusals.NEAR),
         "CLEAR_RESERVED": "more_clear_input_headers X-Sidecar-*;" if settings.headers_more else "",
     }
 

@@ -13,6 +13,7 @@ import pytest
 from sidecar.front.programs import Program
 from tests.front.conftest import Front, hang_up, start_core, start_front
 from tests.front.double import Core
+from tests.processes import reached
 
 CHAT = "/v1/chat/completions"
 JSON = {"content-type": "application/json"}
@@ -58,6 +59,134 @@ async def test_the_front_refuses(front: Front, core: Core, what: str, version: i
         assert core.calls == []
         again = await http.get("/v1/models", headers=front.basic)
     assert again.status_code == 200
+
+
+CHAT_IS_THERE = "There is POST /v1/chat/completions: a base URL for OpenAI's clients ends in /v1."
+NEAR = {
+    "/chat/completions": f"Unknown path /chat/completions. {CHAT_IS_THERE}",
+    "/v1/chat/completions/": f"Unknown path /v1/chat/completions/. {CHAT_IS_THERE}",
+    "/v1/v1/chat/completions?key=sk-canary": f"Unknown path /v1/v1/chat/completions. {CHAT_IS_THERE}",
+    "/v1/chat/completions/chat/completions": f"Unknown path /v1/chat/completions/chat/completions. {CHAT_IS_THERE}",
+    "/openai/deployments/gpt-4o/Chat/Completions?api-version=1": (
+        f"Unknown path /openai/deployments/gpt-4o/Chat/Completions. {CHAT_IS_THERE}"
+    ),
+    "/v1//embeddings": "Unknown path /v1//embeddings. There is POST /v1/embeddings: a base URL for OpenAI's clients ends in /v1.",
+    "/messages": "Unknown path /messages. There is POST /v1/messages: a base URL for Anthropic's clients ends before /v1.",
+    "/responses": "Unknown path /responses. There is POST /v1/responses: a base URL for OpenAI's clients ends in /v1.",
+    "/v1/audio/speech": (
+        "Unknown path /v1/audio/speech. Chat, completions and embeddings are served here: POST /v1/chat/completions, for one."
+    ),
+    "/healthz": "Unknown path /healthz. There is GET /health.",
+    "/v1/nothing": "Unknown path /v1/nothing. GET /docs lists the paths.",
+    "/v1/%22,%22a": "Unknown path. GET /docs lists the paths.",
+    "/v1/<b>": "Unknown path. GET /docs lists the paths.",
+    "/.env": "Unknown path. GET /docs lists the paths.",
+    f"/{'a' * 300}": f"Unknown path /{'a' * 199}. GET /docs lists the paths.",
+    f"/a{'/' * 9_000}b": f"Unknown path /a{'/' * 198}. GET /docs lists the paths.",
+    "/chat" * 2_000: f"Unknown path {'/chat' * 40}. There is POST /v1/chat/completions.",
+}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+async def test_a_404_names_the_path_and_what_there_is_near_it(front: Front, core: Core, version: int) -> None:
+    async with front.http(version) as http:
+        for path, message in NEAR.items():
+            for method in ("GET", "POST"):
+                answer = await http.request(method, path, headers=front.basic)
+                assert (answer.status_code, answer.json()["error"]["message"]) == (404, message), path
+            stranger = await http.get(path)
+            assert (stranger.status_code, stranger.json()["error"]["code"]) == (401, "invalid_api_key")
+    assert core.calls == []
+
+
+_ONCE = "The query parameter 'page_token' may stand once, and hold up to 1024 printable ASCII characters."
+QUERIES = {
+    f"{CHAT}?api-version=2024-10-21": "This path has no query parameter 'api-version'.",
+    f"{CHAT}?a=1&b=2": "This path has no query parameter 'a'.",
+    "/v1/models?page_token=1": "This path has no query parameter 'page_token'.",
+    "/health?x": "This path has no query parameter 'x'.",
+    f"/v1/models?{'n' * 65}=1": "This path has no query parameter.",
+    '/v1/models?"=1': "This path has no query parameter.",
+    "/api/2.0/gateway/routes/?page_token=1&page_token=2": _ONCE,
+    "/api/2.0/gateway/routes?page_token=1&limit=2": "This path has no query parameter 'limit'.",
+    f"/api/2.0/gateway/routes?page_token={'1' * 1025}&limit=2": _ONCE,
+}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+async def test_a_refused_query_parameter_is_named(front: Front, core: Core, version: int) -> None:
+    async with front.http(version) as http:
+        for path, message in QUERIES.items():
+            method = "POST" if path.startswith(CHAT) else "GET"
+            body: dict[str, str] | None = {} if method == "POST" else None
+            answer = await http.request(method, path, headers=front.basic, json=body)
+            assert (answer.status_code, answer.json()["error"]["message"]) == (400, message), path
+        answer = await http.request("GET", "/v1/models", headers=front.basic, json={})
+        assert answer.json()["error"]["message"].startswith("The request is malformed.")
+    assert core.calls == []
+
+
+# What is refused, and its line in the log without time and id. "-": no name that was not checked.
+LOGGED = [
+    ("GET", "/v1/nothing?key=sk-canary", "basic", "404 (gRPC -) GET /v1/nothing from 127.0.0.1 for alice"),
+    ("DELETE", CHAT, "basic", "405 (gRPC -) DELETE /v1/chat/completions from 127.0.0.1 for "),
+    ("POST", CHAT, "bearer", "415 (gRPC -) POST /v1/chat/completions from 127.0.0.1 for alice"),
+    ("GET", "/v1/models?key=sk-canary", "basic", "400 (gRPC -) GET /v1/models from 127.0.0.1 for alice"),
+    ("GET", "/v1/models", "wrong", "401 (gRPC -) GET /v1/models from 127.0.0.1 for -"),
+    ("POST", "/sidecar.v1.InferenceService/Chat", "wrong", "200 (gRPC 16) POST /sidecar.v1.InferenceService/Chat"),
+    ("POST", "/a.B/C", "grpc", "200 (gRPC 12) POST /a.B/C from 127.0.0.1 for "),
+]
+
+
+async def test_what_is_refused_is_one_line_in_the_log_without_credentials(front: Front, core: Core) -> None:
+    wrong = {"authorization": "Bearer bm9ib2R5OnNrLWNhbmFyeQ==", "cookie": "sk-canary"}
+    credentials = {"basic": front.basic, "bearer": front.bearer, "wrong": wrong, "grpc": front.basic}
+    for number, (method, path, who, line) in enumerate(LOGGED):
+        request_id = f"refused-{number}-{front.program.name}"
+        headers = {**credentials[who], "x-request-id": request_id}
+        if "gRPC 1" in line:
+            headers |= {"content-type": "application/grpc", "te": "trailers"}
+        async with front.http(2) as http:
+            await http.request(method, path, headers=headers)
+
+        def lines(request_id: str = request_id) -> list[str]:
+            return [each for each in front.logs.splitlines() if "refused " in each and f"[{request_id}]" in each]
+
+        await reached(lambda: bool(lines()), what=f"the line of {method} {path}")
+        (found,) = lines()
+        assert f"refused {line}" in found
+    assert "sk-canary" not in front.logs
+    assert "bm9ib2R5OnNrLWNhbmFyeQ==" not in front.logs
+    async with front.http() as http:
+        assert (await http.get("/v1/models", headers={**front.basic, "x-request-id": "served-0001"})).status_code == 200
+        await http.get("/v1/nothing", headers={**front.basic, "x-request-id": "refused-last"})
+    await reached(lambda: "[refused-last]" in front.logs, what="the line of what came last")
+    assert "[served-0001]" not in front.logs
+
+
+@pytest.mark.parametrize("headers_more", [True, False])
+async def test_where_users_cannot_be_read_nginx_says_come_again_not_wrong_password(
+    state: Path, headers_more: bool
+) -> None:
+    front = start_front(state, headers_more=headers_more)
+    core = await start_core(front)
+    away = front.users_file.with_name("away")
+    try:
+        front.users_file.rename(away)
+        async with front.http() as http:
+            for credentials in (front.basic, front.bearer, {"x-api-key": front.bearer["authorization"].split(" ")[1]}):
+                answer = await http.get("/v1/models", headers=credentials)
+                assert (answer.status_code, answer.json()["error"]["code"]) == (503, "overloaded")
+                assert answer.headers["retry-after"] == "1"
+                headers = {**credentials, "content-type": "application/grpc"}
+                answer = await http.post("/sidecar.v1.InferenceService/Chat", headers=headers)
+                assert answer.headers["grpc-status"] == "14"
+            assert core.calls == []
+            away.rename(front.users_file)
+            assert (await http.get("/v1/models", headers=front.bearer)).status_code == 200
+    finally:
+        await core.stop()
+        front.stop()
 
 
 LARGE_HEADERS = {"one": {"x-long": "a" * 17_000}, "many": {f"x-{i}": "a" * 1_000 for i in range(20)}}

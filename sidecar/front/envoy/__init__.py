@@ -23,7 +23,7 @@ from sidecar.front.envoy import balancer
 from sidecar.front.envoy.cors import CORS, write_cors
 from sidecar.front.envoy.names import all_but
 from sidecar.front.envoy.replies import mappers
-from sidecar.front.envoy.routes import rest_routes
+from sidecar.front.envoy.routes import queries, rest_routes, unknown_paths
 from sidecar.front.envoy.users import write_users
 from sidecar.front.settings import METRICS_SOCKET, FrontError, FrontSettings, make_folder, socket_path, templates, write
 from sidecar.openapi.bindings import service
@@ -164,6 +164,7 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
         raise FrontError("The front needs at least one core socket.")
     passed = (*_REQUEST, balancer.PREFIX) if balancer.believes_headers(settings) else _REQUEST
     lua = {name: (templates("envoy") / f"{name}.lua").read_text().splitlines() for name in ("request", "status")}
+    lua["request"] = [line.replace("@QUERY@", _lua_queries()) for line in lua["request"]]
     return {
         "CONNECTIONS": str(settings.worker_connections),
         "LISTEN_HOST": settings.listen_host,
@@ -176,7 +177,7 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
         "PREFIX": "\n".join(balancer.prefix_filter(settings)),
         "PLAIN_LISTENERS": "\n".join(balancer.plain_listeners(settings)),
         "REPLIES": _indented(mappers(), 12),
-        "ACCESS_LOG": "" if settings.access_log is None else _indented(_access_log(settings.access_log), 10),
+        "ACCESS_LOG": _indented(_access_logs(settings), 10),
         "LOGGED": "" if settings.access_log is None else _indented(_LOGGED, 10),
         "HEADER_TIMEOUT_S": str(settings.header_timeout_s),
         "REQUEST_TIMEOUT_S": str(settings.body_timeout_s * _WHOLE_REQUEST),
@@ -186,6 +187,7 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
         "BODY_BYTES_MAX": str(settings.body_bytes_max),
         "BODY_BYTES_TOO_MANY": str(settings.body_bytes_max + 1),
         "REST_ROUTES": _indented(rest_routes(service(), bindings.PUBLIC), 14),
+        "UNKNOWN_PATHS": _indented(unknown_paths(), 14),
         "REQUEST_LUA": _indented(lua["request"], 22),
         "STATUS_LUA": _indented(lua["status"], 22),
         "NOT_ASKED": all_but(passed).replace("\\", "\\\\"),
@@ -193,6 +195,12 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
         "CORE_SERVERS": _indented(servers, 8),
         "HEALTH_INTERVAL_S": f"{settings.health_interval_s:g}",
     }
+
+
+def _lua_queries() -> str:
+    """A Lua table: path without a last slash -> names of its query parameters."""
+    paths = (f'["{path}"] = {{{", ".join(f"{name} = true" for name in names)}}}' for path, names in queries(service()))
+    return f"{{{', '.join(paths)}}}"
 
 
 # The transcoder changes method and path, so they are kept as they came.
@@ -206,19 +214,44 @@ _LOGGED = [
 ]
 
 
-def _access_log(path: Path) -> list[str]:
-    """As Nginx's: no query string (it may hold anything) and no name that was not checked."""
-    line = (
-        "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %REQ(x-sidecar-user)% [%START_TIME(%Y-%m-%dT%H:%M:%S+00:00)%] "
-        "%FILTER_STATE(asked:PLAIN)% %PROTOCOL% %RESPONSE_CODE% %BYTES_SENT% %DURATION%ms %REQ(x-request-id)% "
-        "up=%GRPC_STATUS_NUMBER% %RESPONSE_FLAGS%\n"
+def _access_logs(settings: FrontSettings) -> list[str]:
+    """What is refused goes to standard error, and all calls to the access log where there is one. As Nginx's: no query string (it
+    may hold anything) and no name that was not checked."""
+    refused = (
+        "[%START_TIME(%Y-%m-%d %H:%M:%S)%] refused %RESPONSE_CODE% (gRPC %GRPC_STATUS_NUMBER%) %REQ(:method)% "
+        "%PATH(NQ:PATH):256% from %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% for %REQ(x-sidecar-user)% [%REQ(x-request-id)%]\n"
     )
-    sink = {
-        "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
-        "path": str(path.absolute()),
+    logs: list[dict[str, object]] = [{**_logger("stderr", "stream.v3.StderrAccessLog", refused), "filter": _REFUSED}]
+    if settings.access_log is not None:
+        line = (
+            "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %REQ(x-sidecar-user)% [%START_TIME(%Y-%m-%dT%H:%M:%S+00:00)%] "
+            "%FILTER_STATE(asked:PLAIN)% %PROTOCOL% %RESPONSE_CODE% %BYTES_SENT% %DURATION%ms %REQ(x-request-id)% "
+            "up=%GRPC_STATUS_NUMBER% %RESPONSE_FLAGS%\n"
+        )
+        path = str(settings.access_log.absolute())
+        logs.append(_logger("file", "file.v3.FileAccessLog", line, path=path))
+    return [f"access_log: {json.dumps(logs)}"]
+
+
+# Envoy itself has answered, whatever it was: the core's answers and clients that left are no refusals.
+_REFUSED = {
+    "extension_filter": {
+        "name": "refused",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+            "expression": "response.code > 0 && response.code_details != 'via_upstream'",
+        },
+    }
+}
+
+
+def _logger(name: str, kind: str, line: str, **more: object) -> dict[str, object]:
+    config = {
+        "@type": f"type.googleapis.com/envoy.extensions.access_loggers.{kind}",
+        **more,
         "log_format": {"text_format_source": {"inline_string": line}},
     }
-    return [f"access_log: [{json.dumps({'name': 'envoy.access_loggers.file', 'typed_config': sink})}]"]
+    return {"name": f"envoy.access_loggers.{name}", "typed_config": config}
 
 
 def _tls(settings: FrontSettings) -> str:

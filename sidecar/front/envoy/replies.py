@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 
+from sidecar.front import refusals
 from sidecar.front.settings import FrontError, templates
 
 # HTTP status -> (gRPC status, text), as deploy/nginx/grpc_error_pages.conf and grpc_errors.conf say it.
@@ -27,6 +28,15 @@ _BEFORE_TRANSCODER = (401, 404)
 # Calls at once from one address: Envoy does not count them.
 _NGINX_ALONE = 429
 _TRANSCODED = "/sidecar.v1.RestService/"
+# What request.lua found wrong with the query.
+_QUERY = "%DYNAMIC_METADATA(sidecar.front:query)%"
+_HAS_QUERY = {
+    "metadata_filter": {
+        "matcher": {"filter": "sidecar.front", "path": [{"key": "query"}], "value": {"present_match": True}},
+        "match_if_key_not_found": False,
+    }
+}
+_PLAIN = rf"{refusals.PLAIN_PATH}(\?.*)?"
 _CHALLENGE = {"www-authenticate": 'Basic realm="sidecar"'}
 
 Json = dict[str, object]
@@ -55,6 +65,12 @@ def _for_grpc() -> Iterator[Json]:
 def _for_rest() -> Iterator[Json]:
     words = _nginx_words()
     yield _no_websocket(words["426"])
+    query = words["400"].replace(refusals.MALFORMED, _QUERY)
+    yield _rest({"and_filter": {"filters": [_status("EQ", 400), _HAS_QUERY]}}, 400, query)
+    unknown = words["404"]
+    plain = {"name": ":path", "string_match": {"safe_regex": {"regex": _PLAIN}}}
+    named = unknown.replace("Unknown path", f"Unknown path %PATH(NQ:PATH):{refusals.PLAIN_PATH_CHARACTERS_MAX}%")
+    yield _rest({"and_filter": {"filters": [_status("EQ", 404), {"header_filter": {"header": plain}}]}}, 404, named)
     for key, body in words.items():
         if key.isdigit() and int(key) not in (_NGINX_ALONE, 426):
             yield _rest(_status("EQ", int(key)), int(key), body)
@@ -75,13 +91,16 @@ def _nginx_words() -> dict[str, str]:
     found = dict(re.findall(r"^ +(\S+) '({\"error\".*})';$", text, re.MULTILINE))
     if not {"401", "503", '"~^4"', "default"} <= found.keys():
         raise FrontError("deploy/nginx/errors.conf does not define what a refusal looks like.")
+    found = {key: body.replace("%", "%%") for key, body in found.items()}
+    found["400"] = found["400"].replace("$malformed", refusals.MALFORMED)
+    found["404"] = found["404"].replace("$unknown_path", "").replace("$near_path", "%LOCAL_REPLY_BODY%")
     return found
 
 
 def _grpc(which: Json, code: int, text: str) -> Json:
     # The mark keeps the REST filters away, where a call is refused before it has a route that turns them off.
     headers = {"grpc-status": str(code), "x-front-refused": "1"} | (_CHALLENGE if code == 16 else {})
-    return {"filter": which, **_answer(headers, text)}
+    return {"filter": which, **_answer(headers, text.replace("%", "%%"))}
 
 
 def _rest(which: Json, status: int, body: str) -> Json:
@@ -93,12 +112,12 @@ def _rest(which: Json, status: int, body: str) -> Json:
 
 
 def _answer(headers: dict[str, str], text: str) -> Json:
+    """`text` is a format: a per cent sign is written twice."""
     added = [
         {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
         for key, value in headers.items()
     ]
-    escaped = text.replace("%", "%%")
-    return {"headers_to_add": added, "body_format_override": {"text_format_source": {"inline_string": escaped}}}
+    return {"headers_to_add": added, "body_format_override": {"text_format_source": {"inline_string": text}}}
 
 
 def _status(compare: str, status: int) -> Json:

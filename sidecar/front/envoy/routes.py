@@ -14,6 +14,7 @@ from itertools import permutations
 
 from google.protobuf.descriptor import ServiceDescriptor
 
+from sidecar.front import refusals
 from sidecar.front.bindings import BindingError
 from sidecar.openapi.bindings import HttpBinding, bindings_of
 
@@ -59,6 +60,19 @@ def rest_routes(rest: ServiceDescriptor, public: frozenset[str]) -> list[str]:
     # All that asks for one method, then what is left of a path: a variable path may take a method that an exact one does not.
     one = [line for path, group in ordered for line in _method_routes(path, group, public)]
     return [*one, *(_wrong_method(path, _with_overlapping(path, by_path), public) for path in dict(ordered))]
+
+
+def queries(rest: ServiceDescriptor) -> list[tuple[str, tuple[str, ...]]]:
+    """The paths that take query parameters, without a last slash, and their names. Raises BindingError."""
+    found = [(rule.path.rstrip("/"), rule.query) for rule in map(_rule, bindings_of(rest)) if rule.query]
+    if odd := [path for path, _ in found if "{" in path]:
+        raise BindingError(f"a path with a variable takes query parameters: {odd}")
+    return found
+
+
+def unknown_paths() -> list[str]:
+    """One route a kind of path that is near one there is; the last takes all that is left."""
+    return [_line(_regex(f"(?i){pattern}"), off=False, status=404, body=text) for pattern, text in refusals.NEAR]
 
 
 def _rule(binding: HttpBinding) -> Rule:
@@ -139,10 +153,10 @@ def _regex(regex: str) -> Json:
     return {"safe_regex": {"regex": regex}}
 
 
-def _line(match: Json, off: bool, *, to_core: bool = False, status: int = 0, **more: object) -> str:
+def _line(match: Json, off: bool, *, to_core: bool = False, status: int = 0, body: str = "", **more: object) -> str:
     filters = {**(_CREDENTIALS_OFF if off else {}), **({} if to_core else _TRANSCODER_OFF)}
     rest: Json = {"match": match, **more, **({"typed_per_filter_config": filters} if filters else {})}
     if to_core:
         return f'- {json.dumps(rest)[:-1]}, "route": *core }}'
-    rest["direct_response"] = {"status": status}
+    rest["direct_response"] = {"status": status, **({"body": {"inline_string": body}} if body else {})}
     return f"- {json.dumps(rest)}"
