@@ -56,6 +56,7 @@ def _parameters(model: Path, port: int) -> Any:
     parameters.ui = False
     parameters.endpoint_slots = False  # it shows other callers' prompts
     parameters.verbosity = -1
+    parameters.chat_template = (Path(__file__).parent / "chat_template.jinja").read_text()
     parameters.embedding = True
     parameters.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     # A text to embed must fit in one physical batch.

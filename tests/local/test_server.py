@@ -113,6 +113,26 @@ async def test_chats_under_way_do_not_change_an_embedding(client: httpx.AsyncCli
         assert task.result() == pytest.approx(alone, abs=1e-5)
 
 
+async def test_calls_of_another_model_and_their_results_are_in_the_prompt(
+    client: httpx.AsyncClient, server: str
+) -> None:
+    """After a fallback the history has tools, though this model calls none."""
+    function = {"name": "get_weather", "arguments": '{"city": "Paris"}'}
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": function}]}
+    result = {"role": "tool", "tool_call_id": "1", "content": "21 degrees"}
+    root = server.removesuffix("/v1")
+    plain, whole = [
+        (await client.post(f"{root}/apply-template", json={"messages": messages})).json()["prompt"]
+        for messages in (QUESTION, [*QUESTION, call, result])
+    ]
+    opening = "<|im_start|>assistant\n"
+    assert plain.endswith(f"<|im_start|>user\nSay hello.<|im_end|>\n{opening}")
+    added = whole.removeprefix(plain)
+    assert '{"name": "get_weather", "arguments": {"city": "Paris"}}' in added
+    assert "<tool_response>\n21 degrees\n</tool_response>" in added
+    assert added.endswith(opening)
+
+
 async def test_a_prompt_beyond_the_context_is_refused(client: httpx.AsyncClient) -> None:
     long = [{"role": "user", "content": "word " * 9000}]
     response = await client.post("/chat/completions", json={"model": MODEL, "messages": long, "max_tokens": 1})
