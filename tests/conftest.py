@@ -50,7 +50,7 @@ SLOW_FOLDERS = frozenset(
 )
 FAST_FILES = frozenset(
     {"test_typed.py", "test_admission.py", "test_breaker.py", "test_prompt_secrets.py", "test_mlflow_admin.py"}
-    | {"test_head.py", "test_parser.py", "test_coding.py"}
+    | {"test_head.py", "test_judging.py", "test_parser.py", "test_coding.py"}
 )
 
 

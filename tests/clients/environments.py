@@ -2,13 +2,16 @@
 
     environment("openai-3").python                    built on first use, kept for the next run (tests/environments.py)
 
-`python -m tests.clients.environments` resolves requirements/*.txt and node/package-lock.json anew, to the newest versions.
+`python -m tests.clients.environments` resolves the locks (requirements/*.txt, node/package-lock.json) anew,
+to the newest versions.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +28,7 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "openai-1": ("openai<2",),
     "openai-3": (
         "openai>=3", "langchain-openai", "langchain-tests", "pydantic-ai-slim[openai]>=2", "openai-agents", "litellm",
-        "autogen-ext[openai]", "autogen-agentchat", "haystack-ai", "dspy", "smolagents[openai]", "llm", "mlflow-skinny",
+        "autogen-ext[openai]", "autogen-agentchat", "haystack-ai", "dspy", "smolagents[openai]", "llm", "mlflow-skinny", "pandas",
     ),
     # These want an older openai or pydantic.
     "openai-2": (
@@ -33,8 +36,10 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
         "llama-index-embeddings-openai-like", "semantic-kernel",
     ),
 }  # fmt: skip
-NODE = "clients-node"
-_NODE_FOLDER = _FOLDER / "node"
+# The environment of npm's packages: a folder with a package.json and its lock.
+NODE = "node"
+# `make soak` resolves anew, once a run.
+_NEWEST = Path(tempfile.gettempdir()) / f"newest-clients-{os.getpid()}"
 
 
 @lru_cache
@@ -48,13 +53,13 @@ def environment(name: str) -> Environment:
 @lru_cache
 def node_modules() -> Path:
     """The packages of node/package.json, as the lock has them or in `make soak` the newest."""
-    return environments.node_modules(NODE, _newest_node() if NEWEST else _NODE_FOLDER)
+    return environments.node_modules(f"clients-{NODE}", _newest_node() if NEWEST else _FOLDER / NODE)
 
 
 def version(package: str, name: str) -> str:
-    """Of a package in the lock of that environment ("node": of npm's)."""
-    if name == "node":
-        packages = json.loads((_NODE_FOLDER / "package-lock.json").read_text())["packages"]
+    """Of a package in the lock of that environment."""
+    if name == NODE:
+        packages = json.loads((_FOLDER / name / "package-lock.json").read_text())["packages"]
         return str(packages[f"node_modules/{package}"]["version"])
     lock = (_FOLDER / "requirements" / f"{name}.txt").read_text()
     found: list[str] = re.findall(rf"^{re.escape(package)}==(\S+)", lock, re.MULTILINE)
@@ -62,28 +67,28 @@ def version(package: str, name: str) -> str:
 
 
 def _newest(name: str) -> Path:
-    folder = Path(tempfile.mkdtemp())
-    lock = folder / f"{name}.txt"
+    _NEWEST.mkdir(exist_ok=True)
+    lock = _NEWEST / f"{name}.txt"
     environments.resolve(lock, ENVIRONMENTS[name])
     return lock
 
 
 def _newest_node() -> Path:
-    folder = Path(tempfile.mkdtemp())
+    folder = _NEWEST / NODE
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in ("package.json", ".npmrc"):
+        shutil.copy(_FOLDER / NODE / file, folder)
     _resolve_node(folder)
     return folder
 
 
 def _resolve_node(folder: Path) -> None:
     """A lock of the newest versions of what package.json names."""
-    package = json.loads((_NODE_FOLDER / "package.json").read_text())
-    (folder / "package.json").write_text(json.dumps(package, indent=2) + "\n")
-    (folder / ".npmrc").write_text((_NODE_FOLDER / ".npmrc").read_text())
+    (folder / "package-lock.json").unlink(missing_ok=True)
     environments.npm("install", "--package-lock-only", folder=folder)
 
 
 if __name__ == "__main__":
     for each, packages in ENVIRONMENTS.items():
         environments.resolve(_FOLDER / "requirements" / f"{each}.txt", packages)
-    (_NODE_FOLDER / "package-lock.json").unlink(missing_ok=True)
-    _resolve_node(_NODE_FOLDER)
+    _resolve_node(_FOLDER / NODE)

@@ -20,6 +20,8 @@ def problem(route: str, check: str, result: Any) -> str | None:
     """None if the result is right, else what is wrong. A result may have several forms of one check, by name."""
     if isinstance(result, Mapping) and "error" in result:
         return str(result["error"])
+    if check.startswith("test_"):  # of a suite that judges for itself
+        return None if result in ("passed", "skipped") else f"{result}"
     if isinstance(result, Mapping) and "city" not in result:
         found = {name: problem(route, check, each) for name, each in result.items()}
         return next((f"{name}: {text}" for name, text in found.items() if text is not None), None)

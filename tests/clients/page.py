@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from tests.clients.environments import version
 from tests.clients.judging import problem
@@ -12,7 +13,7 @@ from tests.clients.running import PROGRAMS, Results
 from tests.clients.table import CHECKS, CLIENTS, ROUTES, Client
 
 PAGE = Path(__file__).parents[2] / "docs" / "clients.md"
-_SETTINGS = re.compile(r"^(?:#|//) settings\n(.*?)^(?:#|//) end$", re.DOTALL | re.MULTILINE)
+_SETTINGS = re.compile(r"^(?:#|//) settings ?(\w*)\n(.*?)^(?:#|//) end$", re.DOTALL | re.MULTILINE)
 _HEAD = """\
 # Other people's clients
 
@@ -45,12 +46,34 @@ def page(found: Mapping[str, Results]) -> str:
     notes: list[str] = []
     lines = [f"| client | version | route of | {' | '.join(CHECKS)} |", "|---|---|---|" + "---|" * len(CHECKS)]
     for client in CLIENTS:
+        if _is_suite(found[client.id]):
+            continue
         for route, results in found[client.id].items():
             cells = [_cell(client, route, check, results, notes) for check in CHECKS]
             row = [client.name, version(client.package, client.environment), f"`{ROUTES[route]}`", *cells]
             lines.append(f"| {' | '.join(row)} |")
-    reasons = "".join(f"{number}. {text}\n" for number, text in enumerate(notes, 1))
-    return f"{_HEAD}{chr(10).join(lines)}\n\n{reasons and reasons + chr(10)}## Lines to paste\n\n{_settings()}"
+    suites = [_suite(client, found[client.id], notes) for client in CLIENTS if _is_suite(found[client.id])]
+    reasons = [f"{number}. {text}" for number, text in enumerate(notes, 1)]
+    blocks = ["\n".join(lines), *suites, "\n".join(reasons), "## Lines to paste", _settings()]
+    return _HEAD + "\n\n".join(block for block in blocks if block)
+
+
+def _is_suite(results: Results) -> bool:
+    """Whether the client brought tests of its own."""
+    return any(check.startswith("test_") for checks in results.values() for check in checks)
+
+
+def _suite(client: Client, results: Results, notes: list[str]) -> str:
+    """How many of its tests passed."""
+    lines = [f"{client.name}, `{client.package}` {version(client.package, client.environment)}:", ""]
+    lines += ["| route of | passed | do not apply | failed |", "|---|---|---|---|"]
+    for route, checks in results.items():
+        outcomes = list(checks.values())
+        failed = [_cell(client, route, check, checks, notes) for check in checks]
+        wrong = ", ".join(f"`{check}` {cell}" for check, cell in zip(checks, failed, strict=True) if cell != "yes")
+        counts = f"{outcomes.count('passed')} | {outcomes.count('skipped')}"
+        lines.append(f"| `{ROUTES[route]}` | {counts} | {wrong or '-'} |")
+    return "\n".join(lines)
 
 
 def _cell(client: Client, route: str, check: str, results: Mapping[str, object], notes: list[str]) -> str:
@@ -61,13 +84,23 @@ def _cell(client: Client, route: str, check: str, results: Mapping[str, object],
     reason = client.failures.get(f"{route}/{check}", "unknown")
     if reason not in notes:
         notes.append(reason)
-    return f"no ({notes.index(reason) + 1})"
+    return f"{_which(route, check, results[check])} ({notes.index(reason) + 1})"
+
+
+def _which(route: str, check: str, result: Any) -> str:
+    """Which forms of a check fail, where others work."""
+    if not isinstance(result, Mapping) or "error" in result or "city" in result:
+        return "no"
+    wrong = [name for name, each in result.items() if problem(route, check, each) is not None]
+    return "no" if len(wrong) == len(result) else f"not {', '.join(wrong)}"
 
 
 def _settings() -> str:
     """The tested lines themselves, once a program."""
     parts: dict[str, str] = {}
     for client in CLIENTS:
+        if not client.title:
+            continue
         exports = "".join(f"export {name}={value}\n" for name, value in client.env.items())
         shell = f"```sh\n{exports}```\n\n" if exports else ""
         parts.setdefault(client.program, f"### {client.title}\n\n{shell}{_code(client)}")
@@ -77,4 +110,4 @@ def _settings() -> str:
 def _code(client: Client) -> str:
     found = _SETTINGS.search((PROGRAMS / client.program).read_text())
     language = "js" if client.program.endswith(".mjs") else "python"
-    return f"```{language}\n{found[1]}```\n" if found else ""
+    return f"```{found[1] or language}\n{found[2].rstrip()}\n```\n" if found else ""

@@ -30,7 +30,7 @@ def run(client: Client, stack: Stack, folder: Path) -> Results:
     done = subprocess.run(
         [*_command(client, folder), *client.routes],
         cwd=folder,
-        env=_quiet_env(client, folder) | variables,
+        env=_quiet_env(folder) | variables,
         capture_output=True,
         text=True,
         timeout=_RUN_S,
@@ -51,7 +51,7 @@ def _command(client: Client, folder: Path) -> list[str]:
     return [str(_NODE), str(folder / client.program)]
 
 
-def _quiet_env(client: Client, folder: Path) -> dict[str, str]:
+def _quiet_env(folder: Path) -> dict[str, str]:
     """Nothing of this machine's settings, and no telemetry: a test calls nobody."""
     silent = (
         "MLFLOW_DISABLE_TELEMETRY",
@@ -59,7 +59,7 @@ def _quiet_env(client: Client, folder: Path) -> dict[str, str]:
         "LITELLM_LOCAL_MODEL_COST_MAP",
         "OPENAI_AGENTS_DISABLE_TRACING",
     )
-    python = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "ignore", "HAYSTACK_TELEMETRY_ENABLED": "False"}
+    python = {"PYTHONWARNINGS": "ignore", "HAYSTACK_TELEMETRY_ENABLED": "False"}
     return {
         "PATH": os.environ.get("PATH", ""),
         "HOME": str(folder),

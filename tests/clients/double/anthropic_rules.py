@@ -95,17 +95,27 @@ def _thinking(body: Mapping[str, Any]) -> str | None:
         return "Thinking may not be enabled when tool_choice forces tool use."
     if body.get("temperature", 1) != 1:
         return "`temperature` may only be set to 1 when thinking is enabled."
-    turns = [each for each in enumerate(body["messages"]) if each[1]["role"] == "assistant"]
-    if not turns or body["messages"][-1]["role"] == "assistant":
+    return _thought_first(body["messages"]) if thinking["type"] == "enabled" else None
+
+
+def _thought_first(messages: list[dict[str, Any]]) -> str | None:
+    """Turns that called tools go on only with the thought that they started with."""
+    number = len(messages)
+    while number and (messages[number - 1]["role"] == "assistant" or _is_result(messages[number - 1])):
+        number -= 1
+    if number == len(messages) or messages[-1]["role"] == "assistant":
         return None
-    number, message = turns[-1]
-    blocks = _blocks(message)
-    if blocks and blocks[-1]["type"] == "tool_use" and blocks[0]["type"] not in ("thinking", "redacted_thinking"):
-        return (
-            f"messages.{number}.content.0.type: Expected `thinking` or `redacted_thinking`, but found `{blocks[0]['type']}`. "
-            "When `thinking` is enabled, a final `assistant` message must start with a thinking block."
-        )
-    return None
+    first = _blocks(messages[number])[0]["type"]
+    if first in ("thinking", "redacted_thinking"):
+        return None
+    return (
+        f"messages.{number}.content.0.type: Expected `thinking` or `redacted_thinking`, but found `{first}`. "
+        "When `thinking` is enabled, a final `assistant` message must start with a thinking block."
+    )
+
+
+def _is_result(message: Mapping[str, Any]) -> bool:
+    return any(block["type"] == "tool_result" for block in _blocks(message))
 
 
 def _signatures(body: Mapping[str, Any], signature: Signature) -> str | None:

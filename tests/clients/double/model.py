@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +12,11 @@ ANSWER = "The capital of France is Paris."
 TEMPERATURE = "21 degrees"
 THOUGHT = "I should look that up."
 # Members of schemas by name; others get a value of their type.
-_KNOWN = {"city": "Paris", "population": 2_100_000, "answer": "Paris"}
+_KNOWN = {"city": "Paris", "population": 2_100_000, "customer_name": "你好 こんにちは"}
 _OF_TYPE = {"string": "Paris", "integer": 3, "number": 3.5, "boolean": True, "null": None}
 _NESTING_MAX = 8
+# Who offers more is an agent with tools for everything, and means one of them only where it is named.
+_TOOLS_OF_AN_AGENT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,8 @@ def turn(prompt: Prompt) -> Turn:
     thought = THOUGHT if prompt.thinks else ""
     if name := _tool(prompt):
         return Turn(thought=thought, calls=((name, instance(prompt.tools[name])),))
-    if prompt.schema is not None:
-        return Turn(thought=thought, text=json.dumps(instance(prompt.schema)))
+    if prompt.schema is not None or "JSON object" in prompt.text:
+        return Turn(thought=thought, text=json.dumps(instance(prompt.schema) if prompt.schema else _free(prompt.text)))
     if prompt.results:
         return Turn(thought=thought, text=f"The tool says: {', '.join(prompt.results)}.")
     return Turn(thought=thought, text=ANSWER)
@@ -59,8 +62,16 @@ def _tool(prompt: Prompt) -> str | None:
     last = next((name for name in prompt.tools if name.startswith("final_")), None)
     if prompt.results:
         return last
-    spoken_of = [name for name in prompt.tools if any(word in prompt.text for word in (name, name.rpartition("_")[2]))]
-    return next(iter(spoken_of or [name for name in prompt.tools if name != last or prompt.forced == ""]), last)
+    spoken_of = [name for name in prompt.tools if name in prompt.text]
+    if not spoken_of and prompt.forced is None and len(prompt.tools) > _TOOLS_OF_AN_AGENT:
+        return None
+    return next(iter(spoken_of or [name for name in prompt.tools if name != last]), last)
+
+
+def _free(text: str) -> Any:
+    """JSON without a schema: the members that the prompt names in quotes, as far as it does."""
+    named = re.findall(r"[`'](\w+)[`']", text)
+    return {name: _KNOWN.get(name, "Paris") for name in named} if named else instance({})
 
 
 def instance(schema: Mapping[str, Any], name: str = "", root: Mapping[str, Any] | None = None, depth: int = 0) -> Any:
@@ -82,7 +93,8 @@ def instance(schema: Mapping[str, Any], name: str = "", root: Mapping[str, Any] 
     kind = kind[0] if isinstance(kind, list) else kind
     if kind == "object":
         members = schema.get("properties", {}) if depth < _NESTING_MAX else {}
-        return {each: instance(inner, each, root, depth + 1) for each, inner in members.items()}
+        needed = schema.get("required", members)
+        return {each: instance(inner, each, root, depth + 1) for each, inner in members.items() if each in needed}
     if kind == "array":
         return [instance(schema.get("items", {}), name or "item", root, depth + 1)] if depth < _NESTING_MAX else []
     return _KNOWN[name] if type(_KNOWN.get(name)) is type(_OF_TYPE[kind]) else _OF_TYPE[kind]

@@ -46,6 +46,8 @@ _THINKING: dict[str, dict[str, Any]] = {
     "claude": {"thinking": {"type": "enabled", "budget_tokens": 1024}},
 }
 _ROUNDED_TO = 6
+# One loop for all checks: the connections of some clients belong to the loop of their first call.
+_LOOP = asyncio.Runner()
 _ERROR_CHARS_MAX = 600
 
 
@@ -104,13 +106,18 @@ def run(*checks: Check) -> None:
     os._exit(0)  # threads of telemetry and of pools hold some clients up for seconds
 
 
-def _result(check: Check, route: Route) -> Any:
+def _result(check: Callable[[Any], Any], route: Any) -> Any:
     try:
         result = check(route)
-        return asyncio.run(_awaited(result)) if inspect.isawaitable(result) else result
+        return _LOOP.run(_awaited(result)) if inspect.isawaitable(result) else result
     except Exception as error:  # noqa: BLE001 - what a client throws is a result
         traceback.print_exc()
         return {"error": f"{type(error).__name__}: {error}"[:_ERROR_CHARS_MAX]}
+
+
+def each(**forms: Callable[[], Any]) -> dict[str, Any]:
+    """Several forms of one check, each with its own result."""
+    return {name: _result(lambda _, form=form: form(), None) for name, form in forms.items()}
 
 
 async def _awaited(result: Awaitable[Any]) -> Any:
