@@ -13,6 +13,8 @@ from sidecar.front.settings import templates, write
 
 CORS = "cors.json"
 _MATCHER = "type.googleapis.com/envoy.extensions.common.matching.v3.ExtensionWithMatcher"
+# What stands there without origins: a filter that changes no header, which costs a call a tenth of one in Lua that is skipped.
+_NOTHING = "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation"
 _LUA = "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua"
 _SKIP = "type.googleapis.com/envoy.extensions.filters.common.matcher.action.v3.SkipFilter"
 _HEADER_INPUT = "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput"
@@ -20,6 +22,15 @@ _HEADER_INPUT = "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatc
 
 def write_cors(origins: Sequence[str], target: Path) -> None:
     """Rewrites `target`; a running Envoy follows in milliseconds. OSError."""
+    resource = {
+        "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+        "name": "cors",
+        "typed_config": _filter(origins) if origins else {"@type": _NOTHING},
+    }
+    write(target, json.dumps({"resources": [resource]}))
+
+
+def _filter(origins: Sequence[str]) -> dict[str, object]:
     lua = {"@type": _LUA, "default_source_code": {"inline_string": _source(origins)}}
     header = {"name": "origin", "typed_config": {"@type": _HEADER_INPUT, "header_name": "origin"}}
     present = {
@@ -27,17 +38,11 @@ def write_cors(origins: Sequence[str], target: Path) -> None:
     }
     skip = {"action": {"name": "skip", "typed_config": {"@type": _SKIP}}}
     matchers = [{"predicate": {"not_matcher": present}, "on_match": skip}]
-    delegate = {
+    return {
         "@type": _MATCHER,
         "extension_config": {"name": "envoy.filters.http.lua", "typed_config": lua},
         "xds_matcher": {"matcher_list": {"matchers": matchers}},
     }
-    resource = {
-        "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
-        "name": "cors",
-        "typed_config": delegate,
-    }
-    write(target, json.dumps({"resources": [resource]}))
 
 
 def _source(origins: Sequence[str]) -> str:
