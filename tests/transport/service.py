@@ -118,6 +118,10 @@ class BytesServicer:
         )
         raise AssertionError("abort raises")
 
+    async def refuse_in_words(self, request: bytes, context: Context) -> bytes:
+        await context.abort(grpc.StatusCode.FAILED_PRECONDITION, ODD_TEXT)
+        raise AssertionError("abort raises")
+
     async def refuse_late(self, request: bytes, context: Context) -> None:
         await context.write(b"one")
         await context.abort(3, "too late")
@@ -164,6 +168,7 @@ def methods_of(servicer: BytesServicer, health: HealthServicer) -> Methods:
         "metadata",
         "deadline",
         "refuse",
+        "refuse_in_words",
         "bug",
         *kinds,
     )

@@ -1,4 +1,4 @@
-"""The transport behind a plain Nginx and a plain Envoy, and called by @grpc/grpc-js: direct and through both."""
+"""The transport behind a plain Nginx and a plain Envoy, and called by @grpc/grpc-js and grpc-go: direct and through both."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ INSTALL_S, RUN_S = 200, 90
 OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 64 << 20)]
 PATHS = ("direct", "nginx", "envoy")
 same: Any = bytes
+# grpc-go's sources, where Debian's golang-google-grpc-dev puts them.
+GOCODE = Path("/usr/share/gocode")
 
 NGINX = Template("""
 $user
@@ -169,3 +171,37 @@ def test_grpc_js_has_no_complaint(target: str, node: Path) -> None:
     seen = json.loads(done.stdout)
     assert len(seen) == 13
     assert {name: found for name, found in seen.items() if found is not True} == {}
+
+
+@pytest.fixture(scope="module")
+def go_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """tests/transport/go, built as Debian builds: by GOPATH, with nothing fetched."""
+    if not (GOCODE / "src/google.golang.org/grpc").is_dir() and os.environ.get("CI") != "true":
+        pytest.skip("needs golang-google-grpc-dev, which is not installed")
+    folder = tmp_path_factory.mktemp("go")
+    shutil.copytree(Path(__file__).parent / "go", folder / "src" / "bytesclient")
+    env = {**os.environ, "GO111MODULE": "off", "GOPATH": f"{folder}:{GOCODE}", "GOCACHE": str(folder / "cache")}
+    build = ["go", "build", "-o", str(folder / "client"), "bytesclient"]
+    built = subprocess.run(build, env=env, capture_output=True, text=True, timeout=INSTALL_S, check=False)
+    assert built.returncode == 0, built.stderr
+    return folder / "client"
+
+
+def complaints_of_go(client: Path, target: str) -> dict[str, object]:
+    done = subprocess.run([client, target], capture_output=True, text=True, timeout=RUN_S, check=False)
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert len(seen) == 19
+    return {name: found for name, found in seen.items() if found is not True}
+
+
+@pytest.mark.needs("go")
+def test_grpc_go_has_no_complaint(target: str, go_client: Path) -> None:
+    assert complaints_of_go(go_client, target) == {}
+
+
+@pytest.mark.needs("go")
+def test_grpc_go_has_no_complaint_about_the_second_transport(go_client: Path) -> None:
+    with RunningProcess.python("-m", "tests.transport.service", "grpcio") as server:
+        port = server.wait_for_line(r"port (\d+)")[1]
+        assert complaints_of_go(go_client, f"127.0.0.1:{port}") == {}
