@@ -45,34 +45,48 @@ def answer(*items: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 def events(*items: dict[str, Any]) -> list[bytes]:
     """A stream of these items."""
-    made: list[dict[str, Any]] = [
-        {"type": "response.created", "response": {**HEAD, "status": "in_progress", "output": []}}
-    ]
+    head = {**HEAD, "status": "in_progress", "output": []}
+    made: list[dict[str, Any]] = [{"type": "response.created", "response": head}]
     for index, item in enumerate(items):
         at = {"item_id": item["id"], "output_index": index}
-        made.append(
-            {"type": "response.output_item.added", "output_index": index, "item": {**item, **_EMPTY[item["type"]]}}
-        )
-        if item["type"] == "reasoning":
-            text = item["summary"][0]["text"]
-            made += [{"type": "response.reasoning_summary_text.delta", **at, "summary_index": 0, "delta": text}]
-        elif item["type"] == "message":
-            text = item["content"][0]["text"]
-            made += [
-                {"type": "response.output_text.delta", **at, "content_index": 0, "delta": part}
-                for part in (text[:4], text[4:])
-            ]
-        else:
-            text = item["arguments"]
-            made += [
-                {"type": "response.function_call_arguments.delta", **at, "delta": part} for part in (text[:3], text[3:])
-            ]
+        shell = {**item, **_EMPTY[item["type"]]}
+        made.append({"type": "response.output_item.added", "output_index": index, "item": shell})
+        made += _PIECES[item["type"]](item, at)
         made.append({"type": "response.output_item.done", "output_index": index, "item": item})
-    made.append({"type": "response.of_next_week", "n": 1})
     made.append({"type": "response.completed", "response": answer(*items)})
     return [event(each["type"], {**each, "sequence_number": number}) for number, each in enumerate(made)]
 
 
+def _of_reasoning(item: dict[str, Any], at: dict[str, Any]) -> list[dict[str, Any]]:
+    (part,) = item["summary"]
+    at = {**at, "summary_index": 0}
+    kind = "response.reasoning_summary"
+    return [
+        {"type": f"{kind}_part.added", **at, "part": {**part, "text": ""}},
+        {"type": f"{kind}_text.delta", **at, "delta": part["text"]},
+        {"type": f"{kind}_text.done", **at, "text": part["text"]},
+        {"type": f"{kind}_part.done", **at, "part": part},
+    ]
+
+
+def _of_message(item: dict[str, Any], at: dict[str, Any]) -> list[dict[str, Any]]:
+    (part,) = item["content"]
+    at, text = {**at, "content_index": 0}, part["text"]
+    return [
+        {"type": "response.content_part.added", **at, "part": {**part, "text": ""}},
+        *({"type": "response.output_text.delta", **at, "delta": some, "logprobs": []} for some in (text[:4], text[4:])),
+        {"type": "response.output_text.done", **at, "text": text, "logprobs": []},
+        {"type": "response.content_part.done", **at, "part": part},
+    ]
+
+
+def _of_call(item: dict[str, Any], at: dict[str, Any]) -> list[dict[str, Any]]:
+    text, kind = item["arguments"], "response.function_call_arguments"
+    deltas = ({"type": f"{kind}.delta", **at, "delta": some} for some in (text[:3], text[3:]))
+    return [*deltas, {"type": f"{kind}.done", **at, "arguments": text}]
+
+
+_PIECES = {"reasoning": _of_reasoning, "message": _of_message, "function_call": _of_call}
 _EMPTY: dict[str, dict[str, Any]] = {
     "reasoning": {"summary": [], "encrypted_content": None},
     "message": {"content": [], "status": "in_progress"},

@@ -48,6 +48,7 @@ def test_a_whole_answer_of_openai_passes_byte_for_byte(stack: Stack, simulator: 
 
 def test_a_stream_of_openai_passes_byte_for_byte(stack: Stack, simulator: Provider) -> None:
     stream_events = events(REASONING, MESSAGE, CALL)
+    stream_events.insert(-1, event("response.of_next_week", {"type": "response.of_next_week", "n": 1}))
     simulator.script = lambda call: sse_reply(stream_events)
     with stack.http() as http:
         found = http.post(PATH, json={"model": "gpt", "input": "hi", "stream": True})
