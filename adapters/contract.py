@@ -113,6 +113,7 @@ class Envelope:
     stream: bool
     include_usage: bool
     headers: tuple[tuple[str, str], ...] = ()
+    query: str = ""  # what goes to a provider of the same format behind the "?" of its URL
 
 
 class StreamWriter(Protocol):
@@ -204,6 +205,9 @@ class ProviderSide:
     patch: Callable[[Envelope, Target], HttpCall] | None = None
     check: Callable[[bytes], pb.Usage | None] | None = None
     observe: Callable[[Target, Context], Decoder] | None = None
+    counting: ProviderSide | None = (
+        None  # how the provider counts a body's tokens without answering it: `patch` and `check`
+    )
     framing: Callable[[], Framing] = Parser  # how a stream's bytes are cut into events; most formats stream SSE
     offered: Callable[[Target], bool] = lambda target: True  # whether an upstream of a provider that has it has it too
 

@@ -73,6 +73,7 @@ class Failure:
     param: str | None = None
     retry_after_s: float | None = None
     reasons: str = ""  # machine-readable words that are no message
+    detail: str = ""  # Anthropic's newer and finer word: details.error_code
 
     def words(self) -> str:
         return " ".join((self.message[:_SEARCHED_CHARS_MAX], self.type, self.code, self.reasons))
@@ -106,6 +107,7 @@ def read_failure(body: bytes) -> Failure:
         reasons=" ".join(
             [*(_string(one.get("reason")) for one in details), *_inner_codes(found), _string(found.get("status"))]
         ),
+        detail=_string(found["details"].get("error_code")) if isinstance(found.get("details"), dict) else "",
     )
 
 

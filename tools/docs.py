@@ -61,6 +61,9 @@ def errors_page() -> str:
         "caller's 401. *Retry*: whether a client should try again by itself; where it should not, REST says",
         "`x-should-retry: false` and gRPC `grpc-retry-pushback-ms: -1`.",
         "",
+        "On the paths of the Messages API ([agents.md](agents.md)) the body has Anthropic's shape, budgets and an empty",
+        "account are 402, and a gateway at capacity is 529.",
+        "",
         "On MLflow's paths ([mlflow.md](mlflow.md)) the body is `{\"detail\": ...}`, and three statuses differ, because MLflow's",
         "clients repeat 429, 500, 502 and 503 for a minute and more: a request that is no good in itself is "
         f"{_mlflow(Kind.INVALID_REQUEST)},",

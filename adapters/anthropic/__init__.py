@@ -12,7 +12,7 @@ from adapters.anthropic.error_body import encode_error, encode_error_event, stat
 from adapters.anthropic.failure import error
 from adapters.anthropic.fit_request import fit_request
 from adapters.anthropic.foreign import HINTS, foreign
-from adapters.anthropic.passthrough import check, open_body, patch
+from adapters.anthropic.passthrough import check, check_count, open_body, patch, patch_count
 from adapters.anthropic.read_request import decode_request
 from adapters.anthropic.stream import stream
 from adapters.anthropic.write_answer import encode_response
@@ -40,7 +40,16 @@ FORMAT = Format(
             headers=_HEADERS,
         )
     },
-    provider={Task.CHAT: ProviderSide(encode=encode, decode=decode, stream=stream, patch=patch, check=check)},
+    provider={
+        Task.CHAT: ProviderSide(
+            encode=encode,
+            decode=decode,
+            stream=stream,
+            patch=patch,
+            check=check,
+            counting=ProviderSide(encode=encode, decode=decode, stream=None, patch=patch_count, check=check_count),
+        )
+    },
     error=error,
     paths=("/messages",),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -10,7 +11,12 @@ from adapters.errors import GatewayError, Kind
 
 _API_ERROR = "api_error"  # what else there is: the provider's failure, or the gateway's
 _OVERLOADED = 529
+_TOO_LONG = "prompt is too long"
+# Of tokens: shorter numbers are parts of names and versions. The first two are the limit and what was asked, in either order.
+_NUMBERS = re.compile(r"(?<![\w.,-])(?:\d{1,3}(?:,\d{3}){1,2}|\d{3,9})(?![\w.-]{0,80}[A-Za-z-])")
+_SEARCHED_CHARS_MAX = 1_000
 _OVERLOADED_ERROR = "overloaded_error"
+_OF_THREADS = {404: "not_found_error", 409: "conflict_error"}
 _TYPES = {
     Kind.REQUEST_TOO_LARGE: "request_too_large",
     Kind.UNAUTHENTICATED: "authentication_error",
@@ -43,6 +49,8 @@ def status_of(error: GatewayError) -> int | None:
     """The HTTP status where it is another than that of OpenAI's door."""
     if error.kind is Kind.UPSTREAM_UNAVAILABLE and error.status == _OVERLOADED:
         return _OVERLOADED
+    if _is_of_a_thread(error):
+        return error.status
     return _STATUSES.get(error.kind)
 
 
@@ -56,11 +64,30 @@ def encode_error_event(error: GatewayError, request_id: str) -> bytes:
     return b"event: error\ndata: " + encode_error(error, request_id) + b"\n\n"
 
 
+def _message(error: GatewayError) -> str:
+    """A prompt that is too long is said in Anthropic's words, which programs parse: with the two numbers, where the provider has
+    named them, and then what it said itself."""
+    text = error.message
+    if error.kind is not Kind.CONTEXT_LENGTH_EXCEEDED or text.startswith(_TOO_LONG):
+        return text
+    numbers = [int(each.replace(",", "")) for each in _NUMBERS.findall(text[:_SEARCHED_CHARS_MAX])][:2]
+    if len(numbers) < 2 or numbers[0] == numbers[1]:
+        return f"{_TOO_LONG}. {text}"
+    return f"{_TOO_LONG}: {max(numbers)} tokens > {min(numbers)} maximum. {text}"
+
+
+def _is_of_a_thread(error: GatewayError) -> bool:
+    """A conversation that Anthropic keeps is lost or busy: its SDKs know what to do, if nothing of the error is changed."""
+    return error.status is not None and (error.code or "").startswith("thread_")
+
+
 def _body(error: GatewayError, request_id: str) -> dict[str, Any]:
     type_ = _TYPES.get(error.kind, _API_ERROR)
     if type_ == _API_ERROR and (error.status == _OVERLOADED or error.code == _OVERLOADED_ERROR):
         type_ = _OVERLOADED_ERROR  # the provider's own word, in a stream without a status
-    found: dict[str, Any] = {"type": type_, "message": error.message}
+    if _is_of_a_thread(error) and error.status in _OF_THREADS:
+        type_ = _OF_THREADS[error.status]
+    found: dict[str, Any] = {"type": type_, "message": _message(error)}
     if error.code and error.code != type_:
         found["details"] = {"error_code": error.code}
     return {"type": "error", "error": found, "request_id": request_id}

@@ -30,13 +30,13 @@ def error(status: int, headers: Headers, body: bytes) -> GatewayError:
     """The reason of a failed HTTP answer; never raises, whatever the body."""
     failure = read_failure(body)
     kind = _kind(failure) or kind_of_status(status)
-    return gateway_error(kind, failure, word=failure.type, status=status, headers=headers)
+    return gateway_error(kind, failure, word=failure.detail or failure.type, status=status, headers=headers)
 
 
 def in_band_error(answer: Obj) -> GatewayError:
     """The reason in an error object that came with HTTP 200."""
     failure = read_failure(b'{"error":' + (answer.take("error") or b"{}") + b"}")
-    return gateway_error(_kind(failure) or Kind.UPSTREAM_UNAVAILABLE, failure, word=failure.type)
+    return gateway_error(_kind(failure) or Kind.UPSTREAM_UNAVAILABLE, failure, word=failure.detail or failure.type)
 
 
 def _kind(failure: Failure) -> Kind | None:

@@ -11,7 +11,7 @@ from adapters.anthropic.foreign import HINTS
 from adapters.anthropic.thinking_effort import fit_effort
 from adapters.contract import Target
 from adapters.fit import refuse
-from adapters.json_object import OBJECTS, callers_object, object_text
+from adapters.json_object import OBJECTS, Obj, callers_object, object_text, of_request
 from sidecar.v1 import inference_pb2 as pb
 
 # Claude Code's first system block: it differs in each conversation, so that no other provider's prefix cache would ever hold.
@@ -25,10 +25,12 @@ def fit_request(request: pb.ChatRequest, target: Target) -> pb.ChatRequest:
     """Raises unsupported_parameter for what asks for something that only Anthropic can do."""
     out = pb.ChatRequest()
     out.CopyFrom(request)
+    found = _found_tools(out.messages)
     messages = _messages(out.messages, target)
     del out.messages[:]
     out.messages.extend(messages)
-    tools = [fitted for n, tool in enumerate(out.tools) if (fitted := _tool(tool, target, f"tools[{n}]")) is not None]
+    fitted = (_tool(tool, target, f"tools[{n}]", found) for n, tool in enumerate(out.tools))
+    tools = [tool for tool in fitted if tool is not None]
     del out.tools[:]
     out.tools.extend(tools)
     if not out.tools:
@@ -81,16 +83,29 @@ def _join_texts(message: pb.Message) -> None:
         message.content.add(text=text)
 
 
-def _tool(tool: pb.Tool, target: Target, at: str) -> pb.Tool | None:
-    """None for one that drop_params lets go. Examples of a tool's input become part of its description."""
+def _found_tools(messages: Sequence[pb.Message]) -> frozenset[str]:
+    """Names of tools that a search of the client's has found: from then on the model sees them."""
+    return frozenset(
+        name
+        for message in messages
+        if message.role == pb.ROLE_TOOL
+        for part in message.content
+        if '"tool_reference"' in part.other_json
+        and (name := Obj(part.other_json.encode(), "messages", of_request).string("tool_name"))
+    )
+
+
+def _tool(tool: pb.Tool, target: Target, at: str, found: frozenset[str]) -> pb.Tool | None:
+    """None for one that drop_params lets go, and for a deferred one that nobody has found yet: Anthropic shows it to the model as
+    little. Examples of a tool's input become part of its description."""
     if tool.WhichOneof("kind") != "function":
         members = callers_object(tool.other_json, at)
         kind = bytes(members.get("type", b"")).decode("utf-8", "replace").strip('"')
         refuse(target, f"{at}.{kind}", "tools", "only Anthropic runs it, or knows its schema")
         return None
     members = callers_object(tool.extra_json, f"{at}.extra_json") if tool.extra_json else {}
-    if bytes(members.get("defer_loading", b"")) == b"true":
-        refuse(target, f"{at}.defer_loading", "tools")
+    if bytes(members.get("defer_loading", b"")) == b"true" and tool.function.name not in found:
+        return None
     if bytes(members.get("allowed_callers", b'["direct"]')).replace(b" ", b"") != b'["direct"]':
         refuse(target, f"{at}.allowed_callers", "tools")
     if (examples := members.get("input_examples")) is not None:

@@ -50,6 +50,7 @@ _INSTRUCTIONS = frozenset(
 _NESTED = {
     b'"cache_control":': "cache_control",
     b'"eager_input_streaming":': "tools[].eager_input_streaming",
+    b'"defer_loading":': "tools[].defer_loading",
 }
 _THINKING = "thinking"
 # Blocks of an earlier answer, of tools that the provider ran itself.

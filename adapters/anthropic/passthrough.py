@@ -43,6 +43,20 @@ def open_body(body: bytes) -> Envelope:
 
 
 def patch(envelope: Envelope, target: Target) -> HttpCall:
+    return _patched(envelope, target, messages_url(target))
+
+
+def patch_count(envelope: Envelope, target: Target) -> HttpCall:
+    return _patched(envelope, target, f"{messages_url(target)}/count_tokens")
+
+
+def check_count(body: bytes) -> None:
+    """An answer of count_tokens. Raises upstream_protocol."""
+    if Obj(body, "", of_answer).integer("input_tokens") is None:
+        raise of_answer("input_tokens", "a whole number")
+
+
+def _patched(envelope: Envelope, target: Target, url: str) -> HttpCall:
     """The call to the upstream: `model` is its own, what the route drops is gone, thoughts of other providers are left out
     (the API refuses signatures that are not its own), every other member keeps its bytes."""
     members: dict[str, bytes] = dict(envelope.members)
@@ -55,7 +69,8 @@ def patch(envelope: Envelope, target: Target) -> HttpCall:
         if without_member(members, name):
             fit.drops(name)
     body = b"{" + b",".join(msgspec.json.encode(name) + b":" + raw for name, raw in members.items()) + b"}"
-    return HttpCall(messages_url(target), body, callers_headers=envelope.headers, left_out=fit.left_out())
+    url = f"{url}?{envelope.query}" if envelope.query else url
+    return HttpCall(url, body, callers_headers=envelope.headers, left_out=fit.left_out())
 
 
 def check(body: bytes) -> pb.Usage | None:

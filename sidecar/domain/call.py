@@ -31,6 +31,7 @@ class Call:
     envelope: Envelope | None = None
     client_format: str | None = None
     size_bytes: int = 0  # of what the caller sent
+    counts: bool = False  # asks only how many tokens the body has
 
 
 @dataclass(frozen=True, slots=True)

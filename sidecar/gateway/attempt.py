@@ -113,6 +113,8 @@ class PreparedCall:
 def prepare(plan: UpstreamPlan, reader: CallReader) -> PreparedCall:
     """Encodes the call for the upstream. Raises GatewayError for what the upstream has no place for."""
     call, side = reader.call, plan.side
+    if call.counts:
+        return _prepare_count(plan, call)
     if side is None or (call.stream and side.stream is None):
         what = f"{'streamed ' * call.stream}{call.task}"
         raise GatewayError(Kind.INVALID_REQUEST, f"Provider '{plan.upstream.provider}' does not support {what}.")
@@ -126,6 +128,16 @@ def prepare(plan: UpstreamPlan, reader: CallReader) -> PreparedCall:
     if left_out:
         http = replace(http, left_out=(*http.left_out, *left_out))
     return PreparedCall(plan, side, request, http, context)
+
+
+def _prepare_count(plan: UpstreamPlan, call: Call) -> PreparedCall:
+    """Of a call that only counts. Raises upstream_not_found where the provider does not: another upstream may."""
+    passing = plan.passing.get(call.client_format or "")
+    counting = None if passing is None else passing.counting
+    if counting is None or counting.patch is None or call.envelope is None:
+        raise GatewayError(Kind.UPSTREAM_NOT_FOUND, f"Provider '{plan.upstream.provider}' counts no tokens.")
+    context = Context(int(time.time()), new_id, plan.target.model)
+    return PreparedCall(plan, counting, None, counting.patch(call.envelope, plan.target), context)
 
 
 def new_id(prefix: str) -> str:
@@ -182,7 +194,7 @@ async def whole_answer(
         message = await off_loop(size, _decoded, prepared, body)
         if message.HasField("usage"):
             record.usage = message.usage
-    if call.task is not Task.EMBEDDINGS and not counts_output(record.usage):
+    if call.task is not Task.EMBEDDINGS and not call.counts and not counts_output(record.usage):
         record.output_chars = size  # what there is to go by where a provider counts nothing
     return (body, None, size) if message is None else (None, message, size)
 

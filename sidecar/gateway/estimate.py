@@ -37,7 +37,12 @@ class Estimate(NamedTuple):
 
 
 def estimate_tokens(call: Call) -> Estimate:
-    """Of a canonical request or of a body that is not translated."""
+    """Of a canonical request or of a body that is not translated. A call that only counts takes none."""
+    return Estimate(0, 0) if call.counts else size_of(call)
+
+
+def size_of(call: Call) -> Estimate:
+    """The same for what the call holds, whatever it asks."""
     if call.request is not None:
         size, media = _size_of_request(call.request)
         answer_max, choices = _answer_of_request(call.request)

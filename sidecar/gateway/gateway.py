@@ -25,7 +25,7 @@ from sidecar.gateway.admission import Admissions, Gate
 from sidecar.gateway.attempt import CallReader, Sender, prepare, whole_answer
 from sidecar.gateway.candidates import Candidates, UpstreamRegistry
 from sidecar.gateway.consumers import Consumers, find_route
-from sidecar.gateway.estimate import estimate_tokens
+from sidecar.gateway.estimate import estimate_tokens, size_of
 from sidecar.gateway.meter import Meter, Ticket
 from sidecar.gateway.record import OK, Record
 from sidecar.gateway.repeats import Written
@@ -34,6 +34,19 @@ from sidecar.gateway.stream import OnSilence, StreamedAnswer
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.metrics import Metrics
 from sidecar.upstream import UpstreamClient
+
+# Where a provider cannot count, or not now, an estimate is better than nothing.
+_ESTIMATED = frozenset(
+    {
+        Kind.UPSTREAM_NOT_FOUND,
+        Kind.UPSTREAM_UNAVAILABLE,
+        Kind.UPSTREAM_TIMEOUT,
+        Kind.UPSTREAM_PROTOCOL,
+        Kind.UPSTREAM_REJECTED_CREDENTIALS,
+    }
+)
+# Servers that resemble Anthropic's and count nothing, whatever their error's body says.
+_NO_SUCH_PATH = frozenset({404, 405, 501})
 
 
 class Gateway:
@@ -99,6 +112,31 @@ class Gateway:
             body, message, size = await loop.run(serve)
         upstream, write_s = loop.candidate.name, route.timeouts.write_s
         return Answer(upstream, body, message, record.usage, record.left_out, scope.headers, write_s, size)
+
+    async def count_tokens(self, call: Call) -> tuple[Answer, int | None]:
+        """How many tokens the call's body has: the body of a provider's answer, else an estimate. Raises GatewayError."""
+        with CallScope(self, call) as scope:
+            loop = await scope.open()
+            reader, route, record = CallReader(call), loop.candidates.route, scope.record
+
+            async def serve(attempt: AttemptScope) -> bytes | None:
+                prepared = await off_loop(call.size_bytes, prepare, attempt.candidate.plan, reader)
+                attempt.sends(prepared)
+                body, _, _ = await whole_answer(
+                    self.sender, prepared, call, route, record, head_by=attempt.head_by, deadline=loop.deadline
+                )
+                attempt.succeeded()
+                return body
+
+            body: bytes | None = None
+            try:
+                body = await loop.run(serve)
+            except GatewayError as error:
+                if error.kind not in _ESTIMATED and error.status not in _NO_SUCH_PATH:
+                    raise
+        answer = Answer(loop.candidate.name, body, None, None, (), scope.headers, route.timeouts.write_s)
+        estimate = await off_loop(call.size_bytes, size_of, call) if body is None else None
+        return answer, None if estimate is None else estimate.prompt
 
     def stream(self, call: Call, on_silence: OnSilence | None = None, written: Written | None = None) -> StreamedAnswer:
         """Answers a call as it is produced: see there. `written` makes bytes of a chunk, for pieces of bytes."""

@@ -33,6 +33,9 @@ OPERATIONS: Mapping[str, Operation] = {
         _ANTHROPIC, "Chat, as Messages", "MessagesResponse", "MessagesRequest", error="AnthropicError", streams=True
     ),
     "CreateResponse": Operation(_OPENAI, "Chat, as Responses", "ResponsesResponse", "ResponsesRequest", streams=True),
+    "CountMessageTokens": Operation(
+        _ANTHROPIC, "Count the tokens of a message", "TokenCount", "MessagesRequest", error="AnthropicError"
+    ),
     "ListModels": Operation(_OPENAI, "Your routes, as models", "ModelList"),
     "GetModel": Operation(_OPENAI, "One route, as a model", "Model", names_route=True),
     "ListMlflowRoutes": Operation(_MLFLOW, "Your routes (MLflow 2.5 to 2.8)", "RouteList", error="Detail"),

@@ -266,6 +266,7 @@ SCHEMAS: dict[str, Schema] = {
         output={"type": "array", "items": _ANY},
         usage=_object((), input_tokens=_whole("", 0), output_tokens=_whole("", 0), total_tokens=_whole("", 0)),
     ),
+    "TokenCount": _object(("input_tokens",), input_tokens=_whole("", 0)),
     "AnthropicError": _object(
         ("type", "error"),
         type=_text("error"),

@@ -26,7 +26,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15sidecar/v1/rest.proto\x12\nsidecar.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\"H\n\x14\x43reateMessageRequest\x12\x0c\n\x04\x62\x65ta\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"\x19\n\x17\x43onnectResponsesRequest\" \n\x12GetResponseRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x13\n\x11ListModelsRequest\"\x1d\n\x0fGetModelRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x0f\n\rHealthRequest\"-\n\x17ListMlflowRoutesRequest\x12\x12\n\npage_token\x18\x01 \x01(\t\"0\n\x1aListMlflowEndpointsRequest\x12\x12\n\npage_token\x18\x01 \x01(\t\"%\n\x15GetMlflowRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x18UpdateMlflowRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"(\n\x18\x44\x65leteMlflowRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"(\n\x18GetMlflowEndpointRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\",\n\x1cGetMlflowTrafficRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\'\n\x16GetMlflowLimitsRequest\x12\r\n\x05route\x18\x01 \x01(\t\"K\n\x17QueryMlflowRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"N\n\x1aQueryMlflowEndpointRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"G\n\x13InvokeMlflowRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"\x11\n\x0fOpenRootRequest\"\x11\n\x0fOpenDocsRequest\"\"\n\x12GetDocsFileRequest\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\"\x13\n\x11GetOpenApiRequest2\xf2\x18\n\x0bRestService\x12\xb4\x01\n\x0f\x43hatCompletions\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"s\x82\xd3\xe4\x93\x02m\"\x14/v1/chat/completions:\x01*Z(\"#/gateway/mlflow/v1/chat/completions:\x01*Z(\"#/gateway/openai/v1/chat/completions:\x01*0\x01\x12W\n\x0b\x43ompletions\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/completions:\x01*0\x01\x12y\n\nEmbeddings\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"=\x82\xd3\xe4\x93\x02\x37\"\x0e/v1/embeddings:\x01*Z\"\"\x1d/gateway/openai/v1/embeddings:\x01*0\x01\x12\x65\n\rCreateMessage\x12 .sidecar.v1.CreateMessageRequest\x1a\x14.google.api.HttpBody\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0c/v1/messages:\x04\x62ody0\x01\x12X\n\x0e\x43reateResponse\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"\x18\x82\xd3\xe4\x93\x02\x12\"\r/v1/responses:\x01*0\x01\x12\x66\n\x10\x43onnectResponses\x12#.sidecar.v1.ConnectResponsesRequest\x1a\x14.google.api.HttpBody\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/responses0\x01\x12\x99\x01\n\x0bGetResponse\x12\x1e.sidecar.v1.GetResponseRequest\x1a\x14.google.api.HttpBody\"R\x82\xd3\xe4\x93\x02L\x12\x12/v1/responses/{id}Z\x14*\x12/v1/responses/{id}Z \x12\x1e/v1/responses/{id}/input_items0\x01\x12t\n\nListModels\x12\x1d.sidecar.v1.ListModelsRequest\x1a\x14.google.api.HttpBody\"/\x82\xd3\xe4\x93\x02)\x12\n/v1/modelsZ\x1b\x12\x19/gateway/mlflow/v1/models0\x01\x12[\n\x08GetModel\x12\x1b.sidecar.v1.GetModelRequest\x1a\x14.google.api.HttpBody\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/models/{id=**}0\x01\x12p\n\x10ListMlflowRoutes\x12#.sidecar.v1.ListMlflowRoutesRequest\x1a\x14.google.api.HttpBody\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/api/2.0/gateway/routes0\x01\x12\x65\n\x11\x43reateMlflowRoute\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/api/2.0/gateway/routes:\x01*0\x01\x12v\n\x0eGetMlflowRoute\x12!.sidecar.v1.GetMlflowRouteRequest\x1a\x14.google.api.HttpBody\")\x82\xd3\xe4\x93\x02#\x12!/api/2.0/gateway/routes/{name=**}0\x01\x12\x82\x01\n\x11UpdateMlflowRoute\x12$.sidecar.v1.UpdateMlflowRouteRequest\x1a\x14.google.api.HttpBody\"/\x82\xd3\xe4\x93\x02)2!/api/2.0/gateway/routes/{name=**}:\x04\x62ody0\x01\x12|\n\x11\x44\x65leteMlflowRoute\x12$.sidecar.v1.DeleteMlflowRouteRequest\x1a\x14.google.api.HttpBody\")\x82\xd3\xe4\x93\x02#*!/api/2.0/gateway/routes/{name=**}0\x01\x12}\n\x10QueryMlflowRoute\x12#.sidecar.v1.QueryMlflowRouteRequest\x1a\x14.google.api.HttpBody\",\x82\xd3\xe4\x93\x02&\"\x1e/gateway/{name=**}/invocations:\x04\x62ody0\x01\x12q\n\x13ListMlflowEndpoints\x12&.sidecar.v1.ListMlflowEndpointsRequest\x1a\x14.google.api.HttpBody\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/api/2.0/endpoints0\x01\x12\x9e\x01\n\x11GetMlflowEndpoint\x12$.sidecar.v1.GetMlflowEndpointRequest\x1a\x14.google.api.HttpBody\"K\x82\xd3\xe4\x93\x02\x45\x12\x1c/api/2.0/endpoints/{name=**}Z%\x12#/api/3.0/gateway/endpoint/{name=**}0\x01\x12\x85\x01\n\x13QueryMlflowEndpoint\x12&.sidecar.v1.QueryMlflowEndpointRequest\x1a\x14.google.api.HttpBody\".\x82\xd3\xe4\x93\x02(\" /endpoints/{name=**}/invocations:\x04\x62ody0\x01\x12\x83\x01\n\x15GetMlflowTrafficRoute\x12(.sidecar.v1.GetMlflowTrafficRouteRequest\x1a\x14.google.api.HttpBody\"(\x82\xd3\xe4\x93\x02\"\x12 /api/3.0/gateway/route/{name=**}0\x01\x12\xa3\x01\n\x0fGetMlflowLimits\x12\".sidecar.v1.GetMlflowLimitsRequest\x1a\x14.google.api.HttpBody\"T\x82\xd3\xe4\x93\x02N\x12\"/api/2.0/gateway/limits/{route=**}Z(\x12&/api/2.0/endpoints/limits/{route=*/**}0\x01\x12\x83\x01\n\x0fSetMlflowLimits\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"B\x82\xd3\xe4\x93\x02<\"\x17/api/2.0/gateway/limits:\x01*Z\x1e\"\x19/api/2.0/endpoints/limits:\x01*0\x01\x12|\n\x0cInvokeMlflow\x12\x1f.sidecar.v1.InvokeMlflowRequest\x1a\x14.google.api.HttpBody\"3\x82\xd3\xe4\x93\x02-\"%/gateway/{name=**}/mlflow/invocations:\x04\x62ody0\x01\x12J\n\x08OpenRoot\x12\x1b.sidecar.v1.OpenRootRequest\x1a\x14.google.api.HttpBody\"\t\x82\xd3\xe4\x93\x02\x03\x12\x01/0\x01\x12N\n\x08OpenDocs\x12\x1b.sidecar.v1.OpenDocsRequest\x1a\x14.google.api.HttpBody\"\r\x82\xd3\xe4\x93\x02\x07\x12\x05/docs0\x01\x12[\n\x0bGetDocsFile\x12\x1e.sidecar.v1.GetDocsFileRequest\x1a\x14.google.api.HttpBody\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/docs/{file}0\x01\x12Z\n\nGetOpenApi\x12\x1d.sidecar.v1.GetOpenApiRequest\x1a\x14.google.api.HttpBody\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/openapi.json0\x01\x12L\n\x06Health\x12\x19.sidecar.v1.HealthRequest\x1a\x14.google.api.HttpBody\"\x0f\x82\xd3\xe4\x93\x02\t\x12\x07/health0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15sidecar/v1/rest.proto\x12\nsidecar.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\"H\n\x14\x43reateMessageRequest\x12\x0c\n\x04\x62\x65ta\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"\x19\n\x17\x43onnectResponsesRequest\" \n\x12GetResponseRequest\x12\n\n\x02id\x18\x01 \x01(\t\"M\n\x19\x43ountMessageTokensRequest\x12\x0c\n\x04\x62\x65ta\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"B\n\x11ListModelsRequest\x12\r\n\x05limit\x18\x01 \x01(\t\x12\x10\n\x08\x61\x66ter_id\x18\x02 \x01(\t\x12\x0c\n\x04\x62\x65ta\x18\x03 \x01(\t\"\x1d\n\x0fGetModelRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x0f\n\rHealthRequest\"-\n\x17ListMlflowRoutesRequest\x12\x12\n\npage_token\x18\x01 \x01(\t\"0\n\x1aListMlflowEndpointsRequest\x12\x12\n\npage_token\x18\x01 \x01(\t\"%\n\x15GetMlflowRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x18UpdateMlflowRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"(\n\x18\x44\x65leteMlflowRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"(\n\x18GetMlflowEndpointRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\",\n\x1cGetMlflowTrafficRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\'\n\x16GetMlflowLimitsRequest\x12\r\n\x05route\x18\x01 \x01(\t\"K\n\x17QueryMlflowRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"N\n\x1aQueryMlflowEndpointRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"G\n\x13InvokeMlflowRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"\x11\n\x0fOpenRootRequest\"\x11\n\x0fOpenDocsRequest\"\"\n\x12GetDocsFileRequest\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\"\x13\n\x11GetOpenApiRequest2\xf0\x19\n\x0bRestService\x12\xb4\x01\n\x0f\x43hatCompletions\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"s\x82\xd3\xe4\x93\x02m\"\x14/v1/chat/completions:\x01*Z(\"#/gateway/mlflow/v1/chat/completions:\x01*Z(\"#/gateway/openai/v1/chat/completions:\x01*0\x01\x12W\n\x0b\x43ompletions\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/completions:\x01*0\x01\x12y\n\nEmbeddings\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"=\x82\xd3\xe4\x93\x02\x37\"\x0e/v1/embeddings:\x01*Z\"\"\x1d/gateway/openai/v1/embeddings:\x01*0\x01\x12\x65\n\rCreateMessage\x12 .sidecar.v1.CreateMessageRequest\x1a\x14.google.api.HttpBody\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0c/v1/messages:\x04\x62ody0\x01\x12X\n\x0e\x43reateResponse\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"\x18\x82\xd3\xe4\x93\x02\x12\"\r/v1/responses:\x01*0\x01\x12\x66\n\x10\x43onnectResponses\x12#.sidecar.v1.ConnectResponsesRequest\x1a\x14.google.api.HttpBody\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/responses0\x01\x12\x99\x01\n\x0bGetResponse\x12\x1e.sidecar.v1.GetResponseRequest\x1a\x14.google.api.HttpBody\"R\x82\xd3\xe4\x93\x02L\x12\x12/v1/responses/{id}Z\x14*\x12/v1/responses/{id}Z \x12\x1e/v1/responses/{id}/input_items0\x01\x12|\n\x12\x43ountMessageTokens\x12%.sidecar.v1.CountMessageTokensRequest\x1a\x14.google.api.HttpBody\"\'\x82\xd3\xe4\x93\x02!\"\x19/v1/messages/count_tokens:\x04\x62ody0\x01\x12t\n\nListModels\x12\x1d.sidecar.v1.ListModelsRequest\x1a\x14.google.api.HttpBody\"/\x82\xd3\xe4\x93\x02)\x12\n/v1/modelsZ\x1b\x12\x19/gateway/mlflow/v1/models0\x01\x12[\n\x08GetModel\x12\x1b.sidecar.v1.GetModelRequest\x1a\x14.google.api.HttpBody\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/models/{id=**}0\x01\x12p\n\x10ListMlflowRoutes\x12#.sidecar.v1.ListMlflowRoutesRequest\x1a\x14.google.api.HttpBody\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/api/2.0/gateway/routes0\x01\x12\x65\n\x11\x43reateMlflowRoute\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/api/2.0/gateway/routes:\x01*0\x01\x12v\n\x0eGetMlflowRoute\x12!.sidecar.v1.GetMlflowRouteRequest\x1a\x14.google.api.HttpBody\")\x82\xd3\xe4\x93\x02#\x12!/api/2.0/gateway/routes/{name=**}0\x01\x12\x82\x01\n\x11UpdateMlflowRoute\x12$.sidecar.v1.UpdateMlflowRouteRequest\x1a\x14.google.api.HttpBody\"/\x82\xd3\xe4\x93\x02)2!/api/2.0/gateway/routes/{name=**}:\x04\x62ody0\x01\x12|\n\x11\x44\x65leteMlflowRoute\x12$.sidecar.v1.DeleteMlflowRouteRequest\x1a\x14.google.api.HttpBody\")\x82\xd3\xe4\x93\x02#*!/api/2.0/gateway/routes/{name=**}0\x01\x12}\n\x10QueryMlflowRoute\x12#.sidecar.v1.QueryMlflowRouteRequest\x1a\x14.google.api.HttpBody\",\x82\xd3\xe4\x93\x02&\"\x1e/gateway/{name=**}/invocations:\x04\x62ody0\x01\x12q\n\x13ListMlflowEndpoints\x12&.sidecar.v1.ListMlflowEndpointsRequest\x1a\x14.google.api.HttpBody\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/api/2.0/endpoints0\x01\x12\x9e\x01\n\x11GetMlflowEndpoint\x12$.sidecar.v1.GetMlflowEndpointRequest\x1a\x14.google.api.HttpBody\"K\x82\xd3\xe4\x93\x02\x45\x12\x1c/api/2.0/endpoints/{name=**}Z%\x12#/api/3.0/gateway/endpoint/{name=**}0\x01\x12\x85\x01\n\x13QueryMlflowEndpoint\x12&.sidecar.v1.QueryMlflowEndpointRequest\x1a\x14.google.api.HttpBody\".\x82\xd3\xe4\x93\x02(\" /endpoints/{name=**}/invocations:\x04\x62ody0\x01\x12\x83\x01\n\x15GetMlflowTrafficRoute\x12(.sidecar.v1.GetMlflowTrafficRouteRequest\x1a\x14.google.api.HttpBody\"(\x82\xd3\xe4\x93\x02\"\x12 /api/3.0/gateway/route/{name=**}0\x01\x12\xa3\x01\n\x0fGetMlflowLimits\x12\".sidecar.v1.GetMlflowLimitsRequest\x1a\x14.google.api.HttpBody\"T\x82\xd3\xe4\x93\x02N\x12\"/api/2.0/gateway/limits/{route=**}Z(\x12&/api/2.0/endpoints/limits/{route=*/**}0\x01\x12\x83\x01\n\x0fSetMlflowLimits\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"B\x82\xd3\xe4\x93\x02<\"\x17/api/2.0/gateway/limits:\x01*Z\x1e\"\x19/api/2.0/endpoints/limits:\x01*0\x01\x12|\n\x0cInvokeMlflow\x12\x1f.sidecar.v1.InvokeMlflowRequest\x1a\x14.google.api.HttpBody\"3\x82\xd3\xe4\x93\x02-\"%/gateway/{name=**}/mlflow/invocations:\x04\x62ody0\x01\x12J\n\x08OpenRoot\x12\x1b.sidecar.v1.OpenRootRequest\x1a\x14.google.api.HttpBody\"\t\x82\xd3\xe4\x93\x02\x03\x12\x01/0\x01\x12N\n\x08OpenDocs\x12\x1b.sidecar.v1.OpenDocsRequest\x1a\x14.google.api.HttpBody\"\r\x82\xd3\xe4\x93\x02\x07\x12\x05/docs0\x01\x12[\n\x0bGetDocsFile\x12\x1e.sidecar.v1.GetDocsFileRequest\x1a\x14.google.api.HttpBody\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/docs/{file}0\x01\x12Z\n\nGetOpenApi\x12\x1d.sidecar.v1.GetOpenApiRequest\x1a\x14.google.api.HttpBody\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/openapi.json0\x01\x12L\n\x06Health\x12\x19.sidecar.v1.HealthRequest\x1a\x14.google.api.HttpBody\"\x0f\x82\xd3\xe4\x93\x02\t\x12\x07/health0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -47,6 +47,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESTSERVICE'].methods_by_name['ConnectResponses']._serialized_options = b'\202\323\344\223\002\017\022\r/v1/responses'
   _globals['_RESTSERVICE'].methods_by_name['GetResponse']._loaded_options = None
   _globals['_RESTSERVICE'].methods_by_name['GetResponse']._serialized_options = b'\202\323\344\223\002L\022\022/v1/responses/{id}Z\024*\022/v1/responses/{id}Z \022\036/v1/responses/{id}/input_items'
+  _globals['_RESTSERVICE'].methods_by_name['CountMessageTokens']._loaded_options = None
+  _globals['_RESTSERVICE'].methods_by_name['CountMessageTokens']._serialized_options = b'\202\323\344\223\002!\"\031/v1/messages/count_tokens:\004body'
   _globals['_RESTSERVICE'].methods_by_name['ListModels']._loaded_options = None
   _globals['_RESTSERVICE'].methods_by_name['ListModels']._serialized_options = b'\202\323\344\223\002)\022\n/v1/modelsZ\033\022\031/gateway/mlflow/v1/models'
   _globals['_RESTSERVICE'].methods_by_name['GetModel']._loaded_options = None
@@ -93,42 +95,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONNECTRESPONSESREQUEST']._serialized_end=193
   _globals['_GETRESPONSEREQUEST']._serialized_start=195
   _globals['_GETRESPONSEREQUEST']._serialized_end=227
-  _globals['_LISTMODELSREQUEST']._serialized_start=229
-  _globals['_LISTMODELSREQUEST']._serialized_end=248
-  _globals['_GETMODELREQUEST']._serialized_start=250
-  _globals['_GETMODELREQUEST']._serialized_end=279
-  _globals['_HEALTHREQUEST']._serialized_start=281
-  _globals['_HEALTHREQUEST']._serialized_end=296
-  _globals['_LISTMLFLOWROUTESREQUEST']._serialized_start=298
-  _globals['_LISTMLFLOWROUTESREQUEST']._serialized_end=343
-  _globals['_LISTMLFLOWENDPOINTSREQUEST']._serialized_start=345
-  _globals['_LISTMLFLOWENDPOINTSREQUEST']._serialized_end=393
-  _globals['_GETMLFLOWROUTEREQUEST']._serialized_start=395
-  _globals['_GETMLFLOWROUTEREQUEST']._serialized_end=432
-  _globals['_UPDATEMLFLOWROUTEREQUEST']._serialized_start=434
-  _globals['_UPDATEMLFLOWROUTEREQUEST']._serialized_end=510
-  _globals['_DELETEMLFLOWROUTEREQUEST']._serialized_start=512
-  _globals['_DELETEMLFLOWROUTEREQUEST']._serialized_end=552
-  _globals['_GETMLFLOWENDPOINTREQUEST']._serialized_start=554
-  _globals['_GETMLFLOWENDPOINTREQUEST']._serialized_end=594
-  _globals['_GETMLFLOWTRAFFICROUTEREQUEST']._serialized_start=596
-  _globals['_GETMLFLOWTRAFFICROUTEREQUEST']._serialized_end=640
-  _globals['_GETMLFLOWLIMITSREQUEST']._serialized_start=642
-  _globals['_GETMLFLOWLIMITSREQUEST']._serialized_end=681
-  _globals['_QUERYMLFLOWROUTEREQUEST']._serialized_start=683
-  _globals['_QUERYMLFLOWROUTEREQUEST']._serialized_end=758
-  _globals['_QUERYMLFLOWENDPOINTREQUEST']._serialized_start=760
-  _globals['_QUERYMLFLOWENDPOINTREQUEST']._serialized_end=838
-  _globals['_INVOKEMLFLOWREQUEST']._serialized_start=840
-  _globals['_INVOKEMLFLOWREQUEST']._serialized_end=911
-  _globals['_OPENROOTREQUEST']._serialized_start=913
-  _globals['_OPENROOTREQUEST']._serialized_end=930
-  _globals['_OPENDOCSREQUEST']._serialized_start=932
-  _globals['_OPENDOCSREQUEST']._serialized_end=949
-  _globals['_GETDOCSFILEREQUEST']._serialized_start=951
-  _globals['_GETDOCSFILEREQUEST']._serialized_end=985
-  _globals['_GETOPENAPIREQUEST']._serialized_start=987
-  _globals['_GETOPENAPIREQUEST']._serialized_end=1006
-  _globals['_RESTSERVICE']._serialized_start=1009
-  _globals['_RESTSERVICE']._serialized_end=4195
+  _globals['_COUNTMESSAGETOKENSREQUEST']._serialized_start=229
+  _globals['_COUNTMESSAGETOKENSREQUEST']._serialized_end=306
+  _globals['_LISTMODELSREQUEST']._serialized_start=308
+  _globals['_LISTMODELSREQUEST']._serialized_end=374
+  _globals['_GETMODELREQUEST']._serialized_start=376
+  _globals['_GETMODELREQUEST']._serialized_end=405
+  _globals['_HEALTHREQUEST']._serialized_start=407
+  _globals['_HEALTHREQUEST']._serialized_end=422
+  _globals['_LISTMLFLOWROUTESREQUEST']._serialized_start=424
+  _globals['_LISTMLFLOWROUTESREQUEST']._serialized_end=469
+  _globals['_LISTMLFLOWENDPOINTSREQUEST']._serialized_start=471
+  _globals['_LISTMLFLOWENDPOINTSREQUEST']._serialized_end=519
+  _globals['_GETMLFLOWROUTEREQUEST']._serialized_start=521
+  _globals['_GETMLFLOWROUTEREQUEST']._serialized_end=558
+  _globals['_UPDATEMLFLOWROUTEREQUEST']._serialized_start=560
+  _globals['_UPDATEMLFLOWROUTEREQUEST']._serialized_end=636
+  _globals['_DELETEMLFLOWROUTEREQUEST']._serialized_start=638
+  _globals['_DELETEMLFLOWROUTEREQUEST']._serialized_end=678
+  _globals['_GETMLFLOWENDPOINTREQUEST']._serialized_start=680
+  _globals['_GETMLFLOWENDPOINTREQUEST']._serialized_end=720
+  _globals['_GETMLFLOWTRAFFICROUTEREQUEST']._serialized_start=722
+  _globals['_GETMLFLOWTRAFFICROUTEREQUEST']._serialized_end=766
+  _globals['_GETMLFLOWLIMITSREQUEST']._serialized_start=768
+  _globals['_GETMLFLOWLIMITSREQUEST']._serialized_end=807
+  _globals['_QUERYMLFLOWROUTEREQUEST']._serialized_start=809
+  _globals['_QUERYMLFLOWROUTEREQUEST']._serialized_end=884
+  _globals['_QUERYMLFLOWENDPOINTREQUEST']._serialized_start=886
+  _globals['_QUERYMLFLOWENDPOINTREQUEST']._serialized_end=964
+  _globals['_INVOKEMLFLOWREQUEST']._serialized_start=966
+  _globals['_INVOKEMLFLOWREQUEST']._serialized_end=1037
+  _globals['_OPENROOTREQUEST']._serialized_start=1039
+  _globals['_OPENROOTREQUEST']._serialized_end=1056
+  _globals['_OPENDOCSREQUEST']._serialized_start=1058
+  _globals['_OPENDOCSREQUEST']._serialized_end=1075
+  _globals['_GETDOCSFILEREQUEST']._serialized_start=1077
+  _globals['_GETDOCSFILEREQUEST']._serialized_end=1111
+  _globals['_GETOPENAPIREQUEST']._serialized_start=1113
+  _globals['_GETOPENAPIREQUEST']._serialized_end=1132
+  _globals['_RESTSERVICE']._serialized_start=1135
+  _globals['_RESTSERVICE']._serialized_end=4447
 # @@protoc_insertion_point(module_scope)

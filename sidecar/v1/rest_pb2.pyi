@@ -25,9 +25,23 @@ class GetResponseRequest(_message.Message):
     id: str
     def __init__(self, id: _Optional[str] = ...) -> None: ...
 
+class CountMessageTokensRequest(_message.Message):
+    __slots__ = ("beta", "body")
+    BETA_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    beta: str
+    body: _httpbody_pb2.HttpBody
+    def __init__(self, beta: _Optional[str] = ..., body: _Optional[_Union[_httpbody_pb2.HttpBody, _Mapping]] = ...) -> None: ...
+
 class ListModelsRequest(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("limit", "after_id", "beta")
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_ID_FIELD_NUMBER: _ClassVar[int]
+    BETA_FIELD_NUMBER: _ClassVar[int]
+    limit: str
+    after_id: str
+    beta: str
+    def __init__(self, limit: _Optional[str] = ..., after_id: _Optional[str] = ..., beta: _Optional[str] = ...) -> None: ...
 
 class GetModelRequest(_message.Message):
     __slots__ = ("id",)

@@ -76,6 +76,11 @@ class RestServiceStub:
                 request_serializer=sidecar_dot_v1_dot_rest__pb2.GetResponseRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.CountMessageTokens = channel.unary_stream(
+                '/sidecar.v1.RestService/CountMessageTokens',
+                request_serializer=sidecar_dot_v1_dot_rest__pb2.CountMessageTokensRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
         self.ListModels = channel.unary_stream(
                 '/sidecar.v1.RestService/ListModels',
                 request_serializer=sidecar_dot_v1_dot_rest__pb2.ListModelsRequest.SerializeToString,
@@ -256,8 +261,19 @@ class RestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CountMessageTokens(self, request, context):
+        """CountMessageTokens is Anthropic's count of what a message would take: the provider's where that is Anthropic, else an estimate,
+        and then the header x-sidecar-estimated says so. It takes a request of the limits, and no tokens or money.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
-        """ListModels is OpenAI's list of models: one entry a route.
+        """ListModels is OpenAI's list of models: one entry a route. With the header `anthropic-version` it is Anthropic's, of the routes
+        that chat.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
@@ -476,6 +492,11 @@ def add_RestServiceServicer_to_server(servicer, server):
             'GetResponse': grpc.unary_stream_rpc_method_handler(
                     servicer.GetResponse,
                     request_deserializer=sidecar_dot_v1_dot_rest__pb2.GetResponseRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'CountMessageTokens': grpc.unary_stream_rpc_method_handler(
+                    servicer.CountMessageTokens,
+                    request_deserializer=sidecar_dot_v1_dot_rest__pb2.CountMessageTokensRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'ListModels': grpc.unary_stream_rpc_method_handler(
@@ -773,6 +794,33 @@ class RestService:
             target,
             '/sidecar.v1.RestService/GetResponse',
             sidecar_dot_v1_dot_rest__pb2.GetResponseRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountMessageTokens(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/CountMessageTokens',
+            sidecar_dot_v1_dot_rest__pb2.CountMessageTokensRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,

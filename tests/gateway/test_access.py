@@ -71,6 +71,9 @@ REST = {
         lambda name: rest_pb2.CreateMessageRequest(body=_body(model=name, max_tokens=9, messages=_MESSAGES)),
     ),
     "CreateResponse": Row(CHAT, lambda name: _body(model=name, input="hi")),
+    "CountMessageTokens": Row(
+        CHAT, lambda name: rest_pb2.CountMessageTokensRequest(body=_body(model=name, messages=_MESSAGES))
+    ),
     "ListModels": Row(CHAT, lambda name: rest_pb2.ListModelsRequest(), list=True),
     "GetModel": Row(CHAT, lambda name: rest_pb2.GetModelRequest(id=name)),
     "ListMlflowRoutes": Row(CHAT, lambda name: rest_pb2.ListMlflowRoutesRequest(), list=True),

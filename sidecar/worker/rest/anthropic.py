@@ -5,7 +5,8 @@ from __future__ import annotations
 from adapters import FORMATS, Task
 from sidecar.v1 import rest_pb2
 from sidecar.worker.rest.error_bodies import ANTHROPIC
-from sidecar.worker.rest.reply import Reply, answers_in
+from sidecar.worker.rest.json import written
+from sidecar.worker.rest.reply import JSON, Reply, answers_in
 from sidecar.worker.rest.route_calls import Dialect, RouteCalls
 
 # What the door's calls are counted as: the word of OpenAI's door is `chat`.
@@ -13,11 +14,27 @@ _DIALECT = Dialect("anthropic", FORMATS["anthropic"].client, {Task.CHAT: ("messa
 
 
 class AnthropicPaths:
-    """The Messages API, on routes of type llm/v1/chat."""
+    """The Messages API, on routes of type llm/v1/chat. Its list of models is with OpenAI's: they have one path."""
 
     def __init__(self, calls: RouteCalls) -> None:
         self._calls = calls
 
     @answers_in(ANTHROPIC)
     async def CreateMessage(self, request: rest_pb2.CreateMessageRequest, reply: Reply) -> None:
-        await self._calls.named_in_body(reply, request.body.data, Task.CHAT, _DIALECT)
+        await self._calls.named_in_body(reply, request.body.data, Task.CHAT, _DIALECT, _query(request.beta))
+
+    @answers_in(ANTHROPIC)
+    async def CountMessageTokens(self, request: rest_pb2.CountMessageTokensRequest, reply: Reply) -> None:
+        query = _query(request.beta)
+        answer, estimate = await self._calls.count_tokens(reply, request.body.data, Task.CHAT, _DIALECT, query)
+        if answer.body is not None:
+            reply.goes_with(answer)
+            await reply.whole(answer.body)
+            return
+        estimated = [("x-sidecar-estimated", "input_tokens"), *answer.headers]
+        await reply.file(JSON, written({"input_tokens": estimate}), estimated)
+
+
+def _query(beta: str) -> str:
+    """As the beta namespaces of the SDKs write it; another value means nothing."""
+    return "beta=true" if beta == "true" else ""

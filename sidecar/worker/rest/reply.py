@@ -42,13 +42,22 @@ def answers_in(
 ]:
     """Decorates a method of a group of paths: it gets a Reply to send its answer with, and what it raises becomes an error
     answer of this shape."""
+    return answers_by(lambda context: shape)
+
+
+def answers_by(
+    shape_of: Callable[[Context], Shape],
+) -> Callable[
+    [Callable[[_Paths, _Request, Reply], Awaitable[None]]], Callable[[_Paths, _Request, Context], Awaitable[None]]
+]:
+    """The same for a path whose callers read one shape or another."""
 
     def decorated(
         method: Callable[[_Paths, _Request, Reply], Awaitable[None]],
     ) -> Callable[[_Paths, _Request, Context], Awaitable[None]]:
         @wraps(method)
         async def serve(paths: _Paths, request: _Request, context: Context) -> None:
-            reply = Reply(context, shape)
+            reply = Reply(context, shape_of(context))
             try:
                 await method(paths, request, reply)
             except BaseException as error:  # noqa: BLE001  # raised again where nobody is there to read it

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from adapters import ClientSide, Envelope, GatewayError, Kind, StreamWriter, Task
 from adapters import Context as FormatContext
-from sidecar.domain.call import Call
+from sidecar.domain.call import Answer, Call
 from sidecar.domain.caller import Caller
 from sidecar.domain.large_work import off_loop
 from sidecar.domain.snapshot import Consumer, Route
@@ -21,6 +21,7 @@ from sidecar.worker.rest.request_coding import COMPRESSED, decompressed
 
 _Opened = TypeVar("_Opened")
 # Metric labels: a whole answer, a stream.
+COUNT_TOKENS = "count_tokens"
 OPERATIONS: Mapping[Task, tuple[str, str]] = {
     Task.CHAT: ("chat", "stream_chat"),
     Task.COMPLETIONS: ("complete", "stream_complete"),
@@ -56,8 +57,8 @@ class RouteCalls:
         """The one that answers the name, under this name; None where the consumer may call none."""
         return self._gateway.consumers.shown(consumer, name)
 
-    async def named_in_body(self, reply: Reply, body: bytes, task: Task, dialect: Dialect) -> None:
-        """A call whose body names the route."""
+    async def named_in_body(self, reply: Reply, body: bytes, task: Task, dialect: Dialect, query: str = "") -> None:
+        """A call whose body names the route. `query` goes on to a provider of the same format."""
         caller = caller_of(reply.context)
         consumer = self._gateway.consumers.of(caller)
         side = dialect.sides[task]
@@ -67,7 +68,7 @@ class RouteCalls:
         opened = off_loop(size, side.open, body)
         envelope = await self._opened(opened, dialect.operations[task][0], caller, consumer)
         if side.headers:
-            envelope = replace(envelope, headers=headers_of(reply.context, side.headers))
+            envelope = replace(envelope, headers=headers_of(reply.context, side.headers), query=query)
         await self._answer(reply, caller, consumer, task, envelope, dialect, size)
 
     async def named_in_path(
@@ -92,6 +93,31 @@ class RouteCalls:
         dialect, envelope = await self._opened(off_loop(size, opened), OPERATIONS[task][0], caller, consumer)
         envelope = Envelope(envelope.members, name, envelope.stream, envelope.include_usage)
         await self._answer(reply, caller, consumer, task, envelope, dialect, size)
+
+    async def count_tokens(
+        self, reply: Reply, body: bytes, task: Task, dialect: Dialect, query: str
+    ) -> tuple[Answer, int | None]:
+        """How many tokens a body has that names its route: see Gateway."""
+        caller = caller_of(reply.context)
+        consumer = self._gateway.consumers.of(caller)
+        side = dialect.sides[task]
+        if body[:1] in COMPRESSED:
+            body = await self._decompressed(body, reply, COUNT_TOKENS, caller, consumer)
+        size = len(body)
+        envelope = await self._opened(off_loop(size, side.open, body), COUNT_TOKENS, caller, consumer)
+        call = Call(
+            task=task,
+            operation=COUNT_TOKENS,
+            route=envelope.model,
+            consumer=consumer,
+            request_id=caller.request_id,
+            deadline=caller.deadline,
+            envelope=replace(envelope, headers=headers_of(reply.context, side.headers), query=query),
+            client_format=dialect.format,
+            size_bytes=size,
+            counts=True,
+        )
+        return await self._gateway.count_tokens(call)
 
     async def _opened(self, opened: Awaitable[_Opened], operation: str, caller: Caller, consumer: Consumer) -> _Opened:
         """A body that cannot be opened begins no call, but its caller is answered: it is counted."""
