@@ -42,7 +42,7 @@ from adapters.responses import LEFT_OUT as RESPONSES_LEFT_OUT
 from adapters.sse import Event
 from adapters.stencils import Stencil, cut, unescaped
 from adapters.usage import latest_usage
-from adapters.vectors import encode_vectors
+from adapters.vectors import encode_vectors, inputs_in
 
 FORMATS: Mapping[str, Format] = {
     format_.name: format_
@@ -84,6 +84,7 @@ __all__ = [
     "cut",
     "encode_vectors",
     "has_output",
+    "inputs_in",
     "latest_usage",
     "replace_error",
     "side_of",

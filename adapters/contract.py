@@ -195,7 +195,8 @@ class ProviderSide:
     the target's `drop_params` option lists it. `decode` checks that the body is one whole JSON object of the format, and raises
     upstream_protocol otherwise. `patch` and `check` are the same-format path: `patch` makes the call out of the caller's own
     members with only `model` (and, on a stream, stream_options.include_usage) changed; `check` validates the answer's bytes
-    and reads usage without translating. A format without them is always translated. `observe` is a cheaper `stream` for that
+    and reads usage without translating; for embeddings it is told how many inputs
+    there were. A format without them is always translated. `observe` is a cheaper `stream` for that
     path: the same `done`, errors, first output and usage, but chunks that say no more than these, and none where there is none.
     """
 
@@ -203,7 +204,7 @@ class ProviderSide:
     decode: Callable[[bytes, Context], Any]
     stream: Callable[[Target, Context], Decoder] | None
     patch: Callable[[Envelope, Target], HttpCall] | None = None
-    check: Callable[[bytes], pb.Usage | None] | None = None
+    check: Callable[..., pb.Usage | None] | None = None
     observe: Callable[[Target, Context], Decoder] | None = None
     counting: ProviderSide | None = (
         None  # how the provider counts a body's tokens without answering it: `patch` and `check`

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from adapters.json_object import MALFORMED, Obj, object_text, of_answer
-from adapters.usage import count_of, settle
+from adapters.usage import COUNT_MAX, count_of, settle
 from sidecar.v1 import inference_pb2 as pb
 
 # https://docs.cohere.com/reference/chat (COMPLETE ... TIMEOUT); ERROR_* and USER_CANCEL are v1's. A word that is not here
@@ -55,6 +55,7 @@ def read_usage(holder: Obj) -> pb.Usage | None:
             _take(usage, source, "input_tokens")
             _take(usage, source, "output_tokens")
             _take(usage, source, "reasoning_tokens")
+            _add_images(usage, source)
     _take(usage, holder, "cached_tokens", "cached_input_tokens")
     settle(usage)
     rest = {"tokens": tokens, "billed_units": billed}
@@ -62,6 +63,14 @@ def read_usage(holder: Obj) -> pb.Usage | None:
     if extra := object_text({name: msgspec.Raw(text.encode()) for name, text in left.items() if text}):
         usage.extra_json = extra
     return usage if usage.ListFields() else None
+
+
+def _add_images(usage: pb.Usage, obj: Obj) -> None:
+    """Tokens of pictures stand beside those of texts, and are billed. Their count stays where it is too: some models have a
+    price of their own for them."""
+    count = count_of(obj.members.get("image_tokens"))
+    if count:
+        usage.input_tokens = min(usage.input_tokens + count, COUNT_MAX)
 
 
 def _take(usage: pb.Usage, obj: Obj, name: str, field: str | None = None) -> None:

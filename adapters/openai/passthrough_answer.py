@@ -10,6 +10,7 @@ from adapters.json_object import MALFORMED, of_answer
 from adapters.openai.failure import in_band, no_answer
 from adapters.openai.finish_and_usage import usage_of
 from adapters.usage import plain_usage
+from adapters.vectors import check_count
 from sidecar.v1 import inference_pb2 as pb
 
 _NULL = msgspec.Raw(b"null")
@@ -55,12 +56,14 @@ def check_choices(body: bytes) -> pb.Usage | None:
     return plain_usage(whole.usage) or usage_of(bytes(whole.usage))
 
 
-def check_vectors(body: bytes) -> pb.Usage | None:
-    """An answer of embeddings; the same."""
+def check_vectors(body: bytes, inputs: int | None = None) -> pb.Usage | None:
+    """An answer of embeddings; the same, and upstream_protocol for another number of vectors than of `inputs`."""
     whole = _decoded(_VECTORS, body)
     _refuse_error(whole.error)
     if whole.data is None:
         raise no_answer(body, "data")
+    if inputs is not None:
+        check_count(len(whole.data), inputs)
     return usage_of(bytes(whole.usage), vectors=True)
 
 

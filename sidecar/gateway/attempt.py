@@ -23,6 +23,7 @@ from adapters import (
     Task,
     allowed,
     encode_vectors,
+    inputs_in,
     replace_error,
     side_of,
 )
@@ -189,7 +190,7 @@ async def whole_answer(
     size = len(body)
     message = None
     if prepared.passes and prepared.side.check is not None:
-        record.usage = await off_loop(size, prepared.side.check, body)
+        record.usage = await off_loop(size, prepared.side.check, body, *_inputs_of(call))
     else:
         message = await off_loop(size, _decoded, prepared, body)
         if message.HasField("usage"):
@@ -197,6 +198,13 @@ async def whole_answer(
     if call.task is not Task.EMBEDDINGS and not call.counts and not counts_output(record.usage):
         record.output_chars = size  # what there is to go by where a provider counts nothing
     return (body, None, size) if message is None else (None, message, size)
+
+
+def _inputs_of(call: Call) -> tuple[int | None, ...]:
+    """How many vectors are due, where any are."""
+    if call.task is not Task.EMBEDDINGS or call.envelope is None:
+        return ()
+    return (inputs_in(call.envelope.members.get("input", b"")),)
 
 
 def _decoded(prepared: PreparedCall, body: bytes) -> Any:

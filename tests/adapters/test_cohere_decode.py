@@ -63,7 +63,7 @@ def call_delta(index: int, arguments: str) -> bytes:
 
 def test_counts_are_tokens_and_billed_units_stay_beside_them() -> None:
     usage = answer_of({"content": [{"type": "text", "text": "a"}]}, usage=USAGE).usage
-    assert (usage.input_tokens, usage.output_tokens, usage.total_tokens) == (71, 6, 77)
+    assert (usage.input_tokens, usage.output_tokens, usage.total_tokens) == (80, 6, 86)
     assert (usage.cached_input_tokens, usage.reasoning_tokens) == (64, 2)
     assert json.loads(usage.extra_json) == {"tokens": {"image_tokens": 9}, "billed_units": USAGE["billed_units"]}
 

@@ -12,6 +12,7 @@ from openai.types.chat import ChatCompletionChunk
 
 from adapters import FORMATS, Context, Event, Target, Task
 from adapters.providers import PROVIDERS
+from tests.adapters.client_streams import LEFT_IN_PYTHON, client_streams, not_listed
 from tests.adapters.laws import Case, cases
 from tests.adapters.meaning import chunks_of
 
@@ -46,6 +47,20 @@ def added_up(chunks: list[Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("case", STREAMS, ids=lambda case: case.path.stem)
 def test_the_sdk_adds_up_every_recorded_stream(case: Case) -> None:
     assert added_up(chunks_of(case, [case.sse]))["role"] == "assistant"
+
+
+def test_the_sdk_adds_up_every_stream_that_the_gateway_gives_but_for_those_listed() -> None:
+    failed: dict[str, str] = {}
+    for name, chunks in client_streams():
+        state: ChatCompletionStreamState[None] = ChatCompletionStreamState()
+        try:
+            for chunk in chunks:
+                made = construct_type(type_=ChatCompletionChunk, value=chunk)
+                assert isinstance(made, ChatCompletionChunk)
+                list(state.handle_chunk(made))
+        except Exception as error:  # noqa: BLE001  # whatever the SDK raises
+            failed[name] = str(error)
+    assert not_listed(failed, LEFT_IN_PYTHON) == {}
 
 
 def streamed(provider: str, events: list[dict[str, Any]]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ def answer(recording: dict[str, Any]) -> dict[str, Any]:
     meta = body.get("usage") or body.get("meta") or {}
     counted = meta.get("tokens") or meta.get("billed_units") or {}
     usage = {name: int(counted[name]) for name in COUNTS if name in counted}
+    if counted.get("image_tokens"):
+        usage["input_tokens"] = usage.get("input_tokens", 0) + int(counted["image_tokens"])
     if "cached_tokens" in meta:
         usage["cached_input_tokens"] = meta["cached_tokens"]
     if "embeddings" in body:

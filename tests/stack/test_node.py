@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.adapters.client_streams import LEFT_IN_NODE, client_streams, not_listed
 from tests.processes import REPOSITORY
 from tests.provider import Provider, default_reply, error_reply
 from tests.stack.stack import FRONT, LOCAL, Stack, config_for
@@ -30,7 +31,7 @@ GAP_KEPT = 0.5
 def clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """tests/node with its packages, as the lock has them."""
     folder = tmp_path_factory.mktemp("node")
-    for name in ("package.json", "package-lock.json", ".npmrc", "client.mjs", "retrying.mjs"):
+    for name in ("package.json", "package-lock.json", ".npmrc", "client.mjs", "retrying.mjs", "adding.mjs"):
         shutil.copy(REPOSITORY / "tests" / "node" / name, folder)
     done = subprocess.run(
         [BIN / "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
@@ -128,3 +129,16 @@ def test_openais_node_sdk_does_not_multiply_the_gateways_own_retry(
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"seen": [429 if status == 429 else 503] * 2}
     assert len(simulator.calls) - before <= 2 * 3
+
+
+def test_openais_node_stream_helper_adds_up_every_recorded_stream(clients: Path, tmp_path: Path) -> None:
+    """As an OpenAI client gets it from the gateway, but for those listed, whose bytes pass."""
+    file = tmp_path / "streams.jsonl"
+    file.write_text("".join(json.dumps(each) + "\n" for each in client_streams()), encoding="utf-8")
+    done = subprocess.run(
+        [BIN / "node", "adding.mjs", file], cwd=clients, capture_output=True, text=True, timeout=RUN_S, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    report: dict[str, str | None] = json.loads(done.stdout)
+    assert len(report) > 5
+    assert not_listed({name: error for name, error in report.items() if error is not None}, LEFT_IN_NODE) == {}
