@@ -8,9 +8,13 @@ import crypto from 'crypto';
 import fs from 'fs';
 
 const KEY = /^([A-Za-z0-9+/]+={0,2}) *$/;
-const PAIR = /^([A-Za-z0-9._-]{1,64}):([ -~]{1,256})$/;
+const PAIR = /^((?!!)[^:\x00-\x1f\x7f]{1,256}):([^\x00-\x1f\x7f]{1,256})$/;
+const LINE_END = 10;
+// What may follow the hash in a file that somebody wrote: a line end of either kind, and a comment as a third field. The same is
+// said in sidecar/front/envoy/users.py.
+const ENDS = [LINE_END, 13, ':'.charCodeAt(0)];
 
-// No user's name: the key could not be looked up. The realm stays on for it (api_keys_njs.conf), so the request is refused; $unready
+// No user's name (PAIR takes none that begins like it): the key could not be looked up. The realm stays on for it (api_keys_njs.conf), so the request is refused; $unready
 // makes 503 of that 401.
 const NOT_CHECKED = '!';
 
@@ -42,20 +46,18 @@ function lookUp(header, file) {
         return '';
     }
     const line = pair[1] + ':{SHA}' + crypto.createHash('sha1').update(pair[2]).digest('base64');
-    return hasLine(fs.readFileSync(file), line) ? pair[1] : '';
+    return isLine(fs.readFileSync(file), pair[1] + ':', line) ? pair[1] : '';
 }
 
-// On bytes: as text, a file of 1,000 users costs 0.4 ms a request.
-function hasLine(file, line) {
-    let at = file.indexOf(line);
-    while (at >= 0) {
-        const end = at + line.length;
-        if ((at === 0 || file[at - 1] === 10) && (end === file.length || file[end] === 10)) {
-            return true;
-        }
-        at = file.indexOf(line, at + 1);
+// Whether the first line of the user, which is the one that counts, is this. On bytes: as text, a file of 1,000 users costs 0.4 ms
+// a request.
+function isLine(file, start, line) {
+    let at = file.indexOf(start);
+    while (at > 0 && file[at - 1] !== LINE_END) {
+        at = file.indexOf(start, at + 1);
     }
-    return false;
+    const end = at + Buffer.byteLength(line);
+    return at >= 0 && file.toString('utf8', at, end) === line && (end === file.length || ENDS.indexOf(file[end]) >= 0);
 }
 
 export default {bearer};

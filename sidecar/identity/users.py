@@ -1,6 +1,7 @@
 """The users file: who may call through the front. Changes take effect at the next request, without a restart.
 
-Format: htpasswd with {SHA}, one `name:{SHA}base64` a line. Nginx computes the hash in its event loop at every request,
+Format: htpasswd with {SHA}, one `name:{SHA}base64` a line. Lines that begin with # are comments; what somebody wrote by hand may
+have a third field, CRLF and a byte order mark. Nginx computes the hash in its event loop at every request,
 so it must be cheap; that is safe because passwords are generated here, never chosen (docs/decisions/0004).
 """
 
@@ -18,7 +19,9 @@ from pathlib import Path
 
 # 192 bits: an unsalted fast hash of so many random bits cannot be searched. At least 128 are needed.
 _PASSWORD_BYTES = 24
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# E-mail addresses too, also those of the longest name that a mail server takes before its @.
+_NAME = re.compile(r"[A-Za-z0-9._@+-]{1,128}")
+_BYTE_ORDER_MARK = "\ufeff"
 
 
 class UsersError(Exception):
@@ -27,18 +30,22 @@ class UsersError(Exception):
 
 def list_users(file: Path) -> list[str]:
     """Names in the order of the file; a missing file has none. OSError."""
-    return [line.partition(":")[0] for line in _lines(file)]
+    return list(dict.fromkeys(line.partition(":")[0] for _, line in numbered_lines(file)))
+
+
+def numbered_lines(file: Path) -> list[tuple[int, str]]:
+    """The lines of users with their numbers from 1; a missing file has none. OSError."""
+    lines = enumerate(_text(file).split("\n"), 1)
+    return [(number, line) for number, line in lines if line.rstrip("\r") and not line.startswith("#")]
 
 
 def add_user(file: Path, name: str, *, replace: bool = False) -> str:
     """Adds a user (or, with `replace`, gives it a new password) and returns the password, which is stored nowhere.
 
-    Raises UsersError for a name outside [A-Za-z0-9._-]{1,64} or one that exists; OSError.
+    Raises UsersError for a name outside [A-Za-z0-9._@+-]{1,128} or one that exists; OSError.
     """
     if not _NAME.fullmatch(name):
-        raise UsersError(
-            f"{name!r} is not a valid user name. Use 1 to 64 letters, digits, dots, underscores and hyphens."
-        )
+        raise UsersError(f"{name!r} is not a valid user name. Use 1 to 128 letters, digits, and any of . _ @ + and -.")
     password = secrets.token_urlsafe(_PASSWORD_BYTES)
     with _locked(file):
         others = [line for line in _lines(file) if line.partition(":")[0] != name]
@@ -63,6 +70,8 @@ def ensure_users_file(file: Path) -> None:
     with _locked(file):
         if not file.exists():
             _write(file, [])
+        elif file.read_bytes().startswith(_BYTE_ORDER_MARK.encode()):
+            _write(file, _lines(file))  # Nginx would take the mark for a part of the first user's name
 
 
 def api_key(user: str, password: str) -> str:
@@ -75,19 +84,24 @@ def _hash(password: str) -> str:
 
 
 def _lines(file: Path) -> list[str]:
+    """Comments too: what a command changes, it leaves as somebody wrote it but for its user's line."""
+    return [line for line in _text(file).split("\n") if line]
+
+
+def _text(file: Path) -> str:
+    """Bytes that are no UTF-8 stay as they are: they are some user's that nobody can be."""
     try:
-        text = file.read_text()
+        return file.read_bytes().decode("utf-8", "surrogateescape").removeprefix(_BYTE_ORDER_MARK)
     except FileNotFoundError:
-        return []
-    return [line for line in text.split("\n") if line]
+        return ""
 
 
 def _write(file: Path, lines: list[str]) -> None:
     """Readers see the old file or the new one. It belongs to the folder's owner, as whom Nginx's workers run."""
     fresh = file.with_name(f"{file.name}.new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as handle:
-        handle.write("".join(f"{line}\n" for line in lines))
+    with os.fdopen(descriptor, "wb") as handle:
+        handle.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
         handle.flush()
         os.fsync(handle.fileno())
     if os.geteuid() == 0:

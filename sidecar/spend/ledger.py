@@ -27,7 +27,7 @@ COUNTERS = (
 )
 _DAY_WORDS = 1 + len(COUNTERS)
 _NAMES_AT = 2 * _DAY_WORDS + 1
-# Both names of a row in UTF-8: a route's is at most 128 characters, a user's 64.
+# Both names of a row in UTF-8: of a route and of a user, at most 128 characters each.
 _NAMES_BYTES_MAX = 640
 _WIDTH = _NAMES_AT + _NAMES_BYTES_MAX // 8
 # 6.7 MB. Rows of nobody who called since yesterday make room.

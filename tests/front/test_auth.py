@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import re
 import socket
 import time
@@ -243,3 +244,50 @@ async def test_a_key_of_somebody_elses_is_refused_and_no_piece_of_it_is_logged(
             assert (await http.get("/v1/models", headers=headers)).status_code == 401
     assert front.logs.count("was not found") == before
     assert key not in front.logs
+
+
+def _sha(password: str) -> str:
+    return "{SHA}" + base64.b64encode(hashlib.sha1(password.encode()).digest()).decode()
+
+
+# Lines as people write them, with the user's name and password; one that neither front takes has no user.
+BY_HAND = [
+    ("crlf:{}\r\n", "crlf", "pw-1"),
+    ("comment:{}:of the search team\n", "comment", "pw-2"),
+    ("both:{}:of the search team\r\n", "both", "pw-3"),
+    ("mail.one+tag@example.com:{}\n", "mail.one+tag@example.com", "pw-4"),
+    ("with blank:{}\n", "with blank", "pw-5"),
+    ("twice:{}\ntwice:" + _sha("second") + "\n", "twice", "pw-6"),
+    ("colon:{}\n", "colon", "a:b"),
+    ("accents:{}\n", "accents", "pässwörd"),
+    ("last:{}", "last", "pw-7"),
+]
+# Refused by Basic and by Bearer, through both.
+NO_LINES = [
+    ("cut:{}\n", "cut", "pw-8", 20),
+    ("more:{}x\n", "more", "pw-9", None),
+    ("!:{}\n", "!", "pw-11", None),
+    ("twice2:" + _sha("first") + "\ntwice2:{}\n", "twice2", "pw-10", None),
+]
+
+
+async def test_lines_written_by_hand_are_read_alike_by_both_fronts_for_both_schemes(front: Front, core: Core) -> None:
+    before = front.users_file.read_bytes()
+    text = "# people of the search team\n\n"
+    text += "".join(line.replace("{}", _sha(password)[:cut]) for line, _, password, cut in NO_LINES)
+    text += "".join(line.replace("{}", _sha(password)) for line, _, password in BY_HAND)
+    try:
+        front.users_file.write_bytes(before + text.encode())
+        async with front.http() as http:
+            assert await _answered(front, http, 200, auth=("crlf", "pw-1"))
+            for status, users in ((200, [row[1:3] for row in BY_HAND]), (401, [row[1:3] for row in NO_LINES])):
+                for user, password in users:
+                    for scheme in ("Basic", "Bearer"):
+                        headers = {"authorization": f"{scheme} {api_key(user, password)}"}
+                        answer = await http.get("/v1/models", headers=headers)
+                        assert (user, scheme, answer.status_code) == (user, scheme, status)
+                        if status == 200:
+                            assert dict(core.calls[-1].metadata)["x-sidecar-user"] == user
+    finally:
+        front.users_file.write_bytes(before)
+        front.take_users()
