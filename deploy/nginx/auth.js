@@ -14,7 +14,8 @@ const LINE_END = 10;
 // said in sidecar/front/envoy/users.py.
 const ENDS = [LINE_END, 13, ':'.charCodeAt(0)];
 
-// No user's name (PAIR takes none that begins like it): the key could not be looked up. The realm stays on for it (api_keys_njs.conf), so the request is refused; $unready
+// No user's name (PAIR takes none that begins like it): the key could not be looked up. The realm stays on for it
+// (api_keys_njs.conf), so the request is refused; $unready
 // makes 503 of that 401.
 const NOT_CHECKED = '!';
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Literal
 
 from sidecar.config import fields as readers
+from sidecar.config.ca_bundle import ca_bundle
 from sidecar.config.kinds import DURATION, DURATION_OR_OFF, SHARE, Kind, choice, integer, size
 from sidecar.config.problems import Report
 from sidecar.config.scope import Scope
 from sidecar.config.section import Entries, Field, Section, default_of
 from sidecar.config.yaml_tree import MappingEntry
-from sidecar.domain.snapshot import Admission, Breaker, Retries, Route, Timeouts
+from sidecar.domain.snapshot import Admission, Breaker, CaBundle, Retries, Route, Timeouts
 
 DIALECTS: Final = ("a", "b")
 # Below 1 KiB no answer fits; 1 GiB is more than a worker's memory should be trusted with.
@@ -125,7 +125,7 @@ class Settings:
     timeouts: Timeouts = field(default_factory=Timeouts)
     response_bytes_max: int = default_of(Route, "response_bytes_max")
     stream_keepalive_s: float = default_of(Route, "stream_keepalive_s")
-    ca_file: str | None = None
+    ca_file: CaBundle | None = None
     proxy: str | None = None
     retries: Retries = field(default_factory=Retries)
     breaker: Breaker = field(default_factory=Breaker)
@@ -139,31 +139,6 @@ class Settings:
     def of_route(self) -> dict[str, Any]:
         """Those that Route has; the others are its upstreams'."""
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in UPSTREAM_KEYS}
-
-
-def _ca_file(entry: MappingEntry, path: str, scope: Scope) -> str | None:
-    """The path as a worker can open it. Whether it holds certificates is checked here, so that no call finds out."""
-    node = entry.value
-    written = readers.text(node, path, scope.report)
-    if written is None:
-        return None
-    if scope.sources.read_secret is not None:
-        hint = "a route managed through the API names no files"
-        scope.report.error(node.line, path, "is for the config file", hint)
-        return None
-    try:
-        content = scope.sources.file(written)
-    except OSError as error:
-        scope.report.error(node.line, path, f"cannot be read: {error.strerror or type(error).__name__}")
-        return None
-    if content is None:
-        hint = "paths start at the config file's directory"
-        scope.report.error(node.line, path, f'file "{written}" does not exist', hint)
-    elif "-----BEGIN CERTIFICATE-----" not in content:
-        scope.report.error(node.line, path, f'file "{written}" holds no PEM certificate')
-    else:
-        return os.path.join(scope.directory, written)
-    return None
 
 
 def _proxy(entry: MappingEntry, path: str, scope: Scope) -> str | None:
@@ -194,8 +169,9 @@ SETTINGS = Section(
         ),
         Field(
             "ca_file",
-            Kind({"type": "string"}, "path", _ca_file),
+            Kind({"type": "string"}, "path", ca_bundle),
             "PEM bundle to trust for this provider; relative paths start at the config file's directory.",
+            "It is kept as it was read.",
             default="the system's",
         ),
         Field(

@@ -102,6 +102,14 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
+class CaBundle:
+    """CA certificates as they were read; the path is for messages."""
+
+    path: str
+    pem: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Upstream:
     """One target of a route: a provider's model with a key."""
 
@@ -113,7 +121,7 @@ class Upstream:
     options: Mapping[str, Any] = field(default_factory=dict)  # Target.options
     auth: str | None = None  # in place of the provider's own scheme
     grant: Grant | None = None  # in place of a key
-    ca_file: str | None = None  # PEM bundle to trust instead of the system's
+    ca_file: CaBundle | None = None  # to trust instead of the system's
     proxy: str | None = None  # only from the config: environment proxies are ignored
     weight: int = 1  # its share where the route's strategy is "weighted"; 0: only as a fallback
     price: Price | None = None  # in place of the table's

@@ -19,7 +19,6 @@ from sidecar.upstream.head import Head
 from sidecar.upstream.pool import Pool
 from sidecar.upstream.request import request_head
 from sidecar.upstream.time_limit import TimeLimit
-from sidecar.upstream.trust import trust_of
 
 # A connection that had ended before we wrote tells so within a round trip. After longer than this the provider has read the
 # request and may have worked on it: that is a failure like any other.
@@ -141,7 +140,7 @@ class UpstreamClient:
         """
         try:
             endpoint = endpoint_of(call.url)
-            place = Place(endpoint.tls, endpoint.host, endpoint.port, upstream.proxy, trust_of(upstream.ca_file))
+            place = Place(endpoint.tls, endpoint.host, endpoint.port, upstream.proxy, upstream.ca_file)
             to_proxy = upstream.proxy is not None and not endpoint.tls
             request = request_head(call.method, endpoint, (*call.headers, *headers), len(call.body), to_proxy=to_proxy)
             kept = None if fresh else self._pool.take(place)

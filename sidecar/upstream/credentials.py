@@ -10,7 +10,6 @@ import asyncio
 import json
 import logging
 import re
-import ssl
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Grant, Upstream
 from sidecar.upstream.address import host_of
 from sidecar.upstream.failures import TokenRefused, explain, printable
+from sidecar.upstream.trust import Trust, context_for
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class _Token:
 
 
 # Who asks for a token, and by which way: the grant, CA file, proxy.
-_Source = tuple[Grant, str | None, str | None]
+_Source = tuple[Grant, Trust, str | None]
 
 
 def _source(upstream: Upstream) -> _Source:
@@ -172,14 +172,14 @@ class AccessTokens:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _fetch(grant: Grant, ca_file: str | None, proxy: str | None) -> _Token:
+async def _fetch(grant: Grant, ca_file: Trust, proxy: str | None) -> _Token:
     import httpx  # off the start path: only upstreams with a grant need it
 
     requested_at_s = time.monotonic()
     try:
         async with asyncio.timeout(_FETCH_S):
             # Reading certificates takes tens of milliseconds: not on the loop.
-            trust = await asyncio.to_thread(ssl.create_default_context, cafile=ca_file)
+            trust = await asyncio.to_thread(context_for, ca_file)
             async with httpx.AsyncClient(verify=trust, proxy=proxy, trust_env=False, timeout=None) as client:
                 status, body = await _send(client, grant)
     except TimeoutError:

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 
+from sidecar.domain.snapshot import CaBundle
 from sidecar.upstream.failures import Failure, OutOfResources, TrustUnreadable, is_out_of_resources
 
-# Which bundle, and when it was last written: a renewed one at the same path is another trust. None: the system's.
-Trust = tuple[str, int] | None
+# None: the system's. A renewed bundle is another trust.
+Trust = CaBundle | None
 
 # A worker has a handful of bundles; every renewal adds one.
 _CONTEXTS_MAX = 64
-
-
-def trust_of(ca_file: str | None) -> Trust:
-    """Raises TrustUnreadable where the file is not there."""
-    if ca_file is None:
-        return None
-    try:
-        return (ca_file, os.stat(ca_file).st_mtime_ns)
-    except OSError as error:
-        raise TrustUnreadable(f"{ca_file} cannot be read.") from error
 
 
 class Contexts:
@@ -51,12 +41,17 @@ class Contexts:
         self._contexts.clear()
 
 
+def context_for(trust: Trust) -> ssl.SSLContext:
+    """Takes tens of milliseconds for the system's. Raises SSLError or OSError where certificates cannot be read."""
+    return ssl.create_default_context(cadata=None if trust is None else trust.pem)
+
+
 async def _make(trust: Trust) -> ssl.SSLContext:
     try:
-        context = await asyncio.to_thread(ssl.create_default_context, cafile=None if trust is None else trust[0])
+        context = await asyncio.to_thread(context_for, trust)
     except (OSError, ValueError) as error:  # SSLError is an OSError
         if is_out_of_resources(error):
             raise OutOfResources("CA certificates could not be read.") from error
-        raise TrustUnreadable(f"{trust[0] if trust else 'The system CA store'} cannot be read.") from error
+        raise TrustUnreadable(f"{trust.path if trust else 'The system CA store'} cannot be read.") from error
     context.set_alpn_protocols(["http/1.1"])
     return context

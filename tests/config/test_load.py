@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 
 import pytest
+import trustme
 
 from adapters import Task
 from sidecar.config import load
 from sidecar.config.settings import Settings
 from sidecar.domain.snapshot import Route, Timeouts, target_of
-from tests.config.loading import loaded, route
+from tests.config.loading import loaded, problems, route
 
 MLFLOW = """\
 routes:
@@ -87,19 +89,41 @@ drop_params: [seed, logit_bias]
 headers: {X-Team: search, X-Version: 2}
 ca_file: ca.pem
 proxy: http://proxy.example:3128"""
-    made = loaded(route(extra), {"ca.pem": "-----BEGIN CERTIFICATE-----"}).routes["chat"]
+    made = loaded(route(extra), {"ca.pem": trustme.CA().cert_pem.bytes().decode()}).routes["chat"]
     assert made.timeouts == Timeouts(connect_s=0.5, first_output_s=30.0, idle_s=1.5, total_s=300.0)
     assert made.response_bytes_max == 2 * 1024 * 1024
     (upstream,) = made.upstreams
     assert upstream.headers == (("X-Team", "search"), ("X-Version", "2"))
-    assert (upstream.ca_file, upstream.proxy) == ("ca.pem", "http://proxy.example:3128")
+    assert upstream.ca_file is not None
+    assert (upstream.ca_file.path, upstream.proxy) == ("ca.pem", "http://proxy.example:3128")
     assert target_of(upstream).options == {"default_max_tokens": 512, "drop_params": ("seed", "logit_bias")}
 
 
 def test_a_relative_ca_file_starts_at_the_config_files_directory() -> None:
-    files = {"ca.pem": "-----BEGIN CERTIFICATE-----"}
+    files = {"ca.pem": trustme.CA().cert_pem.bytes().decode()}
     made = load(route("ca_file: ca.pem"), {"OPENAI_API_KEY": "k"}, file="/etc/llm/config.yaml", read_file=files.get)
-    assert made.routes["chat"].upstreams[0].ca_file == "/etc/llm/ca.pem"
+    bundle = made.routes["chat"].upstreams[0].ca_file
+    assert bundle is not None
+    assert bundle.path == "/etc/llm/ca.pem"
+
+
+def test_a_bundle_is_tried_when_the_file_is_read_and_kept_as_it_was() -> None:
+    one, two = (trustme.CA().cert_pem.bytes().decode() for _ in range(2))
+
+    def bundle(text: str) -> str:
+        found = loaded(route("ca_file: ca.pem"), {"ca.pem": text}).routes["chat"].upstreams[0].ca_file
+        assert found is not None
+        return found.pem
+
+    for text in (one + two, f"\ufeff# Autorit\u00e0\r\n{one}\r\nSubject: x\n{two}", (one + two).replace("\n", "\r\n")):
+        assert ssl.create_default_context(cadata=bundle(text)).cert_store_stats()["x509_ca"] == 2
+    place = 'config.yaml:5: routes[0].ca_file: file "ca.pem" '
+    for text, words in (
+        ("", "holds no PEM certificate"),
+        (one + two[: len(two) // 2], "is cut off or damaged: a certificate in it has no end"),
+        (one.replace(one.split("\n")[2], "AAAA"), "holds a certificate that cannot be read"),
+    ):
+        assert problems(route("ca_file: ca.pem"), {"ca.pem": text}) == [place + words]
 
 
 def test_defaults_hold_where_a_route_says_nothing() -> None:

@@ -10,11 +10,12 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from adapters import HttpCall
 from sidecar.domain.secret import Secret
-from sidecar.domain.snapshot import Timeouts, Upstream
+from sidecar.domain.snapshot import CaBundle, Timeouts, Upstream
 from sidecar.upstream import UpstreamClient, UpstreamResponse
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
@@ -147,9 +148,16 @@ async def opened(
 ) -> UpstreamResponse:
     """The head of an answer. `of_upstream`: ca_file, proxy."""
     base_url = f"{scheme}://{host}:{port}"
+    if (path_of_ca := of_upstream.pop("ca_file", None)) is not None:
+        of_upstream["ca_file"] = bundle(path_of_ca)
     upstream = Upstream("openai", "gpt-test", base_url, Secret("sk-canary-0123456789"), **of_upstream)
     call = HttpCall(base_url + path, body)
     return await client.open(call, upstream, headers, Timeouts(connect_s=connect_s), resent, fresh=fresh)
+
+
+def bundle(path: str | Path) -> CaBundle:
+    """As the config reads it."""
+    return CaBundle(str(path), Path(path).read_text())
 
 
 async def whole(response: UpstreamResponse) -> bytes:

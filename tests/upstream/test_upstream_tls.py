@@ -31,7 +31,9 @@ async def test_a_providers_certificate_is_verified(tls_provider: Provider, tmp_p
     assert tls_provider.calls == [], "a key was sent to a server that could not be verified"
 
 
-async def test_a_renewed_bundle_at_the_same_path_is_used_at_once(tls_provider: Provider, tmp_path: Path) -> None:
+async def test_a_renewed_bundle_is_used_from_the_reload_on_and_stays_as_it_was_read(
+    tls_provider: Provider, tmp_path: Path
+) -> None:
     bundle = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(bundle))
     routes = snapshot([route("chat", Task.CHAT, tls_provider.base_url, ca_file=str(bundle))])
@@ -40,6 +42,9 @@ async def test_a_renewed_bundle_at_the_same_path_is_used_at_once(tls_provider: P
         with pytest.raises(grpc.aio.AioRpcError):
             await stub.Chat(_HELLO)
         shutil.copy(tls_provider.ca_file, bundle)
+        renewed = route("chat", Task.CHAT, tls_provider.base_url, ca_file=str(bundle))
+        await worker.reload(snapshot([renewed], "1" * 12))
+        bundle.write_text("-----BEGIN CERTIFICATE-----")  # what comes of the file afterwards is nothing to the worker
         answer = await stub.Chat(_HELLO)
     assert answer.choices[0].message.content[0].text
 

@@ -31,7 +31,7 @@ from sidecar.control.channel import (
     WorkerSettings,
 )
 from sidecar.domain.secret import Secret
-from sidecar.domain.snapshot import Route, Snapshot, Timeouts, Upstream
+from sidecar.domain.snapshot import CaBundle, Route, Snapshot, Timeouts, Upstream
 from sidecar.telemetry import metric_memory
 from sidecar.v1 import inference_pb2_grpc, rest_pb2_grpc, routes_pb2_grpc
 
@@ -44,6 +44,8 @@ CLIENT_OPTIONS = [("grpc.max_receive_message_length", 64 * 1024 * 1024)]
 def route(name: str, task: Task, base_url: str, **fields: Any) -> Route:
     """A route to one upstream; `fields` are Route's, and of Upstream: provider, model, key, ca_file, options."""
     of_upstream = {key: fields.pop(key) for key in ("provider", "model", "key", "ca_file", "options") if key in fields}
+    if (path := of_upstream.pop("ca_file", None)) is not None:
+        of_upstream["ca_file"] = CaBundle(str(path), Path(path).read_text())
     values = {"provider": "openai", "model": "gpt-test", "key": Secret(KEY), **of_upstream}
     return Route(name, task, (Upstream(base_url=base_url, **values),), **fields)
 

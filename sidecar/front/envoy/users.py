@@ -13,7 +13,7 @@ from sidecar.identity.users import numbered_lines
 _log = logging.getLogger("sidecar")
 # {SHA} and 28 letters of base64, the one hash that Envoy knows. It refuses a whole file for one other line. What may follow in a
 # file that somebody wrote, a third field and a line end of Windows, is left off; deploy/nginx/auth.js takes the same.
-_LINE = re.compile(r"([^!:\x00-\x1f\x7f][^:\x00-\x1f\x7f]{0,255}):(\{SHA\}[A-Za-z0-9+/]{27}=)(?::[^\n]*)?\r?")
+_LINE = re.compile(r"([^:\x00-\x1f\x7f]{1,256}):(\{SHA\}[A-Za-z0-9+/]{27}=)(?::[^\n]*)?\r?")
 # Envoy wants at least one user. Nobody knows a password whose SHA-1 is all zeros, and no user's name has a "!".
 _NOBODY = "!nobody:{SHA}AAAAAAAAAAAAAAAAAAAAAAAAAAA="
 
