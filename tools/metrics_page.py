@@ -192,7 +192,19 @@ FRONT = (
         "sidecar_certificate_expiry_timestamp_seconds",
         (),
         "1",
-        "Unix time at which the certificate of the front expires.",
+        "Unix time at which the certificate that the front serves expires, as a handshake shows it.",
+    ),
+    Row(
+        "sidecar_certificate_files_usable",
+        (),
+        "1",
+        "Whether the certificate and key files of the front fit together; if not, the front keeps what it has.",
+    ),
+    Row(
+        "sidecar_front_reloads_total",
+        ("result",),
+        "2",
+        "Renewed certificates that the front was given. `result`: success (seen by a handshake), failure.",
     ),
 )
 GROUPS = (("Of the workers", WORKERS), ("Of the supervisor", SUPERVISOR), ("Of the front", FRONT))

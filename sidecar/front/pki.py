@@ -73,6 +73,13 @@ def check_pair(certificate: Path, key: Path) -> None:
         raise ValueError(f"{certificate} and {key} are no PEM chain with its unencrypted key{why}") from None
 
 
+def first_certificate(text: str) -> str:
+    """Of a PEM chain: the server's own. Raises ValueError where there is none."""
+    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+    first, _, _ = text.partition(end)
+    return f"{first[first.index(begin) :]}{end}"
+
+
 def _names(hosts: tuple[str, ...]) -> list[x509.GeneralName]:
     names: dict[str, x509.GeneralName] = {}
     for host in ("localhost", "127.0.0.1", "::1", *hosts, socket.gethostname()):

@@ -29,6 +29,8 @@ class Program:
     """What it gets when its parent dies."""
     take_cors: Callable[[FrontSettings, Path], object]
     """(settings, folder): writes which web pages may call; effective after `reload_signal`, or by itself where there is none."""
+    take_certificate: Callable[[FrontSettings, Path], object]
+    """The same of the certificate's and the key's paths."""
     drain: Callable[[Path, float], Awaitable[None]] | None = None
     """(folder, seconds at most): lets calls finish; to be called before `stop_signal`."""
     reload_signal: signal.Signals | None = None
@@ -61,6 +63,7 @@ PROGRAMS = {
             death_signal=signal.SIGTERM,
             reload_signal=signal.SIGHUP,
             take_cors=nginx.render,
+            take_certificate=nginx.render,
         ),
         Program(
             "envoy",
@@ -73,6 +76,7 @@ PROGRAMS = {
             death_signal=signal.SIGKILL,
             drain=admin.drain,
             take_cors=lambda settings, folder: cors.write_cors(settings.cors_origins, folder / cors.CORS),
+            take_certificate=envoy.write_certificate,
             take_users=lambda users_file, folder: users.write_users(users_file, folder / envoy.USERS),
         ),
     )

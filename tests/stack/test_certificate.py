@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import ssl
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
+from cryptography import x509
 
 from sidecar.front.pki import ensure_certificates
 from tests.processes import wait_until
@@ -54,3 +58,56 @@ def test_a_renewed_certificate_is_served_and_open_streams_go_on(tmp_path: Path, 
         # For a moment Nginx's old processes still take connections.
         stack.env["SIDECAR_CA"] = str(renewed / "ca.pem")
         wait_until(lambda: _answers(stack), 30, "only the new certificate")
+
+
+def _expires_s(pem: str) -> float:
+    return x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc.timestamp()
+
+
+def _put(source: Path, target: Path, *, how: str) -> None:
+    if how == "renamed":
+        fresh = target.with_name("fresh")
+        shutil.copy(source, fresh)
+        fresh.replace(target)
+    else:
+        target.write_bytes(source.read_bytes())
+
+
+def _reloaded(stack: Stack, times: int) -> bool:
+    return stack.metric("sidecar_front_reloads_total", result="success") == times
+
+
+@pytest.mark.parametrize("front", ["nginx", "envoy"])
+def test_the_front_follows_renewed_files_by_itself_and_never_half_of_them(
+    tmp_path: Path, provider: Provider, front: str
+) -> None:
+    given = tmp_path / "given"
+    folders = [given, *(tmp_path / how for how in ("renamed", "overwritten"))]
+    for days, folder in enumerate(reversed(folders)):
+        folder.mkdir()
+        ensure_certificates(folder, now=datetime.now(UTC) - timedelta(days=days))
+    options = ("--tls-certificate", str(given / "tls.crt"), "--tls-key", str(given / "tls.key"))
+    with Stack(tmp_path, config_for(provider), workers=1, options=options, front=front) as stack:
+        for count, folder in enumerate(folders[1:], 1):
+            before, new = _served(stack), (folder / "tls.crt").read_text()
+            _put(folder / "tls.key", given / "tls.key", how=folder.name)
+            wait_until(lambda: stack.metric("sidecar_certificate_files_usable") == 0, 30, "that the two do not fit")
+            assert f"goes on with the certificate that it has: {given / 'tls.crt'} and {given / 'tls.key'}" in stack.log
+            assert _served(stack) == before
+            _put(folder / "tls.crt", given / "tls.crt", how=folder.name)
+            wait_until(partial(_reloaded, stack, count), 30, "the reload")
+            assert _served(stack).strip() in new
+            assert stack.metric("sidecar_certificate_files_usable") == 1
+            assert stack.metric("sidecar_certificate_expiry_timestamp_seconds") == _expires_s(new)
+        assert stack.metric("sidecar_front_reloads_total", result="failure") == 0
+
+        # A front that dies while its files are lost comes back with what it had.
+        (given / "tls.key").unlink()
+        (given / "tls.crt").write_text((given / "tls.crt").read_text()[:300])
+        wait_until(lambda: stack.metric("sidecar_certificate_files_usable") == 0, 30, "the loss")
+        stack.env["SIDECAR_CA"] = str(folders[-1] / "ca.pem")
+        first = (stack.nginx_pids or stack.envoy_pids)[0]
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: first not in (stack.nginx_pids or stack.envoy_pids or [first]), 30, "another front")
+        wait_until(lambda: _answers(stack), 30, "an answer")
+        assert stack.metric("sidecar_certificate_expiry_timestamp_seconds") == _expires_s(new)

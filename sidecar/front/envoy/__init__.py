@@ -99,11 +99,16 @@ def render(settings: FrontSettings, folder: Path) -> Path:
     folder = folder.absolute()
     make_folder(folder)
     write(folder / _DESCRIPTORS, (Path(v1.__file__).parent / _DESCRIPTORS).read_bytes())
-    write(folder / _TLS, _tls(settings))
+    write_certificate(settings, folder)
     write_users(settings.users_file, folder / USERS)
     write_cors(settings.cors_origins, folder / CORS)
     write(folder / CONF, configuration(settings, folder))
     return folder / CONF
+
+
+def write_certificate(settings: FrontSettings, folder: Path) -> None:
+    """Which files hold it; a running Envoy follows. OSError."""
+    write(folder / _TLS, _tls(settings))
 
 
 def configuration(settings: FrontSettings, folder: Path) -> str:

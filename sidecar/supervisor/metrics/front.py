@@ -1,7 +1,7 @@
 """What the front counted, its connections and its certificate, for the supervisor's page. Read anew at each scrape.
 
 Nginx keeps its counters behind a unix socket in its private folder; connections are the kernel's to know, the certificate
-is a file. Whatever cannot be read just then is left out, as it is of a process that is down.
+is what a handshake shows. Whatever cannot be read just then is left out, as it is of a process that is down.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _ESTABLISHED = "01"  # linux/tcp_states.h
 
 
 class FrontMetrics:
-    """A collector. `ports` are those that clients connect to, `page` is the unix socket where the front serves `GET /metrics`;
-    `translated` makes of its families what is shown."""
+    """A collector. `ports` are those that clients connect to, `served` gives the certificate that the front shows (DER), `page`
+    is the unix socket where the front serves `GET /metrics`; `translated` makes of its families what is shown."""
 
     def __init__(
         self,
         ports: Collection[int],
-        certificate: Path,
+        served: Callable[[], bytes | None],
         page: Path,
         translated: Callable[[Iterable[Metric]], Iterable[Metric]],
     ) -> None:
         self._ports = ports
-        self._certificate = certificate
+        self._served = served
         self._page = page
         self._translated = translated
 
@@ -49,11 +49,11 @@ class FrontMetrics:
             family = GaugeMetricFamily("sidecar_front_connections", "Open client connections of the front.")
             family.add_metric((), connections)
             yield family
-        expiry_s = expires_at(self._certificate)
+        expiry_s = expires_at(self._served())
         if expiry_s is not None:
             family = GaugeMetricFamily(
                 "sidecar_certificate_expiry_timestamp_seconds",
-                "Unix time at which the certificate of the front expires.",
+                "Unix time at which the certificate that the front serves expires.",
             )
             family.add_metric((), expiry_s)
             yield family
@@ -112,12 +112,14 @@ def _is_on(columns: list[str], ports: Collection[int]) -> bool:
     return columns[3] == _ESTABLISHED and int(columns[1].rpartition(":")[2], 16) in ports
 
 
-def expires_at(certificate: Path) -> float | None:
-    """When the first certificate of a PEM file ends, in seconds since 1970. None where there is none to read."""
+def expires_at(certificate: bytes | None) -> float | None:
+    """When a certificate (DER) ends, in seconds since 1970. None where there is none, or none to read."""
     from cryptography import x509
 
+    if certificate is None:
+        return None
     try:
-        return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc.timestamp()
-    except (OSError, ValueError) as error:
-        _log.debug("certificate %s cannot be read: %s", certificate, error)
+        return x509.load_der_x509_certificate(certificate).not_valid_after_utc.timestamp()
+    except ValueError as error:
+        _log.debug("The front's certificate cannot be read: %s", error)
         return None

@@ -82,6 +82,22 @@ class SupervisorMetrics:
             ("hash",),
             registry=self.registry,
         )
+        # 2
+        self.front_reloads = Counter(
+            "sidecar_front_reloads_total",
+            "Renewed certificates that the front was given; success is seen by a handshake.",
+            ("result",),
+            registry=self.registry,
+        )
+        for result in ("success", "failure"):
+            self.front_reloads.labels(result)
+        # 1
+        self._certificate_usable = Gauge(
+            "sidecar_certificate_files_usable",
+            "Whether the certificate and key files of the front fit together; if not, the front keeps what it has.",
+            registry=self.registry,
+        )
+        self._certificate_usable.set(1)
         # 1
         self.workers_up = Gauge("sidecar_workers_up", "Workers that are serving.", registry=self.registry)
 
@@ -90,6 +106,9 @@ class SupervisorMetrics:
         self.config_reloads.labels(result).inc()
         self._taken.set(result == "success")
         self._unconfirmed.set(result == "unconfirmed")
+
+    def certificate_usable(self, *, usable: bool) -> None:
+        self._certificate_usable.set(usable)
 
     def loop_held(self, position: int, held_s: float) -> None:
         """0 makes the series: alerts want one before the first hold."""

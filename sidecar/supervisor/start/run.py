@@ -33,7 +33,7 @@ from sidecar.supervisor.route_admin import RouteAdmin
 from sidecar.supervisor.start.addresses import Address
 from sidecar.supervisor.start.announcement import Endpoints, env_text, env_values, serving_text
 from sidecar.supervisor.start.options import BEATS, FrontOptions, Options
-from sidecar.supervisor.start.self_check import reachable
+from sidecar.supervisor.start.self_check import Entrance, reachable, served
 from sidecar.supervisor.start.services import Services
 from sidecar.supervisor.start.start_error import StartError
 from sidecar.supervisor.start.state import StateDir, write_private
@@ -198,13 +198,13 @@ class Supervisor:
             raise StartError(f"A worker {error}.") from None
         if self._ports.metrics is not None:
             self._cleanup.callback(MetricsPage.open(self._ports.metrics, self._metrics.registry).close)
-        await self._services.start_front(self._snapshot)
+        await self._services.start_front(self._snapshot, self._metrics)
         front = self._ports.front
         if front is not None:
             page = self._state.front / "run" / METRICS_SOCKET
             names = translated if front.program == "envoy" else iter
             ports = {each.port for each in (*front.addresses, *front.plain)}
-            self._metrics.registry.register(FrontMetrics(ports, self._services.certificate, page, names))
+            self._metrics.registry.register(FrontMetrics(ports, partial(served, Entrance.of(front)), page, names))
         endpoints = Endpoints(
             state_dir=self._state.root,
             front=None if front is None else reachable(front.addresses[0]),

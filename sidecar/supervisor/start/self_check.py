@@ -47,6 +47,18 @@ def reachable(address: Address) -> Address:
     return Address(_WILDCARDS.get(address.host, address.host), address.port)
 
 
+def served(entrance: Entrance) -> bytes | None:
+    """The certificate that a handshake shows, DER; None where there is no handshake."""
+    host = reachable(entrance.address)
+    try:
+        with socket.create_connection((host.host, host.port), timeout=_HEALTH_TIMEOUT_S) as connection:
+            connection.sendall(entrance.preface)
+            with _anybody().wrap_socket(connection) as secured:
+                return secured.getpeercert(binary_form=True)
+    except (OSError, ValueError):
+        return None
+
+
 def healthy(entrance: Entrance, certificate: Path) -> bool:
     """Whether `GET /health` answers 200."""
     try:
@@ -87,9 +99,7 @@ def _call(
     headers: dict[str, str],
     timeout_s: float,
 ) -> tuple[int, bytes]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # compared with the file below, which is stricter than any chain
+    context = _anybody()
     host = reachable(entrance.address)
     connection = http.client.HTTPConnection(host.host, host.port, timeout=timeout_s)
     try:
@@ -104,10 +114,18 @@ def _call(
         connection.close()
 
 
+def _anybody() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # what is shown is compared with the file, which is stricter than any chain
+    return context
+
+
 def _refuse_another(sock: socket.socket, certificate: Path) -> None:
     """Before anything is sent: an API key must not go to whoever else listens there."""
     assert isinstance(sock, ssl.SSLSocket)
-    first, _, _ = certificate.read_text().partition("-----END CERTIFICATE-----")
-    begin = first.index("-----BEGIN CERTIFICATE-----")
-    if sock.getpeercert(binary_form=True) != ssl.PEM_cert_to_DER_cert(f"{first[begin:]}-----END CERTIFICATE-----"):
+    from sidecar.front.pki import first_certificate
+
+    expected = ssl.PEM_cert_to_DER_cert(first_certificate(certificate.read_text()))
+    if sock.getpeercert(binary_form=True) != expected:
         raise ssl.SSLError("another server's certificate")

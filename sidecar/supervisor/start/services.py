@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 from sidecar.domain.snapshot import Route, Snapshot
 from sidecar.supervisor.file_watch import on_change
+from sidecar.supervisor.metrics.page import SupervisorMetrics
 from sidecar.supervisor.processes.process import own_env, plain_env
 from sidecar.supervisor.processes.service import Service
 from sidecar.supervisor.start.announcement import Credential, known_credential
 from sidecar.supervisor.start.options import FrontOptions, Options
 from sidecar.supervisor.start.self_check import Entrance, FirstChatFailed, first_chat, healthy
+from sidecar.supervisor.start.served_certificate import ServedCertificate
 from sidecar.supervisor.start.start_error import StartError
 from sidecar.supervisor.start.state import StateDir
 
@@ -49,7 +51,8 @@ class Services:
         self._front: Service | None = None
         self._front_settings: FrontSettings | None = None  # as it runs
         self._front_reload: signal.Signals | None = None
-        self._following: asyncio.Task[None] | None = None
+        self._following: list[asyncio.Task[None]] = []
+        self._certificate: ServedCertificate | None = None
         self._local: Service | None = None
         self._model: Path | None = None
         self._local_port = local_port
@@ -84,9 +87,8 @@ class Services:
 
     @property
     def certificate(self) -> Path:
-        """Of the front: the operator's, or ours."""
-        front = self._options_of_front
-        return front.tls[0] if front is not None and front.tls is not None else self._state.root / "tls.crt"
+        """As the front reads it."""
+        return self._state.root / "tls.crt" if self._certificate is None else self._certificate.chain
 
     def fetch_model(self, snapshot: Snapshot) -> None:
         """Fetches the model's file if a route uses it and it is not there. Blocks. Raises StartError."""
@@ -138,9 +140,9 @@ class Services:
         except (OSError, ValueError) as error:
             raise StartError(f"The front cannot start: {error}.") from None
 
-    async def start_front(self, snapshot: Snapshot) -> None:
+    async def start_front(self, snapshot: Snapshot, metrics: SupervisorMetrics) -> None:
         """Certificate, first user, Nginx or Envoy; returns once `GET /health` comes back through it. Raises StartError."""
-        front, certificate = self._options_of_front, self.certificate
+        front = self._options_of_front
         if front is None:
             return
         from sidecar.front import programs
@@ -159,7 +161,7 @@ class Services:
             program.title,
             lambda: program.command(folder, binary)[0],
             log_path=self._state.logs / f"{program.name}.log",
-            ready=lambda: asyncio.to_thread(healthy, Entrance.of(front), certificate),
+            ready=lambda: asyncio.to_thread(healthy, Entrance.of(front), self.certificate),
             ready_timeout_s=_FRONT_READY_S,
             stop_signal=program.stop_signal,
             death_signal=program.death_signal,
@@ -169,9 +171,30 @@ class Services:
         )
         self._front_reload = program.reload_signal
         await self._front.start()
+        self._follow(program, front, metrics)
+
+    def _follow(self, program: Program, front: FrontOptions, metrics: SupervisorMetrics) -> None:
+        """Users and certificates come and go while the front runs."""
+        from sidecar.front import pki
+        from sidecar.supervisor.start.certificate_duty import CertificateDuty
+
+        folder, certificate = self._state.front, self._certificate
         if program.take_users is not None:
-            take = partial(program.take_users, self._state.users, folder)
-            self._following = asyncio.create_task(on_change(self._state.users, take))
+            take_users = partial(program.take_users, self._state.users, folder)
+            self._following.append(asyncio.create_task(on_change(self._state.users, take_users)))
+        assert certificate is not None
+
+        async def switch() -> None:
+            assert self._front_settings is not None
+            self._front_settings = settings = replace(
+                self._front_settings, tls_certificate=certificate.chain, tls_key=certificate.key
+            )
+            await asyncio.to_thread(program.take_certificate, settings, folder)
+            self._signal_front()
+
+        renew = partial(pki.ensure_certificates, self._state.root, front.hosts) if front.tls is None else None
+        duty = CertificateDuty(certificate, Entrance.of(front), metrics, switch, renew)
+        self._following.append(asyncio.create_task(duty.follow()))
 
     async def use(self, snapshot: Snapshot) -> None:
         """The front follows what the configuration says of it: which web pages may call."""
@@ -182,10 +205,15 @@ class Services:
 
         self._front_settings = settings = replace(settings, cors_origins=snapshot.cors.origins)
         await asyncio.to_thread(programs.program(front.program).take_cors, settings, self._state.front)
-        self.reload_front()
+        self._signal_front()
 
     def reload_front(self) -> None:
-        """A certificate that was renewed is served from now on."""
+        """The front reads its files again, and the certificate is looked at anew, also where it was refused before."""
+        if self._certificate is not None:
+            self._certificate.look_again()
+        self._signal_front()
+
+    def _signal_front(self) -> None:
         if self._front is not None and self._front_reload is not None:
             self._front.signal(self._front_reload)
 
@@ -203,16 +231,16 @@ class Services:
 
     async def stop(self) -> None:
         """In order: the front sends what is left, then the model ends."""
-        if self._following is not None:
-            self._following.cancel()
+        for task in self._following:
+            task.cancel()
         if self._front is not None:
             await self._front.stop(_FRONT_QUIT_S)
         if self._local is not None:
             await self._local.stop(_MODEL_STOP_S)
 
     async def kill(self) -> None:
-        if self._following is not None:
-            self._following.cancel()
+        for task in self._following:
+            task.cancel()
         for service in (self._front, self._local):
             if service is not None:
                 await service.kill()
@@ -220,6 +248,8 @@ class Services:
     def _prepare_front(self, program: Program, front: FrontOptions, snapshot: Snapshot) -> Path:
         """Writes what the program reads and returns its binary. Blocks."""
         from sidecar.front import pki
+        from sidecar.front.settings import make_folder
+        from sidecar.supervisor.start.certificate_duty import take
 
         state = self._state
         if front.tls is None:
@@ -227,13 +257,17 @@ class Services:
             certificate, key = own.certificate, own.key
         else:
             certificate, key = front.tls
+        make_folder(state.front)
+        self._certificate = served = ServedCertificate((certificate.absolute(), key.absolute()), state.front / "served")
+        served.changed()
+        take(served)
         self.credential = _first_user(state)
         longest_s = max((route.timeouts.total_s for route in snapshot.routes.values()), default=0)
         self._front_settings = settings = front.settings(
             core_sockets=tuple(state.run / f"w{position}.sock" for position in range(self._options.workers)),
             users_file=state.users,
-            tls_certificate=certificate.absolute(),
-            tls_key=key.absolute(),
+            tls_certificate=served.chain,
+            tls_key=served.key,
             cors_origins=snapshot.cors.origins,
             read_timeout_s=max(_FRONT_READ_TIMEOUT_S_MIN, int(longest_s) + _FRONT_READ_MARGIN_S),
         )

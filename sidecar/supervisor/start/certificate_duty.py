@@ -1,0 +1,98 @@
+"""The front follows a renewed certificate by itself, and whether it did is seen by a handshake."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+
+from sidecar.front import pki
+from sidecar.front.settings import write
+from sidecar.supervisor.metrics.page import SupervisorMetrics
+from sidecar.supervisor.start.self_check import Entrance, served
+from sidecar.supervisor.start.served_certificate import ServedCertificate
+
+_log = logging.getLogger("sidecar")
+# One look at two files costs 40 us, and a certificate is renewed a month before its end.
+_PAUSE_S = 0.5
+# Of the private CA's own certificate, which is renewed a month before its end too.
+_OWN_S = 3600.0
+# Nginx starts new processes for it, on a busy machine too.
+_FOLLOW_S = 20.0
+_HANDSHAKE_PAUSE_S = 0.1
+
+
+def take(certificate: ServedCertificate) -> bool:
+    """Whether there is another one to serve. Raises ValueError for files that are no pair, OSError. Blocks."""
+    return certificate.take(pki.check_pair, write)
+
+
+class CertificateDuty:
+    """`renew` makes the private CA's certificate anew where it is about to end (None: the operator's own files). `switch` gives
+    the front what is to be served now."""
+
+    def __init__(
+        self,
+        certificate: ServedCertificate,
+        entrance: Entrance,
+        metrics: SupervisorMetrics,
+        switch: Callable[[], Awaitable[None]],
+        renew: Callable[[], object] | None = None,
+        follow_s: float = _FOLLOW_S,
+    ) -> None:
+        self._certificate = certificate
+        self._entrance = entrance
+        self._metrics = metrics
+        self._switch = switch
+        self._renew = renew
+        self._follow_s = follow_s
+        self._refusal = ""
+
+    async def follow(self) -> None:
+        """Until it is cancelled."""
+        looks = 0
+        while True:
+            await asyncio.sleep(_PAUSE_S)
+            looks += 1
+            if self._renew is not None and looks % int(_OWN_S / _PAUSE_S) == 0:
+                try:
+                    await asyncio.to_thread(self._renew)
+                except (OSError, ValueError) as error:
+                    _log.error("The front's certificate cannot be renewed: %s.", error)
+            if self._certificate.changed():
+                await self._take()
+
+    async def _take(self) -> None:
+        try:
+            new = await asyncio.to_thread(take, self._certificate)
+        except (OSError, ValueError) as error:
+            if str(error) != self._refusal:
+                _log.error("The front goes on with the certificate that it has: %s.", error)
+            self._refusal = str(error)
+            self._metrics.certificate_usable(usable=False)
+            if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+                self._certificate.look_again()  # descriptors or a disk that is away come back without a change of the file
+            return
+        self._refusal = ""
+        self._metrics.certificate_usable(usable=True)
+        if not new:
+            return
+        await self._switch()
+        if await self._shown():
+            self._metrics.front_reloads.labels("success").inc()
+            _log.info("The front serves the renewed certificate.")
+            return
+        self._metrics.front_reloads.labels("failure").inc()
+        words = "The front does not serve the renewed certificate after %g s. Its log has the reason."
+        _log.error(words, self._follow_s)
+
+    async def _shown(self) -> bool:
+        expected = ssl.PEM_cert_to_DER_cert(pki.first_certificate(self._certificate.chain.read_text()))
+        ends_s = time.monotonic() + self._follow_s
+        while await asyncio.to_thread(served, self._entrance) != expected:
+            if time.monotonic() > ends_s:
+                return False
+            await asyncio.sleep(_HANDSHAKE_PAUSE_S)
+        return True
