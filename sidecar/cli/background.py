@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -76,7 +77,7 @@ def start_in_background(options: Options, arguments: list[str]) -> None:
     if "serving" in report:
         print(
             f"{report['serving']}\nIt runs in the background (pid {process.pid}). Its log is {log_path}.\n"
-            f"To stop it: {_command()} down --state-dir {options.state_dir}"
+            f"To stop it: {_command()} down --state-dir {shlex.quote(str(options.state_dir))}"
         )
         process.returncode = 0  # it outlives this process, which need not wait for it
         return

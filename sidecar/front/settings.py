@@ -13,6 +13,8 @@ from sidecar.domain.sizes import REQUEST_BYTES_MAX
 SOCKET_PATH_BYTES_MAX = 107
 # Calls at once from one address: three quarters of what a front took in all when this was chosen. It keeps one client from taking
 # every place.
+# At once, of all clients and to the core.
+CONNECTIONS = 4096
 CALLS_PER_CLIENT = 768
 METRICS_SOCKET = "metrics.sock"  # in the folder's run/: GET /metrics is what the front counted
 
@@ -42,7 +44,7 @@ class FrontSettings:
     proxy_protocol: bool = False
     """The trusted proxies say it by PROXY protocol instead, at the beginning of every connection."""
     worker_processes: int = 1
-    worker_connections: int = 4096
+    worker_connections: int = CONNECTIONS
     """Per process; a REST call takes 4, a gRPC call 2."""
     body_bytes_max: int = REQUEST_BYTES_MAX
     """Larger requests are 413, REST and gRPC. Must be below the core's own message limit."""

@@ -17,6 +17,7 @@ from adapters import GatewayError, Kind
 from sidecar.domain.status import client_may_retry, retry_after_s, status_row
 from sidecar.transport import Aborted
 from sidecar.transport.caller import Context
+from sidecar.upstream import internal_failure
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,10 @@ def answers_errors(method: _Method[_Response]) -> _Method[_Response]:
             return await abort(context, error)
         except (asyncio.CancelledError, Aborted):
             raise
-        except Exception:
+        except Exception as error:
+            if (short := internal_failure(error)) is not None:
+                log.error("no descriptors or no memory left: %s", type(error).__name__)
+                return await abort(context, short)
             log.exception("a bug in the gateway")
             return await abort(context, GatewayError(Kind.INTERNAL, "The gateway failed."))
 

@@ -44,7 +44,7 @@ class GrpcioServer:
     def bind_unix(self, path: str | Path, listener: Listener) -> None:
         """Raises RuntimeError."""
         assert listener is Listener.LOCAL  # it could not tell one from the other
-        self._server.add_insecure_port(f"unix:{path}")
+        self._server.add_insecure_port("unix:" + str(path).replace("%", "%25"))  # it reads a URI, and would decode it
         self._paths.append(Path(path))
 
     def bind_tcp(self, address: str, listener: Listener) -> int:

@@ -14,7 +14,16 @@ An HTTP/1.1 client of our own on asyncio's transports (decision 0003): `parser` 
 
 from sidecar.upstream.address import host_of
 from sidecar.upstream.client import UpstreamClient, UpstreamResponse, read_failure
-from sidecar.upstream.failures import explain, printable
+from sidecar.upstream.failures import explain, internal_failure, printable
 from sidecar.upstream.time_limit import TimeLimit
 
-__all__ = ["TimeLimit", "UpstreamClient", "UpstreamResponse", "explain", "host_of", "printable", "read_failure"]
+__all__ = [
+    "TimeLimit",
+    "UpstreamClient",
+    "UpstreamResponse",
+    "explain",
+    "host_of",
+    "internal_failure",
+    "printable",
+    "read_failure",
+]

@@ -148,6 +148,11 @@ def is_out_of_resources(error: BaseException) -> bool:
     return False
 
 
+def internal_failure(error: BaseException) -> GatewayError | None:
+    """What callers are told where this process ran out of something; None: `error` is a bug."""
+    return GatewayError(OutOfResources.kind, OutOfResources.text) if is_out_of_resources(error) else None
+
+
 def explain(error: BaseException) -> tuple[str, str]:
     """Where in the exchange a call failed, and why: for the operator's log, in printable characters, both "" where the error has
     no cause that would say more than its own message."""

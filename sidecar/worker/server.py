@@ -270,6 +270,9 @@ def main() -> None:
     parser.add_argument("--control-fd", type=int, required=True, help="the supervisor's end of sidecar.control.channel")
     arguments = parser.parse_args()
     faulthandler.enable()  # what kills the process (SIGSEGV, SIGBUS) leaves its stack on standard error
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:  # 1,024 on many systems: some 450 calls
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to understand
     prepare_process()
     output = LogOutput()

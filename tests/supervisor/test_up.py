@@ -168,3 +168,15 @@ def test_serve_runs_the_core_alone(tmp_path: Path, provider: Provider) -> None:
         assert set(running.env) == {"SIDECAR_GRPC_LOCAL", "SIDECAR_METRICS"}
         assert accepts(int(running.env["SIDECAR_GRPC_LOCAL"].rpartition(":")[2]))
         assert not _named(running.process.pid, "nginx")
+
+
+@pytest.mark.parametrize("server", ["native", "grpcio"])
+def test_a_state_directory_may_have_per_cent_signs_and_blanks_in_its_path(tmp_path: Path, server: str) -> None:
+    """gRPC's own library reads unix: paths as URIs."""
+    folder = tmp_path / "a %41 b"
+    folder.mkdir()
+    with Running("serve", folder, config_for("http://127.0.0.1:9/v1"), "--grpc-server", server) as gateway:
+        socket = str(gateway.state / "run" / "grpc.sock").replace("%", "%25")
+        done = sidecar("routes", "--target", f"unix:{socket}")
+    assert done.returncode == 0, done.stderr
+    assert "embeddings" in done.stdout

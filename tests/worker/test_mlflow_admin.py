@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adapters import GatewayError
+from adapters import GatewayError, Kind
 from sidecar.domain.snapshot import Limit
 from sidecar.worker.rest.mlflow_admin import limits_json, limits_of, spec_of
 
@@ -77,3 +77,18 @@ def test_what_is_no_limit_is_refused_with_its_place(body: dict[str, Any]) -> Non
     with pytest.raises(GatewayError) as raised:
         limits_of(json.dumps(body).encode())
     assert raised.value.param
+
+
+NUMBERS = ["1e999999", "-1e999999", "9" * 5_000, "[" * 100_000 + "1" + "]" * 100_000, '{"a": 1e999999}', "[1e400]"]
+
+
+@pytest.mark.parametrize("value", NUMBERS, ids=lambda value: value[:12])
+@pytest.mark.parametrize("read", [spec_of, limits_of])
+@pytest.mark.parametrize("member", ["name", "route", "limits", "model"])
+def test_a_number_out_of_range_or_a_nest_is_the_callers_mistake(read: Any, member: str, value: str) -> None:
+    """At least one of them is refused by each; none of them is a bug."""
+    body = f'{{"{member}": {value}}}'.encode()
+    try:
+        read(body)
+    except GatewayError as error:
+        assert error.kind is Kind.INVALID_REQUEST

@@ -45,9 +45,11 @@ def env_values(endpoints: Endpoints) -> dict[str, str]:
     values["SIDECAR_PASSWORD"] = endpoints.credential.password
     values["SIDECAR_API_KEY"] = endpoints.credential.api_key
     if endpoints.grpc is not None:
+        # gRPC's clients read a URI.
         values["SIDECAR_GRPC_LOCAL"] = str(endpoints.grpc)
     elif endpoints.grpc_socket is not None:
-        values["SIDECAR_GRPC_LOCAL"] = f"unix:{endpoints.grpc_socket}"
+        # gRPC's clients read a URI.
+        values["SIDECAR_GRPC_LOCAL"] = "unix:" + str(endpoints.grpc_socket).replace("%", "%25")
     if endpoints.metrics is not None:
         values["SIDECAR_METRICS"] = f"http://{endpoints.metrics}/metrics"
     return {name: value for name, value in values.items() if value is not None}

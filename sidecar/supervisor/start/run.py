@@ -32,6 +32,7 @@ from sidecar.supervisor.reload_socket import ReloadSocket
 from sidecar.supervisor.route_admin import RouteAdmin
 from sidecar.supervisor.start.addresses import Address
 from sidecar.supervisor.start.announcement import Endpoints, env_text, env_values, serving_text
+from sidecar.supervisor.start.descriptors import shortage
 from sidecar.supervisor.start.options import BEATS, FrontOptions, Options
 from sidecar.supervisor.start.self_check import Entrance, reachable, served
 from sidecar.supervisor.start.services import Services
@@ -189,6 +190,8 @@ class Supervisor:
         self._services.reload_front()
 
     async def _start(self) -> None:
+        if (short := shortage(self._snapshot, front=self._ports.front is not None)) is not None:
+            _log.warning("%s", short)
         await self._services.start_local(self._snapshot)
         self._metrics.use_config(self._snapshot.hash)
         self._spend_keeper.use(self._snapshot)

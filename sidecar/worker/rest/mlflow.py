@@ -8,7 +8,8 @@ from google.api.httpbody_pb2 import HttpBody
 
 from adapters import GatewayError, Kind
 from adapters.mlflow_client import members_of
-from sidecar.domain.snapshot import Route
+from sidecar.domain.snapshot import Consumer, Route
+from sidecar.gateway.consumers import require_admin
 from sidecar.v1 import rest_pb2
 from sidecar.worker.rest import mlflow_lists as lists
 from sidecar.worker.rest.error_bodies import MLFLOW, MLFLOW_C, MLFLOW_TEXT
@@ -72,13 +73,13 @@ class MlflowPaths:
 
     @answers_in(MLFLOW)
     async def CreateMlflowRoute(self, request: HttpBody, reply: Reply) -> None:
-        consumer = self._calls.consumer(reply.context)
+        consumer = self._admin(reply)
         spec = spec_of(await plain(request.data, reply.context))
         await reply.json(lists.route(await self._changes.create(consumer, spec)))
 
     @answers_in(MLFLOW)
     async def UpdateMlflowRoute(self, request: rest_pb2.UpdateMlflowRouteRequest, reply: Reply) -> None:
-        consumer = self._calls.consumer(reply.context)
+        consumer = self._admin(reply)
         spec = spec_of(await plain(request.body.data, reply.context))
         if spec.setdefault("name", request.name) != request.name:
             raise GatewayError(Kind.INVALID_REQUEST, "The body and the path name different routes.", param="name")
@@ -97,10 +98,16 @@ class MlflowPaths:
     @answers_in(MLFLOW)
     async def SetMlflowLimits(self, request: HttpBody, reply: Reply) -> None:
         """Limits that MLflow cannot express are kept."""
-        consumer = self._calls.consumer(reply.context)
+        consumer = self._admin(reply)
         name, limits = limits_of(await plain(request.data, reply.context))
         kept = [each for each in await self._changes.get_limits(consumer, name) if each.unit != "requests"]
         await reply.json(limits_json(await self._changes.set_limits(consumer, name, [*limits, *kept])))
+
+    def _admin(self, reply: Reply) -> Consumer:
+        """Before the body is read: what is wrong with it is an admin's to know."""
+        consumer = self._calls.consumer(reply.context)
+        require_admin(consumer)
+        return consumer
 
     def _found(self, reply: Reply, name: str, what: str, fits: Callable[[Route], bool] = lambda route: True) -> Route:
         route = self._calls.route(self._calls.consumer(reply.context), name)

@@ -79,7 +79,13 @@ def limits_json(limits: Iterable[Limit]) -> dict[str, Any]:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    return {name: msgspec.json.decode(raw) for name, raw in members_of(body).items()}
+    found = {}
+    for name, raw in members_of(body).items():
+        try:
+            found[name] = msgspec.json.decode(raw)
+        except (msgspec.DecodeError, RecursionError):  # well-formed, or members_of had refused it
+            raise _invalid("Holds a number out of range, or is nested too deep.", name[:64]) from None
+    return found
 
 
 def _invalid(message: str, param: str) -> GatewayError:

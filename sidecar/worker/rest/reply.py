@@ -17,6 +17,7 @@ from sidecar.domain.status import client_may_retry, retry_after_s
 from sidecar.gateway.stream import StreamedAnswer
 from sidecar.transport.abort import abort
 from sidecar.transport.caller import ClientStalled, Context, request_id_of, write_within
+from sidecar.upstream import internal_failure
 from sidecar.worker.rest.error_bodies import OPENAI, Shape, with_code
 from sidecar.worker.rest.json import written
 
@@ -99,8 +100,7 @@ class Reply:
         if not isinstance(error, Exception):  # cancelled
             raise error
         if not isinstance(error, GatewayError):
-            log.error("a bug in the gateway, request %s", self._request_id, exc_info=error)
-            error = GatewayError(Kind.INTERNAL, "The gateway failed.")
+            error = self._our_own(error)
         if self._begun:
             writer = self._writer
             event = self._shape.event if writer is None else writer.failed
@@ -117,6 +117,13 @@ class Reply:
         self._answer = None
         await self._begin(status, JSON, extra)
         await self._write(self._shape.body(error, self._request_id))
+
+    def _our_own(self, error: Exception) -> GatewayError:
+        if (short := internal_failure(error)) is not None:
+            log.error("no descriptors or no memory left, request %s: %s", self._request_id, type(error).__name__)
+            return short
+        log.error("a bug in the gateway, request %s", self._request_id, exc_info=error)
+        return GatewayError(Kind.INTERNAL, "The gateway failed.")
 
     async def json(self, value: object) -> None:
         """Our own JSON with status 200."""
