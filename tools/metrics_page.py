@@ -173,7 +173,7 @@ FRONT = (
         "sidecar_front_requests_total",
         ("group", "class"),
         "7 × 6",
-        "Requests that the front has answered. `group`: openai, mlflow, grpc, docs, health, other (Envoy: all); `class`: 2xx to "
+        "Requests that the front has answered. `group`: openai, mlflow, grpc, docs, health, other; `class`: 2xx to "
         "5xx, and gone for a client that left. A gRPC call is classed by its gRPC status.",
         "`http.server.request.duration`'s count",
     ),

@@ -24,7 +24,7 @@ def either(
 
 def test_the_front_is_on_the_page_beside_the_core(either: Stack) -> None:
     stack = either
-    group = "openai" if stack.front == "nginx" else "all"
+    group = "openai"
     with stack.http() as http, stack.http(key=None) as stranger:
         assert http.get("/v1/models").status_code == 200
         assert stranger.get("/v1/models").status_code == 401

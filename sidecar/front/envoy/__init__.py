@@ -21,6 +21,7 @@ from sidecar import v1
 from sidecar.front import bindings
 from sidecar.front.envoy import balancer
 from sidecar.front.envoy.cors import CORS, write_cors
+from sidecar.front.envoy.counters import counters
 from sidecar.front.envoy.names import all_but
 from sidecar.front.envoy.replies import mappers
 from sidecar.front.envoy.routes import queries, rest_routes, unknown_paths
@@ -226,7 +227,10 @@ def _access_logs(settings: FrontSettings) -> list[str]:
         "[%START_TIME(%Y-%m-%d %H:%M:%S)%] refused %RESPONSE_CODE% (gRPC %GRPC_STATUS_NUMBER%) %REQ(:method)% "
         "%PATH(NQ:PATH):256% from %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% for %REQ(x-sidecar-user)% [%REQ(x-request-id)%]\n"
     )
-    logs: list[dict[str, object]] = [{**_logger("stderr", "stream.v3.StderrAccessLog", refused), "filter": _REFUSED}]
+    logs: list[dict[str, object]] = [
+        counters(),
+        {**_logger("stderr", "stream.v3.StderrAccessLog", refused), "filter": _REFUSED},
+    ]
     if settings.access_log is not None:
         line = (
             "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% %REQ(x-sidecar-user)% [%START_TIME(%Y-%m-%dT%H:%M:%S+00:00)%] "

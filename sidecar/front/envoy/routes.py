@@ -11,11 +11,13 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import permutations
+from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
 
 from sidecar.front import refusals
 from sidecar.front.bindings import BindingError
+from sidecar.front.groups import group_of
 from sidecar.openapi.bindings import HttpBinding, bindings_of
 
 # A path variable as it stands in the request: ASCII letters, digits and ._~:@+-, any of them written as %41 too. The
@@ -35,6 +37,7 @@ _OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disa
 _CREDENTIALS_OFF = {"users": _OFF}
 _TRANSCODER_OFF = {"rest_transcoder": _OFF}
 
+COUNTED = "sidecar.front"  # the metadata that a route is counted by
 Json = dict[str, object]
 
 
@@ -89,26 +92,33 @@ def _rule(binding: HttpBinding) -> Rule:
 def _method_routes(path: str, group: list[Rule], public: frozenset[str]) -> Iterator[str]:
     where = _where(path, group[0].long)
     off = _is_public(group, public)
+    counted = _counted_as(path)
     yield f"# {path}: {', '.join(f'{rule.verb} {rule.rpc}' for rule in group)}"
     for rule in group:
         verb = _header(":method", "GET|HEAD" if rule.verb == "GET" else rule.verb)
         query = _header(":path", _query(rule.query))
         if rule.verb in _WITHOUT_BODY:
             empty = {"name": "content-length", "string_match": _regex("0*"), "treat_missing_header_as_empty": True}
-            yield _line({**where, "headers": [verb, empty, query]}, off, to_core=True)
-            yield _line({**where, "headers": [verb]}, off, status=400)
+            yield _line({**where, "headers": [verb, empty, query]}, off, to_core=True, **counted)
+            yield _line({**where, "headers": [verb]}, off, status=400, **counted)
             continue
         kind = _header("content-type", _JSON)
         plain = {**_header("content-encoding", _CODING), "treat_missing_header_as_empty": True}
-        yield _line({**where, "headers": [verb, kind, plain, query]}, off, to_core=True)
-        yield _line({**where, "headers": [verb, kind, plain]}, off, status=400)
-        yield _line({**where, "headers": [verb]}, off, status=415)
+        yield _line({**where, "headers": [verb, kind, plain, query]}, off, to_core=True, **counted)
+        yield _line({**where, "headers": [verb, kind, plain]}, off, status=400, **counted)
+        yield _line({**where, "headers": [verb]}, off, status=415, **counted)
 
 
 def _wrong_method(path: str, group: list[Rule], public: frozenset[str]) -> str:
     allow = ", ".join("GET, HEAD" if rule.verb == "GET" else rule.verb for rule in group)
     header = {"header": {"key": "allow", "value": allow}}
-    return _line(_where(path, group[0].long), _is_public(group, public), status=405, response_headers_to_add=[header])
+    off = _is_public(group, public)
+    return _line(_where(path, group[0].long), off, status=405, response_headers_to_add=[header], **_counted_as(path))
+
+
+def _counted_as(path: str) -> dict[str, Any]:
+    """What the counters read of a route."""
+    return {"metadata": {"filter_metadata": {COUNTED: {"group": group_of(path)}}}}
 
 
 def _with_overlapping(path: str, by_path: dict[str, list[Rule]]) -> list[Rule]:

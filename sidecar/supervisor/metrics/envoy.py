@@ -1,18 +1,20 @@
 """Envoy's own counters under the names that dashboards and alerts know, in addition to the originals.
 
-Envoy does not count by path, so everything is one group, "all"; a client that leaves is in no class.
+Calls are counted by a log that writes nothing (sidecar.front.envoy.counters), by group of paths and class as Nginx's are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
+
+from sidecar.front.groups import OTHER, class_of
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
     from prometheus_client.samples import Sample
 
-GROUP = "all"
 _FRONT = ("envoy_http_conn_manager_prefix", "front")
 _CORE = ("envoy_cluster_name", "core")
 # Envoy's name, the label that makes it ours -> our name.
@@ -30,8 +32,9 @@ _HELP = {
 _LEFT_OUT = frozenset(
     {"envoy_cluster_membership_total", "envoy_lua_lua_vm_count", "envoy_server_days_until_first_cert_expiring"}
 )
-_CLASSES = "envoy_http_downstream_rq_xx"
-_TIMES = "envoy_http_downstream_rq_time"  # milliseconds
+_MS = "_ms"
+_ANSWERS = "envoy_front_answers"  # of sidecar.front.envoy.counters, as is the other
+_TIMES = "envoy_front_took"  # milliseconds
 
 
 def translated(families: Iterable[Metric]) -> Iterator[Metric]:
@@ -39,6 +42,7 @@ def translated(families: Iterable[Metric]) -> Iterator[Metric]:
     from prometheus_client.core import CounterMetricFamily
 
     counts = dict.fromkeys(_COUNTERS.values(), 0.0)
+    answers: defaultdict[tuple[str, str], float] = defaultdict(float)
     requests = CounterMetricFamily(
         "sidecar_front_requests", "Requests that the front has answered.", labels=("group", "class")
     )
@@ -49,15 +53,18 @@ def translated(families: Iterable[Metric]) -> Iterator[Metric]:
             for (theirs, label), ours in _COUNTERS.items():
                 if name == theirs and _has(sample, label):
                     counts[ours] += sample.value
-            if name == _CLASSES and _has(sample, _FRONT):
-                kind = f"{sample.labels['envoy_response_code_class']}xx"
-                requests.add_metric((GROUP, kind), sample.value)
+            if name == _ANSWERS:
+                answers[_series(sample.labels)] += sample.value
         if family.name == _TIMES:
             yield _durations(family)
+        if family.name in (_ANSWERS, _TIMES):
+            continue
         family.documentation = family.documentation or "A statistic of Envoy's own; see its documentation."
         if family.name not in _LEFT_OUT:
-            own.append(family)
+            own.append(_in_seconds(family) if family.name.endswith(_MS) else family)
     yield from _each_name_once(own)
+    for series, count in sorted(answers.items()):
+        requests.add_metric(series, count)
     yield requests
     for name, value in counts.items():
         counter = CounterMetricFamily(name, _HELP[name])
@@ -80,20 +87,53 @@ def _each_name_once(families: list[Metric]) -> Iterator[Metric]:
         yield renamed
 
 
+def _in_seconds(family: Metric) -> Metric:
+    """A histogram of Envoy's own in Prometheus' base unit, and named so."""
+    from prometheus_client.core import HistogramMetricFamily
+
+    name = f"{family.name.removesuffix(_MS)}_seconds"
+    found = HistogramMetricFamily(name, family.documentation)
+    for sample in family.samples:
+        labels, value = dict(sample.labels), sample.value
+        if "le" in labels:
+            labels["le"] = _seconds(labels["le"])
+        elif sample.name.endswith("_sum"):
+            value /= 1000
+        found.add_sample(sample.name.replace(family.name, name, 1), labels, value)
+    return found
+
+
 def _durations(family: Metric) -> Metric:
     """Milliseconds to seconds."""
     from prometheus_client.core import HistogramMetricFamily
 
-    ours = [sample for sample in family.samples if _has(sample, _FRONT)]
-    buckets = [(_seconds(sample.labels["le"]), sample.value) for sample in ours if sample.name == f"{_TIMES}_bucket"]
-    total_s = sum(sample.value for sample in ours if sample.name == f"{_TIMES}_sum") / 1000
+    buckets: dict[str, list[tuple[str, float]]] = {}
+    total_s: defaultdict[str, float] = defaultdict(float)
+    for sample in family.samples:
+        group = _group(sample.labels)
+        if sample.name == f"{_TIMES}_bucket":
+            buckets.setdefault(group, []).append((_seconds(sample.labels["le"]), sample.value))
+        elif sample.name == f"{_TIMES}_sum":
+            total_s[group] += sample.value / 1000
     found = HistogramMetricFamily(
         "sidecar_front_request_duration_seconds",
         "Seconds from the first byte of a request to the last byte of the answer.",
         labels=("group",),
     )
-    found.add_metric((GROUP,), buckets, total_s)
+    for group, of_group in buckets.items():
+        found.add_metric((group,), of_group, total_s[group])
     return found
+
+
+def _group(labels: Mapping[str, str]) -> str:
+    """A request without a route of its own has none."""
+    found = labels.get("group", "-")
+    return OTHER if found == "-" else found
+
+
+def _series(labels: Mapping[str, str]) -> tuple[str, str]:
+    group = _group(labels)
+    return group, class_of(labels.get("status", "0"), group, labels.get("grpc", "-"))
 
 
 def _seconds(bound: str) -> str:

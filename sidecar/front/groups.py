@@ -1,0 +1,37 @@
+"""What the front's counters call the paths, as deploy/nginx/metrics.js does."""
+
+from __future__ import annotations
+
+OTHER = "other"
+# The first that a path begins with.
+_PREFIXES = (
+    *(("/v1/", "openai"), ("/gateway/", "mlflow"), ("/endpoints/", "mlflow"), ("/api/", "mlflow")),
+    *(
+        ("/sidecar.v1.", "grpc"),
+        ("/grpc.", "grpc"),
+        ("/docs", "docs"),
+        ("/openapi.json", "docs"),
+        ("/health", "health"),
+    ),
+)
+# Of gRPC's statuses those that are the caller's doing; the others but OK and CANCELLED are ours.
+_CALLERS = frozenset({"3", "5", "6", "7", "8", "9", "11", "12", "16"})
+GONE = "gone"
+
+
+def group_of(path: str) -> str:
+    """Of a path without its query."""
+    if path == "/":
+        return "docs"
+    return next((group for prefix, group in _PREFIXES if path.startswith(prefix)), OTHER)
+
+
+def class_of(status: str, group: str, grpc: str) -> str:
+    """`status` is HTTP's, 0 where there was no answer; `grpc` is "-" where there was none. A gRPC call is classed by its own."""
+    if status == "0":
+        return GONE
+    if group != "grpc" or not grpc.isdigit():
+        return f"{status[:1]}xx"
+    if grpc == "0":
+        return "2xx"
+    return GONE if grpc == "1" else "4xx" if grpc in _CALLERS else "5xx"
