@@ -154,18 +154,20 @@ def share(node: Node, path: str, report: Report) -> float | None:
     return None
 
 
-def url(node: Node, path: str, report: Report) -> SplitResult | None:
-    """An http(s) URL without user, query or fragment. Never shown in a message: it may hold a password."""
+def url(node: Node, path: str, report: Report, *, user: bool = False) -> SplitResult | None:
+    """An http(s) URL without query or fragment, and without user and password unless it may have them (`user`). Never shown in a
+    message: it may hold a password."""
     value = text(node, path, report)
     if value is None:
         return None
-    if problem := _url_problem(value):
+    if problem := url_problem(value, user=user):
         report.error(node.line, path, *problem)
         return None
     return urlsplit(value)
 
 
-def _url_problem(value: str) -> tuple[str, str] | None:
+def url_problem(value: str, *, user: bool = False) -> tuple[str, str] | None:
+    """Message and hint."""
     if not _URL_CHARS.fullmatch(value):
         return "must be a URL", "it has blanks, control or non-ASCII characters"
     try:
@@ -175,7 +177,7 @@ def _url_problem(value: str) -> tuple[str, str] | None:
         return "must be a URL", "host or port is malformed"
     if parts.scheme not in ("http", "https") or not host:
         return "must be a URL that starts with http:// or https://", ""
-    if "@" in parts.netloc:
+    if "@" in parts.netloc and not user:
         return "must not hold a user or password", "the key has its own place"
     if "?" in value or "#" in value:
         return "must not hold a query or fragment", ""

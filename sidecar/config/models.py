@@ -16,6 +16,7 @@ from adapters.providers import PROVIDERS
 from sidecar.config import fields
 from sidecar.config.kinds import Kind, choice, integer, list_of, reference
 from sidecar.config.prices import COST_FIELD, PRICE_FIELD
+from sidecar.config.proxies import EnvironmentProxies
 from sidecar.config.scope import Scope
 from sidecar.config.section import Entries, Field, Section
 from sidecar.config.settings import Settings
@@ -160,7 +161,9 @@ def _target(
     if made is None:
         return None
     if made.provider != "local":
-        made = replace(made, ca_file=settings.ca_file, proxy=settings.proxy)
+        proxy = settings.proxy
+        of_provider = proxy.of(made.base_url) if isinstance(proxy, EnvironmentProxies) else proxy
+        made = replace(made, ca_file=settings.ca_file, proxy=of_provider)
     return replace(made, **values)
 
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Literal
 
+from adapters import Kind as FailureKind
 from sidecar.config import fields as readers
 from sidecar.config.ca_bundle import ca_bundle
-from sidecar.config.kinds import DURATION, DURATION_OR_OFF, SHARE, Kind, choice, integer, size
-from sidecar.config.problems import Report
+from sidecar.config.kinds import DURATION, DURATION_OR_OFF, SHARE, Kind, choice, integer, list_of, size
+from sidecar.config.problems import Report, near_miss, shown
+from sidecar.config.proxies import ENVIRONMENT, Proxy, proxy
 from sidecar.config.scope import Scope
 from sidecar.config.section import Entries, Field, Section, default_of
 from sidecar.config.yaml_tree import MappingEntry
@@ -126,9 +128,10 @@ class Settings:
     response_bytes_max: int = default_of(Route, "response_bytes_max")
     stream_keepalive_s: float = default_of(Route, "stream_keepalive_s")
     ca_file: CaBundle | None = None
-    proxy: str | None = None
+    proxy: Proxy | None = None
     retries: Retries = field(default_factory=Retries)
     breaker: Breaker = field(default_factory=Breaker)
+    fallback_on: frozenset[FailureKind] = default_of(Route, "fallback_on")
     admission: Admission | None = None
     mlflow_dialect: Literal["a", "b"] = default_of(Route, "mlflow_dialect")
 
@@ -141,9 +144,19 @@ class Settings:
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in UPSTREAM_KEYS}
 
 
-def _proxy(entry: MappingEntry, path: str, scope: Scope) -> str | None:
-    found = readers.url(entry.value, path, scope.report)
-    return None if found is None else entry.value.text.rstrip("/")
+# What a model refuses that another may take: in the words of the file.
+_FALLBACK_ON = {"context_length": FailureKind.CONTEXT_LENGTH_EXCEEDED, "content_filter": FailureKind.CONTENT_FILTERED}
+
+
+def _fallback_on(entry: MappingEntry, path: str, scope: Scope) -> frozenset[FailureKind] | None:
+    words = readers.texts(entry.value, path, scope.report)
+    if words is None:
+        return None
+    for index, word in enumerate(words):
+        if word not in _FALLBACK_ON:
+            line = entry.value.items[index].line
+            scope.report.error(line, f"{path}[{index}]", f"unknown word {shown(word)}", near_miss(word, _FALLBACK_ON))
+    return frozenset(_FALLBACK_ON[word] for word in words if word in _FALLBACK_ON)
 
 
 # They belong to a provider's connection; a split has those of its destinations.
@@ -176,12 +189,25 @@ SETTINGS = Section(
         ),
         Field(
             "proxy",
-            Kind({"type": "string", "format": "uri", "pattern": "^https?://"}, "URL", _proxy),
-            "HTTP proxy to this provider, without user and password.",
-            "Proxy variables of the environment are ignored: a gateway must not change its route because of who started it.",
+            Kind(
+                {"type": "string", "pattern": f"^(https?://|{ENVIRONMENT}$)"},
+                f"URL or `{ENVIRONMENT}`",
+                proxy,
+                text=lambda value: "" if value is None else str(value),
+            ),
+            "HTTP proxy to this provider, as `http://proxy:3128` or `http://user:$PASSWORD@proxy:3128`; `environment`: by "
+            "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.",
+            "User and password are escaped as in any URL. Without the word the variables of the environment are ignored: a "
+            "gateway must not change its route because of who started it.",
         ),
         Field(
             "retries", RETRIES, "Further attempts of one call.", "[Below](#retries-breaker-admission), as the next two."
+        ),
+        Field(
+            "fallback_on",
+            list_of({"enum": list(_FALLBACK_ON)}, read=_fallback_on),
+            "Refusals after which the next model is asked too: `context_length`, `content_filter`.",
+            "[Below](#several-models). Without it they are the caller's answer: most often the request is at fault.",
         ),
         Field("breaker", BREAKER, "When a model of several is ejected."),
         Field("admission", ADMISSION, "Calls of the route in each worker.", default="no limit"),

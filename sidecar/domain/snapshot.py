@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from adapters import Target, Task
+from adapters import Kind, Target, Task
 from sidecar.domain.secret import Secret
 
 
@@ -122,7 +122,7 @@ class Upstream:
     auth: str | None = None  # in place of the provider's own scheme
     grant: Grant | None = None  # in place of a key
     ca_file: CaBundle | None = None  # to trust instead of the system's
-    proxy: str | None = None  # only from the config: environment proxies are ignored
+    proxy: str | None = field(default=None, repr=False)  # URL, with user and password where it wants them
     weight: int = 1  # its share where the route's strategy is "weighted"; 0: only as a fallback
     price: Price | None = None  # in place of the table's
     cost: Literal["tokens", "provider"] | None = (
@@ -156,6 +156,9 @@ class Route:
         None  # MLflow's calls, renewal_period, key: its clients read them back
     )
     mlflow_dialect: Literal["a", "b"] = "a"  # of /gateway/{name}/invocations where nothing else decides
+    fallback_on: frozenset[Kind] = (
+        frozenset()
+    )  # refusals of the request after which another upstream is asked all the same
     aliases: tuple[str, ...] = ()  # other names of it; in metrics, limits and lists it has the one
 
 

@@ -208,7 +208,8 @@ class RetryLoop:
                 self._failure = error
             return self._go_to(self.candidates.choose(self._tried, now_s, self._chance))
         self._failure = error
-        if self._left <= 0 or not STATUS_ROWS[error.kind].another_upstream_may_help:
+        helps = STATUS_ROWS[error.kind].another_upstream_may_help or error.kind in self.candidates.route.fallback_on
+        if self._left <= 0 or not helps:
             return None
         other = None if self.candidates.only else self.candidates.choose(self._tried, now_s, self._chance)
         wait_s = self._same_again_s(error, now_s) if other is None else 0.0

@@ -17,6 +17,7 @@ from sidecar.upstream.dial import Dialer, Place, proxy_refusal
 from sidecar.upstream.failures import ConnectionLost, ConnectTimedOut, Failure
 from sidecar.upstream.head import Head
 from sidecar.upstream.pool import Pool
+from sidecar.upstream.proxy import proxy_headers
 from sidecar.upstream.request import request_head
 from sidecar.upstream.time_limit import TimeLimit
 
@@ -142,6 +143,8 @@ class UpstreamClient:
             endpoint = endpoint_of(call.url)
             place = Place(endpoint.tls, endpoint.host, endpoint.port, upstream.proxy, upstream.ca_file)
             to_proxy = upstream.proxy is not None and not endpoint.tls
+            if to_proxy:
+                headers = (*headers, *proxy_headers(upstream.proxy or ""))
             request = request_head(call.method, endpoint, (*call.headers, *headers), len(call.body), to_proxy=to_proxy)
             kept = None if fresh else self._pool.take(place)
             if kept is not None:

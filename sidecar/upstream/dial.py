@@ -19,6 +19,7 @@ from sidecar.upstream.failures import (
     is_out_of_resources,
 )
 from sidecar.upstream.gathering import Gathering
+from sidecar.upstream.proxy import proxy_headers
 from sidecar.upstream.trust import Contexts, Trust
 
 # RFC 8305's value: the next address is tried beside the one that has not answered by then.
@@ -163,7 +164,9 @@ async def _tunnel(connection: Connection, place: Place) -> None:
     """RFC 9110 section 9.3.6."""
     name = f"[{place.host}]" if ":" in place.host else place.host
     authority = f"{name}:{place.port}"
-    request = f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n\r\n".encode("ascii")
+    assert place.proxy is not None
+    credentials = "".join(f"{name}: {value}\r\n" for name, value in proxy_headers(place.proxy))
+    request = f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{credentials}\r\n".encode("ascii")
     try:
         head = await connection.send(request, b"", bodiless=True)
     except Failure as failure:

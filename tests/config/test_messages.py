@@ -210,8 +210,8 @@ def _url(value: str) -> str:
             ),
         ),
         (
-            route("proxy: http://me:pw@proxy.example"),
-            "config.yaml:5: routes[0].proxy: must not hold a user or password; the key has its own place",
+            route("proxy: socks5://me:pw@proxy.example"),
+            f"config.yaml:5: routes[0].proxy: {_URL}",
         ),
         (
             route() + "defaults: {timeout: 5}\n",

@@ -24,7 +24,7 @@ def test_the_published_schema_is_fresh() -> None:
 
 
 LIMITING = "limit limits budgets"
-OF_A_ROUTE = "timeouts response_bytes_max stream_keepalive retries breaker admission mlflow_dialect"
+OF_A_ROUTE = "fallback_on timeouts response_bytes_max stream_keepalive retries breaker admission mlflow_dialect"
 OF_AN_UPSTREAM = "ca_file proxy"
 # What the file may have, section by section: the reader, the schema and the pages come from one table each.
 KEYS = {

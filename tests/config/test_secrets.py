@@ -111,7 +111,7 @@ MISPLACED = [
     route(type=CANARY),
     route(f"headers: {{Authorization: Bearer {CANARY}}}"),
     route(f"headers: {{X-A: {CANARY}é}}"),
-    route(f"proxy: http://u:{CANARY}@proxy"),
+    route(f"proxy: socks5://u:{CANARY}@proxy"),
     route(f"{CANARY}: x"),
     route(f"limit: {CANARY}\ntimeouts: {{total: {CANARY}}}\nresponse_bytes_max: {CANARY}"),
     route(provider="openai-compatible", config=f"base_url: https://{CANARY}@x/"),

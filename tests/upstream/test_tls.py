@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import ssl
 import warnings
 from collections.abc import AsyncIterator
@@ -231,6 +232,26 @@ async def test_a_proxy_forwards_http_in_absolute_form() -> None:
         assert proxy.heads[0].startswith(
             b"POST http://%s/v1/chat/completions HTTP/1.1\r\nHost: %s\r\n" % (where, where)
         )
+
+
+async def test_a_proxy_is_told_its_user_and_password_and_the_provider_is_not(authority: Authority) -> None:
+    expected = b"Proxy-Authorization: Basic " + base64.b64encode("us@er:p:w\u00e9".encode())
+    async with raw_server(OK, tls=authority.server("localhost")) as server, a_proxy(server.port) as proxy:
+        url = proxy.url.replace("http://", "http://us%40er:p%3Aw%C3%A9@")
+        async with a_client() as client:
+            fields: dict[str, Any] = {
+                "scheme": "https",
+                "host": "localhost",
+                "ca_file": authority.ca_file,
+                "proxy": url,
+            }
+            assert await fetch(client, server.port, **fields) == (200, b"ok")
+        assert expected in proxy.heads[0]
+        assert not any(b"Proxy-Authorization" in str(request).encode() for request in server.requests)
+    async with raw_server(OK) as server, a_proxy(server.port) as proxy, a_client() as client:
+        url = proxy.url.replace("http://", "http://us%40er:p%3Aw%C3%A9@")
+        assert await fetch(client, server.port, host="provider.example", proxy=url) == (200, b"ok")
+        assert expected in proxy.heads[0]
 
 
 async def test_a_proxy_may_itself_be_behind_tls(authority: Authority) -> None:
