@@ -24,6 +24,7 @@ from pathlib import Path
 from google.protobuf.descriptor import FieldDescriptor, ServiceDescriptor
 
 from sidecar.openapi.bindings import HttpBinding, bindings_of, service
+from sidecar.openapi.operations import OPERATIONS
 
 # Methods that need no credentials. Health alone: load balancers and container probes have none, and it says only "ok".
 PUBLIC: frozenset[str] = frozenset({"Health"})
@@ -149,6 +150,12 @@ def _location(path: str, group: list[Binding]) -> str:
     return "\n".join(_block(f"= {each}", path, group) for each in ((path, f"{path}/") if slash else (path,)))
 
 
+def answers_as_anthropic(rpc: str) -> bool:
+    """Whether the callers of its paths read errors in Anthropic's shape, also the front's own."""
+    operation = OPERATIONS.get(rpc)
+    return operation is not None and operation.error == "AnthropicError"
+
+
 def _block(match: str, path: str, group: list[Binding]) -> str:
     """nginx.conf chooses by method ($rpc, $call): an `if` would end try_files."""
     allow = [verb for binding in group for verb in (("GET", "HEAD") if binding.verb == "GET" else (binding.verb,))]
@@ -157,6 +164,8 @@ def _block(match: str, path: str, group: list[Binding]) -> str:
         lines.append(f"set $rpc_{binding.verb.lower()} {binding.rpc};")
         if binding.path != path:
             lines += [f"set ${name} {value};" for name, value in _matched(binding, path).items()]
+    if any(answers_as_anthropic(binding.rpc) for binding in group):
+        lines.append("set $errors anthropic;")
     public = {binding.rpc in PUBLIC for binding in group}
     if len(public) != 1:
         raise BindingError(f"{path}: either all methods of a path are public or none")

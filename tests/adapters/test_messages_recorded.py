@@ -69,15 +69,15 @@ def test_a_recorded_request_is_translated_or_refused_by_name(path: Path, provide
     marks = ("device_id", "x-anthropic-billing-header", '"cache_control"', "clear_thinking", "eager_input")
     assert [mark for mark in marks if mark in text] == []
     assert "metadata" not in sent
-    asked = json.loads(path.read_text())["body"]
+    original = json.loads(path.read_text())["body"]
     calls = [call["id"] for turn in sent["messages"] for call in turn.get("tool_calls") or ()]
     results = [turn["tool_call_id"] for turn in sent["messages"] if turn["role"] == "tool"]
     assert sorted(results) == sorted(calls)  # each call has its result, and the other way round
-    assert json.dumps(asked["messages"]).count('"tool_use_id"') == len(results)
+    assert json.dumps(original["messages"]).count('"tool_use_id"') == len(results)
     names = [tool["function"]["name"] for tool in sent.get("tools") or ()]
-    assert names == [tool["name"] for tool in asked.get("tools") or () if not tool.get("defer_loading")]
-    if provider == "openai" and asked.get("max_tokens"):
-        assert sent["max_completion_tokens"] == asked["max_tokens"]
+    assert names == [tool["name"] for tool in original.get("tools") or () if not tool.get("defer_loading")]
+    if provider == "openai" and original.get("max_tokens"):
+        assert sent["max_completion_tokens"] == original["max_tokens"]
 
 
 def test_the_requests_are_those_of_eight_programs_or_more() -> None:

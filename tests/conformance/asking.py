@@ -57,7 +57,7 @@ class Side:
             return BROKEN_OFF
         return {
             "status": answer.status_code,
-            "body": answer.content,
+            "body": _named(answer.content, answer.headers.get("x-request-id", "")),
             **_headers(answer.headers),
         }
 
@@ -86,7 +86,12 @@ def _headers(headers: Mapping[str, str]) -> Seen:
 
 
 def _id(name: str, value: str) -> str:
-    return MADE if name == "x-request-id" and value not in OURS else value
+    return MADE if name in ("x-request-id", "request-id") and value not in OURS else value
+
+
+def _named(body: bytes, request_id: str) -> bytes:
+    """Errors in Anthropic's shape repeat the id of the header."""
+    return body.replace(f'"request_id":"{request_id}"'.encode(), b'"request_id":""')
 
 
 def _call(call: Call) -> Seen:

@@ -34,7 +34,7 @@ REFUSED: dict[str, tuple[int, str, str, dict[str, Any]]] = {
     "compressed by brotli": (415, "POST", CHAT, {"json": {}, "headers": {"content-encoding": "br"}}),
     "compressed twice": (415, "POST", CHAT, {"json": {}, "headers": {"content-encoding": "gzip, zstd"}}),
     "query on post": (400, "POST", CHAT + "?model=other", {"json": {}}),
-    "query on get": (400, "GET", "/v1/models?limit=2", {}),
+    "query on get": (400, "GET", "/v1/models?page=2", {}),
     "body on get": (400, "GET", "/v1/models", {"json": {}}),
     "grpc path without grpc": (415, "POST", "/sidecar.v1.InferenceService/Chat", {"json": {}}),
 }

@@ -143,6 +143,28 @@ def test_refusals_of_the_gateway_are_anthropics(stack: Stack, simulator: Provide
 
 
 @pytest.mark.parametrize(
+    ("headers", "content", "status", "type_"),
+    [
+        ({"authorization": "Bearer bm9ib2R5Onk="}, b"{}", 401, "authentication_error"),
+        ({"content-type": "text/plain"}, b"{}", 415, "invalid_request_error"),
+        ({}, None, 405, "invalid_request_error"),
+    ],
+)
+def test_refusals_of_the_front_are_anthropics_too(
+    stack: Stack, headers: dict[str, str], content: bytes | None, status: int, type_: str
+) -> None:
+    with stack.http() as http:
+        verb = "GET" if content is None else "POST"
+        answer = http.request(verb, PATH, content=content, headers={"content-type": "application/json", **headers})
+        elsewhere = http.post("/v1/chat/completions", content=b"{}", headers={"content-type": "text/plain"})
+    body = answer.json()
+    assert (answer.status_code, body["type"], body["error"]["type"]) == (status, "error", type_)
+    assert body["request_id"] == answer.headers["request-id"] == answer.headers["x-request-id"]
+    assert elsewhere.json().keys() == {"error"}
+    assert "request-id" not in elsewhere.headers
+
+
+@pytest.mark.parametrize(
     ("status", "ours", "type_"),
     [
         (400, 400, "invalid_request_error"),

@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterator
 
 from sidecar.front import refusals
+from sidecar.front.bindings import answers_as_anthropic
 from sidecar.front.settings import FrontError, templates
+from sidecar.openapi.bindings import bindings_of, service
 
 # HTTP status -> (gRPC status, text), as deploy/nginx/grpc_error_pages.conf and grpc_errors.conf say it.
 _GRPC: dict[tuple[int, ...], tuple[int, str]] = {
@@ -30,7 +32,8 @@ _NGINX_ALONE = 429
 _TRANSCODED = "/sidecar.v1.RestService/"
 # What request.lua found wrong with the query.
 _QUERY = "%DYNAMIC_METADATA(sidecar.front:query)%"
-_HAS_QUERY = {
+Json = dict[str, object]
+_HAS_QUERY: Json = {
     "metadata_filter": {
         "matcher": {"filter": "sidecar.front", "path": [{"key": "query"}], "value": {"present_match": True}},
         "match_if_key_not_found": False,
@@ -39,12 +42,10 @@ _HAS_QUERY = {
 _PLAIN = rf"{refusals.PLAIN_PATH}(\?.*)?"
 _CHALLENGE = {"www-authenticate": 'Basic realm="sidecar"'}
 
-Json = dict[str, object]
-
 
 def mappers() -> list[str]:
     """One line of YAML a mapper; the first that matches wins."""
-    return [f"- {json.dumps(mapper)}" for mapper in (*_for_grpc(), *_for_rest())]
+    return [f"- {json.dumps(mapper)}" for mapper in (*_for_grpc(), *_for_anthropic(), *_for_rest())]
 
 
 def _for_grpc() -> Iterator[Json]:
@@ -60,6 +61,27 @@ def _for_grpc() -> Iterator[Json]:
         which = some[0] if len(some) == 1 else {"or_filter": {"filters": some}}
         yield _grpc({"and_filter": {"filters": [*caller, which]}}, code, text)
     yield _grpc({"and_filter": {"filters": caller}}, *_GRPC_DEFAULT)
+
+
+def _for_anthropic() -> Iterator[Json]:
+    """For callers of its paths, before and after the transcoder has changed them: the same object, two members before it."""
+    bindings = [each for each in bindings_of(service()) if answers_as_anthropic(each.rpc)]
+    paths = (re.escape(each.path) + r"(\?.*)?" for each in bindings)
+    rpcs = (re.escape(_TRANSCODED + each.rpc) for each in bindings)
+    path = {"name": ":path", "string_match": {"safe_regex": {"regex": "|".join((*paths, *rpcs))}}}
+    where: Json = {"header_filter": {"header": path}}
+    words = _nginx_words()
+
+    def mapper(which: list[Json], status: int, body: str) -> Json:
+        body = '{"type":"error","request_id":"%REQ(x-request-id)%",' + body.removeprefix("{")
+        return _rest({"and_filter": {"filters": [where, *which]}}, status, body, with_id=True)
+
+    yield mapper([_status("EQ", 400), _HAS_QUERY], 400, words["400"].replace(refusals.MALFORMED, _QUERY))
+    for key, body in words.items():
+        if key.isdigit() and int(key) not in (_NGINX_ALONE, 404, 426):
+            yield mapper([_status("EQ", int(key))], int(key), body)
+    yield mapper([_status("GE", 500)], 500, words["default"])
+    yield mapper([_status("GE", 400)], 400, words['"~^4"'])
 
 
 def _for_rest() -> Iterator[Json]:
@@ -103,8 +125,9 @@ def _grpc(which: Json, code: int, text: str) -> Json:
     return {"filter": which, **_answer(headers, text.replace("%", "%%"))}
 
 
-def _rest(which: Json, status: int, body: str) -> Json:
+def _rest(which: Json, status: int, body: str, *, with_id: bool = False) -> Json:
     headers = {"content-type": "application/json", "x-front-refused": "1", "x-request-id": "%REQ(x-request-id)%"}
+    headers |= {"request-id": "%REQ(x-request-id)%"} if with_id else {}
     headers |= _CHALLENGE if status == 401 else {}
     headers |= {"retry-after": "1"} if status == 503 else {}
     headers |= {"accept-encoding": "gzip, zstd"} if status == 415 else {}
