@@ -31,6 +31,10 @@ hypothesis.settings.load_profile("unhurried")
 # Two tests that start processes or load the box would take the cores from each other: the process that runs one runs all of
 # them, one after another. The others share what is left.
 ONE_AFTER_ANOTHER = "machine"
+# Tests of other people's programs wait for these more than for the cores: they are a second row beside the first.
+PROGRAMS = "programs"
+PROGRAM_FOLDERS = frozenset({"clients", "mlflow", "mlflow_models"})
+PROGRAM_FILES = frozenset({"test_codex.py", "test_programs.py"})
 # What starts processes is slow by what the marker says; of a worker's tests the typed service stays in the inner loop,
 # and of the upstream's those without sockets.
 SLOW_FOLDERS = frozenset(
@@ -65,7 +69,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if folder in SLOW_FOLDERS and item.path.name not in FAST_FILES:
             item.add_marker(pytest.mark.slow)
         if "slow" in item.keywords:
-            item.add_marker(pytest.mark.xdist_group(ONE_AFTER_ANOTHER))
+            programs = folder in PROGRAM_FOLDERS or item.path.name in PROGRAM_FILES
+            item.add_marker(pytest.mark.xdist_group(PROGRAMS if programs else ONE_AFTER_ANOTHER))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
