@@ -57,7 +57,7 @@ function envoy_on_response(handle)
     headers:replace("access-control-expose-headers", exposed)
     return
   end
-  headers:replace("access-control-allow-methods", "GET, POST")
+  headers:replace("access-control-allow-methods", methods)
   if kept.preflight ~= "" then
     headers:replace("access-control-allow-headers", kept.preflight)
   end

@@ -10,6 +10,8 @@ from sidecar.openapi.bindings import bindings_of, service
 # What pages call. Not what manages routes, and not the gateway's own page.
 _CALLED_BY_PAGES = ("/v1/", "/gateway/", "/endpoints/")
 _SEGMENT = "[^/?]+"
+# What a preflight may ask for; whether the path takes it is looked up.
+METHODS = ("GET", "POST", "DELETE")
 # How long a browser may remember what it was told before the call; Chrome remembers nothing for longer.
 MAX_AGE_S = 7200
 # A call has no cookies, so a browser takes the star for every header of the answer.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sidecar.domain.origins import ANY, Origin
-from sidecar.front.cors import EXPOSED, MAX_AGE_S, called_by_pages, path_pattern
+from sidecar.front.cors import EXPOSED, MAX_AGE_S, METHODS, called_by_pages, path_pattern
 
 _HEADERS = (
     "add_header Access-Control-Allow-Origin $cors_origin always;",
@@ -47,7 +47,8 @@ def _maps(origins: Sequence[str]) -> Iterator[str]:
     yield f'map $cors_origin $cors_exposed {{ "" ""; default "{EXPOSED}"; }}'
     yield 'map $cors_origin $cors_vary { "" ""; "*" ""; default Origin; }'
     yield "# A preflight asks for a method of the path that it is sent to. It has no credentials, and is never passed on."
-    yield 'map $http_access_control_request_method $cors_rpc { "~^GET$" $rpc_get; "~^POST$" $rpc_post; default ""; }'
+    methods = " ".join(f'"~^{method}$" $rpc_{method.lower()};' for method in METHODS)
+    yield f'map $http_access_control_request_method $cors_rpc {{ {methods} default ""; }}'
     yield 'map "$request_method $cors_rpc" $cors_preflight { "~^OPTIONS ." $cors_origin; default ""; }'
     yield 'map $cors_preflight $cors_realm { "" sidecar; default off; }'
     yield 'map $cors_preflight $cors_wrong_method { "" @wrong_method; default @preflight; }'
@@ -62,7 +63,7 @@ def _preflight(any_origin: bool) -> Iterator[str]:
     yield "location @preflight {"
     yield "    auth_basic off;"
     yield "    add_header Access-Control-Allow-Origin $cors_origin;"
-    yield '    add_header Access-Control-Allow-Methods "GET, POST";'
+    yield f'    add_header Access-Control-Allow-Methods "{", ".join(METHODS)}";'
     yield "    add_header Access-Control-Allow-Headers $http_access_control_request_headers;"
     yield f"    add_header Access-Control-Max-Age {MAX_AGE_S};"
     if not any_origin:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from sidecar.front.cors import called_by_pages
+from sidecar.front.cors import METHODS, called_by_pages
 from sidecar.front.programs import Program
 from sidecar.openapi.bindings import bindings_of, service
 from tests.front.conftest import Front, Running, hang_up
@@ -52,7 +52,7 @@ async def test_a_page_that_may_call_is_told_so_without_credentials_and_reads_its
             assert (reply.status_code, reply.content) == (204, b""), origin
             assert _cors(reply) == {
                 "access-control-allow-origin": origin,
-                "access-control-allow-methods": "GET, POST",
+                "access-control-allow-methods": "GET, POST, DELETE",
                 "access-control-allow-headers": HEADERS,
                 "access-control-max-age": "7200",
                 "vary": "Origin",
@@ -161,4 +161,4 @@ async def test_a_running_front_takes_other_origins(running: Running, program: Pr
 def test_pages_call_models_and_never_what_manages_the_gateway() -> None:
     managing = {(each.verb.upper(), each.path) for each in bindings_of(service())} - set(called_by_pages())
     assert {path.split("/")[1] for _, path in managing} == {"", "api", "docs", "openapi.json", "health"}
-    assert {verb for verb, _ in called_by_pages()} == {"GET", "POST"}
+    assert {verb for verb, _ in called_by_pages()} <= set(METHODS)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sidecar.domain.origins import ANY, Origin
-from sidecar.front.cors import EXPOSED, MAX_AGE_S, called_by_pages
+from sidecar.front.cors import EXPOSED, MAX_AGE_S, METHODS, called_by_pages
 from sidecar.front.settings import templates, write
 
 CORS = "cors.json"
@@ -56,7 +56,7 @@ def _source(origins: Sequence[str]) -> str:
         f"local exact = {{{', '.join(f'[{_quoted(each.text)}] = true' for each in parsed if each.exact)}}}",
         f"local rules = {{{', '.join(_rule(each) for each in parsed if not each.exact)}}}",
         f"local paths = {{{', '.join(_path(path, verbs[path]) for path in sorted(verbs, key=lambda path: '{' in path))}}}",
-        f"local exposed, max_age = {_quoted(EXPOSED)}, {_quoted(str(MAX_AGE_S))}",
+        f"local exposed, max_age, methods = {_quoted(EXPOSED)}, {_quoted(str(MAX_AGE_S))}, {_quoted(', '.join(METHODS))}",
     ]
     return "\n".join(lines) + "\n" + (templates("envoy") / "cors.lua").read_text()
 
@@ -69,7 +69,7 @@ def _rule(origin: Origin) -> str:
 
 def _path(path: str, verbs: Sequence[str]) -> str:
     parts = ("[^/]+" if part.startswith("{") else re.sub(r"(\W)", r"%\1", part) for part in re.split(r"({\w+})", path))
-    taken = ", ".join(f"{verb} = true" for verb in verbs if verb in ("GET", "POST"))
+    taken = ", ".join(f"{verb} = true" for verb in verbs if verb in METHODS)
     return f"{{pattern = {_quoted('^' + ''.join(parts) + '$')}, verbs = {{{taken}}}}}"
 
 
