@@ -110,6 +110,11 @@ class Addresses:
             self._found.clear()
         self._found[key] = (asyncio.get_running_loop().time() + _ADDRESSES_S, task.result())
 
+    def keeps(self, host: str, port: int) -> bool:
+        """Whether `of` would answer from an earlier lookup."""
+        until_s, _ = self._found.get((host, port), (0.0, []))
+        return asyncio.get_running_loop().time() < until_s
+
     def forget(self, host: str, port: int) -> None:
         """None of its addresses answered: the name may have moved."""
         self._found.pop((host, port), None)

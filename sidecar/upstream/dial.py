@@ -68,17 +68,7 @@ class Dialer:
         return connection
 
     async def _open(self, host: str, port: int, context: ssl.SSLContext | None) -> Connection:
-        addresses = await self._addresses.of(host, port)
-        try:
-            sock = await _connect(addresses[:_ADDRESSES_MAX])
-        except OSError as error:
-            if is_out_of_resources(error):
-                raise OutOfResources("No socket could be opened.") from error
-            self._addresses.forget(host, port)
-            raise ConnectFailed(_refused_by(addresses, port)) from error
-        except asyncio.CancelledError:
-            self._addresses.forget(host, port)  # the time was up
-            raise
+        sock = await self._socket(host, port)
         connection: Connection | None = None
         try:
             _, connection = await asyncio.get_running_loop().create_connection(
@@ -97,6 +87,26 @@ class Dialer:
                 sock.close()
         connection.watch(sock)
         return connection
+
+    async def _socket(self, host: str, port: int, *, moved_from: tuple[Address, ...] = ()) -> socket.socket:
+        """Connected. Addresses that were kept from an earlier call may be old: where none of them answers, the name is looked up
+        once more, and the new ones are tried at once."""
+        kept = self._addresses.keeps(host, port)
+        addresses = [each for each in await self._addresses.of(host, port) if each not in moved_from]
+        try:
+            return await _connect(addresses[:_ADDRESSES_MAX])
+        except OSError as error:
+            if is_out_of_resources(error):
+                raise OutOfResources("No socket could be opened.") from error
+            self._addresses.forget(host, port)
+            failure = ConnectFailed(_refused_by(addresses, port))
+            failure.__cause__ = error
+        except asyncio.CancelledError:
+            self._addresses.forget(host, port)  # the time was up
+            raise
+        if kept and set(await self._addresses.of(host, port)) - set(addresses):
+            return await self._socket(host, port, moved_from=tuple(addresses))
+        raise failure
 
     async def close(self) -> None:
         await self._addresses.close()

@@ -149,6 +149,30 @@ def test_a_failed_connection_forgets_the_address(make: Callable[[], Any]) -> Non
 
 
 @BOTH_LOOPS
+def test_a_provider_that_has_moved_is_found_within_the_same_call(make: Callable[[], Any]) -> None:
+    addresses = ["127.0.0.9"]
+
+    async def resolve(host: str, port: int) -> list[str]:
+        return list(addresses)
+
+    async def main(loop: Any) -> None:
+        async with raw_server(OK) as server, a_client() as client:
+            before = await asyncio.start_server(server.serve, "127.0.0.9", server.port)
+            assert await fetch(client, server.port, host="provider.example") == (200, b"ok")
+            before.close()
+            addresses[:] = ["127.0.0.1", "127.0.0.9"]
+            assert await fetch(client, server.port, host="provider.example", fresh=True) == (200, b"ok")
+            assert loop.lookups == 2
+            # One whose name has not moved is asked for once more and no oftener.
+            addresses[:] = ["127.0.0.9"]
+            for lookups in (3, 4):
+                assert await failure(fetch(client, server.port, host="other.example")) == UNAVAILABLE
+                assert loop.lookups == lookups
+
+    run(make, resolve, main)
+
+
+@BOTH_LOOPS
 def test_a_lookup_that_hangs_ends_with_the_time_to_connect(make: Callable[[], Any]) -> None:
     async def resolve(host: str, port: int) -> list[str]:
         await asyncio.Event().wait()
