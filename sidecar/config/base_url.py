@@ -36,11 +36,18 @@ def without_call(base: str, row: Provider, model: str, node: Node, path: str, re
     for ending in sorted(paths, key=len, reverse=True):
         if base.endswith(filled := ending.replace(_MODEL, quote(model, safe=""))):
             return base.removesuffix(filled).rstrip("/")
-        if _MODEL in ending and re.search(re.escape(ending).replace(re.escape(_MODEL), "[^/]+") + r"\Z", base):
+        if _MODEL in ending and _ends_in_call(base, ending):
             hint = "leave the path of the call off, or name the same model"
             report.error(node.line, path, "is the URL of a call to another model than `name`", hint)
             return None
     return base
+
+
+def _ends_in_call(base: str, ending: str) -> bool:
+    """With some other model in the place of ours."""
+    before, _, after = ending.partition(_MODEL)
+    start, slash, model = base.removesuffix(after).rpartition("/")
+    return base.endswith(after) and model != "" and (start + slash).endswith(before)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from sidecar.config.problems import shown_variable
 
-_NAME = r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)"
+# Every quantifier has a bound: whoever writes a file may write anything into it.
+_NAME = r"(?P<name>[A-Za-z_][A-Za-z0-9_]{0,99})"
 # (what it looks like, in whose words). The name, where there is one, goes into the hint.
 _SYNTAXES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), words)
@@ -19,29 +20,36 @@ _SYNTAXES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf"os\.environ/{_NAME}", "is written as in LiteLLM's config"),
         (rf"os\.(?:environ\[|getenv\()['\"]?{_NAME}['\"]?[\])]", "is Python, which is not run here"),
         (
-            rf"\{{\{{\s*(?:\.?(?:env|ENV|secrets|vars|Values)\.)?{_NAME}\s*(?:\|[^}}]*)?\}}\}}",
+            rf"\$?\{{\{{ {{0,9}}(?:\.?(?:env|ENV|secrets|vars|Values)\.)?{_NAME} {{0,9}}(?:\|[^{{}}]{{0,99}})?\}}\}}",
             "is a template's variable",
         ),
-        (rf"\$?\{{\{{\s*(?:env|secrets|vars)\.{_NAME}\s*\}}\}}", "is a template's variable"),
         (rf"(?:process\.)?env\.{_NAME}", "is another tool's variable"),
         (rf"\$?env:{_NAME}", "is another tool's variable"),
         (rf"\$\{{env:{_NAME}\}}", "is another tool's variable"),
-        (rf"\$\{{{_NAME}[:?+=-][^}}]*\}}", "is a shell's variable with a default, which is not read here"),
+        (rf"\$\{{{_NAME}[:?+=-][^{{}}]{{0,99}}\}}", "is a shell's variable with a default, which is not read here"),
         (rf"\$\({_NAME}\)", "is another tool's variable"),
         (rf"%{_NAME}%", "is written as on Windows"),
-        (r"<[A-Za-z][^<>]*>", "is a placeholder"),
-        (r"(?i)(?:your|my|insert|replace|enter)[-_ ][a-z-_ ]*(?:key|token|secret)(?:[-_ ]here)?", "is a placeholder"),
-        (r"(?:op|vault|aws|gcp|azure|sm|awssm|akv|secretref)://?.+", "names a secret store, which is not asked here"),
-        (r"!(?:env|ENV|secret)\s.*", "is another tool's variable"),
+        (r"<[A-Za-z][^<>]{0,99}>", "is a placeholder"),
+        (
+            r"(?i)(?:your|my|insert|replace|enter)[-_ ][a-z_ -]{0,60}(?:key|token|secret)(?:[-_ ]here)?",
+            "is a placeholder",
+        ),
+        (
+            r"(?:op|vault|aws|gcp|azure|sm|awssm|akv|secretref)://?[!-~]{1,300}",
+            "names a secret store, which is not asked here",
+        ),
+        (r"!(?:env|ENV|secret) [ -~]{0,99}", "is another tool's variable"),
     )
 )
-_SCHEME = re.compile(r"(?i)(?:bearer|basic|token|api-?key)[ \t]+\S.*")
-_QUOTES = ("''", '""', "``", "\u2018\u2019", "\u201c\u201d")
+# These three are looked for at the beginning.
+_SCHEME = re.compile(r"(?i)(?:bearer|basic|token|api-?key)[ \t]{1,9}[!-~]")
 # `=` alone ends base64, so something has to follow; a name in small letters has to be one of a key.
 _ASSIGNMENT = re.compile(
-    rf"\s*(?:(?:export|set)\s+)?(?:[A-Z][A-Z0-9_]*|{_NAME}(?<=key|ken|ret|ord))\s*=\s*[^=\s].*", re.DOTALL
+    r"[ \t\r\n]{0,9}(?:(?:export|set)[ \t]{1,9})?(?:[A-Z][A-Z0-9_]{0,99}|[A-Za-z_][A-Za-z0-9_]{0,99}(?<=key|ken|ret|ord))"
+    r"[ \t]{0,9}=[ \t]{0,9}[^=\s]"
 )
-_JSON = re.compile(r'\s*\{\s*".*\}\s*', re.DOTALL)
+_JSON = re.compile(r'[ \t\r\n]{0,9}\{[ \t\r\n]{0,9}"')
+_QUOTES = ("''", '""', "``", "\u2018\u2019", "\u201c\u201d")
 
 
 def as_written(value: str) -> tuple[str, str] | None:
@@ -57,11 +65,11 @@ def as_found(value: str) -> str:
     tests: tuple[tuple[Callable[[str], object], str], ...] = (
         (_quoted, "has quotes around it; leave them off (docker's --env-file keeps them)"),
         (
-            _SCHEME.fullmatch,
+            _SCHEME.match,
             'begins with the scheme ("Bearer " or the like), which the gateway adds itself; leave it off',
         ),
-        (_ASSIGNMENT.fullmatch, "is a line NAME=value; only what stands behind the = is the key"),
-        (_JSON.fullmatch, "is JSON; only the key itself belongs there"),
+        (_ASSIGNMENT.match, "is a line NAME=value; only what stands behind the = is the key"),
+        (_JSON.match, "is JSON; only the key itself belongs there"),
     )
     for fits, words in tests:
         if fits(value):

@@ -13,8 +13,9 @@ from tests.growth.patterns import Found, in_source, sources, too_hard
 MADE_WHILE_RUNNING = {
     "sidecar/config/consumers.py translate(glob)": "fnmatch's own, which shares nothing out twice; names have 128 characters",
     "sidecar/gateway/consumers.py '|'.join(patterns)": "the same, for users and routes",
-    "sidecar/front/bindings.py _pattern(binding.path).replace('(?<', '(?P<')": "when files are generated, of our own paths",
+    "sidecar/front/bindings.py _pattern(binding.path, binding.long).replace('(?<', '(?P<')": "of our own paths",
     "sidecar/front/envoy/routes.py pattern": "when files are generated, of our own paths",
+    "sidecar/domain/wildcard.py pattern": "the price table's, over a model's name, which has some hundred characters at most",
     "sidecar/gateway/prompt_secrets.py pattern.encode()": "the constants in _FORMATS, which are found as such",
 }
 
