@@ -50,7 +50,7 @@ FORMATS: Mapping[str, Format] = {
 }
 
 # The closed list of what is ever named as left out: header words and metric labels.
-LEFT_OUT = NAMES | HINTS | RESPONSES_LEFT_OUT
+LEFT_OUT = NAMES | HINTS | RESPONSES_LEFT_OUT | {"thinking"}  # that is Anthropic's (anthropic/lost_thoughts.py)
 
 __all__ = [
     "BYTE_ORDER_MARK",

@@ -59,6 +59,9 @@ class Provider:
     # finished; "close": the end of the body, once there was an answer. A route's option of that name says otherwise.
     stream_end: str = "finish"
     forbidden: frozenset[str] = frozenset()  # request members this provider refuses: refused by name here
+    takes: frozenset[str] | None = (
+        None  # all request members it knows; others are refused by name here. None: not known
+    )
     renamed: Mapping[str, str] = field(default_factory=dict)  # request member -> the provider's name of it
     # Of members.NAMES: what this provider refuses, though its format has it. Left out, and said, where it asks for nothing.
     leaves: frozenset[str] = frozenset()

@@ -47,6 +47,21 @@ _OPENAIS_HINTS = frozenset(
 _MISTRAL_LEAVES = _ONLY_PARTS | _NAMES | CACHE_MARKS | _OPENAIS_HINTS | {"logprobs", "top_logprobs"}
 # Gemini's endpoint too ('Unknown name "store": Cannot find field'); penalties are among what it does not know.
 _GEMINI_LEAVES = (_OPENAIS_HINTS - {"service_tier"}) | {"metadata", "frequency_penalty", "presence_penalty"}
+# What the embedded model's server reads. It ignores all else, and what it would ignore is refused: tools for one, which the
+# model is too small to call (llama.cpp takes them and `tool_choice`, and then answers in prose). https://github.com/ggml-org/llama.cpp,
+# tools/server/README.md
+_LLAMA_CPP = frozenset(
+    {"model", "messages", "prompt", "input", "stream", "stream_options", "max_tokens", "max_completion_tokens"}
+    | {"temperature", "top_p", "n", "seed", "stop", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs"}
+    | {"top_logprobs", "response_format", "encoding_format", "top_k", "min_p", "typical_p", "repeat_penalty"}
+    | {"repeat_last_n", "mirostat", "mirostat_tau", "mirostat_eta", "dynatemp_range", "dynatemp_exponent"}
+    | {"xtc_probability", "xtc_threshold", "samplers", "grammar", "json_schema", "ignore_eos", "cache_prompt"}
+)
+_LLAMA_CPP_LEAVES = (
+    _OPENAIS_HINTS
+    | _NAMES
+    | {"metadata", "prediction", "parallel_tool_calls", "reasoning_effort", "suffix", "echo", "best_of"}
+) - {"logit_bias"}
 _OPENAI_KEYS = {
     "openai_api_key": "api_key",
     "openai_api_base": "base_url",
@@ -261,7 +276,15 @@ _ROWS = (
         config_keys=_KEYS,
     ),
     # The model that `sidecar up` runs itself; the supervisor fills in its address.
-    Provider(name="local", format="openai", base_url=None, auth="none", key_required=False),
+    Provider(
+        name="local",
+        format="openai",
+        base_url=None,
+        auth="none",
+        key_required=False,
+        takes=_LLAMA_CPP,
+        leaves=_LLAMA_CPP_LEAVES,
+    ),
 )
 
 PROVIDERS: Mapping[str, Provider] = {row.name: row for row in _ROWS}

@@ -118,7 +118,15 @@ def _read_details(entries: list[msgspec.Raw]) -> list[pb.Thinking]:
         last = index
     for thought, pieces in zip(thoughts, texts, strict=True):
         thought.text = "".join(pieces)
+    if len(entries) == 1 and _is_last_piece(opened(entries[0])):
+        thoughts[0].format = _UNREADABLE
     return thoughts
+
+
+def _is_last_piece(members: Members) -> bool:
+    """OpenAI's SDK for Node keeps the last delta of a stream: the signature, without the text, the format or what came before.
+    A thought that its provider signs and does not show has an empty text in a whole answer, and a format in a stream."""
+    return "signature" in members and "format" not in members and "text" not in members
 
 
 def _unreadable(raw: msgspec.Raw | bytes) -> pb.Thinking:

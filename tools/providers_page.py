@@ -146,6 +146,8 @@ _QUIRKS = ("renamed", "refused", "left out of the history", "a stream ends with"
 def _quirks(row: Provider) -> tuple[str, ...]:
     renamed = ", ".join(f"`{ours}` as `{theirs}`" for ours, theirs in row.renamed.items())
     forbidden = ", ".join(f"`{name}`" for name in sorted(row.forbidden))
+    if row.takes is not None:
+        forbidden = f"all but {', '.join(f'`{name}`' for name in sorted(row.takes))}"
     end = _ENDS[row.stream_end]
     usage = "asked for" if row.include_usage else "comes unasked, or not at all"
     return renamed or _NO, forbidden or _NO, _left_out(row), end, usage

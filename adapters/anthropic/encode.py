@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from adapters.anthropic.limits import output_tokens_max
+from adapters.anthropic.lost_thoughts import is_manual, thoughts_are_lost
 from adapters.anthropic.places import PLACES
 from adapters.anthropic.thinking import goes_back
 from adapters.anthropic.tools import tool_choice, tools
@@ -51,6 +52,9 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
     body |= _output_config(request, fit, extra.pop("output_config", None))
     if request.reasoning_effort == "none":
         body["thinking"] = {"type": "disabled"}
+    elif "thinking" in extra and is_manual(extra["thinking"]) and thoughts_are_lost(turns):
+        del extra["thinking"]
+        fit.leave_out("thinking")
     body = merge_extra(body, msgspec.json.encode(extra).decode(), "", _OWNED)
     return HttpCall(messages_url(target), msgspec.json.encode(body), left_out=fit.left_out())
 

@@ -123,6 +123,10 @@ def apply_row(body: dict[str, Any], target: Target) -> dict[str, Any]:
     for name in provider.forbidden:
         if body.get(name, b"null") != b"null":
             raise unsupported(provider.name, name, drop_as=name)
+    if provider.takes is not None:
+        for name in [name for name in body if name not in provider.takes]:
+            if body.pop(name) not in (None, b"null"):
+                raise unsupported(provider.name, name, drop_as=name)
     for old, new in provider.renamed.items():
         if old in body and new in body:
             raise _invalid(f"Give either '{old}' or '{new}': provider '{provider.name}' knows one of them.", old)
