@@ -43,10 +43,6 @@ class Client:
 
 
 # Reasons of failures.
-_LOST = "it keeps no signatures of thoughts, and Claude wants them back with the results of tools"
-_LAST_PIECE = "its stream helper keeps the last piece of the thoughts only"
-_DESCRIPTION = "it sends a description with the schema, which Anthropic has no place for"
-_NAMES = "it names who speaks, which Anthropic has no place for"
 _JSON_MODE = "its JSON mode sends no schema, and Anthropic has none without"
 _SNAPSHOT = "it compares with a file that only LangChain's own repository has"
 
@@ -62,89 +58,27 @@ def _node(name: str, package: str, program: str, **more: Any) -> Client:
 CLIENTS = (
     _python("OpenAI Python", "openai", "openai-3", "openai_python.py"),
     Client("OpenAI Python 1.x", "OpenAI Python", "openai", "openai-1", "openai_python.py"),
-    _node("OpenAI Node", "openai", "openai_node.mjs", failures={"claude/thinking": _LAST_PIECE}),
-    _python(
-        "LangChain",
-        "langchain-openai",
-        "openai-3",
-        "langchain_python.py",
-        failures={"claude/thinking": _LOST, "claude/structured": _DESCRIPTION},
-    ),
+    _node("OpenAI Node", "openai", "openai_node.mjs"),
+    _python("LangChain", "langchain-openai", "openai-3", "langchain_python.py"),
     Client(
         "LangChain's standard tests",
         "",
         "langchain-tests",
         "openai-3",
         "langchain_standard.py",
-        failures={
-            "gpt/test_serdes": _SNAPSHOT,
-            "claude/test_json_mode": _JSON_MODE,
-            "claude/test_message_with_name": _NAMES,
-            **{
-                f"claude/test_structured_output{case}": _DESCRIPTION
-                for case in (
-                    "[typeddict]",
-                    "[json_schema]",
-                    "_async[typeddict]",
-                    "_async[json_schema]",
-                    "_pydantic_2_v1",
-                    "_optional_param",
-                )
-            },
-        },
+        failures={"gpt/test_serdes": _SNAPSHOT, "claude/test_json_mode": _JSON_MODE},
     ),
-    _node(
-        "LangChain.js",
-        "@langchain/openai",
-        "langchain.mjs",
-        failures={"claude/thinking": _LOST, "claude/structured": _DESCRIPTION},
-    ),
-    _node(
-        "Vercel AI SDK",
-        "@ai-sdk/openai-compatible",
-        "ai_sdk.mjs",
-        failures={"claude/thinking": _LOST, "claude/structured": _DESCRIPTION},
-    ),
-    _python(
-        "Pydantic AI",
-        "pydantic-ai-slim",
-        "openai-3",
-        "pydantic_ai_python.py",
-        failures={"claude/thinking": _LOST, "claude/structured": _DESCRIPTION},
-    ),
-    Client(
-        "Pydantic AI 1.x",
-        "Pydantic AI",
-        "pydantic-ai-slim",
-        "openai-2",
-        "pydantic_ai_python.py",
-        failures={"claude/thinking": _LOST, "claude/structured": _DESCRIPTION},
-    ),
-    _python("OpenAI Agents SDK", "openai-agents", "openai-3", "openai_agents.py", failures={"claude/thinking": _LOST}),
-    _python("LiteLLM (SDK)", "litellm", "openai-3", "litellm_python.py", failures={"claude/thinking": _LAST_PIECE}),
+    _node("LangChain.js", "@langchain/openai", "langchain.mjs"),
+    _node("Vercel AI SDK", "@ai-sdk/openai-compatible", "ai_sdk.mjs"),
+    _python("Pydantic AI", "pydantic-ai-slim", "openai-3", "pydantic_ai_python.py"),
+    Client("Pydantic AI 1.x", "Pydantic AI", "pydantic-ai-slim", "openai-2", "pydantic_ai_python.py"),
+    _python("OpenAI Agents SDK", "openai-agents", "openai-3", "openai_agents.py"),
+    _python("LiteLLM (SDK)", "litellm", "openai-3", "litellm_python.py"),
     _python("Instructor", "instructor", "openai-2", "instructor_python.py", failures={"claude/structured": _JSON_MODE}),
-    _python(
-        "LlamaIndex",
-        "llama-index-llms-openai-like",
-        "openai-2",
-        "llama_index_python.py",
-        failures={"claude/thinking": _LOST},
-    ),
-    _python(
-        "AutoGen",
-        "autogen-ext",
-        "openai-3",
-        "autogen_python.py",
-        failures={f"claude/{check}": _NAMES for check in ("answer", "stream", "tools", "thinking", "structured")},
-    ),
-    _python(
-        "Semantic Kernel",
-        "semantic-kernel",
-        "openai-2",
-        "semantic_kernel_python.py",
-        failures={"claude/thinking": _LOST},
-    ),
-    _python("Haystack", "haystack-ai", "openai-3", "haystack_python.py", failures={"claude/thinking": _LOST}),
+    _python("LlamaIndex", "llama-index-llms-openai-like", "openai-2", "llama_index_python.py"),
+    _python("AutoGen", "autogen-ext", "openai-3", "autogen_python.py"),
+    _python("Semantic Kernel", "semantic-kernel", "openai-2", "semantic_kernel_python.py"),
+    _python("Haystack", "haystack-ai", "openai-3", "haystack_python.py"),
     _python("DSPy", "dspy", "openai-3", "dspy_python.py"),
     _python("smolagents", "smolagents", "openai-3", "smolagents_python.py"),
     _python("MLflow autologging", "mlflow-skinny", "openai-3", "mlflow_autolog.py"),

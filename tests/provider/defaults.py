@@ -37,7 +37,8 @@ def answer_tokens(body: Body, count: int | None) -> list[str]:
     if not question and "input" in body:
         items = body["input"]
         last = items[-1] if isinstance(items, list) and items else items
-        question = text_of(last.get("content")) if isinstance(last, dict) else str(last)  # texts to embed are no messages
+        # Texts to embed are no messages.
+        question = text_of(last.get("content")) if isinstance(last, dict) else str(last)
     if not question and "prompt" in body:
         prompt = body["prompt"]
         question = prompt if isinstance(prompt, str) else " ".join(str(piece) for piece in prompt)
