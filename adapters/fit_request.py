@@ -23,6 +23,8 @@ _MEMBERS = {
 }
 # A kind of part of ours -> its type in OpenAI's format; others have its name.
 _PART_TYPES = {"image": "image_url", "audio": "input_audio"}
+# What is below the top and no echo.
+_INSIDE = frozenset(name for name, row in CHAT.items() if "." in name and row.meaning is not Meaning.ECHO)
 _WITH_KINDS = ("response_format", "tool_choice")
 _TOOL_ROLES = (pb.ROLE_TOOL, pb.ROLE_FUNCTION)
 _PART = "messages[].content[]."
@@ -39,14 +41,23 @@ def fit_chat(request: pb.ChatRequest, places: Places, fit: Fit, leaves: Collecti
     if places is not None and (not request.tools or "tools" in fit.drop):
         walk.choices_without_tools()
     walk.top()
-    if places is not None or leaves or fit.drop:
-        for number in range(len(walk.now.messages)):
-            walk.message(number)
+    if places is not None or fit.drop or not _INSIDE.isdisjoint(leaves):
+        for number, message in enumerate(walk.now.messages):
+            if not _is_plain(message):
+                walk.message(number)
         for number in reversed(range(len(walk.now.tools))):
             walk.tool(number)
         walk.schema()
     made: pb.ChatRequest = walk.now
     return made
+
+
+def _is_plain(message: pb.Message) -> bool:
+    """Whether it has a role and one text, as most have: there is nothing to look at."""
+    if len(message.ListFields()) > 2 or len(message.content) != 1:
+        return False
+    part = message.content[0]
+    return part.WhichOneof("part") == "text" and not part.extra_json and not message.name
 
 
 def fit_completion(
