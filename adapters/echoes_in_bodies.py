@@ -16,9 +16,6 @@ from adapters.thoughts import opened
 def strip_messages(raw: bytes, leaves: frozenset[str]) -> tuple[bytes, tuple[str, ...]]:
     """`messages` without the echoes in `leaves`, and the names of what was left out. Every other member keeps its bytes, and
     a message that holds none of them keeps its own. What is no list of objects is the provider's to refuse."""
-    words = {name.rpartition(".")[2] for name in leaves}
-    if not any(f'"{word}"'.encode() in raw for word in words):
-        return raw, ()
     try:
         messages: list[msgspec.Raw] = ARRAYS.decode(raw)
     except MALFORMED:

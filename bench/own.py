@@ -69,7 +69,7 @@ class Bench:
         self.answers = Answers()
         self._client = UpstreamClient(self.answers)
         metrics = Metrics(memory_of(metric_memory.make(0)))
-        self.log = AccessLog(json_line, self._wrote)
+        self.log = AccessLog(json_line, self._wrote, blocks=False)
         self.log_bytes = 0
         meter = Meter(metrics, LimitStore(folder, 0), Ledger(folder))
         self._gateway = Gateway(snapshot_of(case.governed), self._client, metrics, meter=meter, log=self.log)

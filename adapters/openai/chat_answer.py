@@ -12,6 +12,7 @@ from adapters.openai.failure import no_answer, protocol, refuse_error
 from adapters.openai.finish_and_usage import ROLE_WORDS, read_finish, read_usage, write_finish, write_usage
 from adapters.openai.logprobs import read_logprobs, write_logprobs
 from adapters.openai.message import has_details, read_message, thinking_name, write_answer_message
+from adapters.openai.plain_answer import plain_answer
 from adapters.thoughts import DETAILS, written_piece
 from sidecar.v1 import inference_pb2 as pb
 
@@ -20,6 +21,12 @@ _SECONDS_DIGITS_MAX = 18  # fits int64
 
 def decode(body: bytes, context: Context) -> pb.ChatResponse:
     """A whole answer."""
+    plain = plain_answer(body)
+    return any_answer(body, context) if plain is None else plain
+
+
+def any_answer(body: bytes, context: Context) -> pb.ChatResponse:
+    """`decode` for every answer there may be."""
     obj = open_answer(body)
     answer = pb.ChatResponse()
     read_head(obj, answer, context)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from adapters.json_object import Obj, of_request, raw_json
@@ -60,11 +61,18 @@ def read(obj: Obj, into: Any, table: tuple[Row, ...]) -> None:
                 setattr(into, attribute, value)
 
 
+@cache
+def _without_presence(descriptor: Any) -> frozenset[str]:
+    """Fields that cannot be told from those that are not set: they are always written."""
+    return frozenset(field.name for field in descriptor.fields if not field.has_presence)
+
+
 def write(message: Any, table: tuple[Row, ...], out: dict[str, Any], path: str = "") -> dict[str, Any]:
     """Fields that are set, into `out`. JSON text is written as it is."""
-    fields = message.DESCRIPTOR.fields_by_name
+    present = {field.name for field, _ in message.ListFields()}
+    always = _without_presence(message.DESCRIPTOR)
     for name, kind, attribute in table:
-        if fields[attribute].has_presence and not message.HasField(attribute):
+        if attribute not in present and attribute not in always:
             continue
         value = getattr(message, attribute)
         if kind == "number" and not math.isfinite(value):

@@ -52,7 +52,10 @@ _OTHER_FINISHES = {
 
 def read_finish(choice: Obj, into: Any) -> None:
     """Sets finish_reason and native_finish_reason of a choice or a piece of one."""
-    word = choice.string("finish_reason")
+    set_finish(choice.string("finish_reason"), into)
+
+
+def set_finish(word: str | None, into: Any) -> None:
     if word:
         into.native_finish_reason = word
         known = FINISH_REASONS.get(word) or _OTHER_FINISHES.get(word.lower())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from adapters import Envelope, Task
 from sidecar.domain.snapshot import Consumer
@@ -34,8 +34,7 @@ class Call:
     counts: bool = False  # asks only how many tokens the body has
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A whole answer: `body` where the provider's bytes pass unchanged, else `message`.
 
     `upstream` served it, `usage` is what that one counted (None: nothing), `left_out` names what of the request had no place

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 LOCAL_CONSUMER = "local"
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(NamedTuple):
     """One call's caller. `deadline` is on the event loop's clock, None where the caller set none."""
 
     user: str  # the front's user, or "local"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from adapters import (
     BYTE_ORDER_MARK,
@@ -28,7 +28,7 @@ from adapters import (
     side_of,
 )
 from sidecar.domain.call import Call
-from sidecar.domain.large_work import off_loop
+from sidecar.domain.large_work import LARGE_BYTES, off_loop
 from sidecar.domain.snapshot import Route, Upstream, target_of
 from sidecar.gateway.record import Record
 from sidecar.spend.cost import counts_output
@@ -95,8 +95,7 @@ class CallReader:
         return () if foreign is None else allowed(target, foreign(call.envelope, target))
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedCall:
+class PreparedCall(NamedTuple):
     """A call, encoded for one upstream. `request` is None where the caller's format is the provider's and its body passes."""
 
     plan: UpstreamPlan
@@ -190,9 +189,11 @@ async def whole_answer(
     size = len(body)
     message = None
     if prepared.passes and prepared.side.check is not None:
-        record.usage = await off_loop(size, prepared.side.check, body, *_inputs_of(call))
+        check = prepared.side.check
+        inputs = _inputs_of(call)
+        record.usage = check(body, *inputs) if size <= LARGE_BYTES else await off_loop(size, check, body, *inputs)
     else:
-        message = await off_loop(size, _decoded, prepared, body)
+        message = _decoded(prepared, body) if size <= LARGE_BYTES else await off_loop(size, _decoded, prepared, body)
         if message.HasField("usage"):
             record.usage = message.usage
     if call.task is not Task.EMBEDDINGS and not call.counts and not counts_output(record.usage):

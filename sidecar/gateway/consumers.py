@@ -20,6 +20,8 @@ from sidecar.gateway.route_names import NamesFor, RouteNames
 _NOBODY: Final[Mapping[str, Route]] = {}
 # No user's name has a colon, nor has a consumer's: such a name can be nobody else's.
 _USER: Final = "user:"
+# Pairs of consumer and route that are remembered; many more than call at one time.
+_FOUND_MAX: Final = 20_000
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -32,6 +34,7 @@ class Consumers:
         self._routes: dict[str, Mapping[str, Route]] = {}
         self.names: Final = RouteNames(snapshot)
         self._names_for: dict[str, NamesFor] = {}
+        self._found: dict[tuple[str, str], Route] = {}
         self._taken = {LOCAL_CONSUMER, *(consumer.name for consumer in snapshot.consumers or ())}
 
     @cached_property
@@ -83,7 +86,16 @@ class Consumers:
     def find(self, consumer: Consumer, name: str) -> Route | None:
         """The route that answers a name, of those the consumer may call. Its own name may be another: that of an alias's route,
         or of a wildcard."""
-        return self._names_of(consumer).find(name)
+        route = self._found.get((consumer.name, name))
+        if route is None:
+            route = self._names_of(consumer).find(name)
+            if route is not None and route is self._snapshot.routes.get(
+                name
+            ):  # not one of the many that a wildcard gives
+                if len(self._found) >= _FOUND_MAX:
+                    self._found.clear()
+                self._found[consumer.name, name] = route
+        return route
 
     def shown(self, consumer: Consumer, name: str) -> Route | None:
         """`known`, under the name that was asked for: clients go on with the name that they are answered."""

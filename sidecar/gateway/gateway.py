@@ -101,7 +101,8 @@ class Gateway:
             reader, route, record = CallReader(call), loop.candidates.route, scope.record
 
             async def serve(attempt: AttemptScope) -> tuple[bytes | None, Any, int]:
-                prepared = await off_loop(call.size_bytes, prepare, attempt.candidate.plan, reader)
+                plan, size = attempt.candidate.plan, call.size_bytes
+                prepared = prepare(plan, reader) if size <= LARGE_BYTES else await off_loop(size, prepare, plan, reader)
                 attempt.sends(prepared)
                 answer = await whole_answer(
                     self.sender, prepared, call, route, record, head_by=attempt.head_by, deadline=loop.deadline

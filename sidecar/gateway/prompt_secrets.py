@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 
 from adapters import GatewayError, Kind
 from sidecar.domain.call import Call
-from sidecar.domain.large_work import off_loop
+from sidecar.domain.large_work import LARGE_BYTES, off_loop
 from sidecar.domain.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
@@ -130,7 +130,8 @@ class PromptSecrets:
         refused. What is found is logged. Other calls are served while a large text is searched."""
         if self._mode == "off":
             return
-        texts = await off_loop(call.size_bytes, _texts_of, call)
+        size = call.size_bytes
+        texts = _texts_of(call) if size <= LARGE_BYTES else await off_loop(size, _texts_of, call)
         if sum(map(len, texts)) <= _PIECE_BYTES and self._is_plain(b"\0".join(texts)):
             return
         found = _Search()

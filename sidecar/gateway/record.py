@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from adapters import LEFT_OUT, GatewayError, Kind
-from sidecar.spend.cost import counts_input, counts_output, tokens_of
+from sidecar.spend.cost import TokenCounts, counts_input, counts_output, tokens_of
 from sidecar.telemetry.access_log import AccessLog, CallEntry
 from sidecar.telemetry.metrics import OTHER, STALE_CONNECTION, UNKNOWN_ROUTE, Metrics
 
@@ -144,16 +144,17 @@ class Record:
         if self.attempts and self.outcome == OK:  # a call that broke off has waits that nobody measured to their end
             overhead_s = max(0.0, total_s - self.waited_s)
             metrics.overhead(self._route, self._operation).observe(overhead_s)
+        tokens = None if self.usage is None else tokens_of(self.usage)
         if self._log is not None:
-            self._log.add(self._entry(total_s, overhead_s))
+            self._log.add(self._entry(total_s, overhead_s, tokens))
         for name in self.left_out:
             metrics.left_out(self._route, name if name in LEFT_OUT else OTHER).inc()
-        if self.usage is not None:
-            for kind, count in zip(_TOKEN_KINDS, tokens_of(self.usage), strict=False):
+        if tokens is not None:
+            for kind, count in zip(_TOKEN_KINDS, tokens, strict=False):
                 if count:
                     metrics.tokens(self._route, self._consumer, kind).inc(count)
 
-    def _entry(self, total_s: float, overhead_s: float | None) -> CallEntry:
+    def _entry(self, total_s: float, overhead_s: float | None, tokens: TokenCounts | None) -> CallEntry:
         usage = self.usage
         return CallEntry(
             time.time(),
@@ -164,8 +165,8 @@ class Record:
             self.outcome,
             self.upstream,
             self.attempts,
-            tokens_of(usage).input if counts_input(usage) else None,
-            tokens_of(usage).output if counts_output(usage) else None,
+            tokens.input if tokens is not None and counts_input(usage) else None,
+            tokens.output if tokens is not None and counts_output(usage) else None,
             self._first_output_s,
             total_s,
             overhead_s,

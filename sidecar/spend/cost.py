@@ -36,11 +36,13 @@ def tokens_of(usage: Any) -> TokenCounts:
     whole. Where there is a total and nothing else, it is input: of most calls that is the larger part."""
     input_ = max(0, usage.input_tokens)
     output = max(0, usage.output_tokens)
-    if _only_total(usage):
+    if not (input_ or output) and _only_total(usage):
         input_ = max(0, usage.total_tokens)
     cached = min(max(0, usage.cached_input_tokens), input_)
-    written = min(max(0, usage.cache_write_tokens), input_ - cached)
-    written_1h = min(max(0, usage.cache_write_1h_tokens), written)
+    written = written_1h = 0
+    if usage.cache_write_tokens:
+        written = min(max(0, usage.cache_write_tokens), input_ - cached)
+        written_1h = min(max(0, usage.cache_write_1h_tokens), written)
     return TokenCounts(input_, output, cached, written, min(max(0, usage.reasoning_tokens), output), written_1h)
 
 

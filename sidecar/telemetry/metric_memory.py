@@ -16,9 +16,8 @@ import logging
 import mmap
 import os
 import time
-from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -132,66 +131,6 @@ class MetricMemory:
     def _lose(self, key: bytes) -> None:
         self._lost.add(key)
         self._words[_LOST_AT] = len(self._lost)
-
-
-class Number:
-    """One series in `memory`; this process's own where there is none, or no room in it. For one thread."""
-
-    __slots__ = ("_key", "_memory", "_place", "value")
-
-    def __init__(
-        self, memory: MetricMemory | None, kind: str, metric: str, name: str, labels: Mapping[str, str], text: str
-    ) -> None:
-        self._memory = memory
-        self._key = b""
-        self._place: int | None = None
-        self.value = 0.0
-        if memory is not None:
-            self._key = json.dumps([kind, metric, name, labels, text], sort_keys=True).encode()
-            self._place = memory.place(self._key)
-            if self._place is not None:
-                self.value = memory.numbers[self._place]
-
-    def inc(self, amount: float = 1.0) -> None:
-        self.value = value = self.value + amount
-        if self._place is None:
-            self.set(value)
-        else:
-            self._memory.numbers[self._place] = value  # type: ignore[union-attr]
-
-    def dec(self) -> None:
-        self.inc(-1.0)
-
-    def set(self, value: float) -> None:
-        self.value = value
-        memory = self._memory
-        if memory is None:
-            return
-        if self._place is None:
-            self._place = memory.place_again(self._key)
-            if self._place is None:
-                return
-        memory.numbers[self._place] = value
-
-
-class Timing:
-    """A histogram: a sum, and a number for each bucket, each of which counts what is above the one before."""
-
-    __slots__ = ("_bounds", "_buckets", "_sum")
-
-    def __init__(
-        self, memory: MetricMemory | None, metric: str, labels: Mapping[str, str], text: str, bounds: Sequence[float]
-    ) -> None:
-        self._bounds = bounds
-        self._sum = Number(memory, "histogram", metric, f"{metric}_sum", labels, text)
-        self._buckets = [
-            Number(memory, "histogram", metric, f"{metric}_bucket", {**labels, "le": bound}, text)
-            for bound in (*(repr(float(each)) for each in bounds), "+Inf")
-        ]
-
-    def observe(self, value: float) -> None:
-        self._sum.inc(value)
-        self._buckets[bisect_left(self._bounds, value)].inc()
 
 
 def read(fd: int) -> tuple[list[Series], int]:

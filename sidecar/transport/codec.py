@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 class Reason(IntEnum):
@@ -21,8 +20,7 @@ class Reason(IntEnum):
     ENHANCE_YOUR_CALM = 11
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """A request's, after the codec has checked it by RFC 9113, sections 8.2 and 8.3."""
 
     method: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 import binascii
 import urllib.parse
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 Pair = tuple[str, str | bytes]
 """A `-bin` key has bytes; any other has text of visible ASCII characters and spaces."""
@@ -35,8 +35,7 @@ def timeout_s(value: bytes) -> float:
     return int(digits) * _UNITS_S[value[-1]]
 
 
-@dataclass(frozen=True, slots=True)
-class RequestMetadata:
+class RequestMetadata(NamedTuple):
     """A request's headers, sorted."""
 
     own: dict[bytes, bytes]

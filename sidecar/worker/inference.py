@@ -6,7 +6,7 @@ from typing import Any
 
 from adapters import Task
 from sidecar.domain.call import Call
-from sidecar.domain.large_work import off_loop
+from sidecar.domain.large_work import LARGE_BYTES, off_loop
 from sidecar.gateway.gateway import Gateway
 from sidecar.transport.abort import answers_errors
 from sidecar.transport.caller import Context, caller_of, write_within
@@ -74,7 +74,10 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
 
     async def _call(self, request: Any, context: Context, task: Task, operation: str, *, stream: bool = False) -> Call:
         caller = caller_of(context)
-        await off_loop(context.request_bytes, refuse_unknown_fields, request)
+        if context.request_bytes <= LARGE_BYTES:
+            refuse_unknown_fields(request)
+        else:
+            await off_loop(context.request_bytes, refuse_unknown_fields, request)
         return Call(
             task=task,
             operation=operation,

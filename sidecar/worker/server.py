@@ -17,6 +17,7 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 import argparse
 import asyncio
 import faulthandler
+import gc
 import logging
 import resource
 import signal
@@ -76,6 +77,8 @@ _TERM_GRACE_S = 30.0
 # number down: were a connection closed before its listener, its client would connect to the dying listener (22 of 60 times), be
 # reset, and wait a second before it tries again. Many systems stop at 1,024.
 _LISTENERS_FROM = 900
+# Python's own number is 700: a collection for every few calls, each of which finds nothing.
+_GC_OBJECTS = 10_000
 # How long handlers may clean up after the grace has cancelled them.
 _CANCEL_S = 2.0
 _SERVICES = (
@@ -95,7 +98,7 @@ class WorkerServer:
         self._client = UpstreamClient()
         run_dir = Path(configure.settings.run_dir)
         meter = Meter(self._metrics, LimitStore(run_dir, configure.settings.slot), Ledger(run_dir))
-        self._log = AccessLog(ACCESS_LOGS[configure.settings.access_log], write)
+        self._log = AccessLog(ACCESS_LOGS[configure.settings.access_log], write, blocks=False)
         self.gateway = Gateway(configure.snapshot, self._client, self._metrics, meter=meter, log=self._log)
         self._changes = RouteChanges(self.gateway, questions)
         self._health = HealthServicer()
@@ -210,6 +213,11 @@ async def _serve(control: socket.socket, output: LogOutput) -> int:
         await channel.send(Failed(str(error).splitlines()[0]))
         return 1
     await channel.send(ready)
+    # What is there now stays, so it need not be looked through again. A call leaves no cycles behind; those of calls that
+    # failed may wait for a few hundred others.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GC_OBJECTS)
     # To the very end: a worker that hangs while it drains is noticed, too.
     beats = None if first.settings.beat_s is None else asyncio.create_task(beat(channel, first.settings.beat_s))
     leave: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 ENGINES = ("sidecar/transport/", "sidecar/upstream/")
 SERVER_MODULES_MAX = 16
 # Of the format that passes: the request opened and patched, the answer checked, its usage read.
-FORMAT_MODULES_MAX = 7
+FORMAT_MODULES_MAX = 6
 
 
 @asynccontextmanager

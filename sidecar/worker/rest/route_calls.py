@@ -11,7 +11,7 @@ from adapters import ClientSide, Envelope, GatewayError, Kind, StreamWriter, Tas
 from adapters import Context as FormatContext
 from sidecar.domain.call import Answer, Call
 from sidecar.domain.caller import Caller
-from sidecar.domain.large_work import off_loop
+from sidecar.domain.large_work import LARGE_BYTES, off_loop
 from sidecar.domain.snapshot import Consumer, Route
 from sidecar.gateway.attempt import new_id
 from sidecar.gateway.gateway import Gateway
@@ -65,8 +65,11 @@ class RouteCalls:
         if body[:1] in COMPRESSED:
             body = await self._decompressed(body, reply, dialect.operations[task][0], caller, consumer)
         size = len(body)
-        opened = off_loop(size, side.open, body)
-        envelope = await self._opened(opened, dialect.operations[task][0], caller, consumer)
+        try:
+            envelope = side.open(body) if size <= LARGE_BYTES else await off_loop(size, side.open, body)
+        except GatewayError as error:
+            self._count_refused(error, dialect.operations[task][0], caller, consumer)
+            raise
         if side.headers:
             envelope = replace(envelope, headers=headers_of(reply.context, side.headers), query=query)
         await self._answer(reply, caller, consumer, task, envelope, dialect, size)
