@@ -269,3 +269,32 @@ async def test_a_core_that_stays_silent_is_504(state: Path, program: Program) ->
     finally:
         await core.stop()
         front.stop()
+
+
+@pytest.mark.needs("curl")
+@pytest.mark.parametrize("body_bytes", [60, 12_000])
+async def test_a_refusal_reaches_a_curl_that_is_still_sending(front: Front, core: Core, body_bytes: int) -> None:
+    """curl 7.88 of Debian 12, by HTTP/2: an answer that comes between head and body, and a reset behind it, is lost there."""
+    refused = {CHAT: ("wrong", 401), "/chat/completions": ("right", 404), "/v1/models": ("right", 405)}
+    for path, (key, status) in refused.items():
+        authorization = front.bearer["authorization"] if key == "right" else "Bearer wrong"
+        for _ in range(5):
+            curl = await asyncio.create_subprocess_exec(
+                *("curl", "-sS", "--http2", "--cacert", str(front.ca), "-w", "%{http_code}", "-o", "/dev/null"),
+                *("-H", f"Authorization: {authorization}", "-H", "Content-Type: application/json"),
+                *("--data-binary", "x" * body_bytes, front.url + path),
+                stdout=asyncio.subprocess.PIPE,
+            )
+            assert (await curl.communicate())[0] == str(status).encode()
+    assert core.calls == []
+
+
+@pytest.mark.parametrize("body_bytes", [200_000, 900_000])
+async def test_a_refusal_reaches_a_client_that_writes_all_before_it_reads(
+    front: Front, core: Core, body_bytes: int
+) -> None:
+    """httpx waits for a window that nobody opens any more, unless it was large enough."""
+    async with front.http(2) as http:
+        answer = await http.post(CHAT, content=b"x" * body_bytes, headers={"authorization": "Bearer wrong", **JSON})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
+    assert core.calls == []
