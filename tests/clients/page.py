@@ -31,8 +31,8 @@ The model is the name of a route. What each client needs beyond that is [below](
 ## What works
 
 Each client runs with its own documented settings against a gateway behind Nginx, on a route of provider `openai` and one of
-`anthropic`. The providers are ours, on loopback: they call a tool before they answer, think where that is on, keep to a
-schema, and refuse what the real ones refuse. What the embedded model can do is in [providers.md](providers.md#features).
+`anthropic`, the first also on the embedded model (`local`). The providers are ours, on loopback: they call a tool before
+they answer, think where that is on, keep to a schema, and refuse what the real ones refuse.
 
 *answer*, *stream*: a text, whole and in pieces. *tools*: a loop of two turns, the tool's result in the second. *thinking*: the
 same while the model thinks, so that its thoughts go back with the result. *structured*: an answer by a schema, in every form

@@ -43,6 +43,7 @@ class Client:
 
 
 # Reasons of failures.
+_NO_TOOLS = "the embedded model calls no tools: the call is refused, and says so"
 _JSON_MODE = "its JSON mode sends no schema, and Anthropic has none without"
 _SNAPSHOT = "it compares with a file that only LangChain's own repository has"
 
@@ -56,7 +57,7 @@ def _node(name: str, package: str, program: str, **more: Any) -> Client:
 
 
 CLIENTS = (
-    _python("OpenAI Python", "openai", "openai-3", "openai_python.py"),
+    _python("OpenAI Python", "openai", "openai-3", "openai_python.py", local=True, failures={"local/tools": _NO_TOOLS}),
     Client("OpenAI Python 1.x", "OpenAI Python", "openai", "openai-1", "openai_python.py"),
     _node("OpenAI Node", "openai", "openai_node.mjs"),
     _python("LangChain", "langchain-openai", "openai-3", "langchain_python.py"),
