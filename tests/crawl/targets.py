@@ -21,6 +21,10 @@ PUBLIC = "Health"
 VALUE = "chat"  # of every variable in a path
 
 
+# {name}, or {name=**} or {name=*/**} where it may have slashes in it.
+_VARIABLE = re.compile(r"{(\w+)(=(?:\*/)?\*\*)?}")
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """One method and path."""
@@ -38,9 +42,10 @@ class Target:
 
     def means(self, path: str) -> bool:
         """Whether a plain path is this one, whatever its variables are."""
-        pattern = re.sub(
-            r"{\w+}", "[^/]+", re.escape(self.template or self.path).replace(r"\{", "{").replace(r"\}", "}")
-        )
+        pieces = _VARIABLE.split(self.template or self.path)  # what stands between variables, and "=**" or None of each
+        pattern = re.escape(pieces[0])
+        for several, text in zip(pieces[2::3], pieces[3::3], strict=True):
+            pattern += (".+" if several else "[^/]+") + re.escape(text)
         return re.fullmatch(pattern, path) is not None
 
     @property
@@ -77,7 +82,7 @@ def _bound(method: MethodDescriptor, rule: http_pb2.HttpRule) -> Iterator[Target
     verb = rule.WhichOneof("pattern")
     assert verb is not None, method.full_name
     template: str = getattr(rule, verb)
-    path = re.sub(r"{\w+}", VALUE, template)
+    path = _VARIABLE.sub(VALUE, template)
     name = f"/{OWN_SERVICE}/{method.name}"
     yield Target(name, verb.upper(), path, template=template)
     if not rule.body:
@@ -86,7 +91,7 @@ def _bound(method: MethodDescriptor, rule: http_pb2.HttpRule) -> Iterator[Target
 
 
 def _left(message: Descriptor, template: str) -> list[str]:
-    taken = re.findall(r"{(\w+)}", template)
+    taken = [name for name, _ in _VARIABLE.findall(template)]
     return [field.name for field in message.fields if field.name not in taken]
 
 

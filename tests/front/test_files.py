@@ -35,7 +35,7 @@ def test_users_are_added_listed_and_removed(tmp_path: Path) -> None:
     assert list_users(file) == ["b.C_d-9", "x" * 64]
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a:b", "ä", "x" * 65, "a\n", "../a", "a/b"])
+@pytest.mark.parametrize("name", ["", "a b", "a:b", "ä", "x" * 129, "a\n", "../a", "a/b"])
 def test_a_bad_name_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsersError, match="not a valid user name"):
         add_user(tmp_path / "users", name)
