@@ -38,7 +38,7 @@ Places = Collection[str] | None
 
 def fit_chat(request: pb.ChatRequest, places: Places, fit: Fit, leaves: Collection[str] = ()) -> pb.ChatRequest:
     walk = _Walk(request, CHAT, places, leaves, fit)
-    if places is not None and (not request.tools or "tools" in fit.drop):
+    if (places is not None or "tool_choice" in leaves) and (not request.tools or "tools" in fit.drop):
         walk.choices_without_tools()
     walk.top()
     if places is not None or fit.drop or not _INSIDE.isdisjoint(leaves):
@@ -123,7 +123,7 @@ class _Walk:
             elif name in _WITH_KINDS and self._fit.drops(f"{name}.{_kind(value)}"):
                 self._own().ClearField(name)
             elif name == "best_of" and name not in self._fit.drop and request.best_of == (request.n or 1):
-                if self._places is not None and name not in self._places:
+                if name in self._leaves if self._places is None else name not in self._places:
                     self._fit.leave_out(name)
                     self._own().ClearField(name)
             elif self._goes(name, name, lambda field=field, value=value: _json_value(field, value)):

@@ -60,7 +60,8 @@ _LLAMA_CPP = frozenset(
 _LLAMA_CPP_LEAVES = (
     _OPENAIS_HINTS
     | _NAMES
-    | {"metadata", "prediction", "parallel_tool_calls", "reasoning_effort", "suffix", "echo", "best_of"}
+    | CACHE_MARKS
+    | {"metadata", "prediction", "parallel_tool_calls", "tool_choice", "reasoning_effort", "suffix", "echo", "best_of"}
 ) - {"logit_bias"}
 _OPENAI_KEYS = {
     "openai_api_key": "api_key",

@@ -38,6 +38,7 @@ class _Open:
     key: _Key
     arguments: list[str] = field(default_factory=list)
     size: int = 0  # characters in them
+    custom: bool = False  # whether they are the text of a custom tool, whose quotes are still open
     thought: pb.Thinking | None = None  # what its signature is made of
     signed: bool = False
 
@@ -171,6 +172,11 @@ class MessageWriter:
         match block.key[0]:
             case "tool":
                 part = piece.arguments_json
+                if piece.HasField("custom_input"):  # one string, as the value of a member
+                    part = ("" if block.custom else '{"input":"') + msgspec.json.encode(piece.custom_input).decode()[
+                        1:-1
+                    ]
+                    block.custom = True
                 if part:
                     block.arguments.append(part)
                     block.size += len(part)
@@ -204,6 +210,8 @@ class MessageWriter:
             return
         if block.thought is not None and not block.signed:
             self._sign(block)
+        if block.custom:
+            self._delta({"type": "input_json_delta", "partial_json": '"}'})
         if block.key[0] == _TOOL:
             self._closed.add(block.key)
         self._event("content_block_stop", {"index": self._index})

@@ -200,11 +200,18 @@ def _leave_out(members: dict[str, bytes], table: Mapping[str, Member], target: T
             fit.leave_out(name)
     for name in [name for name in members if name in leaves]:
         row = table.get(name)
-        if row is None or row.asks(msgspec.json.decode(members[name])):
+        if row is None or (row.asks(msgspec.json.decode(members[name])) and not _chooses_among_none(name, members)):
             continue  # what it asks is the provider's to refuse, in its own words
         if members.pop(name) != b"null":
             fit.leave_out(name)
     return fit.left_out()
+
+
+def _chooses_among_none(name: str, members: Mapping[str, bytes]) -> bool:
+    """How to choose among no tools asks for nothing."""
+    if members.get("tools", b"[]") not in (b"[]", b"null"):
+        return False
+    return name == "parallel_tool_calls" or (name == "tool_choice" and members[name] in (b'"auto"', b'"none"'))
 
 
 def _mentions(raw: bytes, leaves: frozenset[str]) -> bool:

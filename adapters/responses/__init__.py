@@ -11,7 +11,8 @@ from adapters.contract import ClientSide, Context, Envelope, Format, ProviderSid
 from adapters.openai import FORMAT as _OPENAI
 from adapters.responses.answer import encode_response
 from adapters.responses.fit import fit_request
-from adapters.responses.passing import Observer, check, patch, takes_responses
+from adapters.responses.observer import observe
+from adapters.responses.passing import check, patch, takes_responses
 from adapters.responses.provider_answer import EventDecoder, decode
 from adapters.responses.provider_request import encode
 from adapters.responses.request import LEFT_OUT, decode_request, foreign, open_body
@@ -48,7 +49,7 @@ FORMAT = Format(
             stream=EventDecoder,
             patch=patch,
             check=check,
-            observe=Observer,
+            observe=observe,
             offered=takes_responses,
         )
     },

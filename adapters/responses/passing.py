@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.contract import Context, Envelope, HttpCall, Target
+from adapters.contract import Envelope, HttpCall, Target
 from adapters.drop_in_bodies import without_member
 from adapters.errors import GatewayError, Kind
 from adapters.fit import Fit
@@ -22,10 +22,8 @@ from sidecar.v1 import inference_pb2 as pb
 _DEPLOYMENTS = "/openai/deployments/"
 _VERSIONED_SINCE = "2025-03-01"
 _NULL = msgspec.Raw(b"null")
-_ENDS = frozenset({"response.completed", "response.incomplete"})
-_FAILURES = frozenset({"response.failed", "error"})
-# Events before there is anything to see.
-_BEGINNINGS = frozenset({"response.created", "response.in_progress", "response.queued"})
+ENDS = frozenset({"response.completed", "response.incomplete"})
+FAILURES = frozenset({"response.failed", "error"})
 
 
 def takes_responses(target: Target) -> bool:
@@ -120,44 +118,3 @@ def _reason(response: bytes) -> bytes:
         return bytes(_ANSWERS.decode(response).error)
     except MALFORMED:
         return b"null"
-
-
-class Observer:
-    """A stream whose bytes pass: end, failures, first output and usage are read, every other event is only looked at by name."""
-
-    def __init__(self, target: Target, context: Context) -> None:
-        self.done = False
-        self.repeats = False  # every event has a number of its own
-        self._output = False
-
-    def feed(self, event: Event) -> list[Any]:
-        if self.done or not event.data:
-            return []
-        name = event.name
-        if self._output and name and name not in _ENDS and name not in _FAILURES:
-            return []
-        kind, found = read_event(event)
-        if kind in _BEGINNINGS:
-            return []
-        if kind in _ENDS:
-            self.done = True
-            return [self._end(bytes(found.response))]
-        if self._output:
-            return []
-        self._output = True
-        return [_piece(pb.ChunkChoice(delta=pb.Delta(content=" ")))]
-
-    def _end(self, response: bytes) -> pb.StreamChatResponse:
-        chunk = _piece(pb.ChunkChoice(finish_reason=pb.FINISH_REASON_STOP))
-        if (usage := usage_of(bytes(read_answer(response).usage))) is not None:
-            chunk.usage.CopyFrom(usage)
-        return chunk
-
-    def close(self) -> list[Any]:
-        if not self.done:
-            raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's stream ended before its last event.")
-        return []
-
-
-def _piece(choice: pb.ChunkChoice) -> pb.StreamChatResponse:
-    return pb.StreamChatResponse(choices=[choice])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +18,7 @@ from tests.oracles import huggingface as huggingface_oracle
 from tests.oracles import mlflow as mlflow_oracle
 from tests.oracles import mosaicml as mosaicml_oracle
 from tests.oracles import openai as openai_oracle
+from tests.oracles import responses as responses_oracle
 from tests.shared import shared_path
 
 OWN = Path(__file__).parents[1] / "recordings"
@@ -102,6 +103,13 @@ ROWS = (
     ),
     Row(PROVIDERS["mlflow-model-serving"], mlflow_oracle, ("mlflow",), requests=True, shared=False),
     Row(PROVIDERS["mosaicml"], mosaicml_oracle, ("mosaicml",), requests=True, shared=False),
+    Row(
+        replace(PROVIDERS["openai"], format="responses"),
+        responses_oracle,
+        ("responses",),
+        {"responses": Task.CHAT},
+        shared=False,
+    ),
     Row(PROVIDERS["azure"], openai_oracle, ("azure",), requests=True),
     Row(PROVIDERS["llama.cpp"], openai_oracle, ("llamacpp",)),
     Row(PROVIDERS["huggingface-router"], openai_oracle, ("huggingface",)),

@@ -54,7 +54,10 @@ def test_what_the_oracle_read_is_encoded_as_it_was_recorded(case: Case) -> None:
 def test_a_body_read_and_written_again_says_the_same(case: Case) -> None:
     client = case.format.client[case.task]
     written = encoded(case, client.decode_request(client.open(body_of(case))))
-    assert written | {"model": ""} == normal(renamed(case, with_types(case.request))) | {"model": ""}
+    wanted = case.request
+    if (plain_request := getattr(case.row.oracle, "plain_request", None)) is not None:
+        written, wanted = normal(plain_request(written)), plain_request(wanted)
+    assert written | {"model": ""} == normal(renamed(case, with_types(wanted))) | {"model": ""}
 
 
 def with_types(body: dict[str, Any]) -> dict[str, Any]:

@@ -55,7 +55,7 @@ STREAMED = [param for param in SIDES if param.values[2].stream is not None]
 
 
 def target_of(format_: str) -> Target:
-    row = next(row for row in PROVIDERS.values() if row.format == format_)
+    row = next(row for row in PROVIDERS.values() if format_ in (row.format, *row.also))
     return Target(row, "llama2", "http://127.0.0.1", {"default_max_tokens": 10})
 
 

@@ -187,7 +187,7 @@ async def test_a_password_is_in_no_log_and_never_reaches_the_core(sides: list[Si
         for headers in (front.basic, front.bearer):
             for path in ("/v1/models", "/nothing", f"/v1/models?key={front.password}", "/v1/models/the-last"):
                 await side.clients[1].get(path, headers=headers)
-        await reached(lambda front=front: front.logs.count("GET /v1/models/the-last") == 2, 30)  # type: ignore[misc]
+        await reached(lambda front=front: front.logs.count("/v1/models/the-last") >= 2, 30)  # type: ignore[misc]
         pieces = [
             front.password,
             *(headers["authorization"].split()[1][:24] for headers in (front.basic, front.bearer)),

@@ -77,8 +77,8 @@ DOUBLE_COUNTS = (
     ),
     (
         "sidecar/gateway/record.py",
-        "self._log.add(self._entry(total_s, overhead_s))",
-        "[self._log.add(self._entry(total_s, overhead_s)) for _ in range(1 + (self.attempts > 1))]",
+        "self._log.add(self._entry(total_s, overhead_s, tokens))",
+        "[self._log.add(self._entry(total_s, overhead_s, tokens)) for _ in range(1 + (self.attempts > 1))]",
         "calls, by the log, ('again', 'ok')",
     ),
     (

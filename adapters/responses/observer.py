@@ -1,0 +1,64 @@
+"""A stream on the same-format way: its bytes pass, so only its end, failures, first output and usage are read."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from adapters.chunks import has_output
+from adapters.contract import Context, Target
+from adapters.errors import GatewayError, Kind
+from adapters.openai import usage_of
+from adapters.responses.passing import ENDS, FAILURES, read_answer, read_event
+from adapters.responses.provider_answer import EventDecoder
+from adapters.sse import Event
+from sidecar.v1 import inference_pb2 as pb
+
+# What a tool of OpenAI's is doing: people see it before there is a text.
+_PROGRESS = re.compile(r"_call\.|list_tools\.")
+
+
+class Observer:
+    """A stream whose bytes pass: end, failures, first output and usage are read, as the full decoder reads them, which it keeps
+    beside it until the first output. After that every other event is only looked at by name."""
+
+    def __init__(self, full: EventDecoder) -> None:
+        self.done = False
+        self.repeats = False  # every event has a number of its own
+        self._full = full
+        self._output = False
+
+    def feed(self, event: Event) -> list[Any]:
+        if self.done or not event.data:
+            return []
+        if not self._output:
+            chunks = self._full.feed(event)
+            self.done = self._full.done
+            self._output = _PROGRESS.search(event.name) is not None or any(has_output(chunk) for chunk in chunks)
+            return chunks if chunks or not self._output else [_piece(pb.ChunkChoice(delta=pb.Delta(content=" ")))]
+        if event.name and event.name not in ENDS and event.name not in FAILURES:
+            return []
+        kind, found = read_event(event)
+        if kind not in ENDS:
+            return []
+        self.done = True
+        return [self._end(bytes(found.response))]
+
+    def _end(self, response: bytes) -> pb.StreamChatResponse:
+        chunk = _piece(pb.ChunkChoice(finish_reason=pb.FINISH_REASON_STOP))
+        if (usage := usage_of(bytes(read_answer(response).usage))) is not None:
+            chunk.usage.CopyFrom(usage)
+        return chunk
+
+    def close(self) -> list[Any]:
+        if not self.done:
+            raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's stream ended before its last event.")
+        return []
+
+
+def observe(target: Target, context: Context) -> Observer:
+    return Observer(EventDecoder(target, context))
+
+
+def _piece(choice: pb.ChunkChoice) -> pb.StreamChatResponse:
+    return pb.StreamChatResponse(choices=[choice])
