@@ -269,9 +269,9 @@ def test_many_thoughts_cost_as_much_as_they_are_long() -> None:
             "reasoning_details": details,
             "thinking_blocks": [{**SIGNED, "thinking": str(n)} for n in range(count)],
         }
-        started = time.perf_counter()
+        started = time.process_time()
         assert encoded({"role": "assistant", "content": "x", **members}, "anthropic").left_out == ()
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     seconds(100)
     assert seconds(10_000) < 40 * seconds(1_000)

@@ -151,7 +151,7 @@ def test_a_stream_that_breaks_ends_with_a_failure_that_no_program_takes_for_succ
 ) -> None:
     stream_events = events(MESSAGE)
     chunk = {"id": "1", "created": 1, "model": "m", "choices": [{"index": 0, "delta": {"content": "Let"}}]}
-    for model, parts in (("gpt", stream_events[:3]), ("chat", [event("", chunk).removeprefix(b"event: \n")])):
+    for model, parts in (("gpt", stream_events[:4]), ("chat", [event("", chunk).removeprefix(b"event: \n")])):
         simulator.script = lambda call, parts=parts: sse_reply(parts)
         with stack.http() as http:
             found = http.post(PATH, json={"model": model, "input": "hi", "stream": True})
