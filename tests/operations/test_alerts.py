@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -55,8 +57,9 @@ class Repeating:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What a fault may touch."""
+    """What a fault may touch. `given` holds the front's certificate and key."""
 
+    given: Path
     stack: Stack
     provider: Provider
     http: httpx.Client
@@ -77,11 +80,16 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         )
         dear = route("dear", "chat", provider, extra=DEAR)
         slow = route("slow", "chat", provider, model="sim:first_ms=50")
-        stack = exits.enter_context(Stack(folder, config_for(provider, narrow, dear, slow)))
+        given = folder / "given"
+        given.mkdir()
+        ensure_certificates(given)
+        options = ("--tls-certificate", str(given / "tls.crt"), "--tls-key", str(given / "tls.key"))
+        stack = exits.enter_context(Stack(folder, config_for(provider, narrow, dear, slow), options=options))
+        stack.env["SIDECAR_CA"] = str(given / "ca.pem")
         http = exits.enter_context(stack.http())
         target = stack.env["SIDECAR_METRICS"].removeprefix("http://").removesuffix("/metrics")
         prometheus = exits.enter_context(Prometheus(folder, target))
-        found = Scene(stack, provider, http, prometheus)
+        found = Scene(given, stack, provider, http, prometheus)
         found.chat("claude")
         found.chat("slow", stream=True)
         exits.enter_context(Repeating(lambda: found.chat("chat"), 0.1))
@@ -178,15 +186,20 @@ def _on_new_connection(stack: Stack) -> None:
 
 @contextmanager
 def certificate_ends(scene: Scene) -> Iterator[None]:
-    """The file alone: the front keeps what it has loaded."""
-    file = scene.stack.state / "tls.crt"
-    good = file.read_bytes()
-    folder = file.parent / "old"
-    folder.mkdir()
-    old = ensure_certificates(folder, now=datetime.now(UTC) - timedelta(days=1000))
-    file.write_bytes(old.certificate.read_bytes())
+    """One that has ended, with its key: the front follows the files."""
+    good = scene.given.with_name("good")
+    shutil.copytree(scene.given, good)
+    old = scene.given.with_name("old")
+    old.mkdir()
+    ensure_certificates(old, now=datetime.now(UTC) - timedelta(days=1000))
+    _put(old, scene.given)
     yield
-    file.write_bytes(good)
+    _put(good, scene.given)
+
+
+def _put(source: Path, target: Path) -> None:
+    for name in ("tls.key", "tls.crt"):
+        shutil.copy(source / name, target / name)
 
 
 @contextmanager
