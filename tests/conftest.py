@@ -62,8 +62,8 @@ def in_ci() -> bool:
     return os.environ.get("CI", "").lower() in ("true", "1")
 
 
-@pytest.hookimpl(tryfirst=True)  # before `-m "not slow"` takes its choice
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # before `-m "not slow"` takes its choice, and xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
         if folder in SLOW_FOLDERS and item.path.name not in FAST_FILES:
@@ -71,6 +71,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "slow" in item.keywords:
             programs = folder in PROGRAM_FOLDERS or item.path.name in PROGRAM_FILES
             item.add_marker(pytest.mark.xdist_group(PROGRAMS if programs else ONE_AFTER_ANOTHER))
+    yield
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
