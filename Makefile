@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 SCALE ?= 0.1
 export SCALE
 # Tests that only compute run on every core (tests/conftest.py); pytest by itself runs in one process, for a debugger.
-SPREAD := --numprocesses auto --dist loadgroup
+SPREAD := --numprocesses auto --dist loadscope
 
 LOCK := $(BIN)/uv pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-package llm-gateway-client --custom-compile-command "make lock" --quiet $(if $(UPGRADE),--upgrade)

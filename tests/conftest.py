@@ -7,9 +7,11 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.processes import free_port as pick_free_port
 from tests.provider import Provider
@@ -28,30 +30,16 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("unhurried")
 
 
-# Two tests that start processes or load the box would take the cores from each other: the process that runs one runs all of
-# them, one after another. The others share what is left.
-ONE_AFTER_ANOTHER = "machine"
-# Tests of other people's programs wait for these more than for the cores: they are a second row beside the first.
-PROGRAMS = "programs"
-PROGRAM_FOLDERS = frozenset({"clients", "mlflow", "mlflow_models"})
-PROGRAM_FILES = frozenset({"test_codex.py", "test_programs.py"})
 # What starts processes is slow by what the marker says; of a worker's tests the typed service stays in the inner loop,
 # and of the upstream's those without sockets.
 SLOW_FOLDERS = frozenset(
     {"bench", "cli", "client", "clients", "conformance", "crawl", "endurance", "faults", "front", "gateway", "growth"}
-    | {
-        "local",
-        "messages",
-        "mlflow",
-        "mlflow_models",
-        "provider",
-        "routes",
-        "stack",
-        "supervisor",
-        "upstream",
-        "worker",
-    }
+    | {"local", "messages", "mlflow", "mlflow_models", "provider", "responses", "routes", "stack", "supervisor"}
+    | {"upstream", "worker"}
 )
+IN_ONE_ROW = SLOW_FOLDERS | {"operations"}
+PROGRAM_FOLDERS = frozenset({"clients", "mlflow", "mlflow_models"})
+PROGRAM_FILES = frozenset({"test_codex.py", "test_programs.py"})
 FAST_FILES = frozenset(
     {"test_typed.py", "test_admission.py", "test_breaker.py", "test_prompt_secrets.py", "test_mlflow_admin.py"}
     | {"test_head.py", "test_judging.py", "test_parser.py", "test_coding.py"}
@@ -62,16 +50,34 @@ def in_ci() -> bool:
     return os.environ.get("CI", "").lower() in ("true", "1")
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)  # before `-m "not slow"` takes its choice, and xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
+@pytest.hookimpl(tryfirst=True)  # before `-m "not slow"` takes its choice
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
         if folder in SLOW_FOLDERS and item.path.name not in FAST_FILES:
             item.add_marker(pytest.mark.slow)
-        if "slow" in item.keywords:
-            programs = folder in PROGRAM_FOLDERS or item.path.name in PROGRAM_FILES
-            item.add_marker(pytest.mark.xdist_group(PROGRAMS if programs else ONE_AFTER_ANOTHER))
-    yield
+
+
+class Rows(LoadScopeScheduling):  # type: ignore[misc]
+    """Two tests that start processes or load the box would take the cores from each other: the process that runs one runs all
+    of them, one after another. Tests of other people's programs wait for these more than for the cores: they are a second row
+    beside the first. Files of all others are spread."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        """xdist's own groups do not work with pytest 9.2, which keeps the ids of tests elsewhere."""
+        file = nodeid.partition("::")[0]
+        _, folder, *_ = (*file.split("/"), "")
+        name = file.rpartition("/")[2]
+        if folder in PROGRAM_FOLDERS or name in PROGRAM_FILES:
+            return "programs"
+        if folder in IN_ONE_ROW and name not in FAST_FILES:
+            return "machine"
+        return file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Rows:
+    return Rows(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

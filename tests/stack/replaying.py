@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -39,7 +40,13 @@ class Replayed:
 
     @property
     def passes(self) -> bool:
-        return self.case.side.patch is not None
+        """Whether a body of OpenAI's chat, completions or embeddings does."""
+        return self.case.format.name == "openai" and self.case.side.patch is not None
+
+    @property
+    def texts(self) -> list[str]:
+        """As many as the recorded answer has vectors."""
+        return ["hi"] * (len(self.wanted["vectors"]) if self.case.status == 200 else 1)
 
     @property
     def wanted(self) -> dict[str, Any]:
@@ -88,7 +95,8 @@ def routes(provider: Provider) -> Any:
     for one in REPLAYED:
         url = f"{provider.root_url}/{one.number}"
         model = one.case.target.model or "m"
-        fields = {"provider": one.case.row.provider.name, "model": model, "options": OPTIONS}
+        api = {"chat_api": "responses"} if one.case.format.name == "responses" else {}
+        fields = {"provider": one.case.row.provider.name, "model": model, "options": OPTIONS | api}
         made.append(route(one.route, one.case.task, url, **fields))
     return snapshot(made)
 
@@ -98,12 +106,12 @@ def rest_request(one: Replayed) -> dict[str, Any]:
     stream = {"stream": True, "stream_options": {"include_usage": True}} if one.case.streamed else {}
     if one.passes:
         return {**one.case.request, "model": one.route, **stream}
-    inputs: dict[Task, dict[str, Any]] = {
-        Task.CHAT: {"messages": [{"role": "user", "content": "hi"}]},
-        Task.COMPLETIONS: {"prompt": "hi"},
-        Task.EMBEDDINGS: {"input": "hi"},
+    inputs: dict[Task, Callable[[], dict[str, Any]]] = {
+        Task.CHAT: lambda: {"messages": [{"role": "user", "content": "hi"}]},
+        Task.COMPLETIONS: lambda: {"prompt": "hi"},
+        Task.EMBEDDINGS: lambda: {"input": one.texts},
     }
-    return {"model": one.route, **inputs[one.case.task], **stream}
+    return {"model": one.route, **inputs[one.case.task](), **stream}
 
 
 def typed_request(one: Replayed) -> Any:
@@ -117,4 +125,4 @@ def typed_request(one: Replayed) -> Any:
         return pb.ChatRequest(route=one.route, messages=history)
     if one.case.task is Task.COMPLETIONS:
         return pb.CompleteRequest(route=one.route, prompts=[pb.Prompt(text="hi")])
-    return pb.EmbedRequest(route=one.route, inputs=[pb.EmbedInput(text="hi")])
+    return pb.EmbedRequest(route=one.route, inputs=[pb.EmbedInput(text=text) for text in one.texts])

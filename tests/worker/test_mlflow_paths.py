@@ -294,4 +294,4 @@ async def test_routes_are_made_and_removed_by_admins_only(worker: WorkerProcess)
     gone = await get(worker, "DeleteMlflowRoute", rest_pb2.DeleteMlflowRouteRequest(name="chat"))
     assert (made.status, gone.status) == (403, 403)
     broken = await get(worker, "CreateMlflowRoute", HttpBody(data=b"{"))
-    assert (broken.status, broken.json["detail"][0]["type"]) == (422, "json_invalid")
+    assert broken.status == 403  # the role comes before the body
