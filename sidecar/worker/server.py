@@ -212,12 +212,12 @@ async def _serve(control: socket.socket, output: LogOutput) -> int:
     except (RuntimeError, OSError) as error:
         await channel.send(Failed(str(error).splitlines()[0]))
         return 1
-    await channel.send(ready)
     # What is there now stays, so it need not be looked through again. A call leaves no cycles behind; those of calls that
     # failed may wait for a few hundred others.
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GC_OBJECTS)
+    await channel.send(ready)
     # To the very end: a worker that hangs while it drains is noticed, too.
     beats = None if first.settings.beat_s is None else asyncio.create_task(beat(channel, first.settings.beat_s))
     leave: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()

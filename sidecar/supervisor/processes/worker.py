@@ -237,6 +237,8 @@ class WorkerHandle:
                     self._changing.add(task)
                     task.add_done_callback(self._changing.discard)
                 else:
+                    if isinstance(message, Ready) and self.settings.beat_s is not None:
+                        self.last_sign_s = time.monotonic()  # one that hangs before its first beat hangs, too
                     self._answers.put_nowait(message)
         finally:
             self._answers.put_nowait(None)  # also when `close` ends it: nobody waits for an answer of the dead
