@@ -141,9 +141,10 @@ class ClientSide:
     takes the place of both where events depend on each other, and `whole` that of `encode_response` where an answer repeats what
     was asked. `fit` changes a decoded request, in a copy, where its meaning
     depends on the upstream (a temperature in another scale). `foreign` names what of a body has no place at an upstream of
-    another format and is left out, and raises unsupported_parameter for what cannot be. `keepalive` is sent while a provider
-    is silent. `headers` names those of the caller's (in lower case) that go on to a provider of the same format: every other one
-    ends at the gateway.
+    another format and is left out, and raises unsupported_parameter for what cannot be. `read` gives the request and those
+    names in one reading, in place of `decode_request` and `foreign`, where they are the same for all upstreams. `keepalive` is
+    sent while a provider is silent. `headers` names those of the caller's (in lower case) that go on to a provider of the same
+    format: every other one ends at the gateway.
     """
 
     open: Callable[[bytes], Envelope]
@@ -155,6 +156,7 @@ class ClientSide:
     writer: Callable[[Envelope, Context], StreamWriter] | None = None
     whole: Callable[[Envelope, Any, Context], bytes] | None = None
     foreign: Callable[[Envelope, Target], tuple[str, ...]] | None = None
+    read: Callable[[Envelope], tuple[Request, tuple[str, ...]]] | None = None
     keepalive: bytes = b": keep-alive\n\n"
     headers: tuple[str, ...] = ()
 

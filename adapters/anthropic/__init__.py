@@ -12,12 +12,13 @@ from adapters.anthropic.error_body import encode_error, encode_error_event, stat
 from adapters.anthropic.failure import error
 from adapters.anthropic.fit_request import fit_request
 from adapters.anthropic.foreign import HINTS, foreign
-from adapters.anthropic.passthrough import check, check_count, open_body, patch, patch_count
+from adapters.anthropic.passthrough import check, check_count, patch, patch_count
 from adapters.anthropic.read_request import decode_request
 from adapters.anthropic.stream import stream
 from adapters.anthropic.write_answer import encode_response
 from adapters.anthropic.write_stream import PING, MessageWriter
 from adapters.contract import ClientSide, Format, ProviderSide, Task
+from adapters.openai import open_plain_body
 
 __all__ = ["FORMAT", "HINTS", "encode_error", "encode_error_event", "status_of"]
 
@@ -29,7 +30,7 @@ FORMAT = Format(
     name="anthropic",
     client={
         Task.CHAT: ClientSide(
-            open_body,
+            open_plain_body,
             decode_request,
             encode_response,
             None,

@@ -14,8 +14,7 @@ from adapters.contract import Envelope, HttpCall, Target
 from adapters.drop_in_bodies import without_member
 from adapters.errors import GatewayError, Kind
 from adapters.fit import Fit
-from adapters.json_object import MALFORMED, OBJECTS, Obj, of_answer, of_request
-from adapters.openai import open_members
+from adapters.json_object import MALFORMED, OBJECTS, Obj, of_answer
 from adapters.thought_envelope import MARK
 from sidecar.v1 import inference_pb2 as pb
 
@@ -29,17 +28,6 @@ class _Answer(msgspec.Struct):
 
 
 _ANSWERS = msgspec.json.Decoder(_Answer)
-
-
-def open_body(body: bytes) -> Envelope:
-    """Raises invalid_request for anything but one JSON object with a `model`, and for a key that stands twice."""
-    members = open_members(body)
-    obj = Obj(b"{}", "", of_request)
-    obj.members = {name: msgspec.Raw(members[name]) for name in ("model", "stream") if name in members}
-    model = obj.string("model")
-    if not model:
-        raise GatewayError(Kind.INVALID_REQUEST, "'model' is required: the name of a route.", param="model")
-    return Envelope(members, model, obj.boolean("stream") or False, include_usage=True)
 
 
 def patch(envelope: Envelope, target: Target) -> HttpCall:

@@ -20,13 +20,23 @@ from adapters.openai.passthrough_request import (
     encode_stream_error,
     open_body,
     open_members,
+    open_plain_body,
     patcher,
     read_streaming,
 )
 from adapters.openai.passthrough_stream import observe_chat, observe_completion
 from adapters.openai.stream import ChatDecoder, CompletionDecoder
 
-__all__ = ["FORMAT", "finish_word", "in_band", "open_members", "read_streaming", "usage_of", "write_answer_message"]
+__all__ = [
+    "FORMAT",
+    "finish_word",
+    "in_band",
+    "open_members",
+    "open_plain_body",
+    "read_streaming",
+    "usage_of",
+    "write_answer_message",
+]
 
 _STREAM_END = b"data: [DONE]\n\n"
 

@@ -45,6 +45,17 @@ def open_body(body: bytes) -> Envelope:
     return Envelope(members, model, stream, include_usage)
 
 
+def open_plain_body(body: bytes) -> Envelope:
+    """The same for formats without `stream_options`: their streams always end with usage."""
+    members = open_members(body)
+    obj = Obj(b"{}", "", of_request)
+    obj.members = {name: msgspec.Raw(members[name]) for name in ("model", "stream") if name in members}
+    model = obj.string("model")
+    if not model:
+        raise _invalid("'model' is required: the name of a route.", "model")
+    return Envelope(members, model, obj.boolean("stream") or False, include_usage=True)
+
+
 def read_streaming(members: Mapping[str, bytes]) -> tuple[bool, bool]:
     """Whether the answer is to be streamed, and whether the caller wants the usage chunk."""
     obj = Obj(b"{}", "", of_request)

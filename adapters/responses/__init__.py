@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from adapters.contract import ClientSide, Context, Envelope, Format, ProviderSide, Task
 from adapters.openai import FORMAT as _OPENAI
+from adapters.openai import open_plain_body
 from adapters.responses.answer import encode_response
 from adapters.responses.fit import fit_request
 from adapters.responses.observer import observe
 from adapters.responses.passing import check, patch, takes_responses
 from adapters.responses.provider_answer import EventDecoder, decode
 from adapters.responses.provider_request import encode
-from adapters.responses.request import LEFT_OUT, decode_request, foreign, open_body
+from adapters.responses.request import LEFT_OUT, decode_request, read
 from adapters.responses.stream import ResponseWriter, encode_failure
 from sidecar.v1 import inference_pb2 as pb
 
@@ -32,12 +33,12 @@ FORMAT = Format(
     name="responses",
     client={
         Task.CHAT: ClientSide(
-            open_body,
+            open_plain_body,
             decode_request,
             _bare,
             None,
             fit=fit_request,
-            foreign=foreign,
+            read=read,
             writer=ResponseWriter,
             whole=encode_response,
         )

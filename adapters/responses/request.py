@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from adapters.contract import Envelope, Target
+from adapters.contract import Envelope
 from adapters.errors import GatewayError, Kind
 from adapters.json_object import Obj, decoded_string, of_request
-from adapters.openai import open_members
 from adapters.responses.items import Conversation
 from adapters.responses.tool_names import flat_name
 from sidecar.v1 import inference_pb2 as pb
@@ -59,25 +58,15 @@ LEFT_OUT = frozenset(
 _SETTLED = frozenset({"model", "stream", "store", "truncation", "input", "include", "stream_options"})
 
 
-def open_body(body: bytes) -> Envelope:
-    """Raises invalid_request for anything but one JSON object with a `model`, and for a key that stands twice."""
-    members = open_members(body)
-    obj = Obj(b"{}", "", of_request)
-    obj.members = {name: msgspec.Raw(members[name]) for name in ("model", "stream") if name in members}
-    model = obj.string("model")
-    if not model:
-        raise GatewayError(Kind.INVALID_REQUEST, "'model' is required: the name of a route.", param="model")
-    return Envelope(members, model, obj.boolean("stream") or False, include_usage=True)
-
-
 def decode_request(envelope: Envelope) -> pb.ChatRequest:
     """Raises invalid_request for what is malformed, unsupported_parameter for what needs a memory or a tool of OpenAI's."""
     return _Reader(envelope).request
 
 
-def foreign(envelope: Envelope, target: Target) -> tuple[str, ...]:
-    """What no other format has a place for, though it asks for nothing. Raises as `decode_request` does."""
-    return tuple(_Reader(envelope).left_out)
+def read(envelope: Envelope) -> tuple[pb.ChatRequest, tuple[str, ...]]:
+    """The request, and what no other format has a place for, though it asks for nothing. Raises as `decode_request` does."""
+    reader = _Reader(envelope)
+    return reader.request, tuple(reader.left_out)
 
 
 class _Reader:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from adapters import (
     BYTE_ORDER_MARK,
     FORMATS,
+    ClientSide,
     Context,
     Format,
     GatewayError,
@@ -69,11 +70,12 @@ def plan_for(upstream: Upstream, task: Task) -> UpstreamPlan:
 class CallReader:
     """A call whose body is decoded once, by the first attempt that translates it, for all of them."""
 
-    __slots__ = ("_decoded", "call")
+    __slots__ = ("_decoded", "_left_out", "call")
 
     def __init__(self, call: Call) -> None:
         self.call = call
         self._decoded: Any = call.request
+        self._left_out: tuple[str, ...] = ()  # of a format that tells it while the body is read
 
     def request_for(self, target: Target) -> Any:
         """The canonical message, as the caller's format means it for this upstream. Raises GatewayError for a malformed body."""
@@ -81,18 +83,29 @@ class CallReader:
         if call.client_format is None:
             return self._decoded
         side = FORMATS[call.client_format].client[call.task]
-        if self._decoded is None:
-            assert call.envelope is not None
-            self._decoded = side.decode_request(call.envelope)
+        self._read(side)
         return self._decoded if side.fit is None else side.fit(self._decoded, target)
+
+    def _read(self, side: ClientSide) -> None:
+        if self._decoded is not None:
+            return
+        envelope = self.call.envelope
+        assert envelope is not None
+        if side.read is None:
+            self._decoded = side.decode_request(envelope)
+        else:
+            self._decoded, self._left_out = side.read(envelope)
 
     def left_out_for(self, target: Target) -> tuple[str, ...]:
         """What of the body only the caller's format has a place for. Raises GatewayError for what cannot be left out."""
         call = self.call
         if call.client_format is None or call.envelope is None:
             return ()
-        foreign = FORMATS[call.client_format].client[call.task].foreign
-        return () if foreign is None else allowed(target, foreign(call.envelope, target))
+        side = FORMATS[call.client_format].client[call.task]
+        if side.read is not None:
+            self._read(side)
+            return allowed(target, self._left_out)
+        return () if side.foreign is None else allowed(target, side.foreign(call.envelope, target))
 
 
 class PreparedCall(NamedTuple):
