@@ -15,7 +15,7 @@ from sidecar.supervisor.start.addresses import Address
 from sidecar.telemetry import metric_memory
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry, Metric
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Metric
 
 _log = logging.getLogger("sidecar")
 # A series that a worker is just making can be read half-way; the next reading is whole.
@@ -53,8 +53,14 @@ class SupervisorMetrics:
             ("worker",),
             registry=self.registry,
         )
+        # 1
+        self.workers_up = Gauge("sidecar_workers_up", "Workers that are serving.", registry=self.registry)
+        self._count_configurations(Counter, Gauge)
+        self._count_certificates(Counter, Gauge)
+
+    def _count_configurations(self, counter: type[Counter], gauge: type[Gauge]) -> None:
         # 3: success, failure, unconfirmed
-        self.config_reloads = Counter(
+        self.config_reloads = counter(
             "sidecar_config_reloads_total",
             "Configurations loaded after the start, by result.",
             ("result",),
@@ -63,27 +69,29 @@ class SupervisorMetrics:
         for result in ("success", "failure", "unconfirmed"):
             self.config_reloads.labels(result)  # alerts want a 0 before the first failure
         # 1
-        self._taken = Gauge(
+        self._taken = gauge(
             "sidecar_config_last_reload_successful",
             "Whether the configuration on disk is in use: 0 while it is invalid or not confirmed.",
             registry=self.registry,
         )
         self._taken.set(1)
         # 1
-        self._unconfirmed = Gauge(
+        self._unconfirmed = gauge(
             "sidecar_config_unconfirmed",
             "Whether the configuration on disk would let callers do more and waits for `sidecar reload`.",
             registry=self.registry,
         )
         # 1: the label changes, the old one goes
-        self._config_info = Gauge(
+        self._config_info = gauge(
             "sidecar_config_info",
             "Hash of the configuration in use; the value is always 1.",
             ("hash",),
             registry=self.registry,
         )
+
+    def _count_certificates(self, counter: type[Counter], gauge: type[Gauge]) -> None:
         # 2
-        self.front_reloads = Counter(
+        self.front_reloads = counter(
             "sidecar_front_reloads_total",
             "Renewed certificates that the front was given; success is seen by a handshake.",
             ("result",),
@@ -92,14 +100,12 @@ class SupervisorMetrics:
         for result in ("success", "failure"):
             self.front_reloads.labels(result)
         # 1
-        self._certificate_usable = Gauge(
+        self._certificate_usable = gauge(
             "sidecar_certificate_files_usable",
             "Whether the certificate and key files of the front fit together; if not, the front keeps what it has.",
             registry=self.registry,
         )
         self._certificate_usable.set(1)
-        # 1
-        self.workers_up = Gauge("sidecar_workers_up", "Workers that are serving.", registry=self.registry)
 
     def reloaded(self, result: Literal["success", "failure", "unconfirmed"]) -> None:
         """A changed configuration was read, and is used, cannot be, or waits until it is confirmed."""
