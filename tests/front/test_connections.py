@@ -23,6 +23,7 @@ from sidecar.front.programs import Program
 from sidecar.identity.users import add_user
 from tests.front.conftest import Front, hang_up, passes_on, start_core, start_front
 from tests.front.double import PIECE_BYTES_MAX, Core, Script
+from tests.processes import reached
 
 CHAT = "/v1/chat/completions"
 MIB = 1024 * 1024
@@ -201,6 +202,12 @@ async def test_a_large_body_costs_little_memory_and_holds_nobody_up(
     assert slowest_s < 0.1
 
 
+def _owners_of_workers(front: Front) -> list[int]:
+    pid = front.process.pid
+    workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [Path(f"/proc/{worker}").stat().st_uid for worker in workers]
+
+
 async def test_several_processes_run_as_the_state_directorys_owner(state: Path) -> None:
     if os.geteuid() == 0:
         account = pwd.getpwnam("daemon")
@@ -211,10 +218,8 @@ async def test_several_processes_run_as_the_state_directorys_owner(state: Path) 
     core = await start_core(front)
     os.chown(core.path, state.stat().st_uid, state.stat().st_gid)  # as a worker of that account would own it
     try:
-        pid = front.process.pid
-        while len(workers := Path(f"/proc/{pid}/task/{pid}/children").read_text().split()) < 2:
-            await asyncio.sleep(0.01)  # the master listens before it has workers
-        assert [Path(f"/proc/{worker}").stat().st_uid for worker in workers] == [state.stat().st_uid] * 2
+        # The master listens before it has workers, and a worker is root's until it has taken its account.
+        await reached(lambda: _owners_of_workers(front) == [state.stat().st_uid] * 2, what="two workers of the owner")
         body = b"x" * 3_000_000
         for headers in (front.basic, front.bearer):
             async with front.http() as http:
