@@ -15,7 +15,7 @@ SPREAD := --numprocesses auto --dist loadscope
 LOCK := $(BIN)/uv pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-package llm-gateway-client --custom-compile-command "make lock" --quiet $(if $(UPGRADE),--upgrade)
 
-.PHONY: help up down test check lint fmt soak proto lock dist clean
+.PHONY: help up down test check lint fmt soak proto lock dist audit clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
@@ -59,10 +59,16 @@ lock: $(VENV)/.dev ## Resolve the locks in requirements/ (UPGRADE=1: to the newe
 	@$(LOCK) -o requirements/server.txt pyproject.toml
 	@$(LOCK) -c requirements/server.txt --group dev -o requirements/dev.txt pyproject.toml
 	@$(LOCK) -c requirements/dev.txt --group build -o requirements/build.txt
+	@$(LOCK) -c requirements/dev.txt --group release -o requirements/release.txt
 
-dist: $(VENV)/.server ## Build the wheels of the gateway and of its client into dist/
+dist: $(VENV)/.release ## Build the wheels of the gateway and of its client into dist/, with a bill of materials for each
 	@$(BIN)/python -m hatchling build -t wheel -d dist
 	@cd client && $(abspath $(BIN))/python -m hatchling build -t wheel -d ../dist
+	@$(BIN)/python -m tools.sbom dist
+
+audit: $(VENV)/.dev ## Ask PyPI's advisory database about every pinned version; exit code 1 if one has a known hole (network)
+	@for lock in server build release dev; do $(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
+		-r requirements/$$lock.txt || exit 1; done
 
 clean: ## Remove the virtual environment, caches and dist/ (.sidecar/ with users and keys stays)
 	@rm -rf $(VENV) dist build client/dist .buf .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -74,6 +80,10 @@ $(VENV)/.server: requirements/server.txt requirements/build.txt pyproject.toml c
 	@echo "installing into $(VENV) (once; about 250 MB)"
 	@$(PIP) --require-hashes -r requirements/server.txt -r requirements/build.txt
 	@$(PIP) --no-deps --no-build-isolation --editable . --editable client
+	@touch $@
+
+$(VENV)/.release: $(VENV)/.server requirements/release.txt
+	@$(PIP) --require-hashes -r requirements/release.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.server requirements/dev.txt

@@ -25,7 +25,7 @@ from tests.wheels import CLIENT, GATEWAY, build_wheel
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = "llm-gateway-client"  # installed from its folder, so that no lock has it
-LOCKS = ("server.txt", "dev.txt", "build.txt")
+LOCKS = ("server.txt", "dev.txt", "build.txt", "release.txt")
 # An address, or an index option of pip.
 ADDRESS = re.compile(r"://|^\s*--(?!hash=)|\bfile:|@ ", re.MULTILINE)
 INSTALL_TIMEOUT_S = 300
@@ -111,7 +111,9 @@ def test_the_wheel_carries_the_front_proxys_files(names: set[str]) -> None:
 def test_the_wheel_carries_nothing_else(names: set[str]) -> None:
     top = {name.split("/")[0] for name in names}
     assert top == {"sidecar", "adapters", "llm_gateway_sidecar-0.1.0.dist-info"}
-    assert not [name for name in names if "__pycache__" in name or name.endswith((".pyc", ".key", ".pem", ".gguf"))]
+    assert not [
+        name for name in names if "__pycache__" in name or name.endswith((".pyc", ".pth", ".key", ".pem", ".gguf"))
+    ]
     assert "llm_gateway_sidecar-0.1.0.dist-info/licenses/LICENSE" in names
 
 
