@@ -15,7 +15,7 @@ from adapters.anthropic.foreign import HINTS, foreign
 from adapters.anthropic.passthrough import check, check_count, patch, patch_count
 from adapters.anthropic.read_request import decode_request
 from adapters.anthropic.stream import stream
-from adapters.anthropic.write_answer import encode_response
+from adapters.anthropic.write_answer import encode_answer, encode_response
 from adapters.anthropic.write_stream import PING, MessageWriter
 from adapters.contract import ClientSide, Format, ProviderSide, Task
 from adapters.openai import open_plain_body
@@ -35,6 +35,7 @@ FORMAT = Format(
             encode_response,
             None,
             writer=MessageWriter,
+            whole=encode_answer,
             fit=fit_request,
             foreign=foreign,
             keepalive=PING,

@@ -12,6 +12,7 @@ from adapters.anthropic.thinking_effort import fit_effort
 from adapters.contract import Target
 from adapters.fit import refuse
 from adapters.json_object import OBJECTS, Obj, callers_object, object_text, of_request
+from adapters.tool_names import shorten
 from sidecar.v1 import inference_pb2 as pb
 
 # Claude Code's first system block: it differs in each conversation, so that no other provider's prefix cache would ever hold.
@@ -33,6 +34,7 @@ def fit_request(request: pb.ChatRequest, target: Target) -> pb.ChatRequest:
     tools = [tool for tool in fitted if tool is not None]
     del out.tools[:]
     out.tools.extend(tools)
+    shorten(out)
     if not out.tools:
         out.ClearField("tool_choice")
     if out.parallel_tool_calls or not out.tools:

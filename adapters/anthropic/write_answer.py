@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from adapters.anthropic.seal import sealed
-from adapters.json_object import MALFORMED, OBJECTS
+from adapters.contract import Context, Envelope
+from adapters.json_object import ARRAYS, MALFORMED, OBJECTS
+from adapters.tool_names import has_long_names, own_names
 from sidecar.v1 import inference_pb2 as pb
 
 _STOP_REASONS = {
@@ -20,10 +23,33 @@ _TIERS = {"priority": "priority", "batch": "batch"}
 
 
 def encode_response(answer: pb.ChatResponse) -> bytes:
-    """The body. The format has one choice: the first."""
+    """The body, for a caller whose request is not known."""
+    return _encoded(answer, {})
+
+
+def encode_answer(envelope: Envelope, answer: pb.ChatResponse, context: Context) -> bytes:
+    """The body, with the caller's own names of its tools."""
+    return _encoded(answer, callers_names(envelope))
+
+
+def callers_names(envelope: Envelope) -> Mapping[str, str]:
+    """What the caller calls tools whose names were too long for a provider."""
+    tools = envelope.members.get("tools")
+    if tools is None or not has_long_names(tools):
+        return {}
+    return own_names(_name_in(tool) for tool in ARRAYS.decode(tools))
+
+
+def _name_in(tool: msgspec.Raw) -> str:
+    """Of one that was read already."""
+    return str(msgspec.json.decode(OBJECTS.decode(tool).get("name", b'""')))
+
+
+def _encoded(answer: pb.ChatResponse, names: Mapping[str, str]) -> bytes:
+    """The format has one choice: the first."""
     choice = answer.choices[0] if answer.choices else pb.Choice()
     blocks = [block for part in choice.message.content if (block := _block(part)) is not None]
-    blocks += [_tool_use(call) for call in choice.message.tool_calls]
+    blocks += [_tool_use(call, names) for call in choice.message.tool_calls]
     refused = any(part.refusal for part in choice.message.content)
     called = bool(choice.message.tool_calls)
     return msgspec.json.encode(
@@ -90,8 +116,8 @@ def _block(part: pb.ContentPart) -> Any | None:
             return None  # no provider of chat answers with pictures or sound in a part that callers of this format could read
 
 
-def _tool_use(call: pb.ToolCall) -> dict[str, Any]:
-    return {"type": "tool_use", "id": call.id, "name": call.name, "input": _input(call)}
+def _tool_use(call: pb.ToolCall, names: Mapping[str, str]) -> dict[str, Any]:
+    return {"type": "tool_use", "id": call.id, "name": names.get(call.name, call.name), "input": _input(call)}
 
 
 def _input(call: pb.ToolCall) -> Any:

@@ -14,7 +14,7 @@ import msgspec
 
 from adapters.anthropic.error_body import encode_error_event
 from adapters.anthropic.seal import is_own, sealed
-from adapters.anthropic.write_answer import head, stop_reason, usage
+from adapters.anthropic.write_answer import callers_names, head, stop_reason, usage
 from adapters.contract import Context, Envelope
 from adapters.errors import GatewayError, Kind
 from adapters.json_object import MALFORMED, OBJECTS
@@ -48,6 +48,7 @@ class MessageWriter:
 
     def __init__(self, envelope: Envelope, context: Context) -> None:
         self._context = context
+        self._names = callers_names(envelope)
         self._started = False
         self._pinged = False
         self._index = -1  # of the last block that was opened
@@ -158,7 +159,8 @@ class MessageWriter:
         match block.key[0]:
             case "tool":
                 id_ = piece.id or self._context.new_id("toolu_")
-                return {"type": "tool_use", "id": id_, "name": piece.name, "input": {}}
+                name = self._names.get(piece.name, piece.name)
+                return {"type": "tool_use", "id": id_, "name": name, "input": {}}
             case "thinking":
                 block.thought = pb.Thinking()
                 if piece.HasField("redacted") and not piece.text:

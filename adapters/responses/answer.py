@@ -161,11 +161,11 @@ def call(frame: Frame, tool_call: pb.ToolCall, id_: str = "", status: str = "com
     """A custom tool's call with its text, a function's with its arguments and the namespace that the caller knows it by."""
     call_id = tool_call.id or frame.new_id("call_")
     custom = tool_call.HasField("custom_input")
+    names = frame.names.called(tool_call.name)
     if custom or tool_call.name in frame.names.customs:
         text = tool_call.custom_input if custom else unwrapped(tool_call.arguments_json)
-        kind, prefix, rest = "custom_tool_call", "ctc_", {"name": tool_call.name, "input": text}
+        kind, prefix, rest = "custom_tool_call", "ctc_", {**names, "input": text}
     else:
-        names = frame.names.called(tool_call.name)
         kind, prefix, rest = "function_call", "fc_", {**names, "arguments": tool_call.arguments_json or "{}"}
     return {"id": id_ or frame.new_id(prefix), "type": kind, "status": status, "call_id": call_id, **rest}
 

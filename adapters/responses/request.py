@@ -119,7 +119,7 @@ class _Reader:
             self._read_function(tool, namespace)
         elif kind == "custom":
             custom = self.request.tools.add().custom
-            custom.name = _name(tool)
+            custom.name = flat_name("", _name(tool))
             if (description := tool.string("description")) is not None:
                 custom.description = description
             if (form := tool.object("format")) is not None and (written := _format(form)) is not None:
@@ -162,7 +162,7 @@ class _Reader:
         if kind == "function":
             request.tool_choice.function_name = flat_name(choice.string("namespace") or "", _name(choice))
         elif kind == "custom":
-            request.tool_choice.custom_name = _name(choice)
+            request.tool_choice.custom_name = flat_name("", _name(choice))
         elif kind == "allowed_tools":
             self._allow(choice)
         else:

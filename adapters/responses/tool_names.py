@@ -7,58 +7,55 @@ gets its call under another name, or without its namespace, does not know it.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import msgspec
 
 from adapters.json_object import MALFORMED, Obj, of_request
+from adapters.tool_names import has_long_names, short_name
 
-# What OpenAI and Anthropic allow a function's name to have.
-_NAME_CHARS_MAX = 64
 _SEPARATOR = "__"
-_HASH_CHARS = 8
 # The one argument of the function that stands for a custom tool.
 INPUT = "input"
 
 
 def flat_name(namespace: str, name: str) -> str:
-    """The same name for the same tool in every request. One that is too long is cut, and told apart by a hash."""
-    whole = f"{namespace}{_SEPARATOR}{name}" if namespace else name
-    if len(whole) <= _NAME_CHARS_MAX or not namespace:
-        return whole
-    digest = hashlib.sha256(whole.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_CHARS]
-    return whole[: _NAME_CHARS_MAX - _HASH_CHARS - 1] + "_" + digest
+    """The same name for the same tool in every request, and none that is too long."""
+    return short_name(f"{namespace}{_SEPARATOR}{name}" if namespace else name)
 
 
 @dataclass(frozen=True, slots=True)
 class ToolNames:
     """What answers need of a request's tools."""
 
-    namespaces: dict[str, tuple[str, str]] = field(default_factory=dict)  # flat name -> namespace, name
+    namespaces: dict[str, tuple[str, str]] = field(default_factory=dict)  # flat name -> namespace or "", name
     customs: frozenset[str] = frozenset()
 
     def called(self, name: str) -> dict[str, str]:
-        """Members of a function call that say which tool it is."""
+        """Members of a call that say which tool it is."""
         namespace, own = self.namespaces.get(name, ("", name))
         return {"name": own, "namespace": namespace} if namespace else {"name": own}
 
 
 def tool_names(tools: bytes | None) -> ToolNames:
     """From the request's `tools`, which was read already."""
-    if tools is None or not (b"namespace" in tools or b"custom" in tools):
+    if tools is None or not (b"namespace" in tools or b"custom" in tools or has_long_names(tools)):
         return ToolNames()
     namespaces: dict[str, tuple[str, str]] = {}
     customs = set()
     for kind, tool in _entries(tools):
         name = tool.string("name") or ""
-        if kind == "custom":
-            customs.add(name)
-        elif kind == "namespace":
+        if kind == "namespace":
             for inner in tool.objects("tools"):
                 own = inner.string("name") or ""
                 namespaces[flat_name(name, own)] = (name, own)
+            continue
+        flat = flat_name("", name)
+        if flat != name:
+            namespaces[flat] = ("", name)
+        if kind == "custom":
+            customs.add(flat)
     return ToolNames(namespaces, frozenset(customs))
 
 

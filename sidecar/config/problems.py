@@ -15,6 +15,8 @@ _HARMLESS = re.compile(r"(?!sk[_-]|key[_-])[a-z]{1,20}[0-9]{0,3}(?:[_-][a-z]{1,2
 _HARMLESS_VARIABLE = re.compile(r"(?:[A-Z]{0,20}[0-9]{0,3}(?:_|$)){1,8}|(?:[a-z]{0,20}[0-9]{0,3}(?:_|$)){1,8}")
 # No word may be empty: then a run of dashes could be shared out among twelve of them in billions of ways.
 _HARMLESS_PART = re.compile(r"(?!sk[_-])[._ ~-]*(?:(?:[A-Za-z]{1,20}[0-9]{0,5}|[0-9]{1,5})(?:[._ -]+|$)){0,12}")
+# Of names that have a word among their parts.
+_PARTS_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +77,14 @@ class Report:
 
 
 def near_miss(word: str, known: Iterable[str]) -> str:
-    """`did you mean "openai"?`, or the choices where nothing is near and they are few, or nothing."""
+    """`did you mean "openai"?`, or the choices where nothing is near and they are few, or nothing. A word that is one of the
+    parts of a choice (`api` of `chat_api`) is near it."""
     choices = list(known)
     near = difflib.get_close_matches(word[:64], choices, n=1, cutoff=0.6)
+    near = near or [each for each in choices if word in each.split("_")][:_PARTS_MAX]
     if near:
-        return f'did you mean "{near[0]}"?'
+        quoted = [f'"{each}"' for each in near]
+        return f"did you mean {' or '.join(quoted)}?"
     return f"known: {', '.join(choices)}" if len(choices) <= 12 else ""
 
 

@@ -206,6 +206,12 @@ def test_each_mistake_at_the_top_has_its_message(line: str, message: str) -> Non
     assert problems(route() + line + "\n") == [f"config.yaml:5: {message}"]
 
 
+def test_a_key_that_is_a_part_of_others_is_answered_with_those() -> None:
+    assert problems(route("api: responses")) == [
+        'config.yaml:5: routes[0]: unknown key "api"; did you mean "completions_api" or "chat_api"?'
+    ]
+
+
 SPLIT = """\
 routes:
   - name: ab

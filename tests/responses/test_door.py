@@ -12,7 +12,7 @@ import httpx
 import openai
 import pytest
 
-from tests.provider import Call, Provider, Reply, error_reply, event, json_reply, sse_reply
+from tests.provider import Call, Provider, Reply, data, error_reply, event, json_reply, sse_reply
 from tests.provider.claude import thinks_first
 from tests.provider.openai_responses import CALL, HEAD, MESSAGE, REASONING, answer, events
 from tests.stack.stack import Stack
@@ -225,3 +225,51 @@ def test_the_head_of_a_stream_names_one_response_throughout(stack: Stack) -> Non
     assert stream_events[-1]["type"] == "response.completed"
     assert all(head["metadata"] == {"a": "b"} for head in heads)
     assert HEAD.keys() <= heads[0].keys()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_name_that_is_too_long_for_the_provider_is_the_callers_own_in_its_answer(
+    stack: Stack, simulator: Provider, stream: bool
+) -> None:
+    """Of a function, of one in a namespace, of a custom tool."""
+    long = "looks_something_up_in_a_place_that_has_a_name_as_people_give_them_to_places"
+    tools: list[dict[str, Any]] = [
+        {"type": "function", "name": long, "parameters": {"type": "object"}},
+        {"type": "namespace", "name": "places", "tools": [{"type": "function", "name": long}]},
+        {"type": "custom", "name": f"{long}_freely"},
+    ]
+    simulator.script = calls_every_tool
+    with stack.http() as http:
+        found = http.post(PATH, json={"model": "chat", "input": "hi", "tools": tools, "stream": stream})
+    assert found.status_code == 200, found.text
+    text = found.text.rstrip().rpartition("data: ")[2] if stream else found.text
+    answered = json.loads(text)
+    output = answered["response"]["output"] if stream else answered["output"]
+    assert [(item["name"], item.get("namespace")) for item in output] == [
+        (long, None),
+        (long, "places"),
+        (f"{long}_freely", None),
+    ]
+    names = [tool["function"]["name"] for tool in simulator.calls[-1].json["tools"]]
+    assert (len(set(names)), max(len(name) for name in names)) == (3, 64)
+
+
+def calls_every_tool(call: Call) -> Reply:
+    """By the names that it was sent."""
+    names = [tool["function"]["name"] for tool in call.json["tools"]]
+    calls = [
+        {"index": n, "id": f"call_{n}", "type": "function", "function": {"name": name, "arguments": "{}"}}
+        for n, name in enumerate(names)
+    ]
+    head = {"id": "c", "created": 1, "model": "m"}
+    if not call.json.get("stream"):
+        message = {"role": "assistant", "content": None, "tool_calls": calls}
+        return json_reply({**head, "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]})
+    deltas: tuple[dict[str, Any], ...] = ({"tool_calls": calls}, {})
+    return sse_reply(
+        [
+            *(data({**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}) for delta in deltas),
+            data({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}),
+            b"data: [DONE]\n\n",
+        ]
+    )
