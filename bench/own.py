@@ -27,6 +27,7 @@ from sidecar.gateway.gateway import Gateway
 from sidecar.gateway.meter import Meter
 from sidecar.limits import LimitStore
 from sidecar.spend.ledger import Ledger
+from sidecar.store import SharedMemory
 from sidecar.telemetry import metric_memory
 from sidecar.telemetry.access_log import AccessLog, json_line
 from sidecar.telemetry.metrics import Metrics, memory_of
@@ -71,7 +72,7 @@ class Bench:
         metrics = Metrics(memory_of(metric_memory.make(0)))
         self.log = AccessLog(json_line, self._wrote, blocks=False)
         self.log_bytes = 0
-        meter = Meter(metrics, LimitStore(folder, 0), Ledger(folder))
+        meter = Meter(metrics, SharedMemory(LimitStore(folder, 0), Ledger(folder)))
         self._gateway = Gateway(snapshot_of(case.governed), self._client, metrics, meter=meter, log=self.log)
         methods = Methods()
         if case.gateway:

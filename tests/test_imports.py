@@ -39,6 +39,7 @@ ORDER = (
     "spend",
     "upstream",
     "telemetry",
+    "store",
     "gateway",
     "transport",
     "control",

@@ -184,7 +184,8 @@ class CallScope:
         self._candidates = candidates = await gateway.candidates_for(call, self.record)
         large = call.size_bytes > LARGE_BYTES
         estimate = await off_loop(call.size_bytes, estimate_tokens, call) if large else None
-        self._ticket = gateway.meter.admit(call, candidates.route, estimate)
+        admitted = gateway.meter.admit(call, candidates.route, estimate)
+        self._ticket = admitted if isinstance(admitted, Ticket) else await admitted
         self._gate = await gateway.admissions.enter(candidates.route)
         self._placed = True
         return RetryLoop(call, candidates, self.record, gateway.upstreams, gateway.sender.tokens, gateway.chance)

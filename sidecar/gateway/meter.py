@@ -6,19 +6,19 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
+from collections.abc import Awaitable
 from typing import Any
 
 from adapters import GatewayError, Kind
 from sidecar.domain.call import Call, Headers
-from sidecar.domain.snapshot import Budget, Consumer, Limit, Route, Upstream
+from sidecar.domain.snapshot import Consumer, Route, Upstream
 from sidecar.gateway.estimate import Estimate, estimate_tokens
-from sidecar.limits import Bucket, Level, LimitStore, Refused, Reservation, buckets_of
-from sidecar.spend.budgets import Allowance, Warned, allowances_of, check
-from sidecar.spend.calendar import Calendar, timestamp
+from sidecar.limits import Level, Refused, Reservation
+from sidecar.spend.budgets import Warned
+from sidecar.spend.calendar import timestamp
 from sidecar.spend.cost import TokenCounts, cost_micro_dollars, counts_input, counts_output, tokens_of
-from sidecar.spend.ledger import Charge, Ledger
+from sidecar.spend.ledger import Charge
+from sidecar.store.contract import Admitted, Rules, Store, made_of
 from sidecar.telemetry.metrics import Metrics
 
 # What is worked out for pairs of route and consumer; many more than call at one time. Then it is emptied.
@@ -27,89 +27,74 @@ _MS_NS = 1_000_000
 _NOTHING = Reservation((), [], [])
 
 
-class _Rules:
-    """What holds for one consumer on one route, as long as both have the same limits and budgets."""
-
-    __slots__ = ("allowances", "buckets", "made_of")
-
-    def __init__(self, route: Route, consumer: Consumer) -> None:
-        self.made_of = _made_of(route, consumer)
-        self.buckets: tuple[Bucket, ...] = buckets_of(route, consumer)
-        self.allowances: tuple[Allowance, ...] = allowances_of(route, consumer)
-
-
-def _made_of(
-    route: Route, consumer: Consumer
-) -> tuple[tuple[Limit, ...], tuple[Budget, ...], tuple[Limit, ...], tuple[Budget, ...]]:
-    return route.limits, route.budgets, consumer.limits, consumer.budgets
-
-
 class Meter:
-    """One per worker. Without a store nothing is limited, without a ledger no money is counted."""
+    """One per worker. Without a store nothing is limited and no money is counted."""
 
-    def __init__(
-        self,
-        metrics: Metrics,
-        limits: LimitStore | None = None,
-        ledger: Ledger | None = None,
-        now_s: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, metrics: Metrics, store: Store | None = None) -> None:
         self.metrics = metrics
-        self.limits = limits
-        self.ledger = ledger
-        self.now_s = now_s
-        self.calendar = Calendar()
-        self._rules: dict[tuple[str, str], _Rules] = {}
+        self.store = store
+        self._rules: dict[tuple[str, str], Rules] = {}
 
-    def admit(self, call: Call, route: Route, estimate: Estimate | None = None) -> Ticket:
-        """Takes what the call needs of every bucket, or nothing of any. Raises rate_limited with the time after which the call
-        would pass (none where that depends on when other calls end), or budget_exceeded with the time until the budget
-        resets; either has `headers` that show the state of the limits. `estimate`: of a large call, which takes its time."""
+    def admit(self, call: Call, route: Route, estimate: Estimate | None = None) -> Ticket | Awaitable[Ticket]:
+        """Takes what the call needs of every limit and budget, or nothing of any. Raises rate_limited with the time after which
+        the call would pass (none where that depends on when other calls end), or budget_exceeded with the time until the
+        budget resets; either has `headers` that show the state of the limits. `estimate`: of a large call, as that takes time."""
         rules = self._rules_of(route, call.consumer)
-        ticket = Ticket(self, call, route, estimate)
-        if rules.allowances and self.ledger is not None:
-            now_s = self.now_s()
-            try:
-                ticket.warned = check(rules.allowances, self.ledger, self.calendar.at(now_s), now_s)
-            except GatewayError:
-                self.metrics.limited(route.name, "budget").inc()
-                raise
-        if rules.buckets and self.limits is not None:
-            ticket.reservation = self.limits.reserve(rules.buckets, ticket.estimate.total)
+        ticket = Ticket(self, call, route, rules, estimate)
+        if self.store is None or not (rules.buckets or rules.allowances):
+            return ticket
+        try:
+            found = self.store.admit(rules, ticket)
+        except GatewayError:
+            self.metrics.limited(route.name, "budget").inc()
+            raise
+        if isinstance(found, Admitted):
+            return self._admitted(ticket, found)
+        return self._admitted_later(ticket, found)
+
+    async def _admitted_later(self, ticket: Ticket, answer: Awaitable[Admitted]) -> Ticket:
+        try:
+            found = await answer
+        except GatewayError as error:
+            if error.kind is Kind.BUDGET_EXCEEDED:
+                self.metrics.limited(ticket.route.name, "budget").inc()
+            raise
+        return self._admitted(ticket, found)
+
+    def _admitted(self, ticket: Ticket, found: Admitted) -> Ticket:
+        ticket.reservation, ticket.warned = found
         refused = ticket.reservation.refused
         if refused is not None:
-            self.metrics.limited(route.name, refused.bucket.unit).inc()
+            self.metrics.limited(ticket.route.name, refused.bucket.unit).inc()
             raise _rate_limited(refused, ticket.headers())
         return ticket
 
-    def _rules_of(self, route: Route, consumer: Consumer) -> _Rules:
+    def _rules_of(self, route: Route, consumer: Consumer) -> Rules:
         key = (route.name, consumer.name)
         rules = self._rules.get(key)
-        # Another configuration has other tuples, though they may be equal.
-        if rules is None or any(a is not b for a, b in zip(rules.made_of, _made_of(route, consumer), strict=True)):
+        if rules is None or any(a is not b for a, b in zip(rules.made_of, made_of(route, consumer), strict=True)):
             if len(self._rules) >= _RULES_MAX:
                 self._rules.clear()
-            rules = self._rules[key] = _Rules(route, consumer)
+            rules = self._rules[key] = Rules(route, consumer)
         return rules
 
     def close(self) -> None:
-        if self.limits is not None:
-            self.limits.close()
-        if self.ledger is not None:
-            self.ledger.close()
+        if self.store is not None:
+            self.store.close()
 
 
 class Ticket:
     """One admitted call. `settle` ends it, whatever happened; a second time it does nothing."""
 
-    __slots__ = ("_call", "_estimate", "_meter", "_open", "_route", "reservation", "warned")
+    __slots__ = ("_call", "_estimate", "_meter", "_open", "_rules", "reservation", "route", "warned")
 
-    def __init__(self, meter: Meter, call: Call, route: Route, estimate: Estimate | None) -> None:
+    def __init__(self, meter: Meter, call: Call, route: Route, rules: Rules, estimate: Estimate | None) -> None:
         self._meter = meter
         self._call = call
-        self._route = route
+        self._rules = rules
         self._estimate = estimate
         self._open = True
+        self.route = route
         self.reservation = _NOTHING
         self.warned: Warned | None = None
 
@@ -120,6 +105,17 @@ class Ticket:
             self._estimate = estimate_tokens(self._call)
         return self._estimate
 
+    @property
+    def tokens(self) -> int:
+        return self.estimate.total
+
+    @property
+    def micro_dollars(self) -> int:
+        """By the price of the dearest upstream that may serve the call."""
+        tokens = TokenCounts(*self.estimate)
+        prices = [each.price for each in self.route.upstreams if each.price is not None]
+        return max((cost_micro_dollars(price, tokens) for price in prices), default=0)
+
     def settle(self, *, ok: bool, usage: Any, output_tokens: int, upstream: Upstream | None) -> None:
         """`usage` is the provider's (None: it gave none), `output_tokens` an estimate of what was produced, `upstream` the one
         that produced it.
@@ -129,15 +125,15 @@ class Ticket:
         if not self._open:
             return
         self._open = False
-        kept = ok or usage is not None or output_tokens > 0
-        tokens, estimated = self._tokens(ok, usage, output_tokens) if kept else (TokenCounts(), False)
-        if self._meter.limits is not None and self.reservation is not _NOTHING:
-            self._meter.limits.settle(self.reservation, kept=kept, tokens=tokens.total)
-        if kept:
-            reported = None
-            if usage is not None and usage.HasField("provider_cost_micro_dollars"):
-                reported = usage.provider_cost_micro_dollars
-            self._charge(tokens, upstream, reported, estimated=estimated)
+        if not (ok or usage is not None or output_tokens > 0):
+            if self._meter.store is not None and self.reservation is not _NOTHING:
+                self._meter.store.release(self._rules, self.reservation)
+            return
+        tokens, estimated = self._tokens(ok, usage, output_tokens)
+        reported = None
+        if usage is not None and usage.HasField("provider_cost_micro_dollars"):
+            reported = usage.provider_cost_micro_dollars
+        self._charge(tokens, upstream, reported, estimated=estimated)
 
     def _tokens(self, ok: bool, usage: Any, output_tokens: int) -> tuple[TokenCounts, bool]:
         """And whether they are estimated, in part at least. What a provider counts at the beginning of a stream that breaks off
@@ -153,7 +149,7 @@ class Ticket:
         return guessed, guessed is not tokens
 
     def _charge(self, tokens: TokenCounts, upstream: Upstream | None, reported: int | None, *, estimated: bool) -> None:
-        meter, route, consumer = self._meter, self._route.name, self._call.consumer.name
+        meter, route, consumer = self._meter, self._rules.route, self._rules.consumer
         price = None if upstream is None else upstream.price
         money = None if price is None else cost_micro_dollars(price, tokens)
         if upstream is not None and upstream.cost == "provider":
@@ -171,7 +167,7 @@ class Ticket:
             meter.metrics.unpriced_tokens(route).inc(unpriced)
         if estimated and tokens.total:
             meter.metrics.estimated_tokens(route).inc(tokens.total)
-        if meter.ledger is not None:
+        if meter.store is not None:
             charge = Charge(
                 1,
                 tokens.input,
@@ -184,7 +180,7 @@ class Ticket:
                 tokens.total if estimated else 0,
                 reported or 0,
             )
-            meter.ledger.add(route, consumer, charge, meter.calendar.at(meter.now_s()))
+            meter.store.settle(self._rules, self.reservation, charge)
 
     def headers(self) -> Headers:
         """The state of the limits when the call was admitted or refused, or once it was settled."""

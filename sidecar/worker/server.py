@@ -51,6 +51,7 @@ from sidecar.gateway.gateway import Gateway
 from sidecar.gateway.meter import Meter
 from sidecar.limits import LimitStore
 from sidecar.spend.ledger import Ledger
+from sidecar.store import SharedMemory
 from sidecar.telemetry.access_log import FORMATS as ACCESS_LOGS
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.log_output import LogHandler, LogOutput
@@ -97,7 +98,7 @@ class WorkerServer:
         self._metrics = Metrics(None if metrics_fd is None else memory_of(metrics_fd))
         self._client = UpstreamClient()
         run_dir = Path(configure.settings.run_dir)
-        meter = Meter(self._metrics, LimitStore(run_dir, configure.settings.slot), Ledger(run_dir))
+        meter = Meter(self._metrics, SharedMemory(LimitStore(run_dir, configure.settings.slot), Ledger(run_dir)))
         self._log = AccessLog(ACCESS_LOGS[configure.settings.access_log], write, blocks=False)
         self.gateway = Gateway(configure.snapshot, self._client, self._metrics, meter=meter, log=self._log)
         self._changes = RouteChanges(self.gateway, questions)

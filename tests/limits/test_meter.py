@@ -16,6 +16,7 @@ from sidecar.gateway.gateway import Gateway
 from sidecar.gateway.meter import Meter, duration
 from sidecar.limits import LimitStore
 from sidecar.spend.ledger import Charge, Ledger, Line
+from sidecar.store import SharedMemory
 from sidecar.v1 import inference_pb2 as pb
 from tests.gateway.in_process import Core, openai, to
 from tests.provider import End, Provider, data, error_reply, json_reply, sse_reply
@@ -33,7 +34,7 @@ class Metered(Core):
     def __init__(self, snapshot: Snapshot, folder: Path, now_s: Callable[[], float] = lambda: NOW_S) -> None:
         super().__init__(snapshot)
         self.ledger = Ledger(folder)
-        self.meter = Meter(self.metrics, LimitStore(folder, 0), self.ledger, now_s)
+        self.meter = Meter(self.metrics, SharedMemory(LimitStore(folder, 0), self.ledger, now_s))
         self.gateway = Gateway(snapshot, self._client, self.metrics, meter=self.meter)
 
     async def __aexit__(self, *error: Any) -> None:
