@@ -195,6 +195,12 @@ FRONT = (
         "Unix time at which the certificate that the front serves expires, as a handshake shows it.",
     ),
     Row(
+        "sidecar_client_certificate_expiry_timestamp_seconds",
+        ("file",),
+        "client certificates",
+        "Unix time at which a client certificate that the gateway shows to providers expires.",
+    ),
+    Row(
         "sidecar_certificate_files_usable",
         (),
         "1",

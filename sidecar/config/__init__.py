@@ -65,7 +65,7 @@ def load(
     are unique over all files, a problem's `file` names the file. Their routes follow the main file's, in the order given.
     A key in them is written `secret:NAME` (`secret_keys` has the settings that are keys), which `read_secret(NAME)` turns into
     the content, or None where there is no such secret; NAME never leads out of a directory. Variables, paths and keys
-    themselves are refused there, and so is `ca_file`. `hash` covers all files.
+    themselves are refused there, and so are `ca_file` and `client_certificate`. `hash` covers all files.
     """
     report = Report(file)
     start = os.path.dirname(file) if directory is None else directory

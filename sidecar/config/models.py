@@ -163,7 +163,9 @@ def _target(
     if made.provider != "local":
         proxy = settings.proxy
         of_provider = proxy.of(made.base_url) if isinstance(proxy, EnvironmentProxies) else proxy
-        made = replace(made, ca_file=settings.ca_file, proxy=of_provider)
+        made = replace(
+            made, ca_file=settings.ca_file, client_certificate=settings.client_certificate, proxy=of_provider
+        )
     return replace(made, **values)
 
 

@@ -9,12 +9,15 @@ from typing import Any, Final, Literal
 from adapters import Kind as FailureKind
 from sidecar.config import fields as readers
 from sidecar.config.ca_bundle import ca_bundle
+from sidecar.config.client_certificate import KEYS as CLIENT_CERTIFICATE_KEYS
+from sidecar.config.client_certificate import client_certificate
 from sidecar.config.kinds import DURATION, DURATION_OR_OFF, SHARE, Kind, choice, integer, list_of, size
 from sidecar.config.problems import Report, near_miss, shown
 from sidecar.config.proxies import ENVIRONMENT, Proxy, proxy
 from sidecar.config.scope import Scope
 from sidecar.config.section import Entries, Field, Section, default_of
 from sidecar.config.yaml_tree import MappingEntry
+from sidecar.domain.client_certificate import ClientCertificate
 from sidecar.domain.snapshot import Admission, Breaker, CaBundle, Retries, Route, Timeouts
 
 DIALECTS: Final = ("a", "b")
@@ -128,6 +131,7 @@ class Settings:
     response_bytes_max: int = default_of(Route, "response_bytes_max")
     stream_keepalive_s: float = default_of(Route, "stream_keepalive_s")
     ca_file: CaBundle | None = None
+    client_certificate: ClientCertificate | None = None
     proxy: Proxy | None = None
     retries: Retries = field(default_factory=Retries)
     breaker: Breaker = field(default_factory=Breaker)
@@ -159,8 +163,19 @@ def _fallback_on(entry: MappingEntry, path: str, scope: Scope) -> frozenset[Fail
     return frozenset(_FALLBACK_ON[word] for word in words if word in _FALLBACK_ON)
 
 
+_CLIENT_CERTIFICATE = Kind(
+    {
+        "type": "object",
+        "properties": {name: {"type": "string"} for name in CLIENT_CERTIFICATE_KEYS},
+        "required": ["certificate"],
+        "additionalProperties": False,
+    },
+    "section",
+    client_certificate,
+    text=lambda value: "",
+)
 # They belong to a provider's connection; a split has those of its destinations.
-UPSTREAM_KEYS = ("ca_file", "proxy")
+UPSTREAM_KEYS = ("ca_file", "client_certificate", "proxy")
 SETTINGS = Section(
     "defaults",
     Settings,
@@ -186,6 +201,12 @@ SETTINGS = Section(
             "PEM bundle to trust for this provider; relative paths start at the config file's directory.",
             "It is kept as it was read.",
             default="the system's",
+        ),
+        Field(
+            "client_certificate",
+            _CLIENT_CERTIFICATE,
+            "PEM files of a certificate, with its chain, and of its key, for a provider that asks for them.",
+            "`{certificate: client.pem, key: client.key}`; without `key` it is in the same file. [Below](#client-certificates).",
         ),
         Field(
             "proxy",

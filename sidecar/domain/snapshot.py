@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from adapters import Kind, Target, Task
+from sidecar.domain.client_certificate import ClientCertificate
 from sidecar.domain.secret import Secret
 
 
@@ -122,6 +123,7 @@ class Upstream:
     auth: str | None = None  # in place of the provider's own scheme
     grant: Grant | None = None  # in place of a key
     ca_file: CaBundle | None = None  # to trust instead of the system's
+    client_certificate: ClientCertificate | None = None  # to show where the provider asks for one
     proxy: str | None = field(default=None, repr=False)  # URL, with user and password where it wants them
     weight: int = 1  # its share where the route's strategy is "weighted"; 0: only as a fallback
     price: Price | None = None  # in place of the table's

@@ -15,7 +15,7 @@ from sidecar.config.route_store import key_name
 # Of whatever provider: where the provider is misspelt, the key must not stay in the text either.
 SECRET_KEYS: Final = secret_keys("")
 # Keys that name a file of the server's.
-FILE_KEYS: Final = frozenset({"ca_file"})
+FILE_KEYS: Final = frozenset({"ca_file", "client_certificate"})
 _REFERENCES = ("$", "file:", "secret:", "/", "./", "../", "~")
 # The deepest legal place of the file is 6 levels down; this bounds the recursion here.
 _DEPTH_MAX = 32

@@ -141,7 +141,8 @@ class UpstreamClient:
         """
         try:
             endpoint = endpoint_of(call.url)
-            place = Place(endpoint.tls, endpoint.host, endpoint.port, upstream.proxy, upstream.ca_file)
+            trust, identity = upstream.ca_file, upstream.client_certificate
+            place = Place(endpoint.tls, endpoint.host, endpoint.port, upstream.proxy, trust, identity)
             to_proxy = upstream.proxy is not None and not endpoint.tls
             if to_proxy:
                 headers = (*headers, *proxy_headers(upstream.proxy or ""))

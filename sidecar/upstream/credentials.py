@@ -20,7 +20,7 @@ from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Grant, Upstream
 from sidecar.upstream.address import host_of
 from sidecar.upstream.failures import TokenRefused, explain, printable
-from sidecar.upstream.trust import Trust, context_for
+from sidecar.upstream.trust import Identity, Trust, context_for
 
 log = logging.getLogger(__name__)
 
@@ -96,15 +96,16 @@ class _Token:
     end_s: float
 
 
-# Who asks for a token, and by which way: the grant, CA file, proxy.
-_Source = tuple[Grant, Trust, str | None]
+# Who asks for a token, and by which way: the grant, CA file, client certificate, proxy.
+_Source = tuple[Grant, Trust, Identity, str | None]
 
 
 def _source(upstream: Upstream) -> _Source:
     """A machine's own identity is asked for on a link-local address, which no proxy reaches."""
     grant = upstream.grant
     assert grant is not None
-    return (grant, upstream.ca_file, None if grant.form is None else upstream.proxy)
+    proxy = None if grant.form is None else upstream.proxy
+    return (grant, upstream.ca_file, upstream.client_certificate, proxy)
 
 
 class AccessTokens:
@@ -172,14 +173,14 @@ class AccessTokens:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _fetch(grant: Grant, ca_file: Trust, proxy: str | None) -> _Token:
+async def _fetch(grant: Grant, ca_file: Trust, identity: Identity, proxy: str | None) -> _Token:
     import httpx  # off the start path: only upstreams with a grant need it
 
     requested_at_s = time.monotonic()
     try:
         async with asyncio.timeout(_FETCH_S):
             # Reading certificates takes tens of milliseconds: not on the loop.
-            trust = await asyncio.to_thread(context_for, ca_file)
+            trust = await asyncio.to_thread(context_for, ca_file, identity)
             async with httpx.AsyncClient(verify=trust, proxy=proxy, trust_env=False, timeout=None) as client:
                 status, body = await _send(client, grant)
     except TimeoutError:

@@ -20,7 +20,7 @@ from sidecar.upstream.failures import (
 )
 from sidecar.upstream.gathering import Gathering
 from sidecar.upstream.proxy import proxy_headers
-from sidecar.upstream.trust import Contexts, Trust
+from sidecar.upstream.trust import Contexts, Identity, Trust
 
 # RFC 8305's value: the next address is tried beside the one that has not answered by then.
 _NEXT_ADDRESS_S = 0.25
@@ -36,6 +36,7 @@ class Place(NamedTuple):  # hashed twice a call, which a tuple does in C
     port: int
     proxy: str | None
     trust: Trust
+    identity: Identity = None
 
 
 class Dialer:
@@ -49,15 +50,17 @@ class Dialer:
     async def dial(self, place: Place) -> Connection:
         """Raises ConnectFailed, ProxyRefused, TlsRefused, OutOfResources. Cancelled, it leaves no socket open."""
         # First of all: a bundle that cannot be read should not cost a connection.
-        context = await self._contexts.of(place.trust) if place.tls or _is_tls(place.proxy) else None
+        context = await self._contexts.of(place.trust, place.identity) if place.tls else None
         if place.proxy is None:
-            return await self._open(place.host, place.port, context if place.tls else None)
+            return await self._open(place.host, place.port, context)
         proxy = endpoint_of(place.proxy)
+        # A proxy is nobody that the client certificate is for.
+        to_proxy = await self._contexts.of(place.trust) if proxy.tls else None
         try:
-            connection = await self._open(proxy.host, proxy.port, context if proxy.tls else None)
+            connection = await self._open(proxy.host, proxy.port, to_proxy)
         except (ConnectFailed, TlsRefused) as failure:
             raise ProxyRefused(f"No connection to the proxy {proxy.authority}.") from failure
-        if context is None or not place.tls:
+        if context is None:
             return connection
         try:
             await _tunnel(connection, place)
@@ -117,10 +120,6 @@ def _refused_by(addresses: list[Address], port: int) -> str:
     first = addresses[0][1][0]
     others = f" and {len(addresses) - 1} more" if len(addresses) > 1 else ""
     return f"{first}{others} took no connection on port {port}."
-
-
-def _is_tls(proxy: str | None) -> bool:
-    return proxy is not None and endpoint_of(proxy).tls
 
 
 async def _connect(addresses: list[Address]) -> socket.socket:

@@ -1,33 +1,44 @@
-"""TLS to providers: whom to trust. Names are always checked, and nothing is ever sent to a server that cannot be verified."""
+"""TLS to providers: whom to trust, and who we are.
+
+Names are always checked, and nothing is ever sent to a server that cannot be verified.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
 
+from sidecar.domain.client_certificate import ClientCertificate
 from sidecar.domain.snapshot import CaBundle
 from sidecar.upstream.failures import Failure, OutOfResources, TrustUnreadable, is_out_of_resources
 
 # None: the system's. A renewed bundle is another trust.
 Trust = CaBundle | None
 
+# None: nobody in particular.
+Identity = ClientCertificate | None
+
 # A worker has a handful of bundles; every renewal adds one.
 _CONTEXTS_MAX = 64
 
 
 class Contexts:
-    """TLS contexts by trust. Reading the system's certificates takes tens of milliseconds, so it is done in a thread and once."""
+    """TLS contexts by trust and identity.
+
+    Reading the system's certificates takes tens of milliseconds, so it is done in a thread and once.
+    """
 
     def __init__(self) -> None:
-        self._contexts: dict[Trust, asyncio.Task[ssl.SSLContext]] = {}
+        self._contexts: dict[tuple[Trust, Identity], asyncio.Task[ssl.SSLContext]] = {}
 
-    async def of(self, trust: Trust) -> ssl.SSLContext:
+    async def of(self, trust: Trust, identity: Identity = None) -> ssl.SSLContext:
         """Raises TrustUnreadable, OutOfResources."""
-        task = self._contexts.get(trust)
+        key = (trust, identity)
+        task = self._contexts.get(key)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             if len(self._contexts) >= _CONTEXTS_MAX:
                 self._contexts.clear()
-            task = self._contexts[trust] = asyncio.get_running_loop().create_task(_make(trust))
+            task = self._contexts[key] = asyncio.get_running_loop().create_task(_make(trust, identity))
         try:
             return await asyncio.shield(task)
         except Failure as failure:  # each that waits gets one of its own
@@ -41,14 +52,17 @@ class Contexts:
         self._contexts.clear()
 
 
-def context_for(trust: Trust) -> ssl.SSLContext:
+def context_for(trust: Trust, identity: Identity = None) -> ssl.SSLContext:
     """Takes tens of milliseconds for the system's. Raises SSLError or OSError where certificates cannot be read."""
-    return ssl.create_default_context(cadata=None if trust is None else trust.pem)
+    context = ssl.create_default_context(cadata=None if trust is None else trust.pem)
+    if identity is not None:
+        identity.show_in(context)
+    return context
 
 
-async def _make(trust: Trust) -> ssl.SSLContext:
+async def _make(trust: Trust, identity: Identity) -> ssl.SSLContext:
     try:
-        context = await asyncio.to_thread(context_for, trust)
+        context = await asyncio.to_thread(context_for, trust, identity)
     except (OSError, ValueError) as error:  # SSLError is an OSError
         if is_out_of_resources(error):
             raise OutOfResources("CA certificates could not be read.") from error

@@ -81,6 +81,14 @@ def test_a_ca_file_is_refused_and_its_existence_not_told() -> None:
         )
 
 
+def test_a_client_certificate_is_refused_and_its_existence_not_told() -> None:
+    for path in ("key", "gone"):
+        (problem,) = problems({"x.yaml": made(extra=f"client_certificate: {{certificate: {path}}}")})
+        assert problem == (
+            "x.yaml:5: routes[0].client_certificate: is for the config file; a route managed through the API names no files"
+        )
+
+
 def test_names_are_unique_over_all_files_and_problems_name_theirs() -> None:
     assert problems({"x.yaml": made("chat"), "y.yaml": made("y"), "z.yaml": "\n" + made("y").replace("openai,", "opnai,")}) == [
         'x.yaml:2: routes[0].name: "chat" is taken; first in config.yaml:2',

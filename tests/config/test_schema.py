@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 import yaml
 from jsonschema import Draft202012Validator
 
@@ -25,7 +26,7 @@ def test_the_published_schema_is_fresh() -> None:
 
 LIMITING = "limit limits budgets"
 OF_A_ROUTE = "fallback_on timeouts response_bytes_max stream_keepalive retries breaker admission mlflow_dialect"
-OF_AN_UPSTREAM = "ca_file proxy"
+OF_AN_UPSTREAM = "ca_file client_certificate proxy"
 # What the file may have, section by section: the reader, the schema and the pages come from one table each.
 KEYS = {
     "route": f"name aliases route_type endpoint_type model fallbacks models strategy price cost {LIMITING} {OF_A_ROUTE} "
@@ -188,6 +189,14 @@ def test_every_example_of_the_config_page_loads() -> None:
     page = (PUBLISHED.parent / "config.md").read_text()
     blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
     keys = dict.fromkeys(("ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY", "PROXY_HOST", "TEAM"), "k")
+    ca = trustme.CA()
+    issued = ca.issue_cert("gateway.example")
+    pems = {
+        "company-ca.pem": ca.cert_pem,
+        "gateway.pem": issued.cert_chain_pems[0],
+        "gateway.key": issued.private_key_pem,
+    }
+    files = {name: pem.bytes().decode() for name, pem in pems.items()}
     for block in blocks:
         one = "    route_type: llm/v1/chat\n" + (
             "" if "model:" in block else "    model: {provider: ollama, name: m}\n"
@@ -204,7 +213,7 @@ def test_every_example_of_the_config_page_loads() -> None:
             text = f"routes:\n  - name: chat-expensive\n{one}  - name: embeddings\n{one}{block}"
         else:
             text = f"routes:\n  - name: r\n{one}" + textwrap.indent(block, "    ")
-        assert loaded(text, None, None, **keys).routes
+        assert loaded(text, files, None, **keys).routes
     assert len(blocks) >= 7
 
 

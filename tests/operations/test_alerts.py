@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import trustme
 import yaml
 
 from sidecar.front.pki import ensure_certificates
@@ -197,6 +198,18 @@ def certificate_ends(scene: Scene) -> Iterator[None]:
     _put(good, scene.given)
 
 
+@contextmanager
+def client_certificate_ends(scene: Scene) -> Iterator[None]:
+    """A route shows one that has a week left."""
+    week = datetime.now(UTC) + timedelta(days=7)
+    made = trustme.CA().issue_cert("gateway.example", not_after=week)
+    (scene.stack.config.parent / "client.pem").write_bytes(made.private_key_and_cert_chain_pem.bytes())
+    good = scene.stack.config.read_text()
+    scene.stack.config.write_text(good + "defaults: {client_certificate: {certificate: client.pem}}\n")
+    yield
+    scene.stack.config.write_text(good)
+
+
 def _put(source: Path, target: Path) -> None:
     for name in ("tls.key", "tls.crt"):
         shutil.copy(source / name, target / name)
@@ -248,6 +261,7 @@ FAULTS: dict[str, tuple[Callable[[Scene], AbstractContextManager[None]], tuple[s
     "wrong passwords, 20 a second": (wrong_passwords, ("SidecarAuthFailures",)),
     "a worker's socket is gone": (worker_unreachable, ("SidecarFrontCannotReachCore",)),
     "a certificate near its end": (certificate_ends, ("SidecarCertificateExpires",)),
+    "a client certificate near its end": (client_certificate_ends, ("SidecarClientCertificateExpires",)),
     "a budget is spent to nine tenths": (budget_nearly_spent, ("SidecarBudgetNearlySpent",)),
     "three workers are killed": (workers_die, ("SidecarWorkersDie",)),
     "a worker hangs": (worker_hangs, ("SidecarWorkerHangs",)),

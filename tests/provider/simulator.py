@@ -29,13 +29,17 @@ BACKLOG = 1024
 
 
 class Provider:
-    """One simulated provider on 127.0.0.1. `tls`: serve HTTPS with a certificate of its own CA (`ca_file`).
+    """One simulated provider on 127.0.0.1. `tls`: serve HTTPS with a certificate of its own CA (`ca_file`);
+    `clients_ca`: to clients with a certificate of this CA alone.
 
     `base_url` ends in /v1 (OpenAI's way); `root_url` does not (Anthropic's way). `script` may change at any time.
     """
 
-    def __init__(self, *, tls: bool = False, port: int = 0, script: Script | None = None) -> None:
+    def __init__(
+        self, *, tls: bool = False, port: int = 0, script: Script | None = None, clients_ca: trustme.CA | None = None
+    ) -> None:
         self.script = script
+        self._clients_ca = clients_ca
         self._tls = tls
         self.port = port
         self._log = Log()
@@ -170,6 +174,9 @@ class Provider:
         authority.cert_pem.write_to_path(str(self.ca_file))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+        if self._clients_ca is not None:
+            self._clients_ca.configure_trust(context)
+            context.verify_mode = ssl.CERT_REQUIRED
         return context
 
     def _answer(self, call: Call) -> Reply:

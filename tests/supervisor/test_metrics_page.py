@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from sidecar.domain.snapshot import Snapshot
 from sidecar.supervisor.metrics.page import MetricsPage, SupervisorMetrics
 from sidecar.supervisor.start.addresses import Address
 from tests.processes import free_port
@@ -115,8 +116,8 @@ def test_a_worker_counts_on_what_it_can_where_memory_does_not_grow_and_the_page_
 
 
 def test_only_the_configuration_in_use_has_a_series(metrics: SupervisorMetrics, port: int) -> None:
-    metrics.use_config("aaa")
-    metrics.use_config("bbb")
+    metrics.use_config(Snapshot({}, "aaa"))
+    metrics.use_config(Snapshot({}, "bbb"))
     text = _ask(port, "/metrics")[1]
     assert 'sidecar_config_info{hash="bbb"} 1.0' in text
     assert "aaa" not in text

@@ -146,9 +146,9 @@ async def opened(
     fresh: bool = False,
     **of_upstream: Any,
 ) -> UpstreamResponse:
-    """The head of an answer. `of_upstream`: ca_file, proxy."""
+    """The head of an answer. `of_upstream`: ca_file, client_certificate, proxy."""
     base_url = f"{scheme}://{host}:{port}"
-    if (path_of_ca := of_upstream.pop("ca_file", None)) is not None:
+    if isinstance(path_of_ca := of_upstream.get("ca_file"), str | Path):
         of_upstream["ca_file"] = bundle(path_of_ca)
     upstream = Upstream("openai", "gpt-test", base_url, Secret("sk-canary-0123456789"), **of_upstream)
     call = HttpCall(base_url + path, body)

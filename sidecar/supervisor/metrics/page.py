@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Literal
 
+from sidecar.domain.snapshot import Snapshot
 from sidecar.supervisor.start.addresses import Address
 from sidecar.telemetry import metric_memory
 
@@ -88,6 +89,13 @@ class SupervisorMetrics:
             ("hash",),
             registry=self.registry,
         )
+        # client certificates of the configuration
+        self._client_certificates = gauge(
+            "sidecar_client_certificate_expiry_timestamp_seconds",
+            "Unix time at which a client certificate that the gateway shows to providers expires.",
+            ("file",),
+            registry=self.registry,
+        )
 
     def _count_certificates(self, counter: type[Counter], gauge: type[Gauge]) -> None:
         # 2
@@ -120,9 +128,12 @@ class SupervisorMetrics:
         """0 makes the series: alerts want one before the first hold."""
         self._loop_held.labels(str(position)).inc(held_s)
 
-    def use_config(self, digest: str) -> None:
+    def use_config(self, snapshot: Snapshot) -> None:
         self._config_info.clear()
-        self._config_info.labels(digest).set(1)
+        self._config_info.labels(snapshot.hash).set(1)
+        self._client_certificates.clear()
+        for path, expires_s in client_certificates(snapshot).items():
+            self._client_certificates.labels(path).set(expires_s)
 
     def memory_of(self, slot: int) -> int | None:
         """The descriptor that a worker of this slot counts in; None where there is no memory, which the log and the page say."""
@@ -149,6 +160,13 @@ class SupervisorMetrics:
             if fd is not None:
                 os.close(fd)
         self._memories.clear()
+
+
+def client_certificates(snapshot: Snapshot) -> dict[str, int]:
+    """When each ends, in seconds since 1970, by path."""
+    upstreams = (upstream for route in snapshot.routes.values() for upstream in route.upstreams)
+    found = {upstream.client_certificate for upstream in upstreams if upstream.client_certificate is not None}
+    return {each.path: each.expires_s for each in found}
 
 
 class _OfWorkers:

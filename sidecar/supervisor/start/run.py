@@ -193,7 +193,7 @@ class Supervisor:
         if (short := shortage(self._snapshot, front=self._ports.front is not None)) is not None:
             _log.warning("%s", short)
         await self._services.start_local(self._snapshot)
-        self._metrics.use_config(self._snapshot.hash)
+        self._metrics.use_config(self._snapshot)
         self._spend_keeper.use(self._snapshot)
         try:
             await self._pool.start()
@@ -288,7 +288,7 @@ class Supervisor:
         await self._pool.reload(self._priced[1])
         await self._services.use(snapshot)
         self._spend_keeper.use(snapshot)
-        self._metrics.use_config(snapshot.hash)
+        self._metrics.use_config(snapshot)
 
     async def _follow_restarts(self) -> None:
         while True:

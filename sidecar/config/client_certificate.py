@@ -1,0 +1,105 @@
+"""`client_certificate:` of a route: chain and key, read and tried when the config is, and kept. Files that are lost, cut or no
+longer fit together later change nothing."""
+
+from __future__ import annotations
+
+import os.path
+import re
+import ssl
+import time
+from functools import lru_cache
+
+from sidecar.config import fields
+from sidecar.config.problems import Report
+from sidecar.config.scope import Scope
+from sidecar.config.yaml_tree import MappingEntry
+from sidecar.domain.client_certificate import ClientCertificate, EncryptedKeyError
+from sidecar.domain.secret import Secret
+
+KEYS = ("certificate", "key")
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]*-----END CERTIFICATE-----")
+# Headers (`Proc-Type: 4,ENCRYPTED`) stand between BEGIN and the letters. Nothing in it but its end has five dashes.
+_KEY = re.compile(r"-----BEGIN ([A-Z0-9 ]{0,32})PRIVATE KEY-----[^\x00]*?-----END \1PRIVATE KEY-----")
+
+
+def client_certificate(entry: MappingEntry, path: str, scope: Scope) -> ClientCertificate | None:
+    """None with a problem reported: what a worker could not use is refused here, with its line."""
+    report, line = scope.report, entry.line
+    if scope.sources.read_secret is not None:
+        hint = "a route managed through the API names no files"
+        report.error(line, path, "is for the config file", hint)
+        return None
+    entries = fields.mapping(entry.value, path, report, KEYS)
+    if entries is None:
+        return None
+    if "certificate" not in entries:
+        report.error(line, f"{path}.certificate", "is missing")
+        return None
+    names = {name: fields.text(each.value, f"{path}.{name}", report) for name, each in entries.items()}
+    if None in names.values():
+        return None
+    files = {name: _file(entries[name], f"{path}.{name}", written or "", scope) for name, written in names.items()}
+    if None in files.values():
+        return None
+    certificate = files["certificate"] or ""
+    key = files.get("key") or certificate
+    chain, secret, expires_s, problem = _pair(certificate, key)
+    if problem:
+        about = entries.get("key", entries["certificate"]) if "key" in problem else entries["certificate"]
+        report.error(about.line, path, problem)
+        return None
+    _warn_of_end(expires_s, line, path, report)
+    where = os.path.join(scope.directory, names["certificate"] or "")
+    key_where = os.path.join(scope.directory, names.get("key") or names["certificate"] or "")
+    return ClientCertificate(where, key_where, chain, secret, expires_s)
+
+
+def _file(entry: MappingEntry, path: str, written: str, scope: Scope) -> str | None:
+    line = entry.value.line
+    try:
+        content = scope.sources.file(written)
+    except OSError as error:
+        scope.report.error(line, path, f"cannot be read: {error.strerror or type(error).__name__}")
+        return None
+    if content is None:
+        hint = "paths start at the config file's directory"
+        scope.report.error(line, path, f'file "{written}" does not exist', hint)
+    return content
+
+
+def _warn_of_end(expires_s: int, line: int, path: str, report: Report) -> None:
+    if expires_s <= time.time():
+        report.warn(line, path, "holds a certificate that has expired", "the provider will refuse it")
+
+
+@lru_cache(maxsize=64)
+def _pair(certificate: str, key: str) -> tuple[str, Secret, int, str]:
+    """Chain, key, the end of the first certificate, and what is wrong, or ""."""
+    nothing = Secret("")
+    found = _CERTIFICATE.findall(certificate)
+    if not found or len(found) != certificate.count("-----BEGIN CERTIFICATE-----"):
+        return "", nothing, 0, "the file of the certificate holds no PEM certificate, or is cut off"
+    private = _KEY.search(key)
+    if private is None:
+        return "", nothing, 0, "the file of the key holds no PEM private key, or is cut off"
+    chain, secret = "\n".join(found) + "\n", Secret(private[0])
+    made = ClientCertificate("", "", chain, secret)
+    try:
+        made.show_in(ssl.create_default_context(cadata=found[0]))
+    except EncryptedKeyError:
+        return "", nothing, 0, "the key is encrypted: nobody is there to type a passphrase"
+    except ssl.SSLError as error:
+        mismatch = error.reason == "KEY_VALUES_MISMATCH"
+        return "", nothing, 0, _MISMATCH if mismatch else "certificate or key cannot be read: the file is damaged"
+    except (OSError, ValueError):
+        return "", nothing, 0, "certificate or key cannot be read: the file is damaged"
+    return chain, secret, _expires_s(found[0]), ""
+
+
+_MISMATCH = "certificate and key do not belong together"
+
+
+def _expires_s(pem: str) -> int:
+    from cryptography import x509  # off the start path: few configs have a client certificate
+
+    return int(x509.load_pem_x509_certificate(pem.encode("ascii")).not_valid_after_utc.timestamp())
