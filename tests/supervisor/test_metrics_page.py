@@ -41,7 +41,7 @@ def metrics() -> Iterator[SupervisorMetrics]:
 @pytest.fixture
 def port(metrics: SupervisorMetrics) -> Iterator[int]:
     port = free_port()
-    page = MetricsPage.open(Address("127.0.0.1", port), metrics.registry)
+    page = MetricsPage.open(Address("127.0.0.1", port), metrics.registry, lambda: True)
     yield port
     page.close()
 

@@ -7,7 +7,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,6 +24,7 @@ _READS_MAX = 5
 _READ_PAUSE_S = 0.02
 # At once: a scraper has one or two. The port may be open to a network.
 _CONNECTIONS_MAX = 64
+_TEXT = "text/plain; charset=utf-8"
 _READ_TIMEOUT_S = 5.0  # a scraper that says nothing must not hold a thread
 
 
@@ -192,16 +193,16 @@ class _OfWorkers:
 
 
 class MetricsPage:
-    """`GET /metrics` on a port, in threads of its own: a scrape never stalls the supervisor's loop."""
+    """`GET /metrics` and `GET /health` on a port, in threads of its own: a scrape never stalls the supervisor's loop."""
 
     def __init__(self, server: _Server, thread: threading.Thread) -> None:
         self._server = server
         self._thread = thread
 
     @classmethod
-    def open(cls, address: Address, registry: CollectorRegistry) -> MetricsPage:
-        """Listens and serves from now on. Raises OSError."""
-        server = _Server((address.host, address.port), registry)
+    def open(cls, address: Address, registry: CollectorRegistry, healthy: Callable[[], bool]) -> MetricsPage:
+        """Listens and serves from now on; `healthy` is asked by other threads. Raises OSError."""
+        server = _Server((address.host, address.port), registry, healthy)
         thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
         thread.start()
         return cls(server, thread)
@@ -215,10 +216,11 @@ class MetricsPage:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, address: tuple[str, int], registry: CollectorRegistry) -> None:
+    def __init__(self, address: tuple[str, int], registry: CollectorRegistry, healthy: Callable[[], bool]) -> None:
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
         self.registry = registry
+        self.healthy = healthy
         self._places = threading.BoundedSemaphore(_CONNECTIONS_MAX)
         super().__init__(address, _Page)
 
@@ -243,8 +245,13 @@ class _Page(BaseHTTPRequestHandler):
     sys_version = ""
 
     def do_GET(self) -> None:
-        if self.path.partition("?")[0] != "/metrics":
-            self._answer(404, "text/plain; charset=utf-8", b"Not found. The metrics are at /metrics.\n")
+        path = self.path.partition("?")[0]
+        if path == "/health":
+            healthy = self.server.healthy()
+            self._answer(200 if healthy else 503, _TEXT, b"ok\n" if healthy else b"No worker takes calls.\n")
+            return
+        if path != "/metrics":
+            self._answer(404, _TEXT, b"Not found. There are /metrics and /health.\n")
             return
         from prometheus_client.exposition import choose_encoder
 
@@ -255,7 +262,7 @@ class _Page(BaseHTTPRequestHandler):
             except (ValueError, LookupError, RuntimeError, OSError) as error:  # of what is half written
                 if attempt == _READS_MAX:
                     _log.warning("The metrics could not be read: %r.", error)
-                    self._answer(503, "text/plain; charset=utf-8", b"The metrics could not be read. Try again.\n")
+                    self._answer(503, _TEXT, b"The metrics could not be read. Try again.\n")
                     return
                 time.sleep(_READ_PAUSE_S)
             else:

@@ -144,6 +144,10 @@ class Pool:
             worker.kill()
         await self._all_ended()
 
+    def takes_calls(self) -> bool:
+        """Whether a worker serves and no load balancer is told to go elsewhere. From any thread."""
+        return not self._leaving and not self._closing.is_set() and any(self._serving)
+
     def _living(self) -> list[WorkerHandle]:
         return [worker for worker in self._slots.values() if worker is not None]
 

@@ -45,6 +45,7 @@ class FrontOptions:
     port: int = FRONT_PORT
     plain: tuple[Address, ...] = ()
     tls: tuple[Path, Path] | None = None  # certificate chain and key; None: of the private CA in the state directory
+    users_file: Path | None = None  # read, never written; None: `users` of the state directory
     trusted_proxies: tuple[Network, ...] = ()  # whose word on a caller's address is believed
     proxy_protocol: bool = False  # they say it by PROXY protocol, on every connection
     calls_per_client: int = CALLS_PER_CLIENT

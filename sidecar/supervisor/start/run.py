@@ -200,14 +200,15 @@ class Supervisor:
         except WorkerFailed as error:
             raise StartError(f"A worker {error}.") from None
         if self._ports.metrics is not None:
-            self._cleanup.callback(MetricsPage.open(self._ports.metrics, self._metrics.registry).close)
+            page = MetricsPage.open(self._ports.metrics, self._metrics.registry, self._pool.takes_calls)
+            self._cleanup.callback(page.close)
         await self._services.start_front(self._snapshot, self._metrics)
         front = self._ports.front
         if front is not None:
-            page = self._state.front / "run" / METRICS_SOCKET
+            socket = self._state.front / "run" / METRICS_SOCKET
             names = translated if front.program == "envoy" else iter
             ports = {each.port for each in (*front.addresses, *front.plain)}
-            self._metrics.registry.register(FrontMetrics(ports, partial(served, Entrance.of(front)), page, names))
+            self._metrics.registry.register(FrontMetrics(ports, partial(served, Entrance.of(front)), socket, names))
         endpoints = Endpoints(
             state_dir=self._state.root,
             front=None if front is None else reachable(front.addresses[0]),

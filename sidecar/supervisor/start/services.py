@@ -180,8 +180,9 @@ class Services:
 
         folder, certificate = self._state.front, self._certificate
         if program.take_users is not None:
-            take_users = partial(program.take_users, self._state.users, folder)
-            self._following.append(asyncio.create_task(on_change(self._state.users, take_users)))
+            users_file = front.users_file or self._state.users
+            take_users = partial(program.take_users, users_file, folder)
+            self._following.append(asyncio.create_task(on_change(users_file, take_users)))
         assert certificate is not None
 
         async def switch() -> None:
@@ -261,11 +262,11 @@ class Services:
         self._certificate = served = ServedCertificate((certificate.absolute(), key.absolute()), state.front / "served")
         served.changed()
         take(served)
-        self.credential = _first_user(state)
+        self.credential = _first_user(state) if front.users_file is None else _known_user(front.users_file, state.env)
         longest_s = max((route.timeouts.total_s for route in snapshot.routes.values()), default=0)
         self._front_settings = settings = front.settings(
             core_sockets=tuple(state.run / f"w{position}.sock" for position in range(self._options.workers)),
-            users_file=state.users,
+            users_file=front.users_file or state.users,
             tls_certificate=served.chain,
             tls_key=served.key,
             cors_origins=snapshot.cors.origins,
@@ -289,11 +290,18 @@ def _first_user(state: StateDir) -> Credential:
     """The credential of the last start, or a new user where there is none yet."""
     from sidecar.identity import users
 
-    names, known = users.list_users(state.users), known_credential(state.env)
-    if not names:
+    if not users.list_users(state.users):
         password = users.add_user(state.users, FIRST_USER)
         return Credential(FIRST_USER, password, users.api_key(FIRST_USER, password))
-    if known.user not in names or known.api_key is None:
-        _log.info("%s holds no password of a user. Use your own, or run `sidecar users add NAME`.", state.env)
+    return _known_user(state.users, state.env)
+
+
+def _known_user(users_file: Path, env: Path) -> Credential:
+    """The credential of the last start, if the file still has its user. OSError."""
+    from sidecar.identity import users
+
+    known = known_credential(env)
+    if known.user not in users.list_users(users_file) or known.api_key is None:
+        _log.info("%s holds no password of a user. Use your own, or run `sidecar users add NAME`.", env)
         return Credential()
     return known
