@@ -36,6 +36,7 @@ from adapters.members import DROPPABLE, NAMES, NEVER_DROPPED, PROVIDERS_OWN, SHO
 from adapters.mlflow import FORMAT as MLFLOW
 from adapters.mlflow_client import FORMAT as MLFLOW_A
 from adapters.mosaicml import FORMAT as MOSAICML
+from adapters.openai import DEPLOYMENTS
 from adapters.openai import FORMAT as OPENAI
 from adapters.responses import FORMAT as RESPONSES
 from adapters.responses import LEFT_OUT as RESPONSES_LEFT_OUT
@@ -54,6 +55,7 @@ LEFT_OUT = NAMES | HINTS | RESPONSES_LEFT_OUT | {"thinking"}  # that is Anthropi
 
 __all__ = [
     "BYTE_ORDER_MARK",
+    "DEPLOYMENTS",
     "DROPPABLE",
     "FORMATS",
     "LEFT_OUT",

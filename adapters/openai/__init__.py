@@ -5,6 +5,8 @@ The client side reads OpenAI SDKs; the provider side talks to OpenAI and to ever
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from adapters.contract import ClientSide, Format, ProviderSide, Task
 from adapters.members import CHAT, COMPLETIONS, EMBEDDINGS
 from adapters.openai import chat_answer as _chat_answer
@@ -19,6 +21,7 @@ from adapters.openai.passthrough_request import (
     encode_error,
     encode_stream_error,
     open_body,
+    open_deployment_body,
     open_members,
     open_plain_body,
     patcher,
@@ -28,6 +31,7 @@ from adapters.openai.passthrough_stream import observe_chat, observe_completion
 from adapters.openai.stream import ChatDecoder, CompletionDecoder
 
 __all__ = [
+    "DEPLOYMENTS",
     "FORMAT",
     "finish_word",
     "in_band",
@@ -85,3 +89,5 @@ FORMAT = Format(
     encode_stream_error=encode_stream_error,
     paths=("/chat/completions", "/completions", "/embeddings", "/responses"),
 )
+# The client side as Azure's SDKs call it: the path names the route.
+DEPLOYMENTS = {task: replace(side, open=open_deployment_body) for task, side in FORMAT.client.items()}

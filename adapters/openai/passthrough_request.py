@@ -45,6 +45,13 @@ def open_body(body: bytes) -> Envelope:
     return Envelope(members, model, stream, include_usage)
 
 
+def open_deployment_body(body: bytes) -> Envelope:
+    """The same where the path names the route: a `model` in the body does not count. The envelope's is empty."""
+    members = open_members(body)
+    stream, include_usage = read_streaming(members)
+    return Envelope(members, "", stream, include_usage)
+
+
 def open_plain_body(body: bytes) -> Envelope:
     """The same for formats without `stream_options`: their streams always end with usage."""
     members = open_members(body)

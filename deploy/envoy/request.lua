@@ -9,11 +9,21 @@ local function fresh_id(handle)
   return string.format("%016x%08x%08x", now_us, count, math.random(0, 4294967295))
 end
 
-local QUERY = @QUERY@
+-- Pairs: the pattern of a path, the names of its query parameters.
+local QUERIES = @QUERIES@
+
+local function known_of(path)
+  for _, each in ipairs(QUERIES) do
+    if path:find(each[1]) then
+      return each[2]
+    end
+  end
+  return {}
+end
 
 -- What is wrong with the first parameter that is none of the path's, stands twice or holds what no field may, if any does.
 local function wrong_query(path, query)
-  local known, seen = QUERY[path:match("^(.-)/*$")] or {}, {}
+  local known, seen = known_of(path:match("^(.-)/*$")), {}
   for pair in query:gmatch("[^&]+") do
     local name, value = pair:match("^([^=]*)=?(.*)$")
     local shown = #name <= 64 and name:find("^[%w._~-]+$") and " '" .. name .. "'" or ""

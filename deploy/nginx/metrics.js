@@ -52,7 +52,7 @@ function logRefused(v, grpc) {
 }
 
 function groupOf(uri) {
-    if (uri.startsWith('/v1/')) {
+    if (uri.startsWith('/v1/') || uri.startsWith('/openai/')) {
         return 'openai';
     }
     if (uri.startsWith('/gateway/') || uri.startsWith('/endpoints/') || uri.startsWith('/api/')) {

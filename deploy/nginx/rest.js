@@ -21,6 +21,7 @@ const DATA = 0x12;              // HttpBody.data:         field 2, length-delimi
 function query(r) {
     const plan = rpcs[r.variables.rpc];
     const known = plan === undefined || plan.query === undefined ? {} : plan.query;
+    const unread = ` ${r.variables.unread_query} `;
     const names = Object.keys(r.args);
     // What a parameter may hold once it is decoded: like a path variable, it is then always valid UTF-8 for protobuf.
     const VALUE = /^[ -~]{0,1024}$/;
@@ -28,7 +29,7 @@ function query(r) {
         const value = r.args[names[i]];
         // What of a name is repeated to the client.
         const shown = /^[A-Za-z0-9._~-]{1,64}$/.test(names[i]) && names[i].indexOf('\n') < 0 ? ` '${names[i]}'` : '';
-        if (!Object.prototype.hasOwnProperty.call(known, names[i])) {
+        if (!Object.prototype.hasOwnProperty.call(known, names[i]) && unread.indexOf(` ${names[i]} `) < 0) {
             return `This path has no query parameter${shown}.`;
         }
         // In njs "$" also stands before a last newline.

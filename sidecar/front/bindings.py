@@ -7,7 +7,8 @@
 
 Deliberately small: get, post, put, patch or delete bindings, path variables of one segment or of several ("{name=**}"), body "*"
 (the request is google.api.HttpBody) or a field of that type; what is left of the fields comes from the query, strings only.
-Several paths of an RPC fill the same fields. Anything else is refused, never guessed.
+Several paths of an RPC fill the same fields. What a path takes and nobody reads (`api-version` of Azure's) is known by the path.
+Anything else is refused, never guessed.
 
 Paths below /api/ may end in a slash: MLflow's clients ask for lists with one, and its servers answer 307 to the other form,
 which not every client follows.
@@ -23,7 +24,7 @@ from pathlib import Path
 
 from google.protobuf.descriptor import FieldDescriptor, ServiceDescriptor
 
-from sidecar.openapi.bindings import HttpBinding, bindings_of, service
+from sidecar.openapi.bindings import HttpBinding, bindings_of, service, unread_of
 from sidecar.openapi.operations import OPERATIONS
 
 # Methods that need no credentials. Health alone: load balancers and container probes have none, and it says only "ok".
@@ -166,6 +167,8 @@ def _block(match: str, path: str, group: list[Binding]) -> str:
             lines += [f"set ${name} {value};" for name, value in _matched(binding, path).items()]
     if any(answers_as_anthropic(binding.rpc) for binding in group):
         lines.append("set $errors anthropic;")
+    if unread := unread_of(path):
+        lines.append(f'set $unread_query "{" ".join(unread)}";')
     public = {binding.rpc in PUBLIC for binding in group}
     if len(public) != 1:
         raise BindingError(f"{path}: either all methods of a path are public or none")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from sidecar.openapi.bindings import bindings_of, service
 
 # What pages call. Not what manages routes, and not the gateway's own page.
-_CALLED_BY_PAGES = ("/v1/", "/gateway/", "/endpoints/")
+_CALLED_BY_PAGES = ("/v1/", "/openai/", "/gateway/", "/endpoints/")
 _SEGMENT = "[^/?]+"
 # What a preflight may ask for; whether the path takes it is looked up.
 METHODS = ("GET", "POST", "DELETE")

@@ -5,7 +5,13 @@ from __future__ import annotations
 OTHER = "other"
 # The first that a path begins with.
 _PREFIXES = (
-    *(("/v1/", "openai"), ("/gateway/", "mlflow"), ("/endpoints/", "mlflow"), ("/api/", "mlflow")),
+    *(
+        ("/v1/", "openai"),
+        ("/openai/", "openai"),
+        ("/gateway/", "mlflow"),
+        ("/endpoints/", "mlflow"),
+        ("/api/", "mlflow"),
+    ),
     *(
         ("/sidecar.v1.", "grpc"),
         ("/grpc.", "grpc"),

@@ -14,9 +14,14 @@ PLAIN_PATH_CHARACTERS_MAX = 200
 _CHAT = "POST /v1/chat/completions"
 _ELSEWHERE = "GET /docs lists the paths."
 # Patterns of a whole path, case ignored; the first that matches says what there is. What stands before is a base URL with too
-# much or too little in it: without /v1, with it twice, with a deployment of Azure's, with the call's own path, two slashes.
+# much or too little in it: without /v1, with it twice, with the call's own path, two slashes.
 # Each is linear in the path also where it is tried by going back (Nginx).
 NEAR: tuple[tuple[str, str], ...] = (
+    (
+        r"/(.*/)?deployments/.*",
+        "There are POST /openai/deployments/NAME/chat/completions, .../completions and .../embeddings: the endpoint of Azure's "
+        "clients is this gateway's URL without a path.",
+    ),
     (r"/(.*/)?chat/+completions/*", f"There is {_CHAT}: a base URL for OpenAI's clients ends in /v1."),
     (r"/(.*/)?completions/*", "There is POST /v1/completions: a base URL for OpenAI's clients ends in /v1."),
     (r"/(.*/)?embed(dings)?/*", "There is POST /v1/embeddings: a base URL for OpenAI's clients ends in /v1."),

@@ -13,6 +13,8 @@ from google.protobuf.descriptor import Descriptor, ServiceDescriptor
 from sidecar.v1 import rest_pb2
 
 _LONG = re.compile(r"{(\w+)=(?:\*/)?\*\*}")
+# Query parameters that paths take and nobody reads. Azure's SDKs name the version of the API that they were written for.
+_UNREAD = {"/openai/": ("api-version",)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +31,24 @@ class HttpBinding:
     """The request's descriptor (google.protobuf.descriptor.Descriptor)."""
 
     @property
+    def unread(self) -> tuple[str, ...]:
+        """Query parameters that may stand there and mean nothing."""
+        return unread_of(self.path)
+
+    @property
     def variables(self) -> list[str]:
         """Names in the path, in its order."""
         return re.findall(r"{(\w+)}", self.path)
+
+
+def unread_of(path: str) -> tuple[str, ...]:
+    """Query parameters that may stand behind a path and mean nothing."""
+    return next((names for prefix, names in _UNREAD.items() if path.startswith(prefix)), ())
+
+
+def all_unread() -> tuple[str, ...]:
+    """Of all paths."""
+    return tuple(dict.fromkeys(name for names in _UNREAD.values() for name in names))
 
 
 def service() -> ServiceDescriptor:

@@ -24,6 +24,8 @@ _EXAMPLE_TASK = {
     "CompletionRequest": Task.COMPLETIONS,
     "EmbeddingRequest": Task.EMBEDDINGS,
 }
+# Of paths that name the route.
+_QUERY_TASK = {"ChatQuery": Task.CHAT, "CompletionQuery": Task.COMPLETIONS, "EmbeddingQuery": Task.EMBEDDINGS}
 _BY_TASK = {
     Task.CHAT: ("ChatQuery", "ChatResponse"),
     Task.COMPLETIONS: ("CompletionQuery", "CompletionResponse"),
@@ -71,14 +73,15 @@ def document(routes: Mapping[str, Route], version: str) -> dict[str, Any]:
 
 
 def _query(binding: HttpBinding) -> list[str]:
-    """Fields that are neither in the path nor the body come from the query."""
+    """Fields that are neither in the path nor the body come from the query; others may stand there and mean nothing."""
     if binding.message.full_name == "google.api.HttpBody":
-        return []
-    return [
+        return [*binding.unread]
+    fields = [
         field.name
         for field in binding.message.fields
         if field.name not in binding.variables and field.message_type is None
     ]
+    return [*fields, *binding.unread]
 
 
 def _tags() -> list[dict[str, str]]:
@@ -125,7 +128,7 @@ def _path_parameter(
 def _example(request: str, routes: Mapping[str, Route]) -> dict[str, Any] | None:
     task = _EXAMPLE_TASK.get(request)
     if task is None:
-        return None
+        return EXAMPLES[_QUERY_TASK[request]] if request in _QUERY_TASK else None
     of_task = (name for name, route in routes.items() if route.task is task)
     name = next(iter(sorted(of_task, key=is_wildcard)), "no-route-of-this-type")
     return {"model": name, **(RESPONSES_EXAMPLE if request == "ResponsesRequest" else EXAMPLES[task])}

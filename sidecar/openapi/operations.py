@@ -23,12 +23,18 @@ class Operation:
 _OPENAI = "OpenAI's API"
 _ANTHROPIC = "Anthropic's API"
 _MLFLOW = "MLflow"
+_AZURE = "Azure's paths"
 _PAGE = Operation(None, "The page", "Json")
 
 OPERATIONS: Mapping[str, Operation] = {
     "ChatCompletions": Operation(_OPENAI, "Chat", "ChatResponse", "ChatRequest", streams=True),
     "Completions": Operation(_OPENAI, "Complete a text", "CompletionResponse", "CompletionRequest", streams=True),
     "Embeddings": Operation(_OPENAI, "Embed texts", "EmbeddingResponse", "EmbeddingRequest"),
+    "AzureChatCompletions": Operation(_AZURE, "Chat", "ChatResponse", "ChatQuery", streams=True, names_route=True),
+    "AzureCompletions": Operation(
+        _AZURE, "Complete a text", "CompletionResponse", "CompletionQuery", streams=True, names_route=True
+    ),
+    "AzureEmbeddings": Operation(_AZURE, "Embed texts", "EmbeddingResponse", "EmbeddingQuery", names_route=True),
     "CreateMessage": Operation(
         _ANTHROPIC, "Chat, as Messages", "MessagesResponse", "MessagesRequest", error="AnthropicError", streams=True
     ),

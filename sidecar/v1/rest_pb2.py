@@ -26,7 +26,7 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15sidecar/v1/rest.proto\x12\nsidecar.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\"H\n\x14\x43reateMessageRequest\x12\x0c\n\x04\x62\x65ta\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"\x19\n\x17\x43onnectResponsesRequest\" \n\x12GetResponseRequest\x12\n\n\x02id\x18\x01 \x01(\t\"M\n\x19\x43ountMessageTokensRequest\x12\x0c\n\x04\x62\x65ta\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"B\n\x11ListModelsRequest\x12\r\n\x05limit\x18\x01 \x01(\t\x12\x10\n\x08\x61\x66ter_id\x18\x02 \x01(\t\x12\x0c\n\x04\x62\x65ta\x18\x03 \x01(\t\"\x1d\n\x0fGetModelRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x0f\n\rHealthRequest\"-\n\x17ListMlflowRoutesRequest\x12\x12\n\npage_token\x18\x01 \x01(\t\"0\n\x1aListMlflowEndpointsRequest\x12\x12\n\npage_token\x18\x01 \x01(\t\"%\n\x15GetMlflowRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x18UpdateMlflowRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"(\n\x18\x44\x65leteMlflowRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"(\n\x18GetMlflowEndpointRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\",\n\x1cGetMlflowTrafficRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\'\n\x16GetMlflowLimitsRequest\x12\r\n\x05route\x18\x01 \x01(\t\"K\n\x17QueryMlflowRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"N\n\x1aQueryMlflowEndpointRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"G\n\x13InvokeMlflowRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"\x11\n\x0fOpenRootRequest\"\x11\n\x0fOpenDocsRequest\"\"\n\x12GetDocsFileRequest\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\"\x13\n\x11GetOpenApiRequest2\xf0\x19\n\x0bRestService\x12\xb4\x01\n\x0f\x43hatCompletions\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"s\x82\xd3\xe4\x93\x02m\"\x14/v1/chat/completions:\x01*Z(\"#/gateway/mlflow/v1/chat/completions:\x01*Z(\"#/gateway/openai/v1/chat/completions:\x01*0\x01\x12W\n\x0b\x43ompletions\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/completions:\x01*0\x01\x12y\n\nEmbeddings\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"=\x82\xd3\xe4\x93\x02\x37\"\x0e/v1/embeddings:\x01*Z\"\"\x1d/gateway/openai/v1/embeddings:\x01*0\x01\x12\x65\n\rCreateMessage\x12 .sidecar.v1.CreateMessageRequest\x1a\x14.google.api.HttpBody\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0c/v1/messages:\x04\x62ody0\x01\x12X\n\x0e\x43reateResponse\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"\x18\x82\xd3\xe4\x93\x02\x12\"\r/v1/responses:\x01*0\x01\x12\x66\n\x10\x43onnectResponses\x12#.sidecar.v1.ConnectResponsesRequest\x1a\x14.google.api.HttpBody\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/v1/responses0\x01\x12\x99\x01\n\x0bGetResponse\x12\x1e.sidecar.v1.GetResponseRequest\x1a\x14.google.api.HttpBody\"R\x82\xd3\xe4\x93\x02L\x12\x12/v1/responses/{id}Z\x14*\x12/v1/responses/{id}Z \x12\x1e/v1/responses/{id}/input_items0\x01\x12|\n\x12\x43ountMessageTokens\x12%.sidecar.v1.CountMessageTokensRequest\x1a\x14.google.api.HttpBody\"\'\x82\xd3\xe4\x93\x02!\"\x19/v1/messages/count_tokens:\x04\x62ody0\x01\x12t\n\nListModels\x12\x1d.sidecar.v1.ListModelsRequest\x1a\x14.google.api.HttpBody\"/\x82\xd3\xe4\x93\x02)\x12\n/v1/modelsZ\x1b\x12\x19/gateway/mlflow/v1/models0\x01\x12[\n\x08GetModel\x12\x1b.sidecar.v1.GetModelRequest\x1a\x14.google.api.HttpBody\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/v1/models/{id=**}0\x01\x12p\n\x10ListMlflowRoutes\x12#.sidecar.v1.ListMlflowRoutesRequest\x1a\x14.google.api.HttpBody\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/api/2.0/gateway/routes0\x01\x12\x65\n\x11\x43reateMlflowRoute\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/api/2.0/gateway/routes:\x01*0\x01\x12v\n\x0eGetMlflowRoute\x12!.sidecar.v1.GetMlflowRouteRequest\x1a\x14.google.api.HttpBody\")\x82\xd3\xe4\x93\x02#\x12!/api/2.0/gateway/routes/{name=**}0\x01\x12\x82\x01\n\x11UpdateMlflowRoute\x12$.sidecar.v1.UpdateMlflowRouteRequest\x1a\x14.google.api.HttpBody\"/\x82\xd3\xe4\x93\x02)2!/api/2.0/gateway/routes/{name=**}:\x04\x62ody0\x01\x12|\n\x11\x44\x65leteMlflowRoute\x12$.sidecar.v1.DeleteMlflowRouteRequest\x1a\x14.google.api.HttpBody\")\x82\xd3\xe4\x93\x02#*!/api/2.0/gateway/routes/{name=**}0\x01\x12}\n\x10QueryMlflowRoute\x12#.sidecar.v1.QueryMlflowRouteRequest\x1a\x14.google.api.HttpBody\",\x82\xd3\xe4\x93\x02&\"\x1e/gateway/{name=**}/invocations:\x04\x62ody0\x01\x12q\n\x13ListMlflowEndpoints\x12&.sidecar.v1.ListMlflowEndpointsRequest\x1a\x14.google.api.HttpBody\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/api/2.0/endpoints0\x01\x12\x9e\x01\n\x11GetMlflowEndpoint\x12$.sidecar.v1.GetMlflowEndpointRequest\x1a\x14.google.api.HttpBody\"K\x82\xd3\xe4\x93\x02\x45\x12\x1c/api/2.0/endpoints/{name=**}Z%\x12#/api/3.0/gateway/endpoint/{name=**}0\x01\x12\x85\x01\n\x13QueryMlflowEndpoint\x12&.sidecar.v1.QueryMlflowEndpointRequest\x1a\x14.google.api.HttpBody\".\x82\xd3\xe4\x93\x02(\" /endpoints/{name=**}/invocations:\x04\x62ody0\x01\x12\x83\x01\n\x15GetMlflowTrafficRoute\x12(.sidecar.v1.GetMlflowTrafficRouteRequest\x1a\x14.google.api.HttpBody\"(\x82\xd3\xe4\x93\x02\"\x12 /api/3.0/gateway/route/{name=**}0\x01\x12\xa3\x01\n\x0fGetMlflowLimits\x12\".sidecar.v1.GetMlflowLimitsRequest\x1a\x14.google.api.HttpBody\"T\x82\xd3\xe4\x93\x02N\x12\"/api/2.0/gateway/limits/{route=**}Z(\x12&/api/2.0/endpoints/limits/{route=*/**}0\x01\x12\x83\x01\n\x0fSetMlflowLimits\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"B\x82\xd3\xe4\x93\x02<\"\x17/api/2.0/gateway/limits:\x01*Z\x1e\"\x19/api/2.0/endpoints/limits:\x01*0\x01\x12|\n\x0cInvokeMlflow\x12\x1f.sidecar.v1.InvokeMlflowRequest\x1a\x14.google.api.HttpBody\"3\x82\xd3\xe4\x93\x02-\"%/gateway/{name=**}/mlflow/invocations:\x04\x62ody0\x01\x12J\n\x08OpenRoot\x12\x1b.sidecar.v1.OpenRootRequest\x1a\x14.google.api.HttpBody\"\t\x82\xd3\xe4\x93\x02\x03\x12\x01/0\x01\x12N\n\x08OpenDocs\x12\x1b.sidecar.v1.OpenDocsRequest\x1a\x14.google.api.HttpBody\"\r\x82\xd3\xe4\x93\x02\x07\x12\x05/docs0\x01\x12[\n\x0bGetDocsFile\x12\x1e.sidecar.v1.GetDocsFileRequest\x1a\x14.google.api.HttpBody\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/docs/{file}0\x01\x12Z\n\nGetOpenApi\x12\x1d.sidecar.v1.GetOpenApiRequest\x1a\x14.google.api.HttpBody\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/openapi.json0\x01\x12L\n\x06Health\x12\x19.sidecar.v1.HealthRequest\x1a\x14.google.api.HttpBody\"\x0f\x82\xd3\xe4\x93\x02\t\x12\x07/health0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15sidecar/v1/rest.proto\x12\nsidecar.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\"K\n\x16\x41zureDeploymentRequest\x12\r\n\x05route\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"H\n\x14\x43reateMessageRequest\x12\x0c\n\x04\x62\x65ta\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"\x19\n\x17\x43onnectResponsesRequest\" \n\x12GetResponseRequest\x12\n\n\x02id\x18\x01 \x01(\t\"M\n\x19\x43ountMessageTokensRequest\x12\x0c\n\x04\x62\x65ta\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"B\n\x11ListModelsRequest\x12\r\n\x05limit\x18\x01 \x01(\t\x12\x10\n\x08\x61\x66ter_id\x18\x02 \x01(\t\x12\x0c\n\x04\x62\x65ta\x18\x03 \x01(\t\"\x1d\n\x0fGetModelRequest\x12\n\n\x02id\x18\x01 \x01(\t\"\x0f\n\rHealthRequest\"-\n\x17ListMlflowRoutesRequest\x12\x12\n\npage_token\x18\x01 \x01(\t\"0\n\x1aListMlflowEndpointsRequest\x12\x12\n\npage_token\x18\x01 \x01(\t\"%\n\x15GetMlflowRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"L\n\x18UpdateMlflowRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"(\n\x18\x44\x65leteMlflowRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"(\n\x18GetMlflowEndpointRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\",\n\x1cGetMlflowTrafficRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\'\n\x16GetMlflowLimitsRequest\x12\r\n\x05route\x18\x01 \x01(\t\"K\n\x17QueryMlflowRouteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"N\n\x1aQueryMlflowEndpointRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"G\n\x13InvokeMlflowRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04\x62ody\x18\x02 \x01(\x0b\x32\x14.google.api.HttpBody\"\x11\n\x0fOpenRootRequest\"\x11\n\x0fOpenDocsRequest\"\"\n\x12GetDocsFileRequest\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\"\x13\n\x11GetOpenApiRequest2\xf7 \n\x0bRestService\x12\xd8\x01\n\x0f\x43hatCompletions\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"\x96\x01\x82\xd3\xe4\x93\x02\x8f\x01\"\x14/v1/chat/completions:\x01*Z(\"#/gateway/mlflow/v1/chat/completions:\x01*Z(\"#/gateway/openai/v1/chat/completions:\x01*Z \"\x1b/openai/v1/chat/completions:\x01*0\x01\x12t\n\x0b\x43ompletions\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"7\x82\xd3\xe4\x93\x02\x31\"\x0f/v1/completions:\x01*Z\x1b\"\x16/openai/v1/completions:\x01*0\x01\x12\x95\x01\n\nEmbeddings\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"Y\x82\xd3\xe4\x93\x02S\"\x0e/v1/embeddings:\x01*Z\"\"\x1d/gateway/openai/v1/embeddings:\x01*Z\x1a\"\x15/openai/v1/embeddings:\x01*0\x01\x12\x91\x01\n\x14\x41zureChatCompletions\x12\".sidecar.v1.AzureDeploymentRequest\x1a\x14.google.api.HttpBody\"=\x82\xd3\xe4\x93\x02\x37\"//openai/deployments/{route=**}/chat/completions:\x04\x62ody0\x01\x12\x88\x01\n\x10\x41zureCompletions\x12\".sidecar.v1.AzureDeploymentRequest\x1a\x14.google.api.HttpBody\"8\x82\xd3\xe4\x93\x02\x32\"*/openai/deployments/{route=**}/completions:\x04\x62ody0\x01\x12\x86\x01\n\x0f\x41zureEmbeddings\x12\".sidecar.v1.AzureDeploymentRequest\x1a\x14.google.api.HttpBody\"7\x82\xd3\xe4\x93\x02\x31\")/openai/deployments/{route=**}/embeddings:\x04\x62ody0\x01\x12\x65\n\rCreateMessage\x12 .sidecar.v1.CreateMessageRequest\x1a\x14.google.api.HttpBody\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0c/v1/messages:\x04\x62ody0\x01\x12\x8b\x01\n\x0e\x43reateResponse\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"K\x82\xd3\xe4\x93\x02\x45\"\r/v1/responses:\x01*Z\x19\"\x14/openai/v1/responses:\x01*Z\x16\"\x11/openai/responses:\x01*0\x01\x12\x93\x01\n\x10\x43onnectResponses\x12#.sidecar.v1.ConnectResponsesRequest\x1a\x14.google.api.HttpBody\"B\x82\xd3\xe4\x93\x02<\x12\r/v1/responsesZ\x16\x12\x14/openai/v1/responsesZ\x13\x12\x11/openai/responses0\x01\x12\xd8\x02\n\x0bGetResponse\x12\x1e.sidecar.v1.GetResponseRequest\x1a\x14.google.api.HttpBody\"\x90\x02\x82\xd3\xe4\x93\x02\x89\x02\x12\x12/v1/responses/{id}Z\x14*\x12/v1/responses/{id}Z \x12\x1e/v1/responses/{id}/input_itemsZ\x1b\x12\x19/openai/v1/responses/{id}Z\x1b*\x19/openai/v1/responses/{id}Z\'\x12%/openai/v1/responses/{id}/input_itemsZ\x18\x12\x16/openai/responses/{id}Z\x18*\x16/openai/responses/{id}Z$\x12\"/openai/responses/{id}/input_items0\x01\x12|\n\x12\x43ountMessageTokens\x12%.sidecar.v1.CountMessageTokensRequest\x1a\x14.google.api.HttpBody\"\'\x82\xd3\xe4\x93\x02!\"\x19/v1/messages/count_tokens:\x04\x62ody0\x01\x12\x9b\x01\n\nListModels\x12\x1d.sidecar.v1.ListModelsRequest\x1a\x14.google.api.HttpBody\"V\x82\xd3\xe4\x93\x02P\x12\n/v1/modelsZ\x1b\x12\x19/gateway/mlflow/v1/modelsZ\x13\x12\x11/openai/v1/modelsZ\x10\x12\x0e/openai/models0\x01\x12\x92\x01\n\x08GetModel\x12\x1b.sidecar.v1.GetModelRequest\x1a\x14.google.api.HttpBody\"Q\x82\xd3\xe4\x93\x02K\x12\x12/v1/models/{id=**}Z\x1b\x12\x19/openai/v1/models/{id=**}Z\x18\x12\x16/openai/models/{id=**}0\x01\x12p\n\x10ListMlflowRoutes\x12#.sidecar.v1.ListMlflowRoutesRequest\x1a\x14.google.api.HttpBody\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/api/2.0/gateway/routes0\x01\x12\x65\n\x11\x43reateMlflowRoute\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/api/2.0/gateway/routes:\x01*0\x01\x12v\n\x0eGetMlflowRoute\x12!.sidecar.v1.GetMlflowRouteRequest\x1a\x14.google.api.HttpBody\")\x82\xd3\xe4\x93\x02#\x12!/api/2.0/gateway/routes/{name=**}0\x01\x12\x82\x01\n\x11UpdateMlflowRoute\x12$.sidecar.v1.UpdateMlflowRouteRequest\x1a\x14.google.api.HttpBody\"/\x82\xd3\xe4\x93\x02)2!/api/2.0/gateway/routes/{name=**}:\x04\x62ody0\x01\x12|\n\x11\x44\x65leteMlflowRoute\x12$.sidecar.v1.DeleteMlflowRouteRequest\x1a\x14.google.api.HttpBody\")\x82\xd3\xe4\x93\x02#*!/api/2.0/gateway/routes/{name=**}0\x01\x12}\n\x10QueryMlflowRoute\x12#.sidecar.v1.QueryMlflowRouteRequest\x1a\x14.google.api.HttpBody\",\x82\xd3\xe4\x93\x02&\"\x1e/gateway/{name=**}/invocations:\x04\x62ody0\x01\x12q\n\x13ListMlflowEndpoints\x12&.sidecar.v1.ListMlflowEndpointsRequest\x1a\x14.google.api.HttpBody\"\x1a\x82\xd3\xe4\x93\x02\x14\x12\x12/api/2.0/endpoints0\x01\x12\x9e\x01\n\x11GetMlflowEndpoint\x12$.sidecar.v1.GetMlflowEndpointRequest\x1a\x14.google.api.HttpBody\"K\x82\xd3\xe4\x93\x02\x45\x12\x1c/api/2.0/endpoints/{name=**}Z%\x12#/api/3.0/gateway/endpoint/{name=**}0\x01\x12\x85\x01\n\x13QueryMlflowEndpoint\x12&.sidecar.v1.QueryMlflowEndpointRequest\x1a\x14.google.api.HttpBody\".\x82\xd3\xe4\x93\x02(\" /endpoints/{name=**}/invocations:\x04\x62ody0\x01\x12\x83\x01\n\x15GetMlflowTrafficRoute\x12(.sidecar.v1.GetMlflowTrafficRouteRequest\x1a\x14.google.api.HttpBody\"(\x82\xd3\xe4\x93\x02\"\x12 /api/3.0/gateway/route/{name=**}0\x01\x12\xa3\x01\n\x0fGetMlflowLimits\x12\".sidecar.v1.GetMlflowLimitsRequest\x1a\x14.google.api.HttpBody\"T\x82\xd3\xe4\x93\x02N\x12\"/api/2.0/gateway/limits/{route=**}Z(\x12&/api/2.0/endpoints/limits/{route=*/**}0\x01\x12\x83\x01\n\x0fSetMlflowLimits\x12\x14.google.api.HttpBody\x1a\x14.google.api.HttpBody\"B\x82\xd3\xe4\x93\x02<\"\x17/api/2.0/gateway/limits:\x01*Z\x1e\"\x19/api/2.0/endpoints/limits:\x01*0\x01\x12|\n\x0cInvokeMlflow\x12\x1f.sidecar.v1.InvokeMlflowRequest\x1a\x14.google.api.HttpBody\"3\x82\xd3\xe4\x93\x02-\"%/gateway/{name=**}/mlflow/invocations:\x04\x62ody0\x01\x12J\n\x08OpenRoot\x12\x1b.sidecar.v1.OpenRootRequest\x1a\x14.google.api.HttpBody\"\t\x82\xd3\xe4\x93\x02\x03\x12\x01/0\x01\x12N\n\x08OpenDocs\x12\x1b.sidecar.v1.OpenDocsRequest\x1a\x14.google.api.HttpBody\"\r\x82\xd3\xe4\x93\x02\x07\x12\x05/docs0\x01\x12[\n\x0bGetDocsFile\x12\x1e.sidecar.v1.GetDocsFileRequest\x1a\x14.google.api.HttpBody\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/docs/{file}0\x01\x12Z\n\nGetOpenApi\x12\x1d.sidecar.v1.GetOpenApiRequest\x1a\x14.google.api.HttpBody\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/openapi.json0\x01\x12L\n\x06Health\x12\x19.sidecar.v1.HealthRequest\x1a\x14.google.api.HttpBody\"\x0f\x82\xd3\xe4\x93\x02\t\x12\x07/health0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,25 +34,31 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'sidecar.v1.rest_pb2', _glob
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RESTSERVICE'].methods_by_name['ChatCompletions']._loaded_options = None
-  _globals['_RESTSERVICE'].methods_by_name['ChatCompletions']._serialized_options = b'\202\323\344\223\002m\"\024/v1/chat/completions:\001*Z(\"#/gateway/mlflow/v1/chat/completions:\001*Z(\"#/gateway/openai/v1/chat/completions:\001*'
+  _globals['_RESTSERVICE'].methods_by_name['ChatCompletions']._serialized_options = b'\202\323\344\223\002\217\001\"\024/v1/chat/completions:\001*Z(\"#/gateway/mlflow/v1/chat/completions:\001*Z(\"#/gateway/openai/v1/chat/completions:\001*Z \"\033/openai/v1/chat/completions:\001*'
   _globals['_RESTSERVICE'].methods_by_name['Completions']._loaded_options = None
-  _globals['_RESTSERVICE'].methods_by_name['Completions']._serialized_options = b'\202\323\344\223\002\024\"\017/v1/completions:\001*'
+  _globals['_RESTSERVICE'].methods_by_name['Completions']._serialized_options = b'\202\323\344\223\0021\"\017/v1/completions:\001*Z\033\"\026/openai/v1/completions:\001*'
   _globals['_RESTSERVICE'].methods_by_name['Embeddings']._loaded_options = None
-  _globals['_RESTSERVICE'].methods_by_name['Embeddings']._serialized_options = b'\202\323\344\223\0027\"\016/v1/embeddings:\001*Z\"\"\035/gateway/openai/v1/embeddings:\001*'
+  _globals['_RESTSERVICE'].methods_by_name['Embeddings']._serialized_options = b'\202\323\344\223\002S\"\016/v1/embeddings:\001*Z\"\"\035/gateway/openai/v1/embeddings:\001*Z\032\"\025/openai/v1/embeddings:\001*'
+  _globals['_RESTSERVICE'].methods_by_name['AzureChatCompletions']._loaded_options = None
+  _globals['_RESTSERVICE'].methods_by_name['AzureChatCompletions']._serialized_options = b'\202\323\344\223\0027\"//openai/deployments/{route=**}/chat/completions:\004body'
+  _globals['_RESTSERVICE'].methods_by_name['AzureCompletions']._loaded_options = None
+  _globals['_RESTSERVICE'].methods_by_name['AzureCompletions']._serialized_options = b'\202\323\344\223\0022\"*/openai/deployments/{route=**}/completions:\004body'
+  _globals['_RESTSERVICE'].methods_by_name['AzureEmbeddings']._loaded_options = None
+  _globals['_RESTSERVICE'].methods_by_name['AzureEmbeddings']._serialized_options = b'\202\323\344\223\0021\")/openai/deployments/{route=**}/embeddings:\004body'
   _globals['_RESTSERVICE'].methods_by_name['CreateMessage']._loaded_options = None
   _globals['_RESTSERVICE'].methods_by_name['CreateMessage']._serialized_options = b'\202\323\344\223\002\024\"\014/v1/messages:\004body'
   _globals['_RESTSERVICE'].methods_by_name['CreateResponse']._loaded_options = None
-  _globals['_RESTSERVICE'].methods_by_name['CreateResponse']._serialized_options = b'\202\323\344\223\002\022\"\r/v1/responses:\001*'
+  _globals['_RESTSERVICE'].methods_by_name['CreateResponse']._serialized_options = b'\202\323\344\223\002E\"\r/v1/responses:\001*Z\031\"\024/openai/v1/responses:\001*Z\026\"\021/openai/responses:\001*'
   _globals['_RESTSERVICE'].methods_by_name['ConnectResponses']._loaded_options = None
-  _globals['_RESTSERVICE'].methods_by_name['ConnectResponses']._serialized_options = b'\202\323\344\223\002\017\022\r/v1/responses'
+  _globals['_RESTSERVICE'].methods_by_name['ConnectResponses']._serialized_options = b'\202\323\344\223\002<\022\r/v1/responsesZ\026\022\024/openai/v1/responsesZ\023\022\021/openai/responses'
   _globals['_RESTSERVICE'].methods_by_name['GetResponse']._loaded_options = None
-  _globals['_RESTSERVICE'].methods_by_name['GetResponse']._serialized_options = b'\202\323\344\223\002L\022\022/v1/responses/{id}Z\024*\022/v1/responses/{id}Z \022\036/v1/responses/{id}/input_items'
+  _globals['_RESTSERVICE'].methods_by_name['GetResponse']._serialized_options = b'\202\323\344\223\002\211\002\022\022/v1/responses/{id}Z\024*\022/v1/responses/{id}Z \022\036/v1/responses/{id}/input_itemsZ\033\022\031/openai/v1/responses/{id}Z\033*\031/openai/v1/responses/{id}Z\'\022%/openai/v1/responses/{id}/input_itemsZ\030\022\026/openai/responses/{id}Z\030*\026/openai/responses/{id}Z$\022\"/openai/responses/{id}/input_items'
   _globals['_RESTSERVICE'].methods_by_name['CountMessageTokens']._loaded_options = None
   _globals['_RESTSERVICE'].methods_by_name['CountMessageTokens']._serialized_options = b'\202\323\344\223\002!\"\031/v1/messages/count_tokens:\004body'
   _globals['_RESTSERVICE'].methods_by_name['ListModels']._loaded_options = None
-  _globals['_RESTSERVICE'].methods_by_name['ListModels']._serialized_options = b'\202\323\344\223\002)\022\n/v1/modelsZ\033\022\031/gateway/mlflow/v1/models'
+  _globals['_RESTSERVICE'].methods_by_name['ListModels']._serialized_options = b'\202\323\344\223\002P\022\n/v1/modelsZ\033\022\031/gateway/mlflow/v1/modelsZ\023\022\021/openai/v1/modelsZ\020\022\016/openai/models'
   _globals['_RESTSERVICE'].methods_by_name['GetModel']._loaded_options = None
-  _globals['_RESTSERVICE'].methods_by_name['GetModel']._serialized_options = b'\202\323\344\223\002\024\022\022/v1/models/{id=**}'
+  _globals['_RESTSERVICE'].methods_by_name['GetModel']._serialized_options = b'\202\323\344\223\002K\022\022/v1/models/{id=**}Z\033\022\031/openai/v1/models/{id=**}Z\030\022\026/openai/models/{id=**}'
   _globals['_RESTSERVICE'].methods_by_name['ListMlflowRoutes']._loaded_options = None
   _globals['_RESTSERVICE'].methods_by_name['ListMlflowRoutes']._serialized_options = b'\202\323\344\223\002\031\022\027/api/2.0/gateway/routes'
   _globals['_RESTSERVICE'].methods_by_name['CreateMlflowRoute']._loaded_options = None
@@ -89,50 +95,52 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RESTSERVICE'].methods_by_name['GetOpenApi']._serialized_options = b'\202\323\344\223\002\017\022\r/openapi.json'
   _globals['_RESTSERVICE'].methods_by_name['Health']._loaded_options = None
   _globals['_RESTSERVICE'].methods_by_name['Health']._serialized_options = b'\202\323\344\223\002\t\022\007/health'
-  _globals['_CREATEMESSAGEREQUEST']._serialized_start=94
-  _globals['_CREATEMESSAGEREQUEST']._serialized_end=166
-  _globals['_CONNECTRESPONSESREQUEST']._serialized_start=168
-  _globals['_CONNECTRESPONSESREQUEST']._serialized_end=193
-  _globals['_GETRESPONSEREQUEST']._serialized_start=195
-  _globals['_GETRESPONSEREQUEST']._serialized_end=227
-  _globals['_COUNTMESSAGETOKENSREQUEST']._serialized_start=229
-  _globals['_COUNTMESSAGETOKENSREQUEST']._serialized_end=306
-  _globals['_LISTMODELSREQUEST']._serialized_start=308
-  _globals['_LISTMODELSREQUEST']._serialized_end=374
-  _globals['_GETMODELREQUEST']._serialized_start=376
-  _globals['_GETMODELREQUEST']._serialized_end=405
-  _globals['_HEALTHREQUEST']._serialized_start=407
-  _globals['_HEALTHREQUEST']._serialized_end=422
-  _globals['_LISTMLFLOWROUTESREQUEST']._serialized_start=424
-  _globals['_LISTMLFLOWROUTESREQUEST']._serialized_end=469
-  _globals['_LISTMLFLOWENDPOINTSREQUEST']._serialized_start=471
-  _globals['_LISTMLFLOWENDPOINTSREQUEST']._serialized_end=519
-  _globals['_GETMLFLOWROUTEREQUEST']._serialized_start=521
-  _globals['_GETMLFLOWROUTEREQUEST']._serialized_end=558
-  _globals['_UPDATEMLFLOWROUTEREQUEST']._serialized_start=560
-  _globals['_UPDATEMLFLOWROUTEREQUEST']._serialized_end=636
-  _globals['_DELETEMLFLOWROUTEREQUEST']._serialized_start=638
-  _globals['_DELETEMLFLOWROUTEREQUEST']._serialized_end=678
-  _globals['_GETMLFLOWENDPOINTREQUEST']._serialized_start=680
-  _globals['_GETMLFLOWENDPOINTREQUEST']._serialized_end=720
-  _globals['_GETMLFLOWTRAFFICROUTEREQUEST']._serialized_start=722
-  _globals['_GETMLFLOWTRAFFICROUTEREQUEST']._serialized_end=766
-  _globals['_GETMLFLOWLIMITSREQUEST']._serialized_start=768
-  _globals['_GETMLFLOWLIMITSREQUEST']._serialized_end=807
-  _globals['_QUERYMLFLOWROUTEREQUEST']._serialized_start=809
-  _globals['_QUERYMLFLOWROUTEREQUEST']._serialized_end=884
-  _globals['_QUERYMLFLOWENDPOINTREQUEST']._serialized_start=886
-  _globals['_QUERYMLFLOWENDPOINTREQUEST']._serialized_end=964
-  _globals['_INVOKEMLFLOWREQUEST']._serialized_start=966
-  _globals['_INVOKEMLFLOWREQUEST']._serialized_end=1037
-  _globals['_OPENROOTREQUEST']._serialized_start=1039
-  _globals['_OPENROOTREQUEST']._serialized_end=1056
-  _globals['_OPENDOCSREQUEST']._serialized_start=1058
-  _globals['_OPENDOCSREQUEST']._serialized_end=1075
-  _globals['_GETDOCSFILEREQUEST']._serialized_start=1077
-  _globals['_GETDOCSFILEREQUEST']._serialized_end=1111
-  _globals['_GETOPENAPIREQUEST']._serialized_start=1113
-  _globals['_GETOPENAPIREQUEST']._serialized_end=1132
-  _globals['_RESTSERVICE']._serialized_start=1135
-  _globals['_RESTSERVICE']._serialized_end=4447
+  _globals['_AZUREDEPLOYMENTREQUEST']._serialized_start=94
+  _globals['_AZUREDEPLOYMENTREQUEST']._serialized_end=169
+  _globals['_CREATEMESSAGEREQUEST']._serialized_start=171
+  _globals['_CREATEMESSAGEREQUEST']._serialized_end=243
+  _globals['_CONNECTRESPONSESREQUEST']._serialized_start=245
+  _globals['_CONNECTRESPONSESREQUEST']._serialized_end=270
+  _globals['_GETRESPONSEREQUEST']._serialized_start=272
+  _globals['_GETRESPONSEREQUEST']._serialized_end=304
+  _globals['_COUNTMESSAGETOKENSREQUEST']._serialized_start=306
+  _globals['_COUNTMESSAGETOKENSREQUEST']._serialized_end=383
+  _globals['_LISTMODELSREQUEST']._serialized_start=385
+  _globals['_LISTMODELSREQUEST']._serialized_end=451
+  _globals['_GETMODELREQUEST']._serialized_start=453
+  _globals['_GETMODELREQUEST']._serialized_end=482
+  _globals['_HEALTHREQUEST']._serialized_start=484
+  _globals['_HEALTHREQUEST']._serialized_end=499
+  _globals['_LISTMLFLOWROUTESREQUEST']._serialized_start=501
+  _globals['_LISTMLFLOWROUTESREQUEST']._serialized_end=546
+  _globals['_LISTMLFLOWENDPOINTSREQUEST']._serialized_start=548
+  _globals['_LISTMLFLOWENDPOINTSREQUEST']._serialized_end=596
+  _globals['_GETMLFLOWROUTEREQUEST']._serialized_start=598
+  _globals['_GETMLFLOWROUTEREQUEST']._serialized_end=635
+  _globals['_UPDATEMLFLOWROUTEREQUEST']._serialized_start=637
+  _globals['_UPDATEMLFLOWROUTEREQUEST']._serialized_end=713
+  _globals['_DELETEMLFLOWROUTEREQUEST']._serialized_start=715
+  _globals['_DELETEMLFLOWROUTEREQUEST']._serialized_end=755
+  _globals['_GETMLFLOWENDPOINTREQUEST']._serialized_start=757
+  _globals['_GETMLFLOWENDPOINTREQUEST']._serialized_end=797
+  _globals['_GETMLFLOWTRAFFICROUTEREQUEST']._serialized_start=799
+  _globals['_GETMLFLOWTRAFFICROUTEREQUEST']._serialized_end=843
+  _globals['_GETMLFLOWLIMITSREQUEST']._serialized_start=845
+  _globals['_GETMLFLOWLIMITSREQUEST']._serialized_end=884
+  _globals['_QUERYMLFLOWROUTEREQUEST']._serialized_start=886
+  _globals['_QUERYMLFLOWROUTEREQUEST']._serialized_end=961
+  _globals['_QUERYMLFLOWENDPOINTREQUEST']._serialized_start=963
+  _globals['_QUERYMLFLOWENDPOINTREQUEST']._serialized_end=1041
+  _globals['_INVOKEMLFLOWREQUEST']._serialized_start=1043
+  _globals['_INVOKEMLFLOWREQUEST']._serialized_end=1114
+  _globals['_OPENROOTREQUEST']._serialized_start=1116
+  _globals['_OPENROOTREQUEST']._serialized_end=1133
+  _globals['_OPENDOCSREQUEST']._serialized_start=1135
+  _globals['_OPENDOCSREQUEST']._serialized_end=1152
+  _globals['_GETDOCSFILEREQUEST']._serialized_start=1154
+  _globals['_GETDOCSFILEREQUEST']._serialized_end=1188
+  _globals['_GETOPENAPIREQUEST']._serialized_start=1190
+  _globals['_GETOPENAPIREQUEST']._serialized_end=1209
+  _globals['_RESTSERVICE']._serialized_start=1212
+  _globals['_RESTSERVICE']._serialized_end=5427
 # @@protoc_insertion_point(module_scope)

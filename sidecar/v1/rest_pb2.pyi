@@ -7,6 +7,14 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class AzureDeploymentRequest(_message.Message):
+    __slots__ = ("route", "body")
+    ROUTE_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    route: str
+    body: _httpbody_pb2.HttpBody
+    def __init__(self, route: _Optional[str] = ..., body: _Optional[_Union[_httpbody_pb2.HttpBody, _Mapping]] = ...) -> None: ...
+
 class CreateMessageRequest(_message.Message):
     __slots__ = ("beta", "body")
     BETA_FIELD_NUMBER: _ClassVar[int]

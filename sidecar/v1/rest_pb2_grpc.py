@@ -56,6 +56,21 @@ class RestServiceStub:
                 request_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.AzureChatCompletions = channel.unary_stream(
+                '/sidecar.v1.RestService/AzureChatCompletions',
+                request_serializer=sidecar_dot_v1_dot_rest__pb2.AzureDeploymentRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.AzureCompletions = channel.unary_stream(
+                '/sidecar.v1.RestService/AzureCompletions',
+                request_serializer=sidecar_dot_v1_dot_rest__pb2.AzureDeploymentRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.AzureEmbeddings = channel.unary_stream(
+                '/sidecar.v1.RestService/AzureEmbeddings',
+                request_serializer=sidecar_dot_v1_dot_rest__pb2.AzureDeploymentRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
         self.CreateMessage = channel.unary_stream(
                 '/sidecar.v1.RestService/CreateMessage',
                 request_serializer=sidecar_dot_v1_dot_rest__pb2.CreateMessageRequest.SerializeToString,
@@ -215,6 +230,37 @@ class RestServiceServicer:
 
     def Embeddings(self, request, context):
         """Embeddings is OpenAI's embeddings call.
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AzureChatCompletions(self, request, context):
+        """AzureChatCompletions is ChatCompletions as Azure's SDKs call it: the path names the route, and counts where the body names
+        another.
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AzureCompletions(self, request, context):
+        """AzureCompletions is Completions in the same manner.
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AzureEmbeddings(self, request, context):
+        """AzureEmbeddings is Embeddings in the same manner.
         buf:lint:ignore RPC_REQUEST_STANDARD_NAME
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
@@ -474,6 +520,21 @@ def add_RestServiceServicer_to_server(servicer, server):
                     request_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
+            'AzureChatCompletions': grpc.unary_stream_rpc_method_handler(
+                    servicer.AzureChatCompletions,
+                    request_deserializer=sidecar_dot_v1_dot_rest__pb2.AzureDeploymentRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'AzureCompletions': grpc.unary_stream_rpc_method_handler(
+                    servicer.AzureCompletions,
+                    request_deserializer=sidecar_dot_v1_dot_rest__pb2.AzureDeploymentRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'AzureEmbeddings': grpc.unary_stream_rpc_method_handler(
+                    servicer.AzureEmbeddings,
+                    request_deserializer=sidecar_dot_v1_dot_rest__pb2.AzureDeploymentRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
             'CreateMessage': grpc.unary_stream_rpc_method_handler(
                     servicer.CreateMessage,
                     request_deserializer=sidecar_dot_v1_dot_rest__pb2.CreateMessageRequest.FromString,
@@ -686,6 +747,87 @@ class RestService:
             target,
             '/sidecar.v1.RestService/Embeddings',
             google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AzureChatCompletions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/AzureChatCompletions',
+            sidecar_dot_v1_dot_rest__pb2.AzureDeploymentRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AzureCompletions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/AzureCompletions',
+            sidecar_dot_v1_dot_rest__pb2.AzureDeploymentRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AzureEmbeddings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/AzureEmbeddings',
+            sidecar_dot_v1_dot_rest__pb2.AzureDeploymentRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,

@@ -18,6 +18,7 @@ from sidecar import v1
 
 OWN_SERVICE = "sidecar.v1.RestService"
 PUBLIC = "Health"
+AZURE = "/openai/"  # its SDKs name an API version behind every path
 VALUE = "chat"  # of every variable in a path
 
 
@@ -85,6 +86,8 @@ def _bound(method: MethodDescriptor, rule: http_pb2.HttpRule) -> Iterator[Target
     path = _VARIABLE.sub(VALUE, template)
     name = f"/{OWN_SERVICE}/{method.name}"
     yield Target(name, verb.upper(), path, template=template)
+    if path.startswith(AZURE):
+        yield Target(name, verb.upper(), f"{path}?api-version=2024-10-21", template=template)
     if not rule.body:
         for field in _left(method.input_type, template):
             yield Target(name, verb.upper(), f"{path}?{field}={VALUE}", template=template)

@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 
 from sidecar.identity.users import add_user, api_key, remove_user
+from sidecar.v1 import inference_pb2, inference_pb2_grpc
 from tests.front.conftest import Front, hang_up, start_core, start_front
 from tests.front.double import Core
 
@@ -146,6 +148,51 @@ async def test_right_credentials_are_that_user(front: Front, core: Core, scheme:
         assert (await http.get("/v1/models", headers=lower)).status_code == 200
     assert [dict(call.metadata)["x-sidecar-user"] for call in core.calls] == ["alice", "alice"]
     assert all("authorization" not in dict(call.metadata) for call in core.calls)
+
+
+def _keys(front: Front) -> list[tuple[dict[str, str], bool]]:
+    """Headers, and whether they let a caller in: the first of the three that is there counts, and no other."""
+    good, bad = api_key(front.user, front.password), "sk-of-another-place"
+    return [
+        ({"x-api-key": good}, True),
+        ({"api-key": good}, True),
+        ({"x-api-key": bad}, False),
+        ({"api-key": bad}, False),
+        ({"x-api-key": good, "api-key": good}, True),
+        ({"x-api-key": good, "api-key": bad}, True),
+        ({"x-api-key": bad, "api-key": good}, False),
+        ({"authorization": f"Bearer {good}", "api-key": bad}, True),
+        ({"authorization": f"Bearer {bad}", "api-key": good}, False),
+        ({"authorization": f"Bearer {good}", "x-api-key": bad, "api-key": bad}, True),
+        ({**front.basic, "x-api-key": bad}, True),
+        ({"authorization": "Basic YWxpY2U6d3Jvbmc=", "x-api-key": good}, False),
+    ]
+
+
+async def test_a_key_in_a_header_of_its_own_counts_on_every_path_and_the_first_header_decides(
+    front: Front, core: Core
+) -> None:
+    paths = ("/v1/models", "/v1/models/chat", "/openai/v1/models", "/api/2.0/endpoints/", "/docs")
+    async with front.http() as http:
+        for headers, right in _keys(front):
+            for path in paths:
+                answer = await http.get(path, headers=headers)
+                assert answer.status_code == (200 if right else 401), (headers, path)
+                seen = {name for name, _ in core.calls[-1].metadata} if right else set()
+                assert not {"x-api-key", "api-key", "authorization"} & seen
+
+
+async def test_a_key_in_metadata_of_its_own_counts_for_grpc_and_the_first_decides(front: Front, core: Core) -> None:
+    async with front.channel() as channel:
+        stub = inference_pb2_grpc.InferenceServiceStub(channel)
+        for headers, right in _keys(front):
+            call = stub.Chat(inference_pb2.ChatRequest(), metadata=tuple(headers.items()), timeout=10)
+            code = await call.code()
+            assert code == (grpc.StatusCode.OK if right else grpc.StatusCode.UNAUTHENTICATED), headers
+            if right:
+                seen = dict(core.calls[-1].metadata)
+                assert seen["x-sidecar-user"] == front.user
+                assert not {"x-api-key", "api-key", "authorization"} & seen.keys()
 
 
 async def test_users_come_and_go_without_a_restart(front: Front, core: Core) -> None:

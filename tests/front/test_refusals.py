@@ -62,13 +62,20 @@ async def test_the_front_refuses(front: Front, core: Core, what: str, version: i
 
 
 CHAT_IS_THERE = "There is POST /v1/chat/completions: a base URL for OpenAI's clients ends in /v1."
+DEPLOYMENTS_ARE_THERE = (
+    "There are POST /openai/deployments/NAME/chat/completions, .../completions and .../embeddings: the endpoint of Azure's "
+    "clients is this gateway's URL without a path."
+)
 NEAR = {
     "/chat/completions": f"Unknown path /chat/completions. {CHAT_IS_THERE}",
     "/v1/chat/completions/": f"Unknown path /v1/chat/completions/. {CHAT_IS_THERE}",
     "/v1/v1/chat/completions?key=sk-canary": f"Unknown path /v1/v1/chat/completions. {CHAT_IS_THERE}",
     "/v1/chat/completions/chat/completions": f"Unknown path /v1/chat/completions/chat/completions. {CHAT_IS_THERE}",
     "/openai/deployments/gpt-4o/Chat/Completions?api-version=1": (
-        f"Unknown path /openai/deployments/gpt-4o/Chat/Completions. {CHAT_IS_THERE}"
+        f"Unknown path /openai/deployments/gpt-4o/Chat/Completions. {DEPLOYMENTS_ARE_THERE}"
+    ),
+    "/v1/openai/deployments/a/embeddings?api-version=1": (
+        f"Unknown path /v1/openai/deployments/a/embeddings. {DEPLOYMENTS_ARE_THERE}"
     ),
     "/v1//embeddings": "Unknown path /v1//embeddings. There is POST /v1/embeddings: a base URL for OpenAI's clients ends in /v1.",
     "/messages": "Unknown path /messages. There is POST /v1/messages: a base URL for Anthropic's clients ends before /v1.",

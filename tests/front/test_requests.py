@@ -55,6 +55,19 @@ ENVOY_REFUSES = ("?page_t%6Fken=a%20b", "?__proto__=x")
         ("GET", "/api/2.0/endpoints/limits/chat", "GetMlflowLimits"),
         ("POST", "/api/2.0/gateway/limits/", "SetMlflowLimits"),
         ("POST", "/api/2.0/endpoints/limits/", "SetMlflowLimits"),
+        ("POST", "/openai/deployments/chat/chat/completions", "AzureChatCompletions"),
+        ("POST", "/openai/deployments/chat/chat/completions?api-version=2024-10-21", "AzureChatCompletions"),
+        ("POST", "/openai/deployments/chat/completions?api-version=2024-10-21", "AzureCompletions"),
+        ("POST", "/openai/deployments/chat/embeddings?api-version=2024-10-21", "AzureEmbeddings"),
+        ("POST", "/openai/v1/chat/completions?api-version=preview", "ChatCompletions"),
+        ("POST", "/openai/v1/completions", "Completions"),
+        ("POST", "/openai/v1/embeddings", "Embeddings"),
+        ("POST", "/openai/v1/responses?api-version=latest", "CreateResponse"),
+        ("POST", "/openai/responses?api-version=2025-03-01-preview", "CreateResponse"),
+        ("GET", "/openai/v1/models?api-version=preview&limit=2", "ListModels"),
+        ("GET", "/openai/v1/models/chat?api-version=preview", "GetModel"),
+        ("GET", "/openai/models?api-version=2024-10-21", "ListModels"),
+        ("GET", "/openai/v1/responses/resp_1?api-version=preview", "GetResponse"),
     ],
 )
 async def test_each_path_is_its_rpc(front: Front, core: Core, method: str, path: str, rpc: str) -> None:
@@ -84,6 +97,9 @@ LONG = [
     ("POST", "/endpoints/{}/invocations", "QueryMlflowEndpoint"),
     ("GET", "/api/2.0/gateway/limits/{}", "GetMlflowLimits"),
     ("GET", "/api/2.0/endpoints/limits/{}", "GetMlflowLimits"),
+    ("POST", "/openai/deployments/{}/chat/completions?api-version=1", "AzureChatCompletions"),
+    ("POST", "/openai/deployments/{}/embeddings?api-version=1", "AzureEmbeddings"),
+    ("GET", "/openai/v1/models/{}?api-version=1", "GetModel"),
 ]
 
 
@@ -174,6 +190,27 @@ async def test_a_query_parameter_reaches_its_field_decoded(front: Front, core: C
 async def test_a_query_that_no_field_takes_is_refused_before_the_core(front: Front, core: Core, query: str) -> None:
     async with front.http() as http:
         answer = await http.get(f"/api/2.0/gateway/routes/?{query}", headers=front.basic)
+    assert (answer.status_code, core.calls) == (400, [])
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "api-version=1&api-version=2",
+        "api-version=1&limit=1&api-version=2",
+        "limit=1&limit=2&api-version=1",
+        "api-version=1&other=b",
+        "api-version=%00",
+        "api_version=1",
+    ],
+)
+async def test_a_parameter_that_nobody_reads_is_checked_like_those_that_are_read(
+    front: Front, core: Core, query: str
+) -> None:
+    async with front.http() as http:
+        for path in ("/openai/v1/models", "/openai/v1/models/a"):
+            assert (await http.get(f"{path}?{query}", headers=front.basic)).status_code == 400
+        answer = await http.get("/v1/models?api-version=1", headers=front.basic)
     assert (answer.status_code, core.calls) == (400, [])
 
 

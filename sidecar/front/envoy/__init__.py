@@ -27,7 +27,7 @@ from sidecar.front.envoy.replies import mappers
 from sidecar.front.envoy.routes import queries, rest_routes, unknown_paths
 from sidecar.front.envoy.users import write_users
 from sidecar.front.settings import METRICS_SOCKET, FrontError, FrontSettings, make_folder, socket_path, templates, write
-from sidecar.openapi.bindings import service
+from sidecar.openapi.bindings import all_unread, service
 
 CONF = "envoy.yaml"
 USERS = "users.json"
@@ -170,7 +170,7 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
         raise FrontError("The front needs at least one core socket.")
     passed = (*_REQUEST, balancer.PREFIX) if balancer.believes_headers(settings) else _REQUEST
     lua = {name: (templates("envoy") / f"{name}.lua").read_text().splitlines() for name in ("request", "status")}
-    lua["request"] = [line.replace("@QUERY@", _lua_queries()) for line in lua["request"]]
+    lua["request"] = [line.replace("@QUERIES@", _lua_queries()) for line in lua["request"]]
     return {
         "CONNECTIONS": str(settings.worker_connections),
         "LISTEN_HOST": settings.listen_host,
@@ -195,6 +195,7 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
         "REST_ROUTES": _indented(rest_routes(service(), bindings.PUBLIC), 14),
         "UNKNOWN_PATHS": _indented(unknown_paths(), 14),
         "REQUEST_LUA": _indented(lua["request"], 22),
+        "UNREAD": ", ".join(all_unread()),
         "STATUS_LUA": _indented(lua["status"], 22),
         "NOT_ASKED": all_but(passed).replace("\\", "\\\\"),
         "NOT_ANSWERED": all_but(_ANSWERED).replace("\\", "\\\\"),
@@ -204,9 +205,12 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
 
 
 def _lua_queries() -> str:
-    """A Lua table: path without a last slash -> names of its query parameters."""
-    paths = (f'["{path}"] = {{{", ".join(f"{name} = true" for name in names)}}}' for path, names in queries(service()))
-    return f"{{{', '.join(paths)}}}"
+    """A Lua list: the pattern of a path without a last slash, and the names of its query parameters."""
+    entries = []
+    for pattern, names in queries(service()):
+        known = ", ".join(f'["{name}"] = true' for name in names)
+        entries.append(f'{{"{pattern}", {{{known}}}}}')
+    return f"{{{', '.join(entries)}}}"
 
 
 # The transcoder changes method and path, so they are kept as they came.

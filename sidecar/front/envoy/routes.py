@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import permutations
 from typing import Any
 
 from google.protobuf.descriptor import ServiceDescriptor
@@ -43,7 +42,8 @@ Json = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One HTTP method and path of one RPC. `query`: the fields of its message that neither path nor body takes."""
+    """One HTTP method and path of one RPC. `query`: the fields of its message that neither path nor body takes, and what
+    is not read."""
 
     rpc: str
     verb: str
@@ -57,20 +57,37 @@ def rest_routes(rest: ServiceDescriptor, public: frozenset[str]) -> list[str]:
     by_path: dict[str, list[Rule]] = {}
     for binding in bindings_of(rest):
         by_path.setdefault(binding.path, []).append(_rule(binding))
-    # A path without variables is matched exactly, and first: /v1/models/all would otherwise be the model "all". Of the others
-    # those come first that have more of it written out.
-    ordered = sorted(by_path.items(), key=lambda item: -len(re.sub(r"{\w+}", "", item[0])) if "{" in item[0] else -_ALL)
+    ordered = sorted(by_path.items(), key=lambda item: _order(item[0]))
     # All that asks for one method, then what is left of a path: a variable path may take a method that an exact one does not.
     one = [line for path, group in ordered for line in _method_routes(path, group, public)]
     return [*one, *(_wrong_method(path, _with_overlapping(path, by_path), public) for path in dict(ordered))]
 
 
 def queries(rest: ServiceDescriptor) -> list[tuple[str, tuple[str, ...]]]:
-    """The paths that take query parameters, without a last slash, and their names. Raises BindingError."""
-    found = [(rule.path.rstrip("/"), rule.query) for rule in map(_rule, bindings_of(rest)) if rule.query]
-    if odd := [path for path, _ in found if "{" in path]:
-        raise BindingError(f"a path with a variable takes query parameters: {odd}")
-    return found
+    """The paths that take query parameters, without a last slash, as Lua patterns, and their names. The first that fits counts.
+    Raises BindingError."""
+    found: dict[str, dict[str, None]] = {}
+    long: dict[str, frozenset[str]] = {}
+    for rule in map(_rule, bindings_of(rest)):
+        if rule.query:
+            found.setdefault(rule.path.rstrip("/"), {}).update(dict.fromkeys(rule.query))
+            long[rule.path.rstrip("/")] = rule.long
+    return [(_lua_pattern(path, long[path]), tuple(found[path])) for path in sorted(found, key=_order)]
+
+
+def _lua_pattern(path: str, long: frozenset[str]) -> str:
+    def written(part: str) -> str:
+        if part.startswith("{"):
+            return ".+" if part[1:-1] in long else "[^/]+"
+        return re.sub(r"([^A-Za-z0-9/_])", r"%\1", part)
+
+    return "^" + "".join(map(written, re.split(r"({\w+})", path))) + "$"
+
+
+def _order(path: str) -> int:
+    """A path without variables is matched exactly, and first: /v1/models/all would otherwise be the model "all". Of the others
+    those come first that have more of it written out."""
+    return -len(re.sub(r"{\w+}", "", path)) if "{" in path else -_ALL
 
 
 def unknown_paths() -> list[str]:
@@ -86,7 +103,7 @@ def _rule(binding: HttpBinding) -> Rule:
         raise BindingError(f"{binding.rpc}: path {path} has more than variables")
     bound = {*binding.variables, binding.body}
     fields = () if binding.body == "*" else tuple(f.name for f in binding.message.fields if f.name not in bound)
-    return Rule(binding.rpc, binding.verb.upper(), path, binding.long, fields)
+    return Rule(binding.rpc, binding.verb.upper(), path, binding.long, (*fields, *binding.unread))
 
 
 def _method_routes(path: str, group: list[Rule], public: frozenset[str]) -> Iterator[str]:
@@ -96,15 +113,15 @@ def _method_routes(path: str, group: list[Rule], public: frozenset[str]) -> Iter
     yield f"# {path}: {', '.join(f'{rule.verb} {rule.rpc}' for rule in group)}"
     for rule in group:
         verb = _header(":method", "GET|HEAD" if rule.verb == "GET" else rule.verb)
-        query = _header(":path", _query(rule.query))
+        query = list(_query(rule.query))
         if rule.verb in _WITHOUT_BODY:
             empty = {"name": "content-length", "string_match": _regex("0*"), "treat_missing_header_as_empty": True}
-            yield _line({**where, "headers": [verb, empty, query]}, off, to_core=True, **counted)
+            yield _line({**where, "headers": [verb, empty, *query]}, off, to_core=True, **counted)
             yield _line({**where, "headers": [verb]}, off, status=400, **counted)
             continue
         kind = _header("content-type", _JSON)
         plain = {**_header("content-encoding", _CODING), "treat_missing_header_as_empty": True}
-        yield _line({**where, "headers": [verb, kind, plain, query]}, off, to_core=True, **counted)
+        yield _line({**where, "headers": [verb, kind, plain, *query]}, off, to_core=True, **counted)
         yield _line({**where, "headers": [verb, kind, plain]}, off, status=400, **counted)
         yield _line({**where, "headers": [verb]}, off, status=415, **counted)
 
@@ -148,11 +165,13 @@ def _where(path: str, long: frozenset[str]) -> Json:
     return _regex(re.sub(r"{(\w+)}", segment, path.replace(".", r"\.")) + slash)
 
 
-def _query(fields: tuple[str, ...]) -> str:
-    """Each name at most once and no others: the transcoder would let ?name= overwrite a path variable of that name."""
-    orders = (order for size in range(1, len(fields) + 1) for order in permutations(fields, size))
-    queries = ("&".join(f"{name}={_VALUE}" for name in order) for order in orders)
-    return rf"[^?]*(?:\?(?:{'|'.join(queries)})?)?"
+def _query(names: tuple[str, ...]) -> Iterator[Json]:
+    """These names in any order and no others, each at most once: the transcoder would let ?name= overwrite a path variable of
+    that name."""
+    one = f"(?:{'|'.join(names)})={_VALUE}" if names else ""
+    yield _header(":path", rf"[^?]*(?:\?(?:{one}{f'(?:&{one})*' if len(names) > 1 else ''})?)?")
+    for name in names if len(names) > 1 else ():
+        yield {**_header(":path", rf"[^?]*\?(?:.*&)?{name}=.*&{name}=.*"), "invert_match": True}
 
 
 def _header(name: str, regex: str) -> Json:

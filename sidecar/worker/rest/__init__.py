@@ -10,6 +10,7 @@ from sidecar.gateway.gateway import Gateway
 from sidecar.transport.health import HealthServicer
 from sidecar.v1 import rest_pb2, rest_pb2_grpc
 from sidecar.worker.rest.anthropic import AnthropicPaths
+from sidecar.worker.rest.azure import AzurePaths
 from sidecar.worker.rest.docs import DocsPaths
 from sidecar.worker.rest.mlflow import MlflowPaths
 from sidecar.worker.rest.openai import OpenAiPaths
@@ -28,6 +29,7 @@ class RestServicer(rest_pb2_grpc.RestServiceServicer):
         calls = RouteCalls(gateway)
         groups = (
             OpenAiPaths(calls, health),
+            AzurePaths(calls),
             AnthropicPaths(calls),
             ResponsesPaths(calls),
             MlflowPaths(calls, changes),

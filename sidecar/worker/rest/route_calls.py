@@ -75,14 +75,19 @@ class RouteCalls:
         await self._answer(reply, caller, consumer, task, envelope, dialect, size)
 
     async def named_in_path(
-        self, reply: Reply, name: str, body: bytes, choose: Callable[[Route, bytes], Dialect]
+        self,
+        reply: Reply,
+        name: str,
+        body: bytes,
+        choose: Callable[[Route, bytes], Dialect],
+        task: Task | None = None,
     ) -> None:
-        """A call whose path names the route; its task is the route's. `choose` sees the body. Raises route_not_found, and what
-        `choose` does."""
+        """A call whose path names the route; its task is the route's unless `task` says it. `choose` sees the body. Raises
+        route_not_found, and what `choose` does."""
         caller = caller_of(reply.context)
         consumer = self._gateway.consumers.of(caller)
         route = self.route(consumer, name)
-        task = Task.CHAT if route is None else route.task
+        task = task or (Task.CHAT if route is None else route.task)
         if body[:1] in COMPRESSED:
             body = await self._decompressed(body, reply, OPERATIONS[task][0], caller, consumer)
 

@@ -1,0 +1,1 @@
+"""Azure's paths, behind both fronts."""
