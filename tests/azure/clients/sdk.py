@@ -51,7 +51,6 @@ async def asynchronous(name: str) -> dict[str, Any]:
 async def langchain(name: str) -> dict[str, Any]:
     runs: list[int | str] = []
 
-    @tool
     def find(q: int | str) -> str:
         """Looks a number up."""
         runs.append(q)
@@ -60,12 +59,10 @@ async def langchain(name: str) -> dict[str, Any]:
     model = AzureChatOpenAI(azure_deployment=name, api_version=VERSION, max_retries=0)
     messages: list[Any] = [HumanMessage("What is it?")]
     while True:
-        messages.append(await model.bind_tools([find]).ainvoke(messages))
+        messages.append(await model.bind_tools([tool(find)]).ainvoke(messages))
         if not messages[-1].tool_calls:
             break
-        messages += [
-            ToolMessage(find.invoke(call["args"]), tool_call_id=call["id"]) for call in messages[-1].tool_calls
-        ]
+        messages += [ToolMessage(find(**call["args"]), tool_call_id=call["id"]) for call in messages[-1].tool_calls]
     pieces = [chunk.content async for chunk in model.astream("Say hello.")]
     return {"text": messages[-1].content, "pieces": "".join(map(str, pieces)), "runs": runs}
 
