@@ -40,6 +40,7 @@ from adapters.openai import DEPLOYMENTS
 from adapters.openai import FORMAT as OPENAI
 from adapters.responses import FORMAT as RESPONSES
 from adapters.responses import LEFT_OUT as RESPONSES_LEFT_OUT
+from adapters.service_tier import AUTO, TIER, service_tier_in, tier_of_json, tier_word
 from adapters.sse import Event
 from adapters.stencils import Stencil, cut, unescaped
 from adapters.usage import latest_usage
@@ -54,6 +55,7 @@ FORMATS: Mapping[str, Format] = {
 LEFT_OUT = NAMES | HINTS | RESPONSES_LEFT_OUT | {"thinking"}  # that is Anthropic's (anthropic/lost_thoughts.py)
 
 __all__ = [
+    "AUTO",
     "BYTE_ORDER_MARK",
     "DEPLOYMENTS",
     "DROPPABLE",
@@ -62,6 +64,7 @@ __all__ = [
     "NEVER_DROPPED",
     "PROVIDERS_OWN",
     "SHORT_NAMES",
+    "TIER",
     "Chunk",
     "ClientSide",
     "Context",
@@ -89,6 +92,9 @@ __all__ = [
     "inputs_in",
     "latest_usage",
     "replace_error",
+    "service_tier_in",
     "side_of",
+    "tier_of_json",
+    "tier_word",
     "unescaped",
 ]

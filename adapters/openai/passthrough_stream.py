@@ -15,7 +15,9 @@ from adapters.contract import Context, Target
 from adapters.json_object import MALFORMED
 from adapters.openai.finish_and_usage import usage_of
 from adapters.openai.stream import DONE, ChatDecoder, CompletionDecoder, StreamDecoder
+from adapters.service_tier import tier_of_json
 from adapters.sse import Event
+from sidecar.v1 import inference_pb2 as pb
 
 _NULL = msgspec.Raw(b"null")
 
@@ -30,6 +32,7 @@ class _Chunk(msgspec.Struct):
     choices: list[_Piece] | None = None
     usage: msgspec.Raw = _NULL
     error: msgspec.Raw = _NULL
+    service_tier: msgspec.Raw = _NULL
 
 
 _CHUNKS = msgspec.json.Decoder(_Chunk)
@@ -73,7 +76,7 @@ class Observer:
                 return self._fully(event)
         for piece in pieces:
             self._full.progress(piece.index, piece.finish_reason)
-        chunks = self._usage(bytes(chunk.usage), pieces) if chunk.usage is not _NULL else []
+        chunks = self._usage(chunk, pieces) if chunk.usage is not _NULL else []
         self.repeats = not chunks
         return chunks
 
@@ -82,12 +85,14 @@ class Observer:
         self._output = self._output or any(has_output(chunk) for chunk in chunks)
         return chunks
 
-    def _usage(self, raw: bytes, pieces: Any) -> list[Any]:
-        usage = usage_of(raw)
+    def _usage(self, read: _Chunk, pieces: Any) -> list[Any]:
+        usage = usage_of(bytes(read.usage))
         if usage is None:
             return []
         chunk = self._full.empty_chunk()
         chunk.usage.CopyFrom(usage)
+        if (tier := tier_of_json(read.service_tier)) and isinstance(chunk, pb.StreamChatResponse):
+            chunk.service_tier = tier
         for piece in pieces:
             chunk.choices.add(index=piece.index)
         return [chunk]

@@ -11,6 +11,7 @@ from adapters.errors import GatewayError, Kind
 from adapters.openai import usage_of
 from adapters.responses.passing import ENDS, FAILURES, read_answer, read_event
 from adapters.responses.provider_answer import EventDecoder
+from adapters.service_tier import tier_of_json
 from adapters.sse import Event
 from sidecar.v1 import inference_pb2 as pb
 
@@ -46,8 +47,11 @@ class Observer:
 
     def _end(self, response: bytes) -> pb.StreamChatResponse:
         chunk = _piece(pb.ChunkChoice(finish_reason=pb.FINISH_REASON_STOP))
-        if (usage := usage_of(bytes(read_answer(response).usage))) is not None:
+        answer = read_answer(response)
+        if (usage := usage_of(bytes(answer.usage))) is not None:
             chunk.usage.CopyFrom(usage)
+        if tier := tier_of_json(answer.service_tier):
+            chunk.service_tier = tier
         return chunk
 
     def close(self) -> list[Any]:

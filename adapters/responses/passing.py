@@ -64,6 +64,7 @@ class _Answer(msgspec.Struct):
     status: str = ""
     usage: msgspec.Raw = _NULL
     error: msgspec.Raw = _NULL
+    service_tier: msgspec.Raw = _NULL
 
 
 class _Event(msgspec.Struct):
@@ -77,7 +78,10 @@ _EVENTS = msgspec.json.Decoder(_Event)
 
 
 def read_answer(body: bytes) -> Any:
-    """`output`, `status`, `usage` and `error` of a response. Raises upstream_protocol, or the provider's error in a 200."""
+    """`output`, `status`, `usage`, `error` and `service_tier` of a response.
+
+    Raises upstream_protocol, or the provider's error in a 200.
+    """
     try:
         if not body.isascii():
             body.decode()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from adapters import AUTO, TIER
 from sidecar.config import fields
 from sidecar.config.kinds import SHARE, Kind, choice, plain
-from sidecar.config.problems import Report
-from sidecar.config.section import Field, Section
-from sidecar.config.yaml_tree import Node
+from sidecar.config.problems import Report, shown
+from sidecar.config.scope import Scope
+from sidecar.config.section import Field, Section, join
+from sidecar.config.yaml_tree import MappingEntry, Node
 from sidecar.domain.snapshot import Budget, Price
 
 _BUDGET_PERIODS: Final = ("day", "month")
@@ -45,19 +47,62 @@ _WRITTEN = "In dollars, with at most six decimals."
 DOLLARS = Kind(_SHAPE, "dollars", plain(_dollars), _WRITTEN)
 _SPENDABLE = Kind(_SHAPE, "dollars above 0", plain(_spendable), _WRITTEN)
 
+_OF_TOKENS = (
+    Field("input", DOLLARS, "Tokens of the prompt.", required=True, hint="0 is a price too"),
+    Field("output", DOLLARS, "Tokens of the answer, thinking included.", required=True, hint="0 is a price too"),
+    Field("cached_input", DOLLARS, "Tokens read from the provider's cache.", default="as input"),
+    Field("cache_write", DOLLARS, "Tokens written to the provider's cache.", default="as input"),
+    Field(
+        "cache_write_1h",
+        DOLLARS,
+        "Tokens written to be kept for an hour.",
+        default="twice the input, or `cache_write` where that is more",
+    ),
+)
+_TIER_PRICE = Section("tier_price", Price, _OF_TOKENS, "Dollars for a million tokens in a service tier.")
+# Providers have three or four.
+_TIERS_MAX = 16
+
+
+def _tiers(entry: MappingEntry, path: str, scope: Scope) -> tuple[tuple[str, Price], ...] | None:
+    node, report = entry.value, scope.report
+    if node.kind != "mapping":
+        report.error(node.line, path, f"expected a mapping, found {fields.kind_of(node)}")
+        return None
+    if len(node.entries) > _TIERS_MAX:
+        report.error(node.line, path, f"more than {_TIERS_MAX} tiers")
+        return None
+    found: list[tuple[str, Price]] = []
+    for name, each in node.entries.items():
+        if name == AUTO or not TIER.fullmatch(name):
+            hint = "the provider's word in small letters, such as flex or priority"
+            report.error(each.line, path, f"{shown(name)} is no service tier", hint)
+        elif (price := _TIER_PRICE.read(each.value, join(path, name), scope)) is not None:
+            found.append((name, price))
+    return tuple(found)
+
+
+_TIERS = Kind(
+    {
+        "type": "object",
+        "propertyNames": {"pattern": f"^{TIER.pattern}$", "not": {"const": AUTO}},
+        "additionalProperties": _TIER_PRICE.schema(),
+        "maxProperties": _TIERS_MAX,
+    },
+    "section",
+    _tiers,
+    text=lambda value: "",
+)
 PRICE = Section(
     "price",
     Price,
     (
-        Field("input", DOLLARS, "Tokens of the prompt.", required=True, hint="0 is a price too"),
-        Field("output", DOLLARS, "Tokens of the answer, thinking included.", required=True, hint="0 is a price too"),
-        Field("cached_input", DOLLARS, "Tokens read from the provider's cache.", default="as input"),
-        Field("cache_write", DOLLARS, "Tokens written to the provider's cache.", default="as input"),
+        *_OF_TOKENS,
         Field(
-            "cache_write_1h",
-            DOLLARS,
-            "Tokens written to be kept for an hour.",
-            default="twice the input, or `cache_write` where that is more",
+            "tiers",
+            _TIERS,
+            "Prices of the provider's service tiers, by its word for them: `{flex: {input: 1, output: 4}}`.",
+            "The tier that the answer names decides.",
         ),
     ),
     "Dollars for a million tokens, in place of the built-in price table.",

@@ -58,6 +58,7 @@ class Price:
     # (input tokens, the price of a whole call that has more of them), rising. Only the price table has such.
     above: tuple[tuple[int, Price], ...] = ()
     cache_write_1h: int | None = None  # written to be kept for an hour; None: twice the input
+    tiers: tuple[tuple[str, Price], ...] = ()  # by the provider's word for its service tier; others are at this price
 
 
 @dataclass(frozen=True, slots=True)

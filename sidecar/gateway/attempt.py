@@ -26,6 +26,7 @@ from adapters import (
     encode_vectors,
     inputs_in,
     replace_error,
+    service_tier_in,
     side_of,
 )
 from sidecar.domain.call import Call
@@ -52,6 +53,7 @@ class UpstreamPlan:
     side: ProviderSide | None
     headers: tuple[tuple[str, str], ...]  # with the key; without the token where one is fetched
     passing: Mapping[str, ProviderSide] = field(default_factory=dict)  # by the format of callers whose bodies pass
+    prices_tiers: bool = False  # the price depends on the tier in which the provider does the work
 
 
 def plan_for(upstream: Upstream, task: Task) -> UpstreamPlan:
@@ -64,7 +66,8 @@ def plan_for(upstream: Upstream, task: Task) -> UpstreamPlan:
         other = FORMATS[name].provider.get(task)
         if other is not None and other.patch is not None and other.offered(target):
             passing[name] = other
-    return UpstreamPlan(upstream, target, format_, side, headers_for(upstream, target.provider), passing)
+    tiers = upstream.price is not None and bool(upstream.price.tiers) and task is not Task.EMBEDDINGS
+    return UpstreamPlan(upstream, target, format_, side, headers_for(upstream, target.provider), passing, tiers)
 
 
 class CallReader:
@@ -209,6 +212,8 @@ async def whole_answer(
         message = _decoded(prepared, body) if size <= LARGE_BYTES else await off_loop(size, _decoded, prepared, body)
         if message.HasField("usage"):
             record.usage = message.usage
+    if prepared.plan.prices_tiers:
+        record.service_tier = await off_loop(size, service_tier_in, body)
     if call.task is not Task.EMBEDDINGS and not call.counts and not counts_output(record.usage):
         record.output_chars = size  # what there is to go by where a provider counts nothing
     return (body, None, size) if message is None else (None, message, size)

@@ -230,7 +230,13 @@ class CallScope:
         record = self.record
         upstream = next((each.plan.upstream for each in self._candidates.all if each.name == record.upstream), None)
         output_tokens = record.output_tokens_estimated
-        ticket.settle(ok=record.outcome == OK, usage=record.usage, output_tokens=output_tokens, upstream=upstream)
+        ticket.settle(
+            ok=record.outcome == OK,
+            usage=record.usage,
+            output_tokens=output_tokens,
+            upstream=upstream,
+            service_tier=record.service_tier,
+        )
 
 
 def _drained(error: asyncio.CancelledError) -> GatewayError:

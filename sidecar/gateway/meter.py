@@ -16,8 +16,9 @@ from sidecar.gateway.estimate import Estimate, estimate_tokens
 from sidecar.limits import Level, Refused, Reservation
 from sidecar.spend.budgets import Warned
 from sidecar.spend.calendar import timestamp
-from sidecar.spend.cost import TokenCounts, cost_micro_dollars, counts_input, counts_output, tokens_of
+from sidecar.spend.cost import TokenCounts, counts_input, counts_output, tokens_of
 from sidecar.spend.ledger import Charge
+from sidecar.spend.tiers import charged, dearest, requested_tier
 from sidecar.store.contract import Admitted, Rules, Store, made_of
 from sidecar.telemetry.metrics import Metrics
 
@@ -113,12 +114,14 @@ class Ticket:
     def micro_dollars(self) -> int:
         """By the price of the dearest upstream that may serve the call."""
         tokens = TokenCounts(*self.estimate)
-        prices = [each.price for each in self.route.upstreams if each.price is not None]
-        return max((cost_micro_dollars(price, tokens) for price in prices), default=0)
+        priced = ((each.price, each) for each in self.route.upstreams if each.price is not None)
+        return max((dearest(price, requested_tier(self._call, each), tokens) for price, each in priced), default=0)
 
-    def settle(self, *, ok: bool, usage: Any, output_tokens: int, upstream: Upstream | None) -> None:
+    def settle(
+        self, *, ok: bool, usage: Any, output_tokens: int, upstream: Upstream | None, service_tier: str = ""
+    ) -> None:
         """`usage` is the provider's (None: it gave none), `output_tokens` an estimate of what was produced, `upstream` the one
-        that produced it.
+        that produced it, `service_tier` the tier that it says it did that in.
 
         A call that failed before it produced anything gives everything back. What was produced is charged, also when the call
         broke off: by the provider's count, else by estimate."""
@@ -133,7 +136,16 @@ class Ticket:
         reported = None
         if usage is not None and usage.HasField("provider_cost_micro_dollars"):
             reported = usage.provider_cost_micro_dollars
-        self._charge(tokens, upstream, reported, estimated=estimated)
+        money = self._money(tokens, upstream, service_tier, estimated=estimated or not ok)
+        self._charge(tokens, upstream, reported, money, estimated=estimated)
+
+    def _money(self, tokens: TokenCounts, upstream: Upstream | None, tier: str, *, estimated: bool) -> int | None:
+        """None where the price is not known."""
+        if upstream is None or upstream.price is None:
+            return None
+        price = upstream.price
+        requested = requested_tier(self._call, upstream) if price.tiers else ""
+        return charged(price, tier, requested, tokens, estimated=estimated)
 
     def _tokens(self, ok: bool, usage: Any, output_tokens: int) -> tuple[TokenCounts, bool]:
         """And whether they are estimated, in part at least. What a provider counts at the beginning of a stream that breaks off
@@ -148,10 +160,16 @@ class Ticket:
             guessed = guessed._replace(output=output_tokens)
         return guessed, guessed is not tokens
 
-    def _charge(self, tokens: TokenCounts, upstream: Upstream | None, reported: int | None, *, estimated: bool) -> None:
+    def _charge(
+        self,
+        tokens: TokenCounts,
+        upstream: Upstream | None,
+        reported: int | None,
+        money: int | None,
+        *,
+        estimated: bool,
+    ) -> None:
         meter, route, consumer = self._meter, self._rules.route, self._rules.consumer
-        price = None if upstream is None else upstream.price
-        money = None if price is None else cost_micro_dollars(price, tokens)
         if upstream is not None and upstream.cost == "provider":
             if reported is None:
                 meter.metrics.unreported_costs(route).inc()

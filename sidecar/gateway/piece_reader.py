@@ -138,6 +138,7 @@ class PieceReader:
     def _count(self) -> None:
         translator, record = self._translator, self._record
         record.usage = translator.usage or record.usage
+        record.service_tier = translator.service_tier
         if translator.output and not self._clock.output:
             self._clock.output = True
             self._response.gather()

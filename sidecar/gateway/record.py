@@ -35,7 +35,8 @@ class Record:
     """Collects what is known of a call while it runs.
 
     `waited_s` is time spent waiting for the provider or for a client that is slow to take a piece; what is left of the total
-    is the gateway's own. `usage` is the last one seen. `upstream` is the one called last, `attempts` how many times one
+    is the gateway's own. `usage` is the last one seen, `service_tier` what the provider says it did the work in, where the price
+    depends on it. `upstream` is the one called last, `attempts` how many times one
     was called. Of a stream, `output_events` and `output_chars` count what was produced, for one that breaks off before its usage
     comes (bodies that pass are not opened: no characters there). `resent`: a kept connection had ended, as others may have.
     `left_out` names what of the request had no place at the upstream called last.
@@ -58,6 +59,7 @@ class Record:
         "output_chars",
         "output_events",
         "resent",
+        "service_tier",
         "upstream",
         "usage",
         "waited_s",
@@ -90,6 +92,7 @@ class Record:
         self.output_chars = 0
         self.output_events = 0
         self.resent = False
+        self.service_tier = ""
         self.usage: Any = None
         self.waited_s = 0.0
 
@@ -105,6 +108,7 @@ class Record:
         self.left_out = left_out
         self.attempts += 1
         self.usage = None  # that of an attempt that failed before its output is nobody's
+        self.service_tier = ""
 
     def attempt_ends(self, provider: str, outcome: str) -> None:
         self._metrics.upstream_requests(provider, outcome).inc()

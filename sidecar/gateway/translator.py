@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from adapters import Decoder, has_output, latest_usage
+from adapters import Decoder, Task, has_output, latest_usage, tier_word
 from sidecar.domain.call import Call, Piece
 from sidecar.gateway.attempt import PreparedCall
 from sidecar.gateway.repeats import Repeats, Written
@@ -30,6 +30,8 @@ class Translator:
         self.output = False
         self.held_bytes = 0  # fed since the last event: of one that is not whole yet
         self.usage: Any = None
+        self.service_tier = ""
+        self._reads_tier = prepared.plan.prices_tiers and call.task is Task.CHAT
         self.events = 0  # with output; counted for calls that break off
         self.chars = 0
 
@@ -86,6 +88,8 @@ class Translator:
             if chunk.HasField("usage"):
                 self.usage = latest_usage(self.usage, chunk.usage)
                 only_usage = not chunk.choices
+            if self._reads_tier and chunk.service_tier:
+                self.service_tier = tier_word(chunk.service_tier) or self.service_tier
             if not self.output and has_output(chunk):
                 self.output = True
             if not self._passes:

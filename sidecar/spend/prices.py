@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +16,7 @@ from sidecar.domain.snapshot import Price, Route, Snapshot, Upstream
 from sidecar.domain.wildcard import STAR
 
 if TYPE_CHECKING:
-    from genai_prices.types import ModelPrice
+    from genai_prices.types import ModelInfo, ModelPrice
 
 # Our providers -> the table's. Where one's address is changed in the config, somebody else sends the bill: no price then.
 _TABLE: Final = {
@@ -82,16 +82,31 @@ def table_price(provider: str, model: str, task: Task, now_s: float) -> Price | 
         return None
     from genai_prices import Usage, calc_price
 
+    at = datetime.fromtimestamp(now_s, UTC)
     try:
         found = calc_price(
             Usage(input_tokens=1, output_tokens=1),
             model_ref=model,
             provider_id=_TABLE[provider],
-            genai_request_timestamp=datetime.fromtimestamp(now_s, UTC),
-        ).model_price
+            genai_request_timestamp=at,
+        ).model
     except (LookupError, ValueError):
         return None
-    return price_of(found, task)
+    return _with_tiers(found, task, at)
+
+
+def _with_tiers(model: ModelInfo, task: Task, at: datetime) -> Price | None:
+    """The price of a row, with those of its service tiers that differ."""
+    price = price_of(model.get_prices(at), task)
+    if price is None or task is Task.EMBEDDINGS:
+        return price
+    names = dict.fromkeys(each.when["service_tier"] for each in model.price_variants or () if _is_tier(each.when))
+    priced = ((name, price_of(model.get_prices(at, {"service_tier": name}), task)) for name in names)
+    return replace(price, tiers=tuple((name, each) for name, each in priced if each is not None and each != price))
+
+
+def _is_tier(when: Mapping[str, str]) -> bool:
+    return when.keys() == {"service_tier"}
 
 
 def table_rules(provider: str, task: Task, now_s: float) -> tuple[tuple[str, Price], ...]:
@@ -107,7 +122,7 @@ def table_rules(provider: str, task: Task, now_s: float) -> tuple[tuple[str, Pri
     rules = []
     for each in (own, *(providers[name] for name in own.fallback_model_providers or () if name in providers)):
         for model in each.models:
-            price = price_of(model.get_prices(at), task)
+            price = _with_tiers(model, task, at)
             if price is not None:
                 rules.append((_pattern(model.match), price))
     return tuple(rules)

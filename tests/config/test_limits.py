@@ -199,9 +199,27 @@ def test_a_price_stands_on_the_route_or_a_model() -> None:
     hour = made("price: {input: 3, output: 15, cache_write: 3.75, cache_write_1h: 6}").upstreams[0].price
     assert hour == Price(3_000_000, 15_000_000, None, 3_750_000, cache_write_1h=6_000_000)
     assert made("").upstreams[0].price is None
+    tiers = "{flex: {input: 0.5, output: 2}, on_demand: {input: 1, output: 4, cached_input: 0.1}}"
+    by_tier = made(f"price: {{input: 1, output: 4, tiers: {tiers}}}").upstreams[0].price
+    assert by_tier == Price(
+        1_000_000,
+        4_000_000,
+        tiers=(("flex", Price(500_000, 2_000_000)), ("on_demand", Price(1_000_000, 4_000_000, 100_000))),
+    )
     place = "config.yaml:5: routes[0].price"
     assert problems(route("price: {input: 1}")) == [f"{place}.output: is missing; 0 is a price too"]
     assert problems(route("price: {input: 1, output: x}")) == [f"{place}.output: {_DOLLARS}"]
+    for tier, words in (
+        ("flex: {input: 1}", ".tiers.flex.output: is missing; 0 is a price too"),
+        ("flex: {input: 1, output: 1, tiers: {}}", '.tiers.flex: unknown key "tiers"'),
+        ("auto: {input: 1, output: 1}", '.tiers: "auto" is no service tier; the provider\'s word in small letters'),
+        (
+            "Flex: {input: 1, output: 1}",
+            ".tiers: (not shown: it may hold a secret) is no service tier; the provider's word",
+        ),
+    ):
+        (problem,) = problems(route(f"price: {{input: 1, output: 1, tiers: {{{tier}}}}}"))
+        assert problem.startswith(place + words)
 
 
 def test_what_is_counted_as_spent_stands_on_the_route_or_a_model() -> None:

@@ -39,7 +39,7 @@ KEYS = {
     "route_budget": "dollars per soft each",
     "consumer_budget": "dollars per soft each",
     "mlflow_limit": "calls renewal_period key",
-    "price": "input output cached_input cache_write cache_write_1h",
+    "price": "input output cached_input cache_write cache_write_1h tiers",
 }
 TOP_KEYS = "routes endpoints defaults consumers secrets_in_prompts manage_routes admission mlflow_dialect cors"
 NESTED = {
