@@ -131,6 +131,15 @@ class StreamWriter(Protocol):
     def failed(self, error: GatewayError, request_id: str) -> bytes: ...
 
 
+class PassedStream(Protocol):
+    """A stream whose bytes are the provider's. `passed` is told of each piece (whole events) that goes out, and is cheap;
+    `end` gives what is missing behind the last one; `failed` is a StreamWriter's."""
+
+    def passed(self, piece: bytes) -> None: ...
+    def end(self) -> bytes: ...
+    def failed(self, error: GatewayError, request_id: str) -> bytes: ...
+
+
 @dataclass(frozen=True, slots=True)
 class ClientSide:
     """Reads a caller's format and answers in it, for one task.
@@ -143,8 +152,9 @@ class ClientSide:
     depends on the upstream (a temperature in another scale). `foreign` names what of a body has no place at an upstream of
     another format and is left out, and raises unsupported_parameter for what cannot be. `read` gives the request and those
     names in one reading, in place of `decode_request` and `foreign`, where they are the same for all upstreams. `keepalive` is
-    sent while a provider is silent. `headers` names those of the caller's (in lower case) that go on to a provider of the same
-    format: every other one ends at the gateway.
+    sent while a provider is silent. `passing` ends a stream of the provider's own bytes where the format has more to say there
+    than `stream_end`. `headers` names those of the caller's (in lower case) that go on to a provider of the same format: every
+    other one ends at the gateway.
     """
 
     open: Callable[[bytes], Envelope]
@@ -159,6 +169,7 @@ class ClientSide:
     read: Callable[[Envelope], tuple[Request, tuple[str, ...]]] | None = None
     keepalive: bytes = b": keep-alive\n\n"
     headers: tuple[str, ...] = ()
+    passing: Callable[[Envelope, Context], PassedStream] | None = None
 
     @property
     def streams(self) -> bool:

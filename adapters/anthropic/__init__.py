@@ -12,6 +12,7 @@ from adapters.anthropic.error_body import encode_error, encode_error_event, stat
 from adapters.anthropic.failure import error
 from adapters.anthropic.fit_request import fit_request
 from adapters.anthropic.foreign import HINTS, foreign
+from adapters.anthropic.passed_events import PassedEvents
 from adapters.anthropic.passthrough import check, check_count, patch, patch_count
 from adapters.anthropic.read_request import decode_request
 from adapters.anthropic.stream import stream
@@ -40,6 +41,7 @@ FORMAT = Format(
             foreign=foreign,
             keepalive=PING,
             headers=_HEADERS,
+            passing=PassedEvents,
         )
     },
     provider={

@@ -13,14 +13,15 @@ from adapters.openai import open_plain_body
 from adapters.responses.answer import encode_response
 from adapters.responses.fit import fit_request
 from adapters.responses.observer import observe
+from adapters.responses.passed_events import PassedEvents
 from adapters.responses.passing import check, patch, takes_responses
 from adapters.responses.provider_answer import EventDecoder, decode
 from adapters.responses.provider_request import encode
 from adapters.responses.request import LEFT_OUT, decode_request, read
-from adapters.responses.stream import ResponseWriter, encode_failure
+from adapters.responses.stream import ResponseWriter
 from sidecar.v1 import inference_pb2 as pb
 
-__all__ = ["FORMAT", "LEFT_OUT", "encode_failure"]
+__all__ = ["FORMAT", "LEFT_OUT"]
 
 
 def _bare(answer: pb.ChatResponse) -> bytes:
@@ -41,6 +42,7 @@ FORMAT = Format(
             read=read,
             writer=ResponseWriter,
             whole=encode_response,
+            passing=PassedEvents,
         )
     },
     provider={

@@ -278,22 +278,3 @@ class ResponseWriter:
             shown = self._close_call(item, key, status)
         self._done[item.number] = shown
         self._event("response.output_item.done", output_index=item.number, item=shown)
-
-
-def encode_failure(error: GatewayError) -> bytes:
-    """The end of a stream whose bytes were the provider's, so that its ids and numbers are not known."""
-    found = {"code": error.code, "message": error.message}
-    event: dict[str, Any] = {"type": "error", "sequence_number": 0, **found, "param": error.param}
-    failed: dict[str, Any] = {
-        "id": "",
-        "object": "response",
-        "status": "failed",
-        "error": found,
-        "output": [],
-        "usage": None,
-    }
-    events = (
-        ("error", event),
-        ("response.failed", {"type": "response.failed", "sequence_number": 1, "response": failed}),
-    )
-    return b"".join(b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(data)) for name, data in events)

@@ -1,4 +1,5 @@
-"""The entrances of the gateway, and what a caller got there: typed gRPC and REST, at a worker itself and through each front."""
+"""The entrances of the gateway, and what a caller got there: typed gRPC and the doors of REST, at a worker itself and through
+each front."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import json
 import shutil
 import tempfile
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,18 +21,15 @@ from google.api.httpbody_pb2 import HttpBody
 from sidecar.front.programs import PROGRAMS, Program
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
+from tests.faults.doors import DOORS, PROMPT, Seen
 from tests.front.conftest import Front, start_front
 from tests.processes import DEADLINE_S, POLL_S
 from tests.worker.running import WorkerProcess
 from tests.worker.test_typed import details
 
-PROMPT = "one two three four five"
-ANSWER = f"echo: {PROMPT}"
-MEMBERS_OF_AN_ERROR = {"message", "type", "param", "code"}
 # Many times what the slowest cell may take.
 PATIENCE_S = 120.0
-REST_PATH = "/v1/chat/completions"
-JSON, EVENTS = "application/json", "text/event-stream"
+GRPC = "grpc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +37,21 @@ class Entrance:
     """`program` is the front's; None: straight at the worker's own socket."""
 
     program: str | None
-    typed: bool
+    door: str  # one of DOORS, or GRPC
+
+    @property
+    def typed(self) -> bool:
+        return self.door == GRPC
 
     def __str__(self) -> str:
-        return f"{'gRPC' if self.typed else 'REST'} {f'through {self.program}' if self.program else 'at a worker'}"
+        return f"{self.door} {f'through {self.program}' if self.program else 'at a worker'}"
 
 
-ENTRANCES = tuple(Entrance(program, typed) for program in (None, *PROGRAMS) for typed in (True, False))
-
-
-@dataclass(slots=True)
-class Seen:
-    """What the caller got: a code and a kind, None where all was well."""
-
-    code: str | int
-    kind: str | None = None
-    type: str | None = None  # OpenAI's word for the kind of error; REST only
-    media: str | None = None  # of the body; REST only
-    in_band: bool = False
-    upstream: str | None = None
-    words: str = ""  # the model's words
-    text: str = ""  # all of it, to look for secrets
-    should_retry: bool | None = None
-    wrong: list[str] = field(default_factory=list)  # with the shape of the body
+# A worker does not know which front has sent a call: straight at it two are enough.
+ENTRANCES = (
+    *(Entrance(None, door) for door in (GRPC, "chat")),
+    *(Entrance(program, door) for program in PROGRAMS for door in (GRPC, *DOORS)),
+)
 
 
 class Clients:
@@ -148,53 +138,18 @@ class Clients:
         return Seen("OK", upstream=upstream, words=words)
 
     async def _by_rest(self, entrance: Entrance, route: str, streamed: bool) -> Seen:
-        body = rest_body(route, streamed)
+        door = DOORS[entrance.door]
+        body = door.body(route, streamed)
         if entrance.program is not None:
-            answer = await self.http[entrance.program].post(REST_PATH, json=body)
-            return _read(answer.status_code, dict(answer.headers), answer.text)
+            answer = await self.http[entrance.program].post(door.path, json=body)
+            return door.read(answer.status_code, dict(answer.headers), answer.text)
         request = HttpBody(data=json.dumps(body).encode())  # as a front calls it
         call = self._worker.rest().ChatCompletions(request, metadata=(("x-sidecar-user", "alice"),))
         headers = dict(await call.initial_metadata())
         headers["content-type"] = headers["x-http-content-type"]
         text = b"".join([part.data async for part in call]).decode()
-        return _read(int(headers["x-http-status"]), headers, text)
+        return door.read(int(headers["x-http-status"]), headers, text)
 
 
 def grpc_request(route: str) -> pb.ChatRequest:
     return pb.ChatRequest(route=route, messages=[pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text=PROMPT)])])
-
-
-def rest_body(route: str, streamed: bool) -> dict[str, Any]:
-    return {"model": route, "messages": [{"role": "user", "content": PROMPT}], "stream": streamed}
-
-
-def _read(status: int, headers: dict[str, str], text: str) -> Seen:
-    media = headers.get("content-type", "").partition(";")[0]
-    seen = Seen(status, media=media, upstream=headers.get("x-sidecar-upstream"), text=text + str(headers))
-    seen.should_retry = headers.get("x-should-retry") != "false"
-    if media != EVENTS:
-        body = json.loads(text)
-        if status == 200:
-            seen.words = body["choices"][0]["message"]["content"]
-        else:
-            _read_error(seen, body)
-        return seen
-    events = [line[6:] for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n") if line[:6] == "data: "]
-    ended = "[DONE]" in events
-    for event in map(json.loads, events[: events.index("[DONE]")] if ended else events):
-        if "error" in event:
-            seen.in_band = True
-            _read_error(seen, event)
-        else:
-            seen.words += "".join(choice["delta"].get("content") or "" for choice in event["choices"])
-    if seen.in_band == ended:
-        seen.wrong.append("its end is neither an error nor [DONE]" if not ended else "[DONE] beside an error")
-    return seen
-
-
-def _read_error(seen: Seen, body: dict[str, Any]) -> None:
-    error = body.get("error")
-    if not isinstance(error, dict) or error.keys() != MEMBERS_OF_AN_ERROR or not error["message"]:
-        seen.wrong.append(f"an error of the shape {str(body)[:200]}")
-        return
-    seen.kind, seen.type = error["code"], error["type"]

@@ -15,7 +15,8 @@ from typing import Any
 from adapters import Kind, Task
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Admission, Limit, Retries, Route, Snapshot, Timeouts, Upstream
-from tests.faults.entrances import ANSWER, ENTRANCES, EVENTS, JSON, Entrance, Seen
+from tests.faults.doors import ANSWER, EVENTS, JSON, Seen
+from tests.faults.entrances import ENTRANCES, Entrance
 from tests.faults.modes import ANSWER_BYTES_MAX, MODES, Mode
 from tests.faults.pairs import pairwise
 from tests.provider import Call, Provider, Reply, default_reply
@@ -38,6 +39,12 @@ CODES = {
     Kind.UPSTREAM_NOT_FOUND: ("FAILED_PRECONDITION", 424, "api_error"),
     Kind.UPSTREAM_PROTOCOL: ("INTERNAL", 502, "api_error"),
     Kind.UPSTREAM_INTERRUPTED: ("UNAVAILABLE", 502, "api_error"),
+}
+# What is another status or word for callers of Messages, as docs/agents.md has it.
+MESSAGES = {
+    Kind.REQUEST_TOO_LARGE: (413, "request_too_large"),
+    Kind.QUOTA_EXHAUSTED: (402, "billing_error"),
+    Kind.UPSTREAM_TIMEOUT: (504, "timeout_error"),
 }
 PASSING = frozenset({Kind.RATE_LIMITED, Kind.UPSTREAM_UNAVAILABLE})
 ONLY_THE_REQUESTS = frozenset({Kind.INVALID_REQUEST, Kind.REQUEST_TOO_LARGE})
@@ -169,12 +176,17 @@ def judge(cell: Cell, seen: Seen) -> Verdict:
     verdict = Verdict(cell, [*seen.wrong])
     failure, typed = cell.failure, cell.entrance.typed
     code, status, type_ = CODES[failure] if failure is not None else ("OK", 200, None)
+    if failure is not None and cell.entrance.door == "messages":
+        status, type_ = MESSAGES.get(failure, (status, type_))
+        if cell.mode.overloads(cell.format, cell.streamed):
+            status, type_ = 529 if cell.mode.id == "status 529" else status, "overloaded_error"
     verdict.same("code", seen.code, code if typed else 200 if cell.in_band else status)
     verdict.same("in-band", seen.in_band, failure is not None and cell.in_band)
     if failure is None or typed:  # over REST the provider's own word stands there where it has one
         verdict.same("kind", seen.kind, failure.value if failure else None)
     if not typed:
-        verdict.same("type", seen.type, type_)
+        if not (cell.in_band and cell.entrance.door == "responses"):  # its event has a code and no type
+            verdict.same("type", seen.type, type_)
         verdict.same("media", seen.media, EVENTS if cell.streamed and (cell.in_band or not failure) else JSON)
     if failure is None:
         verdict.same("upstream", seen.upstream, "spare" if cell.falls_back else cell.format)

@@ -16,6 +16,7 @@ from adapters import Kind
 from tests.provider import Call, End, Framing, Pause, Reply, data, error_reply, event, json_reply
 from tests.provider.cohere import cohere_error_event, is_cohere
 from tests.provider.defaults import is_anthropic
+from tests.provider.openai_responses import is_responses
 from tests.provider.reply import Part
 
 K = Kind
@@ -23,7 +24,7 @@ K = Kind
 ANSWER_BYTES_MAX = 2 * 1024 * 1024
 
 # Where a format says that a choice is complete.
-_FINISH = re.compile(rb'"(finish_reason|stop_reason)": ?"|message-end')
+_FINISH = re.compile(rb'"(finish_reason|stop_reason)": ?"|message-end|response\.completed')
 
 Change = Callable[[Call, Reply], Reply]
 
@@ -47,6 +48,15 @@ class Mode:
     slow: bool = False
     where: str = "provider"
     waits: bool = False
+
+    def overloads(self, format_: str, streamed: bool) -> bool:
+        """Whether the provider says that it has too much to do: by its status, or in the words of Anthropic's format."""
+        if self.id == "status 529":
+            return True
+        said = self.id in ("an error event first", "an error event half-way") or (
+            self.id == "200 with an error inside" and streamed
+        )
+        return said and format_ == "anthropic"
 
 
 def streams(reply: Reply) -> bool:
@@ -136,6 +146,8 @@ def _error_event(call: Call, *, first: bool = False) -> bytes:
         return cohere_error_event(call, "Overloaded", first=first)
     if is_anthropic(call):
         return event("error", {"type": "error", "error": error})
+    if is_responses(call):
+        return event("error", {"type": "error", "code": "server_error", "message": "Overloaded", "param": None})
     return data({"error": {"message": "Overloaded", "type": "server_error", "param": None, "code": None}})
 
 
@@ -245,9 +257,10 @@ MODES = (
     Mode("200 with nothing", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL, _body()),
     Mode("200 with an error inside", K.UPSTREAM_UNAVAILABLE, K.UPSTREAM_UNAVAILABLE, _error_in_200),
     Mode("an object without an answer", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL, _json({"id": "x"})),
-    Mode("members of the wrong type", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL, _json({"choices": "x", "content": "x"})),
+    Mode("members of the wrong type", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL,
+         _json({"choices": "x", "content": "x", "output": "x"})),
     Mode("nothing where the answer should be", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL,
-         _json({"choices": None, "content": None, "message": None})),
+         _json({"choices": None, "content": None, "message": None, "output": None})),
     Mode("a list instead of an object", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL, _json([1])),
     Mode("text instead of JSON", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL, _body(b"data: hello\n\n")),
     Mode("bytes that are no text", K.UPSTREAM_PROTOCOL, K.UPSTREAM_PROTOCOL, _body(b'data: {"id":"\xff\xfe"}\n\n')),
@@ -265,9 +278,12 @@ MODES = (
          lambda call, healthy: replace(_halved(End.GARBAGE)(call, healthy), framing=Framing.CHUNKED), interrupts=True),
     Mode("closed after the first event", None, K.UPSTREAM_PROTOCOL,
          lambda call, healthy: replace(healthy, end=End.CUT, cut_at=len(healthy.parts[0])) if streams(healthy) else healthy),  # type: ignore[arg-type]
-    Mode("nothing but its end marker", None, K.UPSTREAM_PROTOCOL, _in_events(lambda call, parts: parts[-1:])),
+    # In Responses the last event has the whole answer in it.
+    Mode("nothing but its end marker", None, K.UPSTREAM_PROTOCOL,
+         _in_events(lambda call, parts: [] if is_responses(call) else parts[-1:])),
     # Every choice has finished and the body ends as it should: nothing of the answer is missing.
-    Mode("without its end marker", None, None, _in_events(lambda call, parts: parts[:-1])),
+    Mode("without its end marker", None, None,
+         _in_events(lambda call, parts: parts if is_responses(call) else parts[:-1])),
     Mode("ends before it finishes", None, K.UPSTREAM_INTERRUPTED, _in_events(_unfinished), interrupts=True),
     Mode("an error event first", None, K.UPSTREAM_UNAVAILABLE, _in_events(lambda call, parts: [_error_event(call, first=True)])),
     Mode("an error event half-way", None, K.UPSTREAM_INTERRUPTED, _in_events(_late_error), interrupts=True, slow=True),

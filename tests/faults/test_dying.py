@@ -14,31 +14,31 @@ import grpc.aio
 import httpx
 import pytest
 
-from tests.faults.entrances import ENTRANCES, PATIENCE_S, REST_PATH, Clients, Entrance, grpc_request, rest_body
+from tests.faults.doors import DOORS, EVENTS
+from tests.faults.entrances import ENTRANCES, GRPC, PATIENCE_S, Clients, Entrance, grpc_request
 from tests.processes import reached
 from tests.provider import Call, Gate, Provider, Reply, default_reply
 from tests.worker.running import WorkerProcess, default_routes
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-# (front, typed, streamed) -> what a caller gets whose worker is killed: before the answer, or after half of a stream.
+# (front, door, streamed) -> what a caller gets whose worker is killed: before the answer, or after half of a stream.
 # REST: status and code, or "cut" where the connection ends as no whole answer does. gRPC: the status, INTERNAL being what clients
 # make of a stream that was reset.
 KILLED = {
-    ("nginx", True, False): "UNAVAILABLE",
-    ("nginx", True, True): "INTERNAL",
-    ("nginx", False, False): "503 core_unavailable",
-    ("nginx", False, True): "cut",
-    ("envoy", True, False): "UNAVAILABLE",
-    ("envoy", True, True): "INTERNAL",
-    ("envoy", False, False): "503 core_unavailable",
-    ("envoy", False, True): "cut",
+    (front, door, streamed): outcome
+    for front in ("nginx", "envoy")
+    for door, unary, stream in (
+        (GRPC, "UNAVAILABLE", "INTERNAL"),
+        *((door, "503 core_unavailable", "cut") for door in ("chat", "messages", "responses")),
+    )
+    for streamed, outcome in ((False, unary), (True, stream))
 }
 CELLS = [(entrance, streamed) for entrance in ENTRANCES if entrance.program for streamed in (False, True)]
 
 
 def test_every_front_has_its_row() -> None:
-    assert {(entrance.program, entrance.typed, streamed) for entrance, streamed in CELLS} == KILLED.keys()
+    assert {(entrance.program, entrance.door, streamed) for entrance, streamed in CELLS} == KILLED.keys()
 
 
 async def test_a_worker_that_is_killed_in_mid_call_is_no_success_and_nothing_is_asked_twice(provider: Provider) -> None:
@@ -59,7 +59,7 @@ async def test_a_worker_that_is_killed_in_mid_call_is_no_success_and_nothing_is_
         assert len(provider.calls) == len(CELLS)
         gate.open()
     seen = {
-        (entrance.program, entrance.typed, streamed): word
+        (entrance.program, entrance.door, streamed): word
         for (entrance, streamed), word in zip(CELLS, words, strict=True)
     }
     assert seen == KILLED
@@ -100,11 +100,12 @@ async def by_grpc(clients: Clients, entrance: Entrance, streamed: bool, begun: a
 
 async def by_rest(clients: Clients, entrance: Entrance, streamed: bool, begun: asyncio.Event) -> str:
     assert entrance.program is not None
-    async with clients.http[entrance.program].stream("POST", REST_PATH, json=rest_body("chat", streamed)) as answer:
+    door = DOORS[entrance.door]
+    async with clients.http[entrance.program].stream("POST", door.path, json=door.body("chat", streamed)) as answer:
         text = ""
         async for piece in answer.aiter_text():
             text += piece
             begun.set()
     if answer.status_code == 200:
-        return "OK" if "[DONE]" in text or not streamed else "ended early"
+        return "OK" if not streamed or not door.read(200, {"content-type": EVENTS}, text).wrong else "ended early"
     return f"{answer.status_code} {json.loads(text)['error']['code']}"

@@ -13,7 +13,8 @@ from types import MappingProxyType
 import psutil
 import pytest
 
-from tests.faults.entrances import ENTRANCES, EVENTS, JSON, Clients, Entrance, Seen
+from tests.faults.doors import EVENTS, JSON, Seen
+from tests.faults.entrances import ENTRANCES, Clients, Entrance
 from tests.faults.matrix import CODES, Cell, Verdict, full, healthy, judge, paired, script, snapshot
 from tests.faults.modes import MODES
 from tests.processes import free_port, reached
@@ -172,7 +173,7 @@ def show(verdicts: list[Verdict]) -> None:
 
 def test_a_planted_fault_is_found() -> None:
     """Positive control: a cell that answers otherwise than documented is told."""
-    cell = next(each for each in paired() if each.mode.id == "status 503" and not each.entrance.typed)
+    cell = next(each for each in paired() if each.mode.id == "status 503" and each.entrance.door == "chat")
     cell = replace(cell, streamed=False, fallback=False)
     good = Seen(503, "upstream_unavailable", "api_error", JSON, should_retry=False)
     assert judge(cell, good).wrong == []

@@ -10,7 +10,6 @@ import msgspec
 from adapters import FORMATS, GatewayError, Kind, replace_error
 from adapters.anthropic import encode_error, encode_error_event, status_of
 from adapters.mlflow_client import detail_of
-from adapters.responses import encode_failure
 from sidecar.domain.status import mlflow_status, status_row
 from sidecar.worker.rest.json import written
 
@@ -54,11 +53,6 @@ def _openai_event(error: GatewayError, request_id: str) -> bytes:
     return _OPENAI.encode_stream_error(*_members(error))
 
 
-def _responses_events(error: GatewayError, request_id: str) -> bytes:
-    """Where the provider's own bytes have gone out: OpenAI's event, and the one that programs look for at the end."""
-    return encode_failure(with_code(error))
-
-
 def _detail(error: GatewayError, request_id: str) -> bytes:
     return msgspec.json.encode({"detail": detail_of(error)})  # with members of the request as they came
 
@@ -74,7 +68,6 @@ def _c_detail(error: GatewayError, request_id: str) -> bytes:
 
 
 OPENAI = Shape(lambda error: status_row(error).http, _openai_body, _openai_event)
-RESPONSES = Shape(lambda error: status_row(error).http, _openai_body, _responses_events)
 ANTHROPIC = Shape(
     lambda error: status_of(error) or status_row(error).http,
     lambda error, request_id: encode_error(with_code(error), request_id),
@@ -93,7 +86,6 @@ __all__ = [
     "MLFLOW_C",
     "MLFLOW_TEXT",
     "OPENAI",
-    "RESPONSES",
     "Shape",
     "encode_openai",
     "with_code",

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from google.api.httpbody_pb2 import HttpBody
 
-from adapters import GatewayError, Kind, StreamWriter
+from adapters import GatewayError, Kind, PassedStream, StreamWriter
 from sidecar.domain.call import Answer, Headers
 from sidecar.domain.snapshot import Timeouts
 from sidecar.domain.status import client_may_retry, retry_after_s
@@ -80,7 +80,7 @@ class Reply:
         self._request_id = request_id_of(context.invocation_metadata() or ())
         self._begun = False
         self._answer: Answer | StreamedAnswer | None = None
-        self._writer: StreamWriter | None = None
+        self._writer: StreamWriter | PassedStream | None = None
         self._write_s = Timeouts().write_s
 
     def goes_with(self, answer: Answer | StreamedAnswer) -> None:
@@ -88,7 +88,7 @@ class Reply:
         self._answer = answer
         self._write_s = answer.write_s
 
-    def written_by(self, writer: StreamWriter) -> None:
+    def written_by(self, writer: StreamWriter | PassedStream) -> None:
         """Events come from it, that of a failure too."""
         self._writer = writer
 

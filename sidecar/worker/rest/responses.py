@@ -6,7 +6,7 @@ from google.api.httpbody_pb2 import HttpBody
 
 from adapters import FORMATS, GatewayError, Kind, Task
 from sidecar.v1 import rest_pb2
-from sidecar.worker.rest.error_bodies import RESPONSES, encode_openai
+from sidecar.worker.rest.error_bodies import OPENAI, encode_openai
 from sidecar.worker.rest.reply import JSON, Reply, answers_in
 from sidecar.worker.rest.route_calls import Dialect, RouteCalls
 
@@ -21,11 +21,11 @@ class ResponsesPaths:
     def __init__(self, calls: RouteCalls) -> None:
         self._calls = calls
 
-    @answers_in(RESPONSES)
+    @answers_in(OPENAI)
     async def CreateResponse(self, request: HttpBody, reply: Reply) -> None:
         await self._calls.named_in_body(reply, request.data, Task.CHAT, _DIALECT)
 
-    @answers_in(RESPONSES)
+    @answers_in(OPENAI)
     async def ConnectResponses(self, request: rest_pb2.ConnectResponsesRequest, reply: Reply) -> None:
         """Codex asks for a websocket first; on this status it goes on with POST and asks no more."""
         self._calls.consumer(reply.context)
@@ -33,7 +33,7 @@ class ResponsesPaths:
         body = encode_openai(GatewayError(Kind.INVALID_REQUEST, text, code="upgrade_required"))
         await reply.file(JSON, body, [], status=_UPGRADE_REQUIRED)
 
-    @answers_in(RESPONSES)
+    @answers_in(OPENAI)
     async def GetResponse(self, request: rest_pb2.GetResponseRequest, reply: Reply) -> None:
         self._calls.consumer(reply.context)
         text = f'There is no response "{request.id[:128]}": this gateway remembers none.'

@@ -196,23 +196,30 @@ class RouteCalls:
         encode, wants_usage = side.encode_chunk, call.envelope.include_usage
         written = None if encode is None else lambda chunk: encode(chunk, wants_usage)
         writer: StreamWriter | None = None
+        context = FormatContext(int(time.time()), new_id)
+        passing = None if side.passing is None else side.passing(call.envelope, context)
+        if passing is not None:
+            reply.written_by(passing)
         async with self._gateway.stream(call, reply.keep_alive, written) as answer:
             reply.goes_with(answer)
             async for piece in answer:
                 if isinstance(piece, bytes):
+                    if passing is not None:
+                        passing.passed(piece)
                     await reply.events(piece)
                 elif piece is None:
                     await reply.events(side.keepalive)
                 else:
                     if writer is None:
-                        writer = _writer(side, call.envelope, reply)
+                        writer = _writer(side, call.envelope, context, reply)
                     await reply.events(writer.feed(piece))
-        await reply.events(side.stream_end if writer is None else writer.end())
+        ending = writer or passing
+        await reply.events(side.stream_end if ending is None else ending.end())
 
 
-def _writer(side: ClientSide, envelope: Envelope, reply: Reply) -> StreamWriter:
+def _writer(side: ClientSide, envelope: Envelope, context: FormatContext, reply: Reply) -> StreamWriter:
     assert side.writer is not None
-    writer = side.writer(envelope, FormatContext(int(time.time()), new_id))
+    writer = side.writer(envelope, context)
     reply.written_by(writer)
     return writer
 
