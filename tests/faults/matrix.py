@@ -14,7 +14,7 @@ from typing import Any
 
 from adapters import Kind, Task
 from sidecar.domain.secret import Secret
-from sidecar.domain.snapshot import Admission, Limit, Retries, Route, Snapshot, Timeouts, Upstream
+from sidecar.domain.snapshot import Admission, Limit, Price, Retries, Route, Snapshot, Timeouts, Upstream
 from tests.faults.doors import ANSWER, EVENTS, JSON, Seen
 from tests.faults.entrances import ENTRANCES, Entrance
 from tests.faults.modes import ANSWER_BYTES_MAX, MODES, Mode
@@ -46,6 +46,8 @@ MESSAGES = {
     Kind.QUOTA_EXHAUSTED: (402, "billing_error"),
     Kind.UPSTREAM_TIMEOUT: (504, "timeout_error"),
 }
+# Of each call that is settled, whatever it was: once is this, twice is more.
+CALL_MICRO_DOLLARS = 7
 PASSING = frozenset({Kind.RATE_LIMITED, Kind.UPSTREAM_UNAVAILABLE})
 ONLY_THE_REQUESTS = frozenset({Kind.INVALID_REQUEST, Kind.REQUEST_TOO_LARGE})
 
@@ -94,6 +96,12 @@ class Cell:
         return self.attempts if self.mode.where == "provider" else 0
 
     @property
+    def spent(self) -> int:
+        """Micro-dollars: what has produced something is charged."""
+        produced = self.failure is None or self.in_band
+        return CALL_MICRO_DOLLARS if produced else 0
+
+    @property
     def name(self) -> str:
         words = (self.mode.id, "stream" if self.streamed else "unary", str(self.entrance), self.format)
         return ", ".join(words) + self.fallback * ", with a fallback"
@@ -140,7 +148,7 @@ def _route(cell: Cell, root_url: str, well: Provider) -> Route:
 
 def _upstream(format_: str, root_url: str, model: str) -> Upstream:
     base_url = f"{root_url}/v1" if format_ == "openai" else root_url
-    return Upstream(format_, model, base_url, Secret(KEY))
+    return Upstream(format_, model, base_url, Secret(KEY), price=Price(0, 0, call=CALL_MICRO_DOLLARS))
 
 
 def healthy(call: Call) -> Reply:

@@ -1,4 +1,4 @@
-"""The fault matrix. Each cell: status, body, outcome label, number of provider calls; in the end nothing is open or runs."""
+"""The fault matrix. Each cell: status, body, outcome label, number of provider calls, money; in the end nothing is open."""
 
 from __future__ import annotations
 
@@ -100,11 +100,16 @@ async def judged(
     faulty.calls.clear()
     well.calls.clear()
     before, attempts_before, open_before = outcomes(worker), attempts(worker), process.num_fds()
+    spent_before = spent(worker)
     seen = await ask_all(clients, some)
     await at_rest(worker, faulty, well)
     counted = {key: count - before.get(key, 0) for key, count in outcomes(worker).items()}
     verdicts = [judge(cell, answer) for cell, answer in seen.items()]
     count_calls(verdicts, faulty, well, counted)
+    spent_now = spent(worker)
+    for verdict in verdicts:
+        route = verdict.cell.route
+        verdict.same("micro-dollars", spent_now.get(route, 0) - spent_before.get(route, 0), verdict.cell.spent)
     await reached(lambda: process.num_fds() <= open_before + SPARE, QUIET_DOWN_S, "closed descriptors")
     return verdicts, attempts(worker) - attempts_before
 
@@ -134,6 +139,11 @@ def outcomes(worker: WorkerProcess) -> Counts:
     for sample in worker.samples("sidecar_requests_total"):
         found[sample.labels["route"], sample.labels["outcome"]] = int(sample.value)
     return found
+
+
+def spent(worker: WorkerProcess) -> dict[str, int]:
+    """Route -> micro-dollars."""
+    return {sample.labels["route"]: int(sample.value) for sample in worker.samples("sidecar_spend_micro_dollars_total")}
 
 
 def attempts(worker: WorkerProcess) -> float:
