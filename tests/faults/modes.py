@@ -53,10 +53,10 @@ class Mode:
         """Whether the provider says that it has too much to do: by its status, or in the words of Anthropic's format."""
         if self.id == "status 529":
             return True
-        said = self.id in ("an error event first", "an error event half-way") or (
+        as_event = self.id in ("an error event first", "an error event half-way") or (
             self.id == "200 with an error inside" and streamed
         )
-        return said and format_ == "anthropic"
+        return as_event and format_ == "anthropic"
 
 
 def streams(reply: Reply) -> bool:
