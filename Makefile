@@ -53,6 +53,7 @@ proto: $(VENV)/.dev ## Regenerate what comes from proto/ and from tables in the 
 	@$(BIN)/python -m sidecar.front.envoy
 	@$(BIN)/python -m tools.docs
 	@$(BIN)/python -m tools.dashboards
+	@$(BIN)/python -m tools.prometheus_rule
 	@$(BIN)/python -m sidecar.config.schema > docs/config.schema.json.new && mv docs/config.schema.json.new docs/config.schema.json
 
 lock: $(VENV)/.dev ## Resolve the locks in requirements/ (UPGRADE=1: to the newest versions)
