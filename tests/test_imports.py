@@ -45,6 +45,7 @@ ORDER = (
     "control",
     "identity",
     "openapi",
+    "home",
     "worker",
     "front",
     "local",

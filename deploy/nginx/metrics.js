@@ -61,7 +61,7 @@ function groupOf(uri) {
     if (uri.startsWith('/sidecar.v1.') || uri.startsWith('/grpc.')) {
         return 'grpc';
     }
-    if (uri.startsWith('/docs') || uri.startsWith('/openapi.json') || uri === '/') {
+    if (uri.startsWith('/docs') || uri.startsWith('/home/') || uri.startsWith('/openapi.json') || uri === '/') {
         return 'docs';
     }
     return uri.startsWith('/health') ? 'health' : 'other';

@@ -5,8 +5,9 @@ pickled: the socket exists only between the two, and a snapshot (with its secret
 either side means that the other is gone: a worker then stops at once.
 
 Either side may begin. The supervisor sends `Configure`, `LoadSnapshot` and `Patch`, and is answered in that order; a worker's
-`ChangeRequest` carries a number and is answered by a `ChangeResult` with the same, whenever that is. What comes in the
-meantime is served. From `Ready` on a worker sends a `Beat` every `beat_s`, which nobody answers; one that stops doing so hangs.
+`ChangeRequest` carries a number and is answered by a `ChangeResult` with the same, whenever that is, and a `StatusRequest` by a
+`StatusResult`. What comes in the meantime is served. From `Ready` on a worker sends a `Beat` every `beat_s`, which nobody
+answers; one that stops doing so hangs. Nobody answers `UpstreamFailures` either.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Any
 
 from adapters import GatewayError, Kind
 from sidecar.control.snapshot_patch import Patch
+from sidecar.domain.gateway_status import GatewayStatus, UpstreamFailure
 from sidecar.domain.snapshot import Limit, Route, Snapshot
 
 # A worker asks each connection to go elsewhere at this age (a GOAWAY that lets its calls finish), so that a replaced worker is
@@ -180,6 +182,30 @@ class ChangeResult:
 
 
 @dataclass(frozen=True, slots=True)
+class StatusRequest:
+    """A worker asks how the gateway is, for one consumer; it has checked whether that may see the `operator` part."""
+
+    number: int
+    consumer: str
+    operator: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StatusResult:
+    """The answer to the request of that number."""
+
+    number: int
+    status: GatewayStatus
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamFailures:
+    """The newest failure of each (route, upstream) of a worker: those since the last time."""
+
+    failures: Mapping[tuple[str, str], UpstreamFailure]
+
+
+@dataclass(frozen=True, slots=True)
 class Beat:
     """A sign of life of the worker's event loop, and for how long it was held since the last one: the sum of the holds that
     were longer than a second, and what the worker's thread had of the CPU in them. 0: there were none."""
@@ -201,6 +227,9 @@ Message = (
     | Failed
     | ChangeRequest
     | ChangeResult
+    | StatusRequest
+    | StatusResult
+    | UpstreamFailures
 )
 
 

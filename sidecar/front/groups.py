@@ -16,6 +16,7 @@ _PREFIXES = (
         ("/sidecar.v1.", "grpc"),
         ("/grpc.", "grpc"),
         ("/docs", "docs"),
+        ("/home/", "docs"),
         ("/openapi.json", "docs"),
         ("/health", "health"),
     ),

@@ -80,6 +80,33 @@ def first_certificate(text: str) -> str:
     return f"{first[first.index(begin) :]}{end}"
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a certificate says of itself. `ends_s` is a Unix time."""
+
+    subject: str
+    issuer: str
+    names: tuple[str, ...]
+    ends_s: float
+
+
+def describe(pem: str) -> Described:
+    """The first certificate of a PEM chain. Raises ValueError."""
+    certificate = x509.load_pem_x509_certificate(first_certificate(pem).encode())
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = tuple(str(each.value) for each in found)
+    except x509.ExtensionNotFound:
+        names = ()
+    subject, issuer = (_common_name(each) for each in (certificate.subject, certificate.issuer))
+    return Described(subject, issuer, names, certificate.not_valid_after_utc.timestamp())
+
+
+def _common_name(name: x509.Name) -> str:
+    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found[0].value) if found else name.rfc4514_string()
+
+
 def _names(hosts: tuple[str, ...]) -> list[x509.GeneralName]:
     names: dict[str, x509.GeneralName] = {}
     for host in ("localhost", "127.0.0.1", "::1", *hosts, socket.gethostname()):

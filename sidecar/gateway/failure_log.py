@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 
 from adapters import GatewayError, Kind
+from sidecar.domain.gateway_status import UpstreamFailure
 from sidecar.upstream import explain, host_of, printable
 
 log = logging.getLogger(__name__)
@@ -20,6 +22,8 @@ log = logging.getLogger(__name__)
 # Of one upstream, so that it does not hide the others', and of all. A line is some 200 bytes.
 _LINES_A_SECOND = 5
 _LINES_A_SECOND_ALL = 50
+# Upstreams whose newest failure waits to be reported, which happens once a second.
+_NEWS_MAX = 500
 # What a provider says to a request for the request's own sake is in the caller's answer, and in no log: it may quote the prompt.
 _THE_REQUESTS_FAULT = frozenset(
     {
@@ -33,9 +37,11 @@ _THE_REQUESTS_FAULT = frozenset(
 
 
 class FailureLog:
-    """Of one event loop."""
+    """Of one event loop. `news` are the newest failures by route and upstream, for whoever takes them out; what is
+    beyond _NEWS_MAX upstreams is left out."""
 
     def __init__(self) -> None:
+        self.news: dict[tuple[str, str], UpstreamFailure] = {}
         self._written: Counter[tuple[str, str]] = Counter()  # lines of this second, by route and upstream
         self._left_out: Counter[tuple[str, str]] = Counter()
 
@@ -56,18 +62,23 @@ class FailureLog:
         if not self._written:
             asyncio.get_running_loop().call_later(1.0, self._next_second)
         where = (route, upstream)
-        if self._written[where] >= _LINES_A_SECOND or self._written.total() >= _LINES_A_SECOND_ALL:
+        logged = self._written[where] < _LINES_A_SECOND and self._written.total() < _LINES_A_SECOND_ALL
+        if not logged:
             self._left_out[where] += 1
-            return
-        self._written[where] += 1
+            if where in self.news or len(self.news) >= _NEWS_MAX:
+                return
         phase, words = explain(error)
         if error.status is not None:
             words = f"It answered {error.status}: {printable(error.message)}"
-        log.warning(
-            "upstream %s of route %s (%s) failed after %.2f s, %s: %s%s [%s, request %s]",
-            *(upstream, route, host_of(url), after_s, phase or "answer", words or printable(error.message)),
-            *(note, error.kind.value, request_id),
-        )
+        words = f"{phase or 'answer'}: {words or printable(error.message)}{note}"
+        if where in self.news or len(self.news) < _NEWS_MAX:
+            self.news[where] = UpstreamFailure(time.time(), error.kind.value, words)
+        if logged:
+            self._written[where] += 1
+            log.warning(
+                "upstream %s of route %s (%s) failed after %.2f s, %s [%s, request %s]",
+                *(upstream, route, host_of(url), after_s, words, error.kind.value, request_id),
+            )
 
     def _next_second(self) -> None:
         left_out, self._written, self._left_out = self._left_out, Counter(), Counter()

@@ -161,6 +161,23 @@ class LimitStore:
         if self._concurrent.words[at] > 0:
             self._concurrent.words[at] -= 1
 
+    def levels(self, buckets: Sequence[Bucket]) -> list[Level]:
+        """What is left of each bucket, for somebody who only looks: nothing is taken and no row is made."""
+        self._rates.lock()
+        try:
+            now_ns = self._now_ns()
+            return [self._level(bucket, now_ns) for bucket in buckets]
+        finally:
+            self._rates.unlock()
+
+    def _level(self, bucket: Bucket, now_ns: int) -> Level:
+        if bucket.rate is None:
+            row = self._concurrent.find(bucket.key)
+            return Level(bucket, max(0, bucket.count - (0 if row is None else self._under_way(row))), 0)
+        row = self._rates.find(bucket.key)
+        used_ns = 0 if row is None else gcra.used_ns(self._rates.words[row], now_ns)
+        return Level(bucket, max(0, bucket.rate.window_ns - used_ns) // bucket.rate.interval_ns, used_ns)
+
     def under_way(self, key: bytes) -> int:
         """Calls of all workers that hold a place of this bucket."""
         self._rates.lock()

@@ -76,6 +76,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "ConnectResponses": _PAGE,
     "GetResponse": _PAGE,
     "OpenRoot": _PAGE,
+    "GetHomeFile": _PAGE,
     "OpenDocs": _PAGE,
     "GetDocsFile": _PAGE,
     "GetOpenApi": _PAGE,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 from sidecar.spend.calendar import Today, date_of, day_of
 from sidecar.spend.ledger import COUNTERS, Charge, Ledger, Line
 
+_Read = TypeVar("_Read")
 FILE_NAME = "spend.sqlite"
 _FILE_MODE = 0o600
 # Another program that reads, or a backup, holds the file for this long at most before a flush waits for its next turn.
@@ -64,19 +66,24 @@ class Archive:
 
 def read_since(path: Path, first_day: str) -> list[Line]:
     """Lines of `first_day` (2026-11-01) and later, by day, consumer and route. Raises sqlite3.Error."""
+    return opened(path, lambda connection: list(_since(connection, first_day)))
+
+
+def opened(path: Path, read: Callable[[sqlite3.Connection], _Read]) -> _Read:
+    """What `read` finds in the archive, which it can only read. Raises sqlite3.Error."""
     try:
-        return _read_since(path, first_day, "mode=ro")
+        return _opened(path, read, "mode=ro")
     except sqlite3.OperationalError:
         # Even a reader makes the log's index, for which a full disk has no space. Where there is no log, nobody writes.
         log = path.with_name(f"{path.name}-wal")
         if log.exists() and log.stat().st_size:
             raise
-        return _read_since(path, first_day, "mode=ro&immutable=1")
+        return _opened(path, read, "mode=ro&immutable=1")
 
 
-def _read_since(path: Path, first_day: str, how: str) -> list[Line]:
+def _opened(path: Path, read: Callable[[sqlite3.Connection], _Read], how: str) -> _Read:
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=_BUSY_S)) as connection:
-        return list(_since(connection, first_day))
+        return read(connection)
 
 
 def _since(connection: sqlite3.Connection, first_day: str) -> Iterator[Line]:

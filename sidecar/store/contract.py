@@ -8,11 +8,11 @@ spent     what a budget has left, for pages and metrics
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import NamedTuple, Protocol
+from collections.abc import Awaitable, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from sidecar.domain.snapshot import Budget, Consumer, Limit, Route
-from sidecar.limits import Bucket, Reservation, buckets_of
+from sidecar.limits import Bucket, Level, Reservation, buckets_of
 from sidecar.spend.budgets import Allowance, Warned, allowances_of
 from sidecar.spend.ledger import Charge
 
@@ -75,3 +75,12 @@ class Store(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class ShowsLevels(Protocol):
+    """A store that can tell at once what is left of limits, to somebody who only looks."""
+
+    def levels(self, buckets: Sequence[Bucket]) -> list[Level]:
+        """In the order of `buckets`. Nothing is taken."""
+        ...

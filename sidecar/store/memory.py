@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from sidecar.limits import LimitStore, Reservation
+from sidecar.limits import Bucket, Level, LimitStore, Reservation
 from sidecar.spend.budgets import Allowance, check
 from sidecar.spend.calendar import Calendar
 from sidecar.spend.ledger import Charge, Ledger
@@ -44,6 +44,9 @@ class SharedMemory:
 
     def spent(self, allowance: Allowance) -> int:
         return self.ledger.spent(allowance.key, allowance.per, self._calendar.at(self._now_s()))
+
+    def levels(self, buckets: Sequence[Bucket]) -> list[Level]:
+        return self.limits.levels(buckets)
 
     def close(self) -> None:
         self.limits.close()

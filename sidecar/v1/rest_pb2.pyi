@@ -139,6 +139,12 @@ class OpenRootRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class GetHomeFileRequest(_message.Message):
+    __slots__ = ("file",)
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    file: str
+    def __init__(self, file: _Optional[str] = ...) -> None: ...
+
 class OpenDocsRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

@@ -176,6 +176,11 @@ class RestServiceStub:
                 request_serializer=sidecar_dot_v1_dot_rest__pb2.OpenRootRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.GetHomeFile = channel.unary_stream(
+                '/sidecar.v1.RestService/GetHomeFile',
+                request_serializer=sidecar_dot_v1_dot_rest__pb2.GetHomeFileRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
         self.OpenDocs = channel.unary_stream(
                 '/sidecar.v1.RestService/OpenDocs',
                 request_serializer=sidecar_dot_v1_dot_rest__pb2.OpenDocsRequest.SerializeToString,
@@ -458,7 +463,17 @@ class RestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def OpenRoot(self, request, context):
-        """OpenRoot sends a browser on to the page.
+        """OpenRoot is the home page: the routes you may call with lines to paste, your limits and your usage; for admins the state of
+        the gateway. HTML.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetHomeFile(self, request, context):
+        """GetHomeFile is a script or style of that page, or the CA certificate that clients must trust.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
@@ -638,6 +653,11 @@ def add_RestServiceServicer_to_server(servicer, server):
             'OpenRoot': grpc.unary_stream_rpc_method_handler(
                     servicer.OpenRoot,
                     request_deserializer=sidecar_dot_v1_dot_rest__pb2.OpenRootRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'GetHomeFile': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetHomeFile,
+                    request_deserializer=sidecar_dot_v1_dot_rest__pb2.GetHomeFileRequest.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'OpenDocs': grpc.unary_stream_rpc_method_handler(
@@ -1395,6 +1415,33 @@ class RestService:
             target,
             '/sidecar.v1.RestService/OpenRoot',
             sidecar_dot_v1_dot_rest__pb2.OpenRootRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHomeFile(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/GetHomeFile',
+            sidecar_dot_v1_dot_rest__pb2.GetHomeFileRequest.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,

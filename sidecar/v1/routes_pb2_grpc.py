@@ -75,6 +75,11 @@ class RouteServiceStub:
                 request_serializer=sidecar_dot_v1_dot_routes__pb2.SetLimitsRequest.SerializeToString,
                 response_deserializer=sidecar_dot_v1_dot_routes__pb2.SetLimitsResponse.FromString,
                 _registered_method=True)
+        self.ListUpstreams = channel.unary_unary(
+                '/sidecar.v1.RouteService/ListUpstreams',
+                request_serializer=sidecar_dot_v1_dot_routes__pb2.ListUpstreamsRequest.SerializeToString,
+                response_deserializer=sidecar_dot_v1_dot_routes__pb2.ListUpstreamsResponse.FromString,
+                _registered_method=True)
 
 
 class RouteServiceServicer:
@@ -140,6 +145,14 @@ class RouteServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListUpstreams(self, request, context):
+        """ListUpstreams says how the upstreams of the routes that you may call are: whether workers have ejected them, and how they
+        last failed. Ejections are as of now, failures up to a second old. Errors: NOT_FOUND for a name that no route has.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RouteServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -177,6 +190,11 @@ def add_RouteServiceServicer_to_server(servicer, server):
                     servicer.SetLimits,
                     request_deserializer=sidecar_dot_v1_dot_routes__pb2.SetLimitsRequest.FromString,
                     response_serializer=sidecar_dot_v1_dot_routes__pb2.SetLimitsResponse.SerializeToString,
+            ),
+            'ListUpstreams': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUpstreams,
+                    request_deserializer=sidecar_dot_v1_dot_routes__pb2.ListUpstreamsRequest.FromString,
+                    response_serializer=sidecar_dot_v1_dot_routes__pb2.ListUpstreamsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -374,6 +392,33 @@ class RouteService:
             '/sidecar.v1.RouteService/SetLimits',
             sidecar_dot_v1_dot_routes__pb2.SetLimitsRequest.SerializeToString,
             sidecar_dot_v1_dot_routes__pb2.SetLimitsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUpstreams(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sidecar.v1.RouteService/ListUpstreams',
+            sidecar_dot_v1_dot_routes__pb2.ListUpstreamsRequest.SerializeToString,
+            sidecar_dot_v1_dot_routes__pb2.ListUpstreamsResponse.FromString,
             options,
             channel_credentials,
             insecure,

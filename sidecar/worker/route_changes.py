@@ -15,13 +15,26 @@ from typing import Any
 from llm_gateway_client.periods import SECONDS_MAX
 
 from adapters import GatewayError, Kind
-from sidecar.control.channel import ChangeRequest, ChangeResult, PutLimits, PutRoute, Refusal, RemoveRoute, RouteChange
+from sidecar.control.channel import (
+    ChangeRequest,
+    ChangeResult,
+    PutLimits,
+    PutRoute,
+    Refusal,
+    RemoveRoute,
+    RouteChange,
+    StatusRequest,
+    StatusResult,
+)
+from sidecar.domain.gateway_status import GatewayStatus
 from sidecar.domain.snapshot import Consumer, Limit, Route
 from sidecar.gateway.consumers import require_admin
 from sidecar.gateway.gateway import Gateway
 
 # A reload waits up to 10 s for a worker that hangs and then replaces it; two changes may be waiting before this one.
 _ANSWER_TIMEOUT_S = 30.0
+# Somebody looks at a page: better one without numbers than none.
+_STATUS_TIMEOUT_S = 5.0
 # Changes are made one after the other at some tens of milliseconds: more than this waiting is a broken client.
 _WAITING_MAX = 256
 # A route with a long list of headers has some KiB.
@@ -91,6 +104,12 @@ class RouteChanges:
                 "Routes cannot be managed through the API here. Set `manage_routes: true` in the config.",
             )
 
+    async def status(self, consumer: Consumer) -> GatewayStatus | None:
+        """As the supervisor knows it, for this consumer; None where it does not say so, or there is none."""
+        if self._supervisor is None:
+            return None
+        return await self._supervisor.status(consumer.name, operator=consumer.admin)
+
     def _visible(self, consumer: Consumer, name: str) -> Route:
         route = self._gateway.consumers.known(consumer, name)
         if route is None:
@@ -114,36 +133,58 @@ class Questions:
     """A worker's open questions to its supervisor. `send` writes to the control socket."""
 
     def __init__(
-        self, send: Callable[[ChangeRequest], Awaitable[None]], *, answer_timeout_s: float = _ANSWER_TIMEOUT_S
+        self,
+        send: Callable[[ChangeRequest | StatusRequest], Awaitable[None]],
+        *,
+        answer_timeout_s: float = _ANSWER_TIMEOUT_S,
     ) -> None:
         self._send = send
         self._answer_timeout_s = answer_timeout_s
-        self._open: dict[int, asyncio.Future[ChangeResult]] = {}
+        self._open: dict[int, asyncio.Future[ChangeResult | StatusResult]] = {}
         self._last_number = 0
 
     async def ask(self, change: RouteChange, by: str) -> Route | None:
         """The route as it is now (None: gone). Raises what the supervisor refuses, and not_confirmed."""
         if len(self._open) >= _WAITING_MAX:
             raise GatewayError(Kind.OVERLOADED, "Too many changes of routes are waiting.")
-        self._last_number += 1
-        number = self._last_number
-        outcome: Route | Refusal | None
-        answer = self._open[number] = asyncio.get_running_loop().create_future()
         try:
-            async with asyncio.timeout(self._answer_timeout_s):
-                await self._send(ChangeRequest(number, change, by))
-                outcome = (await answer).outcome
+            answer = await self._answer_to(lambda number: ChangeRequest(number, change, by), self._answer_timeout_s)
         except (TimeoutError, ConnectionError):
             raise GatewayError(
                 Kind.NOT_CONFIRMED, "The change was not confirmed, but may have been made. Check before you repeat it."
             ) from None
+        assert isinstance(answer, ChangeResult)
+        if isinstance(answer.outcome, Refusal):
+            raise answer.outcome.error()
+        return answer.outcome
+
+    async def status(self, consumer: str, *, operator: bool) -> GatewayStatus | None:
+        """How the gateway is; None where the supervisor does not say so in time."""
+        if len(self._open) >= _WAITING_MAX:
+            return None
+        try:
+            answer = await self._answer_to(lambda number: StatusRequest(number, consumer, operator), _STATUS_TIMEOUT_S)
+        except (TimeoutError, ConnectionError):
+            return None
+        assert isinstance(answer, StatusResult)
+        return answer.status
+
+    async def _answer_to(
+        self, request: Callable[[int], ChangeRequest | StatusRequest], timeout_s: float
+    ) -> ChangeResult | StatusResult:
+        """Raises TimeoutError, ConnectionError."""
+        self._last_number += 1
+        number = self._last_number
+        answer: asyncio.Future[ChangeResult | StatusResult] = asyncio.get_running_loop().create_future()
+        self._open[number] = answer
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._send(request(number))
+                return await answer
         finally:
             del self._open[number]
-        if isinstance(outcome, Refusal):
-            raise outcome.error()
-        return outcome
 
-    def answered(self, answer: ChangeResult) -> None:
+    def answered(self, answer: ChangeResult | StatusResult) -> None:
         """From the supervisor; nobody may be waiting for it any more."""
         waiting = self._open.get(answer.number)
         if waiting is not None and not waiting.done():

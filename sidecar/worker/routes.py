@@ -13,12 +13,14 @@ from adapters import GatewayError, Kind, Task
 from sidecar.domain.snapshot import Consumer, Limit, Route
 from sidecar.gateway.consumers import require_admin
 from sidecar.gateway.gateway import Gateway
+from sidecar.home import UpstreamView
 from sidecar.transport.abort import answers_errors
 from sidecar.transport.caller import Context, caller_of
 from sidecar.transport.unknown_fields import refuse_unknown_fields
 from sidecar.v1 import routes_pb2 as pb
 from sidecar.v1 import routes_pb2_grpc
 from sidecar.worker.route_changes import RouteChanges, no_route
+from sidecar.worker.upstream_views import states_of, upstream_views
 
 _PAGE_DEFAULT = 100
 _PAGE_MAX = 1000
@@ -96,6 +98,27 @@ class RouteServicer(routes_pb2_grpc.RouteServiceServicer):
         holds = await self._changes.set_limits(consumer, request.route, limits)
         return pb.SetLimitsResponse(limits=_messages(holds))
 
+    @answers_errors
+    async def ListUpstreams(self, request: pb.ListUpstreamsRequest, context: Context) -> pb.ListUpstreamsResponse:
+        consumer = self._consumer(context)
+        refuse_unknown_fields(request)
+        routes = list(self._visible(context).values())
+        if request.route:
+            found = self._gateway.consumers.known(consumer, request.route)
+            if found is None:
+                raise no_route(request.route)
+            routes = [found]
+        status = await self._changes.status(consumer)
+        if status is None:
+            raise GatewayError(Kind.OVERLOADED, "The gateway's supervisor did not say how the upstreams are.")
+        states = states_of(status)
+        upstreams = [
+            _upstream(route.name, view)
+            for route in routes
+            for view in upstream_views(route, states, texts=consumer.admin)
+        ]
+        return pb.ListUpstreamsResponse(upstreams=upstreams, workers=status.workers)
+
     def _consumer(self, context: Context) -> Consumer:
         return self._gateway.consumers.of(caller_of(context))
 
@@ -114,6 +137,20 @@ def _message(route: Route) -> pb.Route:
     return pb.Route(
         name=route.name, task=_TASKS[route.task], model=pb.Model(provider=upstream.provider, name=upstream.model)
     )
+
+
+def _upstream(route: str, view: UpstreamView) -> pb.UpstreamState:
+    state = pb.UpstreamState(
+        route=route,
+        upstream=view.name,
+        model=pb.Model(provider=view.provider, name=view.model),
+        ejected_by=view.ejected_by,
+    )
+    failure = view.failure
+    if failure is not None:
+        last = pb.UpstreamFailure(time_ms=int(failure.time_s * 1000), kind=failure.kind, text=failure.text)
+        state.last_failure.CopyFrom(last)
+    return state
 
 
 def _spec(route: pb.RouteSpec) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from sidecar.control.channel import (
     Ready,
     Retire,
     SnapshotLoaded,
+    StatusResult,
     WorkerSettings,
 )
 from sidecar.control.snapshot_patch import Patch, patched
@@ -61,6 +62,7 @@ from sidecar.transport.health import HealthServicer
 from sidecar.transport.reflection import add_reflection
 from sidecar.upstream import UpstreamClient
 from sidecar.v1 import inference_pb2, inference_pb2_grpc, rest_pb2, rest_pb2_grpc, routes_pb2, routes_pb2_grpc
+from sidecar.worker.failure_report import report_failures
 from sidecar.worker.heartbeat import beat
 from sidecar.worker.inference import InferenceServicer
 from sidecar.worker.rest import RestServicer
@@ -221,6 +223,7 @@ async def _serve(control: socket.socket, output: LogOutput) -> int:
     await channel.send(ready)
     # To the very end: a worker that hangs while it drains is noticed, too.
     beats = None if first.settings.beat_s is None else asyncio.create_task(beat(channel, first.settings.beat_s))
+    failures = asyncio.create_task(report_failures(channel, worker.gateway.upstreams.failures))
     leave: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _leave, leave, _TERM_GRACE_S)
     # Runs to the end of the process: a change that a caller waits for is answered while the worker drains, too.
@@ -234,6 +237,7 @@ async def _serve(control: socket.socket, output: LogOutput) -> int:
     except TimeoutError:
         log.warning("some calls did not end when they were cancelled")
     reader.cancel()
+    failures.cancel()
     if beats is not None:
         beats.cancel()
     return 0
@@ -252,7 +256,7 @@ async def _obey(
                 case Patch():
                     worker.patch(message)
                     await channel.send(SnapshotLoaded(worker.gateway.snapshot.hash))
-                case ChangeResult():
+                case ChangeResult() | StatusResult():
                     questions.answered(message)
                 case Retire():
                     worker.retire()

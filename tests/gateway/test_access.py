@@ -96,6 +96,7 @@ REST = {
     "SetMlflowLimits": Row(CHAT, lambda name: _body(route=name, limits=[]), admin=True),
     "InvokeMlflow": Row(CHAT, lambda name: rest_pb2.InvokeMlflowRequest(name=name, body=_body(messages=_MESSAGES))),
     "GetOpenApi": Row(CHAT, lambda name: rest_pb2.GetOpenApiRequest(), list=True),
+    "OpenRoot": Row(CHAT, lambda name: rest_pb2.OpenRootRequest(), list=True),
 }
 _TYPED_MESSAGE = inference_pb2.Message(role=inference_pb2.ROLE_USER, content=[inference_pb2.ContentPart(text="hi")])
 _TYPED_SPEC = routes_pb2.RouteSpec(task=routes_pb2.TASK_CHAT, model=routes_pb2.ModelSpec(provider="ollama", name="m"))
@@ -131,10 +132,11 @@ TYPED = {
     "UpdateRoute": Row(CHAT, lambda name: routes_pb2.UpdateRouteRequest(route=_spec(name)), admin=True),
     "DeleteRoute": Row(CHAT, lambda name: routes_pb2.DeleteRouteRequest(name=name), admin=True),
     "GetLimits": Row(CHAT, lambda name: routes_pb2.GetLimitsRequest(route=name)),
+    "ListUpstreams": Row(CHAT, lambda name: routes_pb2.ListUpstreamsRequest(route=name)),
     "SetLimits": Row(CHAT, lambda name: routes_pb2.SetLimitsRequest(route=name), admin=True),
 }
 # Calls that know no route: what they answer depends on nobody's rights.
-NO_ROUTE = frozenset({"ConnectResponses", "GetResponse", "Health", "OpenRoot", "OpenDocs", "GetDocsFile"})
+NO_ROUTE = frozenset({"ConnectResponses", "GetResponse", "Health", "GetHomeFile", "OpenDocs", "GetDocsFile"})
 # Calls of the matrix that begin one, and are counted by their route; opening the body comes first.
 COUNTED_TYPED = {"Chat", "StreamChat", "Complete", "StreamComplete", "Embed"}
 

@@ -83,7 +83,7 @@ def test_head_of_the_root_is_answered_with_and_without_a_credential(stack: Stack
     with stack.http(key=None) as http:
         assert http.head("/").status_code == 401
     with stack.http() as http:
-        assert http.head("/").status_code == 307
+        assert http.head("/").status_code == 200
 
 
 def test_a_prompt_that_is_too_long_for_openai_is_told_in_anthropics_words(stack: Stack, simulator: Provider) -> None:

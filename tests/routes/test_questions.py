@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 import pytest
 
 from adapters import GatewayError, Kind
-from sidecar.control.channel import ChangeRequest, ChangeResult, Refusal, RemoveRoute
+from sidecar.control.channel import ChangeRequest, ChangeResult, Refusal, RemoveRoute, StatusRequest
 from sidecar.worker.route_changes import Questions
 
 REMOVAL = RemoveRoute("mine")
@@ -18,10 +18,10 @@ class Supervisor:
     """Takes questions and keeps them."""
 
     def __init__(self, *, gone: bool = False) -> None:
-        self.requests: list[ChangeRequest] = []
+        self.requests: list[ChangeRequest | StatusRequest] = []
         self._gone = gone
 
-    async def send(self, ask: ChangeRequest) -> None:
+    async def send(self, ask: ChangeRequest | StatusRequest) -> None:
         if self._gone:
             raise ConnectionResetError
         self.requests.append(ask)

@@ -30,10 +30,8 @@ async def test_a_gateway_for_a_balancer_that_ends_tls(front: str, tmp_path: Path
             forwarded = {"x-forwarded-for": "203.0.113.7", "x-forwarded-prefix": "/llm"}
             answer = await http.post("/v1/chat/completions", json=chat_body(), headers=forwarded)
             assert answer.status_code == 200
-            assert (await http.get("/", headers=forwarded)).headers["location"] == "/llm/docs"
-            assert (await http.get("/", headers={"x-forwarded-prefix": "//evil.example"})).headers[
-                "location"
-            ] == "/docs"
+            assert 'href="/llm/docs"' in (await http.get("/", headers=forwarded)).text
+            assert 'href="docs"' in (await http.get("/", headers={"x-forwarded-prefix": "//evil.example"})).text
         async with grpc.aio.insecure_channel(plain) as channel:
             stub = inference_pb2_grpc.InferenceServiceStub(channel)
             typed = await stub.Chat(chat_request(), metadata=tuple(key.items()))

@@ -26,10 +26,15 @@ from sidecar.control.channel import (
     Drain,
     Failed,
     LoadSnapshot,
+    Message,
     Ready,
     SnapshotLoaded,
+    StatusRequest,
+    StatusResult,
+    UpstreamFailures,
     WorkerSettings,
 )
+from sidecar.domain.gateway_status import GatewayStatus, UpstreamFailure
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import CaBundle, Route, Snapshot, Timeouts, Upstream
 from sidecar.telemetry import metric_memory
@@ -86,6 +91,9 @@ class WorkerProcess:
         self.process: asyncio.subprocess.Process | None = None
         self._front: grpc.aio.Channel | None = None
         self._stub: grpc.aio.Channel | None = None
+        self._messages: asyncio.Queue[Message | None] = asyncio.Queue()
+        self.status = GatewayStatus(workers=1, today="2026-11-29")
+        self.failures: dict[tuple[str, str], UpstreamFailure] = {}
 
     def counted(self) -> list[Metric]:
         """Its metrics, with `metrics=True`."""
@@ -121,8 +129,9 @@ class WorkerProcess:
             grpc_server=self._grpc_server,
         )
         await self._control.send(Configure(settings, self._routes))
+        self._reader = asyncio.create_task(self._read())
         async with asyncio.timeout(START_S):
-            ready = await self._control.receive()
+            ready = await self._messages.get()
         assert isinstance(ready, Ready), ready if isinstance(ready, Failed) else self.log.read_text()
         self.ready = ready
         return self
@@ -133,6 +142,7 @@ class WorkerProcess:
         for channel in self.channels:
             await channel.close(None)
         assert self.process is not None
+        self._reader.cancel()
         self._control.close()
         if self.process.returncode is None:
             self.process.kill()
@@ -173,7 +183,18 @@ class WorkerProcess:
 
     async def reload(self, routes: Snapshot) -> None:
         await self._control.send(LoadSnapshot(routes))
-        assert await self._control.receive() == SnapshotLoaded(routes.hash)
+        assert await self._messages.get() == SnapshotLoaded(routes.hash)
+
+    async def _read(self) -> None:
+        """As a supervisor does: what asks for the gateway's status gets `status`, everything else is kept."""
+        while (message := await self._control.receive()) is not None:
+            if isinstance(message, StatusRequest):
+                await self._control.send(StatusResult(message.number, self.status))
+            elif isinstance(message, UpstreamFailures):
+                self.failures.update(message.failures)
+            else:
+                self._messages.put_nowait(message)
+        self._messages.put_nowait(None)
 
     async def drain(self, grace_s: float) -> None:
         await self._control.send(Drain(grace_s))

@@ -168,3 +168,41 @@ class SetLimitsResponse(_message.Message):
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     limits: _containers.RepeatedCompositeFieldContainer[RateLimit]
     def __init__(self, limits: _Optional[_Iterable[_Union[RateLimit, _Mapping]]] = ...) -> None: ...
+
+class ListUpstreamsRequest(_message.Message):
+    __slots__ = ("route",)
+    ROUTE_FIELD_NUMBER: _ClassVar[int]
+    route: str
+    def __init__(self, route: _Optional[str] = ...) -> None: ...
+
+class ListUpstreamsResponse(_message.Message):
+    __slots__ = ("upstreams", "workers")
+    UPSTREAMS_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
+    upstreams: _containers.RepeatedCompositeFieldContainer[UpstreamState]
+    workers: int
+    def __init__(self, upstreams: _Optional[_Iterable[_Union[UpstreamState, _Mapping]]] = ..., workers: _Optional[int] = ...) -> None: ...
+
+class UpstreamState(_message.Message):
+    __slots__ = ("route", "upstream", "model", "ejected_by", "last_failure")
+    ROUTE_FIELD_NUMBER: _ClassVar[int]
+    UPSTREAM_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    EJECTED_BY_FIELD_NUMBER: _ClassVar[int]
+    LAST_FAILURE_FIELD_NUMBER: _ClassVar[int]
+    route: str
+    upstream: str
+    model: Model
+    ejected_by: int
+    last_failure: UpstreamFailure
+    def __init__(self, route: _Optional[str] = ..., upstream: _Optional[str] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., ejected_by: _Optional[int] = ..., last_failure: _Optional[_Union[UpstreamFailure, _Mapping]] = ...) -> None: ...
+
+class UpstreamFailure(_message.Message):
+    __slots__ = ("time_ms", "kind", "text")
+    TIME_MS_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    time_ms: int
+    kind: str
+    text: str
+    def __init__(self, time_ms: _Optional[int] = ..., kind: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...

@@ -114,7 +114,7 @@ class SupervisorMetrics:
             "Whether the certificate and key files of the front fit together; if not, the front keeps what it has.",
             registry=self.registry,
         )
-        self._certificate_usable.set(1)
+        self.certificate_usable(usable=True)
 
     def reloaded(self, result: Literal["success", "failure", "unconfirmed"]) -> None:
         """A changed configuration was read, and is used, cannot be, or waits until it is confirmed."""
@@ -123,6 +123,7 @@ class SupervisorMetrics:
         self._unconfirmed.set(result == "unconfirmed")
 
     def certificate_usable(self, *, usable: bool) -> None:
+        self.files_usable = usable
         self._certificate_usable.set(usable)
 
     def loop_held(self, position: int, held_s: float) -> None:
@@ -154,6 +155,15 @@ class SupervisorMetrics:
         fd = self._memories.get(slot)
         if fd is not None:
             metric_memory.clear_gauges(fd)
+
+    def sums(self, metric: str) -> dict[tuple[tuple[str, str], ...], float]:
+        """A metric of the workers, added up, by its labels; nothing where a worker is just writing it. Blocks."""
+        for _ in range(_READS_MAX):
+            try:
+                return metric_memory.sums([fd for fd in tuple(self._memories.values()) if fd is not None], metric)
+            except (ValueError, LookupError, OSError):
+                time.sleep(_READ_PAUSE_S)
+        return {}
 
     def close(self) -> None:
         """After the last worker has ended."""

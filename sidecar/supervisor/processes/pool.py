@@ -17,11 +17,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from sidecar.control.channel import Beat, WorkerSettings
+from sidecar.domain.gateway_status import WorkerStatus
 from sidecar.domain.snapshot import Snapshot
 from sidecar.supervisor.metrics.page import SupervisorMetrics
 from sidecar.supervisor.processes import hangs, process
 from sidecar.supervisor.processes.process import CrashLoop, describe_exit, signal_group
-from sidecar.supervisor.processes.worker import WORKER_COMMAND, MakeChange, WorkerFailed, WorkerHandle
+from sidecar.supervisor.processes.worker import WORKER_COMMAND, Answers, WorkerFailed, WorkerHandle
 from sidecar.supervisor.start.options import HANG_S
 
 _log = logging.getLogger("sidecar")
@@ -42,7 +43,7 @@ class Pool:
         snapshot: Snapshot,
         count: int,
         metrics: SupervisorMetrics,
-        make_change: MakeChange,
+        answers: Answers,
         command: Sequence[str] = WORKER_COMMAND,
         *,
         ended: Callable[[int], None] = lambda slot: None,
@@ -51,7 +52,7 @@ class Pool:
         self._settings = settings
         self._snapshot = snapshot
         self._metrics = metrics
-        self._make_change = make_change
+        self._answers = answers
         self._command = command
         self._ended = ended
         self._serving: list[WorkerHandle | None] = [None] * count
@@ -71,6 +72,17 @@ class Pool:
     def snapshot(self) -> Snapshot:
         """The newest configuration."""
         return self._snapshot
+
+    def statuses(self) -> list[WorkerStatus]:
+        """Of all living workers, for people."""
+        return [worker.status(self._state_of(worker)) for worker in self._living()]
+
+    def _state_of(self, worker: WorkerHandle) -> str:
+        if worker.hangs:
+            return "hangs"
+        if self._serving[worker.position] is worker:
+            return "serving"
+        return "starting" if worker.ready is None else "draining"
 
     async def start(self) -> None:
         """Starts a worker in each position, side by side. Raises WorkerFailed when one cannot serve."""
@@ -163,7 +175,7 @@ class Pool:
         self._slots[slot] = None
         try:
             settings = replace(self._settings, slot=slot, metrics_fd=self._metrics.memory_of(slot))
-            worker = await WorkerHandle.start(settings, position, self._make_change, self._command, held=self._on_held)
+            worker = await WorkerHandle.start(settings, position, self._answers, self._command, held=self._on_held)
         except BaseException:
             del self._slots[slot]
             raise

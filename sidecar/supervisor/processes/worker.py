@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sidecar.control.channel import (
     Beat,
@@ -26,9 +26,13 @@ from sidecar.control.channel import (
     Refusal,
     Retire,
     SnapshotLoaded,
+    StatusRequest,
+    StatusResult,
+    UpstreamFailures,
     WorkerSettings,
 )
 from sidecar.control.snapshot_patch import between
+from sidecar.domain.gateway_status import GatewayStatus, WorkerStatus
 from sidecar.domain.snapshot import Route, Snapshot
 from sidecar.supervisor.processes import hangs, process
 
@@ -42,8 +46,15 @@ _RELOAD_TIMEOUT_S = 10.0
 _END_S = 5.0
 
 
-# Makes a change of routes that a worker asks for: the route as it is now, None where it is gone, or why not. Never raises.
-MakeChange = Callable[[ChangeRequest], Awaitable[Route | Refusal | None]]
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What workers ask for and tell; none raises. `change`: the route as it is now, None where it is gone, or why not."""
+
+    change: Callable[[ChangeRequest], Awaitable[Route | Refusal | None]]
+    status: Callable[[StatusRequest], Awaitable[GatewayStatus]]
+    failed: Callable[[UpstreamFailures], None]
+
+
 Held = Callable[["WorkerHandle", Beat], None]  # a worker's loop was held
 
 
@@ -60,7 +71,7 @@ class WorkerHandle:
         position: int,
         spawned: asyncio.subprocess.Process,
         channel: Channel,
-        make_change: MakeChange,
+        answers: Answers,
         held: Held,
     ) -> None:
         self.settings = settings
@@ -74,7 +85,7 @@ class WorkerHandle:
         self._ending = asyncio.Event()
         self._snapshot: Snapshot | None = None
         self._channel = channel
-        self._make_change = make_change
+        self._for_worker = answers
         self._held = held
         self._changing: set[asyncio.Task[None]] = set()
         self._answers: asyncio.Queue[Message | None] = asyncio.Queue()
@@ -94,12 +105,18 @@ class WorkerHandle:
     def name(self) -> str:
         return f"{self.position} (pid {self.process.pid})"
 
+    def status(self, state: str) -> WorkerStatus:
+        """For people. `state` is what its pool makes of it."""
+        now_s = time.monotonic()
+        silent_s = None if self.last_sign_s is None else now_s - self.last_sign_s
+        return WorkerStatus(self.position, self.process.pid, time.time() - (now_s - self.started_s), state, silent_s)
+
     @classmethod
     async def start(
         cls,
         settings: WorkerSettings,
         position: int,
-        make_change: MakeChange,
+        answers: Answers,
         command: Sequence[str] = WORKER_COMMAND,
         *,
         held: Held = lambda worker, beat: None,
@@ -120,7 +137,7 @@ class WorkerHandle:
             raise
         finally:
             theirs.close()
-        handle = cls(settings, position, spawned, await Channel.open(ours), make_change, held)
+        handle = cls(settings, position, spawned, await Channel.open(ours), answers, held)
         handle._reader = asyncio.create_task(handle._read())
         return handle
 
@@ -232,7 +249,9 @@ class WorkerHandle:
                     self.last_sign_s = time.monotonic()
                     if message.held_s:
                         self._held(self, message)
-                elif isinstance(message, ChangeRequest):
+                elif isinstance(message, UpstreamFailures):
+                    self._for_worker.failed(message)
+                elif isinstance(message, ChangeRequest | StatusRequest):
                     task = asyncio.create_task(self._answer(message))
                     self._changing.add(task)
                     task.add_done_callback(self._changing.discard)
@@ -243,10 +262,14 @@ class WorkerHandle:
         finally:
             self._answers.put_nowait(None)  # also when `close` ends it: nobody waits for an answer of the dead
 
-    async def _answer(self, ask: ChangeRequest) -> None:
-        outcome = await self._make_change(ask)
+    async def _answer(self, ask: ChangeRequest | StatusRequest) -> None:
+        result: ChangeResult | StatusResult
+        if isinstance(ask, ChangeRequest):
+            result = ChangeResult(ask.number, await self._for_worker.change(ask))
+        else:
+            result = StatusResult(ask.number, await self._for_worker.status(ask))
         try:
-            await self._channel.send(ChangeResult(ask.number, outcome))
+            await self._channel.send(result)
         except ConnectionError:
             pass  # the worker died, and its caller with it knows no more than that; the change stands
 

@@ -14,6 +14,7 @@ from functools import partial
 from adapters import Task
 from sidecar.config.watcher import Ask, ConfigChange
 from sidecar.control.channel import WorkerSettings
+from sidecar.domain.gateway_status import WorkerStatus
 from sidecar.domain.snapshot import Snapshot
 from sidecar.front.settings import METRICS_SOCKET
 from sidecar.spend.archive import FILE_NAME
@@ -27,7 +28,7 @@ from sidecar.supervisor.metrics.spend_keeper import SpendKeeper
 from sidecar.supervisor.processes.pool import GRPC_SOCKET, Pool
 from sidecar.supervisor.processes.ports import probe, probed, reserve
 from sidecar.supervisor.processes.process import in_daemon_thread
-from sidecar.supervisor.processes.worker import WORKER_COMMAND, WorkerFailed
+from sidecar.supervisor.processes.worker import WORKER_COMMAND, Answers, WorkerFailed
 from sidecar.supervisor.reload_socket import ReloadSocket
 from sidecar.supervisor.route_admin import RouteAdmin
 from sidecar.supervisor.start.addresses import Address
@@ -39,6 +40,7 @@ from sidecar.supervisor.start.services import Services
 from sidecar.supervisor.start.start_error import StartError
 from sidecar.supervisor.start.state import StateDir, write_private
 from sidecar.supervisor.start.stop_signals import StopSignals
+from sidecar.supervisor.status import Sources, StatusBoard
 
 _log = logging.getLogger("sidecar")
 Announce = Callable[[str], None]  # called once it serves, with the text for the operator
@@ -129,12 +131,22 @@ class Supervisor:
         self._announce = announce
         self._log_files = LogFiles(state.logs, options.log_path, options.log_bytes)
         self._route_admin = RouteAdmin(self._configuration, self._prepare, self._use)
+        self._status = StatusBoard(
+            Sources(
+                metrics=parts.metrics,
+                archive=state.root / FILE_NAME,
+                snapshot=lambda: self._configuration.snapshot,
+                workers=self._workers,
+                certificates=self._services.certificates,
+                ca=lambda: self._services.ca,
+            )
+        )
         self._pool = Pool(
             self._worker_settings(),
             parts.priced,
             options.workers,
             self._metrics,
-            self._route_admin.make,
+            Answers(self._route_admin.make, self._status.answer, self._status.failed),
             worker_command,
             ended=self._spend_keeper.forget_worker,
             hang_s=options.hang_s,
@@ -142,6 +154,9 @@ class Supervisor:
         self._stop = StopSignals(options.drain_delay_s)
         self._restart_wanted = asyncio.Event()
         self._reload_socket = ReloadSocket(self._reload, lambda: self._configuration.snapshot)
+
+    def _workers(self) -> list[WorkerStatus]:
+        return self._pool.statuses()
 
     def _worker_settings(self) -> WorkerSettings:
         options = self._options
@@ -255,7 +270,7 @@ class Supervisor:
     async def _follow_config(self) -> None:
         async for reload in self._configuration.changes():
             async with self._route_admin.turn:
-                refused = await self._take(reload)
+                self._status.refused = refused = await self._take(reload)
             if refused is None:
                 self._metrics.reloaded("success")
             else:

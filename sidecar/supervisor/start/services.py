@@ -7,11 +7,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sidecar.domain.gateway_status import CertificateStatus
 from sidecar.domain.snapshot import Route, Snapshot
 from sidecar.supervisor.file_watch import on_change
 from sidecar.supervisor.metrics.page import SupervisorMetrics
@@ -56,6 +58,7 @@ class Services:
         self._local: Service | None = None
         self._model: Path | None = None
         self._local_port = local_port
+        self._files_usable: Callable[[], bool] = lambda: True
         self.credential = Credential()
 
     @classmethod
@@ -89,6 +92,22 @@ class Services:
     def certificate(self) -> Path:
         """As the front reads it."""
         return self._state.root / "tls.crt" if self._certificate is None else self._certificate.chain
+
+    def certificates(self) -> tuple[CertificateStatus, ...]:
+        """What the front serves, and the private CA behind it. Blocks."""
+        from sidecar.front import pki
+
+        found = []
+        for path in (self.certificate, self.ca):
+            try:
+                described = pki.describe("" if path is None else path.read_text(encoding="ascii"))
+            except (OSError, ValueError):
+                continue
+            usable = path == self.ca or self._files_usable()
+            found.append(
+                CertificateStatus(described.subject, described.issuer, described.names, described.ends_s, usable)
+            )
+        return tuple(found)
 
     def fetch_model(self, snapshot: Snapshot) -> None:
         """Fetches the model's file if a route uses it and it is not there. Blocks. Raises StartError."""
@@ -179,6 +198,7 @@ class Services:
         from sidecar.supervisor.start.certificate_duty import CertificateDuty
 
         folder, certificate = self._state.front, self._certificate
+        self._files_usable = lambda: metrics.files_usable
         if program.take_users is not None:
             users_file = front.users_file or self._state.users
             take_users = partial(program.take_users, users_file, folder)

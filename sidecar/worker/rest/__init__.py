@@ -12,6 +12,7 @@ from sidecar.v1 import rest_pb2, rest_pb2_grpc
 from sidecar.worker.rest.anthropic import AnthropicPaths
 from sidecar.worker.rest.azure import AzurePaths
 from sidecar.worker.rest.docs import DocsPaths
+from sidecar.worker.rest.home import HomePaths
 from sidecar.worker.rest.mlflow import MlflowPaths
 from sidecar.worker.rest.openai import OpenAiPaths
 from sidecar.worker.rest.reply import PIECE_BYTES_MAX
@@ -34,6 +35,7 @@ class RestServicer(rest_pb2_grpc.RestServiceServicer):
             ResponsesPaths(calls),
             MlflowPaths(calls, changes),
             DocsPaths(calls),
+            HomePaths(gateway, changes),
         )
         for method in rest_pb2.DESCRIPTOR.services_by_name["RestService"].methods:
             (serve,) = (getattr(group, method.name) for group in groups if hasattr(group, method.name))

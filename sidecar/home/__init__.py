@@ -1,0 +1,11 @@
+"""The home page: what one caller may call and has used, as HTML that the gateway makes itself.
+
+page(view) -> the document
+asset(name) -> a script or style of it, or None
+"""
+
+from sidecar.home.assets import POLICY, asset
+from sidecar.home.page import page
+from sidecar.home.view import Allowed, HomeView, RouteView, UpstreamView
+
+__all__ = ["POLICY", "Allowed", "HomeView", "RouteView", "UpstreamView", "asset", "page"]
