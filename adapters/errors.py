@@ -26,6 +26,7 @@ class Kind(StrEnum):
     QUOTA_EXHAUSTED = "quota_exhausted"
     BUDGET_EXCEEDED = "budget_exceeded"
     OVERLOADED = "overloaded"
+    STORE_UNAVAILABLE = "store_unavailable"
     UPSTREAM_TIMEOUT = "upstream_timeout"
     UPSTREAM_UNAVAILABLE = "upstream_unavailable"
     UPSTREAM_REJECTED_CREDENTIALS = "upstream_rejected_credentials"

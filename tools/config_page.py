@@ -15,6 +15,7 @@ from sidecar.config.route import ROUTE
 from sidecar.config.section import Field, Section
 from sidecar.config.settings import ADMISSION, BREAKER, RETRIES, TIMEOUTS
 from sidecar.config.split import DESTINATION, SPLIT
+from sidecar.config.store import REDIS, STORE
 from sidecar.config.top_level import TOP
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/config.md"
@@ -36,6 +37,8 @@ TABLES: dict[str, Section[Any]] = {
     "price": PRICE,
     "consumer": CONSUMER,
     "cors": CORS,
+    "store": STORE,
+    "redis": REDIS,
 }
 # MLflow has such a section at all; in the others every key is ours, and the page says so in prose.
 _WITH_MLFLOW = frozenset({"top", "route", "model"})

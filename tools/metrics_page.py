@@ -124,6 +124,20 @@ WORKERS = (
         "R × 4",
         "Calls refused by limits and budgets of the gateway. `unit`: requests, tokens, concurrent, budget.",
     ),
+    Row("sidecar_store_unreachable", (), "1", "Workers that cannot reach the store of limits and budgets."),
+    Row("sidecar_store_unsent_settles", (), "1", "Ended calls that the store has not booked yet."),
+    Row(
+        "sidecar_store_lost_settles_total",
+        (),
+        "1",
+        "Ended calls that will never be booked, because too many waited for the store.",
+    ),
+    Row(
+        "sidecar_store_decisions_total",
+        ("policy",),
+        "7",
+        "Calls that were decided without the store, by policy: deny, local_share, allow, or those of a call together.",
+    ),
 )
 SUPERVISOR = (
     Row("sidecar_workers_up", (), "1", "Workers that are serving."),
@@ -166,6 +180,18 @@ SUPERVISOR = (
         ("route", "consumer", "per"),
         "budgets, × R or × C with `each`",
         "Share of a budget that is spent; calls are refused from 1. Without a consumer it is the budget of the whole route.",
+    ),
+    Row(
+        "sidecar_ledger_waiting_rows",
+        (),
+        "1",
+        "Rows of the shared ledger that this gateway's archive does not have yet.",
+    ),
+    Row(
+        "sidecar_store_expired_reservations_total",
+        (),
+        "1",
+        "Reservations that expired because nobody settled them, of all gateways: calls of a killed worker.",
     ),
 )
 FRONT = (

@@ -139,6 +139,7 @@ FAMILIES: Final[Mapping[str, type[SidecarError]]] = {
     "quota_exhausted": QuotaExhausted,
     "budget_exceeded": QuotaExhausted,
     "overloaded": Unavailable,
+    "store_unavailable": Unavailable,
     "upstream_timeout": TimedOut,
     "upstream_unavailable": Unavailable,
     "upstream_rejected_credentials": UpstreamRefused,

@@ -36,6 +36,7 @@ KINDS: Final[Mapping[str, StatusRow]] = {
     "quota_exhausted": StatusRow("RESOURCE_EXHAUSTED", 429, "insufficient_quota", "insufficient_quota"),
     "budget_exceeded": StatusRow("RESOURCE_EXHAUSTED", 429, "insufficient_quota", "budget_exceeded"),
     "overloaded": StatusRow("UNAVAILABLE", 503, "api_error", "overloaded"),
+    "store_unavailable": StatusRow("UNAVAILABLE", 503, "api_error", "store_unavailable"),
     "upstream_timeout": StatusRow("DEADLINE_EXCEEDED", 504, "api_error", "upstream_timeout"),
     "upstream_unavailable": StatusRow("UNAVAILABLE", 503, "api_error", "upstream_unavailable"),
     "upstream_rejected_credentials": StatusRow(

@@ -11,7 +11,7 @@ from llm_gateway_client import periods
 
 from sidecar.config import fields
 from sidecar.config.kinds import Kind, Read, Schema, choice, integer, list_of, plain, reference
-from sidecar.config.prices import budget_section
+from sidecar.config.prices import AWAY, WHEN_UNAVAILABLE, budget_section
 from sidecar.config.problems import Report
 from sidecar.config.scope import Scope
 from sidecar.config.section import Entries, Field, Section
@@ -24,6 +24,8 @@ _MLFLOW_SCOPES: Final = ("user", "route", "endpoint")
 SCOPE_MAX = 16
 # A bucket's word counts nanoseconds: more in a period would round to none.
 COUNT_MAX = 1_000_000_000
+# Of a limit, whatever it counts.
+_MORE = ("each", "when_unavailable")
 # What `per:` knows besides the words: "30s".
 LETTERS = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
 _SHORT = re.compile(r"([0-9]* ?)([smhd])")
@@ -168,7 +170,7 @@ class Limiting:
         per_s = 0 if unit == "concurrent" else values.get("per_s")
         if unit not in values or per_s is None:
             return None
-        return Limit(unit, values[unit], per_s, values.get("each", False))
+        return Limit(unit, values[unit], per_s, **{key: values[key] for key in _MORE if key in values})
 
 
 def _limit_section(of: str, each: Kind) -> Section[dict[str, Any]]:
@@ -182,6 +184,7 @@ def _limit_section(of: str, each: Kind) -> Section[dict[str, Any]]:
             Field("concurrent", count, "Calls under way at once. A limit has one of these three."),
             Field("per", _PERIOD, "The period; not with `concurrent`."),
             Field("each", each, "Each has a limit of its own; without it, all share one."),
+            Field("when_unavailable", WHEN_UNAVAILABLE, AWAY, default="local_share"),
         ),
         "So much in a period, or at once.",
     )

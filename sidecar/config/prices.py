@@ -120,6 +120,13 @@ COST_FIELD = Field(
 )
 
 
+# YAML has no other words for these.
+WHEN_UNAVAILABLE = choice(("deny", "local_share", "allow"))
+AWAY = (
+    "With a `store`: what holds while it does not answer. Calls are refused, or held to this gateway's share, or pass."
+)
+
+
 def budget_section(scope_name: str, each: Kind) -> Section[Budget]:
     """`each` differs between routes and consumers."""
     return Section(
@@ -130,6 +137,7 @@ def budget_section(scope_name: str, each: Kind) -> Section[Budget]:
             Field("per", choice(_BUDGET_PERIODS), "Of the calendar, UTC.", required=True),
             Field("soft", SHARE, "From this share on, answers carry a warning."),
             Field("each", each, "Each has a budget of its own; without it, all share one."),
+            Field("when_unavailable", WHEN_UNAVAILABLE, AWAY),
         ),
         "Money that may be spent in a calendar day or month (UTC).",
     )

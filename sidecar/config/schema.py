@@ -15,13 +15,14 @@ from sidecar.config.models import MODEL
 from sidecar.config.prices import PRICE
 from sidecar.config.route import ROUTE, TYPE_KEYS
 from sidecar.config.split import SPLIT
+from sidecar.config.store import REDIS, STORE
 from sidecar.config.top_level import LIST_KEYS, TOP
 from sidecar.config.upstream import config_keys
 
 
 def schema() -> Schema:
     """JSON Schema, draft 2020-12."""
-    sections = (SPLIT, CONSUMER, MLFLOW_LIMIT, PRICE, OF_ROUTE.budget, OF_CONSUMER.budget)
+    sections = (SPLIT, CONSUMER, MLFLOW_LIMIT, PRICE, STORE, REDIS, OF_ROUTE.budget, OF_CONSUMER.budget)
     limits = (OF_ROUTE.limit, OF_CONSUMER.limit)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

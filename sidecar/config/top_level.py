@@ -15,6 +15,7 @@ from sidecar.config.scope import Scope
 from sidecar.config.section import Entries, Field, Section
 from sidecar.config.settings import ADMISSION, DIALECT, SETTINGS, Settings
 from sidecar.config.split import Split, is_split, resolved, split
+from sidecar.config.store import STORE
 from sidecar.config.variables import IGNORED
 from sidecar.config.yaml_tree import Node
 from sidecar.domain.snapshot import Route, Snapshot
@@ -66,6 +67,13 @@ TOP = Section(
         ),
         Field("admission", ADMISSION, "Calls in each worker, over all routes.", "[Below](#retries-breaker-admission)."),
         Field("cors", CORS, "Which web pages may call from a browser.", "[Below](#cors).", default="none"),
+        Field(
+            "store",
+            STORE,
+            "The Redis or Valkey in which several gateways count limits and budgets together.",
+            "[Below](#store).",
+            default="none: each machine counts for itself",
+        ),
         Field("mlflow_dialect", DIALECT, "As a route's, for all routes that do not set it.", default="a"),
     ),
     ignored=IGNORED,

@@ -61,6 +61,8 @@ class WorkerSettings:
     beat_s: float | None = None  # seconds between two signs of life; None: it gives none
     stack_fd: int | None = None  # an inherited file: SIGUSR1 writes the stacks of all threads to it
     grpc_server: str = NATIVE  # of the local listeners; one of GRPC_SERVERS
+    store_dir: str = ""  # of what a shared store has not acknowledged
+    gateway: str = ""  # its name among those that share the store
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,11 @@ class Timeouts:
     write_s: float = 30.0  # how long the core waits for a client to take a piece (gRPC and Envoy; Nginx: send_timeout)
 
 
+# What a limit or a budget does while the shared store cannot be reached: refuse, hold each gateway to its share, or let
+# everything pass. Tokens and money are booked afterwards in any case.
+WhenUnavailable = Literal["deny", "local_share", "allow"]
+
+
 @dataclass(frozen=True, slots=True)
 class Limit:
     """So much of something in so long a time, or at once. On a route it holds for all its callers together, on a consumer
@@ -34,6 +39,8 @@ class Limit:
     count: int
     per_s: int = 0  # 0 for concurrent
     each: bool = False
+    # Where a store is shared: what holds while it cannot be reached.
+    when_unavailable: WhenUnavailable = "local_share"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,7 @@ class Budget:
     per: Literal["day", "month"]
     soft: float = 0.8  # from this share on the answer says so
     each: bool = False
+    when_unavailable: WhenUnavailable = "deny"  # as in Limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +197,30 @@ class Cors:
 
 
 @dataclass(frozen=True, slots=True)
+class RedisServer:
+    """Redis or Valkey. `addresses` are host and port: of the server, of some of a cluster's nodes, or of the sentinels that know
+    the master's; or one path of a unix socket with port 0."""
+
+    addresses: tuple[tuple[str, int], ...]
+    db: int = 0
+    tls: bool = False
+    ca: CaBundle | None = None  # to trust instead of the system's
+    username: str = ""
+    password: Secret | None = None
+    cluster: bool = False
+    sentinel: str = ""  # the name by which the sentinels know the master
+
+
+@dataclass(frozen=True, slots=True)
+class SharedStore:
+    """Where several gateways count together. Those of one `installation` share every limit and every budget."""
+
+    redis: RedisServer
+    timeout_s: float = 0.05
+    installation: str = "default"
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A whole configuration. `routes` keeps the file's order. `hash` is the first 12 hex digits of the SHA-256 of the file."""
 
@@ -201,6 +233,7 @@ class Snapshot:
     manage_routes: bool = False  # whether admins may make and remove routes by call
     admission: Admission = Admission(1000)  # of one worker, over all its routes
     cors: Cors = Cors()
+    store: SharedStore | None = None  # None: this machine counts for itself
 
 
 def target_of(upstream: Upstream) -> Target:

@@ -64,7 +64,7 @@ def mlflow_status(error: GatewayError, violation: int) -> int:
 
 
 # Kinds after which the same call may succeed a little later. Not a timeout: the provider may have done, and billed, the work.
-TRANSIENT = frozenset({Kind.RATE_LIMITED, Kind.OVERLOADED, Kind.UPSTREAM_UNAVAILABLE})
+TRANSIENT = frozenset({Kind.RATE_LIMITED, Kind.OVERLOADED, Kind.STORE_UNAVAILABLE, Kind.UPSTREAM_UNAVAILABLE})
 _OVERLOADED_RETRY_AFTER_S = 1.0
 
 

@@ -79,9 +79,9 @@ class Meter:
             rules = self._rules[key] = Rules(route, consumer)
         return rules
 
-    def close(self) -> None:
+    async def close(self) -> None:
         if self.store is not None:
-            self.store.close()
+            await self.store.close()
 
 
 class Ticket:
@@ -202,7 +202,9 @@ class Ticket:
 
     def headers(self) -> Headers:
         """The state of the limits when the call was admitted or refused, or once it was settled."""
-        return (*rate_headers(self.reservation.levels), *_budget_header(self.warned))
+        note = self.reservation.note
+        stored = (("x-sidecar-store", note),) if note else ()
+        return (*rate_headers(self.reservation.levels), *_budget_header(self.warned), *stored)
 
 
 def _rate_limited(refused: Refused, headers: Headers) -> GatewayError:

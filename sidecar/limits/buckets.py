@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llm_gateway_client.periods import text_of
 
-from sidecar.domain.snapshot import Consumer, Limit, Route
-from sidecar.limits.gcra import Rate, rate_of
+from sidecar.domain.snapshot import Consumer, Limit, Route, WhenUnavailable
+from sidecar.limits.gcra import NS, Rate, rate_of
 from sidecar.limits.table import key_of
 
 
@@ -22,6 +22,7 @@ class Bucket:
     count: int
     rate: Rate | None
     words: str  # 'of route "chat": 10 requests per minute'
+    when_unavailable: WhenUnavailable = "local_share"
 
 
 def buckets_of(route: Route, consumer: Consumer) -> tuple[Bucket, ...]:
@@ -50,7 +51,16 @@ def _add(
 
 def _bucket(key: bytes, limit: Limit, words: str) -> Bucket:
     rate = None if limit.unit == "concurrent" else rate_of(limit.count, limit.per_s)
-    return Bucket(key, limit.unit, limit.count, rate, f"{words}: {_limit_text(limit)}")
+    return Bucket(key, limit.unit, limit.count, rate, f"{words}: {_limit_text(limit)}", limit.when_unavailable)
+
+
+def share_of(bucket: Bucket, gateways: int) -> Bucket:
+    """What one of so many gateways may let in on its own, 1 at least. It counts in a bucket of its own."""
+    count = max(1, bucket.count // gateways)
+    rate = bucket.rate
+    if rate is not None:
+        rate = rate_of(count, max(1, rate.window_ns // NS))
+    return replace(bucket, key=key_of("share", bucket.key.hex()), count=count, rate=rate)
 
 
 def _limit_text(limit: Limit) -> str:

@@ -50,6 +50,7 @@ class Reservation:
     levels: list[Level]
     costs: list[int]
     refused: Refused | None = None
+    note: str = ""  # for callers: how it was decided, where that was not by the store
 
     def put_back(self) -> None:
         """Nothing was taken after all: what is left is what was before."""

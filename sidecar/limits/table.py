@@ -143,6 +143,11 @@ class Table:
             self.words[at] = 0
         self._name(row, key)
 
+    def key(self, row: int) -> bytes:
+        """Of a row that is in use."""
+        at = self._keys_at + row * KEY_BYTES
+        return bytes(self._map[at : at + KEY_BYTES])
+
     def close(self) -> None:
         """Gives up the lock, too, if this process holds it."""
         self.words.release()

@@ -6,9 +6,9 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
-from sidecar.spend.calendar import Today, date_of, day_of
+from sidecar.spend.calendar import DAY_S, Today, date_of, day_of
 from sidecar.spend.ledger import COUNTERS, Charge, Ledger, Line
 
 _Read = TypeVar("_Read")
@@ -22,8 +22,25 @@ _SCHEMA = f"""CREATE TABLE IF NOT EXISTS spend (
     {", ".join(f"{name} INTEGER NOT NULL" for name in COUNTERS)},
     PRIMARY KEY (day, consumer, route)
 ) WITHOUT ROWID"""
+# Where several gateways count together: the ids of what has been added, and since when this file has the rows of all of them.
+_SHARED = """CREATE TABLE IF NOT EXISTS booked (id TEXT PRIMARY KEY, at_s INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"""
+# A settle may come again for a day; 30 bytes each.
+_IDS_KEPT_S = 2 * DAY_S
+_SWEEP_S = 3_600
+_ADD = (
+    f"INSERT INTO spend ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "
+    f"ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in COUNTERS)}"
+)
 _WRITE = f"INSERT OR REPLACE INTO spend ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})"
 _READ = "SELECT {} FROM spend WHERE day >= ? ORDER BY day, consumer, route"
+
+
+class Booking(NamedTuple):
+    """What one call adds. `id` is that of its reservation: it is added once, however often it comes."""
+
+    id: str
+    line: Line
 
 
 class Archive:
@@ -40,6 +57,8 @@ class Archive:
             self._connection.execute(_SCHEMA)
             for name in _missing(self._connection):  # a file of an earlier release
                 self._connection.execute(f"ALTER TABLE spend ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0")
+            self._connection.executescript(_SHARED)
+        self._swept_s = 0
         self._written: dict[tuple[int, str, str], Charge] = {}
 
     def load(self, ledger: Ledger, today: Today) -> None:
@@ -59,6 +78,49 @@ class Archive:
                 )
         self._written = seen
         return len(changed)
+
+    def book(self, bookings: Iterable[Booking], now_s: int) -> list[Booking]:
+        """Adds them, in one transaction; returns those that had not been added before."""
+        fresh = []
+        with self._connection:
+            for each in bookings:
+                if not self._connection.execute(
+                    "INSERT OR IGNORE INTO booked VALUES (?, ?)", (each.id, now_s)
+                ).rowcount:
+                    continue
+                fresh.append(each)
+                line = each.line
+                self._connection.execute(_ADD, (date_of(line.day), line.consumer, line.route, *line.counts))
+            if now_s - self._swept_s > _SWEEP_S:
+                self._swept_s = now_s
+                self._connection.execute("DELETE FROM booked WHERE at_s < ?", (now_s - _IDS_KEPT_S,))
+        return fresh
+
+    def since(self, today: Today) -> list[Line]:
+        """What is added, of this month."""
+        return list(_since(self._connection, date_of(today.day)[:8] + "01"))
+
+    def booked_since(self, since_s: int) -> list[str]:
+        return [id_ for (id_,) in self._connection.execute("SELECT id FROM booked WHERE at_s >= ?", (since_s,))]
+
+    def follows(self, epoch: int, since_s: int) -> None:
+        """From `since_s` on rows of other gateways are added too, those of the store's data of this epoch. The first time is
+        kept, unless rows of the same data were missed since."""
+        again = self._fact("epoch") == epoch
+        with self._connection:
+            keep = "REPLACE" if again else "IGNORE"
+            self._connection.execute(f"INSERT OR {keep} INTO facts VALUES ('shared_since', ?)", (since_s,))
+            self._connection.execute("INSERT OR REPLACE INTO facts VALUES ('epoch', ?)", (epoch,))
+
+    def _fact(self, name: str) -> int | None:
+        found = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if found is None else int(found[0])
+
+    def is_complete(self, today: Today) -> bool:
+        """Whether it has had all rows of this month: it began before."""
+        since_s = self._fact("shared_since")
+        month_begins_s = day_of(date_of(today.day)[:8] + "01") * DAY_S
+        return since_s is not None and since_s < month_begins_s
 
     def close(self) -> None:
         self._connection.close()

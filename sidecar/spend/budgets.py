@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from adapters import GatewayError, Kind
-from sidecar.domain.snapshot import Budget, Consumer, Route
+from sidecar.domain.snapshot import Budget, Consumer, Route, WhenUnavailable
 from sidecar.spend.calendar import Today, timestamp
 from sidecar.spend.ledger import Ledger, consumer_key, pair_key, route_key
 
@@ -25,6 +25,7 @@ class Allowance:
     micro_dollars: int
     per: Literal["day", "month"]
     soft: float
+    when_unavailable: WhenUnavailable = "deny"
 
     @property
     def scope(self) -> str:
@@ -62,7 +63,7 @@ def allowances_of(route: Route, consumer: Consumer) -> tuple[Allowance, ...]:
 def _allowances(budgets: Iterable[Budget], route: str, consumer: str, other: str) -> Iterator[Allowance]:
     for budget in budgets:
         names = (route or other, consumer or other) if budget.each else (route, consumer)
-        yield Allowance(_key(*names), *names, budget.micro_dollars, budget.per, budget.soft)
+        yield Allowance(_key(*names), *names, budget.micro_dollars, budget.per, budget.soft, budget.when_unavailable)
 
 
 def _key(route: str, consumer: str) -> bytes:
@@ -88,10 +89,14 @@ def check(allowances: Sequence[Allowance], ledger: Ledger, today: Today, now_s: 
         elif warned is None or found.used > warned.used:
             warned = found
     if exceeded is not None:
-        allowance, resets_at = exceeded.allowance, timestamp(exceeded.resets_s)
-        text = f"Budget exceeded for {allowance.scope}: {allowance.amount}. It resets at {resets_at}."
-        raise GatewayError(Kind.BUDGET_EXCEEDED, text, retry_after_s=max(0.0, exceeded.resets_s - now_s))
+        raise budget_exceeded(exceeded.allowance, exceeded.resets_s, now_s)
     return warned
+
+
+def budget_exceeded(allowance: Allowance, resets_s: int, now_s: float, why: str = "") -> GatewayError:
+    """`why` is a sentence in addition."""
+    text = f"Budget exceeded for {allowance.scope}: {allowance.amount}. {why}It resets at {timestamp(resets_s)}."
+    return GatewayError(Kind.BUDGET_EXCEEDED, text, retry_after_s=max(0.0, resets_s - now_s))
 
 
 def dollars(micro_dollars: int) -> str:

@@ -125,6 +125,16 @@ class Ledger:
             return words[at + _DAY_SPENT] if words[at + _DAY] == today.day else 0
         return words[at + _MONTH_SPENT] if words[at + _MONTH] == today.month else 0
 
+    def sums(self, today: Today) -> Iterator[tuple[bytes, bool, int, int]]:
+        """Of every route, consumer and pair that spent something this month: key, whether it spent something today, and the
+        micro-dollars of both."""
+        words = self._sums.words
+        for row in range(self._sums.used):
+            at = row * 4
+            if words[at + _MONTH] == today.month:
+                is_today = words[at + _DAY] == today.day
+                yield self._sums.key(row), is_today, words[at + _DAY_SPENT] if is_today else 0, words[at + _MONTH_SPENT]
+
     def lines(self) -> Iterator[Line]:
         """Everything that is in the rows: at most two days of each pair. Without the lock, which no worker should have to wait
         for: a row is copied, and a day of it holds if it has not been reset meanwhile. A call that is just being added may be

@@ -9,7 +9,7 @@ spent     what a budget has left, for pages and metrics
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from sidecar.domain.snapshot import Budget, Consumer, Limit, Route
 from sidecar.limits import Bucket, Level, Reservation, buckets_of
@@ -20,7 +20,7 @@ from sidecar.spend.ledger import Charge
 class Rules:
     """What holds for one consumer on one route, as long as both have the same limits and budgets."""
 
-    __slots__ = ("allowances", "buckets", "consumer", "made_of", "route")
+    __slots__ = ("allowances", "buckets", "consumer", "encoded", "made_of", "route")
 
     def __init__(self, route: Route, consumer: Consumer) -> None:
         self.made_of = made_of(route, consumer)
@@ -28,6 +28,7 @@ class Rules:
         self.consumer = consumer.name
         self.buckets: tuple[Bucket, ...] = buckets_of(route, consumer)
         self.allowances: tuple[Allowance, ...] = allowances_of(route, consumer)
+        self.encoded: Any = None  # what a store makes of them, once
 
 
 def made_of(
@@ -74,7 +75,7 @@ class Store(Protocol):
         """Micro-dollars of the budget's day or month, as far as this machine knows."""
         ...
 
-    def close(self) -> None: ...
+    async def close(self) -> None: ...
 
 
 @runtime_checkable

@@ -48,6 +48,6 @@ class SharedMemory:
     def levels(self, buckets: Sequence[Bucket]) -> list[Level]:
         return self.limits.levels(buckets)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self.limits.close()
         self.ledger.close()

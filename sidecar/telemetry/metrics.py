@@ -116,6 +116,7 @@ class Metrics:
         self._of_calls()
         self._of_upstreams()
         self._of_money()
+        self._of_store()
 
     def _of_calls(self) -> None:
         # R x O x C x K at worst; in practice a route has one task and a consumer few outcomes
@@ -232,6 +233,28 @@ class Metrics:
         # R x 4: requests, tokens, concurrent, budget
         self.limited = self._counter(
             "sidecar_limited_total", "Calls refused by limits and budgets of the gateway, by unit.", "route", "unit"
+        )
+
+    def _of_store(self) -> None:
+        """Where limits and budgets are shared with other gateways."""
+        # 1
+        self.store_unreachable = self._gauge(
+            "sidecar_store_unreachable", "Number of workers that cannot reach the store of limits and budgets."
+        )
+        # 1
+        self.store_unsent = self._gauge(
+            "sidecar_store_unsent_settles", "Ended calls that the store of limits and budgets has not booked yet."
+        )
+        # 1
+        self.store_lost = self._counter(
+            "sidecar_store_lost_settles_total",
+            "Ended calls that will never be booked because too many waited for the store of limits and budgets.",
+        )
+        # 7 at most: the policies of a call's limits and budgets together
+        self.store_decisions = self._counter(
+            "sidecar_store_decisions_total",
+            "Calls that were decided without the store of limits and budgets, by policy.",
+            "policy",
         )
 
     def _counter(self, name: str, text: str, *labels: str) -> _Labelled[Number]:

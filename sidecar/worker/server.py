@@ -52,7 +52,7 @@ from sidecar.gateway.gateway import Gateway
 from sidecar.gateway.meter import Meter
 from sidecar.limits import LimitStore
 from sidecar.spend.ledger import Ledger
-from sidecar.store import SharedMemory
+from sidecar.store import SharedMemory, Store
 from sidecar.telemetry.access_log import FORMATS as ACCESS_LOGS
 from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.log_output import LogHandler, LogOutput
@@ -100,7 +100,7 @@ class WorkerServer:
         self._metrics = Metrics(None if metrics_fd is None else memory_of(metrics_fd))
         self._client = UpstreamClient()
         run_dir = Path(configure.settings.run_dir)
-        meter = Meter(self._metrics, SharedMemory(LimitStore(run_dir, configure.settings.slot), Ledger(run_dir)))
+        meter = Meter(self._metrics, _store(configure, run_dir, self._metrics))
         self._log = AccessLog(ACCESS_LOGS[configure.settings.access_log], write, blocks=False)
         self.gateway = Gateway(configure.snapshot, self._client, self._metrics, meter=meter, log=self._log)
         self._changes = RouteChanges(self.gateway, questions)
@@ -179,10 +179,22 @@ class WorkerServer:
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         await asyncio.gather(*(server.stop(grace_s, self.gateway.cut_calls) for server in self._servers()))
         await self.gateway.close()
+        await self.gateway.meter.close()
         await self._client.close()
         await self._log.close()
         for path in self._paths:
             path.unlink(missing_ok=True)
+
+
+def _store(configure: Configure, run_dir: Path, metrics: Metrics) -> Store:
+    """Raises OSError."""
+    memory = SharedMemory(LimitStore(run_dir, configure.settings.slot), Ledger(run_dir))
+    if configure.snapshot.store is None:
+        return memory
+    from sidecar.store.opened import open_store  # nobody else needs a client of Redis
+
+    settings = configure.settings
+    return open_store(configure.snapshot.store, memory, run_dir, Path(settings.store_dir), settings.gateway, metrics)
 
 
 @contextmanager

@@ -34,14 +34,16 @@ KEYS = {
     "split": f"name task_type destinations routing_strategy {LIMITING} {OF_A_ROUTE}",
     "model": "provider name config weight price cost",
     "consumer": "name users local roles allow deny limits budgets",
-    "route_limit": "requests tokens concurrent per each",
-    "consumer_limit": "requests tokens concurrent per each",
-    "route_budget": "dollars per soft each",
-    "consumer_budget": "dollars per soft each",
+    "route_limit": "requests tokens concurrent per each when_unavailable",
+    "consumer_limit": "requests tokens concurrent per each when_unavailable",
+    "route_budget": "dollars per soft each when_unavailable",
+    "consumer_budget": "dollars per soft each when_unavailable",
+    "store": "redis timeout installation",
+    "redis": "url ca username password cluster sentinel",
     "mlflow_limit": "calls renewal_period key",
     "price": "input output cached_input cache_write cache_write_1h tiers",
 }
-TOP_KEYS = "routes endpoints defaults consumers secrets_in_prompts manage_routes admission mlflow_dialect cors"
+TOP_KEYS = "routes endpoints defaults consumers secrets_in_prompts manage_routes admission mlflow_dialect cors store"
 NESTED = {
     "timeouts": "connect first_output idle total write",
     "retries": "budget backoff backoff_max",
@@ -188,7 +190,7 @@ def test_every_example_of_the_config_page_loads() -> None:
     """Pieces stand in a file around them: of a route, of the list, or beside it."""
     page = (PUBLISHED.parent / "config.md").read_text()
     blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    keys = dict.fromkeys(("ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY", "PROXY_HOST", "TEAM"), "k")
+    keys = dict.fromkeys(("ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY", "REDIS_PASSWORD", "PROXY_HOST", "TEAM"), "k")
     ca = trustme.CA()
     issued = ca.issue_cert("gateway.example")
     pems = {
@@ -209,7 +211,7 @@ def test_every_example_of_the_config_page_loads() -> None:
             )
         elif block.startswith("routes:"):
             text = block
-        elif block.startswith(("consumers:", "cors:")):
+        elif block.startswith(("consumers:", "cors:", "store:")):
             text = f"routes:\n  - name: chat-expensive\n{one}  - name: embeddings\n{one}{block}"
         else:
             text = f"routes:\n  - name: r\n{one}" + textwrap.indent(block, "    ")

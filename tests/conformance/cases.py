@@ -22,6 +22,7 @@ CORE_HEADERS = (
     ("x-ratelimit-reset-requests", "1s"),
     ("x-sidecar-upstream", "openai"),
     ("x-sidecar-budget", "12 of 100"),
+    ("x-sidecar-store", "away; local_share"),
     ("x-sidecar-left-out", "messages[].annotations, messages[].tool_calls[].index"),
     ("x-request-id", "from-the-core"),
     ("x-http-allow", "GET"),

@@ -39,7 +39,7 @@ class Metered(Core):
 
     async def __aexit__(self, *error: Any) -> None:
         await super().__aexit__(*error)
-        self.meter.close()
+        await self.meter.close()
 
     @property
     def lines(self) -> list[Line]:

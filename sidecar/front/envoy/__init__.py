@@ -66,6 +66,7 @@ _ANSWERED = (
         "x-ratelimit-*",
         "x-sidecar-upstream",
         "x-sidecar-budget",
+        "x-sidecar-store",
         "x-sidecar-left-out",
         "x-sidecar-estimated",
         "allow",

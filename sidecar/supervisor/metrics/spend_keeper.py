@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sidecar.domain.snapshot import Consumer, Snapshot
+from sidecar.domain.snapshot import Consumer, SharedStore, Snapshot
 from sidecar.limits import LimitStore
 from sidecar.spend.archive import Archive
 from sidecar.spend.budgets import Allowance, allowances_of
@@ -21,6 +21,8 @@ from sidecar.supervisor.start.start_error import StartError
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
+
+    from sidecar.store.fold import LedgerFold
 
 _log = logging.getLogger("sidecar")
 # A power cut loses what was spent since the last time.
@@ -33,17 +35,35 @@ _NOBODY = Consumer("nobody")
 class SpendKeeper:
     """Opened before the first worker starts, closed after the last has ended."""
 
-    def __init__(self, limits: LimitStore, ledger: Ledger, archive: Archive, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        limits: LimitStore,
+        ledger: Ledger,
+        archive: Archive,
+        now_s: Callable[[], float],
+        fold: LedgerFold | None = None,
+    ) -> None:
         self._limits = limits
         self._ledger = ledger
         self._archive = archive
         self._now_s = now_s
+        self._fold = fold
         self._snapshot: Snapshot | None = None
         self._failing = False
+        if fold is not None:
+            fold.budgets = self._allowances
 
     @classmethod
-    def open(cls, run_dir: Path, archive_path: Path, now_s: Callable[[], float] = time.time) -> SpendKeeper:
-        """Makes the shared tables and puts what was spent this month into them. Raises StartError."""
+    def open(
+        cls,
+        run_dir: Path,
+        archive_path: Path,
+        now_s: Callable[[], float] = time.time,
+        store: SharedStore | None = None,
+        gateway: str = "",
+    ) -> SpendKeeper:
+        """Makes the shared tables and puts what was spent this month into them. With a `store` the archive gets the rows of all
+        gateways that share it, of which this is `gateway`. Raises StartError."""
         try:
             limits = LimitStore(run_dir, 0)
             ledger = Ledger(run_dir)
@@ -56,7 +76,13 @@ class SpendKeeper:
             raise StartError(
                 f"The record of spend {archive_path} cannot be used: {error}. Repair it, or move it away."
             ) from None
-        return cls(limits, ledger, archive, now_s)
+        if store is None:
+            return cls(limits, ledger, archive, now_s)
+        from sidecar.store.fold import LedgerFold
+        from sidecar.store.outage import SpentSince
+
+        fold = LedgerFold(store, gateway, archive, ledger, SpentSince(run_dir), now_s)
+        return cls(limits, ledger, archive, now_s, fold)
 
     def use(self, snapshot: Snapshot) -> None:
         """Whose budgets are shown."""
@@ -67,12 +93,21 @@ class SpendKeeper:
         self._limits.forget_worker(slot)
 
     async def keep(self) -> None:
-        """Flushes until it is cancelled. In a thread: a disk that hangs holds nobody up."""
+        """Flushes until it is cancelled. In a thread: a disk that hangs holds nobody up. With a store its rows are folded."""
+        if self._fold is not None:
+            await self._fold.run()
         while True:
             await asyncio.sleep(_FLUSH_S)
             await asyncio.to_thread(self.flush)
 
+    async def catch_up(self) -> None:
+        """After the last worker: its last calls are in the store's ledger."""
+        if self._fold is not None:
+            await self._fold.catch_up()
+
     def flush(self) -> None:
+        if self._fold is not None:
+            return
         try:
             self._archive.write(self._ledger.lines())
         except sqlite3.Error as error:
@@ -108,7 +143,17 @@ class SpendKeeper:
                 break
             shown.add(labels)
             family.add_metric(labels, self._ledger.spent(each.key, each.per, today) / each.micro_dollars)
-        return [family]
+        return [family, *self._of_store()]
+
+    def _of_store(self) -> Iterable[Metric]:
+        from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+
+        if self._fold is None:
+            return
+        waiting = "Rows of the shared ledger that this gateway's archive does not have yet."
+        yield GaugeMetricFamily("sidecar_ledger_waiting_rows", waiting, self._fold.waiting)
+        expired = "Reservations of limits and budgets that expired because nobody settled them, of all gateways."
+        yield CounterMetricFamily("sidecar_store_expired_reservations", expired, value=self._fold.expired)
 
     def _allowances(self) -> Iterable[Allowance]:
         snapshot = self._snapshot
@@ -127,7 +172,8 @@ class SpendKeeper:
         budgets = [each.budgets for each in snapshot.routes.values()] + [each.budgets for each in consumers.values()]
         if not any(budget.each for some in budgets for budget in some):
             return
-        for line in self._ledger.lines():
+        lines = self._ledger.lines() if self._fold is None else self._archive.since(today_at(self._now_s()))
+        for line in lines:
             route = snapshot.routes.get(line.route)
             if route is not None:
                 consumer = consumers.get(line.consumer, Consumer(line.consumer))

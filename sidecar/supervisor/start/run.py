@@ -87,7 +87,8 @@ def prepare(options: Options, state: StateDir, cleanup: ExitStack) -> Parts:
     services.fetch_model(snapshot)
     metrics = SupervisorMetrics()
     cleanup.callback(metrics.close)
-    spend_keeper = SpendKeeper.open(state.run, state.root / FILE_NAME)
+    gateway = state.gateway if snapshot.store is not None else ""
+    spend_keeper = SpendKeeper.open(state.run, state.root / FILE_NAME, store=snapshot.store, gateway=gateway)
     cleanup.callback(spend_keeper.close)
     metrics.registry.register(spend_keeper)
     priced = with_prices(snapshot, time.time())
@@ -169,6 +170,8 @@ class Supervisor:
             log_path=None if options.log_path is None else str(options.log_path),
             beat_s=options.hang_s / BEATS,
             grpc_server=options.grpc_server,
+            store_dir=str(self._state.store),
+            gateway=self._state.gateway if self._snapshot.store is not None else "",
         )
 
     async def run(self) -> int:
@@ -295,6 +298,10 @@ class Supervisor:
 
     async def _prepare(self, snapshot: Snapshot) -> None:
         """Starts what the snapshot needs. Raises StartError."""
+        if snapshot.store != self._snapshot.store:
+            raise StartError(
+                "`store` is read when the gateway starts. Stop the gateway and start it again to change it."
+            )
         await in_daemon_thread(partial(self._services.fetch_model, snapshot))
         await self._services.start_local(snapshot)
 
@@ -315,6 +322,7 @@ class Supervisor:
     async def _drain(self) -> None:
         """Workers first (their calls end), then the front (it sends what is left), then the local model."""
         await self._pool.drain(self._options.drain_grace_s)
+        await self._spend_keeper.catch_up()
         await self._services.stop()
 
     async def _kill(self) -> None:

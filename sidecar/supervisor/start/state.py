@@ -6,6 +6,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
 import stat
 from collections.abc import Callable
@@ -81,6 +82,19 @@ class StateDir:
     @property
     def front(self) -> Path:
         return self.root / "front"
+
+    @property
+    def store(self) -> Path:
+        """Settles that a shared store has not acknowledged; they outlive the gateway."""
+        return self.root / "store"
+
+    @property
+    def gateway(self) -> str:
+        """Its name among the gateways that share a store: made once, and the same for ever. Raises OSError."""
+        path = self.root / "gateway-id"
+        if not path.is_file():
+            write_private(path, secrets.token_hex(8))
+        return path.read_text(encoding="utf-8").strip()
 
     @property
     def logs(self) -> Path:

@@ -1,0 +1,167 @@
+"""`store:` -> the Redis or Valkey in which several gateways count limits and money together."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from sidecar.config import fields
+from sidecar.config.ca_bundle import ca_bundle
+from sidecar.config.kinds import BOOLEAN, DURATION, TEXT, Kind
+from sidecar.config.problems import Report
+from sidecar.config.scope import Scope
+from sidecar.config.secrets import secret
+from sidecar.config.section import Entries, Field, Section
+from sidecar.config.yaml_tree import MappingEntry
+from sidecar.domain.snapshot import RedisServer, SharedStore
+
+_PORT = 6379
+_SENTINEL_PORT = 26379
+_SCHEMES = ("redis", "rediss", "unix")
+_DB_MAX = 9_999
+_ADDRESSES_MAX = 16
+_INSTALLATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_HINT = "rediss://host:6379, redis://host:6379/0 or unix:///path/of/socket"
+# A call waits for no store longer than its provider takes to answer; below this a healthy one would be given up.
+_TIMEOUT_S = (0.005, 5.0)
+
+_Url = tuple[SplitResult, int]
+
+
+def _url(entry: MappingEntry, path: str, scope: Scope) -> _Url | None:
+    """The URL in its parts, and the database."""
+    written = fields.text(entry.value, path, scope.report)
+    if written is None:
+        return None
+    problem = partial(scope.report.error, entry.line, path)
+    try:
+        parts = urlsplit(written)
+    except ValueError:
+        problem("is not a URL", _HINT)
+        return None
+    if parts.scheme not in _SCHEMES or not (parts.path if parts.scheme == "unix" else parts.netloc):
+        problem("is not the URL of a Redis or Valkey", _HINT)
+    elif "@" in parts.netloc:
+        problem("has a password or a user in it", "`username` and `password: $NAME` have their own keys")
+    elif parts.query or parts.fragment:
+        problem("has more than an address and a database in it", _HINT)
+    else:
+        number = "" if parts.scheme == "unix" else parts.path.strip("/")
+        if not number or (number.isdecimal() and int(number) <= _DB_MAX):
+            return parts, int(number or 0)
+        problem("names no database", "a number, as in redis://host:6379/0")
+    return None
+
+
+def _installation(entry: MappingEntry, path: str, scope: Scope) -> str | None:
+    written = fields.text(entry.value, path, scope.report)
+    if written is None or _INSTALLATION.fullmatch(written):
+        return written
+    scope.report.error(entry.line, path, "is no name", "letters, digits, `_`, `.` and `-`, 64 at most")
+    return None
+
+
+def _secret(entry: MappingEntry, path: str, scope: Scope) -> Any:
+    return secret(entry.value, path, scope.report, scope.sources)
+
+
+def _server(url: _Url, **rest: Any) -> RedisServer:
+    parts, db = url
+    if parts.scheme == "unix":
+        addresses: tuple[tuple[str, int], ...] = ((parts.path, 0),)
+    else:
+        port = _SENTINEL_PORT if rest.get("sentinel") else _PORT
+        addresses = tuple(_address(each, port) for each in parts.netloc.split(","))
+    return RedisServer(addresses, db, parts.scheme == "rediss", **rest)
+
+
+def _address(text: str, port: int) -> tuple[str, int]:
+    """A host of "" or a port of 0 where it is none."""
+    found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+))(?::([0-9]{1,5}))?", text)
+    if found is None:
+        return "", 0
+    number = int(found[3] or port)
+    return found[1] or found[2], number if number < 65_536 else 0
+
+
+def _check(server: RedisServer, entries: Entries, path: str, report: Report) -> None:
+    line = entries["url"].line
+    if entries["url"].value.text.startswith("unix:"):
+        if server.cluster or server.sentinel:
+            report.error(line, f"{path}.url", "a unix socket is one server", "leave out `cluster` and `sentinel`")
+        return
+    if len(server.addresses) > _ADDRESSES_MAX or not all(host and port for host, port in server.addresses):
+        report.error(line, f"{path}.url", "has an address that is none", _HINT)
+    elif len(server.addresses) > 1 and not (server.cluster or server.sentinel):
+        report.error(
+            line, f"{path}.url", "names several servers", "set `cluster: true`, or `sentinel` to the master's name"
+        )
+    if server.cluster and server.db:
+        report.error(line, f"{path}.url", "a cluster has one database", "leave out the number")
+    if server.cluster and server.sentinel:
+        report.error(line, path, "is either a cluster or watched by sentinels")
+    if server.ca is not None and not server.tls:
+        report.error(line, f"{path}.ca", "is for TLS", "begin the URL with rediss://")
+    if server.username and server.password is None:
+        report.error(line, f"{path}.password", "is missing", "a username has one")
+
+
+def _seconds(entry: MappingEntry, path: str, scope: Scope) -> float | None:
+    seconds = fields.duration(entry.value, path, scope.report)
+    if seconds is None or _TIMEOUT_S[0] <= seconds <= _TIMEOUT_S[1]:
+        return seconds
+    scope.report.error(entry.line, path, "must be 5ms to 5s")
+    return None
+
+
+REDIS = Section(
+    "redis",
+    _server,
+    (
+        Field(
+            "url",
+            Kind({"type": "string"}, "URL", _url, "`redis://` or, with TLS, `rediss://`, and the database behind it."),
+            "Where it is: `rediss://host:6379/0`, or `unix:///path`. Several, with commas: nodes of a cluster, or sentinels.",
+            required=True,
+        ),
+        Field(
+            "ca",
+            Kind({"type": "string"}, "path", ca_bundle),
+            "CA certificates that the server's must come from.",
+            default="the system's",
+        ),
+        Field("username", TEXT, "A user of the server's ACL.", default="the default user"),
+        Field(
+            "password",
+            Kind({"type": "string"}, "key", _secret),
+            "As an API key: `$NAME` or `file:PATH`.",
+            default="none",
+        ),
+        Field("cluster", BOOLEAN, "Whether it is a cluster; all keys are in one slot.", default="false"),
+        Field("sentinel", TEXT, "The master's name; the URL has the sentinels then.", default="none"),
+    ),
+    "A Redis or Valkey server of version 6.2 or later.",
+    _check,
+    shared=True,
+)
+STORE = Section(
+    "store",
+    SharedStore,
+    (
+        Field("redis", REDIS, "The server.", required=True),
+        Field(
+            "timeout",
+            Kind(DURATION.schema, "5ms to 5s", _seconds, DURATION.written, DURATION.text, "_s"),
+            "How long a call waits for it at most; then `when_unavailable` decides.",
+        ),
+        Field(
+            "installation",
+            Kind({"type": "string", "pattern": f"^{_INSTALLATION.pattern}$"}, "text", _installation),
+            "Gateways with the same name share all limits and budgets. It is part of every key in the store.",
+        ),
+    ),
+    "Where several gateways count limits and money together.",
+    shared=True,
+)

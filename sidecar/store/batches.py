@@ -1,0 +1,112 @@
+"""Operations on their way to the script: those that are asked for in one turn of the loop go together.
+
+Few scripts are under way at once: what comes meanwhile is in the next one, so the busier the store, the larger the batches. A
+script holds up everybody else while it runs, which bounds its size.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from functools import partial
+
+from sidecar.store.line import Line, StoreError, Unanswered
+from sidecar.store.operations import SCRIPT_SHA, Operation
+
+# Of one script: 0.8 ms of the server.
+OPERATIONS_MAX = 32
+# Of one worker, at once.
+_SCRIPTS_MAX = 2
+
+_TURN_S = 0.001
+
+Answer = list[int]
+
+
+class Batches:
+    """`timeout_s` is how long an operation may take from `put` to its answer, whatever it waits for."""
+
+    def __init__(self, line: Line, prefix: bytes, timeout_s: float) -> None:
+        self._line = line
+        self._prefix = prefix
+        self._timeout_s = timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[tuple[Operation, asyncio.Future[Answer]]] = deque()
+        self._due: deque[tuple[float, asyncio.Future[Answer]]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._flushing = False
+        self._under_way = 0
+
+    def put(self, operation: Operation) -> asyncio.Future[Answer]:
+        """Raises Unanswered or Refused."""
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        self._queue.append((operation, future))
+        until = self._loop.time() + self._timeout_s
+        self._due.append((until, future))
+        if self._timer is None:
+            self._timer = self._loop.call_at(until, self._expire)
+        if not self._flushing and self._under_way < _SCRIPTS_MAX:
+            self._flushing = True
+            self._loop.call_soon(self._flush)
+        return future
+
+    def close(self) -> None:
+        """What has no answer yet gets none."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._due:
+            _fail(self._due.popleft()[1], Unanswered("the connection was given up"))
+        self._queue.clear()
+
+    def _flush(self) -> None:
+        self._flushing = False
+        while self._queue and self._under_way < _SCRIPTS_MAX:
+            futures: list[asyncio.Future[Answer]] = []
+            words: list[bytes] = []
+            while self._queue and len(futures) < OPERATIONS_MAX:
+                operation, future = self._queue.popleft()
+                if not future.done():  # nobody waits for it any more, and it has not been sent
+                    futures.append(future)
+                    words += operation
+            if futures:
+                self._under_way += 1
+                script = self._line.ask(b"EVALSHA", SCRIPT_SHA, 1, self._prefix, *words)
+                script.add_done_callback(partial(self._answered, futures))
+
+    def _answered(self, futures: list[asyncio.Future[Answer]], script: asyncio.Future[list[Answer]]) -> None:
+        self._under_way -= 1
+        error = script.exception()
+        if error is None:
+            for future, answer in zip(futures, script.result(), strict=True):
+                if not future.done():
+                    future.set_result(answer)
+        else:
+            for future in futures:
+                _fail(future, error if isinstance(error, StoreError) else Unanswered(str(error)))
+        if self._queue and not self._flushing:
+            self._flush()
+
+    def _expire(self) -> None:
+        """When the oldest operation is due. uvloop runs timers before it reads: if this process was held up, the answer may be
+        there and not read yet, so what is overdue gets one more turn."""
+        while self._due and self._due[0][1].done():
+            self._due.popleft()
+        if not self._due:
+            self._timer = None
+        elif self._due[0][0] > self._loop.time():
+            self._timer = self._loop.call_at(self._due[0][0], self._expire)
+        else:
+            self._timer = self._loop.call_later(_TURN_S, self._give_up)
+
+    def _give_up(self) -> None:
+        overdue = self._loop.time() - _TURN_S
+        while self._due and (self._due[0][1].done() or self._due[0][0] <= overdue):
+            _fail(self._due.popleft()[1], Unanswered("there was no answer in time"))
+        self._expire()
+
+
+def _fail(future: asyncio.Future[Answer], error: StoreError) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # whoever waited may have left: no complaint about it

@@ -1,0 +1,280 @@
+"""Money as a ledger: rows of the store's stream are folded into this gateway's archive, each of them once, and out of the archive
+the sums come back if the store has lost them.
+
+Every gateway has a group of its own on the stream, and so every archive has all rows of all gateways. A row is written with its
+id in one transaction with the sum, then acknowledged, then trimmed once all groups are past it: whoever dies in between reads
+it again, and knows it. Sums are set, never added to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+from sidecar.domain.snapshot import SharedStore
+from sidecar.spend.archive import Archive, Booking
+from sidecar.spend.budgets import Allowance
+from sidecar.spend.calendar import today_at
+from sidecar.spend.ledger import Charge, Ledger, Line
+from sidecar.store.connect import Connector
+from sidecar.store.line import Line as Connection
+from sidecar.store.line import Refused, StoreError, Unanswered
+from sidecar.store.operations import prefix_of, sum_name
+from sidecar.store.outage import SpentSince
+
+_log = logging.getLogger(__name__)
+# A transaction of so many rows takes 3 ms of a thread.
+_ROWS_MAX = 500
+_PAUSE_S = 0.25
+_PROBE_S = (0.1, 0.25)
+_TRIM_S = 1.0
+_GROUPS_S = 60.0
+_ANSWER_S = 2.0
+# A gateway that was away for longer is given up, so that the stream does not grow for ever: 150 bytes a call.
+_GROUP_KEPT_MS = 86_400_000
+# Whoever loads the sums has so long for it.
+_LOADING_MS = 5_000
+# An archive that begins in the middle of the month waits for one that does not.
+_INCOMPLETE_WAITS_S = 1.0
+# Settles of this age may come again (session.py): they are known by their bits.
+_RESENT_S = 120
+_PAGE = 65_536
+_DAY_MS, _MONTH_MS = 172_800_000, 3_456_000_000
+# A budget that a configuration adds begins at what the ledger has of its month; a counter is never below the ledger for longer.
+_RAISE_S = 5.0
+_RAISED_MAX = 500
+# name, kind, period, micro-dollars for each. Not around midnight, if this machine's clock is not the server's.
+_RAISE = """
+if math.floor(redis.call('TIME')[1] / 86400) ~= tonumber(ARGV[1]) then return 0 end
+local raised = 0
+for i = 2, #ARGV, 4 do
+  local key, period, spent = KEYS[1] .. ARGV[i], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
+  local of, known, held = string.match(redis.call('GET', key) or '0 0 0', '^(%S+) (%S+) (%S+)$')
+  if tonumber(of) < period then known = '0' end
+  if tonumber(of) <= period and tonumber(known) < spent then
+    redis.call('SET', key, string.format('%.0f %.0f %s', period, spent, held), 'PX', ARGV[i + 1])
+    raised = raised + 1
+  end
+end
+return raised"""
+# Months count from year 0 here, and from 1970 in the script.
+_MONTHS_BEFORE_1970 = 1970 * 12
+
+
+class Row(NamedTuple):
+    """One settle of one gateway."""
+
+    id: str
+    day: int
+    line: Line
+
+
+class LedgerFold:
+    """The supervisor's end of the store. `spent` is what this machine let pass without it: nothing, once it is there again."""
+
+    def __init__(
+        self,
+        store: SharedStore,
+        gateway: str,
+        archive: Archive,
+        ledger: Ledger,
+        spent: SpentSince,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._prefix = prefix_of(store.installation)
+        self._stream = self._prefix + b"ledger"
+        self._gateway = gateway
+        self._connector = Connector(store)
+        self._archive = archive
+        self._ledger = ledger
+        self._spent = spent
+        self._now_s = now_s
+        self._empty_since: float | None = None
+        self._failing = False
+        self._loaded = False  # the store's sums are this archive's
+        self.budgets: Callable[[], Iterable[Allowance]] = tuple  # those of the configuration
+        self.expired = 0  # reservations that nobody settled: calls of a killed worker, perhaps
+        self.waiting = 0  # rows of the stream that this gateway has not folded
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        while True:
+            try:
+                await self._follow()
+            except (StoreError, sqlite3.Error) as error:
+                if not self._failing:
+                    _log.warning("The ledger of the store is not folded: %s. The gateway keeps trying.", error)
+                self._failing = True
+            await asyncio.sleep(random.uniform(*_PROBE_S))
+
+    async def _follow(self) -> None:
+        connected = await self._connector.connect()
+        line = connected.line
+        try:
+            epoch = connected.epoch or await self._load(line)
+            await self._join(line, epoch)
+            while await self._fold(line, "0"):  # what a former life had read
+                pass
+            self._spent.clear()
+            if self._failing:
+                _log.info("The ledger of the store is folded again.")
+            self._failing = False
+            trimmed = looked = raised = 0.0
+            while True:
+                more = await self._fold(line, ">")
+                now = time.monotonic()
+                if now - trimmed > _TRIM_S:
+                    trimmed = now
+                    await self._trim(line, drop_groups=now - looked > _GROUPS_S)
+                    looked = now if now - looked > _GROUPS_S else looked
+                if more < _ROWS_MAX:
+                    if now - raised > _RAISE_S:
+                        raised = now
+                        await self._raise_sums(line)
+                    await asyncio.sleep(_PAUSE_S)
+        finally:
+            line.abort()
+
+    async def catch_up(self) -> None:
+        """What is in the stream now, once: when the gateway ends. Without a store there is nothing to do."""
+        try:
+            connected = await self._connector.connect()
+        except StoreError:
+            return
+        try:
+            if connected.epoch is not None:
+                await self._join(connected.line, connected.epoch)
+                while await self._fold(connected.line, "0") or await self._fold(connected.line, ">"):
+                    pass
+        except (StoreError, sqlite3.Error):
+            return
+        finally:
+            connected.line.abort()
+
+    async def _join(self, line: Connection, epoch: bytes) -> None:
+        try:
+            await _answer(line, "XGROUP", "CREATE", self._stream, self._gateway, "0", "MKSTREAM")
+        except Refused as error:
+            if error.code != "BUSYGROUP":
+                raise
+        else:
+            since_s = 0 if self._loaded else int(self._now_s())
+            await asyncio.to_thread(self._archive.follows, int(epoch.split()[1], 16) >> 1, since_s)
+            self._loaded = False
+
+    async def _fold(self, line: Connection, start: str) -> int:
+        found = await _answer(
+            line, "XREADGROUP", "GROUP", self._gateway, "1", "COUNT", _ROWS_MAX, "STREAMS", self._stream, start
+        )
+        entries = found[0][1] if found else []
+        if not entries:
+            return 0
+        rows = [row for row in map(self._row, entries) if row is not None]
+        bookings = [Booking(row.id, row.line) for row in rows]
+        fresh = await asyncio.to_thread(self._archive.book, bookings, int(self._now_s()))
+        today = today_at(self._now_s())
+        for booking in fresh:
+            if today_at(booking.line.day * 86_400).month == today.month:
+                self._ledger.restore(booking.line, today)
+        await _answer(line, "XACK", self._stream, self._gateway, *(entry[0] for entry in entries))
+        return len(entries)
+
+    def _row(self, entry: Sequence[Any]) -> Row | None:
+        """None for what has been trimmed, and for a reservation that expired."""
+        if not entry[1]:
+            return None
+        id_, day, text = entry[1][1].decode().split(" ", 2)
+        if text == "expired":
+            self.expired += 1
+            return None
+        route, consumer, *counts = json.loads(text)
+        return Row(id_, int(day), Line(int(day), consumer, route, Charge(*counts)))
+
+    async def _trim(self, line: Connection, *, drop_groups: bool) -> None:
+        """Only what every group is past: from the oldest row that is pending anywhere, else the last that was delivered."""
+        oldest: list[tuple[int, int]] = []
+        for group in await _answer(line, "XINFO", "GROUPS", self._stream):
+            facts = dict(zip(group[::2], group[1::2], strict=True))
+            name, last = facts[b"name"], facts[b"last-delivered-id"]
+            if drop_groups and name.decode() != self._gateway and await self._is_gone(line, name):
+                _log.warning("The gateway %s has not read the ledger for a day: its rows are given up.", name.decode())
+                await _answer(line, "XGROUP", "DESTROY", self._stream, name)
+                continue
+            if facts[b"pending"]:
+                last = (await _answer(line, "XPENDING", self._stream, name))[1] or last
+            oldest.append(_id_of(last))
+            if name.decode() == self._gateway:
+                length = await _answer(line, "XLEN", self._stream)
+                self.waiting = length if last == b"0-0" else int(facts.get(b"lag") or 0)
+        if oldest:
+            await _answer(line, "XTRIM", self._stream, "MINID", "-".join(map(str, min(oldest))))
+
+    async def _is_gone(self, line: Connection, group: bytes) -> bool:
+        for consumer in await _answer(line, "XINFO", "CONSUMERS", self._stream, group):
+            facts = dict(zip(consumer[::2], consumer[1::2], strict=True))
+            return bool(facts[b"idle"] > _GROUP_KEPT_MS)
+        return False
+
+    async def _load(self, line: Connection) -> bytes:
+        """The sums of an empty store, out of the archive. One gateway does it; raises Unanswered for the others."""
+        now = time.monotonic()
+        self._empty_since = self._empty_since or now
+        month = today_at(self._now_s())
+        complete = await asyncio.to_thread(self._archive.is_complete, month)
+        if not complete and now - self._empty_since < _INCOMPLETE_WAITS_S:
+            raise Unanswered("its sums are lost, and another gateway may know more of them")
+        epoch = self._prefix + b"epoch"
+        mine = await _answer(line, "SET", epoch, f"loading {self._gateway}", "NX", "PX", _LOADING_MS)
+        if mine is None:
+            raise Unanswered("another gateway loads its sums")
+        for key, day, of_day, of_month in self._ledger.sums(month):
+            if day:
+                await _answer(line, "SET", self._name(key, "day"), f"{month.day} {of_day} 0", "PX", _DAY_MS)
+            sum_ = f"{month.month - _MONTHS_BEFORE_1970} {of_month} 0"
+            await _answer(line, "SET", self._name(key, "month"), sum_, "PX", _MONTH_MS)
+        for id_ in await asyncio.to_thread(self._archive.booked_since, int(self._now_s()) - _RESENT_S):
+            host, _, number = id_.rpartition(".")
+            page, bit = divmod(int(number), _PAGE)
+            bits = self._prefix + f"done:{host}:{page}".encode()
+            await _answer(line, "SETBIT", bits, bit, 1)
+            await _answer(line, "PEXPIRE", bits, 86_400_000)
+        ready = f"ready {random.getrandbits(64):016x}".encode()
+        await _answer(line, "SET", epoch, ready)
+        self._empty_since, self._loaded = None, True
+        _log.info("The store was empty: the sums of this month are loaded from this gateway's archive.")
+        return ready
+
+    async def _raise_sums(self, line: Connection) -> None:
+        today = today_at(self._now_s())
+        words: list[str | int] = []
+        for each in self.budgets():
+            spent = self._ledger.spent(each.key, each.per, today)
+            if spent:
+                is_day = each.per == "day"
+                period = today.day if is_day else today.month - _MONTHS_BEFORE_1970
+                words += (sum_name(each.key, each.per), _DAY_MS if is_day else _MONTH_MS, period, spent)
+        for at in range(0, len(words), 4 * _RAISED_MAX):
+            some = words[at : at + 4 * _RAISED_MAX]
+            await _answer(line, "EVAL", _RAISE, 1, self._prefix, today.day, *some)
+
+    def _name(self, key: bytes, per: str) -> bytes:
+        return self._prefix + sum_name(key, per).encode()
+
+
+def _id_of(text: bytes) -> tuple[int, int]:
+    milliseconds, _, number = text.decode().partition("-")
+    return int(milliseconds), int(number or 0)
+
+
+async def _answer(line: Connection, *command: bytes | str | int) -> Any:
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            return await line.ask(*command)
+    except TimeoutError:
+        raise Unanswered("there was no answer in time") from None

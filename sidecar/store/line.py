@@ -1,0 +1,91 @@
+"""One connection to Redis or Valkey: commands go out as they come, answers come in the same order. hiredis reads and writes.
+
+A client library costs four times as much CPU for a command (docs/decisions/0031), and what is needed here is little: no pool, no
+retries of its own, and no waiting that nobody asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, cast
+
+import hiredis
+
+# More unanswered commands than this on one connection: the server is stuck, and what waits is of no use any more.
+_WAITING_MAX = 10_000
+
+
+class StoreError(Exception):
+    """Nothing is known of what was asked, or it was not done."""
+
+
+class Unanswered(StoreError):
+    """No answer in time, or the connection was lost: the script may have run or may run yet."""
+
+
+class Refused(StoreError):
+    """The server answered with an error; `code` is its first word, such as EMPTY, READONLY or MOVED."""
+
+    @property
+    def code(self) -> str:
+        return str(self).partition(" ")[0]
+
+
+class Line(asyncio.Protocol):
+    """`asyncio.get_running_loop().create_connection(Line, ...)` makes one. Futures raise Unanswered or Refused."""
+
+    def __init__(self) -> None:
+        self._reader = hiredis.Reader()
+        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._transport: asyncio.Transport | None = None
+        self.lost: Callable[[], None] | None = None  # called once, when the connection is gone
+
+    @property
+    def is_open(self) -> bool:
+        return self._transport is not None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        try:
+            while (answer := self._reader.gets()) is not False:
+                if self._waiting:
+                    _resolve(self._waiting.popleft(), answer)
+        except hiredis.ProtocolError:
+            self.abort()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        waiting, self._waiting = self._waiting, deque()
+        for future in waiting:
+            if not future.done():
+                future.set_exception(Unanswered("the connection was lost"))
+        if self.lost is not None:
+            self.lost()
+
+    def ask(self, *command: bytes | str | int) -> asyncio.Future[Any]:
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self._transport is None or len(self._waiting) >= _WAITING_MAX:
+            future.set_exception(Unanswered("there is no connection"))
+            return future
+        self._waiting.append(future)
+        self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]
+        return future
+
+    def abort(self) -> None:
+        """Without a word to the server."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+def _resolve(future: asyncio.Future[Any], answer: Any) -> None:
+    if future.done():
+        return
+    if isinstance(answer, hiredis.ReplyError):
+        future.set_exception(Refused(str(answer)))
+    else:
+        future.set_result(answer)

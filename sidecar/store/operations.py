@@ -1,0 +1,87 @@
+"""What goes to the script, as bytes: rules and operations. script.lua says what each means and answers."""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable
+from importlib import resources
+from typing import NamedTuple
+
+import msgspec
+
+from sidecar.limits import Bucket
+from sidecar.spend.budgets import Allowance
+
+SCRIPT = resources.files(__package__).joinpath("script.lua").read_bytes()
+# Of its name in the store, too: two releases with different scripts run next to each other.
+SCRIPT_SHA = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest().encode()
+# Of the keys and their values. A release that changes them counts this up, and counts from the archive.
+VERSION = 1
+# A Lua number is whole below 2^53; the script adds to this once.
+_WINDOW_NS_MAX = 2**52
+_KINDS = {"requests": "r", "tokens": "t", "concurrent": "c"}
+TTL_MS = 60_000
+
+
+class Operation(NamedTuple):
+    """One of a script's operations."""
+
+    words: bytes
+    rules: bytes = b""
+
+
+def prefix_of(installation: str) -> bytes:
+    """Of all keys. The braces are a cluster's hash tag: a call asks for limits of its route and of its consumer in one script,
+    which needs them in one slot."""
+    return b"{sidecar:%b}%d:" % (installation.encode(), VERSION)
+
+
+def rules_of(buckets: Iterable[Bucket], allowances: Iterable[Allowance]) -> bytes:
+    """Flat, as the script reads it: kind, name, a, b for each, limits first."""
+    flat: list[str | int] = []
+    for bucket in buckets:
+        name = _text(bucket.key)
+        if bucket.rate is None:
+            flat += ("c", f"c:{name}", bucket.count, 0)
+            continue
+        interval_ns, window_ns = bucket.rate.interval_ns, bucket.rate.window_ns
+        if window_ns > _WINDOW_NS_MAX:  # a limit for years, in whole units of what drains in 52 days
+            window_ns = max(1, _WINDOW_NS_MAX // interval_ns) * interval_ns
+        flat += (_KINDS[bucket.unit], f"g:{name}", interval_ns, window_ns)
+    for allowance in allowances:
+        flat += (allowance.per[0], sum_name(allowance.key, allowance.per), allowance.micro_dollars, 0)
+    return msgspec.msgpack.encode(flat)
+
+
+def sum_name(key: bytes, per: str) -> str:
+    """Of a budget's sum, without the prefix. The period is part of it: a day and a month of one scope are two sums."""
+    return f"b:{_text(key)}:{per[0]}"
+
+
+def admit(host: bytes, number: int, tokens: int, micro: int, requests: int = 1, ttl_ms: int = TTL_MS) -> bytes:
+    return b"a %b %d %d %d %d %d" % (host, number, ttl_ms, requests, tokens, micro)
+
+
+def hold(host: bytes, number: int, tokens: int, micro: int, requests: int = 1, ttl_ms: int = TTL_MS) -> bytes:
+    return b"h %b %d %d %d %d %d" % (host, number, ttl_ms, requests, tokens, micro)
+
+
+def settle(host: bytes, number: int, requests: int, tokens: int, micro: int, row: bytes = b"") -> bytes:
+    return b"s %b %d %d %d %d %b" % (host, number, requests, tokens, micro, row)
+
+
+def release(host: bytes, number: int) -> bytes:
+    return settle(host, number, 0, 0, 0)
+
+
+def renew(host: bytes, number: int, ttl_ms: int = TTL_MS) -> bytes:
+    return b"n %b %d %d" % (host, number, ttl_ms)
+
+
+def tick(gateway: bytes) -> bytes:
+    return b"t %b" % gateway
+
+
+def _text(key: bytes) -> str:
+    return urlsafe_b64encode(key).rstrip(b"=").decode()

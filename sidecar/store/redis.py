@@ -1,0 +1,230 @@
+"""The store that several gateways share: every call asks it, in one script for all limits and budgets of the call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from adapters import GatewayError, Kind
+from sidecar.limits import Bucket, Level, Refused, Reservation
+from sidecar.spend.budgets import Allowance, Warned, budget_exceeded, dollars
+from sidecar.spend.calendar import Calendar, Today
+from sidecar.spend.ledger import Charge, Ledger
+from sidecar.store import operations
+from sidecar.store.batches import Answer
+from sidecar.store.contract import Admitted, Needs, Rules
+from sidecar.store.line import StoreError, Unanswered
+from sidecar.store.operations import Operation
+from sidecar.store.outage import LocalShares, Share, note_of
+from sidecar.store.session import Session
+
+_US_NS = 1_000
+# Of a script's answer: status, first refusing rule, wait, what that depends on; then the levels.
+_LEVELS_AT = 4
+_TAKEN, _REFUSED = 1, 0
+_ON_CALLS, _NEVER = 1, 2
+
+
+class DecisionCounter(Protocol):
+    def decided(self, policy: str) -> None: ...
+
+
+class _Encoded(NamedTuple):
+    """Rules as the script gets them. Two budgets of one scope and period are one sum: the smaller holds."""
+
+    allowances: tuple[Allowance, ...]
+    rules: bytes
+
+
+@dataclass(slots=True)
+class Held(Reservation):
+    """A reservation in the store. `number` 0: the store was not asked. `share`: what was taken on this machine instead."""
+
+    number: int = 0
+    tokens: int = 0
+    micro: int = 0
+    share: Share | None = None
+
+
+class RedisStore:
+    """`session` is this worker's connection, `shares` decides while it is away."""
+
+    def __init__(
+        self,
+        session: Session,
+        shares: LocalShares,
+        ledger: Ledger,
+        decisions: DecisionCounter,
+        closing: Callable[[], Awaitable[None]] | None = None,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._session = session
+        self._shares = shares
+        self._ledger = ledger
+        self._decisions = decisions
+        self._closing = closing
+        self._now_s = now_s
+        self._calendar = Calendar()
+
+    def admit(self, rules: Rules, needs: Needs) -> Admitted | Awaitable[Admitted]:
+        """Raises budget_exceeded, store_unavailable."""
+        micro = needs.micro_dollars if rules.allowances else 0
+        held = Held(rules.buckets, [], [], tokens=needs.tokens if rules.buckets else 0, micro=micro)
+        if not self._session.is_up:
+            return self._without(rules, needs, held)
+        held.number = self._session.new_number()
+        return self._ask(rules, needs, held)
+
+    async def _ask(self, rules: Rules, needs: Needs, held: Held) -> Admitted:
+        session = self._session
+        encoded = _encoded(rules)
+        words = operations.admit(session.host, held.number, held.tokens, held.micro)
+        try:
+            answer = await session.ask(Operation(words, encoded.rules))
+            if answer[0] not in (_TAKEN, _REFUSED):
+                raise Unanswered("it was settled before it came")
+        except StoreError:
+            return self._without(rules, needs, held)
+        except BaseException:  # the caller has left: whether it was taken is not known
+            self._give_back(held)
+            raise
+        if answer[0] == _REFUSED:
+            return self._refusal(rules, encoded, held, answer)
+        hold = operations.hold(session.host, held.number, held.tokens, held.micro)
+        session.opened(held.number, Operation(hold, encoded.rules))
+        self._read_levels(held, answer)
+        return Admitted(held, self._warned(encoded, answer))
+
+    def settle(self, rules: Rules, reservation: Reservation, charge: Charge) -> None:
+        """By its number, also where the store never knew of it: it is charged once."""
+        held = reservation if isinstance(reservation, Held) else Held((), [], [])
+        tokens = charge.input_tokens + charge.output_tokens
+        session = self._session
+        number = held.number or session.new_number()
+        row = msgspec.json.encode([rules.route, rules.consumer, *charge])
+        words = operations.settle(session.host, number, 1, tokens, charge.micro_dollars, row)
+        session.settle(number, Operation(words, _encoded(rules).rules))
+        if held.share is not None:
+            self._shares.settle(held.share, kept=True, tokens=tokens, micro=charge.micro_dollars)
+        else:
+            _correct_levels(held, 1, tokens)
+
+    def release(self, rules: Rules, reservation: Reservation) -> None:
+        if isinstance(reservation, Held) and reservation.refused is None:
+            self._give_back(reservation)
+            if reservation.share is not None:
+                self._shares.settle(reservation.share, kept=False, tokens=0, micro=0)
+            else:
+                _correct_levels(reservation, 0, 0)
+
+    def spent(self, allowance: Allowance) -> int:
+        """Of all gateways, as of the last fold: a quarter of a second ago."""
+        return self._ledger.spent(allowance.key, allowance.per, self._calendar.at(self._now_s()))
+
+    async def close(self) -> None:
+        await self._session.close()
+        if self._closing is not None:
+            await self._closing()
+
+    def _give_back(self, held: Held) -> None:
+        if held.number:
+            words = operations.release(self._session.host, held.number)
+            self._session.settle(held.number, Operation(words))
+
+    def _without(self, rules: Rules, needs: Needs, held: Held) -> Admitted:
+        """The store is away, or it is not known what it did: in any case this call is settled by its number later."""
+        try:
+            share = self._shares.admit(rules, needs, self._session.gateways)
+        except GatewayError:
+            self._decisions.decided("deny")
+            self._give_back(held)
+            raise
+        self._decisions.decided(note_of(rules).partition("; ")[2])
+        held.share = share
+        held.levels, held.note = share.reservation.levels, share.reservation.note
+        if share.reservation.refused is not None:
+            held.refused = share.reservation.refused
+            self._give_back(held)
+        return Admitted(held, None)
+
+    def _refusal(self, rules: Rules, encoded: _Encoded, held: Held, answer: Answer) -> Admitted:
+        self._read_levels(held, answer)
+        _, index, wait_us, depends, *_ = answer
+        if index <= len(rules.buckets):
+            wait_ns = None if depends else wait_us * _US_NS
+            held.refused = Refused(rules.buckets[index - 1], wait_ns)
+            return Admitted(held, None)
+        allowance = encoded.allowances[index - 1 - len(rules.buckets)]
+        left = allowance.micro_dollars - answer[_LEVELS_AT + index - 1]
+        raise self._budget_refused(allowance, left, held.micro, depends)
+
+    def _budget_refused(self, allowance: Allowance, left: int, micro: int, depends: int) -> GatewayError:
+        name = f"Budget for {allowance.scope}: {allowance.amount}"
+        if depends == _NEVER:
+            text = (
+                f"{name}. This call may cost {dollars(micro)}, which is more. Lower max_tokens, or shorten the prompt."
+            )
+            return GatewayError(Kind.BUDGET_EXCEEDED, text)
+        if depends == _ON_CALLS:
+            text = f"{name}. What is left of it is reserved by calls in progress. Retry when one has ended."
+            return GatewayError(Kind.BUDGET_EXCEEDED, text)
+        now_s = self._now_s()
+        why = f"This call may cost {dollars(micro)}, and {dollars(left)} is left. " if left > 0 else ""
+        return budget_exceeded(allowance, _ends_s(allowance, self._calendar.at(now_s)), now_s, why)
+
+    def _read_levels(self, held: Held, answer: Answer) -> None:
+        refused = answer[0] == _REFUSED
+        for bucket, level in zip(held.buckets, answer[_LEVELS_AT:], strict=False):
+            held.levels.append(_level(bucket, level, taken=not refused))
+            cost = min(held.tokens, bucket.count) if bucket.unit == "tokens" else 1
+            held.costs.append(0 if refused else cost)
+
+    def _warned(self, encoded: _Encoded, answer: Answer) -> Warned | None:
+        """The budget that is nearest to its end, with what is reserved of it."""
+        warned: Warned | None = None
+        if encoded.allowances:
+            today = self._calendar.at(self._now_s())
+            for each, level in zip(encoded.allowances, answer[-len(encoded.allowances) :], strict=True):
+                used = level / each.micro_dollars
+                if each.soft <= used < 1 and (warned is None or warned.used < used):
+                    warned = Warned(each, used, _ends_s(each, today))
+        return warned
+
+
+def _encoded(rules: Rules) -> _Encoded:
+    made: _Encoded | None = rules.encoded
+    if made is None:
+        smallest: dict[str, Allowance] = {}
+        for each in rules.allowances:
+            name = operations.sum_name(each.key, each.per)
+            if name not in smallest or smallest[name].micro_dollars > each.micro_dollars:
+                smallest[name] = each
+        allowances = tuple(smallest.values())
+        made = rules.encoded = _Encoded(allowances, operations.rules_of(rules.buckets, allowances))
+    return made
+
+
+def _ends_s(allowance: Allowance, today: Today) -> int:
+    return today.day_ends_s if allowance.per == "day" else today.month_ends_s
+
+
+def _level(bucket: Bucket, level: int, *, taken: bool) -> Level:
+    """`level` is ns until the bucket is empty, or calls under way without this one."""
+    if bucket.rate is None:
+        return Level(bucket, max(0, bucket.count - level - taken), 0)
+    used_ns = max(0, level)
+    return Level(bucket, max(0, bucket.rate.window_ns - used_ns) // bucket.rate.interval_ns, used_ns)
+
+
+def _correct_levels(held: Held, requests: int, tokens: int) -> None:
+    """As far as this call changes them; others may have come meanwhile."""
+    for index, (bucket, _, reset_ns) in enumerate(held.levels):
+        if bucket.rate is not None:
+            used = tokens if bucket.unit == "tokens" else requests
+            held.levels[index] = _level(
+                bucket, reset_ns + (used - held.costs[index]) * bucket.rate.interval_ns, taken=True
+            )

@@ -1,0 +1,284 @@
+"""A worker's end of the store: it is connected or it is away, it loses no settle, and it comes back without a rush.
+
+Whether the store is there is known before a call asks: after a cut, an error, or three answers in a row that did not come in
+time, nobody waits for it any more until a connection stands again. One task connects, one sends settles, one renews.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import secrets
+import string
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Protocol
+
+from sidecar.domain.snapshot import SharedStore
+from sidecar.store import operations
+from sidecar.store.batches import OPERATIONS_MAX, Answer, Batches
+from sidecar.store.connect import Connected, Connector
+from sidecar.store.line import Line, StoreError, Unanswered
+from sidecar.store.operations import SCRIPT_SHA, Operation
+from sidecar.store.unsent import UnsentSettles
+
+_log = logging.getLogger(__name__)
+_TIMEOUTS_MAX = 3
+# At random between these, so that gateways do not knock together.
+_PROBE_S = (0.1, 0.25)
+# A settle waits for company this long.
+_COMPANY_S = 0.005
+# Nobody waits for what is sent in the background.
+_BACKGROUND_S = 0.5
+# A replica that became the master lacks the last writes: what was acknowledged so recently is sent again, and known by its bit.
+_RESENT_S = 10.0
+_TICK_S = 5.0
+_RENEWED_S = 20.0
+# What no record in the file has room for is kept by the process, up to here.
+_UNSENT_MAX = 200_000
+# How long a worker that ends waits for the last acknowledgements.
+_CLOSE_S = 1.0
+_LETTERS = string.ascii_letters + string.digits
+
+
+class Counters(Protocol):
+    """What an operator sees of it."""
+
+    def reachable(self, *, yes: bool) -> None: ...
+
+    def unsent(self, count: int) -> None: ...
+
+    def lost(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _Open:
+    hold: Operation
+    renewed: float
+
+
+class Session:
+    """For one worker. `gateway` names the machine's gateway, the same after a restart."""
+
+    def __init__(
+        self,
+        store: SharedStore,
+        gateway: bytes,
+        unsent: UnsentSettles,
+        counters: Counters,
+        connector: Connector | None = None,
+    ) -> None:
+        # Of this life of this worker: with a name that comes again, bits of the former would swallow new settles.
+        self.host = "".join(secrets.choice(_LETTERS) for _ in range(9)).encode()
+        self.gateways = 1
+        self._timeout_s = store.timeout_s
+        self._prefix = operations.prefix_of(store.installation)
+        self._gateway = gateway
+        self._connector = connector or Connector(store)
+        self._unsent = unsent
+        self._counters = counters
+        self._number = 0
+        self._line: Line | None = None
+        self._batches: Batches | None = None
+        self._timeouts = 0
+        self._life = b""
+        self._was_up = True
+        self._open: dict[int, _Open] = {}
+        self._outbox: deque[tuple[Operation, int | None]] = deque(unsent.found)
+        self._recent: deque[tuple[float, Operation]] = deque()
+        self._loop = asyncio.get_running_loop()
+        self._left = asyncio.Event()  # the connection is gone
+        self._arrived = asyncio.Event()  # there is a settle to send, or a connection to send it by
+        self._arrived.set()
+        self._emptied = asyncio.Event()
+        counters.reachable(yes=False)
+        self._tasks = [asyncio.create_task(each()) for each in (self._stay_connected, self._send_settles, self._renew)]
+
+    @property
+    def is_up(self) -> bool:
+        return self._batches is not None
+
+    def new_number(self) -> int:
+        self._number += 1
+        return self._number
+
+    async def ask(self, operation: Operation) -> Answer:
+        """Raises StoreError: it may have been done, or be done yet. Within the store's timeout, whatever happens."""
+        batches = self._batches
+        if batches is None:
+            raise Unanswered("the store is away")
+        try:
+            answer = await batches.put(operation)
+        except Unanswered as error:
+            self._timeouts += 1
+            if self._timeouts >= _TIMEOUTS_MAX and batches is self._batches:
+                self._leave(str(error))
+            raise
+        except StoreError as error:
+            if batches is self._batches:
+                self._leave(str(error))
+            raise
+        self._timeouts = 0
+        return answer
+
+    def opened(self, number: int, hold: Operation) -> None:
+        """The reservation stands: it is renewed until it is settled, and a store that loses it gets it again."""
+        self._open[number] = _Open(hold, self._loop.time())
+
+    def settle(self, number: int, settle: Operation) -> None:
+        """Sent in the background, again and again until it is acknowledged: the store books it once."""
+        self._open.pop(number, None)
+        self._arrived.set()
+        if len(self._outbox) >= _UNSENT_MAX:
+            self._counters.lost()
+            return
+        self._outbox.append((settle, self._unsent.keep(settle)))
+
+    async def close(self) -> None:
+        """With the last settles, if the store is there."""
+        until = self._loop.time() + _CLOSE_S
+        while self._outbox and self.is_up and self._loop.time() < until:
+            self._emptied.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await self._emptied.wait()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._disconnect()
+        self._unsent.close()
+
+    def _leave(self, why: str) -> None:
+        if self._batches is None:
+            return
+        _log.warning("The store of limits and budgets does not answer: %s. Calls are decided without it.", why)
+        self._disconnect()
+        self._counters.reachable(yes=False)
+        self._left.set()
+
+    def _disconnect(self) -> None:
+        batches, line = self._batches, self._line
+        self._batches = self._line = None
+        self._timeouts = 0
+        if batches is not None:
+            batches.close()
+        if line is not None:
+            line.abort()
+
+    async def _stay_connected(self) -> None:
+        while True:
+            try:
+                connected = await self._connector.connect()
+                await self._catch_up(connected)
+            except StoreError as error:
+                if self._was_up:
+                    _log.warning("The store of limits and budgets cannot be reached: %s.", error)
+                self._was_up = False
+                await asyncio.sleep(random.uniform(*_PROBE_S))
+                continue
+            self._begin(connected.line)
+            await self._left.wait()
+
+    def _begin(self, line: Line) -> None:
+        if not self._was_up:
+            _log.info("The store of limits and budgets is there again.")
+        self._was_up = True
+        self._left.clear()
+        self._line = line
+        self._batches = Batches(line, self._prefix, self._timeout_s)
+        line.lost = self._lost_line(line)
+        self._counters.reachable(yes=True)
+        self._arrived.set()
+        if not line.is_open:
+            self._leave("the connection was lost")
+
+    def _lost_line(self, line: Line) -> Callable[[], None]:
+        return lambda: self._leave("the connection was lost") if line is self._line else None
+
+    async def _catch_up(self, connected: Connected) -> None:
+        """Another server, another life of it, or other data: what it should know is sent, known by its number."""
+        line = connected.line
+        try:
+            if connected.epoch is None:
+                raise Unanswered("its sums are not loaded yet")
+            if connected.life != self._life:
+                again = [each.hold for each in self._open.values()] + [each for _, each in self._recent]
+                for at in range(0, len(again), OPERATIONS_MAX):
+                    await self._run(line, again[at : at + OPERATIONS_MAX])
+            (count,) = (await self._run(line, [Operation(operations.tick(self._gateway))]))[0]
+            self.gateways = max(1, count)
+        except BaseException:
+            line.abort()
+            raise
+        self._life = connected.life
+
+    async def _run(self, line: Line, some: Sequence[Operation]) -> list[Answer]:
+        words = [word for operation in some for word in operation]
+        try:
+            async with asyncio.timeout(_BACKGROUND_S):
+                answers: list[Answer] = await line.ask(b"EVALSHA", SCRIPT_SHA, 1, self._prefix, *words)
+        except TimeoutError:
+            raise Unanswered("there was no answer in time") from None
+        return answers
+
+    async def _send_settles(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            if len(self._outbox) < OPERATIONS_MAX:
+                await asyncio.sleep(_COMPANY_S)
+            while self._outbox and (line := self._line) is not None:
+                await self._send_some(line)
+            self._counters.unsent(len(self._outbox))
+            self._emptied.set()
+            oldest = self._loop.time() - _RESENT_S
+            while self._recent and self._recent[0][0] < oldest:
+                self._recent.popleft()
+
+    async def _send_some(self, line: Line) -> None:
+        some = [self._outbox[at] for at in range(min(OPERATIONS_MAX, len(self._outbox)))]
+        try:
+            await self._run(line, [operation for operation, _ in some])
+        except StoreError as error:
+            if line is self._line:
+                self._leave(str(error))
+            return
+        now = self._loop.time()
+        for operation, record in some:
+            self._outbox.popleft()
+            self._unsent.forget(record)
+            self._recent.append((now, operation))
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S * random.uniform(0.8, 1.2))
+            self._counters.unsent(len(self._outbox))
+            try:
+                await self._renew_once()
+            except StoreError as error:
+                self._leave(str(error))
+
+    async def _renew_once(self) -> None:
+        line = self._line
+        if line is None:
+            return
+        (count,) = (await self._run(line, [Operation(operations.tick(self._gateway))]))[0]
+        self.gateways = max(1, count)
+        now = self._loop.time()
+        due = [number for number, each in self._open.items() if now - each.renewed > _RENEWED_S]
+        for at in range(0, len(due), OPERATIONS_MAX):
+            some = [number for number in due[at : at + OPERATIONS_MAX] if number in self._open]
+            answers = await self._run(line, [Operation(operations.renew(self.host, number)) for number in some])
+            gone = [
+                self._open[number].hold
+                for number, (held,) in zip(some, answers, strict=True)
+                if not held and number in self._open
+            ]
+            if gone:
+                await self._run(line, gone)
+            for number in some:
+                if number in self._open:
+                    self._open[number].renewed = now

