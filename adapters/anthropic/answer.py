@@ -23,7 +23,10 @@ _COUNTS = frozenset(
 )
 
 
-def finish_reason(native: str) -> pb.FinishReason:
+def finish_reason(native: str, *, answered: bool = False) -> pb.FinishReason:
+    """`answered`: by the gateway's own tool (json_answer), so that nothing is left for the caller to run."""
+    if native == "tool_use" and answered:
+        return pb.FINISH_REASON_STOP
     return FINISH_REASONS.get(native, pb.FINISH_REASON_OTHER) if native else pb.FINISH_REASON_UNSPECIFIED
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from adapters.anthropic.answer import finish_reason, untyped_block, usage_of
 from adapters.anthropic.failure import in_band_error
+from adapters.anthropic.json_answer import TOOL_NAME
 from adapters.contract import Context
 from adapters.errors import GatewayError, Kind
 from adapters.json_object import Obj, json_text, of_answer
@@ -21,9 +22,9 @@ def decode(body: bytes, context: Context) -> pb.ChatResponse:
         raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's answer is not a message of the assistant.")
     native = obj.string("stop_reason") or ""
     message = pb.Message(role=pb.ROLE_ASSISTANT)
-    for raw, path in blocks:
-        _add_block(message, raw, path)
-    choice = pb.Choice(index=0, message=message, finish_reason=finish_reason(native), native_finish_reason=native)
+    kinds = {_add_block(message, raw, path) for raw, path in blocks}
+    finish = finish_reason(native, answered=TOOL_NAME in kinds and not message.tool_calls)
+    choice = pb.Choice(index=0, message=message, finish_reason=finish, native_finish_reason=native)
     answer = pb.ChatResponse(
         id=obj.string("id") or context.new_id("msg_"),
         created=context.now_s,
@@ -40,9 +41,11 @@ def decode(body: bytes, context: Context) -> pb.ChatResponse:
     return answer
 
 
-def _add_block(message: pb.Message, raw: bytes, path: str) -> None:
+def _add_block(message: pb.Message, raw: bytes, path: str) -> str | None:
+    """The block's type; TOOL_NAME for the call of the gateway's own tool, whose input is the answer."""
     block = Obj(raw, path, of_answer)
-    match block.string("type"):
+    kind = block.string("type")
+    match kind:
         case "text":
             message.content.add(text=block.string("text") or "", extra_json=block.extra())
         case "thinking":
@@ -51,12 +54,17 @@ def _add_block(message: pb.Message, raw: bytes, path: str) -> None:
             data = block.string("data") or ""
             message.content.add(thinking=pb.Thinking(redacted=data.encode(), format=CLAUDE, extra_json=block.extra()))
         case "tool_use":
-            message.tool_calls.append(_tool_call(block))
+            call = _tool_call(block)
+            if call.name == TOOL_NAME:
+                message.content.add(text=call.arguments_json)
+                return TOOL_NAME
+            message.tool_calls.append(call)
         case "" | None:
             raise untyped_block()
         case _:
             # Server tools and their results, and what the API adds later: whole, so that they can be sent back.
             message.content.add(other_json=json_text(raw, path, of_answer))
+    return kind
 
 
 def _thinking(block: Obj) -> pb.Thinking:

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
+from adapters.anthropic.json_answer import tools_and_choice
 from adapters.anthropic.limits import output_tokens_max
 from adapters.anthropic.lost_thoughts import is_manual, thoughts_are_lost
 from adapters.anthropic.places import PLACES
 from adapters.anthropic.thinking import goes_back
-from adapters.anthropic.tools import tool_choice, tools
 from adapters.anthropic.turns import system_and_turns
 from adapters.anthropic.url import messages_url
 from adapters.contract import Context, HttpCall, Target
@@ -45,10 +45,9 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
         body["system"] = system
     if stream:
         body["stream"] = True
-    if request.tools:
-        body["tools"] = tools(request.tools, fit)
-    body |= tool_choice(request, fit) | _sampling(request, fit) | _metadata(request, fit) | _service_tier(request, fit)
     extra = callers_object(request.extra_json, "extra_json") if request.extra_json else {}
+    body |= tools_and_choice(request, fit, extra)
+    body |= _sampling(request, fit) | _metadata(request, fit) | _service_tier(request, fit)
     body |= _output_config(request, fit, extra.pop("output_config", None))
     if request.reasoning_effort == "none":
         body["thinking"] = {"type": "disabled"}
@@ -133,13 +132,10 @@ def _format(wanted: pb.ResponseFormat, fit: Fit) -> dict[str, Any]:
             fields = {"type": "json_schema", "schema": described(schema, fit)}
             path = "response_format.json_schema"
             return {"format": merge_extra(fields, schema.extra_json, path, frozenset(fields))}
-        case "json_object":
-            fit.refuse("response_format.json_object", why="it answers in JSON only by a schema")
-            return {}
         case "other_json":
             callers_object(wanted.other_json, "response_format")
             return {"format": msgspec.Raw(wanted.other_json.encode())}
-        case "text":
+        case "text" | "json_object":  # the latter by a tool: json_answer
             return {}
         case _:
             raise invalid("response_format", "a type is needed")

@@ -18,6 +18,8 @@ PLACES = (
     | {"reasoning_effort", "service_tier"}
     # One label, the end user's name, which OpenAI's format can say in three places.
     | {"user", "safety_identifier", "metadata"}
+    # By a tool (json_answer).
+    | {"response_format.json_object"}
     # A schema is always followed; its description goes into it.
     | {"response_format.json_schema.description", "response_format.json_schema.strict"}
 )

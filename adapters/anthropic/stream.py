@@ -139,7 +139,7 @@ class ChatDecoder:
     def _end(self) -> list[pb.StreamChatResponse]:
         self.done = True
         finish = self._chunk(pb.Delta())
-        finish.choices[0].finish_reason = finish_reason(self._native_finish)
+        finish.choices[0].finish_reason = finish_reason(self._native_finish, answered=self._numbers.answered)
         finish.choices[0].native_finish_reason = self._native_finish
         extra = object_text(self._extra)
         if extra is not None:

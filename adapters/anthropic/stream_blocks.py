@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from adapters.anthropic.answer import untyped_block
+from adapters.anthropic.json_answer import TOOL_NAME
 from adapters.delta_lists import DeltaLists
 from adapters.json_object import MALFORMED, OBJECTS, Obj, of_answer
 from adapters.thoughts import CLAUDE
@@ -29,6 +30,12 @@ class Numbers:
     thinking: int = 0
     tool_calls: int = 0
     lists: DeltaLists = field(default_factory=DeltaLists)
+    by_json_tool: bool = False
+
+    @property
+    def answered(self) -> bool:
+        """Whether the gateway's own tool gave the answer, and there is no other call."""
+        return self.by_json_tool and not self.tool_calls
 
     def next_thinking(self) -> int:
         self.thinking += 1
@@ -50,7 +57,11 @@ def open_block(raw: bytes, numbers: Numbers) -> Block:
         case "redacted_thinking":
             return _Redacted(block, numbers.next_thinking(), numbers.lists)
         case "tool_use":
-            return _ToolUse(block, numbers.next_tool_call(), numbers.lists)
+            name = block.string("name")
+            if name == TOOL_NAME:
+                numbers.by_json_tool = True
+                return _JsonAnswer(block, name, 0, numbers.lists)
+            return _ToolUse(block, name, numbers.next_tool_call(), numbers.lists)
         case "" | None:
             raise untyped_block()
         case _:
@@ -135,6 +146,7 @@ class _Redacted:
 @dataclass(slots=True)
 class _ToolUse:
     block: Obj
+    name: str | None
     index: int
     lists: DeltaLists
     input_json: str = "{}"
@@ -145,7 +157,7 @@ class _ToolUse:
         call = pb.ToolCallDelta(
             index=self.index,
             id=self.block.string("id"),
-            name=self.block.string("name"),
+            name=self.name,
             extra_json=self.block.extra(),
         )
         return [pb.Delta(tool_calls=[call])]
@@ -166,6 +178,19 @@ class _ToolUse:
 
     def _arguments(self, piece: str) -> pb.Delta:
         return pb.Delta(tool_calls=[pb.ToolCallDelta(index=self.index, arguments_json=piece)])
+
+
+class _JsonAnswer(_ToolUse):
+    """The call that is the answer (json_answer): its input is the text."""
+
+    __slots__ = ()
+
+    def start(self) -> list[pb.Delta]:
+        self.input_json = self.block.json("input") or "{}"
+        return []
+
+    def _arguments(self, piece: str) -> pb.Delta:
+        return pb.Delta(content=piece)
 
 
 @dataclass(slots=True)

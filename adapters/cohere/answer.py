@@ -1,8 +1,8 @@
 """What all of Cohere's answers share: finish reasons, usage, probabilities.
 
 Cohere counts twice: `tokens` is what the model read and wrote, the template of the conversation included; `billed_units` is
-what is paid for. Ours are `tokens`, as with every other provider; `billed_units` stays in the usage's extra_json. Where an
-answer has billed units only (embeddings, /v1/generate), those are the counts.
+what is paid for. Ours are `tokens`, as with every other provider, and money is counted by `billed_units`, which stays in the
+usage's extra_json too. Where an answer has billed units only (embeddings, /v1/generate), those are the counts.
 """
 
 from __future__ import annotations
@@ -58,11 +58,22 @@ def read_usage(holder: Obj) -> pb.Usage | None:
             _add_images(usage, source)
     _take(usage, holder, "cached_tokens", "cached_input_tokens")
     settle(usage)
+    if tokens is not None and billed is not None:
+        _add_billed(usage, billed)
     rest = {"tokens": tokens, "billed_units": billed}
     left = {name: obj.extra() for name, obj in rest.items() if obj is not None}
     if extra := object_text({name: msgspec.Raw(text.encode()) for name, text in left.items() if text}):
         usage.extra_json = extra
     return usage if usage.ListFields() else None
+
+
+def _add_billed(usage: pb.Usage, billed: Obj) -> None:
+    members = billed.members
+    input_, output = count_of(members.get("input_tokens")), count_of(members.get("output_tokens"))
+    if input_ is not None:
+        usage.billed_input_tokens = min(input_ + (count_of(members.get("image_tokens")) or 0), COUNT_MAX)
+    if output is not None:
+        usage.billed_output_tokens = output
 
 
 def _add_images(usage: pb.Usage, obj: Obj) -> None:

@@ -16,7 +16,7 @@ from sidecar.gateway.estimate import Estimate, estimate_tokens
 from sidecar.limits import Level, Refused, Reservation
 from sidecar.spend.budgets import Warned
 from sidecar.spend.calendar import timestamp
-from sidecar.spend.cost import TokenCounts, counts_input, counts_output, tokens_of
+from sidecar.spend.cost import TokenCounts, billed_of, counts_input, counts_output, tokens_of
 from sidecar.spend.ledger import Charge
 from sidecar.spend.tiers import charged, dearest, requested_tier
 from sidecar.store.contract import Admitted, Rules, Store, made_of
@@ -136,7 +136,8 @@ class Ticket:
         reported = None
         if usage is not None and usage.HasField("provider_cost_micro_dollars"):
             reported = usage.provider_cost_micro_dollars
-        money = self._money(tokens, upstream, service_tier, estimated=estimated or not ok)
+        billed = tokens if estimated else billed_of(usage, tokens)
+        money = self._money(billed, upstream, service_tier, estimated=estimated or not ok)
         self._charge(tokens, upstream, reported, money, estimated=estimated)
 
     def _money(self, tokens: TokenCounts, upstream: Upstream | None, tier: str, *, estimated: bool) -> int | None:

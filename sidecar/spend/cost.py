@@ -46,6 +46,17 @@ def tokens_of(usage: Any) -> TokenCounts:
     return TokenCounts(input_, output, cached, written, min(max(0, usage.reasoning_tokens), output), written_1h)
 
 
+def billed_of(usage: Any, tokens: TokenCounts) -> TokenCounts:
+    """What of `tokens` a price holds for: the provider's own count of that, where it has one."""
+    if usage is None or not (usage.HasField("billed_input_tokens") or usage.HasField("billed_output_tokens")):
+        return tokens
+    input_ = max(0, usage.billed_input_tokens) if usage.HasField("billed_input_tokens") else tokens.input
+    output = max(0, usage.billed_output_tokens) if usage.HasField("billed_output_tokens") else tokens.output
+    cached = min(tokens.cached, input_)
+    written = min(tokens.written, input_ - cached)
+    return TokenCounts(input_, output, cached, written, min(tokens.reasoning, output), min(tokens.written_1h, written))
+
+
 def counts_input(usage: Any) -> bool:
     """Whether a canonical Usage (None: there is none) says how many tokens the request had."""
     return usage is not None and (usage.HasField("input_tokens") or _only_total(usage))

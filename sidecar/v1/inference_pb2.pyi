@@ -401,7 +401,7 @@ class TokenLogprob(_message.Message):
     def __init__(self, token: _Optional[str] = ..., logprob: _Optional[float] = ..., utf8: _Optional[bytes] = ..., top: _Optional[_Iterable[_Union[TokenLogprob, _Mapping]]] = ...) -> None: ...
 
 class Usage(_message.Message):
-    __slots__ = ("input_tokens", "output_tokens", "total_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens", "extra_json", "cache_write_1h_tokens", "provider_cost_micro_dollars")
+    __slots__ = ("input_tokens", "output_tokens", "total_tokens", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens", "extra_json", "cache_write_1h_tokens", "provider_cost_micro_dollars", "billed_input_tokens", "billed_output_tokens")
     INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -411,6 +411,8 @@ class Usage(_message.Message):
     EXTRA_JSON_FIELD_NUMBER: _ClassVar[int]
     CACHE_WRITE_1H_TOKENS_FIELD_NUMBER: _ClassVar[int]
     PROVIDER_COST_MICRO_DOLLARS_FIELD_NUMBER: _ClassVar[int]
+    BILLED_INPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    BILLED_OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     input_tokens: int
     output_tokens: int
     total_tokens: int
@@ -420,7 +422,9 @@ class Usage(_message.Message):
     extra_json: str
     cache_write_1h_tokens: int
     provider_cost_micro_dollars: int
-    def __init__(self, input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., total_tokens: _Optional[int] = ..., cached_input_tokens: _Optional[int] = ..., cache_write_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[int] = ..., extra_json: _Optional[str] = ..., cache_write_1h_tokens: _Optional[int] = ..., provider_cost_micro_dollars: _Optional[int] = ...) -> None: ...
+    billed_input_tokens: int
+    billed_output_tokens: int
+    def __init__(self, input_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., total_tokens: _Optional[int] = ..., cached_input_tokens: _Optional[int] = ..., cache_write_tokens: _Optional[int] = ..., reasoning_tokens: _Optional[int] = ..., extra_json: _Optional[str] = ..., cache_write_1h_tokens: _Optional[int] = ..., provider_cost_micro_dollars: _Optional[int] = ..., billed_input_tokens: _Optional[int] = ..., billed_output_tokens: _Optional[int] = ...) -> None: ...
 
 class StreamChatResponse(_message.Message):
     __slots__ = ("id", "created", "model", "choices", "usage", "system_fingerprint", "service_tier", "extra_json", "upstream", "left_out")

@@ -226,7 +226,6 @@ REFUSED: dict[str, Any] = {
     "verbosity": "low",
     "service_tier": "flex",
     "reasoning_effort": "most",
-    "response_format": pb.ResponseFormat(json_object=pb.JsonObjectFormat()),
 }
 LEFT_OUT: dict[str, Any] = {
     "prediction_json": "{}",

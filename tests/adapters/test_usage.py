@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from adapters import FORMATS, Task
 from adapters.usage import latest_usage, settle
 from sidecar.domain.snapshot import Price
-from sidecar.spend.cost import TokenCounts, cost_micro_dollars, tokens_of
+from sidecar.spend.cost import TokenCounts, billed_of, cost_micro_dollars, tokens_of
 from sidecar.v1 import inference_pb2 as pb
 from tests.adapters.laws import CONTEXT
 from tests.spend.usage_answers import answer, format_of
@@ -32,7 +32,7 @@ def test_each_shape_is_read_priced_and_consistent(shape: Shape) -> None:
     usage = read(shape)
     tokens = tokens_of(usage)
     assert tokens == shape.tokens
-    assert cost_micro_dollars(PRICE, tokens) == shape.micro_dollars
+    assert cost_micro_dollars(PRICE, billed_of(usage, tokens)) == shape.micro_dollars
     reported = usage.provider_cost_micro_dollars if usage.HasField("provider_cost_micro_dollars") else None
     assert reported == shape.reported
     if usage.HasField("output_tokens"):

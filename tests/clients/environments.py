@@ -2,7 +2,7 @@
 
     environment("openai-3").python                    built on first use, kept for the next run (tests/environments.py)
 
-`python -m tests.clients.environments` resolves the locks (requirements/*.txt, node/package-lock.json) anew,
+`python -m tests.clients.environments` resolves the locks (requirements/*.txt, package-lock.json of node/ and agents/) anew,
 to the newest versions.
 """
 
@@ -35,9 +35,11 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
         "openai<3", "pydantic-ai-slim[openai]==1.60.0", "instructor", "llama-index-llms-openai-like",
         "llama-index-embeddings-openai-like", "semantic-kernel",
     ),
+    # It pins what it needs.
+    "aider": ("aider-chat",),
 }  # fmt: skip
-# The environment of npm's packages: a folder with a package.json and its lock.
-NODE = "node"
+# The environments of npm's packages: folders with a package.json and its lock.
+NODE_FOLDERS = ("node", "agents")
 # `make soak` resolves anew, once a run.
 _NEWEST = Path(tempfile.gettempdir()) / f"newest-clients-{os.getpid()}"
 
@@ -51,14 +53,14 @@ def environment(name: str) -> Environment:
 
 
 @lru_cache
-def node_modules() -> Path:
-    """The packages of node/package.json, as the lock has them or in `make soak` the newest."""
-    return environments.node_modules(f"clients-{NODE}", _newest_node() if NEWEST else _FOLDER / NODE)
+def node_modules(name: str) -> Path:
+    """The packages of that folder's package.json, as the lock has them or in `make soak` the newest."""
+    return environments.node_modules(f"clients-{name}", _newest_node(name) if NEWEST else _FOLDER / name)
 
 
 def version(package: str, name: str) -> str:
     """Of a package in the lock of that environment."""
-    if name == NODE:
+    if name in NODE_FOLDERS:
         packages = json.loads((_FOLDER / name / "package-lock.json").read_text())["packages"]
         return str(packages[f"node_modules/{package}"]["version"])
     lock = (_FOLDER / "requirements" / f"{name}.txt").read_text()
@@ -73,11 +75,11 @@ def _newest(name: str) -> Path:
     return lock
 
 
-def _newest_node() -> Path:
-    folder = _NEWEST / NODE
+def _newest_node(name: str) -> Path:
+    folder = _NEWEST / name
     folder.mkdir(parents=True, exist_ok=True)
     for file in ("package.json", ".npmrc"):
-        shutil.copy(_FOLDER / NODE / file, folder)
+        shutil.copy(_FOLDER / name / file, folder)
     _resolve_node(folder)
     return folder
 
@@ -91,4 +93,5 @@ def _resolve_node(folder: Path) -> None:
 if __name__ == "__main__":
     for each, packages in ENVIRONMENTS.items():
         environments.resolve(_FOLDER / "requirements" / f"{each}.txt", packages)
-    _resolve_node(_FOLDER / NODE)
+    for each in NODE_FOLDERS:
+        _resolve_node(_FOLDER / each)

@@ -34,9 +34,10 @@ Each client runs with its own documented settings against a gateway behind Nginx
 `anthropic`, the first also on the embedded model (`local`). The providers are ours, on loopback: they call a tool before
 they answer, think where that is on, keep to a schema, and refuse what the real ones refuse.
 
-*answer*, *stream*: a text, whole and in pieces. *tools*: a loop of two turns, the tool's result in the second. *thinking*: the
-same while the model thinks, so that its thoughts go back with the result. *structured*: an answer by a schema, in every form
-that the client has. *-*: the client, or the route's provider, has none.
+*answer*, *stream*: a text, whole and in pieces (aider and opencode stream it, and print it as one). *tools*: a loop of two
+turns, the tool's result in the second. *thinking*: the same while the model thinks, so that its thoughts go back with the
+result. *structured*: an answer by a schema, in every form that the client has, and in JSON mode. *-*: the client, or the
+route's provider, has none.
 
 """
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.clients.environments import environment, node_modules
+from tests.clients.environments import NODE_FOLDERS, environment, node_modules
 from tests.clients.table import Client
 from tests.stack.stack import Stack
 
@@ -42,12 +42,14 @@ def run(client: Client, stack: Stack, folder: Path) -> Results:
 
 
 def _command(client: Client, folder: Path) -> list[str]:
-    if client.environment != "node":
+    if client.environment not in NODE_FOLDERS:
         return [str(environment(client.environment).python), str(PROGRAMS / client.program)]
+    (folder / "node_modules").symlink_to(node_modules(client.environment))
+    if client.program.endswith(".py"):  # it starts a command line of that folder
+        return [sys.executable, str(PROGRAMS / client.program)]
     # Modules are looked for from the program's own folder.
     for program in PROGRAMS.glob("*.mjs"):
         shutil.copy(program, folder)
-    (folder / "node_modules").symlink_to(node_modules())
     return [str(_NODE), str(folder / client.program)]
 
 

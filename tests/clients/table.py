@@ -18,7 +18,7 @@ NODE = {"NODE_EXTRA_CA_CERTS": "$SIDECAR_CA"}
 class Client:
     """One row.
 
-    `title` is over its lines to paste; clients of one program share them. `environment` is "node" or a name of ENVIRONMENTS;
+    `title` is over its lines to paste; clients of one program share them. `environment` is one of ENVIRONMENTS or NODE_FOLDERS;
     `env` are the variables that its user sets. `local`: the embedded model is tried too. `failures` has the reason of each
     check that fails, by "route/check".
     """
@@ -44,7 +44,6 @@ class Client:
 
 # Reasons of failures.
 _NO_TOOLS = "the embedded model calls no tools: the call is refused, and says so"
-_JSON_MODE = "its JSON mode sends no schema, and Anthropic has none without"
 _SNAPSHOT = "it compares with a file that only LangChain's own repository has"
 
 
@@ -55,6 +54,9 @@ def _python(name: str, package: str, environment: str, program: str, **more: Any
 def _node(name: str, package: str, program: str, **more: Any) -> Client:
     return Client(name, name, package, "node", program, env=NODE, **more)
 
+
+_AIDER = {"OPENAI_API_BASE": "$SIDECAR_URL/v1", "OPENAI_API_KEY": "$SIDECAR_API_KEY", **HTTPX}
+_QWEN = {"OPENAI_BASE_URL": "$SIDECAR_URL/v1", "OPENAI_API_KEY": "$SIDECAR_API_KEY", **NODE}
 
 CLIENTS = (
     _python("OpenAI Python", "openai", "openai-3", "openai_python.py", local=True, failures={"local/tools": _NO_TOOLS}),
@@ -67,7 +69,7 @@ CLIENTS = (
         "langchain-tests",
         "openai-3",
         "langchain_standard.py",
-        failures={"gpt/test_serdes": _SNAPSHOT, "claude/test_json_mode": _JSON_MODE},
+        failures={"gpt/test_serdes": _SNAPSHOT},
     ),
     _node("LangChain.js", "@langchain/openai", "langchain.mjs"),
     _node("Vercel AI SDK", "@ai-sdk/openai-compatible", "ai_sdk.mjs"),
@@ -75,7 +77,7 @@ CLIENTS = (
     Client("Pydantic AI 1.x", "Pydantic AI", "pydantic-ai-slim", "openai-2", "pydantic_ai_python.py"),
     _python("OpenAI Agents SDK", "openai-agents", "openai-3", "openai_agents.py"),
     _python("LiteLLM (SDK)", "litellm", "openai-3", "litellm_python.py"),
-    _python("Instructor", "instructor", "openai-2", "instructor_python.py", failures={"claude/structured": _JSON_MODE}),
+    _python("Instructor", "instructor", "openai-2", "instructor_python.py"),
     _python("LlamaIndex", "llama-index-llms-openai-like", "openai-2", "llama_index_python.py"),
     _python("AutoGen", "autogen-ext", "openai-3", "autogen_python.py"),
     _python("Semantic Kernel", "semantic-kernel", "openai-2", "semantic_kernel_python.py"),
@@ -84,4 +86,8 @@ CLIENTS = (
     _python("smolagents", "smolagents", "openai-3", "smolagents_python.py"),
     _python("MLflow autologging", "mlflow-skinny", "openai-3", "mlflow_autolog.py"),
     _python("llm", "llm", "openai-3", "llm_cli.py"),
+    _python("aider", "aider-chat", "aider", "aider_cli.py", env=_AIDER, local=True),
+    # The package of the machine's kind has the program.
+    Client("opencode", "opencode", "opencode-linux-x64", "agents", "opencode_cli.py", env=NODE),
+    Client("Qwen Code", "Qwen Code", "@qwen-code/qwen-code", "agents", "qwen_code.py", env=_QWEN),
 )

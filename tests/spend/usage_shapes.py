@@ -57,7 +57,11 @@ REASONING = (
     Shape("groq", "groq", openai(100, 60, 160, queue_time=0.03, total_time=1.2, **thought(50)), Counts(100, 60, 0, 0, 50), 700),
     Shape("zai", "openai", openai(200, 70, 270, **cached(100), **thought(49)), Counts(200, 70, 100, 0, 49), 810),
     Shape("cohere-v2", "cohere", {"billed_units": {"input_tokens": 80, "output_tokens": 110}, "cached_tokens": 40,
-          "tokens": {"input_tokens": 380, "output_tokens": 160, "reasoning_tokens": 50}}, Counts(380, 160, 40, 0, 50), 1944),
+          "tokens": {"input_tokens": 380, "output_tokens": 160, "reasoning_tokens": 50}}, Counts(380, 160, 40, 0, 50), 1144),
+    Shape("cohere-pictures", "cohere", {"billed_units": {"input_tokens": 80, "image_tokens": 20, "output_tokens": 10},
+          "tokens": {"input_tokens": 400, "output_tokens": 30}}, Counts(400, 30), 200),
+    Shape("cohere-nothing-billed", "cohere", {"billed_units": {}, "tokens": {"input_tokens": 400, "output_tokens": 30}},
+          Counts(400, 30), 700),
 )  # fmt: skip
 
 # Where the cache stands, and how long it is kept.

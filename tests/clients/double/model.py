@@ -17,6 +17,10 @@ _OF_TYPE = {"string": "Paris", "integer": 3, "number": 3.5, "boolean": True, "nu
 _NESTING_MAX = 8
 # Who offers more is an agent with tools for everything, and means one of them only where it is named.
 _TOOLS_OF_AN_AGENT = 4
+# What an agent puts into the user's message is not the user's.
+_REMINDERS = re.compile(r"<system-reminder>.*?</system-reminder>", re.DOTALL)
+# Arguments that a user dictates: "Call read_file with file_path=/tmp/Paris".
+_DICTATED = re.compile(r"(\w+)=([^\s\"]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ def turn(prompt: Prompt) -> Turn:
     """Calls a tool first if there is one, then tells what it said."""
     thought = THOUGHT if prompt.thinks else ""
     if name := _tool(prompt):
-        return Turn(thought=thought, calls=((name, instance(prompt.tools[name])),))
+        return Turn(thought=thought, calls=((name, _arguments(prompt.tools[name], prompt.text)),))
     if prompt.schema is not None or "JSON object" in prompt.text:
         return Turn(thought=thought, text=json.dumps(instance(prompt.schema) if prompt.schema else _free(prompt.text)))
     if prompt.results:
@@ -62,10 +66,18 @@ def _tool(prompt: Prompt) -> str | None:
     last = next((name for name in prompt.tools if name.startswith("final_")), None)
     if prompt.results:
         return last
-    spoken_of = [name for name in prompt.tools if name in prompt.text]
+    text = _REMINDERS.sub("", prompt.text)
+    spoken_of = [name for name in prompt.tools if re.search(rf"\b{re.escape(name)}\b", text)]
     if not spoken_of and prompt.forced is None and len(prompt.tools) > _TOOLS_OF_AN_AGENT:
         return None
     return next(iter(spoken_of or [name for name in prompt.tools if name != last]), last)
+
+
+def _arguments(schema: Mapping[str, Any], text: str) -> Any:
+    members = schema.get("properties", {})
+    if not members and schema.get("additionalProperties"):
+        return _free(text)
+    return {**instance(schema), **{name: value for name, value in _DICTATED.findall(text) if name in members}}
 
 
 def _free(text: str) -> Any:
