@@ -171,7 +171,7 @@ _ROWS = (
         include_usage=False,
         renamed={**_OLD_LIMIT, "seed": "random_seed"},
         leaves=_MISTRAL_LEAVES,
-        options={**_CHAT_ONLY, "usage_unasked": True, "tool_ids": MISTRAL_IDS},
+        options={**_CHAT_ONLY, "usage_unasked": True, "tool_ids": MISTRAL_IDS, "refuses_empty_turns": True},
     ),
     _hosted(
         "groq",
@@ -181,7 +181,13 @@ _ROWS = (
         options={**_CHAT_ONLY, **_GPT_OSS},
     ),
     _hosted("together", "https://api.together.xyz/v1", "togetherai_api_key", include_usage=False, renamed=_OLD_LIMIT),
-    _hosted("deepseek", "https://api.deepseek.com", tasks=_NO_EMBEDDINGS, renamed=_OLD_LIMIT, options=_CHAT_ONLY),
+    _hosted(
+        "deepseek",
+        "https://api.deepseek.com",
+        tasks=_NO_EMBEDDINGS,
+        renamed=_OLD_LIMIT,
+        options={**_CHAT_ONLY, "calls_want": "reasoning_content"},
+    ),
     _hosted("xai", "https://api.x.ai/v1", options=_CHAT_ONLY),
     _hosted("openrouter", "https://openrouter.ai/api/v1", options=_OPENROUTER),
     _hosted("fireworks", "https://api.fireworks.ai/inference/v1", renamed=_OLD_LIMIT),
@@ -207,7 +213,11 @@ _ROWS = (
         "https://generativelanguage.googleapis.com/v1beta/openai",
         "gemini_api_key",
         leaves=_GEMINI_LEAVES,
-        options={**_CHAT_ONLY, "reasoning_effort_models": ("gemini-2.5", "gemini-3")},
+        options={
+            **_CHAT_ONLY,
+            "reasoning_effort_models": ("gemini-2.5", "gemini-3"),
+            "calls_want": "thought_signature",
+        },
     ),
     _hosted(
         "huggingface-router",

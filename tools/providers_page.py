@@ -271,5 +271,15 @@ def providers_page() -> str:
         *_table(_QUIRKS, _quirks, filter(_like_openai, rows), merged=True),
         "",
         "What is left out of a history asks for nothing, and is said: [thinking.md](thinking.md).",
+        "",
+        "So that a conversation goes on where another provider began it, three things in a history are put into the form that",
+        "this provider takes, and nothing is lost by it. Other members keep their bytes.",
+        "",
+        "- Ids of tool calls that Mistral or Anthropic refuse become others, the same in every request; the role `developer` is",
+        "  `system` where a provider has no such role.",
+        "- Turns of the assistant that say nothing are left out for Mistral, Cohere and Anthropic, which refuse them.",
+        "- Calls of tools without what only their own model could give: DeepSeek gets an empty `reasoning_content` while it",
+        "  thinks, Gemini, from its third generation on, the signature that it documents for calls of other models",
+        "  (`skip_thought_signature_validator`).",
     ]
     return "\n".join(lines) + "\n"

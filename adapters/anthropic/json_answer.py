@@ -21,7 +21,7 @@ from adapters.thoughts import opened
 from sidecar.v1 import inference_pb2 as pb
 
 # The gateway's own, so that an answer can be told from a call of the caller's tools.
-TOOL_NAME = "sidecar_json_object"
+TOOL_NAME = "gateway_json_object"
 _TOOL = {
     "name": TOOL_NAME,
     "description": "Gives the answer. Its input is the whole answer: one JSON object with the members that were asked for.",

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from adapters.cohere.messages import write_message
+from adapters.cohere.messages import is_empty_turn, write_message
 from adapters.cohere.places import PLACES
 from adapters.cohere.tools import write_tools
 from adapters.cohere.url import url_of
@@ -51,7 +51,8 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
     if not request.messages:
         raise invalid("messages", "at least one is needed")
     request = fit_history(fit_chat(request, PLACES, fit), _ECHOES, fit)
-    messages = [write_message(message, fit, f"messages[{i}]") for i, message in enumerate(request.messages)]
+    written = [write_message(message, fit, f"messages[{i}]") for i, message in enumerate(request.messages)]
+    messages = [each for each in written if not is_empty_turn(each)]
     body: dict[str, Any] = {"model": target.model, "messages": messages, "stream": stream}
     body |= write_tools(request, fit) | plain_fields(request, _PLAIN) | max_tokens(request)
     if request.stop:

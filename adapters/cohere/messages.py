@@ -7,6 +7,7 @@ of an earlier answer travel in the message's extra_json, as they came.
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from typing import Any
 
 from adapters.fit import Fit
@@ -48,7 +49,16 @@ def write_message(message: pb.Message, fit: Fit, at: str) -> dict[str, Any]:
         if not message.tool_call_id:
             raise invalid(f"{at}.tool_call_id", "a tool message needs it")
         out["tool_call_id"] = message.tool_call_id
+    elif not content and not plan and not calls:
+        out["content"] = ""
     return merge_extra(out, message.extra_json, at, _MESSAGE)
+
+
+def is_empty_turn(written: Mapping[str, Any]) -> bool:
+    """Of an assistant that said nothing: an answer that was all thought of another provider, or was cut."""
+    return written["role"] == "assistant" and not any(
+        written.get(name) for name in ("content", "tool_calls", TOOL_PLAN)
+    )
 
 
 def _role(message: pb.Message, fit: Fit, at: str) -> str:

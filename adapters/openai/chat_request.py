@@ -13,10 +13,13 @@ from adapters.fit import Fit
 from adapters.fit_request import fit_chat
 from adapters.json_object import Obj, array_items, decoded_string, merge_extra, of_request, raw_json
 from adapters.openai import field_tables
+from adapters.openai.calls_from_elsewhere import complete_calls
 from adapters.openai.echoes import echoes_of
+from adapters.openai.empty_turns import without_empty_turns
 from adapters.openai.message import read_message, write_message
 from adapters.openai.passthrough_request import apply_row, understands_usage
 from adapters.openai.roles import knows_developer, with_system
+from adapters.thoughts import opened
 from adapters.tool_ids import fit_ids
 from adapters.urls import url_of
 from sidecar.v1 import inference_pb2 as pb
@@ -186,6 +189,8 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
         with_system(out["messages"])
     if (form := target.provider.options.get("tool_ids")) is not None:
         fit_ids(out["messages"], form)
+    complete_calls(out["messages"], target, _thinking(request))
+    out["messages"] = without_empty_turns(out["messages"], target)
     field_tables.write(request, field_tables.CHAT, out)
     if request.tools:
         out["tools"] = [_write_tool(tool, f"tools[{i}]") for i, tool in enumerate(request.tools)]
@@ -208,6 +213,13 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
     out = merge_extra(out, request.extra_json, "", _MODELLED)
     body = msgspec.json.encode(apply_row(out, target))
     return HttpCall(url_of(target, "/chat/completions"), body, left_out=fit.left_out())
+
+
+def _thinking(request: pb.ChatRequest) -> str:
+    """The text of a provider's own member of that name, "" for none."""
+    if '"thinking"' not in request.extra_json:
+        return ""
+    return bytes(opened(request.extra_json.encode("utf-8", "replace")).get("thinking", b"")).decode("utf-8", "replace")
 
 
 def write_streaming(request: Any, target: Target, stream: bool, out: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import msgspec
 
 from adapters.errors import GatewayError, Kind
 from adapters.json_object import ARRAYS, OBJECTS, Obj, beneath, merge_extra, of_request
+from adapters.openai.empty_turns import with_content
 from adapters.openai.finish_and_usage import ROLE_WORDS, ROLES
 from adapters.openai.parts import read_content, write_part
 from adapters.openai.thinking_parts import THINKING_NAMES, is_part
@@ -118,7 +119,9 @@ def write_message(message: pb.Message, path: str, provider: str) -> dict[str, An
         out["tool_calls"] = [write_call(c, f"{path}.tool_calls[{i}]") for i, c in enumerate(message.tool_calls)]
     if DETAILS in out and f'"{DETAILS}"' in message.extra_json:
         del out[DETAILS]  # the caller has the provider's own
-    return merge_extra(out, message.extra_json, path, _MODELLED)
+    out = merge_extra(out, message.extra_json, path, _MODELLED)
+    with_content(out)
+    return out
 
 
 def _write_content(parts: list[tuple[int, pb.ContentPart]], path: str, provider: str) -> Any:

@@ -16,6 +16,8 @@ from adapters.errors import GatewayError, Kind
 from adapters.fit import Fit
 from adapters.json_object import BYTE_ORDER_MARK, MALFORMED, OBJECTS, STRINGS, Obj, of_request
 from adapters.members import HINTS, Member
+from adapters.openai.calls_from_elsewhere import completed_calls_in_body
+from adapters.openai.empty_turns import without_empty_turns_in_body
 from adapters.openai.roles import DEVELOPER, knows_developer, with_system_in_body
 from adapters.refusals import unsupported
 from adapters.surrogates import may_have_halves, without_halves
@@ -184,6 +186,9 @@ def patcher(path: str, table: Mapping[str, Member]) -> Callable[[Envelope, Targe
         elif target.provider.options.get("usage_unasked") and "stream_options" in members:
             _forget_usage(members)
         left_out = _leave_out(members, table, target)
+        if (messages := members.get("messages")) is not None:
+            messages = completed_calls_in_body(messages, target, members.get("thinking", b""))
+            members["messages"] = without_empty_turns_in_body(messages, target)
         members = apply_row(members, target)
         return HttpCall(url_of(target, path), _written(members), left_out=left_out)
 

@@ -41,7 +41,7 @@ TRANSLATED: tuple[Any, ...] = (
     part(file=pb.File(file_id="file-1")),
     part(audio=pb.Audio(data=b"RIFF", format="wav", extra_json=X)),
     part(other_json='{"type":"new","deep":[1.0]}'),
-    assistant(content=[pb.ContentPart(thinking=pb.Thinking(text="hm", native_name="reasoning"))]),
+    assistant(content=[pb.ContentPart(thinking=pb.Thinking(text="hm", native_name="reasoning")), pb.ContentPart(text="x")]),
     assistant(content=[pb.ContentPart(refusal="No.")]),
     assistant(
         tool_calls=[

@@ -16,7 +16,7 @@ from sidecar.v1 import inference_pb2 as pb
 
 CONTEXT = Context(1_700_000_000, lambda prefix: prefix + "1")
 CHAT = FORMAT.provider[Task.CHAT]
-NAME = "sidecar_json_object"
+NAME = "gateway_json_object"
 OWN = pb.Tool(function=pb.FunctionTool(name="find"))
 ONE = {"disable_parallel_tool_use": True}
 THINKING = '{"thinking":{"type":"enabled","budget_tokens":1024}}'

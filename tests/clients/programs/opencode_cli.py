@@ -43,10 +43,11 @@ def settle(route: Route, extra: dict[str, Any]) -> None:
     (FOLDER / "opencode.json").write_text(json.dumps(config))
 
 
-def ask(route: Route, prompt: str, **extra: Any) -> str:
+def ask(route: Route, prompt: str, *options: str, **extra: Any) -> str:
     """It always streams, and prints the whole text."""
     settle(route, extra)
-    return output_of(str(OPENCODE), "run", "--title", "A test", "--model", f"gateway/{route.name}", prompt, **ALONE)
+    command = (str(OPENCODE), "run", "--title", "A test", "--model", f"gateway/{route.name}", *options, prompt)
+    return output_of(*command, **ALONE)
 
 
 def look_up(route: Route, **extra: Any) -> str:
@@ -54,8 +55,13 @@ def look_up(route: Route, **extra: Any) -> str:
     return ask(route, f"{WEATHER} Call read with filePath={FOLDER}/Paris", **extra)
 
 
-def stream(route: Route) -> Any:
+def answer(route: Route) -> Any:
     return ask(route, PROMPT)
+
+
+def stream(route: Route) -> Any:
+    events = [json.loads(line) for line in ask(route, PROMPT, "--format", "json").splitlines()]
+    return "".join(event["part"]["text"] for event in events if event["type"] == "text")
 
 
 def tools(route: Route) -> Any:
@@ -66,4 +72,4 @@ def thinking(route: Route) -> Any:
     return look_up(route, **route.thinking)
 
 
-run(stream, tools, thinking)
+run(answer, stream, tools, thinking)
