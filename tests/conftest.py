@@ -37,7 +37,7 @@ SLOW_FOLDERS = frozenset(
     | {"local", "messages", "mlflow", "mlflow_models", "provider", "responses", "routes", "stack", "supervisor"}
     | {"upstream", "worker"}
 )
-IN_ONE_ROW = SLOW_FOLDERS | {"operations"}
+IN_ONE_ROW = SLOW_FOLDERS | {"operations", "guides"}
 PROGRAM_FOLDERS = frozenset({"clients", "mlflow", "mlflow_models"})
 PROGRAM_FILES = frozenset({"test_codex.py", "test_programs.py"})
 FAST_FILES = frozenset(
