@@ -116,6 +116,8 @@ class Envelope:
     stream: bool
     include_usage: bool
     headers: tuple[tuple[str, str], ...] = ()
+    # Members of the answer that only the gateway knows, as JSON, for formats that say what is remembered.
+    answers: Mapping[str, bytes] = field(default_factory=dict)
     query: str = ""  # what goes to a provider of the same format behind the "?" of its URL
 
 
@@ -222,9 +224,9 @@ class ProviderSide:
     patch: Callable[[Envelope, Target], HttpCall] | None = None
     check: Callable[..., pb.Usage | None] | None = None
     observe: Callable[[Target, Context], Decoder] | None = None
-    counting: ProviderSide | None = (
-        None  # how the provider counts a body's tokens without answering it: `patch` and `check`
-    )
+    # How the provider counts a body's tokens without answering it; its `decode` gives the number.
+    counting: ProviderSide | None = None
+    compacting: ProviderSide | None = None  # how it makes a conversation shorter: `patch` and `check`
     framing: Callable[[], Framing] = Parser  # how a stream's bytes are cut into events; most formats stream SSE
     offered: Callable[[Target], bool] = lambda target: True  # whether an upstream of a provider that has it has it too
 

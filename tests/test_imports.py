@@ -37,6 +37,7 @@ ORDER = (
     "config",
     "limits",
     "spend",
+    "conversations",
     "upstream",
     "telemetry",
     "store",
@@ -59,7 +60,15 @@ _SERVICES = frozenset({"inference", "routes", "rest"})
 _APART = frozenset({"front", "local"})
 # What the server may import of `adapters` besides the package itself: the table of providers, and the dialects of MLflow's own
 # clients, which the REST service and the client choose between, and the errors of the doors' formats.
-_PUBLIC = frozenset({"adapters.providers", "adapters.mlflow_client", "adapters.anthropic", "adapters.responses"})
+_PUBLIC = frozenset(
+    {
+        "adapters.providers",
+        "adapters.mlflow_client",
+        "adapters.anthropic",
+        "adapters.responses",
+        "adapters.responses.remembered",
+    }
+)
 
 
 def imported(source: str) -> Iterator[str]:

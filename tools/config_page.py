@@ -11,6 +11,7 @@ from sidecar.config.cors import CORS
 from sidecar.config.limits import MLFLOW_LIMIT, OF_ROUTE
 from sidecar.config.models import MODEL
 from sidecar.config.prices import PRICE
+from sidecar.config.responses import RESPONSES
 from sidecar.config.route import ROUTE
 from sidecar.config.section import Field, Section
 from sidecar.config.settings import ADMISSION, BREAKER, RETRIES, TIMEOUTS
@@ -39,6 +40,7 @@ TABLES: dict[str, Section[Any]] = {
     "cors": CORS,
     "store": STORE,
     "redis": REDIS,
+    "responses": RESPONSES,
 }
 # MLflow has such a section at all; in the others every key is ours, and the page says so in prose.
 _WITH_MLFLOW = frozenset({"top", "route", "model"})

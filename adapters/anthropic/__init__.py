@@ -6,6 +6,7 @@ row, or from the caller where its body passes. What the format cannot say is ref
 
 from __future__ import annotations
 
+from adapters.anthropic.count import check_count, decode_count, encode_count
 from adapters.anthropic.decode import decode
 from adapters.anthropic.encode import encode
 from adapters.anthropic.error_body import encode_error, encode_error_event, status_of
@@ -13,7 +14,7 @@ from adapters.anthropic.failure import error
 from adapters.anthropic.fit_request import fit_request
 from adapters.anthropic.foreign import HINTS, foreign
 from adapters.anthropic.passed_events import PassedEvents
-from adapters.anthropic.passthrough import check, check_count, patch, patch_count
+from adapters.anthropic.passthrough import check, patch, patch_count
 from adapters.anthropic.read_request import decode_request
 from adapters.anthropic.stream import stream
 from adapters.anthropic.write_answer import encode_answer, encode_response
@@ -51,7 +52,9 @@ FORMAT = Format(
             stream=stream,
             patch=patch,
             check=check,
-            counting=ProviderSide(encode=encode, decode=decode, stream=None, patch=patch_count, check=check_count),
+            counting=ProviderSide(
+                encode=encode_count, decode=decode_count, stream=None, patch=patch_count, check=check_count
+            ),
         )
     },
     error=error,

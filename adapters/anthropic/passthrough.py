@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from adapters.anthropic.answer import usage_of
+from adapters.anthropic.count import count_url
 from adapters.anthropic.failure import in_band_error
 from adapters.anthropic.seal import without_foreign_thoughts
 from adapters.anthropic.url import messages_url
@@ -35,13 +36,7 @@ def patch(envelope: Envelope, target: Target) -> HttpCall:
 
 
 def patch_count(envelope: Envelope, target: Target) -> HttpCall:
-    return _patched(envelope, target, f"{messages_url(target)}/count_tokens")
-
-
-def check_count(body: bytes) -> None:
-    """An answer of count_tokens. Raises upstream_protocol."""
-    if Obj(body, "", of_answer).integer("input_tokens") is None:
-        raise of_answer("input_tokens", "a whole number")
+    return _patched(envelope, target, count_url(target))
 
 
 def _patched(envelope: Envelope, target: Target, url: str) -> HttpCall:

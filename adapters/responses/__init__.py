@@ -1,8 +1,8 @@
 """OpenAI's Responses API, both sides: chat, unary and streamed (https://platform.openai.com/docs/api-reference/responses).
 
-The client side reads Codex, the Agents SDK and others who speak it; nothing is remembered between calls. The provider side
-talks to OpenAI and Azure: for callers of this format their bytes pass, all others of a route with `chat_api: responses` are
-translated.
+The client side reads Codex, the Agents SDK and others who speak it; `remembered` has what is kept of answers for them. The
+provider side talks to OpenAI and Azure: for callers of this format their bytes pass, all others of a route with
+`chat_api: responses` are translated.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from adapters.responses.passed_events import PassedEvents
 from adapters.responses.passing import check, patch, takes_responses
 from adapters.responses.provider_answer import EventDecoder, decode
 from adapters.responses.provider_request import encode
+from adapters.responses.remembered import not_kept
 from adapters.responses.request import LEFT_OUT, decode_request, read
+from adapters.responses.side_calls import check_count, decode_count, encode_count, patch_compact, patch_count
 from adapters.responses.stream import ResponseWriter
 from sidecar.v1 import inference_pb2 as pb
 
-__all__ = ["FORMAT", "LEFT_OUT"]
+__all__ = ["FORMAT", "LEFT_OUT", "ResponseWriter", "not_kept"]
 
 
 def _bare(answer: pb.ChatResponse) -> bytes:
@@ -54,6 +56,10 @@ FORMAT = Format(
             check=check,
             observe=observe,
             offered=takes_responses,
+            counting=ProviderSide(
+                encode=encode_count, decode=decode_count, stream=None, patch=patch_count, check=check_count
+            ),
+            compacting=ProviderSide(encode=encode, decode=decode, stream=None, patch=patch_compact, check=check),
         )
     },
     error=_OPENAI.error,

@@ -64,6 +64,7 @@ class Frame:
             name: msgspec.Raw(raw) if (raw := envelope.members.get(name, b"null")) != b"null" else default
             for name, default in _REPEATED.items()
         }
+        self._absent = {**_ABSENT, **{name: msgspec.Raw(raw) for name, raw in envelope.answers.items()}}
 
     def response(
         self,
@@ -91,7 +92,7 @@ class Frame:
             "usage": None if usage is None else write_usage(usage),
             "service_tier": answer.service_tier or "default",
             **self._repeated,
-            **_ABSENT,
+            **self._absent,
         }
         return beneath(out, rest)
 

@@ -23,8 +23,8 @@ _OUTPUTS = ("function_call_output", "custom_tool_call_output")
 # Instructions that only a server which remembers can follow, or that change the conversation itself.
 _REFUSED = ("compaction", "compaction_trigger", "additional_tools", "context_compaction")
 _REFERENCE = (
-    "'{path}' refers to an item of an earlier answer, and this gateway remembers none. Send the items themselves: set "
-    "store to false in the client."
+    "'{path}' refers to an item of an earlier answer that is not remembered here. Send the items themselves (set store to false "
+    "in the client), or have the operator set `responses: {{remember: 1h}}` in the config."
 )
 
 

@@ -32,10 +32,10 @@ def takes_responses(target: Target) -> bool:
     return not (version[:1].isdigit() and version < _VERSIONED_SINCE)
 
 
-def responses_url(target: Target) -> str:
+def responses_url(target: Target, below: str = "") -> str:
     """Azure's deployments have their own chat completions, but share this path."""
     base, deployments, _ = target.base_url.partition(_DEPLOYMENTS)
-    return base + ("/openai" if deployments else "") + "/responses" + query_of(target)
+    return base + ("/openai" if deployments else "") + "/responses" + below + query_of(target)
 
 
 def model_of(target: Target) -> str:
@@ -46,6 +46,10 @@ def model_of(target: Target) -> str:
 
 def patch(envelope: Envelope, target: Target) -> HttpCall:
     """The call to the upstream: `model` is its own, what the route drops is gone, every other member keeps its bytes."""
+    return patched(envelope, target, responses_url(target))
+
+
+def patched(envelope: Envelope, target: Target, url: str) -> HttpCall:
     members: dict[str, bytes] = dict(envelope.members)
     members["model"] = msgspec.json.encode(model_of(target))
     fit = Fit(target)
@@ -56,7 +60,7 @@ def patch(envelope: Envelope, target: Target) -> HttpCall:
         members["input"], thoughts = without_foreign_thoughts(members["input"])
         fit.leave_out(*thoughts)
     body = b"{" + b",".join(msgspec.json.encode(name) + b":" + raw for name, raw in members.items()) + b"}"
-    return HttpCall(responses_url(target), body, left_out=fit.left_out())
+    return HttpCall(url, body, left_out=fit.left_out())
 
 
 class _Answer(msgspec.Struct):

@@ -27,7 +27,16 @@ _REFUSED = (
     "moderation",
 )
 _NOTHING = (b"null", b"false", b"[]", b"{}")
-_MEMORY = ("previous_response_id", "conversation")
+_MEMORY = {
+    "previous_response_id": (
+        "'previous_response_id' names an answer that is not remembered here. Send the whole conversation as input (store: false "
+        "in the client), or have the operator set `responses: {remember: 1h}` in the config."
+    ),
+    "conversation": (
+        "'conversation' names an object of OpenAI's Conversations API, which this route's provider does not have. Send the whole "
+        "conversation as input, or go on by previous_response_id where answers are remembered."
+    ),
+}
 _LOGPROBS = "message.output_text.logprobs"
 # Asked for by everybody, and always answered.
 _THOUGHTS = "reasoning.encrypted_content"
@@ -73,6 +82,7 @@ class _Reader:
     def __init__(self, envelope: Envelope) -> None:
         self.request = pb.ChatRequest(route=envelope.model)
         self.left_out: dict[str, None] = {}
+        self._remembers = bool(envelope.answers)
         self._obj = Obj(b"{}", "", of_request)
         self._obj.members = {name: msgspec.Raw(raw) for name, raw in envelope.members.items()}
         self._refuse()
@@ -88,9 +98,8 @@ class _Reader:
             raw = self._obj.members.pop(name, None)
             if raw is None or bytes(raw) in _NOTHING:
                 continue
-            if name in _MEMORY:
-                text = f"'{name}' needs earlier answers, and this gateway remembers none. Send the whole conversation as input."
-            else:
+            text = _MEMORY.get(name)
+            if text is None:
                 text = f"'{name}' works only on routes whose provider has OpenAI's Responses API."
             raise GatewayError(Kind.UNSUPPORTED_PARAMETER, text, param=name)
         if (truncation := self._obj.string("truncation")) not in (None, "disabled"):
@@ -256,7 +265,7 @@ class _Reader:
                 request.logprobs = True
             elif wanted != _THOUGHTS:
                 self.left_out["include"] = None
-        if obj.boolean("store"):
+        if obj.boolean("store") and not self._remembers:
             self.left_out["store"] = None
         for name, raw in obj.members.items():
             if name not in _SETTLED and bytes(raw) not in _NOTHING:

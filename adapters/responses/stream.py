@@ -16,6 +16,7 @@ from adapters.contract import Context, Envelope
 from adapters.errors import GatewayError, Kind
 from adapters.json_object import MALFORMED, OBJECTS
 from adapters.responses import answer as write
+from adapters.responses.remembered import not_kept
 from adapters.usage import latest_usage
 from sidecar.v1 import inference_pb2 as pb
 
@@ -57,6 +58,7 @@ class ResponseWriter:
         self._usage = pb.Usage()
         self._rest = ""
         self._finish = pb.FINISH_REASON_UNSPECIFIED
+        self.whole = b""  # the response, once it is finished
 
     def feed(self, chunks: list[Any]) -> bytes:
         for chunk in chunks:
@@ -70,6 +72,10 @@ class ResponseWriter:
         return self._taken()
 
     def end(self) -> bytes:
+        return self.finish() + self.last()
+
+    def finish(self) -> bytes:
+        """What is open is done. Then comes the last event."""
         if self._head is None:
             self._start(pb.StreamChatResponse())
         status, incomplete = write.ending(self._finish)
@@ -77,7 +83,13 @@ class ResponseWriter:
             self._close(key, status)
         output = self._output()
         whole = self._frame.response(self._head, status, output, self._usage, incomplete=incomplete, rest=self._rest)
-        self._event(f"response.{status}", response=whole)
+        self.whole = msgspec.json.encode(whole)
+        return self._taken()
+
+    def last(self, *, kept: bool = True) -> bytes:
+        """`kept`: whether what is said to be remembered is."""
+        status, _ = write.ending(self._finish)
+        self._event(f"response.{status}", response=msgspec.Raw(self.whole if kept else not_kept(self.whole)))
         return self._taken()
 
     def failed(self, error: GatewayError, request_id: str) -> bytes:

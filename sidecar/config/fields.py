@@ -14,8 +14,8 @@ from sidecar.config.yaml_tree import MappingEntry, Node, yaml_type
 _Word = TypeVar("_Word", bound=str)
 _KINDS = {"list": "a list", "mapping": "a mapping"}
 _TRUTH = "true or false"
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h)?")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?(ms|s|m|h|d)?")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, None: 1.0}
 _SIZE = re.compile(r"([0-9]{1,12}) ?(KiB|MiB|GiB)?")
 BYTES = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, None: 1}
 _DECIMAL = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,12}))?")
@@ -88,13 +88,26 @@ def integer(node: Node, path: str, report: Report, least: int, most: int) -> int
 
 def duration(node: Node, path: str, report: Report) -> float | None:
     """Seconds, from a number or from text such as 500ms, 30s, 5m, 1h."""
-    match = _DURATION.fullmatch(node.text) if node.kind == "scalar" else None
-    if match:
-        seconds = float(match[1]) * _SECONDS[match[2]]
-        if 0.001 <= seconds <= DURATION_S_MAX:
-            return seconds
+    seconds = _seconds(node)
+    if seconds is not None and 0.001 <= seconds <= DURATION_S_MAX:
+        return seconds
     report.error(node.line, path, 'expected a time from 1ms to 24h, such as 30 (seconds), "500ms" or "5m"')
     return None
+
+
+def long_duration(node: Node, path: str, report: Report, least_s: float, most_s: float) -> float | None:
+    """Seconds, for what is no timer: from so many to so many, which are days."""
+    seconds = _seconds(node)
+    if seconds is not None and least_s <= seconds <= most_s:
+        return seconds
+    words = f'expected a time from {least_s:g}s to {most_s / _SECONDS["d"]:g}d, such as "30m", "1h" or "7d"'
+    report.error(node.line, path, words)
+    return None
+
+
+def _seconds(node: Node) -> float | None:
+    match = _DURATION.fullmatch(node.text) if node.kind == "scalar" else None
+    return float(match[1]) * _SECONDS[match[2]] if match else None
 
 
 def duration_or_off(node: Node, path: str, report: Report) -> float | None:

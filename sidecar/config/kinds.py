@@ -104,7 +104,7 @@ def _duration_text(seconds: float) -> str:
 
 _DURATIONS: list[Schema] = [
     {"type": "number", "minimum": 0.001, "maximum": fields.DURATION_S_MAX},
-    {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(ms|s|m|h)?$"},
+    {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(ms|s|m|h|d)?$"},
 ]
 _DURATION_WRITTEN = 'Seconds, or text such as "500ms", "30s", "5m", "1h"; 1ms to 24h.'
 DURATION = Kind({"oneOf": _DURATIONS}, "time", plain(fields.duration), _DURATION_WRITTEN, _duration_text, "_s")

@@ -10,6 +10,7 @@ from sidecar.config.consumers import CONSUMERS_MAX, consumers
 from sidecar.config.cors import CORS
 from sidecar.config.kinds import BOOLEAN, Kind, Schema, choice, list_of, reference
 from sidecar.config.names import Names
+from sidecar.config.responses import RESPONSES
 from sidecar.config.route import route
 from sidecar.config.scope import Scope
 from sidecar.config.section import Entries, Field, Section
@@ -73,6 +74,13 @@ TOP = Section(
             "The Redis or Valkey in which several gateways count limits and budgets together.",
             "[Below](#store).",
             default="none: each machine counts for itself",
+        ),
+        Field(
+            "responses",
+            Kind(RESPONSES.schema(), "section", lambda entry, path, scope: RESPONSES.read(entry.value, path, scope)),
+            "What is remembered for callers of the Responses API.",
+            "[Below](#remembered-responses).",
+            default="nothing",
         ),
         Field("mlflow_dialect", DIALECT, "As a route's, for all routes that do not set it.", default="a"),
     ),

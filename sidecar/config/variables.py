@@ -25,6 +25,9 @@ SECRET_KEYS = frozenset(
     for key, target in row.config_keys.items()
     if target.partition(":")[0] in _SECRET_TARGETS
 )
+# Sections with secrets in them, whose own readers look them up.
+_WITH_SECRETS = ("config", "responses")
+_SECRETS = SECRET_KEYS | {"encryption_key"}
 # Top-level keys for anchors: nothing reads what is below them.
 IGNORED = "x-"
 
@@ -73,20 +76,20 @@ class _Expansion:
         self._walked: set[int] = set()
 
     def below(self, node: Node, path: str, *, top: bool = False, keys: bool = False) -> None:
-        """`keys`: the mapping is a `config:`, where keys of providers are."""
+        """`keys`: the mapping is one of those that have secrets in them."""
         if id(node) in self._walked:
             return
         self._walked.add(id(node))
         for index, item in enumerate(node.items):
             node.items[index] = self._value(item, f"{path}[{index}]", keys=False)
         for name, entry in node.entries.items():
-            if not (top and name.startswith(IGNORED)) and not (keys and name in SECRET_KEYS):
+            if not (top and name.startswith(IGNORED)) and not (keys and name in _SECRETS):
                 self._entry(entry, name, path)
 
     def _entry(self, entry: MappingEntry, name: str, path: str) -> None:
         if id(entry) not in self._walked:  # `<<` shares entries: read twice, a `$$` would be a `$` and then a variable
             self._walked.add(id(entry))
-            entry.value = self._value(entry.value, f"{path}.{name}" if path else name, keys=name == "config")
+            entry.value = self._value(entry.value, f"{path}.{name}" if path else name, keys=name in _WITH_SECRETS)
 
     def _value(self, node: Node, path: str, *, keys: bool) -> Node:
         if node.kind != "scalar":

@@ -51,6 +51,7 @@ class WorkerSettings:
 
     slot: int  # lowest number not used by a living worker
     run_dir: str
+    state_dir: str | None = None  # what outlives the gateway; None: nothing does
     front: bool = True
     grpc_socket: bool = True
     grpc_address: str | None = None  # "127.0.0.1:50051", bound with SO_REUSEPORT by every worker

@@ -32,6 +32,15 @@ class Call:
     client_format: str | None = None
     size_bytes: int = 0  # of what the caller sent
     counts: bool = False  # asks only how many tokens the body has
+    compacts: bool = False  # asks for the conversation, made shorter
+
+
+class Count(NamedTuple):
+    """Of a body's tokens. `answer` has the provider's body where the caller speaks its format."""
+
+    answer: Answer
+    tokens: int
+    estimated: bool
 
 
 class Answer(NamedTuple):

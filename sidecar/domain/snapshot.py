@@ -221,6 +221,16 @@ class SharedStore:
 
 
 @dataclass(frozen=True, slots=True)
+class Remembering:
+    """What is kept of answers to callers of the Responses API, so that they can go on from them by an id."""
+
+    remember_s: float  # after their last use
+    bytes_max: int = 1024**3  # on the disk, of all consumers
+    consumer_bytes_max: int = 128 * 1024**2
+    encryption_key: Secret | None = None  # None: a file of the state directory has it
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A whole configuration. `routes` keeps the file's order. `hash` is the first 12 hex digits of the SHA-256 of the file."""
 
@@ -234,6 +244,7 @@ class Snapshot:
     admission: Admission = Admission(1000)  # of one worker, over all its routes
     cors: Cors = Cors()
     store: SharedStore | None = None  # None: this machine counts for itself
+    responses: Remembering | None = None  # None: nothing is remembered
 
 
 def target_of(upstream: Upstream) -> Target:

@@ -130,7 +130,9 @@ def prepare(plan: UpstreamPlan, reader: CallReader) -> PreparedCall:
     """Encodes the call for the upstream. Raises GatewayError for what the upstream has no place for."""
     call, side = reader.call, plan.side
     if call.counts:
-        return _prepare_count(plan, call)
+        return _prepare_count(plan, reader)
+    if call.compacts:
+        return _prepare_compact(plan, call)
     if side is None or (call.stream and side.stream is None):
         what = f"{'streamed ' * call.stream}{call.task}"
         raise GatewayError(Kind.INVALID_REQUEST, f"Provider '{plan.upstream.provider}' does not support {what}.")
@@ -146,14 +148,34 @@ def prepare(plan: UpstreamPlan, reader: CallReader) -> PreparedCall:
     return PreparedCall(plan, side, request, http, context)
 
 
-def _prepare_count(plan: UpstreamPlan, call: Call) -> PreparedCall:
+def _prepare_count(plan: UpstreamPlan, reader: CallReader) -> PreparedCall:
     """Of a call that only counts. Raises upstream_not_found where the provider does not: another upstream may."""
-    passing = plan.passing.get(call.client_format or "")
-    counting = None if passing is None else passing.counting
-    if counting is None or counting.patch is None or call.envelope is None:
-        raise GatewayError(Kind.UPSTREAM_NOT_FOUND, f"Provider '{plan.upstream.provider}' counts no tokens.")
+    call = reader.call
     context = Context(int(time.time()), new_id, plan.target.model)
-    return PreparedCall(plan, counting, None, counting.patch(call.envelope, plan.target), context)
+    passing = plan.passing.get(call.client_format or "")
+    if passing is not None and passing.counting is not None and passing.counting.patch is not None:
+        assert call.envelope is not None
+        counting = passing.counting
+        return PreparedCall(plan, counting, None, passing.counting.patch(call.envelope, plan.target), context)
+    if passing is not None or plan.side is None or plan.side.counting is None:
+        raise GatewayError(Kind.UPSTREAM_NOT_FOUND, f"Provider '{plan.upstream.provider}' counts no tokens.")
+    reader.left_out_for(plan.target)  # which may refuse
+    counting, request = plan.side.counting, reader.request_for(plan.target)
+    return PreparedCall(plan, counting, None, counting.encode(request, plan.target, False, context), context)
+
+
+def _prepare_compact(plan: UpstreamPlan, call: Call) -> PreparedCall:
+    """Raises unsupported_parameter where the provider has no such call: another upstream may."""
+    passing = plan.passing.get(call.client_format or "")
+    compacting = None if passing is None else passing.compacting
+    if compacting is None or compacting.patch is None or call.envelope is None:
+        text = (
+            f"Provider '{plan.upstream.provider}' cannot compact a conversation. Ask for a summary by POST /v1/responses, and "
+            "go on from that."
+        )
+        raise GatewayError(Kind.UNSUPPORTED_PARAMETER, text, param="model")
+    context = Context(int(time.time()), new_id, plan.target.model)
+    return PreparedCall(plan, compacting, None, compacting.patch(call.envelope, plan.target), context)
 
 
 def new_id(prefix: str) -> str:

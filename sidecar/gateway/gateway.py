@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from adapters import GatewayError, Kind, replace_error
-from sidecar.domain.call import Answer, Call, Headers
+from sidecar.domain.call import Answer, Call, Count, Headers
 from sidecar.domain.large_work import LARGE_BYTES, off_loop
 from sidecar.domain.snapshot import Consumer, Snapshot
 from sidecar.gateway.admission import Admissions, Gate
@@ -114,30 +114,33 @@ class Gateway:
         upstream, write_s = loop.candidate.name, route.timeouts.write_s
         return Answer(upstream, body, message, record.usage, record.left_out, scope.headers, write_s, size)
 
-    async def count_tokens(self, call: Call) -> tuple[Answer, int | None]:
-        """How many tokens the call's body has: the body of a provider's answer, else an estimate. Raises GatewayError."""
+    async def count_tokens(self, call: Call) -> Count:
+        """How many tokens the call's body has: the provider's count, else an estimate. Raises GatewayError."""
         with CallScope(self, call) as scope:
             loop = await scope.open()
             reader, route, record = CallReader(call), loop.candidates.route, scope.record
 
-            async def serve(attempt: AttemptScope) -> bytes | None:
+            async def serve(attempt: AttemptScope) -> tuple[bytes | None, int]:
                 prepared = await off_loop(call.size_bytes, prepare, attempt.candidate.plan, reader)
                 attempt.sends(prepared)
                 body, _, _ = await whole_answer(
                     self.sender, prepared, call, route, record, head_by=attempt.head_by, deadline=loop.deadline
                 )
                 attempt.succeeded()
-                return body
+                same = call.client_format in attempt.candidate.plan.passing
+                return body if same else None, prepared.side.decode(body or b"", prepared.context)
 
-            body: bytes | None = None
+            body, tokens = None, None
             try:
-                body = await loop.run(serve)
+                body, tokens = await loop.run(serve)
             except GatewayError as error:
                 if error.kind not in _ESTIMATED and error.status not in _NO_SUCH_PATH:
                     raise
         answer = Answer(loop.candidate.name, body, None, None, (), scope.headers, route.timeouts.write_s)
-        estimate = await off_loop(call.size_bytes, size_of, call) if body is None else None
-        return answer, None if estimate is None else estimate.prompt
+        if tokens is not None:
+            return Count(answer, tokens, estimated=False)
+        estimate = await off_loop(call.size_bytes, size_of, call)
+        return Count(answer, estimate.prompt, estimated=True)
 
     def stream(self, call: Call, on_silence: OnSilence | None = None, written: Written | None = None) -> StreamedAnswer:
         """Answers a call as it is produced: see there. `written` makes bytes of a chunk, for pieces of bytes."""

@@ -39,6 +39,13 @@ OPERATIONS: Mapping[str, Operation] = {
         _ANTHROPIC, "Chat, as Messages", "MessagesResponse", "MessagesRequest", error="AnthropicError", streams=True
     ),
     "CreateResponse": Operation(_OPENAI, "Chat, as Responses", "ResponsesResponse", "ResponsesRequest", streams=True),
+    "CountResponseTokens": Operation(
+        _OPENAI, "Count the tokens of a request", "ResponseTokenCount", "ResponsesRequest"
+    ),
+    "CompactResponse": Operation(_OPENAI, "Make a conversation shorter (OpenAI's models)", "Json", "ResponsesRequest"),
+    "GetResponse": Operation(_OPENAI, "An answer that is remembered", "ResponsesResponse"),
+    "DeleteResponse": Operation(_OPENAI, "Forget an answer", "DeletedResponse"),
+    "ListResponseInputItems": Operation(_OPENAI, "What the model was given for an answer", "ResponseItemList"),
     "CountMessageTokens": Operation(
         _ANTHROPIC, "Count the tokens of a message", "TokenCount", "MessagesRequest", error="AnthropicError"
     ),
@@ -74,7 +81,6 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
     "Health": Operation("Health", "Whether the gateway serves", "Health", public=True),
     "ConnectResponses": _PAGE,
-    "GetResponse": _PAGE,
     "OpenRoot": _PAGE,
     "GetHomeFile": _PAGE,
     "OpenDocs": _PAGE,

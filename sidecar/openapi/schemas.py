@@ -253,7 +253,8 @@ SCHEMAS: dict[str, Schema] = {
         top_p=_number("Only the likeliest words that make up this share.", 0, 1),
         reasoning={**_ANY, "description": "effort: none, minimal, low, medium, high."},
         text={**_ANY, "description": "format: text, json_object or json_schema; verbosity."},
-        store={"type": "boolean", "description": "Nothing is stored, unless the provider is OpenAI or Azure."},
+        store={"type": "boolean", "description": "false: this answer is not remembered."},
+        previous_response_id=_text("The answer to go on from, where answers are remembered."),
         stream=_FLAG,
     ),
     "ResponsesResponse": _object(
@@ -265,6 +266,18 @@ SCHEMAS: dict[str, Schema] = {
         model=_text("The model that answered."),
         output={"type": "array", "items": _ANY},
         usage=_object((), input_tokens=_whole("", 0), output_tokens=_whole("", 0), total_tokens=_whole("", 0)),
+    ),
+    "ResponseTokenCount": _object(
+        ("object", "input_tokens"), object=_text("response.input_tokens"), input_tokens=_whole("", 0)
+    ),
+    "DeletedResponse": _object(("id", "deleted"), id=_text(""), object=_text("response"), deleted=_FLAG),
+    "ResponseItemList": _object(
+        ("data", "has_more"),
+        object=_text("list"),
+        data={"type": "array", "items": _ANY},
+        first_id={"type": ["string", "null"]},
+        last_id={"type": ["string", "null"]},
+        has_more=_FLAG,
     ),
     "TokenCount": _object(("input_tokens",), input_tokens=_whole("", 0)),
     "AnthropicError": _object(

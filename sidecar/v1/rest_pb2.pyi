@@ -28,10 +28,30 @@ class ConnectResponsesRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetResponseRequest(_message.Message):
+    __slots__ = ("id", "stream")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    stream: str
+    def __init__(self, id: _Optional[str] = ..., stream: _Optional[str] = ...) -> None: ...
+
+class DeleteResponseRequest(_message.Message):
     __slots__ = ("id",)
     ID_FIELD_NUMBER: _ClassVar[int]
     id: str
     def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class ListResponseInputItemsRequest(_message.Message):
+    __slots__ = ("id", "after", "limit", "order")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    after: str
+    limit: str
+    order: str
+    def __init__(self, id: _Optional[str] = ..., after: _Optional[str] = ..., limit: _Optional[str] = ..., order: _Optional[str] = ...) -> None: ...
 
 class CountMessageTokensRequest(_message.Message):
     __slots__ = ("beta", "body")

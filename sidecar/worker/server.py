@@ -47,6 +47,7 @@ from sidecar.control.channel import (
     WorkerSettings,
 )
 from sidecar.control.snapshot_patch import Patch, patched
+from sidecar.conversations import Memory
 from sidecar.domain.large_work import prepare_process
 from sidecar.gateway.gateway import Gateway
 from sidecar.gateway.meter import Meter
@@ -104,6 +105,8 @@ class WorkerServer:
         self._log = AccessLog(ACCESS_LOGS[configure.settings.access_log], write, blocks=False)
         self.gateway = Gateway(configure.snapshot, self._client, self._metrics, meter=meter, log=self._log)
         self._changes = RouteChanges(self.gateway, questions)
+        state = configure.settings.state_dir
+        self._memory = Memory(None if state is None else Path(state), lambda: self.gateway.snapshot.responses)
         self._health = HealthServicer()
         limits = Limits(message_bytes=configure.settings.message_bytes_max, age_s=CONNECTION_AGE_S)
         methods = self._methods()
@@ -122,6 +125,7 @@ class WorkerServer:
             for server in self._servers():
                 await server.start()
         self._set_health(health_pb2.HealthCheckResponse.SERVING)
+        self._memory.start()
         return ready
 
     def _servers(self) -> tuple[Server | GrpcioServer, ...]:
@@ -132,7 +136,7 @@ class WorkerServer:
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(InferenceServicer(self.gateway), methods)
         routes_pb2_grpc.add_RouteServiceServicer_to_server(RouteServicer(self.gateway, self._changes), methods)
         rest_pb2_grpc.add_RestServiceServicer_to_server(
-            RestServicer(self.gateway, self._changes, self._health), methods
+            RestServicer(self.gateway, self._changes, self._health, self._memory), methods
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, methods)
         add_reflection(methods)
@@ -181,6 +185,7 @@ class WorkerServer:
         await self.gateway.close()
         await self.gateway.meter.close()
         await self._client.close()
+        await self._memory.close()
         await self._log.close()
         for path in self._paths:
             path.unlink(missing_ok=True)

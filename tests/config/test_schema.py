@@ -43,13 +43,16 @@ KEYS = {
     "mlflow_limit": "calls renewal_period key",
     "price": "input output cached_input cache_write cache_write_1h tiers",
 }
-TOP_KEYS = "routes endpoints defaults consumers secrets_in_prompts manage_routes admission mlflow_dialect cors store"
+TOP_KEYS = (
+    "routes endpoints defaults consumers secrets_in_prompts manage_routes admission mlflow_dialect cors store responses"
+)
 NESTED = {
     "timeouts": "connect first_output idle total write",
     "retries": "budget backoff backoff_max",
     "breaker": "consecutive_failures error_ratio calls_min window open",
     "admission": "concurrent queue queue_time",
 }
+RESPONSES_KEYS = "remember bytes_max consumer_bytes_max encryption_key"
 
 
 def test_the_schema_knows_every_key_and_provider() -> None:
@@ -65,6 +68,7 @@ def test_the_schema_knows_every_key_and_provider() -> None:
     for name, keys in NESTED.items():
         assert set(shared[name]["properties"]) == set(keys.split())
     assert set(made["properties"]["admission"]["properties"]) == set(NESTED["admission"].split())
+    assert set(made["properties"]["responses"]["properties"]) == set(RESPONSES_KEYS.split())
     cases = made["$defs"]["model"]["allOf"]
     assert [case["if"]["properties"]["provider"]["const"] for case in cases] == list(PROVIDERS)
     for case, row in zip(cases, PROVIDERS.values(), strict=True):
@@ -211,7 +215,7 @@ def test_every_example_of_the_config_page_loads() -> None:
             )
         elif block.startswith("routes:"):
             text = block
-        elif block.startswith(("consumers:", "cors:", "store:")):
+        elif block.startswith(("consumers:", "cors:", "store:", "responses:")):
             text = f"routes:\n  - name: chat-expensive\n{one}  - name: embeddings\n{one}{block}"
         else:
             text = f"routes:\n  - name: r\n{one}" + textwrap.indent(block, "    ")
@@ -225,7 +229,7 @@ def test_a_provider_is_supported_or_not_yet_but_not_both() -> None:
 
 def test_the_config_page_names_every_key_and_provider() -> None:
     page = (PUBLISHED.parent / "config.md").read_text()
-    keys = " ".join([TOP_KEYS, *KEYS.values(), *NESTED.values(), "traffic_percentage"]).split()
+    keys = " ".join([TOP_KEYS, RESPONSES_KEYS, *KEYS.values(), *NESTED.values(), "traffic_percentage"]).split()
     keys += [key for row in PROVIDERS.values() for key in (row.name, *row.config_keys)]
     assert [key for key in keys if f"`{key}`" not in page and f"model.{key}`" not in page] == []
 

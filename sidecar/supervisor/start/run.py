@@ -164,6 +164,7 @@ class Supervisor:
         return WorkerSettings(
             slot=0,
             run_dir=str(self._state.run),
+            state_dir=str(self._state.root),
             grpc_socket=options.grpc_socket,
             grpc_address=None if self._ports.grpc is None else str(self._ports.grpc),
             access_log=options.access_log,

@@ -6,6 +6,7 @@ the HTTP status is: a non-OK RPC means that the core itself failed.
 
 from __future__ import annotations
 
+from sidecar.conversations import Memory
 from sidecar.gateway.gateway import Gateway
 from sidecar.transport.health import HealthServicer
 from sidecar.v1 import rest_pb2, rest_pb2_grpc
@@ -15,6 +16,7 @@ from sidecar.worker.rest.docs import DocsPaths
 from sidecar.worker.rest.home import HomePaths
 from sidecar.worker.rest.mlflow import MlflowPaths
 from sidecar.worker.rest.openai import OpenAiPaths
+from sidecar.worker.rest.remembering import RememberedResponses
 from sidecar.worker.rest.reply import PIECE_BYTES_MAX
 from sidecar.worker.rest.responses import ResponsesPaths
 from sidecar.worker.rest.route_calls import RouteCalls
@@ -26,13 +28,13 @@ __all__ = ["PIECE_BYTES_MAX", "RestServicer"]
 class RestServicer(rest_pb2_grpc.RestServiceServicer):
     """Every path of rest.proto, each served by one of these groups."""
 
-    def __init__(self, gateway: Gateway, changes: RouteChanges, health: HealthServicer) -> None:
+    def __init__(self, gateway: Gateway, changes: RouteChanges, health: HealthServicer, memory: Memory) -> None:
         calls = RouteCalls(gateway)
         groups = (
             OpenAiPaths(calls, health),
             AzurePaths(calls),
             AnthropicPaths(calls),
-            ResponsesPaths(calls),
+            ResponsesPaths(calls, RememberedResponses(memory)),
             MlflowPaths(calls, changes),
             DocsPaths(calls),
             HomePaths(gateway, changes),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from adapters import FORMATS, Task
 from sidecar.v1 import rest_pb2
 from sidecar.worker.rest.error_bodies import ANTHROPIC
-from sidecar.worker.rest.json import written
-from sidecar.worker.rest.reply import JSON, Reply, answers_in
+from sidecar.worker.rest.reply import Reply, answers_in
 from sidecar.worker.rest.route_calls import Dialect, RouteCalls
 
 # What the door's calls are counted as: the word of OpenAI's door is `chat`.
@@ -26,13 +25,8 @@ class AnthropicPaths:
     @answers_in(ANTHROPIC)
     async def CountMessageTokens(self, request: rest_pb2.CountMessageTokensRequest, reply: Reply) -> None:
         query = _query(request.beta)
-        answer, estimate = await self._calls.count_tokens(reply, request.body.data, Task.CHAT, _DIALECT, query)
-        if answer.body is not None:
-            reply.goes_with(answer)
-            await reply.whole(answer.body)
-            return
-        estimated = [("x-sidecar-estimated", "input_tokens"), *answer.headers]
-        await reply.file(JSON, written({"input_tokens": estimate}), estimated)
+        count = await self._calls.count_tokens(reply, request.body.data, Task.CHAT, _DIALECT, query)
+        await reply.count(count, {"input_tokens": count.tokens})
 
 
 def _query(beta: str) -> str:

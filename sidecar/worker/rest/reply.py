@@ -11,7 +11,7 @@ from typing import TypeVar
 from google.api.httpbody_pb2 import HttpBody
 
 from adapters import GatewayError, Kind, PassedStream, StreamWriter
-from sidecar.domain.call import Answer, Headers
+from sidecar.domain.call import Answer, Count, Headers
 from sidecar.domain.snapshot import Timeouts
 from sidecar.domain.status import client_may_retry, retry_after_s
 from sidecar.gateway.stream import StreamedAnswer
@@ -128,6 +128,14 @@ class Reply:
     async def json(self, value: object) -> None:
         """Our own JSON with status 200."""
         await self.whole(written(value))
+
+    async def count(self, count: Count, value: object) -> None:
+        """Of tokens: as the provider wrote it where it passes, else `value`, and a header says where that is an estimate."""
+        if not count.estimated:
+            self.goes_with(count.answer)
+            await self.whole(written(value) if count.answer.body is None else count.answer.body)
+            return
+        await self.file(JSON, written(value), [("x-sidecar-estimated", "input_tokens"), *count.answer.headers])
 
     async def whole(self, body: bytes) -> None:
         """A JSON answer with status 200."""

@@ -7,23 +7,39 @@ from google.api.httpbody_pb2 import HttpBody
 from adapters import FORMATS, GatewayError, Kind, Task
 from sidecar.v1 import rest_pb2
 from sidecar.worker.rest.error_bodies import OPENAI, encode_openai
+from sidecar.worker.rest.input_items import page
+from sidecar.worker.rest.remembering import RememberedResponses
 from sidecar.worker.rest.reply import JSON, Reply, answers_in
 from sidecar.worker.rest.route_calls import Dialect, RouteCalls
 
 # What the door's calls are counted as: the word of chat completions' is `chat`.
 _DIALECT = Dialect("responses", FORMATS["responses"].client, {Task.CHAT: ("responses", "stream_responses")})
+# OpenAI compacts by a model, and bills for it.
+_COMPACTING = Dialect(
+    "responses", FORMATS["responses"].client, {Task.CHAT: ("compact_response", "compact_response")}, compacts=True
+)
 _UPGRADE_REQUIRED = 426
 
 
 class ResponsesPaths:
-    """The Responses API, on routes of type llm/v1/chat. Nothing is remembered between calls."""
+    """The Responses API, on routes of type llm/v1/chat. What is remembered between calls is the config's to say."""
 
-    def __init__(self, calls: RouteCalls) -> None:
+    def __init__(self, calls: RouteCalls, memory: RememberedResponses) -> None:
         self._calls = calls
+        self._memory = memory
 
     @answers_in(OPENAI)
     async def CreateResponse(self, request: HttpBody, reply: Reply) -> None:
-        await self._calls.named_in_body(reply, request.data, Task.CHAT, _DIALECT)
+        await self._calls.named_in_body(reply, request.data, Task.CHAT, _DIALECT, memory=self._memory)
+
+    @answers_in(OPENAI)
+    async def CountResponseTokens(self, request: HttpBody, reply: Reply) -> None:
+        count = await self._calls.count_tokens(reply, request.data, Task.CHAT, _DIALECT, memory=self._memory)
+        await reply.count(count, {"object": "response.input_tokens", "input_tokens": count.tokens})
+
+    @answers_in(OPENAI)
+    async def CompactResponse(self, request: HttpBody, reply: Reply) -> None:
+        await self._calls.named_in_body(reply, request.data, Task.CHAT, _COMPACTING, memory=self._memory)
 
     @answers_in(OPENAI)
     async def ConnectResponses(self, request: rest_pb2.ConnectResponsesRequest, reply: Reply) -> None:
@@ -35,6 +51,18 @@ class ResponsesPaths:
 
     @answers_in(OPENAI)
     async def GetResponse(self, request: rest_pb2.GetResponseRequest, reply: Reply) -> None:
-        self._calls.consumer(reply.context)
-        text = f'There is no response "{request.id[:128]}": this gateway remembers none.'
-        raise GatewayError(Kind.ROUTE_NOT_FOUND, text, param="id", code="response_not_found")
+        consumer = self._calls.consumer(reply.context)
+        if request.stream == "true":
+            text = "'stream' replays an answer that was made in the background, and there is none here."
+            raise GatewayError(Kind.UNSUPPORTED_PARAMETER, text, param="stream")
+        await reply.whole(bytes((await self._memory.find(consumer, request.id)).response))
+
+    @answers_in(OPENAI)
+    async def DeleteResponse(self, request: rest_pb2.DeleteResponseRequest, reply: Reply) -> None:
+        await self._memory.delete(self._calls.consumer(reply.context), request.id)
+        await reply.json({"id": request.id, "object": "response", "deleted": True})
+
+    @answers_in(OPENAI)
+    async def ListResponseInputItems(self, request: rest_pb2.ListResponseInputItemsRequest, reply: Reply) -> None:
+        items = await self._memory.input_items(self._calls.consumer(reply.context), request.id)
+        await reply.whole(page(items, request))

@@ -9,13 +9,15 @@ from typing import TypeVar
 
 from adapters import ClientSide, Envelope, GatewayError, Kind, StreamWriter, Task
 from adapters import Context as FormatContext
-from sidecar.domain.call import Answer, Call
+from adapters.responses import ResponseWriter, not_kept
+from sidecar.domain.call import Call, Count
 from sidecar.domain.caller import Caller
 from sidecar.domain.large_work import LARGE_BYTES, off_loop
 from sidecar.domain.snapshot import Consumer, Route
 from sidecar.gateway.attempt import new_id
 from sidecar.gateway.gateway import Gateway
 from sidecar.transport.caller import Context, caller_of
+from sidecar.worker.rest.remembering import Kept, RememberedResponses
 from sidecar.worker.rest.reply import Reply
 from sidecar.worker.rest.request_coding import COMPRESSED, decompressed
 
@@ -37,6 +39,7 @@ class Dialect:
     format: str
     sides: Mapping[Task, ClientSide]
     operations: Mapping[Task, tuple[str, str]] = field(default_factory=lambda: OPERATIONS)
+    compacts: bool = False
 
 
 class RouteCalls:
@@ -57,8 +60,17 @@ class RouteCalls:
         """The one that answers the name, under this name; None where the consumer may call none."""
         return self._gateway.consumers.shown(consumer, name)
 
-    async def named_in_body(self, reply: Reply, body: bytes, task: Task, dialect: Dialect, query: str = "") -> None:
-        """A call whose body names the route. `query` goes on to a provider of the same format."""
+    async def named_in_body(
+        self,
+        reply: Reply,
+        body: bytes,
+        task: Task,
+        dialect: Dialect,
+        query: str = "",
+        memory: RememberedResponses | None = None,
+    ) -> None:
+        """A call whose body names the route. `query` goes on to a provider of the same format. `memory`: of earlier answers that
+        the body may go on from."""
         caller = caller_of(reply.context)
         consumer = self._gateway.consumers.of(caller)
         side = dialect.sides[task]
@@ -72,7 +84,12 @@ class RouteCalls:
             raise
         if side.headers:
             envelope = replace(envelope, headers=headers_of(reply.context, side.headers), query=query)
-        await self._answer(reply, caller, consumer, task, envelope, dialect, size)
+        kept = None
+        if memory is not None and memory.on:
+            reading = memory.opened(consumer, envelope)
+            envelope, kept = await self._opened(reading, dialect.operations[task][0], caller, consumer)
+            size = sum(len(raw) for raw in envelope.members.values())
+        await self._answer(reply, caller, consumer, task, envelope, dialect, size, kept)
 
     async def named_in_path(
         self,
@@ -103,8 +120,14 @@ class RouteCalls:
         await self._answer(reply, caller, consumer, task, envelope, dialect, size)
 
     async def count_tokens(
-        self, reply: Reply, body: bytes, task: Task, dialect: Dialect, query: str
-    ) -> tuple[Answer, int | None]:
+        self,
+        reply: Reply,
+        body: bytes,
+        task: Task,
+        dialect: Dialect,
+        query: str = "",
+        memory: RememberedResponses | None = None,
+    ) -> Count:
         """How many tokens a body has that names its route: see Gateway."""
         caller = caller_of(reply.context)
         consumer = self._gateway.consumers.of(caller)
@@ -113,6 +136,9 @@ class RouteCalls:
             body = await self._decompressed(body, reply, COUNT_TOKENS, caller, consumer)
         size = len(body)
         envelope = await self._opened(off_loop(size, side.open, body), COUNT_TOKENS, caller, consumer)
+        if memory is not None and memory.on:
+            reading = memory.opened(consumer, envelope)
+            envelope, _ = await self._opened(reading, COUNT_TOKENS, caller, consumer)
         call = Call(
             task=task,
             operation=COUNT_TOKENS,
@@ -158,10 +184,11 @@ class RouteCalls:
         envelope: Envelope,
         dialect: Dialect,
         size_bytes: int,
+        kept: Kept | None = None,
     ) -> None:
         side = dialect.sides[task]
         operation = dialect.operations[task][envelope.stream]
-        if envelope.stream and not side.streams:
+        if envelope.stream and (dialect.compacts or not side.streams):
             error = GatewayError(Kind.INVALID_REQUEST, "This call cannot be streamed.", param="stream")
             await self._opened(_raise(error), operation, caller, consumer)
         call = Call(
@@ -175,9 +202,10 @@ class RouteCalls:
             envelope=envelope,
             client_format=dialect.format,
             size_bytes=size_bytes,
+            compacts=dialect.compacts,
         )
         if envelope.stream:
-            await self._stream(call, side, reply)
+            await self._stream(call, side, reply, kept)
             return
         answer = await self._gateway.unary(call)
         reply.goes_with(answer)
@@ -187,16 +215,18 @@ class RouteCalls:
         if side.whole is None:
             body = await off_loop(answer.size_bytes, side.encode_response, answer.message)
         else:
-            context = FormatContext(int(time.time()), new_id)
+            context = FormatContext(int(time.time()), new_id if kept is None else kept.ids)
             body = await off_loop(answer.size_bytes, side.whole, envelope, answer.message, context)
+            if kept is not None and not await kept.keep(body):
+                body = not_kept(body)
         await reply.whole(body)
 
-    async def _stream(self, call: Call, side: ClientSide, reply: Reply) -> None:
+    async def _stream(self, call: Call, side: ClientSide, reply: Reply, kept: Kept | None) -> None:
         assert call.envelope is not None
         encode, wants_usage = side.encode_chunk, call.envelope.include_usage
         written = None if encode is None else lambda chunk: encode(chunk, wants_usage)
         writer: StreamWriter | None = None
-        context = FormatContext(int(time.time()), new_id)
+        context = FormatContext(int(time.time()), new_id if kept is None else kept.ids)
         passing = None if side.passing is None else side.passing(call.envelope, context)
         if passing is not None:
             reply.written_by(passing)
@@ -213,6 +243,10 @@ class RouteCalls:
                     if writer is None:
                         writer = _writer(side, call.envelope, context, reply)
                     await reply.events(writer.feed(piece))
+        if kept is not None and isinstance(writer, ResponseWriter):
+            await reply.events(writer.finish())
+            await reply.events(writer.last(kept=await kept.keep(writer.whole)))
+            return
         ending = writer or passing
         await reply.events(side.stream_end if ending is None else ending.end())
 

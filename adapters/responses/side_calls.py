@@ -1,0 +1,51 @@
+"""What OpenAI offers beside answers: a count of a request's tokens, and a conversation made shorter.
+
+https://platform.openai.com/docs/api-reference/responses/input-tokens, .../responses/compact
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+
+from adapters.contract import Context, Envelope, HttpCall, Target
+from adapters.json_object import OBJECTS, Obj, of_answer
+from adapters.responses.passing import patched, responses_url
+from adapters.responses.provider_request import encode
+from sidecar.v1 import inference_pb2 as pb
+
+# What counts; the API refuses the rest.
+_COUNTED = frozenset({"model", "input", "tools", "tool_choice", "parallel_tool_calls", "text", "reasoning"})
+
+
+def patch_count(envelope: Envelope, target: Target) -> HttpCall:
+    return patched(envelope, target, _count_url(target))
+
+
+def encode_count(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
+    """The call, of a canonical request. Raises as `encode` does."""
+    call = encode(request, target, stream, context)
+    members = {name: raw for name, raw in OBJECTS.decode(call.body).items() if name in _COUNTED}
+    return replace(call, url=_count_url(target), body=msgspec.json.encode(members))
+
+
+def decode_count(body: bytes, context: Context) -> int:
+    """The answer's number. Raises upstream_protocol."""
+    count = Obj(body, "", of_answer).integer("input_tokens")
+    if count is None:
+        raise of_answer("input_tokens", "a whole number")
+    return count
+
+
+def check_count(body: bytes) -> None:
+    """An answer that passes. It costs nothing, and has no usage."""
+    decode_count(body, Context(0, str))
+
+
+def patch_compact(envelope: Envelope, target: Target) -> HttpCall:
+    return patched(envelope, target, responses_url(target, "/compact"))
+
+
+def _count_url(target: Target) -> str:
+    return responses_url(target, "/input_tokens")

@@ -1,0 +1,80 @@
+"""`responses:` -> what is remembered for callers of the Responses API."""
+
+from __future__ import annotations
+
+from sidecar.config import fields
+from sidecar.config.kinds import Kind, plain, size
+from sidecar.config.problems import Report
+from sidecar.config.scope import Scope
+from sidecar.config.secrets import secret
+from sidecar.config.section import Entries, Field, Section
+from sidecar.config.yaml_tree import MappingEntry
+from sidecar.domain.secret import Secret
+from sidecar.domain.snapshot import Remembering
+
+# Below a second nobody can go on from an answer; OpenAI keeps its own for 30 days.
+_REMEMBER_S = (1.0, 30 * 86_400.0)
+# One short conversation; a disk of its own.
+_BYTES = (64 * 1024, 1024 * 1024**3)
+_KEY_CHARS_MIN = 32
+
+
+def _key(entry: MappingEntry, path: str, scope: Scope) -> Secret | None:
+    found = secret(entry.value, path, scope.report, scope.sources)
+    if found is not None and len(found.reveal()) < _KEY_CHARS_MIN:
+        hint = "make one by `openssl rand -hex 32`"
+        scope.report.error(entry.line, path, f"has fewer than {_KEY_CHARS_MIN} characters", hint)
+        return None
+    return found
+
+
+def _check(found: Remembering, entries: Entries, path: str, report: Report) -> None:
+    if found.consumer_bytes_max > found.bytes_max and "consumer_bytes_max" in entries:
+        report.error(entries["consumer_bytes_max"].line, path, "consumer_bytes_max is larger than bytes_max")
+
+
+RESPONSES = Section(
+    "responses",
+    Remembering,
+    (
+        Field(
+            "remember",
+            Kind(
+                {
+                    "oneOf": [
+                        {"type": "number", "minimum": _REMEMBER_S[0], "maximum": _REMEMBER_S[1]},
+                        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(ms|s|m|h|d)?$"},
+                    ]
+                },
+                "time",
+                plain(fields.long_duration, *_REMEMBER_S),
+                'Seconds, or text such as "30m", "1h", "7d"; 1s to 30d.',
+                lambda seconds: f"{seconds:g}s",
+                "_s",
+            ),
+            "How long an answer is kept after it was used last.",
+            required=True,
+            hint="such as 1h",
+        ),
+        Field(
+            "bytes_max",
+            size(*_BYTES),
+            "What all consumers' answers may take on the disk; the oldest go first.",
+        ),
+        Field(
+            "consumer_bytes_max",
+            size(*_BYTES),
+            "What those of one consumer may take.",
+            "So that none makes the others' go. An answer that is larger by itself is not kept, and says so (`store: false`).",
+        ),
+        Field(
+            "encryption_key",
+            Kind({"type": "string"}, "key", _key),
+            "What the answers are encrypted with: $NAME, ${NAME} or file:PATH, at least 32 random characters.",
+            "Another key, and what was kept is forgotten.",
+            default="a file of the state directory",
+        ),
+    ),
+    "What is remembered for callers of the Responses API. Without it nothing is.",
+    _check,
+)

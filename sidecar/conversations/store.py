@@ -1,0 +1,244 @@
+"""Records in SQLite, one file for all workers of a host. What a store of several hosts would have to do is what `Store` does:
+put, get, delete, sweep, close.
+
+The file says how many records there are, how large they are and when they go; whose they are and what is in them is sealed. What
+is deleted is overwritten.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sidecar.conversations.key_file import key_in
+from sidecar.conversations.sealing import Address, Sealing
+
+log = logging.getLogger(__name__)
+
+FILE_NAME: Final = "responses.sqlite"
+_LOCK = "responses.lock"
+_FILE_MODE = 0o600
+# Another worker writes a record, or evicts some: milliseconds. A backup that holds the file longer makes a call forget.
+_BUSY_S = 2.0
+# Of a row besides what is sealed: two digests, a time, its part of the indices.
+_ROW_BYTES = 256
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS key (name INTEGER PRIMARY KEY CHECK (name = 0), digest BLOB NOT NULL)",
+    """CREATE TABLE IF NOT EXISTS records (
+        name BLOB NOT NULL PRIMARY KEY, owner BLOB NOT NULL, used_ms INTEGER NOT NULL, bytes INTEGER NOT NULL,
+        sealed BLOB NOT NULL)""",
+    "CREATE INDEX IF NOT EXISTS by_age ON records (used_ms)",
+    "CREATE INDEX IF NOT EXISTS by_owner ON records (owner, used_ms)",
+    # Sums that are right whatever changes a row. Owner x'' is all of them.
+    "CREATE TABLE IF NOT EXISTS sums (owner BLOB NOT NULL PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID",
+    """CREATE TRIGGER IF NOT EXISTS came AFTER INSERT ON records BEGIN
+        INSERT INTO sums VALUES (NEW.owner, NEW.bytes), (x'', NEW.bytes)
+        ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes; END""",
+    """CREATE TRIGGER IF NOT EXISTS went AFTER DELETE ON records BEGIN
+        UPDATE sums SET bytes = bytes - OLD.bytes WHERE owner IN (OLD.owner, x'');
+        DELETE FROM sums WHERE owner = OLD.owner AND bytes = 0; END""",
+)
+_OLDEST = "DELETE FROM records WHERE name = (SELECT name FROM records WHERE name != ? {} ORDER BY used_ms LIMIT 1)"
+_UNREADABLE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How long a record is kept after it was used last, and how many bytes there may be of one owner and in all."""
+
+    keep_s: float
+    owner_bytes: int
+    bytes: int
+
+
+class Store:
+    """One connection, for one thread at a time. `folder` is on a local disk. Methods raise sqlite3.Error or OSError where the
+    disk cannot be used; a file that is none, or was written with another key, is told to the log and begun again."""
+
+    def __init__(self, folder: Path, key: bytes | None) -> None:
+        """`key`: None for that of the folder's own file."""
+        self._folder = folder
+        self._path = folder / FILE_NAME
+        self._key = key
+        self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] = (0, 0)
+        self.sealing = self._open()
+
+    def put(self, address: Address, sealed: bytes, now_s: float, bounds: Bounds) -> bool:
+        """Keeps what `sealing` has sealed; the oldest go where there is no room. False: it is too large for that."""
+        size = len(sealed) + _ROW_BYTES
+        if size > min(bounds.owner_bytes, bounds.bytes):
+            return False
+        with self._used() as connection:
+            name, owner = self.sealing.name(address), self.sealing.owner(address.owner)
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("DELETE FROM records WHERE name = ?", (name,))
+            row = (name, owner, _ms(now_s), size, sealed)
+            connection.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?)", row)
+            while self._sum(connection, owner) > bounds.owner_bytes:
+                connection.execute(_OLDEST.format("AND owner = ?"), (name, owner))
+            while self._sum(connection, b"") > bounds.bytes:
+                connection.execute(_OLDEST.format(""), (name,))
+            connection.execute("COMMIT")
+        return True
+
+    def get(self, addresses: Sequence[Address], now_s: float, bounds: Bounds, *, used: bool) -> dict[str, bytes]:
+        """Those that are there, sealed, by id. `used`: their time begins again."""
+        found: dict[str, bytes] = {}
+        query = "SELECT sealed FROM records WHERE name = ? AND used_ms > ?"
+        with self._used() as connection:
+            names = {address.id: self.sealing.name(address) for address in addresses}
+            for id_, name in names.items():
+                if (row := connection.execute(query, (name, _ms(now_s - bounds.keep_s))).fetchone()) is not None:
+                    found[id_] = row[0]
+            if used and found:
+                connection.execute("BEGIN IMMEDIATE")
+                times = [(_ms(now_s), names[id_]) for id_ in found]
+                connection.executemany("UPDATE records SET used_ms = ? WHERE name = ?", times)
+                connection.execute("COMMIT")
+        return found
+
+    def delete(self, address: Address) -> bool:
+        """Whether it was there."""
+        with self._used() as connection:
+            return connection.execute("DELETE FROM records WHERE name = ?", (self.sealing.name(address),)).rowcount > 0
+
+    def sweep(self, now_s: float, bounds: Bounds) -> None:
+        """Deletes what has ended, and gives the room back to the disk."""
+        with self._used() as connection:
+            connection.execute("DELETE FROM records WHERE used_ms <= ?", (_ms(now_s - bounds.keep_s),))
+            connection.executescript("PRAGMA incremental_vacuum")  # `execute` would take one step, which is a page
+            connection.execute(
+                "PRAGMA wal_checkpoint(TRUNCATE)"
+            ).fetchall()  # what was deleted is in the log until then
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @staticmethod
+    def _sum(connection: sqlite3.Connection, owner: bytes) -> int:
+        row = connection.execute("SELECT bytes FROM sums WHERE owner = ?", (owner,)).fetchone()
+        return 0 if row is None else int(row[0])
+
+    @contextmanager
+    def _used(self) -> Iterator[sqlite3.Connection]:
+        """The connection to the file that has the name now. One that cannot be read is replaced, and the error goes on."""
+        if self._connection is None or self._file != _identity(self._path):
+            self.close()
+            self.sealing = self._open()
+        assert self._connection is not None
+        try:
+            yield self._connection
+        except sqlite3.Error as error:
+            if self._connection.in_transaction:
+                self._connection.rollback()
+            if _is_unreadable(error):
+                self._replace(error)
+            raise
+
+    def _replace(self, error: sqlite3.Error) -> None:
+        """Unless another worker has done so."""
+        with _locked(self._folder):
+            self.close()
+            if self._file == _identity(self._path):
+                self._begin_again(error)
+
+    def _open(self) -> Sealing:
+        with _locked(self._folder):
+            sealing = Sealing(key_in(self._folder) if self._key is None else self._key)
+            try:
+                self._connection = self._connected(sealing)
+            except sqlite3.DatabaseError as error:
+                if not _is_unreadable(error):
+                    raise
+                self._begin_again(error)
+                self._connection = self._connected(sealing)
+            self._file = _identity(self._path)
+        return sealing
+
+    def _begin_again(self, error: sqlite3.Error) -> None:
+        log.error(
+            "%s cannot be read (%s): what was remembered is forgotten, and a new file is begun", self._path, error
+        )
+        remove_files(self._folder)
+
+    def _require_key(self, connection: sqlite3.Connection, sealing: Sealing) -> None:
+        row = connection.execute("SELECT digest FROM key").fetchone()
+        if row is not None and row[0] == sealing.check:
+            return
+        if row is not None:
+            text = "%s was written with another key: what was remembered is forgotten, and the file is begun again"
+            log.error(text, self._path)
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("DELETE FROM records")
+        connection.execute("INSERT OR REPLACE INTO key VALUES (0, ?)", (sealing.check,))
+        connection.execute("COMMIT")
+
+    def _connected(self, sealing: Sealing) -> sqlite3.Connection:
+        self._path.touch(_FILE_MODE)
+        # Calls come from several threads, one at a time. Transactions are begun by hand.
+        connection = sqlite3.connect(self._path, timeout=_BUSY_S, check_same_thread=False, isolation_level=None)
+        try:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before there are tables
+            connection.execute("PRAGMA journal_mode = WAL")
+            # What a worker wrote survives the worker; the last moments before a power cut may be forgotten.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA secure_delete = ON")
+            for statement in _SCHEMA:
+                connection.execute(statement)
+            self._require_key(connection, sealing)
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+
+def forget(folder: Path) -> bool:
+    """Removes all records. Whether there were any. Raises OSError."""
+    if not (folder / FILE_NAME).exists():
+        return False
+    with _locked(folder):
+        remove_files(folder)
+    return True
+
+
+def remove_files(folder: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        (folder / (FILE_NAME + suffix)).unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time opens or replaces the files."""
+    descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return (0, 0)
+    return (found.st_dev, found.st_ino)
+
+
+def _is_unreadable(error: sqlite3.Error) -> bool:
+    """Extended codes have the plain one in their lowest byte."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNREADABLE
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)

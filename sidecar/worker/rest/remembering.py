@@ -1,0 +1,118 @@
+"""Answers that are remembered: a request that goes on from one is written out in full before it is called; an answer that is to
+be remembered is kept before its caller hears the end of it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from adapters import Envelope, GatewayError, Kind
+from adapters.responses import remembered
+from adapters.responses.remembered import Ids, Needs, Record
+from sidecar.conversations import Memory
+from sidecar.domain.large_work import off_loop
+from sidecar.domain.snapshot import Consumer
+
+# What a caller may send at once; a conversation that was sent piece by piece is no larger either.
+_CONVERSATION_BYTES_MAX = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Where the answer to one call goes."""
+
+    memory: Memory
+    owner: str
+    ids: Ids  # of the answer and its items, in place of others
+    input: tuple[remembered.Item, ...]
+    before: tuple[str, ...]
+
+    async def keep(self, response: bytes) -> bool:
+        """False where it cannot be kept."""
+        record = Record(msgspec.Raw(response), self.input, self.before)
+        value = await off_loop(len(response), remembered.written, record)
+        return await self.memory.put(self.owner, self.ids.response, value)
+
+
+class RememberedResponses:
+    """What the paths of the Responses API do with the memory of the worker."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+
+    @property
+    def on(self) -> bool:
+        return self._memory.settings is not None
+
+    async def opened(self, consumer: Consumer, envelope: Envelope) -> tuple[Envelope, Kept | None]:
+        """The request in full, and where its answer goes; None: it is not kept. Raises GatewayError, by name, for what it goes
+        on from and nobody remembers."""
+        if not self.on:
+            return envelope, None
+        ids = Ids(secrets.token_hex(16))
+        needs = await off_loop(_size(envelope.members), remembered.read_needs, envelope, ids)
+        records = await self._records(consumer, needs)
+        size = _size(envelope.members) + sum(len(record.response) + _size_of(record) for record in records.values())
+        if size > _CONVERSATION_BYTES_MAX:
+            text = f"The conversation has more than {_CONVERSATION_BYTES_MAX} bytes. Send the last part of it as input."
+            raise GatewayError(Kind.REQUEST_TOO_LARGE, text, param="previous_response_id")
+        before = remembered.before(needs, records)
+        members = await off_loop(size, remembered.expanded, envelope, needs, records)
+        answers = {"store": b"true" if needs.keeps else b"false"}
+        if needs.previous:
+            answers["previous_response_id"] = msgspec.json.encode(needs.previous)
+        kept = Kept(self._memory, consumer.name, ids, needs.items, before) if needs.keeps else None
+        return replace(envelope, members=members, answers=answers), kept
+
+    async def find(self, consumer: Consumer, id_: str) -> Record:
+        """Raises route_not_found. Looking at an answer is no use of it."""
+        if self.on and remembered.is_response_id(id_):
+            found = await self._memory.get(consumer.name, [id_], used=False)
+            if id_ in found:
+                return remembered.read_record(found[id_])
+        raise self._unknown(id_)
+
+    async def input_items(self, consumer: Consumer, id_: str) -> list[remembered.Item]:
+        """All that the model was given, the first item first."""
+        record = await self.find(consumer, id_)
+        previous = record.before[-1] if record.before else ""
+        needs = Needs(previous, record.input, ids=remembered.referred(record.input))
+        return remembered.listed(needs, await self._records(consumer, needs))
+
+    async def delete(self, consumer: Consumer, id_: str) -> None:
+        """Raises route_not_found."""
+        if not (self.on and remembered.is_response_id(id_) and await self._memory.delete(consumer.name, id_)):
+            raise self._unknown(id_)
+
+    async def _records(self, consumer: Consumer, needs: Needs) -> Mapping[str, Record]:
+        records: dict[str, Record] = {}
+        looked_for: set[str] = set()
+        while needed := remembered.missing(needs, records) - looked_for:
+            looked_for |= needed
+            found = await self._memory.get(consumer.name, needed)
+            records |= {id_: remembered.read_record(value) for id_, value in found.items()}
+        remembered.require(needs, records, self._kept_for())
+        return records
+
+    def _kept_for(self) -> str:
+        settings = self._memory.settings
+        return "a time" if settings is None else f"{settings.remember_s:g} seconds"
+
+    def _unknown(self, id_: str) -> GatewayError:
+        text = f'There is no response "{id_[:128]}": '
+        if self.on:
+            text += f"answers are kept for {self._kept_for()} after their last use. Those of a provider are read at the provider."
+        else:
+            text += "this gateway remembers none. The operator can set `responses: {remember: 1h}` in the config."
+        return GatewayError(Kind.ROUTE_NOT_FOUND, text, param="id", code="response_not_found")
+
+
+def _size(members: Mapping[str, bytes]) -> int:
+    return sum(len(raw) for raw in members.values())
+
+
+def _size_of(record: Record) -> int:
+    return sum(len(raw) for item in record.input for raw in item.values())
