@@ -37,6 +37,7 @@ for name in group hosts ld.so.cache nsswitch.conf passwd pip.conf resolv.conf ss
 done
 case "$python" in /usr/*) ;; *) take "$python" ;; esac
 for each in /opt/*; do if [ -d "$each" ] && [ ! -e "$root$each" ]; then take "$each"; fi; done
+echo "127.0.0.1 redis llm-gateway-redis" >> "$root/etc/hosts"
 if [ "$network" = own ]; then ip link set lo up; ip address add "$4/32" dev lo; fi
 echo entered
 exec sleep infinity

@@ -23,6 +23,7 @@ import yaml
 from sidecar.identity.users import add_user, api_key
 from tests.operations.containers import POD_IP, Container, Image, Root, build, context_of, run
 from tests.processes import REPOSITORY, RunningProcess, wait_until
+from tests.store.servers import program
 from tests.wheels import CLIENT, GATEWAY, build_wheel
 from tools.prometheus_rule import RULES, TARGET, prometheus_rule
 
@@ -32,6 +33,7 @@ NAMES = ("gateway", "sidecar")
 OPERATORS = {"PrometheusRule", "ServiceMonitor", "PodMonitor"}
 SERVING_S = 60.0
 PROVIDER_PORT = 9000
+REDIS_PASSWORD = "of-the-test"
 
 pytestmark = pytest.mark.needs("kubectl")
 
@@ -41,9 +43,10 @@ def rendered(overlay: str) -> list[dict[str, Any]]:
     return [each for each in yaml.safe_load_all(text) if each]
 
 
-def of_kind(overlay: str, kind: str) -> dict[str, Any]:
-    [found] = [each for each in rendered(overlay) if each["kind"] == kind]
-    return found
+def of_kind(overlay: str, kind: str, name: str | None = None) -> dict[str, Any]:
+    found = [each for each in rendered(overlay) if each["kind"] == kind]
+    [one] = [each for each in found if name is None or each["metadata"]["name"] == name]
+    return one
 
 
 def pod_of(overlay: str) -> dict[str, Any]:
@@ -107,11 +110,12 @@ def test_names_of_ports_labels_and_volumes_meet(overlay: str) -> None:
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert gateway[probe]["httpGet"]["port"] in ports
     assert {each["name"] for each in gateway["volumeMounts"]} <= {each["name"] for each in pod["volumes"]}
-    policy = of_kind(overlay, "NetworkPolicy")["spec"]
+    deployment = of_kind(overlay, "Deployment")["metadata"]["name"]
+    policy = of_kind(overlay, "NetworkPolicy", deployment)["spec"]
     assert policy["podSelector"]["matchLabels"].items() <= labels
     assert {port["port"] for rule in policy["ingress"] for port in rule["ports"]} <= ports
     if overlay == "gateway":
-        service = of_kind(overlay, "Service")
+        service = of_kind(overlay, "Service", deployment)
         assert service["spec"]["selector"].items() <= labels
         assert {each["targetPort"] for each in service["spec"]["ports"]} <= ports
         assert of_kind(overlay, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"].items() <= labels
@@ -164,9 +168,40 @@ def provider(root: Root) -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def redis(root: Root, tmp_path: Path) -> Iterator[None]:
+    """As the manifest starts it, under the name that the configuration has."""
+    [container] = of_kind("gateway", "StatefulSet")["spec"]["template"]["spec"]["containers"]
+    words = [
+        word.replace("$(REDIS_PASSWORD)", REDIS_PASSWORD).replace("/data", str(tmp_path)) for word in container["args"]
+    ]
+    with RunningProcess(root.outside(str(program("8.2")), *words)) as process:
+        process.wait_for_line("Ready to accept connections")
+        yield
+
+
+def stored(root: Root) -> str:
+    """What the gateways keep in Redis."""
+    asking = (
+        "import sys, hiredis, socket\n"
+        "connection = socket.create_connection(('127.0.0.1', 6379))\n"
+        "connection.sendall(hiredis.pack_command(('AUTH', sys.argv[1])) + hiredis.pack_command(('KEYS', '*')))\n"
+        "reader, answers = hiredis.Reader(), []\n"
+        "while len(answers) < 2:\n"
+        "    reader.feed(connection.recv(65536))\n"
+        "    while (answer := reader.gets()) is not False: answers.append(answer)\n"
+        "print(answers)"
+    )
+    return run(root.outside(sys.executable, "-c", asking, REDIS_PASSWORD))
+
+
 def config_of(overlay: str) -> str:
-    """The overlay's own, with a provider that is here."""
-    config = yaml.safe_load(of_kind(overlay, "ConfigMap")["data"]["config.yaml"])
+    return simulated(of_kind(overlay, "ConfigMap")["data"]["config.yaml"])
+
+
+def simulated(text: str) -> str:
+    """The configuration, with a provider that is here."""
+    config = yaml.safe_load(text)
     for route in config["routes"]:
         assert route["model"]["provider"] == "openai"
         route["model"]["config"]["openai_api_base"] = f"http://127.0.0.1:{PROVIDER_PORT}/v1"
@@ -188,7 +223,7 @@ def stop(container: Container) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.needs("setpriv")
-@pytest.mark.usefixtures("provider")
+@pytest.mark.usefixtures("provider", "redis")
 def test_the_gateways_pod_serves_under_any_uid_on_a_read_only_tree(image: Image, root: Root, tmp_path: Path) -> None:
     password = add_user(tmp_path / "users", "alice")
     authority = trustme.CA()
@@ -198,6 +233,7 @@ def test_the_gateways_pod_serves_under_any_uid_on_a_read_only_tree(image: Image,
         "llm-gateway-config": {"config.yaml": config_of("gateway")},
         "llm-gateway-keys": {"openai": "sk-of-the-test"},
         "llm-gateway-users": {"users": (tmp_path / "users").read_text()},
+        "llm-gateway-redis": {"password": REDIS_PASSWORD},
         "llm-gateway-tls": {
             "tls.crt": "".join(each.bytes().decode() for each in issued.cert_chain_pems),
             "tls.key": issued.private_key_pem.bytes().decode(),
@@ -215,6 +251,7 @@ def test_the_gateways_pod_serves_under_any_uid_on_a_read_only_tree(image: Image,
         }
         command = root.outside(sys.executable, "-m", "sidecar", "chat", "chat", "Hi", "--target", target)
         assert "echo: Hi" in run(command, {**os.environ, **settings})
+        assert "production" in stored(root), "limits and budgets are counted in the store"
         for folder in ("/opt/llm-gateway", "/etc/llm-gateway/config"):
             written = subprocess.run(root.command("touch", f"{folder}/x"), capture_output=True, text=True, check=False)
             assert "Read-only file system" in written.stderr
