@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
+
 import pytest
 
 from tests.provider import Provider
 from tests.stack.behind_both import healthy_simulator, simulator, stack, stacks
-from tests.stack.stack import config_for
+from tests.stack.stack import Stack, config_for
 
+ON = "responses: {remember: 1h}\n"
 __all__ = ["healthy_simulator", "simulator", "stack", "stacks"]
 
 
@@ -26,3 +30,18 @@ def config_of_doors(simulator: Provider) -> str:
         openai_route("gpt", simulator),
         openai_route("asked", simulator, "chat_api: responses"),
     )
+
+
+def config(simulator: Provider, responses: str = ON) -> str:
+    return config_for(simulator, openai_route("gpt", simulator)) + responses
+
+
+@pytest.fixture(scope="session")
+def remembering(simulator: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Stack]]:
+    with ExitStack() as entered:
+        yield {
+            front: entered.enter_context(
+                Stack(tmp_path_factory.mktemp(front), config(simulator), workers=workers, front=front)
+            )
+            for front, workers in (("nginx", 2), ("envoy", 1))
+        }

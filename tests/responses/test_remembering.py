@@ -4,8 +4,6 @@ workers, over a restart."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,27 +16,11 @@ from tests.processes import wait_until
 from tests.provider import Provider, json_reply
 from tests.provider.claude import thinks_first
 from tests.provider.openai_responses import MESSAGE, answer
-from tests.responses.conftest import openai_route
+from tests.responses.conftest import config
 from tests.responses.test_door import PATH, TOOL, sdk
-from tests.stack.stack import Stack, config_for
+from tests.stack.stack import Stack
 
-ON = "responses: {remember: 1h}\n"
 CANARY = "what-nobody-may-read-4711"
-
-
-def config(simulator: Provider, responses: str = ON) -> str:
-    return config_for(simulator, openai_route("gpt", simulator)) + responses
-
-
-@pytest.fixture(scope="session")
-def remembering(simulator: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Stack]]:
-    with ExitStack() as entered:
-        yield {
-            front: entered.enter_context(
-                Stack(tmp_path_factory.mktemp(front), config(simulator), workers=workers, front=front)
-            )
-            for front, workers in (("nginx", 2), ("envoy", 1))
-        }
 
 
 @pytest.fixture(params=["nginx", "envoy"])
@@ -259,3 +241,11 @@ def _remembers(stack: Stack) -> bool:
     with stack.http() as http:
         message = http.get(f"{PATH}/resp_sc{'0' * 32}").json()["error"]["message"]
     return made["store"] and "3600" in message
+
+
+def test_tokens_of_the_whole_conversation_are_counted(keeper: Stack, simulator: Provider) -> None:
+    first = create(keeper, input="How many? " * 400).json()
+    with keeper.http() as http:
+        body = {"model": "chat", "input": "hi", "previous_response_id": first["id"]}
+        found = http.post(f"{PATH}/input_tokens", json=body)
+    assert found.json()["input_tokens"] >= 900

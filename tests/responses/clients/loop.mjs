@@ -12,7 +12,7 @@ const find = tool({
     execute: async ({ q }) => found(q),
 });
 
-async function aiSdk(route, streamed) {
+async function aiSdk(route, streamed, store) {
     const provider = createOpenAI({ baseURL: process.env.OPENAI_BASE_URL, apiKey: process.env.OPENAI_API_KEY });
     const options = {
         model: provider(route),
@@ -20,7 +20,8 @@ async function aiSdk(route, streamed) {
         tools: { find },
         stopWhen: stepCountIs(5),
         maxRetries: 0,
-        providerOptions: { openai: { store: false } },
+        // By default the SDK sends references to items that the server keeps.
+        ...(store ? {} : { providerOptions: { openai: { store: false } } }),
     };
     return streamed ? await streamText(options).text : (await generateText(options)).text;
 }
@@ -42,11 +43,33 @@ async function openai(route) {
     }
 }
 
-const clients = {
-    'ai sdk': (route) => aiSdk(route, false),
-    'ai sdk, streamed': (route) => aiSdk(route, true),
-    'openai, stream helper': openai,
-};
+async function openaiById(route) {
+    const client = new OpenAI({ maxRetries: 0 });
+    const parameters = { type: 'object', properties: { q: { type: 'integer' } }, required: ['q'] };
+    const tools = [{ type: 'function', name: 'find', parameters, strict: false }];
+    let request = { input: 'What is it?' };
+    for (;;) {
+        const answer = await client.responses.stream({ model: route, tools, ...request }).finalResponse();
+        const calls = answer.output.filter((item) => item.type === 'function_call');
+        if (!calls.length) return answer.output_text;
+        const input = calls.map(({ call_id, arguments: given }) => {
+            return { type: 'function_call_output', call_id, output: found(JSON.parse(given).q) };
+        });
+        request = { input, previous_response_id: answer.id };
+    }
+}
+
+const clients = process.env.REMEMBERS
+    ? {
+          'ai sdk': (route) => aiSdk(route, false, true),
+          'ai sdk, streamed': (route) => aiSdk(route, true, true),
+          'openai, stream helper': openaiById,
+      }
+    : {
+          'ai sdk': (route) => aiSdk(route, false, false),
+          'ai sdk, streamed': (route) => aiSdk(route, true, false),
+          'openai, stream helper': openai,
+      };
 const report = {};
 for (const route of process.argv.slice(2)) {
     for (const [name, run] of Object.entries(clients)) {
