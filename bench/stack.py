@@ -105,7 +105,8 @@ def gateway(
 ) -> Iterator[Stack]:
     """The whole stack with one route to the mock, started as a user would; `governed`: with limits and a budget on it.
     RuntimeError with its output if it does not come."""
-    config, state, log = directory / "config.yaml", directory / "state", directory / "up.log"
+    config, state, log = directory / "config" / "config.yaml", directory / "state", directory / "up.log"
+    config.parent.mkdir()  # the gateway watches the folder of its configuration: its log in there would wake it
     config.write_text(CONFIG.format(route=ROUTE, base_url=base_url) + (GOVERNED if governed else ""))
     port, grpc_port, metrics_port = free_ports(3)
     ports = [f"--port={port}", f"--grpc=127.0.0.1:{grpc_port}", f"--metrics=127.0.0.1:{metrics_port}"]

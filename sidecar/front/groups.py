@@ -1,10 +1,10 @@
-"""What the front's counters call the paths, as deploy/nginx/metrics.js does."""
+"""What the counters of both fronts call the paths."""
 
 from __future__ import annotations
 
 OTHER = "other"
 # The first that a path begins with.
-_PREFIXES = (
+PREFIXES = (
     *(
         ("/v1/", "openai"),
         ("/openai/", "openai"),
@@ -30,7 +30,7 @@ def group_of(path: str) -> str:
     """Of a path without its query."""
     if path == "/":
         return "docs"
-    return next((group for prefix, group in _PREFIXES if path.startswith(prefix)), OTHER)
+    return next((group for prefix, group in PREFIXES if path.startswith(prefix)), OTHER)
 
 
 def class_of(status: str, group: str, grpc: str) -> str:

@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sidecar.front import nginx_cors, refusals
+from sidecar.front.groups import PREFIXES
 from sidecar.front.settings import METRICS_SOCKET, FrontError, FrontSettings, make_folder, socket_path, templates, write
 
 _CONF = "nginx.conf"
@@ -116,8 +117,16 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
         "UNREADY": refusals.UNREADY,
         "PLAIN_PATH_CHARACTERS_MAX": str(refusals.PLAIN_PATH_CHARACTERS_MAX),
         "NEAR_PATHS": "\n".join(f'    "~*^{pattern}\\z" "{text}";' for pattern, text in refusals.NEAR),
+        "GROUPS": "\n".join(_groups()),
         "CLEAR_RESERVED": "more_clear_input_headers X-Sidecar-*;" if settings.headers_more else "",
     }
+
+
+def _groups() -> Iterator[str]:
+    """Lines of a map from a path to its group; of patterns Nginx takes the first that fits."""
+    yield "        / docs;"
+    for prefix, group in PREFIXES:
+        yield f'        "~^{re.escape(prefix)}" {group};'
 
 
 def _listens(settings: FrontSettings) -> Iterator[str]:

@@ -51,13 +51,20 @@ async def test_each_answer_is_counted_once_by_path_group_and_class(front: Front,
             ("/v1/models", {}, "openai", "4xx"),
             ("/v1/nothing", {"headers": front.basic}, "openai", "4xx"),
             ("/health", {}, "health", "2xx"),
+            ("/gateway/nothing", {}, "mlflow", "4xx"),
+            ("/endpoints/nothing", {}, "mlflow", "4xx"),
+            ("/api/nothing?query=1", {}, "mlflow", "4xx"),
+            ("/docs/nothing", {}, "docs", "4xx"),
+            ("/openapi.json", {}, "docs", "4xx"),
+            ("/", {}, "docs", "4xx"),
+            ("/?query=1", {}, "other", "4xx"),
             ('/%22,evil="1', {"headers": front.basic}, "other", "4xx"),
         ):
             expected = _requests(await _seen(front), group, kind) + 1
             await http.get(path, **options)  # type: ignore[arg-type]
             await _counted(front, group, kind, expected)
     after = await _seen(front)
-    assert _count(after, "auth_failures_total") == _count(before, "auth_failures_total") + 1
+    assert _count(after, "auth_failures_total") == _count(before, "auth_failures_total") + 8
     infinity = ("sidecar_front_request_duration_seconds_bucket", frozenset({("group", "openai"), ("le", "+Inf")}))
     count = ("sidecar_front_request_duration_seconds_count", frozenset({("group", "openai")}))
     assert after[infinity] == after[count] >= 3
