@@ -9,6 +9,7 @@ from tests.environments import Environment
 
 CLIENTS = Path(__file__).parent / "clients"
 _LOCK = CLIENTS / "anthropic.txt"
+_FRAMEWORKS = CLIENTS / "frameworks.txt"
 
 
 def python_sdk() -> Environment:
@@ -21,6 +22,16 @@ def node_sdk() -> Path:
     return environments.node_modules("anthropic-node", CLIENTS / "anthropic")
 
 
+def frameworks() -> Environment:
+    """LangChain, LiteLLM and Pydantic AI, with what they speak Messages by."""
+    return environments.environment("messages-frameworks", _FRAMEWORKS)
+
+
+def ai_sdk() -> Path:
+    """node_modules with the AI SDK and its Anthropic provider."""
+    return environments.node_modules("messages-ai-sdk", CLIENTS / "ai-sdk")
+
+
 def claude_code() -> Path:
     """node_modules with Claude Code."""
     return environments.node_modules("claude-code", CLIENTS / "claude-code")
@@ -28,3 +39,7 @@ def claude_code() -> Path:
 
 if __name__ == "__main__":
     environments.resolve(_LOCK, ("anthropic==2.14.0",))
+    environments.resolve(
+        _FRAMEWORKS,
+        ("anthropic==2.14.0", "langchain-anthropic==1.7.10", "litellm", "pydantic-ai-slim[anthropic]==2.68.0"),
+    )

@@ -10,9 +10,26 @@ from tests.provider.claude import events_of
 
 TEXT = "Let me see."
 THOUGHT = "I should look."
-CALLS = [("find", {"q": 1}), ("find", {"q": "Grüß"})]
+CALLS: list[tuple[str, dict[str, Any]]] = [("find", {"q": 1}), ("find", {"q": "Grüß"})]
 # Anthropic counts cached tokens beside its input tokens, the others among them.
 COUNTS = {"input": 40, "cached": 7, "output": 12}
+
+
+CITY = {"name": "Oslo", "people": 700_000}
+
+
+def answers_schemas(call: Call) -> Reply:
+    """As `answers`, but a city where the request wants one: by a schema for its answer, or by the arguments of a tool that
+    clients make of it."""
+    body = call.json
+    write = _claude if call.path.endswith("/messages") else _openai
+    named = [each.get("function", each) for each in body.get("tools") or ()]
+    forms = [each["name"] for each in named if "people" in json.dumps(each)]
+    if forms:
+        return write(body, tools=True, calls=[(forms[0], CITY)])
+    if "people" in json.dumps([body.get(name) for name in ("output_config", "output_format", "response_format")]):
+        return write(body, tools=False, text=json.dumps(CITY))
+    return answers(call)
 
 
 def answers(call: Call) -> Reply:
@@ -27,13 +44,16 @@ def answers(call: Call) -> Reply:
     return _openai(body, tools)
 
 
-def _claude(body: dict[str, Any], tools: bool) -> Reply:
-    blocks: list[dict[str, Any]] = [{"type": "text", "text": TEXT}]
+Calls = list[tuple[str, dict[str, Any]]]
+
+
+def _claude(body: dict[str, Any], tools: bool, text: str = TEXT, calls: Calls = CALLS) -> Reply:
+    blocks: list[dict[str, Any]] = [{"type": "text", "text": text}]
     if tools:
         blocks.insert(0, {"type": "thinking", "thinking": THOUGHT, "signature": "c2ln"})
         blocks += [
             {"type": "tool_use", "id": f"toolu_{n}", "name": name, "input": value}
-            for n, (name, value) in enumerate(CALLS)
+            for n, (name, value) in enumerate(calls)
         ]
     reason = "tool_use" if tools else "end_turn"
     usage = {"input_tokens": 33, "cache_read_input_tokens": 7, "output_tokens": 12}
@@ -46,7 +66,7 @@ def _claude(body: dict[str, Any], tools: bool) -> Reply:
     return sse_reply([event(each["type"], each) for each in events])
 
 
-def _openai(body: dict[str, Any], tools: bool) -> Reply:
+def _openai(body: dict[str, Any], tools: bool, text: str = TEXT, calls: Calls = CALLS) -> Reply:
     usage = {
         "prompt_tokens": 40,
         "completion_tokens": 12,
@@ -54,22 +74,22 @@ def _openai(body: dict[str, Any], tools: bool) -> Reply:
         "prompt_tokens_details": {"cached_tokens": 7},
     }
     head = {"id": "chatcmpl-1", "created": 1, "model": "gpt-sim"}
-    calls: list[dict[str, Any]] = [
+    made: list[dict[str, Any]] = [
         {"id": f"call_{n}", "type": "function", "function": {"name": name, "arguments": json.dumps(value)}}
-        for n, (name, value) in enumerate(CALLS)
+        for n, (name, value) in enumerate(calls)
     ]
     finish = "tool_calls" if tools else "stop"
     if not body.get("stream"):
-        message: dict[str, Any] = {"role": "assistant", "content": TEXT}
+        message: dict[str, Any] = {"role": "assistant", "content": text}
         if tools:
-            message |= {"reasoning_content": THOUGHT, "tool_calls": calls}
+            message |= {"reasoning_content": THOUGHT, "tool_calls": made}
         choice = {"index": 0, "message": message, "finish_reason": finish}
         return json_reply({**head, "object": "chat.completion", "choices": [choice], "usage": usage})
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
     if tools:
         deltas += [{"reasoning_content": THOUGHT[:5]}, {"reasoning_content": THOUGHT[5:]}]
-    deltas += [{"content": TEXT[:3]}, {"content": TEXT[3:]}]
-    for index, each in enumerate(calls if tools else []):
+    deltas += [{"content": text[:3]}, {"content": text[3:]}]
+    for index, each in enumerate(made if tools else []):
         arguments = each["function"]["arguments"]
         opened = {**each, "index": index, "function": {**each["function"], "arguments": ""}}
         deltas.append({"tool_calls": [opened]})

@@ -14,7 +14,7 @@ import pytest
 
 from tests.messages import environments
 from tests.messages.agent import COMMANDS, LAST, Agent
-from tests.messages.providers import TEXT, answers
+from tests.messages.providers import CALLS, CITY, TEXT, answers, answers_schemas
 from tests.provider import Call, Provider, Reply, json_reply
 from tests.stack.stack import Stack
 
@@ -77,6 +77,38 @@ def test_anthropics_node_sdk_with_its_stream_helper_and_tool_runner(stack: Stack
     shutil.copy(environments.CLIENTS / "sdk.mjs", script)
     for route, report in run([str(NODE), str(script), *ROUTES], stack, ANTHROPIC_API_KEY=stack.api_key).items():
         check(report, route)
+
+
+def check_framework(name: str, route: str, report: dict[str, Any]) -> None:
+    assert (report["text"], report["pieces"]) == (TEXT, TEXT), (name, route)
+    assert report["usage"] == [40, 12], (name, route)  # cached tokens among them
+    loop = [TEXT, [value["q"] for _, value in CALLS], True]
+    assert report["loops"] == {"whole": loop, "streamed": loop}, (name, route)
+    assert report["city"] == CITY, (name, route)
+    assert report["failure"] == [404, True], (name, route)
+
+
+def test_frameworks_for_python_loop_think_stream_and_keep_to_a_schema(
+    stacks: dict[str, Stack], simulator: Provider
+) -> None:
+    simulator.script = answers_schemas
+    command = [str(environments.frameworks().python), str(environments.CLIENTS / "frameworks.py"), "claude", "gpt-5"]
+    stack = stacks["nginx"]
+    for route, clients in run(command, stack, ANTHROPIC_API_KEY=stack.api_key).items():
+        assert len(clients) == 3
+        for name, report in clients.items():
+            check_framework(name, route, report)
+
+
+def test_the_ai_sdk_loops_thinks_streams_and_keeps_to_a_schema(stacks: dict[str, Stack], simulator: Provider) -> None:
+    simulator.script = answers_schemas
+    script = environments.ai_sdk().parent / "ai_sdk.mjs"
+    shutil.copy(environments.CLIENTS / "ai_sdk.mjs", script)
+    stack = stacks["envoy"]
+    for route, clients in run(
+        [str(NODE), str(script), "claude", "gpt-5"], stack, ANTHROPIC_API_KEY=stack.api_key
+    ).items():
+        check_framework("aiSdk", route, clients["aiSdk"])
 
 
 def claude(stack: Stack, folder: Path, route: str, *options: str) -> dict[str, Any]:
