@@ -153,10 +153,10 @@ class ClientSide:
     was asked. `fit` changes a decoded request, in a copy, where its meaning
     depends on the upstream (a temperature in another scale). `foreign` names what of a body has no place at an upstream of
     another format and is left out, and raises unsupported_parameter for what cannot be. `read` gives the request and those
-    names in one reading, in place of `decode_request` and `foreign`, where they are the same for all upstreams. `keepalive` is
-    sent while a provider is silent. `passing` ends a stream of the provider's own bytes where the format has more to say there
-    than `stream_end`. `headers` names those of the caller's (in lower case) that go on to a provider of the same format: every
-    other one ends at the gateway.
+    names in one reading, in place of `decode_request` and `foreign`, where they are the same for all upstreams; `leaves` then
+    names what `fit` takes out for one of them. `keepalive` is sent while a provider is silent. `passing` ends a stream of the
+    provider's own bytes where the format has more to say there than `stream_end`. `headers` names those of the caller's (in
+    lower case) that go on to a provider of the same format: every other one ends at the gateway.
     """
 
     open: Callable[[bytes], Envelope]
@@ -172,6 +172,7 @@ class ClientSide:
     keepalive: bytes = b": keep-alive\n\n"
     headers: tuple[str, ...] = ()
     passing: Callable[[Envelope, Context], PassedStream] | None = None
+    leaves: Callable[[Any, Target], tuple[str, ...]] | None = None
 
     @property
     def streams(self) -> bool:

@@ -11,7 +11,7 @@ from adapters.contract import ClientSide, Context, Envelope, Format, ProviderSid
 from adapters.openai import FORMAT as _OPENAI
 from adapters.openai import open_plain_body
 from adapters.responses.answer import encode_response
-from adapters.responses.fit import fit_request
+from adapters.responses.fit import fit_request, leaves
 from adapters.responses.observer import observe
 from adapters.responses.passed_events import PassedEvents
 from adapters.responses.passing import check, patch, takes_responses
@@ -41,6 +41,7 @@ FORMAT = Format(
             _bare,
             None,
             fit=fit_request,
+            leaves=leaves,
             read=read,
             writer=ResponseWriter,
             whole=encode_response,

@@ -1,4 +1,4 @@
-"""What of a canonical request depends on the upstream: tools that take a text."""
+"""What of a canonical request depends on the upstream: tools that take a text, and how much to think and to say."""
 
 from __future__ import annotations
 
@@ -13,12 +13,43 @@ _OPENAIS = frozenset({"openai", "azure"})
 _FORM = "Its input is one text, as it is."
 
 
+# How much to think, in the words that a format has for it; the rest of them know none.
+_EFFORTS = {
+    "anthropic": frozenset({"none", "minimal", "low", "medium", "high", "xhigh", "max"}),
+    "cohere": frozenset({"none", "medium", "high"}),
+}
+_NO_EFFORTS = frozenset({"none", "medium"})
+
+
+def leaves(request: pb.ChatRequest, target: Target) -> tuple[str, ...]:
+    """What the request goes without at this upstream. Agents send both members unasked, by the model's name or with every call:
+    they are hints here, as how long to think is one of the Messages API."""
+    names = []
+    if request.HasField("verbosity") and not _passes(target, "verbosity"):
+        names.append("verbosity")
+    if request.HasField("reasoning_effort") and not _takes_effort(target, request.reasoning_effort):
+        names.append("reasoning_effort")
+    return tuple(names)
+
+
+def _passes(target: Target, name: str) -> bool:
+    """OpenAI's members go to providers of its format, which refuse what they do not know in their own words."""
+    return target.provider.format == "openai" and name not in target.provider.leaves
+
+
+def _takes_effort(target: Target, effort: str) -> bool:
+    words = _EFFORTS.get(target.provider.format, _NO_EFFORTS)
+    return _passes(target, "reasoning_effort") or effort in words
+
+
 def fit_request(request: pb.ChatRequest, target: Target) -> pb.ChatRequest:
     """The request, or a copy of it."""
     if target.provider.name in _OPENAIS:
         return request
     out = pb.ChatRequest()
     out.CopyFrom(request)
+    for name in leaves(request, target):
+        out.ClearField(name)
     for tool in out.tools:
         if tool.WhichOneof("kind") == "custom":
             tool.function.CopyFrom(_function(tool.custom))

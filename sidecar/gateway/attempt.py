@@ -107,7 +107,8 @@ class CallReader:
         side = FORMATS[call.client_format].client[call.task]
         if side.read is not None:
             self._read(side)
-            return allowed(target, self._left_out)
+            more = () if side.leaves is None else side.leaves(self._decoded, target)
+            return allowed(target, (*self._left_out, *more))
         return () if side.foreign is None else allowed(target, side.foreign(call.envelope, target))
 
 

@@ -323,3 +323,29 @@ def test_azure_has_one_path_for_all_deployments(base_url: str, url: str, model: 
     assert (call.url, msgspec.json.decode(call.body)["model"]) == (url, model)
     assert PROVIDER.offered(to)
     assert not PROVIDER.offered(Target(PROVIDERS["azure"], "m", base_url, {"query": {"api-version": "2024-10-21"}}))
+
+
+@pytest.mark.parametrize(
+    ("provider", "effort", "left_out"),
+    [
+        ("anthropic", "low", ("verbosity",)),
+        ("anthropic", "unheard", ("verbosity", "reasoning_effort")),
+        ("cohere", "high", ("verbosity",)),
+        ("cohere", "low", ("verbosity", "reasoning_effort")),
+        ("local", "low", ("verbosity", "reasoning_effort")),
+        ("groq", "low", ()),
+        ("openai", "low", ()),
+    ],
+)
+def test_how_much_to_think_and_to_say_goes_where_a_provider_has_a_word_for_it(
+    provider: str, effort: str, left_out: tuple[str, ...]
+) -> None:
+    body = {"input": "x", "text": {"verbosity": "low"}, "reasoning": {"effort": effort}}
+    assert CLIENT.leaves is not None
+    assert CLIENT.leaves(request_of(body), target(provider)) == left_out
+    sent = json.dumps(sent_by(body, provider))
+    assert [word for word in ("verbosity", "effort") if word in sent] == [
+        word
+        for word, name in (("verbosity", "verbosity"), ("effort", "reasoning_effort"))
+        if name not in left_out and (provider, word) != ("cohere", "effort")  # there it is `thinking`
+    ]

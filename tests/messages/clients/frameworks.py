@@ -70,9 +70,9 @@ async def litellm(route: str) -> dict[str, Any]:
     import litellm as library
 
     options: dict[str, Any] = {"model": f"anthropic/{route}", "max_tokens": 4096, "num_retries": 0}
-    said = [{"role": "user", "content": SAY}]
-    answer = await library.acompletion(messages=said, **options)
-    stream = await library.acompletion(messages=said, stream=True, **options)
+    hello = [{"role": "user", "content": SAY}]
+    answer = await library.acompletion(messages=hello, **options)
+    stream = await library.acompletion(messages=hello, stream=True, **options)
     pieces = "".join([chunk.choices[0].delta.content or "" async for chunk in stream])
     parameters = {"type": "object", "properties": {"q": {}}, "required": ["q"]}
     tools = [{"type": "function", "function": {"name": "find", "description": "Finds.", "parameters": parameters}}]
@@ -83,12 +83,12 @@ async def litellm(route: str) -> dict[str, Any]:
         messages: list[Any] = [{"role": "user", "content": ASK}]
         thoughts = False
         while True:
-            asked = {**options, "messages": messages, "tools": tools, "thinking": THINKING, **allowed}
+            sent = {**options, "messages": messages, "tools": tools, "thinking": THINKING, **allowed}
             if kind == "streamed":
-                chunks = [chunk async for chunk in await library.acompletion(stream=True, **asked)]
+                chunks = [chunk async for chunk in await library.acompletion(stream=True, **sent)]
                 message = library.stream_chunk_builder(chunks, messages=messages).choices[0].message
             else:
-                message = (await library.acompletion(**asked)).choices[0].message
+                message = (await library.acompletion(**sent)).choices[0].message
             thoughts = thoughts or bool(message.get("thinking_blocks"))
             messages.append(message.model_dump(exclude_none=True))
             if not message.tool_calls:
@@ -102,14 +102,16 @@ async def litellm(route: str) -> dict[str, Any]:
         "type": "json_schema",
         "json_schema": {"name": "city", "schema": City.model_json_schema(), "strict": True},
     }
-    city = await library.acompletion(messages=said, response_format=schema, **options)
+    city = await library.acompletion(messages=hello, response_format=schema, **options)
     return {
         "text": answer.choices[0].message.content,
         "pieces": pieces,
         "usage": [answer.usage.prompt_tokens, answer.usage.completion_tokens],
         "loops": loops,
         "city": json.loads(city.choices[0].message.content),
-        "failure": await failure(lambda: library.acompletion(messages=said, **options | {"model": "anthropic/nobody"})),
+        "failure": await failure(
+            lambda: library.acompletion(messages=hello, **options | {"model": "anthropic/nobody"})
+        ),
     }
 
 
