@@ -1,4 +1,4 @@
-"""What a provider writes about a failure, whatever the shape, and what its words mean where its status says less.
+"""What a provider writes about a failure, whatever the shape.
 
 Nothing here raises, whatever the body. Messages stay whole: a cut could split a key and so hide it from the redaction that
 follows.
@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from adapters.errors import GatewayError, Kind
+from adapters.failure_words import kind_by_words
 from adapters.http_errors import bounded_wait_s, retry_after_s
 from adapters.json_object import MALFORMED
 
@@ -32,31 +33,6 @@ _WORD = re.compile(r"[A-Za-z_][\w.-]{0,79}")
 # Kinds are looked for in the beginning of a text only: a message may quote a caller's whole request.
 _SEARCHED_CHARS_MAX = 4_000
 
-_TOO_LONG = re.compile(
-    r"(?:maximum|max|model'?s?) (?:context|prompt) (?:length|window)|context (?:size|window|limit)|exceed\w{0,9} (?:the )?context"
-    r"|context length (?:of only|exceeded|\()|than the context length|context_length_exceeded|exceed_context_size"
-    r"|(?:prompt|input)(?: is| was)? too long|too many (?:input )?tokens|too large for model with|model token limit"
-    r"|(?:prompt|input) exceeds (?:the )?max|total length of all messages is too long"
-    r"|\b(?:prompt|input)s?`?[^.]{0,60}\btokens?\b[^.]{0,60}(?:exceed|must be <|longer than)|must have less than \d{1,9} tokens"
-    r"|max_new_tokens`? must be <|range of input length|input[^.]{0,30} is too large to process",
-    re.IGNORECASE,
-)
-_BAD_KEY = re.compile(
-    r"(?:incorrect|invalid) api[ _-]?key|api[ _-]?key (?:is )?(?:not valid|not found|expired|invalid|has expired)"
-    r"|\bAPI_KEY_(?:INVALID|SERVICE_BLOCKED|HTTP_REFERRER_BLOCKED|IP_ADDRESS_BLOCKED)\b",
-    re.IGNORECASE,
-)
-_CONTENT = re.compile(
-    r"violates? (?:\w+ ){0,3}(?:usage|content|safety) (?:guideline|polic)|\bSAFETY_CHECK_"
-    r"|(?:was|were|been) flagged|requires moderation"
-    r"|content management policy|content filtering policy|by our safety system|\bPROHIBITED_CONTENT\b",
-    re.IGNORECASE,
-)
-_REGION = re.compile(
-    r"unsupported_country|country, region,? or territory not supported|user location is not supported", re.IGNORECASE
-)
-# A caller's fault for which servers answer 500: llama.cpp.
-_CALLERS = re.compile(r"(?:image|audio|file|video) input is not supported", re.IGNORECASE)
 _WAIT = re.compile(
     r"(?:retry|try again) (?:in|after) (?:(\d{1,4})m)?(\d{1,6}(?:\.\d{1,9})?) ?(ms|s\b|sec)", re.IGNORECASE
 )
@@ -118,7 +94,7 @@ def gateway_error(
 
     `status` is None for a failure inside an answer of 200.
     """
-    kind = _by_words(kind, failure, failure.http_status() if status is None else status)
+    kind = kind_by_words(kind, failure.words(), failure.http_status() if status is None else status)
     wait_s = None if headers is None else retry_after_s(headers)
     if wait_s is None:
         wait_s = failure.retry_after_s
@@ -145,25 +121,6 @@ def plain_line(body: bytes) -> str:
     except UnicodeDecodeError:
         return ""
     return text if len(text) <= _PLAIN_CHARS_MAX and text.isprintable() and text[:1] not in ("<", "{", "[") else ""
-
-
-def _by_words(kind: Kind, failure: Failure, status: int | None) -> Kind:
-    """A 403 and a 400 each mean several things, and a 500 may be the caller's fault; only the words tell."""
-    words = failure.words()
-    callers = kind in (Kind.INVALID_REQUEST, Kind.REQUEST_TOO_LARGE)
-    if (callers or status == 500) and _TOO_LONG.search(words):
-        return Kind.CONTEXT_LENGTH_EXCEEDED
-    if status == 500 and _CALLERS.search(words):
-        return Kind.INVALID_REQUEST
-    forbidden = kind is Kind.UPSTREAM_REJECTED_CREDENTIALS and status in (None, 400, 403)
-    if forbidden or kind is Kind.INVALID_REQUEST:
-        if _CONTENT.search(words):
-            return Kind.CONTENT_FILTERED
-        if _REGION.search(words):
-            return Kind.INVALID_REQUEST
-    if kind is Kind.INVALID_REQUEST and status in (None, 400) and _BAD_KEY.search(words):
-        return Kind.UPSTREAM_REJECTED_CREDENTIALS
-    return kind
 
 
 def _whole_message(found: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ _KINDS = {
     408: Kind.UPSTREAM_TIMEOUT,
     413: Kind.REQUEST_TOO_LARGE,
     429: Kind.RATE_LIMITED,
+    498: Kind.UPSTREAM_UNAVAILABLE,  # Groq: no capacity for the flex tier
     504: Kind.UPSTREAM_TIMEOUT,
 }
 
