@@ -15,7 +15,7 @@ SPREAD := --numprocesses auto --dist loadscope
 LOCK := $(BIN)/uv pip compile --no-config --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-emit-package llm-gateway-client --custom-compile-command "make lock" --quiet $(if $(UPGRADE),--upgrade)
 
-.PHONY: help up down test check lint fmt soak proto lock dist audit clean
+.PHONY: help up down test check lint fmt soak proto lock dist site audit clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' Makefile | expand -t 10
@@ -61,18 +61,22 @@ lock: $(VENV)/.dev ## Resolve the locks in requirements/ (UPGRADE=1: to the newe
 	@$(LOCK) -c requirements/server.txt --group dev -o requirements/dev.txt pyproject.toml
 	@$(LOCK) -c requirements/dev.txt --group build -o requirements/build.txt
 	@$(LOCK) -c requirements/dev.txt --group release -o requirements/release.txt
+	@$(LOCK) -c requirements/dev.txt --group site -o requirements/site.txt
 
 dist: $(VENV)/.release ## Build the wheels of the gateway and of its client into dist/, with a bill of materials for each
 	@$(BIN)/python -m hatchling build -t wheel -d dist
 	@cd client && $(abspath $(BIN))/python -m hatchling build -t wheel -d ../dist
 	@$(BIN)/python -m tools.sbom dist
 
+site: $(VENV)/.site ## Build the documentation as a web site into site/, to be read and searched without a network
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 audit: $(VENV)/.dev ## Ask PyPI's advisory database about every pinned version; exit code 1 if one has a known hole (network)
 	@for lock in server build release dev; do $(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
 		-r requirements/$$lock.txt || exit 1; done
 
 clean: ## Remove the virtual environment, caches and dist/ (.sidecar/ with users and keys stays)
-	@rm -rf $(VENV) dist build client/dist .buf .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) dist build site client/dist .buf .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The server alone is what `make up` installs: no test tools. Hashes are checked, versions are the lock's.
@@ -85,6 +89,10 @@ $(VENV)/.server: requirements/server.txt requirements/build.txt pyproject.toml c
 
 $(VENV)/.release: $(VENV)/.server requirements/release.txt
 	@$(PIP) --require-hashes -r requirements/release.txt
+	@touch $@
+
+$(VENV)/.site: $(VENV)/.server requirements/site.txt
+	@$(PIP) --require-hashes -r requirements/site.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.server requirements/dev.txt

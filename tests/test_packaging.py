@@ -25,7 +25,7 @@ from tests.wheels import CLIENT, GATEWAY, build_wheel
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = "llm-gateway-client"  # installed from its folder, so that no lock has it
-LOCKS = ("server.txt", "dev.txt", "build.txt", "release.txt")
+LOCKS = ("server.txt", "dev.txt", "build.txt", "release.txt", "site.txt")
 # An address, or an index option of pip.
 ADDRESS = re.compile(r"://|^\s*--(?!hash=)|\bfile:|@ ", re.MULTILINE)
 INSTALL_TIMEOUT_S = 300
