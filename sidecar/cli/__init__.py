@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sidecar.cli import files, inference, processes, routes, usage
+from sidecar.cli import check, explain, files, inference, processes, routes, usage
 from sidecar.supervisor.start.start_error import StartError
 
 app = typer.Typer(
@@ -38,9 +38,11 @@ def _root(
 
 
 processes.register(app)
+check.register(app)
 files.register(app)
 routes.register(app)
 inference.register(app)
+explain.register(app)
 usage.register(app)
 
 

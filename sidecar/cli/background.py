@@ -11,6 +11,7 @@ import sys
 from types import TracebackType
 
 from sidecar.cli.failure import Failure
+from sidecar.cli.terminal import waiting
 from sidecar.supervisor.processes.process import own_env
 from sidecar.supervisor.start.options import Options
 from sidecar.supervisor.start.start_error import StartError
@@ -67,7 +68,7 @@ def start_in_background(options: Options, arguments: list[str]) -> None:
         )
     os.close(theirs)
     try:
-        with os.fdopen(ours) as pipe:
+        with os.fdopen(ours) as pipe, waiting("Starting the gateway"):
             report_json = pipe.read()
     except KeyboardInterrupt:
         process.send_signal(signal.SIGTERM)

@@ -1,9 +1,7 @@
-"""Commands that read or write files: check, users, render, version. None needs a running gateway."""
+"""Commands that read or write files: users, render, version. None needs a running gateway."""
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +38,6 @@ _Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the user, an
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: sidecar check config.yaml")(check)
     users = typer.Typer(
         help="Manage users.\n\nChanges take effect at once, without a restart.",
         no_args_is_help=True,
@@ -60,18 +57,6 @@ def register(app: typer.Typer) -> None:
         render.command(name, epilog=example)(command)
     app.add_typer(render, name="render")
     app.command(epilog="Example: sidecar version")(version)
-
-
-def check(file: Annotated[str, typer.Argument(metavar="FILE", help="Config file to validate.")]) -> None:
-    """Validate a config file.
-
-    It prints every problem with its line, and exits with 1 if there is one.
-    """
-    from sidecar import config
-
-    code, lines = config.check(file, os.environ)
-    print("\n".join(lines), file=sys.stderr if code else sys.stdout)
-    sys.exit(code)
 
 
 def users_add(

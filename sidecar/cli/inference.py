@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sidecar.cli.failure import Failure
-from sidecar.cli.process_options import StateDirOption
 from sidecar.supervisor.start.options import GRPC_ADDRESS, STATE_DIR
 
 if TYPE_CHECKING:
@@ -19,14 +18,37 @@ if TYPE_CHECKING:
 
 # Before a text that PowerShell pipes, or that a Windows editor saved.
 BYTE_ORDER_MARK = "\ufeff"
-_Route = Annotated[str, typer.Argument(metavar="ROUTE", help="Name of the route.")]
+# What `. .sidecar/env` sets.
+_LOCAL_TARGET = "SIDECAR_GRPC_LOCAL"
+# Nobody waits for a completion.
+_COMPLETION_S = 1.0
+
+
+def route_names(incomplete: str) -> list[str]:
+    """For the shell: routes of the running gateway that begin so; none where it cannot be asked."""
+    try:
+        with connected(None, None) as client:
+            return [
+                each.name for each in client.list_routes(timeout_s=_COMPLETION_S) if each.name.startswith(incomplete)
+            ]
+    except Failure:
+        return []
+
+
+_Route = Annotated[str, typer.Argument(metavar="ROUTE", help="Name of the route.", autocompletion=route_names)]
 _Prompt = Annotated[str | None, typer.Argument(metavar="PROMPT", help="Text of the prompt. Default: standard input.")]
 Target = Annotated[
     str | None,
     typer.Option(
         "--target",
         metavar="ADDRESS",
-        help="HOST:PORT, unix:PATH or https://HOST. Default: from the state directory.",
+        help="HOST:PORT, unix:PATH or https://HOST. Default: SIDECAR_GRPC_LOCAL, or as the state directory says.",
+    ),
+]
+KnownStateDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--state-dir", metavar="PATH", help="Folder of a running gateway, whose address is used. Default: .sidecar."
     ),
 ]
 _MaxTokens = Annotated[
@@ -47,24 +69,28 @@ def chat(
     system: Annotated[str | None, typer.Option("--system", metavar="TEXT", help="System message.")] = None,
     max_tokens: _MaxTokens = None,
     temperature: _Temperature = None,
-    state_dir: StateDirOption = STATE_DIR,
+    state_dir: KnownStateDir = None,
     target: Target = None,
 ) -> None:
     """Chat with a route.
 
-    The answer is printed as it is produced.
+    The answer is printed as it is produced. Without PROMPT, at a terminal, it is a conversation; otherwise the prompt is
+    read from standard input.
     """
     from llm_gateway_client import Message
 
+    from sidecar.cli.conversation import stream_answer, talk
+
+    parameters = _given_only(max_tokens=max_tokens, temperature=temperature)
+    if prompt is None and sys.stdin.isatty():
+        with connected(target, state_dir) as client:
+            talk(client, route, system, parameters)
+        return
     messages = [Message("user", _text_of(prompt))]
     if system is not None:
         messages.insert(0, Message("system", system))
     with connected(target, state_dir) as client:
-        parameters = _given_only(max_tokens=max_tokens, temperature=temperature)
-        for chunk in client.stream_chat(route, messages, **parameters):
-            for choice in chunk.choices:
-                _print_piece(choice.delta.content or choice.delta.refusal)
-    print()
+        stream_answer(client, route, messages, parameters)
 
 
 def complete(
@@ -72,7 +98,7 @@ def complete(
     prompt: _Prompt = None,
     max_tokens: _MaxTokens = None,
     temperature: _Temperature = None,
-    state_dir: StateDirOption = STATE_DIR,
+    state_dir: KnownStateDir = None,
     target: Target = None,
 ) -> None:
     """Continue a text.
@@ -93,7 +119,7 @@ def embed(
     texts: Annotated[
         list[str] | None, typer.Argument(metavar="TEXT", help="Texts. Default: standard input, one per line.")
     ] = None,
-    state_dir: StateDirOption = STATE_DIR,
+    state_dir: KnownStateDir = None,
     target: Target = None,
 ) -> None:
     """Turn texts into vectors.
@@ -132,7 +158,7 @@ def _print_piece(text: str | None) -> None:
 
 
 @contextmanager
-def connected(target: str | None, state_dir: Path) -> Iterator[Client]:
+def connected(target: str | None, state_dir: Path | None) -> Iterator[Client]:
     """A client of the running gateway, without retries: a person sees the failure and decides. It becomes one line."""
     import os
 
@@ -140,7 +166,7 @@ def connected(target: str | None, state_dir: Path) -> Iterator[Client]:
     from llm_gateway_client import Client, SidecarError, TargetError, Unreachable
 
     try:
-        with Client(target or _known_target(state_dir), retries=None) as client:
+        with Client(target or known_target(state_dir), retries=None) as client:
             try:
                 yield client
             except Unreachable:
@@ -155,7 +181,14 @@ def connected(target: str | None, state_dir: Path) -> Iterator[Client]:
         raise Failure(str(error)) from None
 
 
-def _known_target(state_dir: Path) -> str:
+def known_target(state_dir: Path | None) -> str:
+    """Where the gateway listens for this machine: as the named state directory says; where none is named, as the environment
+    says (`. .sidecar/env`), else the default state directory, else the default address."""
+    import os
+
     from sidecar.supervisor.start.announcement import read_env
 
-    return read_env(state_dir / "env").get("SIDECAR_GRPC_LOCAL", GRPC_ADDRESS)
+    exported = os.environ.get(_LOCAL_TARGET)
+    if state_dir is None and exported:
+        return exported
+    return read_env((state_dir or STATE_DIR) / "env").get(_LOCAL_TARGET, GRPC_ADDRESS)

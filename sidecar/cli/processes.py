@@ -12,6 +12,7 @@ import typer
 
 from sidecar.cli.failure import Failure
 from sidecar.cli.process_options import CoreOptions, GatewayOptions, MlflowOptions, StateDirOption, takes
+from sidecar.cli.terminal import waiting
 from sidecar.supervisor.start.options import STATE_DIR
 
 # Workers confirm within 10 s or are replaced; a first route of the local model fetches 93 MB.
@@ -69,7 +70,8 @@ def reload(state_dir: StateDirOption = STATE_DIR) -> None:
 
     _running(state_dir)
     try:
-        verdict = ask_for_reload(run_dir(state_dir), _RELOAD_S)
+        with waiting("Waiting for the gateway to load its configuration"):
+            verdict = ask_for_reload(run_dir(state_dir), _RELOAD_S)
     except TimeoutError:
         raise Failure(
             f"The gateway has not loaded its configuration within {_RELOAD_S:g} s and keeps trying. It waits for files that "
@@ -100,7 +102,8 @@ def down(state_dir: StateDirOption = STATE_DIR) -> None:
     from sidecar.supervisor.start.state import wait_until_free
 
     os.kill(_running(state_dir), signal.SIGTERM)
-    wait_until_free(state_dir)
+    with waiting("Waiting until the calls in progress have ended"):
+        wait_until_free(state_dir)
     print("Stopped.")
 
 

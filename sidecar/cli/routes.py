@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sidecar.cli.failure import Failure
-from sidecar.cli.inference import BYTE_ORDER_MARK, Target, connected
-from sidecar.cli.process_options import StateDirOption
-from sidecar.supervisor.start.options import STATE_DIR
+from sidecar.cli.inference import BYTE_ORDER_MARK, KnownStateDir, Target, connected, known_target
+from sidecar.cli.terminal import QUIET, console
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 _LIST_TIMEOUT_S = 10.0
 # The server waits 30 s for its supervisor, and says then that nothing was confirmed.
@@ -68,7 +71,7 @@ def create(
     task: _Task = Task.CHAT,
     config: _Config = None,
     settings: _Settings = "",
-    state_dir: StateDirOption = STATE_DIR,
+    state_dir: KnownStateDir = None,
     target: Target = None,
 ) -> None:
     """Create a route.
@@ -82,7 +85,7 @@ def create(
     print(f"Created route {name}.")
 
 
-def delete(name: _Name, state_dir: StateDirOption = STATE_DIR, target: Target = None) -> None:
+def delete(name: _Name, state_dir: KnownStateDir = None, target: Target = None) -> None:
     """Remove a route that is managed through the API.
 
     Its API key is removed too. Calls in progress may finish.
@@ -92,8 +95,11 @@ def delete(name: _Name, state_dir: StateDirOption = STATE_DIR, target: Target = 
     print(f"Removed route {name}.")
 
 
-def listing(context: typer.Context, state_dir: StateDirOption = STATE_DIR, target: Target = None) -> None:
-    """List the routes of the running gateway: name, task, provider, model."""
+def listing(context: typer.Context, state_dir: KnownStateDir = None, target: Target = None) -> None:
+    """List the routes of the running gateway: name, task, provider, model, and the state of each upstream.
+
+    An upstream that keeps failing is ejected for a while: calls go to the route's fallbacks, or fail at once.
+    """
     if context.invoked_subcommand is None:
         _print_routes(state_dir, target)
 
@@ -120,11 +126,33 @@ def _object(settings: str) -> dict[str, Any]:
     return found
 
 
-def _print_routes(state_dir: Path, target: str | None) -> None:
+def _print_routes(state_dir: Path | None, target: str | None) -> None:
+    from rich.text import Text
+
+    from sidecar.cli.upstreams import NotTold, by_route, upstream_states, words_of
+
     with connected(target, state_dir) as client:
         routes = client.list_routes(timeout_s=_LIST_TIMEOUT_S)
-    rows = [("ROUTE", "TASK", "PROVIDER", "MODEL")]
-    rows += [(route.name, route.task, route.model.provider, route.model.name) for route in routes]
+    try:
+        found = upstream_states(target or known_target(state_dir))
+        states, why = by_route(found), ""
+    except NotTold as error:
+        states, why = {}, str(error)
+    rows = [("ROUTE", "TASK", "PROVIDER", "MODEL", Text("STATE"))]
+    for route in routes:
+        known = states.get(route.name)
+        if known is None:
+            rows.append((route.name, route.task, route.model.provider, route.model.name, Text(why, QUIET)))
+            continue
+        for index, each in enumerate(known):  # the fallbacks of a route are rows below it
+            first = (route.name, route.task) if index == 0 else ("", "")
+            rows.append((*first, each.model.provider, each.model.name, Text(*words_of(each, found.workers))))
+    _print_rows(rows)
+
+
+def _print_rows(rows: Sequence[tuple[str, str, str, str, Text]]) -> None:
+    out = console()
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    for *cells, state in rows:
+        plain = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        out.print(plain, state, sep="  ")

@@ -23,25 +23,36 @@ _Since = Annotated[
     typer.Option("--since", metavar="DAY", help="First day (UTC), such as 2026-11-01 or 7d. Default: this month."),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per consumer, route and day.")]
+_Chart = Annotated[bool, typer.Option("--chart", help="Print bars: each day, and each consumer.")]
 _WIDTH_MAX = 400
 _DAYS = re.compile(r"([0-9]{1,4})d")
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: sidecar usage --since 7d")(usage)
+    app.command(epilog="Example: sidecar usage --since 7d --chart")(usage)
 
 
-def usage(state_dir: StateDirOption = STATE_DIR, since: _Since = None, as_json: _Json = False) -> None:
+def usage(
+    state_dir: StateDirOption = STATE_DIR, since: _Since = None, as_json: _Json = False, chart: _Chart = False
+) -> None:
     """Show calls, tokens and spend.
 
     There is one row per day, consumer and route. Days begin at midnight UTC. Money is in US dollars. Tokens without a
     known price and tokens that the gateway had to estimate have columns of their own. A running gateway updates these
     numbers once a second.
     """
-    lines = _read(state_dir, _first_day(since))
+    first_day = _first_day(since)
+    lines = _read(state_dir, first_day)
     if as_json:
         for line in lines:
             print(json.dumps(_object(line), ensure_ascii=False))
+        return
+    if chart and lines:
+        from sidecar.cli.spend_chart import print_chart
+        from sidecar.spend.calendar import day_of
+
+        today = datetime.now(UTC).date().isoformat()
+        print_chart(lines, day_of(first_day) if since else lines[0].day, day_of(today))
         return
     _print_table(lines)
 

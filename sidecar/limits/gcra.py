@@ -38,7 +38,9 @@ class Taken(NamedTuple):
 
 
 def rate_of(count: int, per_s: int) -> Rate:
-    """Both at least 1."""
+    """`per_s` is at least 1. A count of 0 lets nothing through."""
+    if count < 1:
+        return Rate(0, per_s * NS, per_s * NS)
     interval_ns = -(-per_s * NS // count)
     return Rate(count, interval_ns, count * interval_ns)
 
@@ -50,6 +52,8 @@ def take(tat_ns: int, now_ns: int, cost: int, rate: Rate) -> Taken:
     the rest, and those after it wait. To refuse it for ever would be wrong: a cost is an estimate.
     """
     count, interval_ns, window_ns = rate
+    if count < 1:
+        return Taken(tat_ns, False, 0, 0, window_ns, 0)
     if tat_ns > now_ns + (_BEHIND_WINDOWS_MAX + 1) * window_ns:
         tat_ns = now_ns + (_BEHIND_WINDOWS_MAX + 1) * window_ns
     if cost > count:

@@ -177,7 +177,8 @@ class LimitStore:
             return Level(bucket, max(0, bucket.count - (0 if row is None else self._under_way(row))), 0)
         row = self._rates.find(bucket.key)
         used_ns = 0 if row is None else gcra.used_ns(self._rates.words[row], now_ns)
-        return Level(bucket, max(0, bucket.rate.window_ns - used_ns) // bucket.rate.interval_ns, used_ns)
+        remaining = max(0, bucket.rate.window_ns - used_ns) // bucket.rate.interval_ns
+        return Level(bucket, min(bucket.count, remaining), used_ns)
 
     def under_way(self, key: bytes) -> int:
         """Calls of all workers that hold a place of this bucket."""

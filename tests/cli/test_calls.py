@@ -24,10 +24,10 @@ def core(tmp_path: Path, provider: Provider) -> Iterator[Running]:
 def test_routes_are_listed_in_the_order_of_the_file(core: Running) -> None:
     rows = [line.split() for line in core.call("routes").stdout.splitlines()]
     assert rows == [
-        ["ROUTE", "TASK", "PROVIDER", "MODEL"],
-        ["chat", "chat", "openai-compatible", "sim-chat"],
-        ["completions", "completions", "openai-compatible", "sim-completions"],
-        ["embeddings", "embeddings", "openai-compatible", "sim-embeddings"],
+        ["ROUTE", "TASK", "PROVIDER", "MODEL", "STATE"],
+        ["chat", "chat", "openai-compatible", "sim-chat", "available"],
+        ["completions", "completions", "openai-compatible", "sim-completions", "available"],
+        ["embeddings", "embeddings", "openai-compatible", "sim-embeddings", "available"],
     ]
 
 

@@ -29,6 +29,7 @@ COMMANDS = (
     ("chat",),
     ("complete",),
     ("embed",),
+    ("explain",),
     ("users",),
     ("users", "add"),
     ("users", "list"),

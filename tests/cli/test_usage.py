@@ -40,6 +40,25 @@ def test_json_is_an_object_a_line_and_since_leaves_out_what_was_before(tmp_path:
     assert (line["calls"], line["input_tokens"], line["unpriced_tokens"], line["micro_dollars"]) == (1, 1_200, 1_200, 0)
 
 
+def test_a_chart_has_a_bar_for_each_day_and_each_consumer(tmp_path: Path) -> None:
+    lines = sidecar("usage", *state(tmp_path), "--chart", "--since", date_of(LONG_AGO)).stdout.splitlines()
+    assert lines[0] == "Dollars per day (UTC)"
+    assert date_of(LONG_AGO) in lines[1]
+    assert "█" * 40 in lines[1]
+    assert lines[1].endswith("$3.51, 1.2M tokens, 2 calls")
+    assert "█" not in lines[2], "it cost nothing"
+    assert lines[3].strip() == date_of(LONG_AGO + 2), "a day without calls is a gap"
+    at = lines.index("Dollars per consumer")
+    assert lines[at + 1].startswith("  a consumer with a long name  ███")
+    assert lines[at + 2].startswith("  local ")
+
+
+def test_a_chart_without_money_is_of_tokens(tmp_path: Path) -> None:
+    lines = sidecar("usage", *state(tmp_path), "--chart", "--since", date_of(LONG_AGO + 1)).stdout.splitlines()
+    assert lines[0] == "Tokens per day (UTC)"
+    assert "█" in lines[1]
+
+
 def test_without_since_it_is_this_month(tmp_path: Path) -> None:
     assert _rows(sidecar("usage", *state(tmp_path)).stdout) == ["No calls."]
 

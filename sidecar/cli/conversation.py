@@ -1,0 +1,69 @@
+"""`sidecar chat ROUTE` at a terminal: messages and answers in turn, until an empty line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from sidecar.cli.terminal import BAD, QUIET, console, waiting
+
+if TYPE_CHECKING:
+    from llm_gateway_client import Client, Message
+
+_PROMPT = "> "
+
+
+def talk(client: Client, route: str, system: str | None, parameters: Mapping[str, Any]) -> None:
+    """Until an empty line or the end of the input. An answer that fails, or that Ctrl-C stops, is forgotten with its question."""
+    from llm_gateway_client import Message, SidecarError
+
+    try:
+        import readline  # noqa: F401  # arrow keys and history for input()
+    except ImportError:
+        pass
+    beside = console(stderr=True)
+    beside.print(f"Chat with {route}. Ctrl-C stops an answer; an empty line or Ctrl-D ends the chat.", style=QUIET)
+    history = [] if system is None else [Message("system", system)]
+    while question := _question():
+        history.append(Message("user", question))
+        try:
+            answer = stream_answer(client, route, history, parameters)
+        except KeyboardInterrupt:
+            history.pop()
+            print()
+            beside.print("Stopped. The question and what came of the answer are forgotten.", style=QUIET)
+        except SidecarError as error:
+            history.pop()
+            beside.print(f"{error.grpc_code or error.kind}: {' '.join(error.message.split())}", style=BAD)
+        else:
+            history.append(Message("assistant", answer))
+
+
+def stream_answer(client: Client, route: str, messages: list[Message], parameters: Mapping[str, Any]) -> str:
+    """Prints the answer as it comes, with a line break at its end, and returns it."""
+    pieces: list[str] = []
+    chunks = iter(client.stream_chat(route, messages, **parameters))
+    with waiting("Waiting for the first output"):
+        chunk = next(chunks, None)
+        while chunk is not None and not _text_of(chunk):
+            chunk = next(chunks, None)
+    while chunk is not None:
+        pieces.append(_text_of(chunk))
+        print(pieces[-1], end="", flush=True)
+        chunk = next(chunks, None)
+    print()
+    return "".join(pieces)
+
+
+def _text_of(chunk: Any) -> str:
+    return "".join(choice.delta.content or choice.delta.refusal or "" for choice in chunk.choices)
+
+
+def _question() -> str:
+    """ "" at the end of the conversation."""
+    try:
+        return input(_PROMPT).strip()
+    except (EOFError, KeyboardInterrupt):
+        print(file=sys.stderr)
+        return ""
