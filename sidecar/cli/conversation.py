@@ -22,8 +22,8 @@ def talk(client: Client, route: str, system: str | None, parameters: Mapping[str
         import readline  # noqa: F401  # arrow keys and history for input()
     except ImportError:
         pass
-    beside = console(stderr=True)
-    beside.print(f"Chat with {route}. Ctrl-C stops an answer; an empty line or Ctrl-D ends the chat.", style=QUIET)
+    notes = console(stderr=True)
+    notes.print(f"Chat with {route}. Ctrl-C stops an answer; an empty line or Ctrl-D ends the chat.", style=QUIET)
     history = [] if system is None else [Message("system", system)]
     while question := _question():
         history.append(Message("user", question))
@@ -32,10 +32,10 @@ def talk(client: Client, route: str, system: str | None, parameters: Mapping[str
         except KeyboardInterrupt:
             history.pop()
             print()
-            beside.print("Stopped. The question and what came of the answer are forgotten.", style=QUIET)
+            notes.print("Stopped. The question and what came of the answer are forgotten.", style=QUIET)
         except SidecarError as error:
             history.pop()
-            beside.print(f"{error.grpc_code or error.kind}: {' '.join(error.message.split())}", style=BAD)
+            notes.print(f"{error.grpc_code or error.kind}: {' '.join(error.message.split())}", style=BAD)
         else:
             history.append(Message("assistant", answer))
 

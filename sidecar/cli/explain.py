@@ -219,7 +219,7 @@ def _print_upstreams(out: Console, route: Route, rows: Sequence[Explained], targ
     """The names of those that all workers have ejected."""
     from rich.text import Text
 
-    from sidecar.cli.upstreams import NotTold, upstream_states, words_of
+    from sidecar.cli.upstreams import StatesUnknown, upstream_states, words_of
 
     out.print()
     out.print("Upstreams", style="bold")
@@ -227,10 +227,10 @@ def _print_upstreams(out: Console, route: Route, rows: Sequence[Explained], targ
     weights = sum(each.upstream.weight for each in rows)
     ejected = set()
     try:
-        told = upstream_states(target, route.name)
-        known = {each.upstream: (each, told.workers) for each in told.upstreams}
+        answer = upstream_states(target, route.name)
+        known = {each.upstream: (each, answer.workers) for each in answer.upstreams}
         why = "not in the running gateway"
-    except NotTold as error:
+    except StatesUnknown as error:
         known, why = {}, f"state {error}"
     for number, each in enumerate(rows, 1):
         line = Text(f"  {number}. {each.name}: {each.upstream.provider}, {each.upstream.model}")

@@ -129,14 +129,14 @@ def _object(settings: str) -> dict[str, Any]:
 def _print_routes(state_dir: Path | None, target: str | None) -> None:
     from rich.text import Text
 
-    from sidecar.cli.upstreams import NotTold, by_route, upstream_states, words_of
+    from sidecar.cli.upstreams import StatesUnknown, by_route, upstream_states, words_of
 
     with connected(target, state_dir) as client:
         routes = client.list_routes(timeout_s=_LIST_TIMEOUT_S)
     try:
         found = upstream_states(target or known_target(state_dir))
         states, why = by_route(found), ""
-    except NotTold as error:
+    except StatesUnknown as error:
         states, why = {}, str(error)
     rows = [("ROUTE", "TASK", "PROVIDER", "MODEL", Text("STATE"))]
     for route in routes:

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 _TIMEOUT_S = 10.0
 
 
-class NotTold(Exception):
+class StatesUnknown(Exception):
     """The gateway does not say; the message says why."""
 
 
 def upstream_states(target: str, route: str = "") -> routes_pb2.ListUpstreamsResponse:
-    """Of one route, or of all that may be called here. Raises NotTold: REST has no such call, the gateway may not run."""
+    """Of one route, or of all that may be called here. Raises StatesUnknown: REST has no such call, the gateway may not run."""
     if "://" in target:
-        raise NotTold("not told over REST")
+        raise StatesUnknown("not told over REST")
     import grpc
 
     from sidecar.v1 import routes_pb2, routes_pb2_grpc
@@ -33,7 +33,7 @@ def upstream_states(target: str, route: str = "") -> routes_pb2.ListUpstreamsRes
             found: routes_pb2.ListUpstreamsResponse = stub.ListUpstreams(request, timeout=_TIMEOUT_S)
         except grpc.RpcError as error:
             gone = error.code() is grpc.StatusCode.UNAVAILABLE
-            raise NotTold(f"not known: {f'no gateway at {target}' if gone else error.code().name}") from None
+            raise StatesUnknown(f"not known: {f'no gateway at {target}' if gone else error.code().name}") from None
     return found
 
 

@@ -40,7 +40,7 @@ class Taken(NamedTuple):
 def rate_of(count: int, per_s: int) -> Rate:
     """`per_s` is at least 1. A count of 0 lets nothing through."""
     if count < 1:
-        return Rate(0, per_s * NS, per_s * NS)
+        return Rate(0, per_s * NS, 0)
     interval_ns = -(-per_s * NS // count)
     return Rate(count, interval_ns, count * interval_ns)
 
@@ -53,7 +53,7 @@ def take(tat_ns: int, now_ns: int, cost: int, rate: Rate) -> Taken:
     """
     count, interval_ns, window_ns = rate
     if count < 1:
-        return Taken(tat_ns, False, 0, 0, window_ns, 0)
+        return Taken(tat_ns, False, 0, 0, interval_ns, 0)
     if tat_ns > now_ns + (_BEHIND_WINDOWS_MAX + 1) * window_ns:
         tat_ns = now_ns + (_BEHIND_WINDOWS_MAX + 1) * window_ns
     if cost > count:

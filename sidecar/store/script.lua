@@ -123,6 +123,7 @@ local function ask_bucket(text, a, b, units)
   if cost * a > b then cost = floor(b / a) end -- above the whole limit: an empty bucket lets it in, and it pays afterwards
   local used, restart = bucket_level(text)
   if used < 0 then used = 0 elseif used > 11 * b then used = 11 * b end
+  if b < a then return used, 0, used, ceil(a / 1000), 0, restart end -- not one unit fits: a limit of 0
   local wanted = used + cost * a
   if wanted > b then return used, cost, wanted, ceil((wanted - b) / 1000), 0, restart end
   return wanted, cost, wanted, nil, 0, restart

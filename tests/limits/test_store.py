@@ -180,3 +180,20 @@ def test_a_row_given_to_another_key_is_not_found_by_who_remembers_it(tmp_path: P
     assert len(key_of("a")) == KEY_BYTES
     mine.close()
     theirs.close()
+
+
+@pytest.mark.parametrize("limit", [Limit("requests", 0, 60), Limit("tokens", 0, 60), Limit("concurrent", 0)])
+def test_a_limit_of_0_lets_nothing_through(store: LimitStore, limit: Limit) -> None:
+    buckets = buckets_of(route(limit), consumer())
+    assert let_in(store, buckets) == 0
+    assert [level.remaining for level in store.levels(buckets)] == [0]
+
+
+def test_looking_at_levels_takes_nothing(store: LimitStore, clock: Clock) -> None:
+    buckets = buckets_of(route(Limit("requests", 5, 60), Limit("concurrent", 3)), consumer())
+    assert [level.remaining for level in store.levels(buckets)] == [5, 3]
+    store.reserve(buckets, 0)
+    assert [level.remaining for level in store.levels(buckets)] == [4, 2]
+    assert [level.remaining for level in store.levels(buckets)] == [4, 2]
+    clock.now_ns += 60 * NS
+    assert [level.remaining for level in store.levels(buckets)] == [5, 2]

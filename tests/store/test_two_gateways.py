@@ -56,6 +56,14 @@ async def test_a_limit_of_n_lets_in_n_over_both(provider: Provider, redis: Redis
             await host.has_booked(lambda booked: booked == Charge(10, 1000, 500, micro_dollars=2000))
 
 
+async def test_a_limit_of_0_lets_nothing_through(provider: Provider, redis: RedisProcess, tmp_path: Path) -> None:
+    closed = snapshot(provider, limits=(Limit("requests", 0, 60),))
+    async with Host(closed, shared(redis.port), tmp_path / "a") as host:
+        await host.up()
+        assert await outcomes([host], 3) == ["rate_limited"] * 3
+    assert provider.calls == []
+
+
 async def test_a_budget_is_not_overdrawn_by_calls_at_once(
     provider: Provider, redis: RedisProcess, tmp_path: Path
 ) -> None:
