@@ -87,15 +87,33 @@ class RedisProcess:
         return False
 
 
-def ask(port: int, command: Sequence[bytes | str | int]) -> Any:
-    reader = hiredis.Reader()
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        connection.sendall(hiredis.pack_command(tuple(command)))  # type: ignore[arg-type]
-        while (answer := reader.gets()) is False:
-            data = connection.recv(65_536)
+class Client:
+    """One connection, for many commands one after the other."""
+
+    def __init__(self, port: int) -> None:
+        self._connection = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._reader = hiredis.Reader()
+
+    def ask(self, *command: bytes | str | int) -> Any:
+        """Raises hiredis.ReplyError, OSError."""
+        self._connection.sendall(hiredis.pack_command(command))  # type: ignore[arg-type]
+        while (answer := self._reader.gets()) is False:
+            data = self._connection.recv(65_536)
             if not data:
                 raise ConnectionError("the server closed the connection")
-            reader.feed(data)
-    if isinstance(answer, hiredis.ReplyError):
-        raise answer
-    return answer
+            self._reader.feed(data)
+        if isinstance(answer, hiredis.ReplyError):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def ask(port: int, command: Sequence[bytes | str | int]) -> Any:
+    client = Client(port)
+    try:
+        return client.ask(*command)
+    finally:
+        client.close()
