@@ -24,10 +24,14 @@ _SCHEMA = f"""CREATE TABLE IF NOT EXISTS spend (
 ) WITHOUT ROWID"""
 # Where several gateways count together: the ids of what has been added, and since when this file has the rows of all of them.
 _SHARED = """CREATE TABLE IF NOT EXISTS booked (id TEXT PRIMARY KEY, at_s INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS recent (at_s INTEGER NOT NULL, id TEXT NOT NULL, text TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"""
 # A settle may come again for a day; 30 bytes each.
 _IDS_KEPT_S = 2 * DAY_S
 _SWEEP_S = 3_600
+# What has been added so recently may be missing elsewhere, if the store loses its data now.
+_RECENT_S = 120
+_RECENT_SWEEP_S = 10
 _ADD = (
     f"INSERT INTO spend ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "
     f"ON CONFLICT DO UPDATE SET {', '.join(f'{name} = {name} + excluded.{name}' for name in COUNTERS)}"
@@ -37,10 +41,12 @@ _READ = "SELECT {} FROM spend WHERE day >= ? ORDER BY day, consumer, route"
 
 
 class Booking(NamedTuple):
-    """What one call adds. `id` is that of its reservation: it is added once, however often it comes."""
+    """What one call adds. `id` is that of its reservation: it is added once, however often it comes. `text` is its entry in the
+    ledger of the store."""
 
     id: str
     line: Line
+    text: str
 
 
 class Archive:
@@ -58,7 +64,7 @@ class Archive:
             for name in _missing(self._connection):  # a file of an earlier release
                 self._connection.execute(f"ALTER TABLE spend ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0")
             self._connection.executescript(_SHARED)
-        self._swept_s = 0
+        self._swept_s = self._recent_swept_s = 0
         self._written: dict[tuple[int, str, str], Charge] = {}
 
     def load(self, ledger: Ledger, today: Today) -> None:
@@ -89,8 +95,12 @@ class Archive:
                 ).rowcount:
                     continue
                 fresh.append(each)
+                self._connection.execute("INSERT INTO recent VALUES (?, ?, ?)", (now_s, each.id, each.text))
                 line = each.line
                 self._connection.execute(_ADD, (date_of(line.day), line.consumer, line.route, *line.counts))
+            if now_s - self._recent_swept_s > _RECENT_SWEEP_S:
+                self._recent_swept_s = now_s
+                self._connection.execute("DELETE FROM recent WHERE at_s < ?", (now_s - _RECENT_S,))
             if now_s - self._swept_s > _SWEEP_S:
                 self._swept_s = now_s
                 self._connection.execute("DELETE FROM booked WHERE at_s < ?", (now_s - _IDS_KEPT_S,))
@@ -100,8 +110,9 @@ class Archive:
         """What is added, of this month."""
         return list(_since(self._connection, date_of(today.day)[:8] + "01"))
 
-    def booked_since(self, since_s: int) -> list[str]:
-        return [id_ for (id_,) in self._connection.execute("SELECT id FROM booked WHERE at_s >= ?", (since_s,))]
+    def recent(self) -> list[tuple[str, str]]:
+        """Ids and texts of what was added in the last two minutes, at least."""
+        return list(self._connection.execute("SELECT id, text FROM recent ORDER BY at_s"))
 
     def follows(self, epoch: int, since_s: int) -> None:
         """From `since_s` on rows of other gateways are added too, those of the store's data of this epoch. The first time is

@@ -15,7 +15,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from sidecar.domain.snapshot import SharedStore
 from sidecar.spend.archive import Archive, Booking
@@ -42,8 +42,6 @@ _GROUP_KEPT_MS = 86_400_000
 _LOADING_MS = 5_000
 # An archive that begins in the middle of the month waits for one that does not.
 _INCOMPLETE_WAITS_S = 1.0
-# Settles of this age may come again (session.py): they are known by their bits.
-_RESENT_S = 120
 _PAGE = 65_536
 _DAY_MS, _MONTH_MS = 172_800_000, 3_456_000_000
 # A budget that a configuration adds begins at what the ledger has of its month; a counter is never below the ledger for longer.
@@ -65,14 +63,6 @@ end
 return raised"""
 # Months count from year 0 here, and from 1970 in the script.
 _MONTHS_BEFORE_1970 = 1970 * 12
-
-
-class Row(NamedTuple):
-    """One settle of one gateway."""
-
-    id: str
-    day: int
-    line: Line
 
 
 class LedgerFold:
@@ -176,8 +166,7 @@ class LedgerFold:
         if not entries:
             return 0
         rows = [row for row in map(self._row, entries) if row is not None]
-        bookings = [Booking(row.id, row.line) for row in rows]
-        fresh = await asyncio.to_thread(self._archive.book, bookings, int(self._now_s()))
+        fresh = await asyncio.to_thread(self._archive.book, rows, int(self._now_s()))
         today = today_at(self._now_s())
         for booking in fresh:
             if today_at(booking.line.day * 86_400).month == today.month:
@@ -185,16 +174,17 @@ class LedgerFold:
         await _answer(line, "XACK", self._stream, self._gateway, *(entry[0] for entry in entries))
         return len(entries)
 
-    def _row(self, entry: Sequence[Any]) -> Row | None:
+    def _row(self, entry: Sequence[Any]) -> Booking | None:
         """None for what has been trimmed, and for a reservation that expired."""
         if not entry[1]:
             return None
-        id_, day, text = entry[1][1].decode().split(" ", 2)
+        whole = entry[1][1].decode()
+        id_, day, text = whole.split(" ", 2)
         if text == "expired":
             self.expired += 1
             return None
         route, consumer, *counts = json.loads(text)
-        return Row(id_, int(day), Line(int(day), consumer, route, Charge(*counts)))
+        return Booking(id_, Line(int(day), consumer, route, Charge(*counts)), whole)
 
     async def _trim(self, line: Connection, *, drop_groups: bool) -> None:
         """Only what every group is past: from the oldest row that is pending anywhere, else the last that was delivered."""
@@ -238,7 +228,9 @@ class LedgerFold:
                 await _answer(line, "SET", self._name(key, "day"), f"{month.day} {of_day} 0", "PX", _DAY_MS)
             sum_ = f"{month.month - _MONTHS_BEFORE_1970} {of_month} 0"
             await _answer(line, "SET", self._name(key, "month"), sum_, "PX", _MONTH_MS)
-        for id_ in await asyncio.to_thread(self._archive.booked_since, int(self._now_s()) - _RESENT_S):
+        for id_, text in await asyncio.to_thread(self._archive.recent):
+            # Other archives may not have it yet, and its worker's settle will not add it again.
+            await _answer(line, "XADD", self._stream, "*", "e", text)
             host, _, number = id_.rpartition(".")
             page, bit = divmod(int(number), _PAGE)
             bits = self._prefix + f"done:{host}:{page}".encode()
