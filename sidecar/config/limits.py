@@ -25,7 +25,7 @@ SCOPE_MAX = 16
 # A bucket's word counts nanoseconds: more in a period would round to none.
 COUNT_MAX = 1_000_000_000
 # Of a limit, whatever it counts.
-_MORE = ("each", "when_unavailable")
+_MORE = ("each", "when_unavailable", "mode")
 # What `per:` knows besides the words: "30s".
 LETTERS = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
 _SHORT = re.compile(r"([0-9]* ?)([smhd])")
@@ -167,6 +167,9 @@ class Limiting:
             scope.report.error(entries["per"].line, f"{path}.per", words)
         elif unit != "concurrent" and "per" not in entries:
             scope.report.error(node.line, f"{path}.per", "is missing", periods.WORDS)
+        if unit == "concurrent" and values.get("mode") == "leased":
+            words = "is exact for concurrent: places cannot be held ahead"
+            scope.report.error(entries["mode"].line, f"{path}.mode", words)
         per_s = 0 if unit == "concurrent" else values.get("per_s")
         if unit not in values or per_s is None:
             return None
@@ -185,6 +188,12 @@ def _limit_section(of: str, each: Kind) -> Section[dict[str, Any]]:
             Field("per", _PERIOD, "The period; not with `concurrent`."),
             Field("each", each, "Each has a limit of its own; without it, all share one."),
             Field("when_unavailable", WHEN_UNAVAILABLE, AWAY, default="local_share"),
+            Field(
+                "mode",
+                choice(("exact", "leased")),
+                "With a `store`: every call asks it, or workers hold slices of the limit; not for `concurrent`.",
+                default="exact",
+            ),
         ),
         "So much in a period, or at once.",
     )

@@ -41,6 +41,8 @@ class Limit:
     each: bool = False
     # Where a store is shared: what holds while it cannot be reached.
     when_unavailable: WhenUnavailable = "local_share"
+    # "leased": workers hold slices of it, so that a call asks nobody; a little more or less gets through.
+    mode: Literal["exact", "leased"] = "exact"
 
 
 @dataclass(frozen=True, slots=True)

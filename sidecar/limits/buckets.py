@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from llm_gateway_client.periods import text_of
 
@@ -23,6 +24,7 @@ class Bucket:
     rate: Rate | None
     words: str  # 'of route "chat": 10 requests per minute'
     when_unavailable: WhenUnavailable = "local_share"
+    mode: Literal["exact", "leased"] = "exact"
 
 
 def buckets_of(route: Route, consumer: Consumer) -> tuple[Bucket, ...]:
@@ -51,7 +53,9 @@ def _add(
 
 def _bucket(key: bytes, limit: Limit, words: str) -> Bucket:
     rate = None if limit.unit == "concurrent" else rate_of(limit.count, limit.per_s)
-    return Bucket(key, limit.unit, limit.count, rate, f"{words}: {_limit_text(limit)}", limit.when_unavailable)
+    return Bucket(
+        key, limit.unit, limit.count, rate, f"{words}: {_limit_text(limit)}", limit.when_unavailable, limit.mode
+    )
 
 
 def share_of(bucket: Bucket, gateways: int) -> Bucket:

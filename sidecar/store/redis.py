@@ -17,6 +17,7 @@ from sidecar.spend.ledger import Charge, Ledger
 from sidecar.store import operations
 from sidecar.store.batches import Answer
 from sidecar.store.contract import Admitted, Needs, Rules
+from sidecar.store.leases import Lease, Leases, Taken, give_back
 from sidecar.store.line import StoreError, Unanswered
 from sidecar.store.operations import Operation
 from sidecar.store.outage import LocalShares, Share, note_of
@@ -34,10 +35,14 @@ class DecisionCounter(Protocol):
 
 
 class _Encoded(NamedTuple):
-    """Rules as the script gets them. Two budgets of one scope and period are one sum: the smaller holds."""
+    """Rules by who is asked: the script, for those in `rules` (`exact` and then `allowances`), and this worker's leases. Two
+    budgets of one scope and period are one sum: the smaller holds."""
 
+    exact: tuple[Bucket, ...]
+    leases: tuple[Lease, ...]
     allowances: tuple[Allowance, ...]
     rules: bytes
+    buckets: tuple[Bucket, ...]
 
 
 @dataclass(slots=True)
@@ -48,6 +53,7 @@ class Held(Reservation):
     tokens: int = 0
     micro: int = 0
     share: Share | None = None
+    taken: Taken = ()  # of leases
 
 
 class RedisStore:
@@ -63,6 +69,7 @@ class RedisStore:
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._session = session
+        self._leases = Leases(session)
         self._shares = shares
         self._ledger = ledger
         self._decisions = decisions
@@ -70,44 +77,66 @@ class RedisStore:
         self._now_s = now_s
         self._calendar = Calendar()
 
+    @property
+    def is_up(self) -> bool:
+        return self._session.is_up
+
     def admit(self, rules: Rules, needs: Needs) -> Admitted | Awaitable[Admitted]:
         """Raises budget_exceeded, store_unavailable."""
+        encoded = self._encoded(rules)
         micro = needs.micro_dollars if rules.allowances else 0
-        held = Held(rules.buckets, [], [], tokens=needs.tokens if rules.buckets else 0, micro=micro)
+        held = Held(encoded.buckets, [], [], tokens=needs.tokens if rules.buckets else 0, micro=micro)
         if not self._session.is_up:
             return self._without(rules, needs, held)
-        held.number = self._session.new_number()
+        if not encoded.rules:
+            taken = self._leases.take_now(encoded.leases, held.tokens)
+            if taken is not None:
+                held.taken = taken
+                _read_leases(held)
+                return Admitted(held, None)
         return self._ask(rules, needs, held)
 
     async def _ask(self, rules: Rules, needs: Needs, held: Held) -> Admitted:
-        session = self._session
-        encoded = _encoded(rules)
-        words = operations.admit(session.host, held.number, held.tokens, held.micro)
+        session, encoded = self._session, self._encoded(rules)
         try:
+            if encoded.leases:
+                held.taken, held.refused = await self._leases.take(encoded.leases, held.tokens)
+                if held.refused is not None or not encoded.rules:
+                    _read_leases(held)
+                    return Admitted(held, None)
+            held.number = session.new_number()
+            words = operations.admit(session.host, held.number, held.tokens, held.micro)
             answer = await session.ask(Operation(words, encoded.rules))
             if answer[0] not in (_TAKEN, _REFUSED):
                 raise Unanswered("it was settled before it came")
         except StoreError:
+            _give_leases_back(held)
             return self._without(rules, needs, held)
         except BaseException:  # the caller has left: whether it was taken is not known
+            _give_leases_back(held)
             self._give_back(held)
             raise
+        self._read_levels(encoded, held, answer)
         if answer[0] == _REFUSED:
-            return self._refusal(rules, encoded, held, answer)
+            _give_leases_back(held)
+            return self._refusal(encoded, held, answer)
         hold = operations.hold(session.host, held.number, held.tokens, held.micro)
         session.opened(held.number, Operation(hold, encoded.rules))
-        self._read_levels(held, answer)
+        _read_leases(held)
         return Admitted(held, self._warned(encoded, answer))
 
     def settle(self, rules: Rules, reservation: Reservation, charge: Charge) -> None:
         """By its number, also where the store never knew of it: it is charged once."""
         held = reservation if isinstance(reservation, Held) else Held((), [], [])
+        encoded = self._encoded(rules)
         tokens = charge.input_tokens + charge.output_tokens
         session = self._session
         number = held.number or session.new_number()
         row = msgspec.json.encode([rules.route, rules.consumer, *charge])
         words = operations.settle(session.host, number, 1, tokens, charge.micro_dollars, row)
-        session.settle(number, Operation(words, _encoded(rules).rules))
+        session.settle(number, Operation(words, encoded.rules))
+        for lease, cost in held.taken or ((lease, 0) for lease in encoded.leases):
+            lease.correct((tokens if lease.bucket.unit == "tokens" else 1) - cost)
         if held.share is not None:
             self._shares.settle(held.share, kept=True, tokens=tokens, micro=charge.micro_dollars)
         else:
@@ -115,6 +144,7 @@ class RedisStore:
 
     def release(self, rules: Rules, reservation: Reservation) -> None:
         if isinstance(reservation, Held) and reservation.refused is None:
+            _give_leases_back(reservation)
             self._give_back(reservation)
             if reservation.share is not None:
                 self._shares.settle(reservation.share, kept=False, tokens=0, micro=0)
@@ -126,6 +156,7 @@ class RedisStore:
         return self._ledger.spent(allowance.key, allowance.per, self._calendar.at(self._now_s()))
 
     async def close(self) -> None:
+        await self._leases.close()
         await self._session.close()
         if self._closing is not None:
             await self._closing()
@@ -151,14 +182,13 @@ class RedisStore:
             self._give_back(held)
         return Admitted(held, None)
 
-    def _refusal(self, rules: Rules, encoded: _Encoded, held: Held, answer: Answer) -> Admitted:
-        self._read_levels(held, answer)
+    def _refusal(self, encoded: _Encoded, held: Held, answer: Answer) -> Admitted:
         _, index, wait_us, depends, *_ = answer
-        if index <= len(rules.buckets):
+        if index <= len(encoded.exact):
             wait_ns = None if depends else wait_us * _US_NS
-            held.refused = Refused(rules.buckets[index - 1], wait_ns)
+            held.refused = Refused(encoded.exact[index - 1], wait_ns)
             return Admitted(held, None)
-        allowance = encoded.allowances[index - 1 - len(rules.buckets)]
+        allowance = encoded.allowances[index - 1 - len(encoded.exact)]
         left = allowance.micro_dollars - answer[_LEVELS_AT + index - 1]
         raise self._budget_refused(allowance, left, held.micro, depends)
 
@@ -176,12 +206,28 @@ class RedisStore:
         why = f"This call may cost {dollars(micro)}, and {dollars(left)} is left. " if left > 0 else ""
         return budget_exceeded(allowance, _ends_s(allowance, self._calendar.at(now_s)), now_s, why)
 
-    def _read_levels(self, held: Held, answer: Answer) -> None:
+    def _read_levels(self, encoded: _Encoded, held: Held, answer: Answer) -> None:
         refused = answer[0] == _REFUSED
-        for bucket, level in zip(held.buckets, answer[_LEVELS_AT:], strict=False):
+        for bucket, level in zip(encoded.exact, answer[_LEVELS_AT:], strict=False):
             held.levels.append(_level(bucket, level, taken=not refused))
             cost = min(held.tokens, bucket.count) if bucket.unit == "tokens" else 1
             held.costs.append(0 if refused else cost)
+
+    def _encoded(self, rules: Rules) -> _Encoded:
+        made: _Encoded | None = rules.encoded
+        if made is None:
+            smallest: dict[str, Allowance] = {}
+            for each in rules.allowances:
+                name = operations.sum_name(each.key, each.per)
+                if name not in smallest or smallest[name].micro_dollars > each.micro_dollars:
+                    smallest[name] = each
+            allowances = tuple(smallest.values())
+            leased = tuple(bucket for bucket in rules.buckets if bucket.mode == "leased")
+            exact = tuple(bucket for bucket in rules.buckets if bucket.mode == "exact")
+            words = operations.rules_of(exact, allowances) if exact or allowances else b""
+            made = _Encoded(exact, self._leases.of(leased), allowances, words, (*exact, *leased))
+            rules.encoded = made
+        return made
 
     def _warned(self, encoded: _Encoded, answer: Answer) -> Warned | None:
         """The budget that is nearest to its end, with what is reserved of it."""
@@ -195,17 +241,15 @@ class RedisStore:
         return warned
 
 
-def _encoded(rules: Rules) -> _Encoded:
-    made: _Encoded | None = rules.encoded
-    if made is None:
-        smallest: dict[str, Allowance] = {}
-        for each in rules.allowances:
-            name = operations.sum_name(each.key, each.per)
-            if name not in smallest or smallest[name].micro_dollars > each.micro_dollars:
-                smallest[name] = each
-        allowances = tuple(smallest.values())
-        made = rules.encoded = _Encoded(allowances, operations.rules_of(rules.buckets, allowances))
-    return made
+def _give_leases_back(held: Held) -> None:
+    give_back(held.taken)
+    held.taken = ()
+
+
+def _read_leases(held: Held) -> None:
+    for lease, cost in held.taken:
+        held.levels.append(lease.level())
+        held.costs.append(cost)
 
 
 def _ends_s(allowance: Allowance, today: Today) -> int:

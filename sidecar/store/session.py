@@ -101,6 +101,10 @@ class Session:
     def is_up(self) -> bool:
         return self._batches is not None
 
+    def now(self) -> float:
+        """Of the loop's clock."""
+        return self._loop.time()
+
     def new_number(self) -> int:
         self._number += 1
         return self._number

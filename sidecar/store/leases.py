@@ -1,0 +1,250 @@
+"""Limits of `mode: leased`: a worker holds a slice of the limit, and lets calls in by it without asking anybody.
+
+A slice is a reservation of many units. When half of it is left the next one is asked for in the background; when it is used up,
+or five seconds old, it is settled with what was used of it. So a worker that is idle holds nothing, and one that is killed gives
+its slice back when it expires. Without a slice to be had, a call asks for what it needs itself: it is refused by the store alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sidecar.limits import Bucket, Level, Refused
+from sidecar.store import operations
+from sidecar.store.line import StoreError, Unanswered
+from sidecar.store.operations import Operation
+from sidecar.store.session import Session
+
+# A worker holds two slices at most, each of a sixteenth of the limit: what a window may let in too much, and what may be refused
+# though other workers have it, is an eighth of the limit for each worker.
+SLICE_SHARE = 16
+_CALLS_MIN = 8
+# What was used in this time is the next slice, if it is large enough.
+_AHEAD_S = 0.5
+_AGE_MAX_S = 5.0
+_TTL_MS = 10_000
+# Others may take a slice before the one that waited for it.
+_ATTEMPTS_MAX = 3
+# After a whole slice was refused, calls ask for themselves for so long.
+_SMALL_S = 0.25
+
+
+@dataclass(slots=True)
+class _Slice:
+    number: int
+    units: int
+    left: int
+    since: float
+
+
+class Lease:
+    """One limit, on one worker."""
+
+    def __init__(self, bucket: Bucket, session: Session) -> None:
+        assert bucket.rate is not None
+        self.bucket = bucket
+        self._session = session
+        self._rules = operations.rules_of((bucket,), ())
+        self._now: _Slice | None = None
+        self._next: _Slice | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._owed = 0  # used beyond what was taken of slices, or below 0 given back: goes with the next settle
+        self._used = 0  # since `_measured`
+        self._measured = 0.0
+        self._small_until = 0.0
+        self._level_ns = 0
+
+    def cost(self, tokens: int) -> int:
+        return min(tokens, self.bucket.count) if self.bucket.unit == "tokens" else 1
+
+    def take(self, units: int) -> bool:
+        """At once, or not: then `ask`."""
+        now = self._now
+        if now is None or now.left < units:
+            if self._next is None or self._next.left < units:
+                return False
+            self._end(now)
+            now, self._now, self._next = self._next, self._next, None
+        now.left -= units
+        self._used += units
+        if now.left < now.units // 2 and self._next is None and self._asking is None:
+            self._asking = asyncio.create_task(self._ask_ahead())
+        return True
+
+    def correct(self, units: int) -> None:
+        """So many more were used than taken; below 0, fewer."""
+        now = self._now
+        if units < 0 and now is not None and now.units - now.left >= -units:
+            now.left -= units
+        else:
+            self._owed += units
+
+    async def ask(self, units: int) -> Refused | None:
+        """For one call: by a whole slice that others wait for too, else what the call needs. None: it is taken. Raises
+        StoreError."""
+        for _ in range(_ATTEMPTS_MAX):
+            if self._session.now() < self._small_until:
+                break
+            if self._asking is None:
+                self._asking = asyncio.create_task(self._ask_ahead(units))
+            await asyncio.wait([self._asking])
+            if self.take(units):
+                return None
+        slice_, wait_us = await self._ask(units)
+        if slice_ is None:
+            return Refused(self.bucket, wait_us * 1_000)
+        self._used += units
+        slice_.left -= units
+        self._end(slice_)  # it is used up: the settle says that
+        return None
+
+    def tick(self) -> None:
+        """Once a second: what is old goes back."""
+        oldest = self._session.now() - _AGE_MAX_S
+        if self._now is not None and self._now.since < oldest:
+            self._end(self._now)
+            self._now = None
+        if self._next is not None and self._next.since < oldest:
+            self._end(self._next)
+            self._next = None
+        if self._owed > 0 and self._now is None:
+            self._end(_Slice(self._session.new_number(), 0, 0, 0.0))
+
+    def close(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+        for slice_ in (self._now, self._next):
+            self._end(slice_)
+        self._now = self._next = None
+        if self._owed > 0:
+            self._end(_Slice(self._session.new_number(), 0, 0, 0.0))
+
+    def level(self) -> Level:
+        """What is left by the last answer, and of the slice."""
+        rate = self.bucket.rate
+        assert rate is not None
+        held = sum(slice_.left for slice_ in (self._now, self._next) if slice_ is not None)
+        used_ns = max(0, self._level_ns - held * rate.interval_ns)
+        return Level(self.bucket, max(0, rate.window_ns - used_ns) // rate.interval_ns, used_ns)
+
+    def _size(self) -> int:
+        now = self._session.now()
+        passed = max(now - self._measured, 0.001)
+        wanted = int(self._used * _AHEAD_S / passed) if self._measured else 0
+        self._used, self._measured = 0, now
+        least = _CALLS_MIN if self.bucket.unit == "requests" else 0
+        return max(1, min(max(wanted, least), self.bucket.count // SLICE_SHARE))
+
+    async def _ask_ahead(self, least: int = 0) -> None:
+        try:
+            slice_, _ = await self._ask(max(least, self._size()))
+            if slice_ is None:
+                self._small_until = self._session.now() + _SMALL_S
+            else:
+                self._end(self._next)
+                self._next = slice_
+        except StoreError:
+            self._small_until = self._session.now() + _SMALL_S  # calls ask themselves, and are decided without it
+        finally:
+            self._asking = None
+
+    async def _ask(self, units: int) -> tuple[_Slice | None, int]:
+        """A slice, or the wait in microseconds."""
+        session = self._session
+        number = session.new_number()
+        requests, tokens = (units, 0) if self.bucket.unit == "requests" else (0, units)
+        words = operations.admit(session.host, number, tokens, 0, requests, _TTL_MS)
+        release = Operation(operations.release(session.host, number))
+        try:
+            answer = await session.ask(Operation(words, self._rules))
+            if answer[0] not in (0, 1):
+                raise Unanswered("it was settled before it came")
+        except BaseException:  # it may have been taken
+            session.settle(number, release)
+            raise
+        self._level_ns = max(0, answer[4])
+        if answer[0] == 0:
+            return None, answer[2]
+        hold = operations.hold(session.host, number, tokens, 0, requests, _TTL_MS)
+        session.opened(number, Operation(hold, self._rules))
+        return _Slice(number, units, units, session.now()), 0
+
+    def _end(self, slice_: _Slice | None) -> None:
+        """Settles it with what was used, and what else is owed."""
+        if slice_ is None:
+            return
+        used = slice_.units - slice_.left + self._owed
+        self._owed = min(0, used)
+        used = max(0, used)
+        requests, tokens = (used, 0) if self.bucket.unit == "requests" else (0, used)
+        words = operations.settle(self._session.host, slice_.number, requests, tokens, 0)
+        self._session.settle(slice_.number, Operation(words, self._rules))
+
+
+Taken = tuple[tuple[Lease, int], ...]
+
+
+class Leases:
+    """Of one worker."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._leases: dict[tuple[bytes, int], Lease] = {}
+        self._ticking = asyncio.create_task(self._tick())
+
+    def of(self, buckets: Sequence[Bucket]) -> tuple[Lease, ...]:
+        return tuple(self._of(bucket) for bucket in buckets)
+
+    def _of(self, bucket: Bucket) -> Lease:
+        """A limit whose count has changed is another one; what was held of the old one goes back."""
+        key = (bucket.key, bucket.count)
+        lease = self._leases.get(key)
+        if lease is None:
+            lease = self._leases[key] = Lease(bucket, self._session)
+        return lease
+
+    async def take(self, leases: Sequence[Lease], tokens: int) -> tuple[Taken, Refused | None]:
+        """All or nothing. Raises StoreError."""
+        taken: list[tuple[Lease, int]] = []
+        try:
+            for lease in leases:
+                units = lease.cost(tokens)
+                refused = None if lease.take(units) else await lease.ask(units)
+                if refused is not None:
+                    give_back(taken)
+                    return (), refused
+                taken.append((lease, units))
+        except BaseException:
+            give_back(taken)
+            raise
+        return tuple(taken), None
+
+    def take_now(self, leases: Sequence[Lease], tokens: int) -> Taken | None:
+        """The same at once; None where somebody has to be asked."""
+        taken: list[tuple[Lease, int]] = []
+        for lease in leases:
+            units = lease.cost(tokens)
+            if not lease.take(units):
+                give_back(taken)
+                return None
+            taken.append((lease, units))
+        return tuple(taken)
+
+    async def close(self) -> None:
+        self._ticking.cancel()
+        await asyncio.gather(self._ticking, return_exceptions=True)
+        for lease in self._leases.values():
+            lease.close()
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            for lease in self._leases.values():
+                lease.tick()
+
+
+def give_back(taken: Sequence[tuple[Lease, int]]) -> None:
+    for lease, units in taken:
+        lease.correct(-units)
