@@ -32,7 +32,7 @@ from sidecar.telemetry.metrics import Metrics
 from tests.processes import reached
 from tests.store.servers import RedisProcess
 
-UNDER_WAY = 16
+IN_FLIGHT = 16
 _PROVIDER_S = (0.005, 0.015)
 _CHARGE = Charge(1, 100, 147, micro_dollars=900)
 _MANY = 1_000_000_000
@@ -58,7 +58,7 @@ def rules(mode: Literal["exact", "leased"], *budgets: Budget) -> Rules:
 async def calls(store: Store | None, wanted: Rules, count: int, waits: list[float]) -> None:
     async def caller(number: int) -> None:
         chance = random.Random(number)
-        for _ in range(count // UNDER_WAY):
+        for _ in range(count // IN_FLIGHT):
             began_s = time.perf_counter()
             if store is not None:
                 found = store.admit(wanted, Call())
@@ -70,7 +70,7 @@ async def calls(store: Store | None, wanted: Rules, count: int, waits: list[floa
             if store is not None:
                 store.settle(wanted, admitted.reservation, _CHARGE)
 
-    await asyncio.gather(*(caller(number) for number in range(UNDER_WAY)))
+    await asyncio.gather(*(caller(number) for number in range(IN_FLIGHT)))
 
 
 Run = Callable[[], Awaitable[None]]
@@ -103,7 +103,7 @@ async def main(arguments: argparse.Namespace) -> None:
             for row, (kept, wanted) in rows.items():
                 began_s = time.process_time()
                 await calls(kept, wanted, arguments.calls, waits[row])
-                cost_s = (time.process_time() - began_s) / (arguments.calls // UNDER_WAY * UNDER_WAY)
+                cost_s = (time.process_time() - began_s) / (arguments.calls // IN_FLIGHT * IN_FLIGHT)
                 costs[row] = min(costs.get(row, cost_s), cost_s)
         base_s, memory_s = costs["nothing"], costs["shared memory"] - costs["nothing"]
         print(f"{'':24}{'µs of CPU a call':>18}{'above memory':>14}{'ratio':>7}{'asked p50, µs':>15}")

@@ -34,6 +34,8 @@ _ROWS_MAX = 500
 _PAUSE_S = 0.25
 _PROBE_S = (0.1, 0.25)
 _TRIM_S = 1.0
+# Gateways that come back to a store without data make their groups again: nothing is trimmed before.
+_TRIM_LATER_S = 30.0
 _GROUPS_S = 60.0
 _ANSWER_S = 2.0
 # A gateway that was away for longer is given up, so that the stream does not grow for ever: 150 bytes a call.
@@ -87,6 +89,7 @@ class LedgerFold:
         self._now_s = now_s
         self._empty_since: float | None = None
         self._failing = False
+        self._groups: set[str] = set()  # that were seen on the stream
         self._loaded = False  # the store's sums are this archive's
         self.budgets: Callable[[], Iterable[Allowance]] = tuple  # those of the configuration
         self.expired = 0  # reservations that nobody settled: calls of a killed worker, perhaps
@@ -115,7 +118,8 @@ class LedgerFold:
             if self._failing:
                 _log.info("The ledger of the store is folded again.")
             self._failing = False
-            trimmed = looked = raised = 0.0
+            looked = raised = 0.0
+            trimmed = time.monotonic() + _TRIM_LATER_S - _TRIM_S
             while True:
                 more = await self._fold(line, ">")
                 now = time.monotonic()
@@ -148,15 +152,21 @@ class LedgerFold:
             connected.line.abort()
 
     async def _join(self, line: Connection, epoch: bytes) -> None:
-        try:
-            await _answer(line, "XGROUP", "CREATE", self._stream, self._gateway, "0", "MKSTREAM")
-        except Refused as error:
-            if error.code != "BUSYGROUP":
-                raise
-        else:
+        made = await self._make_group(line, self._gateway)
+        if made or self._loaded:
             since_s = 0 if self._loaded else int(self._now_s())
             await asyncio.to_thread(self._archive.follows, int(epoch.split()[1], 16) >> 1, since_s)
             self._loaded = False
+
+    async def _make_group(self, line: Connection, name: str) -> bool:
+        """Whether there was none. It begins with the oldest row."""
+        try:
+            await _answer(line, "XGROUP", "CREATE", self._stream, name, "0", "MKSTREAM")
+        except Refused as error:
+            if error.code != "BUSYGROUP":
+                raise
+            return False
+        return True
 
     async def _fold(self, line: Connection, start: str) -> int:
         found = await _answer(
@@ -195,7 +205,9 @@ class LedgerFold:
             if drop_groups and name.decode() != self._gateway and await self._is_gone(line, name):
                 _log.warning("The gateway %s has not read the ledger for a day: its rows are given up.", name.decode())
                 await _answer(line, "XGROUP", "DESTROY", self._stream, name)
+                self._groups.discard(name.decode())
                 continue
+            self._groups.add(name.decode())
             if facts[b"pending"]:
                 last = (await _answer(line, "XPENDING", self._stream, name))[1] or last
             oldest.append(_id_of(last))
@@ -236,6 +248,8 @@ class LedgerFold:
             bits = self._prefix + f"done:{host}:{page}".encode()
             await _answer(line, "SETBIT", bits, bit, 1)
             await _answer(line, "PEXPIRE", bits, 86_400_000)
+        for group in self._groups:
+            await self._make_group(line, group)
         ready = f"ready {random.getrandbits(64):016x}".encode()
         await _answer(line, "SET", epoch, ready)
         self._empty_since, self._loaded = None, True

@@ -238,3 +238,22 @@ def test_days_and_months_are_the_calendars(client: Client) -> None:
         client.ask("SET", PREFIX + b"b:full", f"{of} 10 0")
         wait_us = client.ask("EVAL", STEPPED, 1, PREFIX, operations.admit(b"h", 2, 0, 1), many, seconds, 0)[0][2]
         assert wait_us == (ends * 86_400 - seconds) * 10**6
+
+
+def test_a_server_whose_clock_is_behind_still_says_true_waits(client: Client) -> None:
+    """After a failover: the bucket goes on from what it was, by the new clock. A time of day would be half a minute more."""
+    walk = Walk(client, STEPPED, 1)
+    rule = msgspec.msgpack.encode(list(Rule("r", "g:one", 1, 6).flat))
+
+    def ask(number: int, at_us: int) -> list[int]:
+        words = operations.admit(b"h", number, 0, 0)
+        answer: list[int] = client.ask("EVALSHA", walk.sha, 1, PREFIX, words, rule, *divmod(at_us, 10**6))[0]
+        return answer
+
+    assert ask(1, START_US)[0] == 1
+    behind_us = START_US - 30 * 10**6
+    _, _, wait_us, _, _ = refused = ask(2, behind_us)
+    assert refused[0] == 0
+    assert wait_us == 6 * 10**6
+    assert ask(3, behind_us + wait_us - 1)[0] == 0
+    assert ask(4, behind_us + wait_us)[0] == 1
