@@ -22,7 +22,7 @@ def answers_schemas(call: Call) -> Reply:
     """As `answers`, but a city where the request wants one: by a schema for its answer, or by the arguments of a tool that
     clients make of it."""
     body = call.json
-    write = _claude if call.path.endswith("/messages") else _openai
+    write = _claude if call.path.endswith("/messages") else _cohere if call.path.endswith("/v2/chat") else _openai
     named = [each.get("function", each) for each in body.get("tools") or ()]
     forms = [each["name"] for each in named if "people" in json.dumps(each)]
     if forms:
@@ -107,16 +107,16 @@ def _openai(body: dict[str, Any], tools: bool, text: str = TEXT, calls: Calls = 
     )
 
 
-def _cohere(body: dict[str, Any], tools: bool) -> Reply:
+def _cohere(body: dict[str, Any], tools: bool, text: str = TEXT, calls: Calls = CALLS) -> Reply:
     counts = {"billed_units": {}, "tokens": {"input_tokens": 40, "output_tokens": 12}, "cached_tokens": 7}
-    calls: list[dict[str, Any]] = [
+    made: list[dict[str, Any]] = [
         {"id": f"call_{n}", "type": "function", "function": {"name": name, "arguments": json.dumps(value)}}
-        for n, (name, value) in enumerate(CALLS)
+        for n, (name, value) in enumerate(calls)
     ]
     finish = "TOOL_CALL" if tools else "COMPLETE"
-    content = [{"type": "thinking", "thinking": THOUGHT}] * tools + [{"type": "text", "text": TEXT}]
+    content = [{"type": "thinking", "thinking": THOUGHT}] * tools + [{"type": "text", "text": text}]
     if not body.get("stream"):
-        message: dict[str, Any] = {"role": "assistant", "content": content} | ({"tool_calls": calls} if tools else {})
+        message: dict[str, Any] = {"role": "assistant", "content": content} | ({"tool_calls": made} if tools else {})
         return json_reply({"id": "c-1", "finish_reason": finish, "message": message, "usage": counts})
 
     def part(name: str, index: int, inner: dict[str, Any]) -> bytes:
@@ -130,7 +130,7 @@ def _cohere(body: dict[str, Any], tools: bool) -> Reply:
         parts.append(part("content-start", index, {"content": {"type": kind, kind: ""}}))
         parts.append(part("content-delta", index, {"content": {kind: block[kind]}}))
         parts.append(event("content-end", {"type": "content-end", "index": index}))
-    for index, each in enumerate(calls if tools else []):
+    for index, each in enumerate(made if tools else []):
         arguments = each["function"]["arguments"]
         opened = {**each, "function": {**each["function"], "arguments": ""}}
         parts.append(part("tool-call-start", index, {"tool_calls": opened}))
