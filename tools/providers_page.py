@@ -252,7 +252,7 @@ def providers_page() -> str:
         "  the provider does anyway is a hint: " + _neutral() + ".",
         "- *Echoes* are what an answer carried and a client sent back. They are left out, and said: [thinking.md](thinking.md).",
         "",
-        "Said means: the names stand in the header `x-sidecar-left-out`, in the typed field `left_out`, and in the metric",
+        "Said means: the names are in the header `x-sidecar-left-out`, in the typed field `left_out`, and in the metric",
         "`sidecar_left_out_total`. With `strict: true` the route refuses what would be left out; but for the name of a JSON",
         "schema, which no request can do without. Members that are in no list of OpenAI's go to the provider as they are.",
         "",
