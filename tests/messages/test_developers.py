@@ -46,8 +46,8 @@ def test_one_developer_who_asks_too_much_leaves_the_others_alone(team: Stack, si
         assert answer.status_code == 200
         assert answer.headers["x-ratelimit-limit-requests"] == str(REQUESTS)
         # The limit fills again while this goes on, two a second.
-        asked = (first.post("/v1/messages", json={**BODY, "model": "claude"}) for _ in range(REQUESTS * 2))
-        refused = next(each for each in asked if each.status_code != 200)
+        further = (first.post("/v1/messages", json={**BODY, "model": "claude"}) for _ in range(REQUESTS * 2))
+        refused = next(each for each in further if each.status_code != 200)
         assert (refused.status_code, refused.json()["error"]["type"]) == (429, "rate_limit_error")
         assert second.post("/v1/messages", json={**BODY, "model": "claude"}).status_code == 200
         assert first.post("/v1/messages", json={**BODY, "model": "small"}).status_code == 200
