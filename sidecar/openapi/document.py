@@ -1,10 +1,10 @@
-"""The OpenAPI 3.1 document: every path that is bound to an RPC of RestService, and a path of its own for each of the caller's
-routes, so that "Try it out" has something to fill in."""
+"""The OpenAPI 3.1 document for one caller: the paths that it may call, OpenAI's first, with an example for each of its routes, so
+that "Try it out" has something to fill in."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from adapters import Task
@@ -14,9 +14,8 @@ from sidecar.openapi.bindings import HttpBinding, bindings_of, service
 from sidecar.openapi.operations import OPERATIONS, Operation
 from sidecar.openapi.schemas import EXAMPLES, RESPONSES_EXAMPLE, SCHEMAS, ref
 
-# A page with thousands of forms helps nobody and takes seconds to open; the paths with a name in them serve all routes.
-ROUTES_SHOWN_MAX = 200
-_QUERY_PATH = "/endpoints/{}/invocations"
+# A list of thousands of examples helps nobody; any route can be written into one.
+EXAMPLES_MAX = 50
 _EXAMPLE_TASK = {
     "ChatRequest": Task.CHAT,
     "MessagesRequest": Task.CHAT,
@@ -26,11 +25,6 @@ _EXAMPLE_TASK = {
 }
 # Of paths that name the route.
 _QUERY_TASK = {"ChatQuery": Task.CHAT, "CompletionQuery": Task.COMPLETIONS, "EmbeddingQuery": Task.EMBEDDINGS}
-_BY_TASK = {
-    Task.CHAT: ("ChatQuery", "ChatResponse"),
-    Task.COMPLETIONS: ("CompletionQuery", "CompletionResponse"),
-    Task.EMBEDDINGS: ("EmbeddingQuery", "EmbeddingResponse"),
-}
 _ERRORS = {
     "400": "The request is not one this route can take.",
     "401": "Wrong or missing credentials.",
@@ -40,26 +34,32 @@ _ERRORS = {
 }
 _TEXT = (
     "One request format for all providers behind this gateway. What you see is what you may call: routes are the operator's, "
-    "and so are the keys behind them. The same calls exist as typed gRPC (`sidecar.v1`)."
+    "and so are the keys behind them. The same calls exist as typed gRPC (`sidecar.v1`). The lines for curl that this page shows "
+    "read your API key from the variable `SIDECAR_API_KEY`."
 )
+_CA_TEXT = " They trust the gateway by [ca.pem](home/ca.pem): save it where you run them."
 
 
-def document(routes: Mapping[str, Route], version: str) -> dict[str, Any]:
-    """For a caller that may call `routes`."""
+def document(
+    routes: Mapping[str, Route], version: str, *, admin: bool = False, manages: bool = False, own_ca: bool = False
+) -> dict[str, Any]:
+    """For a caller that may call `routes`. `manages`: the config lets admins manage routes. `own_ca`: clients must trust the
+    gateway's own CA."""
     paths: dict[str, dict[str, Any]] = {}
+    tasks = {route.task for route in routes.values()}
+    tags: list[str] = []
     for binding in bindings_of(service()):
         operation = OPERATIONS[binding.rpc]
-        if operation.tag is not None:
+        if operation.tag is not None and _is_for(operation, tasks, admin=admin, manages=manages):
             paths.setdefault(binding.path, {})[binding.verb] = _operation(binding, operation, routes)
-    callable_ = [route for route in routes.values() if not is_wildcard(route.name)]
-    for route in callable_[:ROUTES_SHOWN_MAX]:
-        paths.setdefault(_QUERY_PATH.format(route.name), {})["post"] = _query_of(route)
+            tags.append(operation.tag)
+    shown = [{"name": tag} for tag in dict.fromkeys(each.tag for each in OPERATIONS.values()) if tag in tags]
     return {
         "openapi": "3.1.0",
-        "info": {"title": "LLM gateway", "version": version, "description": _TEXT},
+        "info": {"title": "LLM gateway", "version": version, "description": _TEXT + (_CA_TEXT if own_ca else "")},
         "servers": [{"url": "./"}],  # where the document comes from, below whatever path a balancer puts before it
         "security": [{"basic": []}, {"key": []}, {"key_header": []}],
-        "tags": _tags(),
+        "tags": shown,
         "paths": paths,
         "components": {
             "schemas": SCHEMAS,
@@ -69,7 +69,14 @@ def document(routes: Mapping[str, Route], version: str) -> dict[str, Any]:
                 "key_header": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "The same key."},
             },
         },
+        "x-own-ca": own_ca,
     }
+
+
+def _is_for(operation: Operation, tasks: Collection[Task], *, admin: bool, manages: bool) -> bool:
+    if (operation.admin and not admin) or (operation.manages and not manages):
+        return False
+    return operation.task is None or operation.task in tasks
 
 
 def _query(binding: HttpBinding) -> list[str]:
@@ -82,11 +89,6 @@ def _query(binding: HttpBinding) -> list[str]:
         if field.name not in binding.variables and field.message_type is None
     ]
     return [*fields, *binding.unread]
-
-
-def _tags() -> list[dict[str, str]]:
-    names = dict.fromkeys(operation.tag for operation in OPERATIONS.values() if operation.tag is not None)
-    return [{"name": "Your routes"}, *({"name": name} for name in names)]
 
 
 def _operation(binding: HttpBinding, operation: Operation, routes: Mapping[str, Route]) -> dict[str, Any]:
@@ -103,7 +105,7 @@ def _operation(binding: HttpBinding, operation: Operation, routes: Mapping[str, 
     if parameters:
         found["parameters"] = parameters
     if operation.request is not None:
-        found["requestBody"] = _body(operation.request, _example(operation.request, routes))
+        found["requestBody"] = _body(operation.request, _examples(operation.request, routes))
     if operation.public:
         found["security"] = []
     return found
@@ -125,30 +127,20 @@ def _path_parameter(
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
-def _example(request: str, routes: Mapping[str, Route]) -> dict[str, Any] | None:
+def _examples(request: str, routes: Mapping[str, Route]) -> dict[str, dict[str, Any]]:
+    """By the route that each calls."""
     task = _EXAMPLE_TASK.get(request)
     if task is None:
-        return EXAMPLES[_QUERY_TASK[request]] if request in _QUERY_TASK else None
-    of_task = (name for name, route in routes.items() if route.task is task)
-    name = next(iter(sorted(of_task, key=is_wildcard)), "no-route-of-this-type")
-    return {"model": name, **(RESPONSES_EXAMPLE if request == "ResponsesRequest" else EXAMPLES[task])}
+        return {}
+    members = RESPONSES_EXAMPLE if request == "ResponsesRequest" else EXAMPLES[task]
+    names = [name for name, route in routes.items() if route.task is task and not is_wildcard(name)]
+    return {name: {"model": name, **members} for name in names[:EXAMPLES_MAX]}
 
 
-def _query_of(route: Route) -> dict[str, Any]:
-    request, response = _BY_TASK[route.task]
-    return {
-        "tags": ["Your routes"],
-        "summary": f"{route.name}: {route.task}",
-        "operationId": f"query_{re.sub('[^A-Za-z0-9]', '_', route.name)}_{route.name.encode().hex()}",
-        "requestBody": _body(request, EXAMPLES[route.task]),
-        "responses": _responses(response, "Detail", streams=route.task is not Task.EMBEDDINGS),
-    }
-
-
-def _body(schema: str, example: dict[str, Any] | None) -> dict[str, Any]:
+def _body(schema: str, examples: dict[str, dict[str, Any]]) -> dict[str, Any]:
     content: dict[str, Any] = {"schema": ref(schema)}
-    if example is not None:
-        content["example"] = example
+    if examples:
+        content["examples"] = {name: {"summary": f"Route {name}", "value": each} for name, each in examples.items()}
     return {"required": True, "content": {"application/json": content}}
 
 

@@ -25,9 +25,11 @@ _PAGE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>LLM gateway</title>
+<meta name="color-scheme" content="light dark">
+<title>LLM gateway: API reference</title>
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="docs/swagger-ui.css">
+<link rel="stylesheet" href="docs/page.css">
 </head>
 <body>
 <div id="page"></div>
@@ -36,15 +38,40 @@ _PAGE = """<!doctype html>
 </body>
 </html>
 """
-_START = """window.ui = SwaggerUIBundle({
+_START = """// The lines for curl work when they are pasted: with the key of a variable, and the gateway's own CA if it has one.
+let ownCa = false;
+const curlOptions = () => [
+  ...(ownCa && location.protocol === "https:" ? ["--cacert ca.pem"] : []),
+  '-H "Authorization: Bearer $SIDECAR_API_KEY"',
+];
+window.ui = SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#page",
   deepLinking: true,
   displayRequestDuration: true,
   filter: true,
   tryItOutEnabled: true,
-  validatorUrl: null
+  validatorUrl: null,
+  requestInterceptor: (request) => {
+    if (!request.loadSpec) request.curlOptions = curlOptions();
+    return request;
+  },
+  responseInterceptor: (answer) => {
+    if (answer.url.endsWith("/openapi.json")) ownCa = Boolean(JSON.parse(answer.text)["x-own-ca"]);
+    return answer;
+  },
 });
+"""
+# Swagger UI has light colours only: turned around in the dark, but for what is dark already.
+_DARK = """@media (prefers-color-scheme: dark) {
+  :root { color-scheme: dark; }
+  body { background: #14181f; }
+  .swagger-ui { filter: invert(.88) hue-rotate(180deg); }
+  .swagger-ui .microlight, .swagger-ui .highlight-code, .swagger-ui .topbar, .swagger-ui img {
+    filter: invert(1) hue-rotate(180deg);
+  }
+}
+body { margin: 0; }
 """
 
 
@@ -64,6 +91,8 @@ def asset(name: str) -> Asset | None:
         return Asset("text/html; charset=utf-8", _PAGE.encode(), _FRESH)
     if name == "start.js":
         return Asset("text/javascript; charset=utf-8", _START.encode(), _CACHED)
+    if name == "page.css":
+        return Asset("text/css; charset=utf-8", _DARK.encode(), _CACHED)
     if name == "swagger-ui-bundle.js":
         return Asset("text/javascript; charset=utf-8", _packaged(name), _CACHED)
     if name == "swagger-ui.css":

@@ -104,6 +104,11 @@ class RouteChanges:
                 "Routes cannot be managed through the API here. Set `manage_routes: true` in the config.",
             )
 
+    @property
+    def managed(self) -> bool:
+        """Whether the config lets admins create and remove routes."""
+        return self._gateway.snapshot.manage_routes
+
     async def status(self, consumer: Consumer) -> GatewayStatus | None:
         """As the supervisor knows it, for this consumer; None where it does not say so, or there is none."""
         if self._supervisor is None:

@@ -14,7 +14,7 @@ from adapters import Task
 from sidecar.domain.snapshot import Route, Upstream
 from sidecar.openapi import asset, document
 from sidecar.openapi.bindings import bindings_of, service
-from sidecar.openapi.document import ROUTES_SHOWN_MAX
+from sidecar.openapi.document import EXAMPLES_MAX
 from sidecar.openapi.operations import OPERATIONS
 from sidecar.openapi.schemas import SCHEMAS
 from sidecar.v1 import rest_pb2
@@ -26,8 +26,9 @@ def _route(name: str, task: Task) -> Route:
     return Route(name, task, (Upstream("openai", "m", "https://example.test/v1", None),))
 
 
-def _document(*routes: Route) -> dict[str, Any]:
-    return json.loads(json.dumps(document({route.name: route for route in routes}, "1.2.3")))  # type: ignore[no-any-return]
+def _document(*routes: Route, admin: bool = True, manages: bool = True) -> dict[str, Any]:
+    made = document({route.name: route for route in routes}, "1.2.3", admin=admin, manages=manages)
+    return json.loads(json.dumps(made))  # type: ignore[no-any-return]
 
 
 ROUTES = (_route("talk", Task.CHAT), _route("go-on", Task.COMPLETIONS), _route("vectors", Task.EMBEDDINGS))
@@ -50,11 +51,11 @@ def test_every_reference_leads_somewhere_and_every_example_fits_its_schema() -> 
     for path, operations in found["paths"].items():
         for operation in operations.values():
             body = operation.get("requestBody", {}).get("content", {}).get("application/json")
-            if body is None or "example" not in body:
-                continue
-            schema = {**body["schema"], "components": {"schemas": SCHEMAS}}
-            Draft202012Validator(schema).validate(body["example"])
-            assert body["example"].get("model") in (None, "talk", "go-on", "vectors"), path
+            for name, example in (body or {}).get("examples", {}).items():
+                schema = {**body["schema"], "components": {"schemas": SCHEMAS}}
+                Draft202012Validator(schema).validate(example["value"])
+                assert example["value"]["model"] == name, path
+                assert name in ("talk", "go-on", "vectors"), path
     for name in _references(found):
         assert name in SCHEMAS, name
 
@@ -81,13 +82,34 @@ def test_the_document_is_openapi_3_1() -> None:
     OpenAPIV31SpecValidator(_document(*ROUTES)).validate()
 
 
-def test_each_route_has_a_form_of_its_own_up_to_a_number_that_a_page_can_show() -> None:
-    found = _document(*(_route(f"r{number}", Task.CHAT) for number in range(ROUTES_SHOWN_MAX + 50)))
-    forms = [path for path in found["paths"] if path.startswith("/endpoints/r")]
-    assert len(forms) == ROUTES_SHOWN_MAX
+def test_each_route_is_an_example_up_to_a_number_that_a_page_can_show() -> None:
+    found = _document(*(_route(f"r{number}", Task.CHAT) for number in range(EXAMPLES_MAX + 50)))
+    body = found["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]
+    assert list(body["examples"]) == [f"r{number}" for number in range(EXAMPLES_MAX)]
 
 
-@pytest.mark.parametrize("name", ["", "start.js", "swagger-ui-bundle.js", "swagger-ui.css"])
+def test_openais_paths_come_first_and_each_path_is_there_once() -> None:
+    found = _document(*ROUTES)
+    assert next(iter(found["paths"])) == "/v1/chat/completions"
+    assert found["tags"][0]["name"] == "OpenAI's API"
+    assert not [path for path in found["paths"] if path.startswith("/endpoints/talk")]
+    shown = [binding for binding in bindings_of(service()) if OPERATIONS[binding.rpc].tag is not None]
+    assert sum(len(operations) for operations in found["paths"].values()) == len(shown)
+
+
+def test_a_caller_sees_what_it_may_do_alone() -> None:
+    chat_only = _document(ROUTES[0], admin=False)
+    assert "/v1/chat/completions" in chat_only["paths"]
+    assert "/v1/embeddings" not in chat_only["paths"]
+    assert "/v1/completions" not in chat_only["paths"]
+    assert "patch" not in {verb for operations in chat_only["paths"].values() for verb in operations}
+    assert "(admins)" not in json.dumps(chat_only)
+    unmanaged = json.dumps(_document(ROUTES[0], manages=False))
+    assert "Create a route" not in unmanaged
+    assert "Replace the rate limits" in unmanaged
+
+
+@pytest.mark.parametrize("name", ["", "start.js", "page.css", "swagger-ui-bundle.js", "swagger-ui.css"])
 def test_every_file_of_the_page_is_there(name: str) -> None:
     found = asset(name)
     assert found is not None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -71,8 +74,10 @@ def test_a_person_opens_the_page_call_a_route_and_sees_the_answer(stack: Stack, 
     assert messages == [], "nothing that the page's own policy forbids"
 
 
-def _call_a_route(page: Page) -> None:
-    operation = page.locator("#operations-Your_routes-query_chat_63686174")
+def _call_a_route(page: Page) -> str:
+    """By the first form of the page; the line for curl that it shows."""
+    operation = page.locator(".opblock").first
+    assert operation.locator(".opblock-summary-path").inner_text().replace("\u200b", "") == "/v1/chat/completions"
     operation.locator(".opblock-summary").click()
     operation.get_by_role("button", name="Execute").click()
     answer = operation.locator(".live-responses-table td.response-col_description pre").first
@@ -80,6 +85,31 @@ def _call_a_route(page: Page) -> None:
     assert operation.locator(".live-responses-table td.response-col_status").last.inner_text().startswith("200")
     body = json.loads(answer.inner_text())
     assert body["choices"][0]["message"]["content"].startswith("echo: Say hello.")
+    return operation.locator(".curl-command pre").inner_text()
+
+
+def test_the_line_for_curl_works_when_it_is_pasted(stack: Stack, page: Page, tmp_path: Path) -> None:
+    page.goto("/docs")
+    line = _call_a_route(page)
+    assert "--cacert ca.pem" in line
+    shutil.copy(stack.ca, tmp_path / "ca.pem")
+    env = {"PATH": os.environ["PATH"], "SIDECAR_API_KEY": stack.api_key}
+    done = subprocess.run(
+        ["sh", "-c", line], cwd=tmp_path, env=env, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert json.loads(done.stdout)["choices"][0]["message"]["content"].startswith("echo: Say hello.")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_dark_where_everything_is(page: Page, scheme: Literal["light", "dark"]) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.goto("/docs")
+    _call_a_route(page)
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (ground == "rgb(20, 24, 31)") is (scheme == "dark")
+    ARTEFACTS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=ARTEFACTS / f"docs-{scheme}.png")
+    page.emulate_media(color_scheme="light")
 
 
 def test_the_page_and_the_way_to_it_work_below_a_path_prefix(page: Page) -> None:
@@ -111,5 +141,6 @@ def test_the_page_is_for_callers_with_credentials_and_shows_what_they_may_call(s
         assert len(script.content) > 1_000_000
         shown = http.get("/openapi.json").json()["paths"]
         listed = http.get("/v1/models").json()["data"]
-        for model in listed:
-            assert f"/endpoints/{model['id']}/invocations" in shown
+        body = shown["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]
+        assert {*body["examples"]} < {model["id"] for model in listed}
+        assert {"chat", "claude"} <= {*body["examples"]}

@@ -36,7 +36,7 @@ class RestServicer(rest_pb2_grpc.RestServiceServicer):
             AnthropicPaths(calls),
             ResponsesPaths(calls, RememberedResponses(memory)),
             MlflowPaths(calls, changes),
-            DocsPaths(calls),
+            DocsPaths(calls, changes),
             HomePaths(gateway, changes),
         )
         for method in rest_pb2.DESCRIPTOR.services_by_name["RestService"].methods:

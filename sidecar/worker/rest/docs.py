@@ -7,16 +7,18 @@ from sidecar.openapi import POLICY, Asset, asset, document
 from sidecar.v1 import rest_pb2
 from sidecar.worker.rest.error_bodies import OPENAI
 from sidecar.worker.rest.json import written
-from sidecar.worker.rest.page_files import send, version_of
+from sidecar.worker.rest.page_files import prefix_of, send, version_of
 from sidecar.worker.rest.reply import JSON, Reply, answers_in
 from sidecar.worker.rest.route_calls import RouteCalls
+from sidecar.worker.route_changes import RouteChanges
 
 
 class DocsPaths:
     """For callers with credentials, as everything else."""
 
-    def __init__(self, calls: RouteCalls) -> None:
+    def __init__(self, calls: RouteCalls, changes: RouteChanges) -> None:
         self._calls = calls
+        self._changes = changes
 
     @answers_in(OPENAI)
     async def OpenDocs(self, request: rest_pb2.OpenDocsRequest, reply: Reply) -> None:
@@ -30,8 +32,16 @@ class DocsPaths:
 
     @answers_in(OPENAI)
     async def GetOpenApi(self, request: rest_pb2.GetOpenApiRequest, reply: Reply) -> None:
-        routes = self._calls.routes(self._calls.consumer(reply.context))
-        await reply.file(JSON, written(document(routes, version_of())), [("cache-control", "no-store")])
+        consumer = self._calls.consumer(reply.context)
+        status = await self._changes.status(consumer)
+        found = document(
+            self._calls.routes(consumer),
+            version_of(),
+            admin=consumer.admin,
+            manages=self._changes.managed,
+            own_ca=status is not None and bool(status.ca_pem) and not prefix_of(reply.context),
+        )
+        await reply.file(JSON, written(found), [("cache-control", "no-store")])
 
 
 async def _send(reply: Reply, found: Asset | None) -> None:
