@@ -70,7 +70,19 @@ REST = {
         CHAT,
         lambda name: rest_pb2.CreateMessageRequest(body=_body(model=name, max_tokens=9, messages=_MESSAGES)),
     ),
+    "AzureChatCompletions": Row(
+        CHAT, lambda name: rest_pb2.AzureDeploymentRequest(route=name, body=_body(messages=_MESSAGES))
+    ),
+    "AzureCompletions": Row(
+        COMPLETIONS, lambda name: rest_pb2.AzureDeploymentRequest(route=name, body=_body(prompt="hi"))
+    ),
+    "AzureEmbeddings": Row(
+        EMBEDDINGS, lambda name: rest_pb2.AzureDeploymentRequest(route=name, body=_body(input="hi"))
+    ),
     "CreateResponse": Row(CHAT, lambda name: _body(model=name, input="hi")),
+    "CountResponseTokens": Row(CHAT, lambda name: _body(model=name, input="hi")),
+    # Only OpenAI's own models can, which no route here is.
+    "CompactResponse": Row(CHAT, lambda name: _body(model=name, input="hi"), split=True),
     "CountMessageTokens": Row(
         CHAT, lambda name: rest_pb2.CountMessageTokensRequest(body=_body(model=name, messages=_MESSAGES))
     ),
@@ -136,7 +148,18 @@ TYPED = {
     "SetLimits": Row(CHAT, lambda name: routes_pb2.SetLimitsRequest(route=name), admin=True),
 }
 # Calls that know no route: what they answer depends on nobody's rights.
-NO_ROUTE = frozenset({"ConnectResponses", "GetResponse", "Health", "GetHomeFile", "OpenDocs", "GetDocsFile"})
+NO_ROUTE = frozenset(
+    {
+        "ConnectResponses",
+        "GetResponse",
+        "DeleteResponse",
+        "ListResponseInputItems",
+        "Health",
+        "GetHomeFile",
+        "OpenDocs",
+        "GetDocsFile",
+    }
+)
 # Calls of the matrix that begin one, and are counted by their route; opening the body comes first.
 COUNTED_TYPED = {"Chat", "StreamChat", "Complete", "StreamComplete", "Embed"}
 
