@@ -229,7 +229,9 @@ async def whole_answer(
     message = None
     if prepared.passes and prepared.side.check is not None:
         check = prepared.side.check
-        inputs = _inputs_of(call)
+        inputs = (
+            _inputs_of(call) if call.size_bytes <= LARGE_BYTES else await off_loop(call.size_bytes, _inputs_of, call)
+        )
         record.usage = check(body, *inputs) if size <= LARGE_BYTES else await off_loop(size, check, body, *inputs)
     else:
         message = _decoded(prepared, body) if size <= LARGE_BYTES else await off_loop(size, _decoded, prepared, body)

@@ -65,7 +65,17 @@ class StreamClock:
 class PieceReader:
     """Bytes from the provider -> events -> chunks -> pieces, held back until the first semantic output. Of a good answer."""
 
-    __slots__ = ("_bytes_max", "_clock", "_ended", "_failure", "_record", "_response", "_size", "_translator")
+    __slots__ = (
+        "_bytes_max",
+        "_clock",
+        "_ended",
+        "_failure",
+        "_record",
+        "_response",
+        "_size",
+        "_translator",
+        "piece_bytes",
+    )
 
     def __init__(
         self,
@@ -85,6 +95,7 @@ class PieceReader:
         self._clock = clock
         self._bytes_max = route.response_bytes_max
         self._size = 0
+        self.piece_bytes = 0  # that were read for the newest piece, as far as they had to be held
         self._failure: GatewayError | None = None  # raised after the piece that came before it
         self._ended = False
 
@@ -100,11 +111,12 @@ class PieceReader:
             self._size += len(data)
             if self._size > self._bytes_max:
                 raise _after_output(too_large(self._bytes_max), clock)
+            self.piece_bytes = held_bytes = translator.held_bytes
             try:
-                if translator.held_bytes <= LARGE_BYTES:
+                if held_bytes <= LARGE_BYTES:
                     translator.feed(data)
                 else:
-                    await off_loop(translator.held_bytes, translator.feed, data)
+                    await off_loop(held_bytes, translator.feed, data)
             except GatewayError as error:
                 failure = _after_output(error, clock)
                 if clock.output and (piece := translator.take()):
@@ -114,7 +126,9 @@ class PieceReader:
             self._count()
             if not data:
                 self._ended = True
-            elif clock.output and (piece := translator.take()):
+            elif clock.output and (
+                piece := translator.take() if held_bytes <= LARGE_BYTES else await off_loop(held_bytes, translator.take)
+            ):
                 return piece
         if not clock.output:  # an answer without any output: its frame all the same
             clock.output = True

@@ -82,6 +82,11 @@ class StreamedAnswer:
         return self._scope.headers
 
     @property
+    def piece_bytes(self) -> int:
+        """How much the provider sent of the newest piece before it was whole: what a large one costs to write."""
+        return self._reader.piece_bytes
+
+    @property
     def usage(self) -> Any:
         """What the provider has counted so far; None: nothing."""
         return self._scope.record.usage

@@ -90,7 +90,7 @@ class GrpcioServer:
                 if self._stopping:
                     await taken(context.peer())
                 return None
-            return method.encode(answer)
+            return method.written(answer)
 
         return make(serve)
 

@@ -13,6 +13,8 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from sidecar.domain.large_work import LARGE_BYTES
+from sidecar.transport.slices import parsed
 from sidecar.transport.status import MalformedMessage
 
 
@@ -34,10 +36,10 @@ class Method:
 
     def read(self, data: bytes) -> Any:
         """Raises MalformedMessage."""
+        owner = getattr(self.decode, "__self__", None)  # generated code has the message's FromString
         try:
-            return self.decode(data)
+            return self.decode(data) if owner is None or len(data) <= LARGE_BYTES else parsed(owner, data)
         except DecodeError:
-            owner = getattr(self.decode, "__self__", None)
             raise MalformedMessage(owner.DESCRIPTOR.full_name if owner is not None else "message") from None
 
 

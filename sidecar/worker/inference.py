@@ -47,7 +47,9 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             context.set_trailing_metadata(answer.headers)
         answer.message.upstream = answer.upstream
         answer.message.left_out.extend(answer.left_out)
-        return answer.message
+        if answer.size_bytes <= LARGE_BYTES:
+            return answer.message
+        return await off_loop(answer.size_bytes, answer.message.SerializeToString)  # the transport takes bytes too
 
     async def _stream(self, request: Any, context: Context, task: Task, operation: str) -> None:
         # write() and not yield: a cancelled call is then cancelled inside our own await, and the provider's

@@ -218,7 +218,7 @@ class RouteCalls:
             context = FormatContext(int(time.time()), new_id if kept is None else kept.ids)
             body = await off_loop(answer.size_bytes, side.whole, envelope, answer.message, context)
             if kept is not None and not await kept.keep(body):
-                body = not_kept(body)
+                body = await off_loop(len(body), not_kept, body)
         await reply.whole(body)
 
     async def _stream(self, call: Call, side: ClientSide, reply: Reply, kept: Kept | None) -> None:
@@ -235,14 +235,14 @@ class RouteCalls:
             async for piece in answer:
                 if isinstance(piece, bytes):
                     if passing is not None:
-                        passing.passed(piece)
+                        await off_loop(len(piece), passing.passed, piece)
                     await reply.events(piece)
                 elif piece is None:
                     await reply.events(side.keepalive)
                 else:
                     if writer is None:
                         writer = _writer(side, call.envelope, context, reply)
-                    await reply.events(writer.feed(piece))
+                    await reply.events(await off_loop(answer.piece_bytes, writer.feed, piece))
         if kept is not None and isinstance(writer, ResponseWriter):
             await reply.events(writer.finish())
             await reply.events(writer.last(kept=await kept.keep(writer.whole)))
