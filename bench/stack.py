@@ -210,5 +210,10 @@ def _label(command: str) -> str:
     """What a process of the stack is, by its command line; Nginx renames its own."""
     if "nginx" in command:
         return "nginx worker" if "worker process" in command else "nginx master"
-    words = {"resource_tracker": "resource tracker", "sidecar.local": "local model", "sidecar": "core worker"}
+    words = {
+        "envoy.yaml": "envoy",
+        "resource_tracker": "resource tracker",
+        "sidecar.local": "local model",
+        "sidecar": "core worker",
+    }
     return next((label for word, label in words.items() if word in command), "core worker")

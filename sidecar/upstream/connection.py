@@ -28,31 +28,14 @@ class Connection(asyncio.Protocol):
     """`closed` once nothing can be sent any more. `opened_s` and `idle_since_s` are on the loop's clock."""
 
     __slots__ = (
-        "_arrival",
-        "_backlog",
-        "_backlog_at",
-        "_failure",
-        "_loop",
-        "_outgoing",
-        "_parse_bytes",
-        "_parser",
-        "_paused",
-        "_poller",
-        "_reset",
-        "_transport",
-        "_unread",
-        "busy",
-        "calls",
-        "closed",
-        "idle_s",
-        "idle_since_s",
-        "opened_s",
-        "resting",
+        *("_arrival", "_backlog", "_backlog_at", "_failure", "_loop", "_outgoing"),
+        *("_parse_bytes", "_parser", "_paused", "_poller", "_reset", "_transport", "_unread"),
+        *("busy", "calls", "closed", "idle_s", "idle_since_s", "opened_s", "resting"),
     )
 
     def __init__(self, gathering: Gathering) -> None:
         self._loop = asyncio.get_running_loop()
-        self.resting = Rest(gathering, lambda: None if self._paused else self._resume())
+        self.resting = Rest(gathering, self._rested)
         self._parser = Parser()
         self._transport: asyncio.Transport | None = None
         self._arrival = Arrival(self._loop)
@@ -77,6 +60,7 @@ class Connection(asyncio.Protocol):
 
     def watch(self, sock: socket.socket) -> None:
         """`sock` is what the transport is over."""
+        self.resting.sock = sock
         self._poller = select.poll()
         self._poller.register(sock.fileno(), select.POLLIN)
 
@@ -89,6 +73,7 @@ class Connection(asyncio.Protocol):
         if transport is None or self.closed:
             raise ConnectionResetError("It was closed in the handshake.")
         self._transport = transport
+        self.resting.sock = None
 
     # ----- a request -----
 
@@ -197,7 +182,21 @@ class Connection(asyncio.Protocol):
     def _resume(self) -> None:
         self._paused = False
         if not self.resting.now and self._transport is not None and not self._transport.is_closing():
+            self.resting.still = False
             self._transport.resume_reading()
+
+    def _rested(self) -> None:
+        """Reads what came meanwhile: the transport would have the kernel watch the socket, and stop it again."""
+        if self._paused or self._transport is None or self._transport.is_closing():
+            return
+        try:
+            if data := self.resting.take():
+                self.data_received(data)
+        except OSError as error:
+            self._end(error)
+            self.abort()
+        if not self._paused:
+            self._resume()
 
     def data_received(self, data: bytes) -> None:
         if not self.busy:
@@ -213,7 +212,9 @@ class Connection(asyncio.Protocol):
         else:
             self._parse(data)
             goes_on = not (self._paused or self._parser.ended or self._transport is None)
-            if self.resting.on and goes_on and self.resting.begins(len(data), self._loop.time()):
+            resting = self.resting
+            if resting.on and goes_on and resting.begins(len(data), self._loop.time()) and not resting.still:
+                resting.still = True
                 cast(asyncio.Transport, self._transport).pause_reading()
 
     def _parse_on(self) -> None:

@@ -11,6 +11,7 @@ The same idea in a network card is called interrupt moderation.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 
 # The longest time that a piece may lie in the kernel: 200 pieces a second, more than any screen shows or anybody reads.
@@ -20,6 +21,8 @@ GATHER_S = 0.005
 FAST_S = 0.008
 # A read of so much was worth its cost.
 BULK_BYTES = 16 * 1024
+# As much as a connection parses at once; what is left, the transport reads.
+_TAKEN_BYTES_MAX = 64 * 1024
 
 
 class Gathering:
@@ -44,9 +47,10 @@ class Gathering:
 
 
 class Rest:
-    """Of one connection. `on`: what comes may wait for more. `now`: it does, and the socket is not to be read."""
+    """Of one connection. `on`: what comes may wait for more. `now`: it does, and the socket is not to be read. `still`: its
+    transport does not read it. `sock`: what can be read without the transport, so not with TLS."""
 
-    __slots__ = ("_gathering", "_over", "_read_s", "now", "on")
+    __slots__ = ("_gathering", "_over", "_read_s", "now", "on", "sock", "still")
 
     def __init__(self, gathering: Gathering, over: Callable[[], None]) -> None:
         self._gathering = gathering
@@ -54,6 +58,8 @@ class Rest:
         self._read_s = 0.0
         self.on = False
         self.now = False
+        self.still = False
+        self.sock: socket.socket | None = None
 
     def begins(self, size: int, now_s: float) -> bool:
         """After a read of so many bytes: whether the socket is to rest. Then `over` is called at its end."""
@@ -65,9 +71,18 @@ class Rest:
         return self.now
 
     def stop(self) -> bool:
-        """The answer has ended. Whether it rested."""
-        rested, self.on, self.now = self.now, False, False
-        return rested
+        """The answer has ended. Whether its transport is to read again."""
+        self.on = self.now = False
+        return self.still
+
+    def take(self) -> bytes:
+        """What came during the rest; b"": nothing, the end, or the transport has to tell. Raises OSError where it broke."""
+        if self.sock is None or not self.still:
+            return b""
+        try:
+            return self.sock.recv(_TAKEN_BYTES_MAX)
+        except BlockingIOError:
+            return b""
 
     def wake(self) -> None:
         if self.now:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 
+import pytest
+
+from adapters import GatewayError, Kind
+from sidecar.upstream import UpstreamResponse
 from sidecar.upstream.gathering import GATHER_S
 from tests.processes import reached
-from tests.upstream.raw import Request, a_client, opened, raw_server
+from tests.upstream.raw import RESET, Request, a_client, opened, raw_server
 
 HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 PIECES = 40
@@ -109,3 +114,48 @@ async def test_the_next_answer_on_the_connection_does_not_rest() -> None:
             response.close()
     assert b"".join(got) == b"000001002003"
     assert server.connections == 1
+
+
+async def test_a_connection_that_rested_is_used_again_and_its_end_is_noticed() -> None:
+    provider = PingPong()
+    async with raw_server(provider.answer) as server, a_client() as client:
+        for _ in range(2):
+            response = await opened(client, server.port)
+            response.gather()
+            async with asyncio.timeout(30):
+                while await response.read_some():
+                    provider.read.set()
+            response.close()
+        assert server.connections == 1
+        server.writers[0].close()
+        await reached(lambda: server.open == 0, what="its connection is closed")
+
+
+async def test_a_reset_while_a_stream_rests_is_no_end_of_an_answer_that_lasts_as_long_as_its_connection() -> None:
+    provider = PingPong()
+
+    async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        for _ in range(PIECES):
+            writer.write(b"piece")
+            await provider.read.wait()
+            provider.read.clear()
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        writer.transport.abort()
+
+    got = []
+
+    async def read_all(response: UpstreamResponse) -> None:
+        async with asyncio.timeout(30):
+            while piece := await response.read_some():
+                got.append(piece)
+                provider.read.set()
+
+    async with raw_server(answer) as server, a_client() as client:
+        response = await opened(client, server.port)
+        response.gather()
+        with pytest.raises(GatewayError) as raised:
+            await read_all(response)
+        response.close()
+    assert got == [b"piece"] * PIECES
+    assert raised.value.kind is Kind.UPSTREAM_INTERRUPTED
