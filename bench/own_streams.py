@@ -23,6 +23,7 @@ from google.api.httpbody_pb2 import HttpBody
 
 from adapters import Task
 from bench.upstream import stream_answer
+from sidecar.conversations import Memory
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Route, Snapshot, Upstream
 from sidecar.gateway.gateway import Gateway
@@ -34,34 +35,74 @@ from sidecar.upstream.connection import Connection
 from sidecar.upstream.dial import Dialer, Place
 from sidecar.upstream.gathering import Gathering, Rest
 from sidecar.v1 import inference_pb2 as pb
+from sidecar.v1 import rest_pb2
 from sidecar.worker.inference import InferenceServicer
 from sidecar.worker.rest import RestServicer
 from sidecar.worker.route_changes import RouteChanges
 
 SHORT, LONG = 20, 200
-_BODY = {"model": "r", "stream": True, "messages": [{"role": "user", "content": "Count."}]}
+_MESSAGES = [{"role": "user", "content": "Count."}]
+_BODY = {"model": "r", "stream": True, "messages": _MESSAGES}
+_BODIES = {
+    "CreateMessage": {**_BODY, "max_tokens": 100},
+    "CreateResponse": {"model": "r", "stream": True, "input": _MESSAGES},
+}
 
 
 def openai_answer(chunks: int) -> list[bytes]:
     return stream_answer(chunks)
 
 
+def event(name: str, **members: Any) -> bytes:
+    data = json.dumps({"type": name, **members}, separators=(",", ":"))
+    return f"event: {name}\ndata: {data}\n\n".encode()
+
+
 def anthropic_answer(chunks: int) -> list[bytes]:
     """The same text, as the Messages API streams it."""
+    return _block(chunks, {"type": "text", "text": ""}, {"type": "text_delta", "text": " tokens"})
 
-    def event(name: str, **members: Any) -> bytes:
-        data = json.dumps({"type": name, **members}, separators=(",", ":"))
-        return f"event: {name}\ndata: {data}\n\n".encode()
 
+def anthropic_thoughts(chunks: int) -> list[bytes]:
+    """A thought of as many pieces."""
+    return _block(chunks, {"type": "thinking", "thinking": ""}, {"type": "thinking_delta", "thinking": " tokens"})
+
+
+def anthropic_arguments(chunks: int) -> list[bytes]:
+    """A call whose arguments are a list of as many numbers."""
+    block = {"type": "tool_use", "id": "toolu_1", "name": "find", "input": {}}
+    return _block(chunks, block, {"type": "input_json_delta", "partial_json": "1234, "}, "tool_use")
+
+
+def responses_answer(chunks: int) -> list[bytes]:
+    """The text as the Responses API streams it: every event has a number of its own."""
+    head = {"id": "resp_1", "object": "response", "created_at": 1, "model": "m", "status": "in_progress", "output": []}
+    part = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    item = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": []}
+    names = ["response.created", "response.output_item.added", *["response.output_text.delta"] * (chunks - 3)]
+    more: list[dict[str, Any]] = [{"response": head}, {"output_index": 0, "item": item}]
+    more += [{**part, "delta": " tokens", "logprobs": []}] * (chunks - 3)
+    usage = {"input_tokens": 12, "output_tokens": chunks, "total_tokens": chunks + 12}
+    names.append("response.completed")
+    more.append({"response": {**head, "status": "completed", "output": [item], "usage": usage}})
+    events = [event(name, sequence_number=n, **each) for n, (name, each) in enumerate(zip(names, more, strict=True))]
+    return _written(events)
+
+
+def _block(chunks: int, block: dict[str, Any], delta: dict[str, Any], reason: str = "end_turn") -> list[bytes]:
     usage = {"input_tokens": 12, "output_tokens": 1}
     message = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [], "usage": usage}
-    text = {"type": "text_delta", "text": " tokens"}
     events = [event("message_start", message=message)]
-    events[0] += event("content_block_start", index=0, content_block={"type": "text", "text": ""})
-    events += [event("content_block_delta", index=0, delta=text)] * (chunks - 2)
-    end = {"stop_reason": "end_turn", "stop_sequence": None}
+    events[0] += event("content_block_start", index=0, content_block=block)
+    events += [event("content_block_delta", index=0, delta=delta)] * (chunks - 2)
+    end = {"stop_reason": reason, "stop_sequence": None}
     events.append(event("content_block_stop", index=0))
     events[-1] += event("message_delta", delta=end, usage={"output_tokens": chunks}) + event("message_stop")
+    return _written(events)
+
+
+def _written(events: list[bytes]) -> list[bytes]:
+    """One chunk of HTTP each."""
     writes = [b"%x\r\n%b\r\n" % (len(each), each) for each in events]
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
     return [head + writes[0], *writes[1:-1], writes[-1] + b"0\r\n\r\n"]
@@ -173,6 +214,7 @@ class Case:
     answer: Callable[[int], list[bytes]]
     typed: bool
     together: int = 1  # chunks a read
+    door: str = "ChatCompletions"  # the RPC of a REST case
 
 
 CASES = (
@@ -180,6 +222,12 @@ CASES = (
     Case("REST, passed, 5 chunks a read", "openai", openai_answer, typed=False, together=5),
     Case("REST, translated", "anthropic", anthropic_answer, typed=False),
     Case("REST, translated, 5 chunks a read", "anthropic", anthropic_answer, typed=False, together=5),
+    Case("Messages, passed", "anthropic", anthropic_answer, typed=False, door="CreateMessage"),
+    Case("Messages, thoughts passed", "anthropic", anthropic_thoughts, typed=False, door="CreateMessage"),
+    Case("Messages, arguments passed", "anthropic", anthropic_arguments, typed=False, door="CreateMessage"),
+    Case("Messages, translated", "openai", openai_answer, typed=False, door="CreateMessage"),
+    Case("Responses, passed", "openai", responses_answer, typed=False, door="CreateResponse"),
+    Case("Responses, translated", "anthropic", anthropic_answer, typed=False, door="CreateResponse"),
     Case("typed", "openai", openai_answer, typed=True),
     Case("typed, 5 chunks a read", "openai", openai_answer, typed=True, together=5),
 )
@@ -196,17 +244,19 @@ async def cpu_us(case: Case, chunks: int, streams: int, profile: cProfile.Profil
     client = UpstreamClient(MemoryDialer(reads_of(case, chunks)))
     gateway = Gateway(Snapshot({"r": Route("r", Task.CHAT, (upstream,))}, "0" * 12), client, Metrics())
     rest, typed = (
-        RestServicer(gateway, RouteChanges(gateway, cast(Any, None)), HealthServicer()),
+        RestServicer(gateway, RouteChanges(gateway, cast(Any, None)), HealthServicer(), Memory(None, lambda: None)),
         InferenceServicer(gateway),
     )
-    body = HttpBody(content_type="application/json", data=json.dumps(_BODY).encode())
+    body = HttpBody(content_type="application/json", data=json.dumps(_BODIES.get(case.door, _BODY)).encode())
     request = pb.ChatRequest(
         route="r", messages=[pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text="Count.")])]
     )
 
+    sent = rest_pb2.CreateMessageRequest(body=body) if case.door == "CreateMessage" else body
+
     async def one() -> None:
         caller = Caller()
-        await (typed.StreamChat(request, caller) if case.typed else cast(Any, rest).ChatCompletions(body, caller))
+        await (typed.StreamChat(request, caller) if case.typed else getattr(rest, case.door)(sent, caller))
         if not caller.messages:
             raise RuntimeError(f"{case.name}: nothing came")
 

@@ -1,17 +1,25 @@
-"""bench.own measures calls that are really answered."""
+"""The benchmarks of our own code still call it: each case once, with few calls."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+import uvloop
 
-from bench.own import CASES, Bench, Case
+from bench import own, own_streams
 
 
-@pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-async def test_every_row_is_of_calls_that_were_answered_and_logged(case: Case, tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "shared", case)
-    await bench.calls(64)
-    await bench.close()
-    assert (bench.log_bytes > 64 * 100) is case.gateway
+@pytest.mark.parametrize("case", own_streams.CASES, ids=lambda case: case.name)
+def test_a_stream_of_each_case_is_answered(case: own_streams.Case) -> None:
+    assert uvloop.run(own_streams.cpu_us(case, own_streams.SHORT, 1)) > 0
+
+
+@pytest.mark.parametrize("case", own.CASES, ids=lambda case: case.name)
+def test_a_call_of_each_case_is_answered(case: own.Case, tmp_path: Path) -> None:
+    async def run() -> None:
+        bench = own.Bench(tmp_path / "own", case)
+        await bench.calls(own.IN_FLIGHT)
+        await bench.close()
+
+    uvloop.run(run())
