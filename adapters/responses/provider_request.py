@@ -50,9 +50,7 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
     request = fit_history(fit_chat(request, PLACES, fit), _ECHOES, fit)
     out: dict[str, Any] = {
         "model": model_of(target),
-        "input": [
-            item for at, message in enumerate(request.messages) for item in _items(message, f"messages[{at}]", target)
-        ],
+        "input": _input(request, target),
         "store": False,
         "include": ["reasoning.encrypted_content", *([_LOGPROBS] if request.logprobs else [])],
         **plain_fields(request, _FIELDS),
@@ -76,6 +74,16 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
     for name in target.options.get("drop_params", ()):
         out.pop(name, None)
     return HttpCall(responses_url(target), msgspec.json.encode(out), left_out=fit.left_out())
+
+
+def _input(request: pb.ChatRequest, target: Target) -> list[dict[str, Any]]:
+    """The conversation. What came of a call is of the call's kind."""
+    items = [item for at, message in enumerate(request.messages) for item in _items(message, f"messages[{at}]", target)]
+    customs = {item["call_id"] for item in items if item["type"] == "custom_tool_call"}
+    for item in items if customs else ():
+        if item["type"] == "function_call_output" and item["call_id"] in customs:
+            item["type"] = "custom_tool_call_output"
+    return items
 
 
 def _items(message: pb.Message, path: str, target: Target) -> Iterator[dict[str, Any]]:
