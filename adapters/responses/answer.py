@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from adapters.contract import Context, Envelope
-from adapters.json_object import beneath
+from adapters.json_object import OBJECTS, beneath
 from adapters.openai import write_answer_message
 from adapters.responses.sealed import sealed
 from adapters.responses.tool_names import ToolNames, tool_names, unwrapped
@@ -53,6 +53,13 @@ _IN_ITEMS = frozenset(
 Item = dict[str, Any]
 
 
+def _repeated(raw: bytes, default: Any) -> Any:
+    """As the caller wrote it; of a section with what it left out."""
+    if not (isinstance(default, dict) and default):
+        return msgspec.Raw(raw)
+    return {**default, **OBJECTS.decode(raw)}  # the request was read: it is an object
+
+
 class Frame:
     """What all response objects of one call have in common."""
 
@@ -61,7 +68,7 @@ class Frame:
         self.names: ToolNames = tool_names(envelope.members.get("tools"))
         self._id = context.new_id("resp_")
         self._repeated = {
-            name: msgspec.Raw(raw) if (raw := envelope.members.get(name, b"null")) != b"null" else default
+            name: _repeated(raw, default) if (raw := envelope.members.get(name, b"null")) != b"null" else default
             for name, default in _REPEATED.items()
         }
         self._absent = {**_ABSENT, **{name: msgspec.Raw(raw) for name, raw in envelope.answers.items()}}
