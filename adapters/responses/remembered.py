@@ -23,6 +23,8 @@ _RESPONSE = re.compile(r"resp_sc[0-9a-f]{32}")
 _ITEM = re.compile(r"[a-z]{1,8}_sc(?P<response>[0-9a-f]{32})[0-9a-f]{4,8}")
 # A conversation of more answers is a loop that nobody watches.
 _ANSWERS_MAX = 2_000
+# What a caller may send at once; a conversation that was sent piece by piece is no larger either.
+CONVERSATION_BYTES_MAX = 64 * 1024 * 1024
 Item = dict[str, msgspec.Raw]
 _ITEMS = msgspec.json.Decoder(list[Item])
 _REFERENCE = msgspec.Raw(b'"item_reference"')
@@ -131,9 +133,10 @@ def require(needs: Needs, found: Records, kept_for: str) -> None:
             text = f'Response "{needs.previous}" goes back to "{forgotten[-1]}", which is not remembered any more'
         text += f". Answers are kept for {kept_for} after their last use. Send the whole conversation as input."
         raise GatewayError(Kind.INVALID_REQUEST, text, param="previous_response_id", code="previous_response_not_found")
+    known = _Known(found)
     for at, item in enumerate(needs.items):
         id_ = _reference(item)
-        if id_ and (owner := _owner(id_)) and not id_.startswith(_THOUGHT) and _found(id_, found.get(owner)) is None:
+        if id_ and _owner(id_) and not id_.startswith(_THOUGHT) and known.item(id_) is None:
             text = (
                 f'There is no item "{id_}". Items are kept for {kept_for} after their last use. Send the item itself.'
             )
@@ -141,11 +144,38 @@ def require(needs: Needs, found: Records, kept_for: str) -> None:
 
 
 def conversation(needs: Needs, records: Records) -> list[Item]:
-    """All items, those of earlier answers first, references to ours replaced."""
-    items: list[Item] = []
-    for each in _chain(needs, records):
-        items += [*records[each].input, *records[each].output]
-    return [_resolved(item, records) for item in (*items, *needs.items)]
+    """All items, those of earlier answers first, references to ours replaced. Raises request_too_large: a short reference may
+    stand for a long item, and stand there a thousand times."""
+    items = [item for each in _chain(needs, records) for item in (*records[each].input, *records[each].output)]
+    known, found, size = _Known(records), [], 0
+    for item in (*items, *needs.items):
+        found.append(known.item(_reference(item)) or item)
+        size += sum(map(len, found[-1].values()))
+        if size > CONVERSATION_BYTES_MAX:
+            text = f"The conversation has more than {CONVERSATION_BYTES_MAX} bytes. Send the last part of it as input."
+            raise GatewayError(
+                Kind.REQUEST_TOO_LARGE, text, param="previous_response_id" if needs.previous else "input"
+            )
+    return found
+
+
+class _Known:
+    """Items by their ids, those of each record read once."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._items: dict[str, dict[str, Item]] = {}
+
+    def item(self, id_: str) -> Item | None:
+        """`id_` may be "", or another's."""
+        owner = _owner(id_)
+        record = self._records.get(owner)
+        if record is None:
+            return None
+        if owner not in self._items:
+            items = (*record.input, *record.output)
+            self._items[owner] = {_text(each.get("id")): each for each in items if not _reference(each)}
+        return self._items[owner].get(id_)
 
 
 def listed(needs: Needs, records: Records) -> list[Item]:
@@ -235,19 +265,6 @@ def _reference(item: Item) -> str:
 def _owner(id_: str) -> str:
     found = _ITEM.fullmatch(id_)
     return "" if found is None else f"resp_{_OURS}{found['response']}"
-
-
-def _resolved(item: Item, records: Records) -> Item:
-    id_ = _reference(item)
-    record = records.get(_owner(id_)) if id_ else None
-    return _found(id_, record) or item
-
-
-def _found(id_: str, record: Record | None) -> Item | None:
-    if record is None:
-        return None
-    wanted = bytes(_raw(id_))
-    return next((each for each in (*record.output, *record.input) if bytes(each.get("id", b"")) == wanted), None)
 
 
 def _without_id(item: Item) -> Item:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from adapters import GatewayError, Kind
 from sidecar.conversations.sealing import Address
-from sidecar.conversations.store import Bounds, Store, forget
+from sidecar.conversations.store import Bounds, Reading, Store, TooLargeError, forget
 from sidecar.domain.snapshot import Remembering
 
 log = logging.getLogger(__name__)
@@ -58,10 +58,16 @@ class Memory:
         except GatewayError:
             return False
 
-    async def get(self, owner: str, ids: Iterable[str], *, used: bool = True) -> dict[str, bytes]:
-        """Those of the owner's that are there. `used`: they are kept for the whole time again. Raises overloaded."""
+    async def get(self, owner: str, ids: Iterable[str], *, used: bool, bytes_max: int) -> dict[str, bytes]:
+        """Those of the owner's that are there. `used`: they are kept for the whole time again. Raises request_too_large where
+        they have more bytes than that in all, and overloaded."""
+        reading = Reading(used, bytes_max)
         addresses = [Address(owner, id_) for id_ in ids]
-        return await self._run(lambda store, bounds: self._get(store, addresses, bounds, used))
+        try:
+            return await self._run(lambda store, bounds: self._get(store, addresses, bounds, reading))
+        except TooLargeError:
+            text = "The conversation is too large to go on from. Send the last part of it as input."
+            raise GatewayError(Kind.REQUEST_TOO_LARGE, text) from None
 
     async def delete(self, owner: str, id_: str) -> bool:
         """Whether it was there. Raises overloaded."""
@@ -90,11 +96,11 @@ class Memory:
     def _put(self, store: Store, address: Address, value: bytes, bounds: Bounds) -> bool:
         sealed = store.sealing.seal(address, value)
         with self._one:
-            return store.put(address, sealed, time.time(), bounds)
+            return store.put(address, sealed, len(value), time.time(), bounds)
 
-    def _get(self, store: Store, addresses: list[Address], bounds: Bounds, used: bool) -> dict[str, bytes]:
+    def _get(self, store: Store, addresses: list[Address], bounds: Bounds, reading: Reading) -> dict[str, bytes]:
         with self._one:
-            sealed = store.get(addresses, time.time(), bounds, used=used)
+            sealed = store.get(addresses, time.time(), bounds, reading)
         opened = ((each.id, store.sealing.unseal(each, sealed[each.id])) for each in addresses if each.id in sealed)
         return {id_: value for id_, value in opened if value is not None}
 

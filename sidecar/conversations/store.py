@@ -29,11 +29,13 @@ _FILE_MODE = 0o600
 _BUSY_S = 2.0
 # Of a row besides what is sealed: two digests, a time, its part of the indices.
 _ROW_BYTES = 256
+# Of the schema. A file of another one is begun again: what is in it is gone within hours anyway.
+_VERSION = 1
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS key (name INTEGER PRIMARY KEY CHECK (name = 0), digest BLOB NOT NULL)",
     """CREATE TABLE IF NOT EXISTS records (
         name BLOB NOT NULL PRIMARY KEY, owner BLOB NOT NULL, used_ms INTEGER NOT NULL, bytes INTEGER NOT NULL,
-        sealed BLOB NOT NULL)""",
+        plain_bytes INTEGER NOT NULL, sealed BLOB NOT NULL)""",
     "CREATE INDEX IF NOT EXISTS by_age ON records (used_ms)",
     "CREATE INDEX IF NOT EXISTS by_owner ON records (owner, used_ms)",
     # Sums that are right whatever changes a row. Owner x'' is all of them.
@@ -58,6 +60,19 @@ class Bounds:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """`used`: the time of what is read begins again. `plain_bytes`: what all of it may be once it is open. Conversations get much
+    smaller on the disk, and somebody may have made one for that."""
+
+    used: bool
+    plain_bytes: int
+
+
+class TooLargeError(Exception):
+    """There is more than may be read at once."""
+
+
 class Store:
     """One connection, for one thread at a time. `folder` is on a local disk. Methods raise sqlite3.Error or OSError where the
     disk cannot be used; a file that is none, or was written with another key, is told to the log and begun again."""
@@ -71,8 +86,8 @@ class Store:
         self._file: tuple[int, int] = (0, 0)
         self.sealing = self._open()
 
-    def put(self, address: Address, sealed: bytes, now_s: float, bounds: Bounds) -> bool:
-        """Keeps what `sealing` has sealed; the oldest go where there is no room. False: it is too large for that."""
+    def put(self, address: Address, sealed: bytes, plain_bytes: int, now_s: float, bounds: Bounds) -> bool:
+        """Keeps what `sealing` has sealed, of so many bytes; the oldest go where there is no room. False: it is too large."""
         size = len(sealed) + _ROW_BYTES
         if size > min(bounds.owner_bytes, bounds.bytes):
             return False
@@ -80,8 +95,8 @@ class Store:
             name, owner = self.sealing.name(address), self.sealing.owner(address.owner)
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("DELETE FROM records WHERE name = ?", (name,))
-            row = (name, owner, _ms(now_s), size, sealed)
-            connection.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?)", row)
+            row = (name, owner, _ms(now_s), size, plain_bytes, sealed)
+            connection.execute("INSERT INTO records VALUES (?, ?, ?, ?, ?, ?)", row)
             while self._sum(connection, owner) > bounds.owner_bytes:
                 connection.execute(_OLDEST.format("AND owner = ?"), (name, owner))
             while self._sum(connection, b"") > bounds.bytes:
@@ -89,16 +104,22 @@ class Store:
             connection.execute("COMMIT")
         return True
 
-    def get(self, addresses: Sequence[Address], now_s: float, bounds: Bounds, *, used: bool) -> dict[str, bytes]:
-        """Those that are there, sealed, by id. `used`: their time begins again."""
+    def get(self, addresses: Sequence[Address], now_s: float, bounds: Bounds, reading: Reading) -> dict[str, bytes]:
+        """Those that are there, sealed, by id. Raises TooLargeError."""
         found: dict[str, bytes] = {}
-        query = "SELECT sealed FROM records WHERE name = ? AND used_ms > ?"
+        left = reading.plain_bytes
+        query = "SELECT plain_bytes, sealed FROM records WHERE name = ? AND used_ms > ?"
         with self._used() as connection:
             names = {address.id: self.sealing.name(address) for address in addresses}
             for id_, name in names.items():
-                if (row := connection.execute(query, (name, _ms(now_s - bounds.keep_s))).fetchone()) is not None:
-                    found[id_] = row[0]
-            if used and found:
+                row = connection.execute(query, (name, _ms(now_s - bounds.keep_s))).fetchone()
+                if row is None:
+                    continue
+                left -= row[0]
+                if left < 0:
+                    raise TooLargeError
+                found[id_] = row[1]
+            if reading.used and found:
                 connection.execute("BEGIN IMMEDIATE")
                 times = [(_ms(now_s), names[id_]) for id_ in found]
                 connection.executemany("UPDATE records SET used_ms = ? WHERE name = ?", times)
@@ -193,6 +214,10 @@ class Store:
             # What a worker wrote survives the worker; the last moments before a power cut may be forgotten.
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA secure_delete = ON")
+            if connection.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
+                for table in ("records", "sums", "key"):
+                    connection.execute(f"DROP TABLE IF EXISTS {table}")
+                connection.execute(f"PRAGMA user_version = {_VERSION}")
             for statement in _SCHEMA:
                 connection.execute(statement)
             self._require_key(connection, sealing)

@@ -256,6 +256,8 @@ def _character(escape: re.Match[bytes]) -> bytes:
 
 
 def _keys(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+    if snapshot.responses is not None and snapshot.responses.encryption_key is not None:
+        yield snapshot.responses.encryption_key.reveal(), "responses"
     for route in snapshot.routes.values():
         for upstream in route.upstreams:
             secrets = (upstream.key, upstream.grant.client_secret if upstream.grant is not None else None)

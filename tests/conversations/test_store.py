@@ -13,22 +13,23 @@ import pytest
 
 from sidecar.conversations.key_file import KEY_FILE
 from sidecar.conversations.sealing import Address
-from sidecar.conversations.store import FILE_NAME, Bounds, Store, forget
+from sidecar.conversations.store import FILE_NAME, Bounds, Reading, Store, TooLargeError, forget
 
 HOUR_S = 3600.0
 BOUNDS = Bounds(HOUR_S, owner_bytes=1_000_000, bytes=10_000_000)
+ALL = 2**62
 NOW_S = 1_790_000_000.0
 ADA, BOB = "ada", "bob"
 
 
 def put(store: Store, owner: str, id_: str, value: bytes, now_s: float = NOW_S, bounds: Bounds = BOUNDS) -> bool:
     address = Address(owner, id_)
-    return store.put(address, store.sealing.seal(address, value), now_s, bounds)
+    return store.put(address, store.sealing.seal(address, value), len(value), now_s, bounds)
 
 
 def get(store: Store, owner: str, id_: str, now_s: float = NOW_S, *, used: bool = False) -> bytes | None:
     address = Address(owner, id_)
-    sealed = store.get([address], now_s, BOUNDS, used=used).get(id_)
+    sealed = store.get([address], now_s, BOUNDS, Reading(used, ALL)).get(id_)
     return None if sealed is None else store.sealing.unseal(address, sealed)
 
 
@@ -123,7 +124,7 @@ def test_what_was_deleted_is_overwritten(tmp_path: Path) -> None:
     store = Store(tmp_path, None)
     address = Address(ADA, "resp_1")
     sealed = store.sealing.seal(address, noise(20_000))
-    store.put(address, sealed, NOW_S, BOUNDS)
+    store.put(address, sealed, 20_000, NOW_S, BOUNDS)
     store.sweep(NOW_S, BOUNDS)
     piece = sealed[-32:]
     assert any(piece in path.read_bytes() for path in tmp_path.iterdir())
@@ -223,3 +224,22 @@ def _rows(folder: Path) -> int:
         return int(connection.execute("SELECT count(*) FROM records").fetchone()[0])
     finally:
         connection.close()
+
+
+def test_what_gets_large_once_it_is_open_is_not_opened(tmp_path: Path) -> None:
+    store = Store(tmp_path, None)
+    addresses = [Address(ADA, str(number)) for number in range(10)]
+    for address in addresses:
+        assert put(store, ADA, address.id, bytes(500_000))
+    assert len(store.get(addresses, NOW_S, BOUNDS, Reading(used=False, plain_bytes=5_000_000))) == 10
+    with pytest.raises(TooLargeError):
+        store.get(addresses, NOW_S, BOUNDS, Reading(used=False, plain_bytes=4_999_999))
+
+
+def test_a_file_of_another_release_is_begun_again(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / FILE_NAME)
+    connection.execute("CREATE TABLE records (name TEXT, other TEXT)")
+    connection.close()
+    store = Store(tmp_path, None)
+    assert put(store, ADA, "resp_1", b"x")
+    assert get(store, ADA, "resp_1") == b"x"

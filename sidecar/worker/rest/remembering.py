@@ -16,9 +16,6 @@ from sidecar.conversations import Memory
 from sidecar.domain.large_work import off_loop
 from sidecar.domain.snapshot import Consumer
 
-# What a caller may send at once; a conversation that was sent piece by piece is no larger either.
-_CONVERSATION_BYTES_MAX = 64 * 1024 * 1024
-
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -56,9 +53,6 @@ class RememberedResponses:
         needs = await off_loop(_size(envelope.members), remembered.read_needs, envelope, ids)
         records = await self._records(consumer, needs)
         size = _size(envelope.members) + sum(len(record.response) + _size_of(record) for record in records.values())
-        if size > _CONVERSATION_BYTES_MAX:
-            text = f"The conversation has more than {_CONVERSATION_BYTES_MAX} bytes. Send the last part of it as input."
-            raise GatewayError(Kind.REQUEST_TOO_LARGE, text, param="previous_response_id")
         before = remembered.before(needs, records)
         members = await off_loop(size, remembered.expanded, envelope, needs, records)
         answers = {"store": b"true" if needs.keeps else b"false"}
@@ -70,7 +64,9 @@ class RememberedResponses:
     async def find(self, consumer: Consumer, id_: str) -> Record:
         """Raises route_not_found. Looking at an answer is no use of it."""
         if self.on and remembered.is_response_id(id_):
-            found = await self._memory.get(consumer.name, [id_], used=False)
+            found = await self._memory.get(
+                consumer.name, [id_], used=False, bytes_max=remembered.CONVERSATION_BYTES_MAX
+            )
             if id_ in found:
                 return remembered.read_record(found[id_])
         raise self._unknown(id_)
@@ -80,20 +76,23 @@ class RememberedResponses:
         record = await self.find(consumer, id_)
         previous = record.before[-1] if record.before else ""
         needs = Needs(previous, record.input, ids=remembered.referred(record.input))
-        return remembered.listed(needs, await self._records(consumer, needs))
+        return remembered.listed(needs, await self._records(consumer, needs, used=False))
 
     async def delete(self, consumer: Consumer, id_: str) -> None:
         """Raises route_not_found."""
         if not (self.on and remembered.is_response_id(id_) and await self._memory.delete(consumer.name, id_)):
             raise self._unknown(id_)
 
-    async def _records(self, consumer: Consumer, needs: Needs) -> Mapping[str, Record]:
+    async def _records(self, consumer: Consumer, needs: Needs, *, used: bool = True) -> Mapping[str, Record]:
         records: dict[str, Record] = {}
         looked_for: set[str] = set()
+        left = remembered.CONVERSATION_BYTES_MAX
         while needed := remembered.missing(needs, records) - looked_for:
             looked_for |= needed
-            found = await self._memory.get(consumer.name, needed)
-            records |= {id_: remembered.read_record(value) for id_, value in found.items()}
+            found = await self._memory.get(consumer.name, needed, used=used, bytes_max=left)
+            size = sum(map(len, found.values()))
+            left -= size
+            records |= await off_loop(size, _read, found)
         remembered.require(needs, records, self._kept_for())
         return records
 
@@ -108,6 +107,10 @@ class RememberedResponses:
         else:
             text += "this gateway remembers none. The operator can set `responses: {remember: 1h}` in the config."
         return GatewayError(Kind.ROUTE_NOT_FOUND, text, param="id", code="response_not_found")
+
+
+def _read(values: Mapping[str, bytes]) -> dict[str, Record]:
+    return {id_: remembered.read_record(value) for id_, value in values.items()}
 
 
 def _size(members: Mapping[str, bytes]) -> int:
