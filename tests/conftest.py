@@ -38,7 +38,7 @@ SLOW_FOLDERS = frozenset(
     | {"upstream", "worker"}
 )
 IN_ONE_ROW = SLOW_FOLDERS | {"operations", "guides"}
-PROGRAM_FOLDERS = frozenset({"clients", "mlflow", "mlflow_models"})
+PROGRAM_FOLDERS = frozenset({"clients", "examples", "mlflow", "mlflow_models"})
 PROGRAM_FILES = frozenset({"test_codex.py", "test_programs.py"})
 FAST_FILES = frozenset(
     {"test_typed.py", "test_admission.py", "test_breaker.py", "test_prompt_secrets.py", "test_mlflow_admin.py"}

@@ -15,7 +15,10 @@ from tests.processes import REPOSITORY
 
 PAGES = sorted(
     [
-        *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md")),
+        *(
+            REPOSITORY / name
+            for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "bench/README.md", "examples/README.md")
+        ),
         *(REPOSITORY / "docs").rglob("*.md"),
     ]
 )
