@@ -17,6 +17,9 @@ EVENT_BYTES_MAX = 64 * 1024 * 1024
 # followed at once by another.
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
+# Comments and empty lines, whole ones; and so much of them as ends in an empty line.
+_SILENT = re.compile(rb"(?:(?::[^\r\n]*)?(?:\r\n|\n|\r(?!\n)))+")
+_TO_LAST_END = re.compile(rb"(?s).*(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")
 _NOT_EVENTS = {b"{": "JSON", b"[": "JSON", b"<": "a page of HTML"}
 # An event's end is at most four bytes; that much of what was searched is searched again when more bytes come.
 _OVERLAP = 3
@@ -32,7 +35,8 @@ class Event:
 
 
 class Parser:
-    """Takes the bytes of a stream in any cuts. Joining the `raw` of all events gives the stream back, but for a byte order
+    """Takes the bytes of a stream in any cuts. Comments that come together are one event, for a flood of them costs a thousand
+    times as much one by one. Joining the `raw` of all events gives the stream back, but for a byte order
     mark at its start and a last event without the blank line that ends it, which gets one."""
 
     __slots__ = ("_buffer", "_carriage", "_first", "_halves", "_searched", "_seen", "_started")
@@ -58,7 +62,7 @@ class Parser:
             return [self._event(data)]  # one event, whole: what nearly every read gives
         self._buffer += data
         if not self._first:
-            self._first = bytes(self._buffer.lstrip()[:1])
+            self._first = data.lstrip()[:1]  # nothing but blanks came before it
         if not self._started and not self._start():
             return []
         return self._split()
@@ -70,7 +74,12 @@ class Parser:
         end = self._end(self._searched)
         while end > 0:
             with memoryview(buffer) as view:
-                events.append(self._event(bytes(view[begin:end])))
+                event = self._event(bytes(view[begin:end]))
+            if not event.data and not event.name and (more := self._silent_until(end)):
+                end = more
+                with memoryview(buffer) as view:
+                    event = Event("", b"", bytes(view[begin:end]))
+            events.append(event)
             begin = end
             end = self._end(begin)
         if begin:
@@ -79,6 +88,21 @@ class Parser:
         if len(buffer) > EVENT_BYTES_MAX:
             raise _too_large()
         return events
+
+    def _silent_until(self, begin: int) -> int:
+        """Where the comments and empty lines end that begin here, as far as they are whole events; 0 if none are."""
+        buffer = self._buffer
+        half = bool(buffer) and buffer[-1] == 0x0D  # it may be the first half of CR LF
+        run = _SILENT.match(buffer, begin, len(buffer) - half)
+        if run is None:
+            return 0
+        end = run.end()
+        del run  # while there is a match the buffer cannot be cut
+        if not self._carriage:
+            at = buffer.rfind(b"\n\n", begin, end)
+            return at + 2 if at >= 0 else 0
+        last = _TO_LAST_END.match(buffer, begin, end)
+        return 0 if last is None else last.end()
 
     def _end(self, begin: int) -> int:
         """Where the event ends in which `begin` lies; 0 if that is not here yet."""

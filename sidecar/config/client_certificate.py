@@ -18,8 +18,7 @@ from sidecar.domain.secret import Secret
 
 KEYS = ("certificate", "key")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]*-----END CERTIFICATE-----")
-# Headers (`Proc-Type: 4,ENCRYPTED`) stand between BEGIN and the letters. Nothing in it but its end has five dashes.
-_KEY = re.compile(r"-----BEGIN ([A-Z0-9 ]{0,32})PRIVATE KEY-----[^\x00]*?-----END \1PRIVATE KEY-----")
+_KEY_BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]{0,32}PRIVATE KEY)-----")
 
 
 def client_certificate(entry: MappingEntry, path: str, scope: Scope) -> ClientCertificate | None:
@@ -79,10 +78,10 @@ def _pair(certificate: str, key: str) -> tuple[str, Secret, int, str]:
     found = _CERTIFICATE.findall(certificate)
     if not found or len(found) != certificate.count("-----BEGIN CERTIFICATE-----"):
         return "", nothing, 0, "the file of the certificate holds no PEM certificate, or is cut off"
-    private = _KEY.search(key)
-    if private is None:
+    private = _private_key(key)
+    if not private:
         return "", nothing, 0, "the file of the key holds no PEM private key, or is cut off"
-    chain, secret = "\n".join(found) + "\n", Secret(private[0])
+    chain, secret = "\n".join(found) + "\n", Secret(private)
     made = ClientCertificate("", "", chain, secret)
     try:
         made.show_in(ssl.create_default_context(cadata=found[0]))
@@ -94,6 +93,16 @@ def _pair(certificate: str, key: str) -> tuple[str, Secret, int, str]:
     except (OSError, ValueError):
         return "", nothing, 0, "certificate or key cannot be read: the file is damaged"
     return chain, secret, _expires_s(found[0]), ""
+
+
+def _private_key(content: str) -> str:
+    """The first PEM block of one, with the headers that an encrypted one has; "" where there is none, or no end of it."""
+    begin = _KEY_BEGIN.search(content)
+    if begin is None:
+        return ""
+    last = f"-----END {begin[1]}-----"
+    end = content.find(last, begin.end())
+    return "" if end < 0 else content[begin.start() : end + len(last)]
 
 
 _MISMATCH = "certificate and key do not belong together"

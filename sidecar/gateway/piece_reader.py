@@ -16,6 +16,12 @@ from sidecar.gateway.repeats import Written
 from sidecar.gateway.translator import Translator
 from sidecar.upstream import UpstreamResponse, read_failure
 
+# So much of a stream is kept until its first output, when it could still be answered by another upstream. A model that thinks in
+# secret sends an empty delta of 200 bytes for each token of 64,000; the event with the first output does not count.
+_SILENT_BYTES_MAX = 16 * 1024 * 1024
+# The smallest events take 2 us a byte to read and to pass on.
+_STEP_BYTES = 8 * 1024
+
 
 class StreamClock:
     """When the next byte must be here. Stands still while a client is slow to take a piece, which costs the provider nothing;
@@ -56,6 +62,11 @@ class StreamClock:
             self._silent_since = None
         self._limit = limit = limit if limit < self._deadline else self._deadline
         return limit
+
+    def has_passed(self) -> bool:
+        """Whether the time was up before the bytes that were just read: who always has some never lets a timer ring."""
+        now = self._now()
+        return now >= self._deadline or (not self.output and now >= self._first_until)
 
     def head_was_due(self, until_s: float) -> None:
         """The limit of the head, which may have moved on; that of the first output goes with it."""
@@ -111,12 +122,13 @@ class PieceReader:
             self._size += len(data)
             if self._size > self._bytes_max:
                 raise _after_output(too_large(self._bytes_max), clock)
+            if data and not clock.output and self._size > _SILENT_BYTES_MAX + translator.held_bytes:
+                raise _nothing_in(_SILENT_BYTES_MAX)
+            if data and clock.has_passed():
+                raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider did not finish in time.")
             self.piece_bytes = held_bytes = translator.held_bytes
             try:
-                if held_bytes <= LARGE_BYTES:
-                    translator.feed(data)
-                else:
-                    await off_loop(held_bytes, translator.feed, data)
+                await self._feed(data)
             except GatewayError as error:
                 failure = _after_output(error, clock)
                 if clock.output and (piece := translator.take()):
@@ -134,6 +146,22 @@ class PieceReader:
             clock.output = True
             self._record.first_output()
         return translator.take()
+
+    async def _feed(self, data: bytes) -> None:
+        """In small steps where it may be many events: others have their turn in between. Raises GatewayError."""
+        translator = self._translator
+        if translator.held_bytes > LARGE_BYTES:
+            await off_loop(translator.held_bytes, translator.feed, data)
+            return
+        if len(data) <= _STEP_BYTES or translator.held_bytes > _STEP_BYTES:
+            translator.feed(data)
+            return
+        for at in range(0, len(data), _STEP_BYTES):
+            if at:
+                await asyncio.sleep(0)
+            translator.feed(data[at : at + _STEP_BYTES])
+            if translator.done:
+                return
 
     async def _read(self) -> bytes | None:
         """The next bytes, b"" at the end of the body, None where the provider is silent. Raises GatewayError."""
@@ -159,6 +187,10 @@ class PieceReader:
             record.first_output()
         if self._clock.output:
             record.output_events, record.output_chars = translator.events, translator.chars
+
+
+def _nothing_in(bytes_max: int) -> GatewayError:
+    return GatewayError(Kind.UPSTREAM_PROTOCOL, f"The provider sent {bytes_max} bytes of a stream without any output.")
 
 
 def _after_output(error: GatewayError, clock: StreamClock) -> GatewayError:

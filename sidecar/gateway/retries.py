@@ -24,6 +24,8 @@ from sidecar.upstream.credentials import AccessTokens
 
 # Nobody answers a prompt in less: an attempt that has only so long is a wasted one.
 _ATTEMPT_S_MIN = 0.25
+# Of one error: its cause, the cause of that, and so on. Real ones have four.
+_CAUSES_MAX = 64
 
 _Served = TypeVar("_Served")
 
@@ -87,11 +89,13 @@ class AttemptScope:
         if self.sent:
             self._record.attempt_ends(candidate.plan.upstream.provider, outcome_of(error, self._call.deadline))
         if isinstance(error, GatewayError):
+            raised = error
             error = showable(error, candidate.plan.upstream, self._tokens)
             now_s = asyncio.get_running_loop().time()
             in_a_hurry = self._callers_time_is_over(error, now_s)
             if self.sent:
                 self._log(error, now_s, " The caller's own deadline was over." if in_a_hurry else "")
+            let_go(raised)
             if self.sent and not in_a_hurry and not _is_our_own(error):
                 self._registry.failed(self._candidates, candidate, now_s, error, probe=self._probe)
                 return error
@@ -113,6 +117,18 @@ class AttemptScope:
         """A caller in a hurry is no sign of a sick provider."""
         deadline = self._call.deadline
         return error.kind is Kind.UPSTREAM_TIMEOUT and deadline is not None and now_s >= deadline - DEADLINE_SLACK_S
+
+
+def let_go(error: BaseException) -> None:
+    """Of the frames that it came through. They hold what was read of an answer, up to 64 MiB, and the error: such a circle would
+    stay until the next collection, which is many calls away."""
+    left: list[BaseException | None] = [error]
+    for _ in range(_CAUSES_MAX):
+        if not left:
+            return
+        if (each := left.pop()) is not None:
+            each.__traceback__ = None
+            left += [each.__cause__, each.__context__]
 
 
 def _is_our_own(error: GatewayError) -> bool:

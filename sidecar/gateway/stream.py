@@ -58,6 +58,7 @@ class StreamedAnswer:
         self._written = written
         self._open = True
         self._response: UpstreamResponse | None = None
+        self._reader: PieceReader | None = None
         self._first: Piece = b""  # read on entering, not yet taken; falsy: none
         self._since_s = 0.0  # when the caller got a piece
 
@@ -146,8 +147,8 @@ class StreamedAnswer:
             raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider sent no output in time.") from None
         finally:
             record.waited_s += time.perf_counter() - waiting
-        self._reader = PieceReader(response, route, prepared, self._call, record, clock, self._written)
-        first = await self._reader.next()
+        self._reader = pieces = PieceReader(response, route, prepared, self._call, record, clock, self._written)
+        first = await pieces.next()
         attempt.has_output()
         self._attempt = attempt
         return first
@@ -159,6 +160,7 @@ class StreamedAnswer:
         if not self._open:
             raise StopAsyncIteration
         self._scope.record.waited_s += time.perf_counter() - self._since_s
+        assert self._reader is not None
         try:
             piece, self._first = self._first or await self._reader.next(), b""
             if piece is None or piece:
@@ -190,3 +192,4 @@ class StreamedAnswer:
         if self._response is not None:
             self._response.close()
             self._response = None
+            self._reader = None  # with what it has read, which may be 64 MiB

@@ -10,6 +10,9 @@ from sidecar.gateway.attempt import PreparedCall
 from sidecar.gateway.repeats import Repeats, Written
 from sidecar.v1 import inference_pb2 as pb
 
+# Chunks without output that are kept for the caller before the first output: more of them tell nothing new.
+_SILENT_CHUNKS_MAX = 1_000
+
 
 class Translator:
     """`take` gives what came of the bytes that were fed: bytes for a caller of REST; for one of a typed service a message's bytes
@@ -53,13 +56,13 @@ class Translator:
                     self._raw.append(event.raw)
                 continue
             chunks = self._decoder.feed(event)
-            self._keep(chunks, b"" if self._decoder.done and not chunks else event.raw)
+            self._keep(chunks, b"" if self._decoder.done and not chunks else event.raw, counts=bool(event.data))
             if self._decoder.done:
                 return
             if self.output and self._looks:
                 self._repeats.note(event.raw)
         if not data:
-            self._keep(self._decoder.close(), b"")
+            self._keep(self._decoder.close(), b"", counts=True)
 
     def _feed_repeats(self, data: bytes) -> bytes:
         """Events that repeat known ones, from the start of `data`. What is left of it."""
@@ -82,8 +85,11 @@ class Translator:
         self.events += 1
         return True
 
-    def _keep(self, chunks: list[Any], raw: bytes) -> None:
+    def _keep(self, chunks: list[Any], raw: bytes, *, counts: bool) -> None:
+        """`counts`: it may be output. A comment is none."""
         only_usage = False
+        if not (self._passes or self.output) and len(self._chunks) >= _SILENT_CHUNKS_MAX:
+            chunks = [chunk for chunk in chunks if has_output(chunk) or chunk.HasField("usage")]
         for chunk in chunks:
             if chunk.HasField("usage"):
                 self.usage = latest_usage(self.usage, chunk.usage)
@@ -94,7 +100,7 @@ class Translator:
                 self.output = True
             if not self._passes:
                 self.chars += _output_chars(chunk)
-        self.events += bool(chunks) or bool(raw)
+        self.events += bool(chunks) or (counts and bool(raw))
         if not self._passes:
             self._chunks.extend(chunks)
         elif raw and not (only_usage and not self._wants_usage):

@@ -20,6 +20,20 @@ def events_of(*pieces: bytes) -> list[Event]:
     return found + parser.close()
 
 
+def joined(events: list[Event]) -> list[Event]:
+    """Comments and empty lines that follow each other as one: how many events they are depends on the cuts."""
+    found: list[Event] = []
+    for event in events:
+        if found and _is_silent(event) and _is_silent(found[-1]):
+            event = Event("", b"", found.pop().raw + event.raw)
+        found.append(event)
+    return found
+
+
+def _is_silent(event: Event) -> bool:
+    return not event.data and not event.name
+
+
 def data_of(*pieces: bytes) -> list[bytes]:
     return [event.data for event in events_of(*pieces) if event.data]
 
@@ -123,11 +137,21 @@ streams = st.lists(st.tuples(lines, st.sampled_from(LINE_ENDS)), max_size=14).ma
 def test_cutting_the_bytes_anywhere_changes_nothing(stream: bytes, draw: st.DataObject) -> None:
     cuts = sorted(draw.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
     pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
-    whole = events_of(stream)
-    assert events_of(*pieces) == whole
-    assert events_of(*(bytes([byte]) for byte in stream)) == whole
+    whole = joined(events_of(stream))
+    assert joined(events_of(*pieces)) == whole
+    assert joined(events_of(*(bytes([byte]) for byte in stream))) == whole
     raw = b"".join(event.raw for event in whole)
     assert stream.removeprefix(b"\xef\xbb\xbf").startswith(raw[:-4])  # the last may have got its blank line
+
+
+@pytest.mark.parametrize("end", LINE_ENDS)
+def test_comments_that_come_together_are_one_event_and_keep_their_bytes(end: bytes) -> None:
+    flood = (b": x" + end + end) * 1000 + end * 3
+    events = events_of(b"data: a" + end + end + flood + b"data: b" + end + end)
+    assert len(events) < 6
+    assert [event.data for event in events if event.data] == [b"a", b"b"]
+    raw = b"".join(event.raw for event in events)
+    assert raw.startswith(b"data: a" + end + end + flood + b"data: b")
 
 
 def test_an_event_above_the_limit_is_refused_in_any_cuts() -> None:
@@ -140,7 +164,11 @@ def test_an_event_above_the_limit_is_refused_in_any_cuts() -> None:
     assert len(events_of(fits)) == 1
 
 
-@pytest.mark.parametrize("filler", [b"x", b"\r\nx", b"\nx"], ids=["plain", "carriage returns", "newlines"])
+@pytest.mark.parametrize(
+    "filler",
+    [b"x", b"\r\nx", b"\nx", b":\n", b":\r:\n", b"\n", b" \n"],
+    ids=["plain", "CR LF", "LF", "comments", "CR comments", "empty lines", "blanks"],
+)
 def test_a_large_event_in_small_pieces_takes_linear_time(filler: bytes) -> None:
     def cost_s(megabytes: int) -> float:
         body = filler * ((megabytes << 20) // len(filler))
