@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -52,11 +54,13 @@ async def _lines(answer: httpx.Response) -> AsyncIterator[str]:
             yield line
 
 
-async def _after_two_comments(stack: Stack, model: str, gate: Gate) -> tuple[httpx.Response, list[str]]:
+async def _after_two_comments(
+    stack: Stack, model: str, gate: Gate, path: str = "/v1/chat/completions", body: Any = None
+) -> tuple[httpx.Response, list[str]]:
     """Opens the gate once two comments have come. The answer, and the lines that are no comments."""
     async with stack.async_http() as http:
-        body = chat_body(model=model, stream=True)
-        async with http.stream("POST", "/v1/chat/completions", json=body) as answer:
+        body = {**(body or chat_body()), "model": model, "stream": True}
+        async with http.stream("POST", path, json=body) as answer:
             lines = _lines(answer)
             assert [await anext(lines), await anext(lines)] == [COMMENT, COMMENT]
             gate.open()
@@ -121,3 +125,36 @@ async def test_an_answer_that_is_not_streamed_has_no_comment(stack: tuple[Stack,
     async with running.async_http() as http:
         answer = await http.post("/v1/chat/completions", json=chat_body(model="quiet"))
     assert answer.json()["choices"][0]["message"]["content"]
+
+
+HELLO = [{"role": "user", "content": "hello"}]
+# How each door says in its stream that a call has failed: the event's name, the member that has the error, its type.
+DOORS: dict[str, tuple[Any, str, tuple[str, ...], str]] = {
+    "/v1/chat/completions": ({"messages": HELLO}, "", ("error",), "invalid_request_error"),
+    "/v1/messages": ({"messages": HELLO, "max_tokens": 9}, "error", ("error",), "invalid_request_error"),
+    "/v1/responses": ({"input": "hello"}, "response.failed", ("response", "error"), "invalid_request"),
+}
+
+
+@pytest.mark.parametrize("path", DOORS)
+@pytest.mark.parametrize("status", [400, 401, 429, 500])
+async def test_each_door_tells_of_a_failure_after_a_comment_in_its_own_shape(
+    stack: tuple[Stack, Provider], path: str, status: int
+) -> None:
+    running, provider = stack
+    gate = provider.gate()
+    _held(provider, gate, status)
+    body, name, members, kind = DOORS[path]
+    answer, lines = await _after_two_comments(running, "quiet", gate, path, body)
+    assert answer.status_code == 200
+    named = [line.removeprefix("event: ") for line in lines if line.startswith("event: ")]
+    found = json.loads([line for line in lines if line.startswith("data: ")][-1].removeprefix("data: "))
+    assert (named[-1] if named else "") == name
+    assert not name or found["type"] == name
+    for member in members:
+        found = found[member]
+    assert found["message"]
+    if status == 400:
+        assert kind in (found.get("type"), found.get("code"))
+    assert "data: [DONE]" not in lines
+    assert "upstream-key" not in "".join(lines)
