@@ -85,7 +85,7 @@ class StreamedAnswer:
     @property
     def piece_bytes(self) -> int:
         """How much the provider sent of the newest piece before it was whole: what a large one costs to write."""
-        return self._reader.piece_bytes
+        return 0 if self._reader is None else self._reader.piece_bytes
 
     @property
     def usage(self) -> Any:
