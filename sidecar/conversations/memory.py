@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from adapters import GatewayError, Kind
 from sidecar.conversations.sealing import Address
@@ -112,17 +112,21 @@ class Memory:
             raise _unusable("too many calls wait for it")
         self._waiting += 1
 
-        def done() -> _Done:
-            return work(self._opened(settings), _bounds(settings))
+        # Nobody waits for work that was given up: then nothing of it stays in the queue of a disk that hangs.
+        given = [work]
+
+        def done() -> _Done | None:
+            return given[0](self._opened(settings), _bounds(settings)) if given else None
 
         try:
             async with asyncio.timeout(_DISK_S):
-                return await asyncio.get_running_loop().run_in_executor(self._threads, done)
+                return cast(_Done, await asyncio.get_running_loop().run_in_executor(self._threads, done))
         except TimeoutError:
             raise _unusable("it does not answer") from None
         except (OSError, sqlite3.Error) as error:
             raise _unusable(str(error)) from error
         finally:
+            given.clear()
             self._waiting -= 1
 
     def _opened(self, settings: Remembering) -> Store:

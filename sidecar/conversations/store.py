@@ -120,11 +120,21 @@ class Store:
                     raise TooLargeError
                 found[id_] = row[1]
             if reading.used and found:
-                connection.execute("BEGIN IMMEDIATE")
-                times = [(_ms(now_s), names[id_]) for id_ in found]
-                connection.executemany("UPDATE records SET used_ms = ? WHERE name = ?", times)
-                connection.execute("COMMIT")
+                self._begin_time_again(connection, [names[id_] for id_ in found], now_s)
         return found
+
+    @staticmethod
+    def _begin_time_again(connection: sqlite3.Connection, names: list[bytes], now_s: float) -> None:
+        """Where that can be written down: what was found is no worse without it."""
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            times = [(_ms(now_s), name) for name in names]
+            connection.executemany("UPDATE records SET used_ms = ? WHERE name = ?", times)
+            connection.execute("COMMIT")
+        except sqlite3.OperationalError as error:  # the disk is full, or somebody holds the file
+            log.warning("%s: what was used is not kept for longer: %s", FILE_NAME, error)
+            if connection.in_transaction:
+                connection.rollback()
 
     def delete(self, address: Address) -> bool:
         """Whether it was there."""
