@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from adapters.thoughts import CARRIERS
 
@@ -12,9 +13,10 @@ NESTED = "provider_specific_fields"
 _MESSAGE = (
     *(*TEXTS, *CARRIERS, NESTED),
     *("annotations", "audio", "citations", "content_block_deltas", "content_blocks", "context", "executed_tools"),
-    *("images", "parsed", "service_tier"),
+    *("channel", "estimated_tokens", "extra_content", "images", "parsed", "provider_metadata", "service_tier"),
+    *("thought_signature", "token_id"),
 )
-_CALL = ("extra_content", "index", NESTED)
+_CALL = ("caller", "extra_content", "index", "thought_signature", NESTED)
 _FUNCTION = ("parsed_arguments", NESTED)
 _PARTS = ("thinking", "redacted_thinking", "reasoning")
 
@@ -28,3 +30,16 @@ CALL = _names("messages[].tool_calls[].", _CALL)
 FUNCTION = _names("messages[].tool_calls[].function.", _FUNCTION)
 PARTS = _names("messages[].content[].", _PARTS)
 ECHOES = MESSAGE | CALL | FUNCTION | PARTS
+# What a provider added to an answer that nobody else knows yet, in these places. No names of the list: theirs may be any text.
+OTHER = "messages[].other"
+OTHER_IN_CALL = "messages[].tool_calls[].other"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The members that a strict provider takes in a turn of the assistant, in its calls and in their functions: an unknown
+    one is an echo of another provider's answer."""
+
+    message: frozenset[str]
+    call: frozenset[str] = frozenset()
+    function: frozenset[str] = frozenset()

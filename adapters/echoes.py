@@ -5,12 +5,13 @@ what it has a place for; the rest is left out, and the name of what was left out
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
-from adapters.echo_names import ECHOES, NESTED, PARTS, TEXTS
+from adapters.call_ids import identified
+from adapters.echo_names import ECHOES, NESTED, OTHER, OTHER_IN_CALL, PARTS, TEXTS, Known
 from adapters.fit import Fit
 from adapters.json_object import MALFORMED, callers_object, object_text
 from adapters.thoughts import CARRIERS, may_be_block, opened, read_block, read_carriers, rest_of_nested
@@ -29,8 +30,12 @@ class Echoes:
     leaves: frozenset[str] = ECHOES
     restores: bool = False
     dropped: frozenset[str] = frozenset()  # of ECHOES: what the route drops, whatever the format has a place for
+    knows: Known | None = None  # of a provider that refuses all others; beside what typed messages have fields for
+    claudes: bool = False  # whether blocks of Anthropic's own tools go back
 
 
+# Members of an answer that could not be read into the field of that name, or that a stream repeated beside it.
+_FIELDS = frozenset({"role", "name", "content", "tool_calls", "tool_call_id"})
 # In drop_params: no thought of the history goes back.
 _THOUGHTS = PARTS | {"thinking"}
 # Formats that take nothing but words.
@@ -43,9 +48,10 @@ def fit_history(request: pb.ChatRequest, echoes: Echoes, fit: Fit) -> pb.ChatReq
     A thought that several members carry counts once: it is left out only where none of them went. Raises invalid_request for
     an extra_json that is no object.
     """
+    request = identified(request, unique=echoes.claudes)
     if fit.drop & _THOUGHTS or fit.drop & ECHOES:
         takes = _nothing if fit.drop & _THOUGHTS else echoes.takes
-        echoes = Echoes(takes, echoes.leaves | fit.drop, echoes.restores, fit.drop)
+        echoes = replace(echoes, takes=takes, leaves=echoes.leaves | fit.drop, dropped=fit.drop)
     left_out: dict[str, None] = {}
     out = request
     for number, message in enumerate(request.messages):
@@ -58,12 +64,15 @@ def fit_history(request: pb.ChatRequest, echoes: Echoes, fit: Fit) -> pb.ChatReq
     return out
 
 
+_LOOKED_AT = ("thinking", "other_json")
+
+
 def _nothing(thought: pb.Thinking) -> bool:
     return False
 
 
 def _may_hold(message: pb.Message) -> bool:
-    if any(part.WhichOneof("part") in ("thinking", "other_json") for part in message.content):
+    if any(part.WhichOneof("part") in _LOOKED_AT or part.extra_json for part in message.content):
         return True
     if message.role != pb.ROLE_ASSISTANT:
         return False
@@ -99,7 +108,7 @@ class _Fitting:
         for part in self._message.content:
             found = _thought_of(part)
             if found is None:
-                self._kept.append(part)
+                self._keep(part)
                 continue
             name, thought = found
             raw = part.WhichOneof("part") == "other_json"
@@ -114,20 +123,46 @@ class _Fitting:
                 continue
             self._refused.append((name, thought))
 
+    def _keep(self, part: pb.ContentPart) -> None:
+        """A part that is no thought, without what only Anthropic's answers have: blocks of its own tools, citations."""
+        if self._assistant and not self._echoes.claudes:
+            if part.WhichOneof("part") == "other_json" and is_of_claudes_tools(part.other_json):
+                self._left_out["messages[].content_blocks"] = None
+                return
+            if part.WhichOneof("part") == "text" and '"citations"' in part.extra_json:
+                part = _copy(part)
+                members = dict(opened(part.extra_json.encode("utf-8", "surrogatepass")))
+                if members.pop("citations", None) is not None:
+                    self._left_out["messages[].citations"] = None
+                _set(part, "extra_json", members)
+        self._kept.append(part)
+
     def _sort_members(self) -> None:
         for name, thoughts in read_carriers(self._extra):
             self._sort_carrier(f"messages[].{name}", thoughts)
-        gone = [name for name in self._extra if f"messages[].{name}" in self._echoes.leaves]
+        gone = [name for name in self._extra if f"messages[].{name}" in self._echoes.leaves or name in _FIELDS]
         for name in gone:
             raw = self._extra.pop(name)
             if name in CARRIERS or (name == NESTED and not rest_of_nested(raw)):
                 continue  # its thoughts were looked at
-            if name in TEXTS:
+            if name in _FIELDS:
+                self._left_out.update({} if name in ("name", "role") else {OTHER: None})
+            elif name in TEXTS:
                 self._refused.append((f"messages[].{name}", pb.Thinking(text=string_or_json(raw))))
             elif bytes(raw) != b"null":
                 self._left_out[f"messages[].{name}"] = None
-        if gone:
+        knows = self._echoes.knows
+        strange = self._unknown(self._extra, None if knows is None else knows.message, OTHER)
+        if gone or strange:
             _set(self._message, "extra_json", self._extra)
+
+    def _unknown(self, members: dict[str, msgspec.Raw], known: frozenset[str] | None, name: str) -> bool:
+        """Takes out what the provider does not know. Whether there was something."""
+        strange = [] if known is None else [each for each in members if each not in known]
+        for each in strange:
+            if bytes(members.pop(each)) != b"null":
+                self._left_out[name] = None
+        return bool(strange)
 
     def _sort_carrier(self, name: str, thoughts: list[pb.Thinking]) -> None:
         """The first carrier that has thoughts to take gives them all, in their order, before what is said and called."""
@@ -152,10 +187,12 @@ class _Fitting:
     def _strip_calls(self) -> None:
         for number, call in enumerate(self._message.tool_calls):
             at = f"{self._at}.tool_calls[{number}]"
-            self._strip(call, "extra_json", at, "messages[].tool_calls[].")
-            self._strip(call, "function_extra_json", at, "messages[].tool_calls[].function.")
+            knows = self._echoes.knows
+            known = (None, None) if knows is None else (knows.call, knows.function)
+            self._strip(call, "extra_json", at, "messages[].tool_calls[].", known[0])
+            self._strip(call, "function_extra_json", at, "messages[].tool_calls[].function.", known[1])
 
-    def _strip(self, call: pb.ToolCall, field: str, at: str, place: str) -> None:
+    def _strip(self, call: pb.ToolCall, field: str, at: str, place: str, known: frozenset[str] | None) -> None:
         text = getattr(call, field)
         if not text:
             return
@@ -164,7 +201,7 @@ class _Fitting:
         for name in gone:
             if bytes(members.pop(name)) != b"null":
                 self._left_out[place + name] = None
-        if gone:
+        if self._unknown(members, known, OTHER_IN_CALL) or gone:
             _set(call, field, members)
 
 
@@ -180,6 +217,22 @@ def _thought_of(part: pb.ContentPart) -> tuple[str, pb.Thinking] | None:
             if (thought := read_block(raw)) is not None:
                 return f"messages[].content[].{string_or_json(opened(raw)['type'])}", thought
     return None
+
+
+# Of tools that Anthropic runs itself, and what else its answers have that no other provider takes.
+_CLAUDES_ENDINGS = ("_tool_use", "_tool_result")
+_CLAUDES = ("container_upload", "compaction", "tool_reference")
+
+
+def is_of_claudes_tools(block: str) -> bool:
+    kind = string_or_json(opened(block.encode("utf-8", "surrogatepass")).get("type", msgspec.Raw(b"null")))
+    return kind.endswith(_CLAUDES_ENDINGS) or kind in _CLAUDES
+
+
+def _copy(part: pb.ContentPart) -> pb.ContentPart:
+    made = pb.ContentPart()
+    made.CopyFrom(part)
+    return made
 
 
 def _kind(native_name: str) -> str:

@@ -6,28 +6,31 @@ from typing import Any
 
 import msgspec
 
-from adapters.echo_names import CALL, FUNCTION
+from adapters.echo_names import CALL, FUNCTION, OTHER, OTHER_IN_CALL, Known
 from adapters.echoes import string_or_json
 from adapters.json_object import ARRAYS, MALFORMED
 from adapters.members import HINTS
 from adapters.thoughts import opened
 
+_NULL = msgspec.Raw(b"null")
 
-def strip_messages(raw: bytes, leaves: frozenset[str]) -> tuple[bytes, tuple[str, ...]]:
-    """`messages` without the echoes in `leaves`, and the names of what was left out. Every other member keeps its bytes, and
-    a message that holds none of them keeps its own. What is no list of objects is the provider's to refuse."""
+
+def strip_messages(raw: bytes, leaves: frozenset[str], knows: Known | None = None) -> tuple[bytes, tuple[str, ...]]:
+    """`messages` without the echoes in `leaves`, and the names of what was left out; with `knows` also without what that
+    does not name in turns of the assistant. Every other member keeps its bytes, and a message that holds none of them keeps
+    its own. What is no list of objects is the provider's to refuse."""
     try:
         messages: list[msgspec.Raw] = ARRAYS.decode(raw)
     except MALFORMED:
         return raw, ()
     left_out: dict[str, None] = {}
-    made = [_stripped(message, leaves, left_out) for message in messages]
+    made = [_stripped(message, leaves, knows, left_out) for message in messages]
     if all(after is before for after, before in zip(made, messages, strict=True)):
         return raw, ()
     return msgspec.json.encode(made), tuple(left_out)
 
 
-def _stripped(raw: msgspec.Raw, leaves: frozenset[str], left_out: dict[str, None]) -> Any:
+def _stripped(raw: msgspec.Raw, leaves: frozenset[str], knows: Known | None, left_out: dict[str, None]) -> Any:
     members = dict(opened(raw))
     role = bytes(members.get("role", b""))
     before = dict(members)
@@ -36,9 +39,35 @@ def _stripped(raw: msgspec.Raw, leaves: frozenset[str], left_out: dict[str, None
         return raw if members == before else members
     if (content := members.get("content")) is not None and bytes(content).startswith(b"["):
         members["content"] = _parts_without(content, leaves, left_out)
+    if knows is not None:
+        _say_refusal(members)
+        _only(members, knows.message, OTHER, left_out)
     if (calls := members.get("tool_calls")) is not None and bytes(calls).startswith(b"["):
-        members["tool_calls"] = _calls_without(calls, leaves, left_out)
+        members["tool_calls"] = _calls_without(calls, leaves, knows, left_out)
     return raw if members == before else members
+
+
+def _only(members: dict[str, Any], known: frozenset[str], name: str, left_out: dict[str, None]) -> None:
+    """Takes out what the provider does not know."""
+    for each in [each for each in members if each not in known]:
+        if bytes(members.pop(each)) not in (b"null", b'""', b"[]"):
+            left_out[name] = None
+
+
+def _say_refusal(members: dict[str, Any]) -> None:
+    """An earlier answer's words of refusal are part of what the assistant said."""
+    words = members.get("refusal", _NULL)
+    if not bytes(words).startswith(b'"') or bytes(words) == b'""':
+        return
+    del members["refusal"]
+    content = members.get("content", _NULL)
+    content = content if isinstance(content, msgspec.Raw) else msgspec.Raw(msgspec.json.encode(content))
+    if bytes(content) in (b"null", b'""', b"[]"):
+        members["content"] = words
+    elif bytes(content).startswith(b"["):
+        members["content"] = [*_items(content), {"type": "text", "text": words}]
+    else:
+        members["content"] = [{"type": "text", "text": each} for each in (content, words)]
 
 
 def _kept(role: bytes) -> frozenset[str]:
@@ -73,22 +102,26 @@ def _parts_without(raw: msgspec.Raw, leaves: frozenset[str], left_out: dict[str,
     return kept or ""  # a message needs some content
 
 
-def _calls_without(raw: msgspec.Raw, leaves: frozenset[str], left_out: dict[str, None]) -> Any:
-    if not leaves & (CALL | FUNCTION):
+def _calls_without(raw: msgspec.Raw, leaves: frozenset[str], knows: Known | None, left_out: dict[str, None]) -> Any:
+    if knows is None and not leaves & (CALL | FUNCTION):
         return raw
-    made = []
-    for call in _items(raw):
+    made, calls = [], _items(raw)
+    for call in calls:
         members: dict[str, Any] = dict(opened(call))
         before = dict(members)
         _without(members, "messages[].tool_calls[].", leaves, left_out)
+        if knows is not None:
+            _only(members, knows.call | {"custom"}, OTHER_IN_CALL, left_out)
         if (function := members.get("function")) is not None:
-            inner = dict(opened(function))
+            inner: dict[str, Any] = dict(opened(function))
             size = len(inner)
             _without(inner, "messages[].tool_calls[].function.", leaves, left_out)
+            if knows is not None:
+                _only(inner, knows.function, OTHER_IN_CALL, left_out)
             if len(inner) < size:
                 members["function"] = inner
         made.append(call if members == before else members)
-    return made
+    return raw if all(after is call for after, call in zip(made, calls, strict=True)) else made
 
 
 def _items(raw: msgspec.Raw) -> list[msgspec.Raw]:

@@ -10,8 +10,17 @@ from types import MappingProxyType
 from typing import Any
 
 from adapters.contract import Provider, Task
-from adapters.echo_names import MESSAGE, PARTS
-from adapters.members import CACHE_MARKS
+from adapters.echo_names import PARTS
+from adapters.strict_providers import (
+    GEMINI_LEAVES,
+    GROQ_LEAVES,
+    IN_GROQS_TURNS,
+    IN_MISTRALS_TURNS,
+    LLAMA_CPP,
+    LLAMA_CPP_LEAVES,
+    MISTRAL_LEAVES,
+    ONLY_REASONING,
+)
 from adapters.tool_ids import MISTRAL_IDS
 
 # What every row of OpenAI's format takes below model.config; MLflow says api_base where OpenAI's SDK says base_url.
@@ -30,39 +39,6 @@ _OPENAI_MODELS: Mapping[str, Any] = MappingProxyType(
         "reasoning_effort_models": ("o1", "o3", "o4", "gpt-5", "gpt-6"),
     }
 )
-# These refuse a request for one member of a message that they do not know. Groq and Cerebras take back `reasoning`, the member
-# they answer; Mistral takes its own parts of type thinking.
-_ONLY_REASONING = (MESSAGE | PARTS) - {"messages[].reasoning"}
-_ONLY_PARTS = (MESSAGE | PARTS) - {"messages[].content[].thinking"}
-# A name of who speaks: Groq and Mistral refuse it but for tools (https://console.groq.com/docs/openai; Mistral answers 422).
-_NAMES = frozenset({"messages[].name"})
-# What has no value that Groq takes; values that ask for nothing go out (the same page).
-_GROQ_LEAVES = _ONLY_REASONING | _NAMES | {"logit_bias", "logprobs", "top_logprobs"}
-# Mistral refuses what its reference does not name ("Extra inputs are not permitted").
-_OPENAIS_HINTS = frozenset(
-    {"user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "verbosity"}
-    | {"stream_options.include_obfuscation", "messages[].content[].prompt_cache_breakpoint"}
-    | {"logit_bias", "store", "service_tier", "modalities"}
-)
-_MISTRAL_LEAVES = _ONLY_PARTS | _NAMES | CACHE_MARKS | _OPENAIS_HINTS | {"logprobs", "top_logprobs"}
-# Gemini's endpoint too ('Unknown name "store": Cannot find field'); penalties are among what it does not know.
-_GEMINI_LEAVES = (_OPENAIS_HINTS - {"service_tier"}) | {"metadata", "frequency_penalty", "presence_penalty"}
-# What the embedded model's server reads. It ignores all else, and what it would ignore is refused: tools for one, which the
-# model is too small to call (llama.cpp takes them and `tool_choice`, and then answers in prose). https://github.com/ggml-org/llama.cpp,
-# tools/server/README.md
-_LLAMA_CPP = frozenset(
-    {"model", "messages", "prompt", "input", "stream", "stream_options", "max_tokens", "max_completion_tokens"}
-    | {"temperature", "top_p", "n", "seed", "stop", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs"}
-    | {"top_logprobs", "response_format", "encoding_format", "top_k", "min_p", "typical_p", "repeat_penalty"}
-    | {"repeat_last_n", "mirostat", "mirostat_tau", "mirostat_eta", "dynatemp_range", "dynatemp_exponent"}
-    | {"xtc_probability", "xtc_threshold", "samplers", "grammar", "json_schema", "ignore_eos", "cache_prompt"}
-)
-_LLAMA_CPP_LEAVES = (
-    _OPENAIS_HINTS
-    | _NAMES
-    | CACHE_MARKS
-    | {"metadata", "prediction", "parallel_tool_calls", "tool_choice", "reasoning_effort", "suffix", "echo", "best_of"}
-) - {"logit_bias"}
 _OPENAI_KEYS = {
     "openai_api_key": "api_key",
     "openai_api_base": "base_url",
@@ -170,15 +146,21 @@ _ROWS = (
         "mistral_api_key",
         include_usage=False,
         renamed={**_OLD_LIMIT, "seed": "random_seed"},
-        leaves=_MISTRAL_LEAVES,
-        options={**_CHAT_ONLY, "usage_unasked": True, "tool_ids": MISTRAL_IDS, "refuses_empty_turns": True},
+        leaves=MISTRAL_LEAVES,
+        options={
+            **_CHAT_ONLY,
+            "usage_unasked": True,
+            "tool_ids": MISTRAL_IDS,
+            "refuses_empty_turns": True,
+            "turns_know": IN_MISTRALS_TURNS,
+        },
     ),
     _hosted(
         "groq",
         "https://api.groq.com/openai/v1",
         tasks=_NO_EMBEDDINGS,
-        leaves=_GROQ_LEAVES,
-        options={**_CHAT_ONLY, **_GPT_OSS},
+        leaves=GROQ_LEAVES,
+        options={**_CHAT_ONLY, **_GPT_OSS, "turns_know": IN_GROQS_TURNS},
     ),
     _hosted("together", "https://api.together.xyz/v1", "togetherai_api_key", include_usage=False, renamed=_OLD_LIMIT),
     _hosted(
@@ -203,8 +185,8 @@ _ROWS = (
         "cerebras",
         "https://api.cerebras.ai/v1",
         tasks=_NO_EMBEDDINGS,
-        leaves=_ONLY_REASONING,
-        options=_GPT_OSS,
+        leaves=ONLY_REASONING,
+        options={**_GPT_OSS, "turns_know": IN_GROQS_TURNS},
     ),
     _hosted("nvidia", "https://integrate.api.nvidia.com/v1", renamed=_OLD_LIMIT),
     # Its OpenAI format; the native one is not spoken yet.
@@ -212,7 +194,7 @@ _ROWS = (
         "gemini",
         "https://generativelanguage.googleapis.com/v1beta/openai",
         "gemini_api_key",
-        leaves=_GEMINI_LEAVES,
+        leaves=GEMINI_LEAVES,
         options={
             **_CHAT_ONLY,
             "reasoning_effort_models": ("gemini-2.5", "gemini-3"),
@@ -293,8 +275,8 @@ _ROWS = (
         base_url=None,
         auth="none",
         key_required=False,
-        takes=_LLAMA_CPP,
-        leaves=_LLAMA_CPP_LEAVES,
+        takes=LLAMA_CPP,
+        leaves=LLAMA_CPP_LEAVES,
     ),
 )
 

@@ -15,9 +15,11 @@ from adapters.anthropic.thinking import goes_back
 from adapters.anthropic.turns import system_and_turns
 from adapters.anthropic.url import messages_url
 from adapters.contract import Context, HttpCall, Target
+from adapters.echo_names import ECHOES, Known
 from adapters.echoes import Echoes, fit_history
 from adapters.fit import Fit
 from adapters.fit_request import fit_chat
+from adapters.function_calls import functions_as_tools
 from adapters.json_object import callers_object, merge, merge_extra
 from adapters.json_schema import described
 from adapters.refusals import invalid
@@ -31,14 +33,17 @@ _OWNED = frozenset(
 # OpenAI's word -> this format's. "default" asks OpenAI for its standard tier.
 _SERVICE_TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
 # The API refuses members of a message that it does not know, and thoughts that it did not sign.
-_ECHOES = Echoes(takes=goes_back, restores=True)
+_KNOWN = Known(frozenset({"cache_control"}), frozenset({"cache_control", "caller"}), frozenset({"cache_control"}))
+_ECHOES = Echoes(
+    takes=goes_back, leaves=ECHOES - {"messages[].tool_calls[].caller"}, restores=True, knows=_KNOWN, claudes=True
+)
 _EFFORTS = {effort: effort for effort in ("low", "medium", "high", "xhigh", "max")} | {"minimal": "low"}
 
 
 def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
     """The call. Raises unsupported_parameter for what the format cannot express and invalid_request for what is malformed."""
     fit = Fit(target)
-    request = fit_history(fit_chat(request, PLACES, fit), _ECHOES, fit)
+    request = fit_history(functions_as_tools(fit_chat(request, PLACES, fit)), _ECHOES, fit)
     system, turns = system_and_turns(request.messages, fit)
     body: dict[str, Any] = {"model": target.model, "max_tokens": _max_tokens(request, target), "messages": turns}
     if system is not None:

@@ -10,6 +10,7 @@ PLACES = (
     | IMAGES
     | FILES
     | TOOLS
+    | {"messages[].function_call"}  # a call of a tool, in an older word
     | FORMS
     | CACHE_MARKS
     | {"model", "stream", "stream_options", "stream_options.include_usage"}

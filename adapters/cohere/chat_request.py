@@ -11,10 +11,11 @@ from adapters.cohere.places import PLACES
 from adapters.cohere.tools import write_tools
 from adapters.cohere.url import url_of
 from adapters.contract import Context, HttpCall, Target
-from adapters.echo_names import ECHOES
+from adapters.echo_names import ECHOES, Known
 from adapters.echoes import Echoes, fit_history
 from adapters.fit import Fit
 from adapters.fit_request import fit_chat
+from adapters.function_calls import functions_as_tools
 from adapters.json_object import Obj, merge_extra, of_request, raw_json
 from adapters.json_schema import described
 from adapters.refusals import invalid, plain_fields
@@ -42,6 +43,7 @@ _ECHOES = Echoes(
     takes=lambda thought: bool(thought.text) and not (thought.signature or thought.redacted or thought.format),
     leaves=ECHOES - {"messages[].citations"},
     restores=True,
+    knows=Known(frozenset({"citations", "tool_plan"})),
 )
 
 
@@ -50,7 +52,7 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
     fit = Fit(target)
     if not request.messages:
         raise invalid("messages", "at least one is needed")
-    request = fit_history(fit_chat(request, PLACES, fit), _ECHOES, fit)
+    request = fit_history(functions_as_tools(fit_chat(request, PLACES, fit)), _ECHOES, fit)
     written = [write_message(message, fit, f"messages[{i}]") for i, message in enumerate(request.messages)]
     messages = [each for each in written if not is_empty_turn(each)]
     body: dict[str, Any] = {"model": target.model, "messages": messages, "stream": stream}

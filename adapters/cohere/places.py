@@ -31,6 +31,7 @@ PLACES = (
     | {
         *("logprobs", "reasoning_effort", "messages[].content[].image_url.detail", "tools[].function.strict"),
         "messages[].citations",
+        "messages[].function_call",  # a call of a tool, in an older word
     }
 )
 # /v1/chat has one string a turn, and tools of another shape.

@@ -21,4 +21,4 @@ def echoes_of(target: Target) -> Echoes:
         native = thought.native_name
         return native in THINKING_NAMES and f"messages[].{native}" not in leaves
 
-    return Echoes(takes, leaves)
+    return Echoes(takes, leaves, knows=target.provider.options.get("turns_know"))

@@ -29,9 +29,20 @@ def with_content(message: dict[str, Any]) -> None:
 
 def without_empty_turns(messages: list[dict[str, Any]], target: Target) -> list[dict[str, Any]]:
     """The messages of a request that this provider takes."""
+    if target.provider.options.get("turns_know") is not None:
+        for message in messages:
+            if refusal := message.pop("refusal", None):  # what the assistant said, in a member that is OpenAI's
+                message["content"] = _with_refusal(message.get("content"), refusal)
     if not _refuses(target):
         return messages
     return [each for each in messages if each["role"] != "assistant" or any(each.get(name) for name in _SAYS)]
+
+
+def _with_refusal(content: Any, refusal: str) -> Any:
+    if not content:
+        return refusal
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    return [*parts, {"type": "text", "text": refusal}]
 
 
 def without_empty_turns_in_body(raw: bytes, target: Target) -> bytes:

@@ -26,7 +26,7 @@ def read_content(message: Obj, into: pb.Message) -> None:
     if raw.startswith(_STRING_START):
         into.content.add(text=decoded_string(raw, path, message.refusal))
         return
-    if raw.startswith(b"{") and message.refusal is of_answer:
+    if raw.startswith(b"{") and (message.refusal is of_answer or into.role == pb.ROLE_ASSISTANT):
         into.content.add(text=raw.decode())  # Cloudflare: the object itself where a JSON schema was asked for
         return
     if not raw.startswith(b"["):

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from adapters.call_ids import identified_in_body
 from adapters.contract import Envelope, HttpCall, Target
 from adapters.drop_in_bodies import without_member
 from adapters.echoes_in_bodies import strip_messages
@@ -179,6 +180,8 @@ def patcher(path: str, table: Mapping[str, Member]) -> Callable[[Envelope, Targe
         members["model"] = msgspec.json.encode(target.model)
         if DEVELOPER in members.get("messages", b"") and not knows_developer(target):
             members["messages"] = with_system_in_body(members["messages"])
+        if "messages" in members:
+            members["messages"] = identified_in_body(members["messages"])
         if (form := target.provider.options.get("tool_ids")) is not None and "messages" in members:
             members["messages"] = fit_ids_in_body(members["messages"], form)
         if envelope.stream and understands_usage(target):
@@ -208,8 +211,9 @@ def _leave_out(members: dict[str, bytes], table: Mapping[str, Member], target: T
     """Takes out what the provider's row leaves out, where it asks for nothing, and what the route drops. The names of it."""
     leaves = target.provider.leaves
     echoes: tuple[str, ...] = ()
-    if leaves and _mentions(members.get("messages", b""), leaves):
-        members["messages"], echoes = strip_messages(members["messages"], leaves)
+    knows, messages = target.provider.options.get("turns_know"), members.get("messages", b"")
+    if (knows is not None and b'"assistant"' in messages) or (leaves and _mentions(messages, leaves)):
+        members["messages"], echoes = strip_messages(messages, leaves, knows)
     nested = [name for name in leaves & _NESTED_HINTS if _may_have(members, name)]
     if not (echoes or nested or target.options.get("drop_params")) and leaves.isdisjoint(members):
         return ()
