@@ -22,7 +22,9 @@ from tests.faults.pairs import pairwise
 from tests.provider import Call, Provider, Reply, default_reply
 
 KEY = "sk-canary-0123456789abcdefghijklmnop"
-FORMATS = ("openai", "anthropic", "cohere")
+# The last is a provider of OpenAI's that is asked by Responses, whoever calls.
+FORMATS = ("openai", "anthropic", "cohere", "responses")
+PROVIDERS = {"responses": "openai"}
 # Long for anything that is well, even on a loaded machine; waited for by all quiet cells at the same time.
 QUIET = Timeouts(connect_s=4.0, first_output_s=4.0, idle_s=3.0, total_s=10.0)
 RETRIES = Retries(budget=1, backoff_s=0.01)
@@ -147,8 +149,11 @@ def _route(cell: Cell, root_url: str, well: Provider) -> Route:
 
 
 def _upstream(format_: str, root_url: str, model: str) -> Upstream:
-    base_url = f"{root_url}/v1" if format_ == "openai" else root_url
-    return Upstream(format_, model, base_url, Secret(KEY), price=Price(0, 0, call=CALL_MICRO_DOLLARS))
+    provider = PROVIDERS.get(format_, format_)
+    base_url = f"{root_url}/v1" if provider == "openai" else root_url
+    options = {"chat_api": "responses"} if format_ == "responses" else {}
+    price = Price(0, 0, call=CALL_MICRO_DOLLARS)
+    return Upstream(provider, model, base_url, Secret(KEY), options=options, price=price)
 
 
 def healthy(call: Call) -> Reply:
@@ -197,7 +202,7 @@ def judge(cell: Cell, seen: Seen) -> Verdict:
             verdict.same("type", seen.type, type_)
         verdict.same("media", seen.media, EVENTS if cell.streamed and (cell.in_band or not failure) else JSON)
     if failure is None:
-        verdict.same("upstream", seen.upstream, "spare" if cell.falls_back else cell.format)
+        verdict.same("upstream", seen.upstream, "spare" if cell.falls_back else PROVIDERS.get(cell.format, cell.format))
         verdict.same("words", seen.words, ANSWER)
     else:
         _judge_failure(verdict, seen, status)
