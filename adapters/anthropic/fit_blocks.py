@@ -11,6 +11,7 @@ from adapters.contract import Target
 from adapters.fit import refuse
 from adapters.json_object import MALFORMED, Obj, callers_object, of_request
 from adapters.refusals import unsupported
+from adapters.tool_results import with_media_behind
 from sidecar.v1 import inference_pb2 as pb
 
 # OpenAI wants a name for a file that comes by value.
@@ -107,37 +108,15 @@ def says_nothing(message: pb.Message) -> bool:
 
 
 def fit_results(messages: list[pb.Message]) -> list[pb.Message]:
-    """Results of tools as texts. Pictures and files of theirs follow in a message of the user, behind all results of the turn: no
-    other format has a place for them in a result."""
-    out: list[pb.Message] = []
-    media: list[pb.ContentPart] = []
-    for message in messages:
+    """Results of tools as one text each; no other format has a place for pictures and files in a result."""
+    out = with_media_behind(messages)
+    for message in out:
         if message.role == pb.ROLE_TOOL:
-            _take_media(message, media)
+            text = "\n".join(part.text for part in message.content if part.WhichOneof("part") == "text")
+            del message.content[:]
+            message.content.add(text=text)
             _say_error(message)
-            out.append(message)
-            continue
-        if media:
-            if message.role != pb.ROLE_USER:
-                out.append(pb.Message(role=pb.ROLE_USER, content=media))
-            else:
-                message = pb.Message(role=pb.ROLE_USER, content=[*media, *message.content])
-            media = []
-        out.append(message)
-    if media:
-        out.append(pb.Message(role=pb.ROLE_USER, content=media))
     return out
-
-
-def _take_media(message: pb.Message, media: list[pb.ContentPart]) -> None:
-    texts = [part.text for part in message.content if part.WhichOneof("part") == "text"]
-    others = [part for part in message.content if part.WhichOneof("part") in ("image", "file")]
-    if others:
-        media.append(pb.ContentPart(text=f"The result of tool call {message.tool_call_id} has this attached:"))
-        media.extend(pb.ContentPart.FromString(part.SerializeToString()) for part in others)
-        texts = texts or ["(see the attachment in the next message)"]
-    del message.content[:]
-    message.content.add(text="\n".join(texts))
 
 
 def _say_error(message: pb.Message) -> None:

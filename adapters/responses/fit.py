@@ -6,10 +6,13 @@ import msgspec
 
 from adapters.contract import Target
 from adapters.responses.tool_names import INPUT, wrapped
+from adapters.tool_results import have_media, with_media_behind
 from sidecar.v1 import inference_pb2 as pb
 
 # Providers with custom tools.
 _OPENAIS = frozenset({"openai", "azure"})
+# Formats that take pictures in the results of tools. (OpenAI's Responses API does, and there the caller's bytes pass.)
+_MEDIA_IN_RESULTS = frozenset({"anthropic"})
 _FORM = "Its input is one text, as it is."
 
 
@@ -44,11 +47,23 @@ def _takes_effort(target: Target, effort: str) -> bool:
 
 def fit_request(request: pb.ChatRequest, target: Target) -> pb.ChatRequest:
     """The request, or a copy of it."""
-    if target.provider.name in _OPENAIS:
+    moves = target.provider.format not in _MEDIA_IN_RESULTS and have_media(request.messages)
+    openais = target.provider.name in _OPENAIS
+    if openais and not moves:
         return request
     out = pb.ChatRequest()
     out.CopyFrom(request)
-    for name in leaves(request, target):
+    if moves:
+        messages = with_media_behind(out.messages)
+        del out.messages[:]
+        out.messages.extend(messages)
+    if not openais:
+        _fit_members(out, target)
+    return out
+
+
+def _fit_members(out: pb.ChatRequest, target: Target) -> None:
+    for name in leaves(out, target):
         out.ClearField(name)
     for tool in out.tools:
         if tool.WhichOneof("kind") == "custom":
@@ -60,7 +75,6 @@ def fit_request(request: pb.ChatRequest, target: Target) -> pb.ChatRequest:
             if call.HasField("custom_input"):
                 call.arguments_json = wrapped(call.custom_input)
                 call.ClearField("custom_input")
-    return out
 
 
 def _function(custom: pb.CustomTool) -> pb.FunctionTool:

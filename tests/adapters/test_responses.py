@@ -349,3 +349,23 @@ def test_how_much_to_think_and_to_say_goes_where_a_provider_has_a_word_for_it(
         for word, name in (("verbosity", "verbosity"), ("effort", "reasoning_effort"))
         if name not in left_out and (provider, word) != ("cohere", "effort")  # there it is `thinking`
     ]
+
+
+@pytest.mark.parametrize("provider", ["groq", "openai", "cohere", "anthropic"])
+def test_a_picture_in_a_result_goes_where_the_provider_has_a_place_for_it(provider: str) -> None:
+    """Codex looks at pictures by a tool. In chat completions a result is text, so they follow in a message of the user."""
+    picture = {"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo="}
+    calls = [{"type": "function_call", "call_id": f"c{n}", "name": "view", "arguments": "{}"} for n in (1, 2)]
+    results: list[dict[str, Any]] = [
+        {"type": "function_call_output", "call_id": "c1", "output": [{"type": "input_text", "text": "seen"}, picture]},
+        {"type": "function_call_output", "call_id": "c2", "output": [picture]},
+    ]
+    sent = sent_by({"input": [{"role": "user", "content": "look"}, *calls, *results]}, provider)["messages"]
+    if provider == "anthropic":
+        assert [block["content"][-1]["type"] for block in sent[-1]["content"]] == ["image", "image"]
+        return
+    assert [turn["role"] for turn in sent] == ["user", "assistant", "tool", "tool", "user"]
+    texts = [turn["content"] if isinstance(turn["content"], str) else turn["content"][0]["text"] for turn in sent[2:4]]
+    assert texts == ["seen", "(see the attachment in the next message)"]
+    last = json.dumps(sent[-1])
+    assert (last.count("iVBORw0KGgo="), "c1" in last, "c2" in last) == (2, True, True)

@@ -35,8 +35,6 @@ def written(format_: str, body: Body, target: Target) -> Body:
     client, provider = FORMATS[format_].client[Task.CHAT], FORMATS[format_].provider[Task.CHAT]
     envelope = client.open(json.dumps(body, ensure_ascii=False).encode())
     request: Any = client.decode_request(envelope)
-    if format_ == "responses" and client.fit is not None:
-        request = client.fit(request, target)
     found: Body = json.loads(provider.encode(request, target, envelope.stream, CONTEXT).body)
     return found
 

@@ -1,0 +1,52 @@
+"""Results of tools for formats that have only texts in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sidecar.v1 import inference_pb2 as pb
+
+_MEDIA = ("image", "file")
+_ATTACHED = "(see the attachment in the next message)"
+
+
+def have_media(messages: Iterable[pb.Message]) -> bool:
+    """Whether a result has a picture or a file in it."""
+    return any(
+        message.role == pb.ROLE_TOOL and any(part.WhichOneof("part") in _MEDIA for part in message.content)
+        for message in messages
+    )
+
+
+def with_media_behind(messages: Iterable[pb.Message]) -> list[pb.Message]:
+    """Pictures and files of results follow in a message of the user, behind all results of the turn, with the ids of their calls.
+    Changes the messages it gets."""
+    out: list[pb.Message] = []
+    media: list[pb.ContentPart] = []
+    for message in messages:
+        if message.role == pb.ROLE_TOOL:
+            _take_media(message, media)
+            out.append(message)
+            continue
+        if media:
+            if message.role != pb.ROLE_USER:
+                out.append(pb.Message(role=pb.ROLE_USER, content=media))
+            else:
+                message = pb.Message(role=pb.ROLE_USER, content=[*media, *message.content])
+            media = []
+        out.append(message)
+    if media:
+        out.append(pb.Message(role=pb.ROLE_USER, content=media))
+    return out
+
+
+def _take_media(message: pb.Message, media: list[pb.ContentPart]) -> None:
+    found = [part for part in message.content if part.WhichOneof("part") in _MEDIA]
+    if not found:
+        return
+    media.append(pb.ContentPart(text=f"The result of tool call {message.tool_call_id} has this attached:"))
+    media.extend(pb.ContentPart.FromString(part.SerializeToString()) for part in found)
+    kept = [part for part in message.content if part.WhichOneof("part") not in _MEDIA]
+    copies = pb.Message(content=kept or [pb.ContentPart(text=_ATTACHED)])
+    del message.content[:]
+    message.content.extend(copies.content)
