@@ -185,7 +185,7 @@ SUPERVISOR = (
         "sidecar_ledger_waiting_rows",
         (),
         "1",
-        "Rows of the shared ledger that this gateway's archive does not have yet.",
+        "Rows of the shared ledger that this gateway's archive does not have yet (0 before Redis 7).",
     ),
     Row(
         "sidecar_store_expired_reservations_total",

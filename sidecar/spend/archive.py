@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -64,6 +65,8 @@ class Archive:
             for name in _missing(self._connection):  # a file of an earlier release
                 self._connection.execute(f"ALTER TABLE spend ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0")
             self._connection.executescript(_SHARED)
+        # Rows are added in threads, one after the other, and one that was not waited for may still add some at the end.
+        self._turn = threading.Lock()
         self._swept_s = self._recent_swept_s = 0
         self._written: dict[tuple[int, str, str], Charge] = {}
 
@@ -88,7 +91,7 @@ class Archive:
     def book(self, bookings: Iterable[Booking], now_s: int) -> list[Booking]:
         """Adds them, in one transaction; returns those that had not been added before."""
         fresh = []
-        with self._connection:
+        with self._turn, self._connection:
             for each in bookings:
                 if not self._connection.execute(
                     "INSERT OR IGNORE INTO booked VALUES (?, ?)", (each.id, now_s)
@@ -108,23 +111,31 @@ class Archive:
 
     def since(self, today: Today) -> list[Line]:
         """What is added, of this month."""
-        return list(_since(self._connection, date_of(today.day)[:8] + "01"))
+        with self._turn:
+            return list(_since(self._connection, date_of(today.day)[:8] + "01"))
 
     def recent(self) -> list[tuple[str, str]]:
         """Ids and texts of what was added in the last two minutes, at least."""
-        return list(self._connection.execute("SELECT id, text FROM recent ORDER BY at_s"))
+        with self._turn:
+            return list(self._connection.execute("SELECT id, text FROM recent ORDER BY at_s"))
 
     def follows(self, epoch: int, since_s: int) -> None:
         """From `since_s` on rows of other gateways are added too, those of the store's data of this epoch. The first time is
         kept, unless rows of the same data were missed since."""
-        again = self._fact("epoch") == epoch
-        with self._connection:
+        again = self.epoch == epoch
+        with self._turn, self._connection:
             keep = "REPLACE" if again else "IGNORE"
             self._connection.execute(f"INSERT OR {keep} INTO facts VALUES ('shared_since', ?)", (since_s,))
             self._connection.execute("INSERT OR REPLACE INTO facts VALUES ('epoch', ?)", (epoch,))
 
+    @property
+    def epoch(self) -> int | None:
+        """Of the store's data that it follows."""
+        return self._fact("epoch")
+
     def _fact(self, name: str) -> int | None:
-        found = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        with self._turn:
+            found = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
         return None if found is None else int(found[0])
 
     def is_complete(self, today: Today) -> bool:
@@ -134,7 +145,8 @@ class Archive:
         return since_s is not None and since_s < month_begins_s
 
     def close(self) -> None:
-        self._connection.close()
+        with self._turn:
+            self._connection.close()
 
 
 def read_since(path: Path, first_day: str) -> list[Line]:

@@ -24,9 +24,10 @@ from sidecar.spend.calendar import today_at
 from sidecar.spend.ledger import Charge, Ledger, Line
 from sidecar.store.connect import Connector
 from sidecar.store.line import Line as Connection
-from sidecar.store.line import Refused, StoreError, Unanswered
-from sidecar.store.operations import prefix_of, sum_name
+from sidecar.store.line import Refused, StoreError, Unanswered, answer
+from sidecar.store.operations import prefix_of
 from sidecar.store.outage import SpentSince
+from sidecar.store.sums import raise_sums, set_sums
 
 _log = logging.getLogger(__name__)
 # A transaction of so many rows takes 3 ms of a thread.
@@ -37,34 +38,20 @@ _TRIM_S = 1.0
 # Gateways that come back to a store without data make their groups again: nothing is trimmed before.
 _TRIM_LATER_S = 30.0
 _GROUPS_S = 60.0
-_ANSWER_S = 2.0
-# A gateway that was away for longer is given up, so that the stream does not grow for ever: 150 bytes a call.
+# A gateway that is away for longer is given up, so that the stream does not grow for ever: 200 bytes a call.
 _GROUP_KEPT_MS = 86_400_000
+# 200 MB: from then on it is given up sooner.
+_ROWS_KEPT_MAX = 1_000_000
+_GROUP_KEPT_CROWDED_MS = 600_000
 # Whoever loads the sums has so long for it.
 _LOADING_MS = 5_000
 # An archive that begins in the middle of the month waits for one that does not.
 _INCOMPLETE_WAITS_S = 1.0
 _PAGE = 65_536
-_DAY_MS, _MONTH_MS = 172_800_000, 3_456_000_000
-# A budget that a configuration adds begins at what the ledger has of its month; a counter is never below the ledger for longer.
+# A budget that a configuration adds begins at what the ledger has; a counter is never below the ledger for longer.
 _RAISE_S = 5.0
-_RAISED_MAX = 500
-# name, kind, period, micro-dollars for each. Not around midnight, if this machine's clock is not the server's.
-_RAISE = """
-if math.floor(redis.call('TIME')[1] / 86400) ~= tonumber(ARGV[1]) then return 0 end
-local raised = 0
-for i = 2, #ARGV, 4 do
-  local key, period, spent = KEYS[1] .. ARGV[i], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
-  local of, known, held = string.match(redis.call('GET', key) or '0 0 0', '^(%S+) (%S+) (%S+)$')
-  if tonumber(of) < period then known = '0' end
-  if tonumber(of) <= period and tonumber(known) < spent then
-    redis.call('SET', key, string.format('%.0f %.0f %s', period, spent, held), 'PX', ARGV[i + 1])
-    raised = raised + 1
-  end
-end
-return raised"""
-# Months count from year 0 here, and from 1970 in the script.
-_MONTHS_BEFORE_1970 = 1970 * 12
+# Not in a store that has lost its data until workers have sent again what it lacks (session.py): it would count twice.
+_RAISE_LATER_S = 60.0
 
 
 class LedgerFold:
@@ -90,6 +77,7 @@ class LedgerFold:
         self._empty_since: float | None = None
         self._failing = False
         self._groups: set[str] = set()  # that were seen on the stream
+        self._raise_from = 0.0
         self._loaded = False  # the store's sums are this archive's
         self.budgets: Callable[[], Iterable[Allowance]] = tuple  # those of the configuration
         self.expired = 0  # reservations that nobody settled: calls of a killed worker, perhaps
@@ -128,9 +116,9 @@ class LedgerFold:
                     await self._trim(line, drop_groups=now - looked > _GROUPS_S)
                     looked = now if now - looked > _GROUPS_S else looked
                 if more < _ROWS_MAX:
-                    if now - raised > _RAISE_S:
+                    if now - raised > _RAISE_S and now > self._raise_from:
                         raised = now
-                        await self._raise_sums(line)
+                        await raise_sums(line, self._prefix, self._ledger, self.budgets(), today_at(self._now_s()))
                     await asyncio.sleep(_PAUSE_S)
         finally:
             line.abort()
@@ -153,15 +141,19 @@ class LedgerFold:
 
     async def _join(self, line: Connection, epoch: bytes) -> None:
         made = await self._make_group(line, self._gateway)
-        if made or self._loaded:
+        number = int(epoch.split()[1], 16) >> 1
+        known = self._archive.epoch == number
+        if made or not known:
             since_s = 0 if self._loaded else int(self._now_s())
-            await asyncio.to_thread(self._archive.follows, int(epoch.split()[1], 16) >> 1, since_s)
+            await asyncio.to_thread(self._archive.follows, number, since_s)
             self._loaded = False
+        if not known:
+            self._raise_from = time.monotonic() + _RAISE_LATER_S
 
     async def _make_group(self, line: Connection, name: str) -> bool:
         """Whether there was none. It begins with the oldest row."""
         try:
-            await _answer(line, "XGROUP", "CREATE", self._stream, name, "0", "MKSTREAM")
+            await answer(line, "XGROUP", "CREATE", self._stream, name, "0", "MKSTREAM")
         except Refused as error:
             if error.code != "BUSYGROUP":
                 raise
@@ -169,7 +161,7 @@ class LedgerFold:
         return True
 
     async def _fold(self, line: Connection, start: str) -> int:
-        found = await _answer(
+        found = await answer(
             line, "XREADGROUP", "GROUP", self._gateway, "1", "COUNT", _ROWS_MAX, "STREAMS", self._stream, start
         )
         entries = found[0][1] if found else []
@@ -181,47 +173,64 @@ class LedgerFold:
         for booking in fresh:
             if today_at(booking.line.day * 86_400).month == today.month:
                 self._ledger.restore(booking.line, today)
-        await _answer(line, "XACK", self._stream, self._gateway, *(entry[0] for entry in entries))
+        await answer(line, "XACK", self._stream, self._gateway, *(entry[0] for entry in entries))
         return len(entries)
 
     def _row(self, entry: Sequence[Any]) -> Booking | None:
         """None for what has been trimmed, and for a reservation that expired."""
         if not entry[1]:
             return None
-        whole = entry[1][1].decode()
-        id_, day, text = whole.split(" ", 2)
-        if text == "expired":
-            self.expired += 1
+        try:
+            whole = entry[1][1].decode()
+            id_, day, text = whole.split(" ", 2)
+            if text == "expired":
+                self.expired += 1
+                return None
+            route, consumer, *counts = json.loads(text)
+            return Booking(id_, Line(int(day), str(consumer), str(route), Charge(*map(int, counts))), whole)
+        except (ValueError, TypeError):
+            _log.error(
+                "A row of the store's ledger is not understood, and is not in the archive: %r", entry[1][1][:200]
+            )
             return None
-        route, consumer, *counts = json.loads(text)
-        return Booking(id_, Line(int(day), consumer, route, Charge(*counts)), whole)
 
     async def _trim(self, line: Connection, *, drop_groups: bool) -> None:
         """Only what every group is past: from the oldest row that is pending anywhere, else the last that was delivered."""
+        gone = await self._gone(line) if drop_groups else ()
         oldest: list[tuple[int, int]] = []
-        for group in await _answer(line, "XINFO", "GROUPS", self._stream):
+        for group in await answer(line, "XINFO", "GROUPS", self._stream):
             facts = dict(zip(group[::2], group[1::2], strict=True))
-            name, last = facts[b"name"], facts[b"last-delivered-id"]
-            if drop_groups and name.decode() != self._gateway and await self._is_gone(line, name):
-                _log.warning("The gateway %s has not read the ledger for a day: its rows are given up.", name.decode())
-                await _answer(line, "XGROUP", "DESTROY", self._stream, name)
-                self._groups.discard(name.decode())
+            name, last = facts[b"name"].decode(), facts[b"last-delivered-id"]
+            if name in gone:
+                _log.warning("The gateway %s is away, and its rows of the ledger are given up.", name)
+                await answer(line, "XGROUP", "DESTROY", self._stream, name)
+                self._groups.discard(name)
                 continue
-            self._groups.add(name.decode())
+            self._groups.add(name)
             if facts[b"pending"]:
-                last = (await _answer(line, "XPENDING", self._stream, name))[1] or last
+                last = (await answer(line, "XPENDING", self._stream, name))[1] or last
             oldest.append(_id_of(last))
-            if name.decode() == self._gateway:
-                length = await _answer(line, "XLEN", self._stream)
-                self.waiting = length if last == b"0-0" else int(facts.get(b"lag") or 0)
+            if name == self._gateway:
+                self.waiting = int(facts.get(b"lag") or 0)
         if oldest:
-            await _answer(line, "XTRIM", self._stream, "MINID", "-".join(map(str, min(oldest))))
+            await answer(line, "XTRIM", self._stream, "MINID", "-".join(map(str, min(oldest))))
 
-    async def _is_gone(self, line: Connection, group: bytes) -> bool:
-        for consumer in await _answer(line, "XINFO", "CONSUMERS", self._stream, group):
-            facts = dict(zip(consumer[::2], consumer[1::2], strict=True))
-            return bool(facts[b"idle"] > _GROUP_KEPT_MS)
-        return False
+    async def _gone(self, line: Connection) -> set[str]:
+        """Groups of gateways that are not seen any more and hold up rows for too long."""
+        first = await answer(line, "XRANGE", self._stream, "-", "+", "COUNT", 1)
+        if not first:
+            return set()
+        seconds, _ = await answer(line, "TIME")
+        crowded = await answer(line, "XLEN", self._stream) > _ROWS_KEPT_MAX
+        before_ms = int(seconds) * 1000 - (_GROUP_KEPT_CROWDED_MS if crowded else _GROUP_KEPT_MS)
+        there = {self._gateway.encode(), *await answer(line, "ZRANGE", self._prefix + b"gateways", 0, -1)}
+        found = set()
+        for group in await answer(line, "XINFO", "GROUPS", self._stream):
+            facts = dict(zip(group[::2], group[1::2], strict=True))
+            read_ms = max(_id_of(facts[b"last-delivered-id"])[0], _id_of(first[0][0])[0])
+            if facts[b"name"] not in there and read_ms < before_ms:
+                found.add(facts[b"name"].decode())
+        return found
 
     async def _load(self, line: Connection) -> bytes:
         """The sums of an empty store, out of the archive. One gateway does it; raises Unanswered for the others."""
@@ -232,55 +241,27 @@ class LedgerFold:
         if not complete and now - self._empty_since < _INCOMPLETE_WAITS_S:
             raise Unanswered("its sums are lost, and another gateway may know more of them")
         epoch = self._prefix + b"epoch"
-        mine = await _answer(line, "SET", epoch, f"loading {self._gateway}", "NX", "PX", _LOADING_MS)
+        mine = await answer(line, "SET", epoch, f"loading {self._gateway}", "NX", "PX", _LOADING_MS)
         if mine is None:
             raise Unanswered("another gateway loads its sums")
-        for key, day, of_day, of_month in self._ledger.sums(month):
-            if day:
-                await _answer(line, "SET", self._name(key, "day"), f"{month.day} {of_day} 0", "PX", _DAY_MS)
-            sum_ = f"{month.month - _MONTHS_BEFORE_1970} {of_month} 0"
-            await _answer(line, "SET", self._name(key, "month"), sum_, "PX", _MONTH_MS)
+        await set_sums(line, self._prefix, self._ledger, month)
         for id_, text in await asyncio.to_thread(self._archive.recent):
             # Other archives may not have it yet, and its worker's settle will not add it again.
-            await _answer(line, "XADD", self._stream, "*", "e", text)
+            await answer(line, "XADD", self._stream, "*", "e", text)
             host, _, number = id_.rpartition(".")
             page, bit = divmod(int(number), _PAGE)
             bits = self._prefix + f"done:{host}:{page}".encode()
-            await _answer(line, "SETBIT", bits, bit, 1)
-            await _answer(line, "PEXPIRE", bits, 86_400_000)
+            await answer(line, "SETBIT", bits, bit, 1)
+            await answer(line, "PEXPIRE", bits, 86_400_000)
         for group in self._groups:
             await self._make_group(line, group)
         ready = f"ready {random.getrandbits(64):016x}".encode()
-        await _answer(line, "SET", epoch, ready)
+        await answer(line, "SET", epoch, ready)
         self._empty_since, self._loaded = None, True
         _log.info("The store was empty: the sums of this month are loaded from this gateway's archive.")
         return ready
-
-    async def _raise_sums(self, line: Connection) -> None:
-        today = today_at(self._now_s())
-        words: list[str | int] = []
-        for each in self.budgets():
-            spent = self._ledger.spent(each.key, each.per, today)
-            if spent:
-                is_day = each.per == "day"
-                period = today.day if is_day else today.month - _MONTHS_BEFORE_1970
-                words += (sum_name(each.key, each.per), _DAY_MS if is_day else _MONTH_MS, period, spent)
-        for at in range(0, len(words), 4 * _RAISED_MAX):
-            some = words[at : at + 4 * _RAISED_MAX]
-            await _answer(line, "EVAL", _RAISE, 1, self._prefix, today.day, *some)
-
-    def _name(self, key: bytes, per: str) -> bytes:
-        return self._prefix + sum_name(key, per).encode()
 
 
 def _id_of(text: bytes) -> tuple[int, int]:
     milliseconds, _, number = text.decode().partition("-")
     return int(milliseconds), int(number or 0)
-
-
-async def _answer(line: Connection, *command: bytes | str | int) -> Any:
-    try:
-        async with asyncio.timeout(_ANSWER_S):
-            return await line.ask(*command)
-    except TimeoutError:
-        raise Unanswered("there was no answer in time") from None

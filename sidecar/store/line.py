@@ -15,6 +15,7 @@ import hiredis
 
 # More unanswered commands than this on one connection: the server is stuck, and what waits is of no use any more.
 _WAITING_MAX = 10_000
+_ANSWER_S = 5.0
 
 
 class StoreError(Exception):
@@ -80,6 +81,15 @@ class Line(asyncio.Protocol):
         """Without a word to the server."""
         if self._transport is not None:
             self._transport.abort()
+
+
+async def answer(line: Line, *command: bytes | str | int) -> Any:
+    """For what nobody waits for. Raises StoreError."""
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            return await line.ask(*command)
+    except TimeoutError:
+        raise Unanswered("there was no answer in time") from None
 
 
 def _resolve(future: asyncio.Future[Any], answer: Any) -> None:

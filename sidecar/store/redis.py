@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import msgspec
 
@@ -17,6 +17,7 @@ from sidecar.spend.ledger import Charge, Ledger
 from sidecar.store import operations
 from sidecar.store.batches import Answer
 from sidecar.store.contract import Admitted, Needs, Rules
+from sidecar.store.counters import Counters
 from sidecar.store.leases import Lease, Leases, Taken, give_back
 from sidecar.store.line import StoreError, Unanswered
 from sidecar.store.operations import Operation
@@ -28,10 +29,6 @@ _US_NS = 1_000
 _LEVELS_AT = 4
 _TAKEN, _REFUSED = 1, 0
 _ON_CALLS, _NEVER = 1, 2
-
-
-class DecisionCounter(Protocol):
-    def decided(self, policy: str) -> None: ...
 
 
 class _Encoded(NamedTuple):
@@ -64,7 +61,7 @@ class RedisStore:
         session: Session,
         shares: LocalShares,
         ledger: Ledger,
-        decisions: DecisionCounter,
+        counters: Counters,
         closing: Callable[[], Awaitable[None]] | None = None,
         now_s: Callable[[], float] = time.time,
     ) -> None:
@@ -72,7 +69,7 @@ class RedisStore:
         self._leases = Leases(session)
         self._shares = shares
         self._ledger = ledger
-        self._decisions = decisions
+        self._counters = counters
         self._closing = closing
         self._now_s = now_s
         self._calendar = Calendar()
@@ -171,10 +168,10 @@ class RedisStore:
         try:
             share = self._shares.admit(rules, needs, self._session.gateways)
         except GatewayError:
-            self._decisions.decided("deny")
+            self._counters.decided("deny")
             self._give_back(held)
             raise
-        self._decisions.decided(note_of(rules).partition("; ")[2])
+        self._counters.decided(note_of(rules).partition("; ")[2])
         held.share = share
         held.levels, held.note = share.reservation.levels, share.reservation.note
         if share.reservation.refused is not None:

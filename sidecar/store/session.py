@@ -15,13 +15,13 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
 
 from sidecar.domain.snapshot import SharedStore
 from sidecar.store import operations
 from sidecar.store.batches import OPERATIONS_MAX, Answer, Batches
 from sidecar.store.connect import Connected, Connector
-from sidecar.store.line import Line, StoreError, Unanswered
+from sidecar.store.counters import Counters
+from sidecar.store.line import Line, Refused, StoreError, Unanswered
 from sidecar.store.operations import SCRIPT_SHA, Operation
 from sidecar.store.unsent import UnsentSettles
 
@@ -31,27 +31,22 @@ _TIMEOUTS_MAX = 3
 _PROBE_S = (0.1, 0.25)
 # A settle waits for company this long.
 _COMPANY_S = 0.005
-# Nobody waits for what is sent in the background.
-_BACKGROUND_S = 0.5
+# Nobody waits for what is sent in the background: it gives the store up only where no call has done so long before. This process
+# itself may be held up for a second.
+_BACKGROUND_S = 5.0
 # A replica that became the master lacks the last writes: what was acknowledged so recently is sent again, and known by its bit.
 _RESENT_S = 10.0
+# By a worker that was away meanwhile. What is older is in the archives, and counted by them (fold.py).
+_RESENT_MAX_S = 30.0
 _TICK_S = 5.0
 _RENEWED_S = 20.0
 # What no record in the file has room for is kept by the process, up to here.
 _UNSENT_MAX = 200_000
+# Codes of an error of the script itself, which comes again with the same words.
+_SCRIPT_FAILED = frozenset({"ERR", "WRONGTYPE"})
 # How long a worker that ends waits for the last acknowledgements.
 _CLOSE_S = 1.0
 _LETTERS = string.ascii_letters + string.digits
-
-
-class Counters(Protocol):
-    """What an operator sees of it."""
-
-    def reachable(self, *, yes: bool) -> None: ...
-
-    def unsent(self, count: int) -> None: ...
-
-    def lost(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -87,6 +82,7 @@ class Session:
         self._life = b""
         self._was_up = True
         self._open: dict[int, _Open] = {}
+        self._at_a_time = OPERATIONS_MAX
         self._outbox: deque[tuple[Operation, int | None]] = deque(unsent.found)
         self._recent: deque[tuple[float, Operation]] = deque()
         self._loop = asyncio.get_running_loop()
@@ -155,8 +151,9 @@ class Session:
         self._disconnect()
         self._unsent.close()
 
-    def _leave(self, why: str) -> None:
-        if self._batches is None:
+    def _leave(self, why: str, line: Line | None = None) -> None:
+        """`line`: only if that is still the connection."""
+        if self._batches is None or (line is not None and line is not self._line):
             return
         _log.warning("The store of limits and budgets does not answer: %s. Calls are decided without it.", why)
         self._disconnect()
@@ -209,7 +206,9 @@ class Session:
             if connected.epoch is None:
                 raise Unanswered("its sums are not loaded yet")
             if connected.life != self._life:
-                again = [each.hold for each in self._open.values()] + [each for _, each in self._recent]
+                oldest = self._loop.time() - _RESENT_MAX_S
+                again = [each.hold for each in self._open.values()]
+                again += [each for sent, each in self._recent if sent > oldest]
                 for at in range(0, len(again), OPERATIONS_MAX):
                     await self._run(line, again[at : at + OPERATIONS_MAX])
             (count,) = (await self._run(line, [Operation(operations.tick(self._gateway))]))[0]
@@ -243,13 +242,24 @@ class Session:
                 self._recent.popleft()
 
     async def _send_some(self, line: Line) -> None:
-        some = [self._outbox[at] for at in range(min(OPERATIONS_MAX, len(self._outbox)))]
+        some = [self._outbox[at] for at in range(min(self._at_a_time, len(self._outbox)))]
         try:
             await self._run(line, [operation for operation, _ in some])
-        except StoreError as error:
-            if line is self._line:
-                self._leave(str(error))
+        except Refused as error:
+            if error.code not in _SCRIPT_FAILED:
+                self._leave(str(error), line)
+            elif self._at_a_time > 1:
+                self._at_a_time = 1  # one of them: which?
+            else:
+                _log.error("A settle was not understood by the store, and is dropped: %s", error)
+                self._counters.lost()
+                self._outbox.popleft()
+                self._unsent.forget(some[0][1])
             return
+        except StoreError as error:
+            self._leave(str(error), line)
+            return
+        self._at_a_time = OPERATIONS_MAX
         now = self._loop.time()
         for operation, record in some:
             self._outbox.popleft()
@@ -260,15 +270,14 @@ class Session:
         while True:
             await asyncio.sleep(_TICK_S * random.uniform(0.8, 1.2))
             self._counters.unsent(len(self._outbox))
-            try:
-                await self._renew_once()
-            except StoreError as error:
-                self._leave(str(error))
+            line = self._line
+            if line is not None:
+                try:
+                    await self._renew_once(line)
+                except StoreError as error:
+                    self._leave(str(error), line)
 
-    async def _renew_once(self) -> None:
-        line = self._line
-        if line is None:
-            return
+    async def _renew_once(self, line: Line) -> None:
         (count,) = (await self._run(line, [Operation(operations.tick(self._gateway))]))[0]
         self.gateways = max(1, count)
         now = self._loop.time()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from sidecar.domain.snapshot import RedisServer, SharedStore, Snapshot
+from sidecar.domain.snapshot import Consumer, RedisServer, SharedStore, Snapshot
 from sidecar.gateway.gateway import Gateway
 from sidecar.gateway.meter import Meter
 from sidecar.limits import LimitStore
 from sidecar.spend.archive import Archive, read_since
+from sidecar.spend.budgets import Allowance, allowances_of
 from sidecar.spend.calendar import today_at
 from sidecar.spend.ledger import Charge, Ledger
 from sidecar.store import SharedMemory
@@ -39,20 +41,22 @@ class Host(Core):
         self._snapshot = snapshot
         self._store = store
         self._folder = folder
-        self.ledger = Ledger(folder)
+        self._run = Path(tempfile.mkdtemp(prefix="run-", dir=folder))  # made for each start, as the gateway does
+        self.ledger = Ledger(self._run)
         self.archive = Archive(folder / "spend.sqlite")
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self.archive.load(self.ledger, today_at(time.time()))
-        memory = SharedMemory(LimitStore(self._folder, 0), Ledger(self._folder))
+        memory = SharedMemory(LimitStore(self._run, 0), Ledger(self._run))
         self.store: RedisStore = open_store(
-            self._store, memory, self._folder, self._folder / "store", self.name, self.metrics
+            self._store, memory, self._run, self._folder / "store", self.name, self.metrics
         )
         self.meter = Meter(self.metrics, self.store)
         self.gateway = Gateway(self._snapshot, self._client, self.metrics, meter=self.meter)
-        self._spent = SpentSince(self._folder)
+        self._spent = SpentSince(self._run)
         self.fold = LedgerFold(self._store, self.name, self.archive, self.ledger, self._spent)
+        self.fold.budgets = self._budgets
         self._folding = loop.create_task(self.fold.run())
         return self
 
@@ -65,6 +69,10 @@ class Host(Core):
         self.ledger.close()
         self.archive.close()
         await super().__aexit__(*error)
+
+    def _budgets(self) -> list[Allowance]:
+        routes = self._snapshot.routes.values()
+        return [each for route in routes for each in allowances_of(route, Consumer("local"))]
 
     @property
     def is_up(self) -> bool:

@@ -15,6 +15,12 @@ from typing import Any
 import pytest
 
 from sidecar.domain.snapshot import Budget, Limit, Snapshot, WhenUnavailable
+from sidecar.store import operations
+from sidecar.store.counters import StoreMetrics
+from sidecar.store.operations import Operation
+from sidecar.store.session import Session
+from sidecar.store.unsent import UnsentSettles
+from sidecar.telemetry.metrics import Metrics
 from tests.gateway.in_process import openai, to
 from tests.limits.test_meter import PRICE
 from tests.processes import reached
@@ -174,17 +180,24 @@ async def test_a_gateway_that_dies_loses_nothing_that_it_had_booked_or_kept(
         victim._outbox.clear()
         victim._unsent.close()
         await asyncio.to_thread(redis.start)
-        from sidecar.store.session import Session
-        from sidecar.store.unsent import UnsentSettles
-
-        class Counters:
-            def reachable(self, *, yes: bool) -> None: ...
-
-            def unsent(self, count: int) -> None: ...
-
-            def lost(self) -> None: ...
-
-        next_ = Session(store, b"host0", UnsentSettles(tmp_path / "host0" / "store"), Counters())
+        next_ = Session(store, b"host0", UnsentSettles(tmp_path / "host0" / "store"), StoreMetrics(Metrics()))
         assert len(next_._outbox) == left
         fleet.hosts[0].store._session = next_
         await fleet.agreed(redis)
+
+
+async def test_what_another_release_left_holds_nobody_up(
+    provider: Provider, redis: RedisProcess, tmp_path: Path
+) -> None:
+    """A settle that the script does not understand, and a row that no archive does."""
+    async with Fleet(provider, snapshot(provider, "allow"), shared(redis.port), tmp_path) as fleet:
+        session = fleet.hosts[0].store._session
+        number = session.new_number()
+        session.settle(number, Operation(b"s of another release"))
+        words = operations.settle(session.host, number, 1, 0, 0, b"not a row")
+        session.settle(number, Operation(words))
+        for _ in range(20):
+            await fleet.one(fleet.hosts[0])
+        await fleet.agreed(redis)
+        assert fleet.hosts[0].count("sidecar_store_lost_settles_total") == 1
+        assert fleet.outcomes == {"ok": 20}

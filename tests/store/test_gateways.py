@@ -22,12 +22,14 @@ from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
 from tests.cli.running import Running, sidecar
 from tests.processes import reached
-from tests.provider import Provider
+from tests.provider import Provider, sse_reply
+from tests.scale import SCALE
 from tests.store.servers import RedisProcess
 from tests.supervisor.supervised import descendants
 
 pytestmark = pytest.mark.slow
 LIMIT = 8
+OPEN, DUE = "{sidecar:default}1:open", "{sidecar:default}1:due"
 
 
 def config(provider: Provider, redis: RedisProcess, **settings: str) -> str:
@@ -126,6 +128,27 @@ async def test_without_the_store_a_gateway_lets_in_its_share_says_so_and_books_i
         for each in both:
             await booked(each, served)
         assert len(provider.calls) == served
+
+
+async def test_what_a_killed_gateway_had_under_way_comes_back_when_it_expires(
+    tmp_path: Path, provider: Provider, redis: RedisProcess
+) -> None:
+    gate = provider.gate()
+    provider.script = lambda call: sse_reply([gate])
+    with gateways(tmp_path, config(provider, redis)) as both:
+        await reached(lambda: connected(redis, 5), 30, "all workers and supervisors in the store")
+        hanging = [asyncio.create_task(call(both[0])) for _ in range(3)]
+        await reached(lambda: redis.ask("HLEN", OPEN) == 3, 20, "three reservations")
+        both[0].process.kill()
+        await asyncio.gather(*hanging, return_exceptions=True)
+        assert redis.ask("HLEN", OPEN) == 3
+        now_ms = int(redis.ask("TIME")[0]) * 1000
+        due = redis.ask("ZRANGE", DUE, 0, -1, "WITHSCORES")[1::2]
+        assert all(0 < float(each) - now_ms <= 61_000 for each in due)
+        if SCALE >= 1:
+            await reached(lambda: redis.ask("HLEN", OPEN) == 0, 70, "the reservations to expire")
+            provider.script = None
+            assert (await call(both[1]))[1]["x-ratelimit-remaining-requests"] == str(LIMIT - 1)
 
 
 def _is_worker(pid: int) -> bool:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapters import GatewayError, Kind
-from sidecar.domain.snapshot import Budget, Limit, Snapshot
-from sidecar.spend.ledger import Charge
+from sidecar.domain.snapshot import Budget, Consumer, Limit, Snapshot
+from sidecar.spend.ledger import Charge, pair_key, route_key
+from sidecar.store.operations import sum_name
 from tests.gateway.in_process import openai, to
 from tests.limits.test_meter import PRICE, USAGE, answering
+from tests.processes import reached
 from tests.provider import Provider
 from tests.store.hosts import Host, shared
 from tests.store.servers import RedisProcess
@@ -84,6 +87,47 @@ async def test_a_budget_is_not_overdrawn_by_calls_at_once(
         assert "is left" in refusal.message
         assert refusal.retry_after_s is not None
         await first.has_booked(lambda booked: 3_900 < booked.micro_dollars <= 5_000)
+
+
+async def test_a_budget_that_is_new_begins_at_what_the_month_has_spent(
+    provider: Provider, redis: RedisProcess, tmp_path: Path
+) -> None:
+    provider.script = answering(USAGE)
+    async with Host(snapshot(provider), shared(redis.port), tmp_path / "a") as host:
+        await host.up()
+        assert await outcomes([host], 3) == ["ok"] * 3
+        await host.has_booked(lambda booked: booked.micro_dollars == 600)
+    poor = snapshot(provider, budgets=(Budget(1_500, "month"),))
+    async with Host(poor, shared(redis.port), tmp_path / "a") as host:
+        await host.up()
+        name = "{sidecar:default}1:" + sum_name(route_key("chat"), "month")
+        await reached(lambda: redis.ask("GET", name), what="the sum")
+        with pytest.raises(GatewayError) as raised:
+            await host.chat()
+        assert raised.value.kind is Kind.BUDGET_EXCEEDED
+        assert "$0.0009 is left" in raised.value.message
+
+
+async def test_two_budgets_of_one_scope_are_one_sum_and_the_smaller_holds(
+    provider: Provider, redis: RedisProcess, tmp_path: Path
+) -> None:
+    """A route's for each consumer, and the consumer's for each route."""
+    provider.script = answering(USAGE)
+    consumer = Consumer("local", budgets=(Budget(10**9, "day", each=True),))
+    both = snapshot(provider, budgets=(Budget(2_000, "day", each=True),))
+    async with Host(both, shared(redis.port), tmp_path / "a") as host:
+        await host.up()
+
+        async def calls() -> None:
+            for _ in range(8):
+                await host.gateway.unary(replace(host.call(), consumer=consumer))
+                await reached(lambda: redis.ask("HLEN", "{sidecar:default}1:open") == 0, what="the settle")
+
+        with pytest.raises(GatewayError, match="is left"):
+            await calls()
+        name = "{sidecar:default}1:" + sum_name(pair_key("chat", "local"), "day")
+        await reached(lambda: redis.ask("GET", name).split()[2] == b"0", what="nothing held")
+        assert int(redis.ask("GET", name).split()[1]) == 200 * len(provider.calls)
 
 
 async def spend_all(host: Host) -> GatewayError:
