@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sidecar.cli.terminal import BAD, QUIET, console, waiting
@@ -42,18 +42,21 @@ def talk(client: Client, route: str, system: str | None, parameters: Mapping[str
 
 def stream_answer(client: Client, route: str, messages: list[Message], parameters: Mapping[str, Any]) -> str:
     """Prints the answer as it comes, with a line break at its end, and returns it."""
-    pieces: list[str] = []
-    chunks = iter(client.stream_chat(route, messages, **parameters))
+    with client.stream_chat(route, messages, **parameters) as chunks:  # left by Ctrl-C, it ends the call
+        return print_pieces(_text_of(chunk) for chunk in chunks)
+
+
+def print_pieces(pieces: Iterator[str]) -> str:
+    """As they come, with a line break at the end; the whole text."""
     with waiting("Waiting for the first output"):
-        chunk = next(chunks, None)
-        while chunk is not None and not _text_of(chunk):
-            chunk = next(chunks, None)
-    while chunk is not None:
-        pieces.append(_text_of(chunk))
-        print(pieces[-1], end="", flush=True)
-        chunk = next(chunks, None)
+        piece = next((each for each in pieces if each), "")
+    text = piece
+    print(piece, end="", flush=True)
+    for piece in pieces:
+        text += piece
+        print(piece, end="", flush=True)
     print()
-    return "".join(pieces)
+    return text
 
 
 def _text_of(chunk: Any) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sidecar.cli.failure import Failure
+from sidecar.cli.terminal import waiting
 from sidecar.supervisor.start.options import GRPC_ADDRESS, STATE_DIR
 
 if TYPE_CHECKING:
@@ -105,13 +106,13 @@ def complete(
 
     The continuation is printed as it is produced.
     """
+    from sidecar.cli.conversation import print_pieces
+
     text = _text_of(prompt)
     with connected(target, state_dir) as client:
         parameters = _given_only(max_tokens=max_tokens, temperature=temperature)
-        for chunk in client.stream_complete(route, text, **parameters):
-            for choice in chunk.choices:
-                _print_piece(choice.text)
-    print()
+        with client.stream_complete(route, text, **parameters) as chunks:
+            print_pieces("".join(choice.text for choice in chunk.choices) for chunk in chunks)
 
 
 def embed(
@@ -131,7 +132,7 @@ def embed(
     texts = texts or _stdin_text().splitlines()
     if not texts:
         raise Failure("No text was given. Pass some as arguments, or write them to standard input, one per line.")
-    with connected(target, state_dir) as client:
+    with connected(target, state_dir) as client, waiting("Waiting for the vectors"):
         answer = client.embed(route, texts)
     for embedding in sorted(answer.embeddings, key=lambda embedding: embedding.index):
         print(json.dumps(embedding.vector))
@@ -150,11 +151,6 @@ def _text_of(prompt: str | None) -> str:
 
 def _stdin_text() -> str:
     return sys.stdin.read().removeprefix(BYTE_ORDER_MARK)
-
-
-def _print_piece(text: str | None) -> None:
-    if text:
-        print(text, end="", flush=True)
 
 
 @contextmanager

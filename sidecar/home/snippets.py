@@ -76,7 +76,8 @@ key = [("authorization", "Bearer " + os.environ["SIDECAR_API_KEY"])]
 """
 _GRPC_CHAT = """\
 hello = pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text="Say hello.")])
-for chunk in service.StreamChat(pb.ChatRequest(route="@ROUTE@", messages=[hello]), metadata=key):
+request = pb.ChatRequest(route="@ROUTE@", messages=[hello])
+for chunk in service.StreamChat(request, metadata=key):
     for choice in chunk.choices:
         print(choice.delta.content, end="", flush=True)"""
 _GRPC_COMPLETE = """\

@@ -50,6 +50,8 @@ def usage_section(view: HomeView) -> Html:
     title = f"Your last {USAGE_DAYS} days"
     if not view.known:
         return section("usage", title, note="The gateway's supervisor could not be asked. Reload the page.", wide=True)
+    if not view.days:
+        return section("usage", title, note="You have called nothing in this time.", wide=True)
     parts = [element("div", *charts(view.days, view.today), class_="charts")]
     if view.by_route:
         parts.append(details("By route", spent_table("Usage by route", "Route", view.by_route)))

@@ -85,6 +85,7 @@ def test_a_caller_without_routes_gets_a_page_that_says_so() -> None:
     found = _text(page(VIEW).decode())
     assert "There is no route that you may call." in found
     assert "Send" not in found
+    assert "You have called nothing in this time." in found
 
 
 def test_what_is_for_admins_is_not_on_the_page_of_others() -> None:

@@ -17,8 +17,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
 from tests.messages.environments import python_sdk
-from tests.operations.home_stack import ADMIN, ALICE, HOSTILE_MODEL, Home, home
-from tests.provider import Call, Gate, Reply, default_reply
+from tests.operations.home_stack import ADMIN, ALICE, HOSTILE_MODEL, HOSTILE_PROVIDER_TEXT, Home, home
+from tests.provider import Call, Gate, Reply, default_reply, error_reply
 from tests.stack.balancer import Balancer
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("chromium"), pytest.mark.timeout(300)]
@@ -76,7 +76,7 @@ def opened(served: Home, browser: Browser) -> Iterator[Opened]:
 
 def _is_wrong(message: ConsoleMessage) -> bool:
     """A call that the gateway refuses is an error in the console, too."""
-    return message.type in ("error", "warning") and "server responded with a status of 503" not in message.text
+    return message.type in ("error", "warning") and "server responded with a status of" not in message.text
 
 
 def test_a_user_sees_the_routes_it_may_call_and_nothing_of_others(opened: Opened) -> None:
@@ -164,6 +164,22 @@ def test_a_refusal_is_shown_in_words(opened: Opened) -> None:
     page.get_by_role("button", name="Send").click()
     page.get_by_role("status").filter(has_text="The call failed.").wait_for()
     assert page.locator("#try-answer.failed").inner_text().startswith("503: ")
+
+
+def test_what_a_provider_says_is_text(served: Home, opened: Opened) -> None:
+    served.provider.script = lambda call: error_reply(call, 500, HOSTILE_PROVIDER_TEXT)
+    try:
+        page = opened(ADMIN)
+        page.locator("#try-route").select_option("secret-project")
+        page.get_by_role("button", name="Send").click()
+        page.get_by_role("status").filter(has_text="The call failed.").wait_for()
+        failed = page.locator("#gateway tr", has_text="It answered 500")
+        while not failed.count():  # workers report once a second
+            page.reload()
+        assert HOSTILE_PROVIDER_TEXT in failed.first.inner_text()
+        assert page.title() == "LLM gateway"
+    finally:
+        served.provider.script = None
 
 
 def test_names_stay_names(opened: Opened) -> None:
