@@ -33,9 +33,10 @@ class _Call:
 
 
 class ToolCalls:
-    """The calls of one choice. A known id is its call. Else a new name begins a call where the open one has a name of its own;
-    a new id without a name does not, because some servers make one for each piece. Without index and id it is the last call that
-    goes on, unless another entry of the same delta was that, or it is complete and its name comes again.
+    """The calls of one choice. A known id is its call, unless index or name say that it is another's too. Else a new name begins
+    a call where the open one has a name of its own; a new id without a name does not, because some servers make one for each
+    piece. Without index and id it is the last call that goes on, unless another entry of the same delta was that, or it is
+    complete and its name comes again.
     """
 
     def __init__(self, context: Context) -> None:
@@ -102,7 +103,7 @@ class ToolCalls:
                 call.arguments += out.arguments_json
 
     def _call(self, index: int | None, id_: str, name: str, touched: set[int]) -> _Call:
-        if id_ and (same := self._by_id.get(id_)) is not None:
+        if id_ and (same := self._of_id(index, id_, name)) is not None:
             return same
         if index is not None:
             known = self._at_index.get(index)
@@ -114,6 +115,17 @@ class ToolCalls:
             if index is not None:
                 self._at_index[index] = known
         return known
+
+    def _of_id(self, index: int | None, id_: str, name: str) -> _Call | None:
+        """The call that has this id. Some servers give two calls one: then the index tells, or another name."""
+        here = None if index is None else self._at_index.get(index)
+        same = here if here is not None and here.id == id_ else self._by_id.get(id_)
+        if same is None or (name and same.name and name != same.name):
+            return None
+        return None if name and index is not None and here is not same and self._has_index(same) else same
+
+    def _has_index(self, call: _Call) -> bool:
+        return any(each is call for each in self._at_index.values())
 
     def _begins(self, known: _Call, index: int | None, id_: str, name: str, touched: set[int]) -> bool:
         """Whether an entry is a new call, rather than a piece of the one that is open where it points."""

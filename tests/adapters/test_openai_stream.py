@@ -98,10 +98,14 @@ def test_calls_in_the_order_openai_sends_them() -> None:
         ([call(2, "a", "f", ""), call(2, "b", None, "{"), call(2, "c", None, "}")], [("a", "f", "{}")]),
         ([call(None, "a", "f", ""), call(None, "b", None, "{}")], [("a", "f", "{}")]),
         ([call(0, "a", "f", "{}"), call(0, "b", "g", "{"), call(0, "c", None, "}")], [("a", "f", "{}"), ("b", "g", "{}")]),
+        ([call(0, "a", "f", "{}"), call(1, "a", "f", "{}")], [("a", "f", "{}"), ("a", "f", "{}")]),
+        ([call(None, "a", "f", "{}"), call(None, "a", "g", "{}")], [("a", "f", "{}"), ("a", "g", "{}")]),
+        ([call(0, "a", "f", "{"), call(1, "a", "g", "{"), call(0, "a", None, "}"), call(1, "a", None, "}")],
+         [("a", "f", "{}"), ("a", "g", "{}")]),
     ],
     ids=["interleaved", "all at index 0", "any indexes", "no index", "id again", "name again", "id late", "object", "none",
          "empty", "no ids", "names alone", "one name twice", "names at one index", "an id a piece", "an id a piece, no index",
-         "an id a piece of the second"],
+         "an id a piece of the second", "one id at two indexes", "one id, two names", "one id, interleaved"],
 )  # fmt: skip
 def test_calls_are_told_apart_whatever_the_server_makes_of_index_and_id(deltas: list[Any], found: list[Any]) -> None:
     assert called(*(calls(delta) for delta in deltas)) == found
