@@ -64,18 +64,9 @@ function envoy_on_request(handle)
   if wrong then
     handle:streamInfo():dynamicMetadata():set("sidecar.front", "query", wrong)
   end
-  -- The bindings know no HEAD: it is GET, and its body is dropped on the way back.
+  -- The bindings know no HEAD: it is GET, and its body is dropped on the way back (head.lua).
   if headers:get(":method") == "HEAD" then
     headers:replace(":method", "GET")
     handle:streamInfo():dynamicMetadata():set("sidecar.front", "head", true)
-  end
-end
-
-function envoy_on_response(handle)
-  local kept = handle:streamInfo():dynamicMetadata():get("sidecar.front")
-  if kept and kept.head then
-    for chunk in handle:bodyChunks() do
-      chunk:setBytes("")
-    end
   end
 end

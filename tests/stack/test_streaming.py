@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -191,3 +194,33 @@ async def test_a_stream_that_is_silent_for_65_s_survives_before_and_after_its_fi
         assert took_s > SILENT_S
     for key, seen in lines.items():
         assert seen.count(": keep-alive") == int(SILENT_S // KEEPALIVE_S), key
+
+
+def at_once(call: Call) -> Reply:
+    """All of a streamed answer, its end included, in one write."""
+    reply = default_reply(call, call.json)
+    return replace(reply, parts=(b"".join(part for part in reply.parts if isinstance(part, bytes)),), framing=None)
+
+
+def test_what_ends_a_stream_leaves_with_its_last_event(stack: Stack, simulator: Provider) -> None:
+    """Behind Nginx: what the provider sent in one write is one TLS record at the caller, and SSL_read gives one at a time."""
+    simulator.script = at_once
+    url = urlsplit(stack.env["SIDECAR_URL"])
+    trust = ssl.create_default_context(cafile=stack.env["SIDECAR_CA"])
+    body = json.dumps({"model": "chat", "stream": True, "messages": [{"role": "user", "content": PROMPT}]}).encode()
+    lines = [
+        "POST /v1/chat/completions HTTP/1.1",
+        f"host: {url.netloc}",
+        f"authorization: Bearer {stack.env['SIDECAR_API_KEY']}",
+        "content-type: application/json",
+        f"content-length: {len(body)}",
+    ]
+    with socket.create_connection((url.hostname or "", url.port or 443), timeout=SILENT_S) as plain:
+        with trust.wrap_socket(plain, server_hostname=url.hostname) as sock:
+            for _ in range(3):
+                sock.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+                records: list[bytes] = []
+                while not records or not records[-1].endswith(b"\r\n0\r\n\r\n"):
+                    records.append(sock.recv(65536))
+                    assert records[-1], "the gateway closed the connection"
+                assert b"data: [DONE]\n\n" in records[-1], "the end came alone"

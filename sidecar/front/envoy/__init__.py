@@ -170,7 +170,9 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
     if not servers:
         raise FrontError("The front needs at least one core socket.")
     passed = (*_REQUEST, balancer.PREFIX) if balancer.believes_headers(settings) else _REQUEST
-    lua = {name: (templates("envoy") / f"{name}.lua").read_text().splitlines() for name in ("request", "status")}
+    lua = {
+        name: (templates("envoy") / f"{name}.lua").read_text().splitlines() for name in ("head", "request", "status")
+    }
     lua["request"] = [line.replace("@QUERIES@", _lua_queries()) for line in lua["request"]]
     return {
         "CONNECTIONS": str(settings.worker_connections),
@@ -195,6 +197,7 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
         "BODY_BYTES_TOO_MANY": str(settings.body_bytes_max + 1),
         "REST_ROUTES": _indented(rest_routes(service(), bindings.PUBLIC), 14),
         "UNKNOWN_PATHS": _indented(unknown_paths(), 14),
+        "HEAD_LUA": _indented(lua["head"], 22),
         "REQUEST_LUA": _indented(lua["request"], 22),
         "UNREAD": ", ".join(all_unread()),
         "STATUS_LUA": _indented(lua["status"], 22),
@@ -247,8 +250,9 @@ def _access_logs(settings: FrontSettings) -> list[str]:
     return [f"access_log: {json.dumps(logs)}"]
 
 
-# Envoy itself has answered, whatever it was: the core's answers and clients that left are no refusals.
-_REFUSED = {
+# Envoy itself has answered, whatever it was: the core's answers and clients that left are no refusals. The expression is asked
+# last, and not of most answers: those to REST callers below 400. A refusal of gRPC has HTTP's status 200.
+_VIA_UPSTREAM = {
     "extension_filter": {
         "name": "refused",
         "typed_config": {
@@ -257,6 +261,13 @@ _REFUSED = {
         },
     }
 }
+_GRPC_TYPE = {"name": "content-type", "string_match": {"prefix": "application/grpc"}}
+_TRANSCODED = {"name": ":path", "string_match": {"prefix": "/sidecar.v1.RestService/"}, "invert_match": True}
+_BY_GRPC = {"and_filter": {"filters": [{"header_filter": {"header": each}} for each in (_GRPC_TYPE, _TRANSCODED)]}}
+_FAILED = {
+    "status_code_filter": {"comparison": {"op": "GE", "value": {"default_value": 400, "runtime_key": "none"}}},
+}
+_REFUSED = {"and_filter": {"filters": [{"or_filter": {"filters": [_FAILED, _BY_GRPC]}}, _VIA_UPSTREAM]}}
 
 
 def _logger(name: str, kind: str, line: str, **more: object) -> dict[str, object]:
