@@ -49,7 +49,7 @@ _QUOTA = re.compile(
     re.IGNORECASE,
 )
 _NO_MODEL = re.compile(
-    r"\bmodel_(?:decommissioned|not_found)\b|^invalid model(?: ?id)?(?=$| ?[:'\"`]| invalid_)|is not a valid model(?: id)?\b"
+    r"\bmodel_(?:decommissioned|not_found)\b|^invalid model(?: ?id)?(?= *$| ?[:'\"`]| invalid_)|is not a valid model(?: id)?\b"
     r"|\bmodel not (?:exist|found)|\bmodel `?[\w./:-]{1,80}`? (?:has been decommissioned|does not exist|was removed)",
     re.IGNORECASE,
 )

@@ -1,8 +1,8 @@
 """`python -m tools.sbom FOLDER` writes the software bills of materials beside the wheels of `make dist`: CycloneDX 1.6 as JSON.
 
 What is installed is what requirements/server.txt pins, so the bill is made from that lock: names, versions, the hashes that pip
-checks, and who needs whom (uv's "via" comments). Licences come from the metadata of the installed packages; one that is not
-installed here, because it is for another system, has none. Nothing in a bill depends on the time or the machine: the same tree
+checks, and who needs whom (uv's "via" comments). Licences come from the metadata of the installed packages; packages for
+another system have none. Nothing in a bill depends on the time or the machine: the same tree
 gives the same bytes.
 """
 
@@ -29,7 +29,11 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements" / "server.txt"
 GATEWAY, CLIENT = ROOT, ROOT / "client"
 _NAMESPACE = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")  # the RFC's, for names without a scheme of their own
-_ENTRY = re.compile(r"^(?P<name>[a-z0-9][a-z0-9._-]*)(?:\[[^\]]*\])?==(?P<version>[^\s;\\]+)", re.MULTILINE)
+_ENTRY = re.compile(
+    r"^(?P<name>[a-z0-9][a-z0-9._-]*)(?:\[[^\]]*\])?==(?P<version>[^\s;\\]+)(?: ; (?P<where>[^\\\n]+))?", re.MULTILINE
+)
+# Of packages for other systems no licence is known, whether or not something else has installed one here.
+_ELSEWHERE = re.compile(r"sys_platform == '(?!linux)")
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 _VIA = re.compile(r"^    # via(?: (\S+))?((?:\n    #   \S.*)*)", re.MULTILINE)
 
@@ -42,6 +46,7 @@ class Pinned:
     version: str
     sha256: tuple[str, ...]
     needed_by: tuple[str, ...]
+    is_for_linux: bool = True
 
 
 def pinned(lock: str) -> list[Pinned]:
@@ -55,7 +60,8 @@ def _pinned(entry: re.Match[str], block: str) -> Pinned:
     via = _VIA.search(block)
     names = () if via is None else (via[1] or "", *(line.strip(" #") for line in via[2].splitlines()))
     needed_by = tuple(name.split(" ")[0] for name in names if name and not name.startswith("-"))
-    return Pinned(entry["name"], entry["version"], tuple(_HASH.findall(block)), needed_by)
+    is_for_linux = _ELSEWHERE.search(entry["where"] or "") is None
+    return Pinned(entry["name"], entry["version"], tuple(_HASH.findall(block)), needed_by, is_for_linux)
 
 
 def reachable(packages: Iterable[Pinned], roots: Iterable[str]) -> list[Pinned]:
@@ -103,7 +109,7 @@ def _component(package: Pinned) -> Component:
         version=package.version,
         bom_ref=str(purl),
         purl=purl,
-        licenses=_licences(package.name),
+        licenses=_licences(package.name) if package.is_for_linux else [],
         external_references=[files],
     )
 
