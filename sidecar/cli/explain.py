@@ -15,7 +15,7 @@ import typer
 
 from sidecar.cli.failure import Failure
 from sidecar.cli.inference import BYTE_ORDER_MARK, KnownStateDir, Target, known_target, route_names
-from sidecar.cli.process_options import ConfigPathOption
+from sidecar.cli.option_kinds import ConfigPathOption
 from sidecar.cli.terminal import BAD, GOOD, QUIET, WARN, console
 from sidecar.supervisor.start.options import STATE_DIR
 

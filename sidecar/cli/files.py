@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from sidecar.cli.failure import Failure
-from sidecar.cli.process_options import (
+from sidecar.cli.option_kinds import (
     CallsPerClientOption,
     HostOption,
     HttpOption,
@@ -20,10 +20,8 @@ from sidecar.cli.process_options import (
     TlsKeyOption,
     TrustedProxyOption,
     UsersFileOption,
-    hosts_of,
-    takes,
-    users_file_of,
 )
+from sidecar.cli.process_options import hosts_of, takes, users_file_of
 from sidecar.front.settings import CALLS_PER_CLIENT
 from sidecar.supervisor.start.addresses import plain_addresses, trusted_networks
 from sidecar.supervisor.start.options import FRONT_PORT, STATE_DIR, WORKERS, WORKERS_MAX, FrontOptions

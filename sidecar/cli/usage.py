@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sidecar.cli.failure import Failure
-from sidecar.cli.process_options import StateDirOption
+from sidecar.cli.option_kinds import StateDirOption
 from sidecar.supervisor.start.options import STATE_DIR
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 
 from adapters import Task
@@ -19,24 +18,21 @@ from sidecar.domain.snapshot import Snapshot
 from sidecar.front.settings import METRICS_SOCKET
 from sidecar.spend.archive import FILE_NAME
 from sidecar.spend.prices import with_prices
-from sidecar.supervisor.configuration import ConfigRefused, Configuration
+from sidecar.supervisor.configuration import ConfigRefused
 from sidecar.supervisor.log_files import LogFiles
 from sidecar.supervisor.metrics.envoy import translated
 from sidecar.supervisor.metrics.front import FrontMetrics
-from sidecar.supervisor.metrics.page import MetricsPage, SupervisorMetrics
-from sidecar.supervisor.metrics.spend_keeper import SpendKeeper
+from sidecar.supervisor.metrics.page import MetricsPage
 from sidecar.supervisor.processes.pool import GRPC_SOCKET, Pool
-from sidecar.supervisor.processes.ports import probe, probed, reserve
 from sidecar.supervisor.processes.process import in_daemon_thread
 from sidecar.supervisor.processes.worker import WORKER_COMMAND, Answers, WorkerFailed
 from sidecar.supervisor.reload_socket import ReloadSocket
 from sidecar.supervisor.route_admin import RouteAdmin
-from sidecar.supervisor.start.addresses import Address
 from sidecar.supervisor.start.announcement import Endpoints, env_text, env_values, serving_text
 from sidecar.supervisor.start.descriptors import shortage
-from sidecar.supervisor.start.options import BEATS, FrontOptions, Options
+from sidecar.supervisor.start.options import BEATS, Options
+from sidecar.supervisor.start.prepare import Parts, prepare
 from sidecar.supervisor.start.self_check import Entrance, reachable, served
-from sidecar.supervisor.start.services import Services
 from sidecar.supervisor.start.start_error import StartError
 from sidecar.supervisor.start.state import StateDir, write_private
 from sidecar.supervisor.start.stop_signals import StopSignals
@@ -53,58 +49,6 @@ def run(options: Options, announce: Announce, worker_command: Sequence[str] = WO
         cleanup.callback(state.close)
         parts = prepare(options, state, cleanup)
         return asyncio.run(Supervisor(options, state, parts, cleanup, announce, worker_command).run())
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """Addresses that are free. None: switched off."""
-
-    front: FrontOptions | None
-    grpc: Address | None
-    metrics: Address | None
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What a supervisor needs before it starts a process. `priced` is `snapshot` with prices."""
-
-    ports: Ports
-    services: Services
-    configuration: Configuration
-    snapshot: Snapshot
-    priced: Snapshot
-    metrics: SupervisorMetrics
-    spend_keeper: SpendKeeper
-
-
-def prepare(options: Options, state: StateDir, cleanup: ExitStack) -> Parts:
-    """Tries the ports, reads the configuration, fetches the model, opens the shared tables. Blocks. Raises StartError."""
-    ports = _bind(options, cleanup)
-    services = Services.open(options, state, ports.front)
-    services.find_front()
-    configuration = Configuration(options, state, services.local_base_url)
-    snapshot = configuration.load()
-    services.fetch_model(snapshot)
-    metrics = SupervisorMetrics()
-    cleanup.callback(metrics.close)
-    gateway = state.gateway if snapshot.store is not None else ""
-    spend_keeper = SpendKeeper.open(state.run, state.root / FILE_NAME, store=snapshot.store, gateway=gateway)
-    cleanup.callback(spend_keeper.close)
-    metrics.registry.register(spend_keeper)
-    priced = with_prices(snapshot, time.time())
-    return Parts(ports, services, configuration, snapshot, priced, metrics, spend_keeper)
-
-
-def _bind(options: Options, cleanup: ExitStack) -> Ports:
-    front = grpc = metrics = None
-    if options.front is not None:
-        front = probed(options.front)
-    if options.grpc_address is not None:
-        grpc, held = reserve(options.grpc_address, "local gRPC port", "--grpc")
-        cleanup.enter_context(held)
-    if options.metrics_address is not None:
-        metrics = probe(options.metrics_address, "metrics port", "--metrics")
-    return Ports(front, grpc, metrics)
 
 
 class Supervisor:
