@@ -7,7 +7,6 @@ What chat cannot express is refused by name. A thought that comes with the answe
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -72,7 +71,7 @@ def completions_by_chat(chat: ProviderSide) -> ProviderSide:
             if error.param == "top_logprobs":  # which this caller does not know
                 raise fit.unsupported("logprobs", f"{_WHY}: without alternatives", drop_as="logprobs") from None
             raise
-        return replace(call, left_out=tuple(dict.fromkeys((*fit.left_out(), *call.left_out))))
+        return call._replace(left_out=tuple(dict.fromkeys((*fit.left_out(), *call.left_out))))
 
     def decode(body: bytes, context: Context) -> pb.CompleteResponse:
         return _answer(chat.decode(body, context))

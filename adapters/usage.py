@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal
-from typing import Annotated
 
 import msgspec
 
@@ -28,66 +27,6 @@ _NOISE = Decimal("0.000001")
 _DOLLARS_MAX = 1_000_000_000
 # xAI's unit: https://docs.x.ai/developers/cost-tracking
 _TICKS_A_DOLLAR = 10_000_000_000
-
-
-_Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
-
-
-class _Plain(msgspec.Struct, forbid_unknown_fields=True):
-    """What OpenAI documents, and nothing else."""
-
-    prompt_tokens: _Count
-    completion_tokens: _Count
-    total_tokens: _Count
-    prompt_tokens_details: dict[str, msgspec.Raw] | None = None
-    completion_tokens_details: dict[str, msgspec.Raw] | None = None
-
-
-_PLAIN = msgspec.json.Decoder(_Plain)
-# Of the details, those that no count of ours is read from under any name.
-_IN_PROMPT = frozenset({"cached_tokens", "audio_tokens", "text_tokens", "image_tokens"})
-_IN_ANSWER = frozenset(
-    {"reasoning_tokens", "audio_tokens", "text_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens"}
-)
-
-
-def plain_usage(raw: bytes | msgspec.Raw) -> pb.Usage | None:
-    """What nearly every answer has: OpenAI's own names, whole numbers that add up. None for anything else, which the format's own
-    reader then understands; where this does, both say the same."""
-    try:
-        found = _PLAIN.decode(raw)
-    except MALFORMED:
-        return None
-    input_, output = found.prompt_tokens, found.completion_tokens
-    if input_ + output != found.total_tokens:
-        return None
-    usage = pb.Usage(input_tokens=input_, output_tokens=output, total_tokens=found.total_tokens)
-    rest: dict[str, dict[str, msgspec.Raw]] = {}
-    if (details := found.prompt_tokens_details) is not None:
-        if (cached := _detail(details, "cached_tokens", _IN_PROMPT, input_)) is None:
-            return None
-        usage.cached_input_tokens = cached
-        if details:
-            rest["prompt_tokens_details"] = details
-    if (details := found.completion_tokens_details) is not None:
-        if (reasoning := _detail(details, "reasoning_tokens", _IN_ANSWER, output)) is None:
-            return None
-        usage.reasoning_tokens = reasoning
-        if details:
-            rest["completion_tokens_details"] = details
-    if rest:
-        usage.extra_json = msgspec.json.encode(rest).decode("utf-8", "replace")
-    return usage
-
-
-def _detail(details: dict[str, msgspec.Raw], name: str, known: frozenset[str], whole: int) -> int | None:
-    """The count of this name, taken out. None where something else must be read first."""
-    text = bytes(details.pop(name, b""))
-    if not text.isdigit() or len(text) > 9 or not details.keys() <= known or (count := int(text)) > whole:
-        return None
-    for other in [other for other, value in details.items() if bytes(value) == b"null"]:
-        del details[other]
-    return count
 
 
 def count_of(raw: msgspec.Raw | bytes | None) -> int | None:

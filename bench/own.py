@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import cProfile
+import gc
 import pstats
 import tempfile
 import time
@@ -39,6 +40,7 @@ from sidecar.v1 import inference_pb2_grpc, rest_pb2_grpc
 from sidecar.worker.inference import InferenceServicer
 from sidecar.worker.rest import RestServicer
 from sidecar.worker.route_changes import RouteChanges
+from sidecar.worker.server import GC_OBJECTS
 
 IN_FLIGHT = 32
 
@@ -111,6 +113,12 @@ async def measured(run: Callable[[int], Awaitable[None]], calls: int, rounds: in
     return min(found) * 1e6
 
 
+def collect_as_workers_do() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_OBJECTS)
+
+
 @contextmanager
 def profiled(wanted: bool, name: str) -> Iterator[None]:
     if not wanted:
@@ -128,6 +136,7 @@ async def main(arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(prefix="own-") as folder:
         for number, case in enumerate(each for each in CASES if not arguments.only or arguments.only in each.name):
             bench = Bench(Path(folder) / str(number), case)
+            collect_as_workers_do()
             cost = await measured(bench.calls, arguments.calls, arguments.rounds)
             print(f"{case.name:26}  {cost:6.1f}", flush=True)
             with profiled(arguments.profile, case.name):

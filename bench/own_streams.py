@@ -181,6 +181,10 @@ class Caller:
     def invocation_metadata(self) -> Sequence[tuple[str, str | bytes]]:
         return (("x-sidecar-user", "bench"), ("x-request-id", "bench-0001"))
 
+    @property
+    def deadline(self) -> float | None:
+        return None
+
     def time_remaining(self) -> float | None:
         return 60.0
 
@@ -202,6 +206,9 @@ class Caller:
                 message.SerializeToString()
         self.messages += len(messages)
         return None
+
+    def begin_answer(self, metadata: Any, *messages: Any) -> Awaitable[None] | None:
+        return self.begin_write(*messages)
 
     async def abort(self, code: Any, message: str = "", trailing_metadata: Any = ()) -> Any:
         raise RuntimeError(f"{code}: {message}")

@@ -14,7 +14,7 @@ from adapters.anthropic.failure import error
 from adapters.anthropic.fit_request import fit_request
 from adapters.anthropic.foreign import HINTS, foreign
 from adapters.anthropic.passed_events import PassedEvents
-from adapters.anthropic.passthrough import check, patch, patch_count
+from adapters.anthropic.passthrough import check, patch_count_for, patch_for
 from adapters.anthropic.read_request import decode_request
 from adapters.anthropic.stream import stream
 from adapters.anthropic.write_answer import encode_answer, encode_response
@@ -50,10 +50,10 @@ FORMAT = Format(
             encode=encode,
             decode=decode,
             stream=stream,
-            patch=patch,
+            patch_for=patch_for,
             check=check,
             counting=ProviderSide(
-                encode=encode_count, decode=decode_count, stream=None, patch=patch_count, check=check_count
+                encode=encode_count, decode=decode_count, stream=None, patch_for=patch_count_for, check=check_count
             ),
         )
     },

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 
 from adapters.anthropic.encode import encode
@@ -24,7 +22,7 @@ def encode_count(request: pb.ChatRequest, target: Target, stream: bool, context:
     """The call, of a canonical request. Raises as `encode` does."""
     call = encode(request, target, stream, context)
     members = {name: raw for name, raw in OBJECTS.decode(call.body).items() if name in _COUNTED}
-    return replace(call, url=count_url(target), body=msgspec.json.encode(members))
+    return call._replace(url=count_url(target), body=msgspec.json.encode(members))
 
 
 def decode_count(body: bytes, context: Context) -> int:

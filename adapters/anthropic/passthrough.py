@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -31,12 +32,16 @@ class _Answer(msgspec.Struct):
 _ANSWERS = msgspec.json.Decoder(_Answer)
 
 
-def patch(envelope: Envelope, target: Target) -> HttpCall:
-    return _patched(envelope, target, messages_url(target))
+def patch_for(target: Target) -> Callable[[Envelope], HttpCall]:
+    return _patch_to(target, messages_url(target))
 
 
-def patch_count(envelope: Envelope, target: Target) -> HttpCall:
-    return _patched(envelope, target, count_url(target))
+def patch_count_for(target: Target) -> Callable[[Envelope], HttpCall]:
+    return _patch_to(target, count_url(target))
+
+
+def _patch_to(target: Target, url: str) -> Callable[[Envelope], HttpCall]:
+    return lambda envelope: _patched(envelope, target, url)
 
 
 def _patched(envelope: Envelope, target: Target, url: str) -> HttpCall:

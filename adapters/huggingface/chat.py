@@ -39,7 +39,7 @@ def _encode(request: pb.ChatRequest, target: Target, stream: bool, context: Cont
     fit = Fit(target)
     request = _with_grammar(fit_chat(request, PLACES, fit), fit)
     call: HttpCall = _CHAT.encode(request, below_v1(target), stream, context)
-    return replace(call, left_out=tuple(dict.fromkeys((*fit.left_out(), *call.left_out))))
+    return call._replace(left_out=tuple(dict.fromkeys((*fit.left_out(), *call.left_out))))
 
 
 def _with_grammar(request: pb.ChatRequest, fit: Fit) -> pb.ChatRequest:

@@ -13,6 +13,7 @@ from adapters.openai import chat_answer as _chat_answer
 from adapters.openai import chat_request as _chat_request
 from adapters.openai import completions as _completions
 from adapters.openai import embeddings as _embeddings
+from adapters.openai import plain_request as _plain_request
 from adapters.openai.failure import error, in_band
 from adapters.openai.finish_and_usage import finish_word, usage_of
 from adapters.openai.message import write_answer_message
@@ -61,11 +62,11 @@ FORMAT = Format(
     },
     provider={
         Task.CHAT: ProviderSide(
-            encode=_chat_request.encode,
+            encode=_plain_request.encode,
             decode=_chat_answer.decode,
             stream=ChatDecoder,
             observe=observe_chat,
-            patch=patcher("/chat/completions", CHAT),
+            patch_for=patcher("/chat/completions", CHAT),
             check=check_choices,
         ),
         Task.COMPLETIONS: ProviderSide(
@@ -73,14 +74,14 @@ FORMAT = Format(
             decode=_completions.decode,
             stream=CompletionDecoder,
             observe=observe_completion,
-            patch=patcher("/completions", COMPLETIONS),
+            patch_for=patcher("/completions", COMPLETIONS),
             check=check_choices,
         ),
         Task.EMBEDDINGS: ProviderSide(
             encode=_embeddings.encode,
             decode=_embeddings.decode,
             stream=None,
-            patch=patcher("/embeddings", EMBEDDINGS),
+            patch_for=patcher("/embeddings", EMBEDDINGS),
             check=check_vectors,
         ),
     },

@@ -6,24 +6,25 @@ from typing import Any
 
 import msgspec
 
-from adapters.contract import Context, Envelope, HttpCall, Target
+from adapters.contract import Envelope, HttpCall, Target
 from adapters.echoes import fit_history
 from adapters.errors import GatewayError, Kind
 from adapters.fit import Fit
 from adapters.fit_request import fit_chat
 from adapters.json_object import Obj, array_items, decoded_string, merge_extra, of_request, raw_json
 from adapters.openai import field_tables
+from adapters.openai.body_edits import apply_row, understands_usage
 from adapters.openai.calls_from_elsewhere import complete_calls
 from adapters.openai.echoes import echoes_of
 from adapters.openai.empty_turns import without_empty_turns
 from adapters.openai.message import read_message, write_message
-from adapters.openai.passthrough_request import apply_row, understands_usage
 from adapters.openai.roles import knows_developer, with_system
 from adapters.thoughts import opened
 from adapters.tool_ids import fit_ids
 from adapters.urls import url_of
 from sidecar.v1 import inference_pb2 as pb
 
+PATH = "/chat/completions"
 _MODES = {
     "none": pb.ToolChoice.MODE_NONE,
     "auto": pb.ToolChoice.MODE_AUTO,
@@ -173,8 +174,8 @@ def _read_response_format(obj: Obj, request: pb.ChatRequest) -> None:
         into.other_json = raw.decode("utf-8", "replace")
 
 
-def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
-    """The canonical message as OpenAI's chat body."""
+def any_request(request: pb.ChatRequest, target: Target, stream: bool) -> HttpCall:
+    """The canonical message as OpenAI's chat body; most are written by plain_request."""
     provider = target.provider.name
     if not request.messages:
         raise GatewayError(Kind.INVALID_REQUEST, "'messages' must have at least one message.", param="messages")
@@ -212,7 +213,7 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
     write_streaming(request, target, stream, out)
     out = merge_extra(out, request.extra_json, "", _MODELLED)
     body = msgspec.json.encode(apply_row(out, target))
-    return HttpCall(url_of(target, "/chat/completions"), body, left_out=fit.left_out())
+    return HttpCall(url_of(target, PATH), body, left_out=fit.left_out())
 
 
 def _thinking(request: pb.ChatRequest) -> str:

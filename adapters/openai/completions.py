@@ -12,11 +12,11 @@ from adapters.fit import Fit
 from adapters.fit_request import fit_completion
 from adapters.json_object import MALFORMED, Obj, array_items, beneath, decoded_string, merge_extra, of_answer, raw_json
 from adapters.openai import field_tables
+from adapters.openai.body_edits import apply_row
 from adapters.openai.chat_answer import event, open_answer, read_head, usage_event, write_head
 from adapters.openai.chat_request import check_n, envelope_object, read_stream_options, read_strings, write_streaming
 from adapters.openai.failure import no_answer, protocol, refuse_error
 from adapters.openai.finish_and_usage import read_finish, write_finish, write_usage
-from adapters.openai.passthrough_request import apply_row
 from adapters.urls import url_of
 from sidecar.v1 import inference_pb2 as pb
 

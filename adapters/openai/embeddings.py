@@ -13,12 +13,12 @@ from adapters.fit import Fit
 from adapters.fit_request import fit_embeddings
 from adapters.json_object import MALFORMED, Obj, beneath, decoded_string, merge_extra, of_answer, of_request
 from adapters.openai import field_tables
+from adapters.openai.body_edits import apply_row
 from adapters.openai.chat_answer import open_answer
 from adapters.openai.chat_request import envelope_object
 from adapters.openai.completions import read_texts, write_texts
 from adapters.openai.failure import no_answer, protocol
 from adapters.openai.finish_and_usage import read_usage, write_usage
-from adapters.openai.passthrough_request import apply_row
 from adapters.urls import url_of
 from sidecar.v1 import inference_pb2 as pb
 

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from adapters.json_object import OBJECTS, Obj, object_text
+from adapters.openai.plain_usage import plain_usage
 from adapters.usage import (
     COUNT_MAX,
     Members,
@@ -14,7 +15,6 @@ from adapters.usage import (
     count_of,
     largest,
     members_of,
-    plain_usage,
     settle,
     settle_vectors,
 )

@@ -9,7 +9,7 @@ import msgspec
 from adapters.json_object import MALFORMED, of_answer
 from adapters.openai.failure import in_band, no_answer
 from adapters.openai.finish_and_usage import usage_of
-from adapters.usage import plain_usage
+from adapters.openai.plain_usage import plain_usage
 from adapters.vectors import check_count
 from sidecar.v1 import inference_pb2 as pb
 

@@ -8,7 +8,7 @@ import msgspec
 
 from adapters.json_object import MALFORMED
 from adapters.openai.finish_and_usage import set_finish
-from adapters.usage import plain_usage
+from adapters.openai.plain_usage import plain_usage
 from sidecar.v1 import inference_pb2 as pb
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]

@@ -14,12 +14,12 @@ from adapters.responses.answer import encode_response
 from adapters.responses.fit import fit_request, leaves
 from adapters.responses.observer import observe
 from adapters.responses.passed_events import PassedEvents
-from adapters.responses.passing import check, patch, takes_responses
+from adapters.responses.passing import check, patch_for, takes_responses
 from adapters.responses.provider_answer import EventDecoder, decode
 from adapters.responses.provider_request import encode
 from adapters.responses.remembered import not_kept
 from adapters.responses.request import LEFT_OUT, decode_request, read
-from adapters.responses.side_calls import check_count, decode_count, encode_count, patch_compact, patch_count
+from adapters.responses.side_calls import check_count, decode_count, encode_count, patch_compact_for, patch_count_for
 from adapters.responses.stream import ResponseWriter
 from sidecar.v1 import inference_pb2 as pb
 
@@ -53,14 +53,16 @@ FORMAT = Format(
             encode=encode,
             decode=decode,
             stream=EventDecoder,
-            patch=patch,
+            patch_for=patch_for,
             check=check,
             observe=observe,
             offered=takes_responses,
             counting=ProviderSide(
-                encode=encode_count, decode=decode_count, stream=None, patch=patch_count, check=check_count
+                encode=encode_count, decode=decode_count, stream=None, patch_for=patch_count_for, check=check_count
             ),
-            compacting=ProviderSide(encode=encode, decode=decode, stream=None, patch=patch_compact, check=check),
+            compacting=ProviderSide(
+                encode=encode, decode=decode, stream=None, patch_for=patch_compact_for, check=check
+            ),
         )
     },
     error=_OPENAI.error,

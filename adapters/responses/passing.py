@@ -4,6 +4,7 @@ back, checked. Everything of OpenAI's works: its own tools, stored responses, ev
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -44,12 +45,15 @@ def model_of(target: Target) -> str:
     return target.model if deployment is None else deployment
 
 
-def patch(envelope: Envelope, target: Target) -> HttpCall:
-    """The call to the upstream: `model` is its own, what the route drops is gone, every other member keeps its bytes."""
-    return patched(envelope, target, responses_url(target))
+def patch_for(target: Target) -> Callable[[Envelope], HttpCall]:
+    return patch_to(target, responses_url(target))
 
 
-def patched(envelope: Envelope, target: Target, url: str) -> HttpCall:
+def patch_to(target: Target, url: str) -> Callable[[Envelope], HttpCall]:
+    return lambda envelope: _patched(envelope, target, url)
+
+
+def _patched(envelope: Envelope, target: Target, url: str) -> HttpCall:
     members: dict[str, bytes] = dict(envelope.members)
     members["model"] = msgspec.json.encode(model_of(target))
     fit = Fit(target)

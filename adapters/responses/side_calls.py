@@ -5,13 +5,13 @@ https://platform.openai.com/docs/api-reference/responses/input-tokens, .../respo
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 
 import msgspec
 
 from adapters.contract import Context, Envelope, HttpCall, Target
 from adapters.json_object import OBJECTS, Obj, of_answer
-from adapters.responses.passing import patched, responses_url
+from adapters.responses.passing import patch_to, responses_url
 from adapters.responses.provider_request import encode
 from sidecar.v1 import inference_pb2 as pb
 
@@ -19,15 +19,15 @@ from sidecar.v1 import inference_pb2 as pb
 _COUNTED = frozenset({"model", "input", "tools", "tool_choice", "parallel_tool_calls", "text", "reasoning"})
 
 
-def patch_count(envelope: Envelope, target: Target) -> HttpCall:
-    return patched(envelope, target, _count_url(target))
+def patch_count_for(target: Target) -> Callable[[Envelope], HttpCall]:
+    return patch_to(target, _count_url(target))
 
 
 def encode_count(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
     """The call, of a canonical request. Raises as `encode` does."""
     call = encode(request, target, stream, context)
     members = {name: raw for name, raw in OBJECTS.decode(call.body).items() if name in _COUNTED}
-    return replace(call, url=_count_url(target), body=msgspec.json.encode(members))
+    return call._replace(url=_count_url(target), body=msgspec.json.encode(members))
 
 
 def decode_count(body: bytes, context: Context) -> int:
@@ -43,8 +43,8 @@ def check_count(body: bytes) -> None:
     decode_count(body, Context(0, str))
 
 
-def patch_compact(envelope: Envelope, target: Target) -> HttpCall:
-    return patched(envelope, target, responses_url(target, "/compact"))
+def patch_compact_for(target: Target) -> Callable[[Envelope], HttpCall]:
+    return patch_to(target, responses_url(target, "/compact"))
 
 
 def _count_url(target: Target) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from adapters import Envelope, Task
@@ -12,8 +11,7 @@ from sidecar.domain.snapshot import Consumer
 Headers = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """What a servicer hands over: who calls which route with what.
 
     Either `request` (a canonical message) or `envelope` with `client_format` (a body not translated yet) is set.

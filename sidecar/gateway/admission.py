@@ -102,6 +102,10 @@ class Admissions:
             elif gate.unused:
                 del self._routes[name]
 
+    def try_enter(self, route: Route) -> bool:
+        """Takes a place for a call of a route without a gate of its own, if one is free and nobody waits: for `leave(None)`."""
+        return route.admission is None and self._worker.try_enter()
+
     async def enter(self, route: Route) -> Gate | None:
         """A place for a call of the route, to be given back by `leave` with what this returns. Raises overloaded."""
         gate = None

@@ -1,13 +1,11 @@
-"""One attempt of a call at one upstream: what is sent, whether its answer is one, and errors that are fit to be shown."""
+"""One attempt of a call at one upstream: what is sent, and whether its answer is one."""
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from adapters import (
@@ -15,6 +13,7 @@ from adapters import (
     FORMATS,
     ClientSide,
     Context,
+    Envelope,
     Format,
     GatewayError,
     HttpCall,
@@ -25,22 +24,26 @@ from adapters import (
     allowed,
     encode_vectors,
     inputs_in,
-    replace_error,
     service_tier_in,
     side_of,
 )
 from sidecar.domain.call import Call
 from sidecar.domain.large_work import LARGE_BYTES, off_loop
 from sidecar.domain.snapshot import Route, Upstream, target_of
-from sidecar.gateway.record import Record
-from sidecar.spend.cost import counts_output
-from sidecar.upstream import TimeLimit, UpstreamClient, UpstreamResponse, read_failure
-from sidecar.upstream.credentials import AccessTokens, headers_for, redact, with_callers
+from sidecar.gateway.read_answer import read_answer, too_large
+from sidecar.gateway.record import Record, counts_output
+from sidecar.upstream import TimeLimit, UpstreamClient, UpstreamResponse
+from sidecar.upstream.credentials import AccessTokens, headers_for, with_callers
 from sidecar.v1 import inference_pb2 as pb
 
-# A failed answer's body: enough for any provider's error object, and for the head of an HTML page.
-_ERROR_BODY_BYTES_MAX = 256 * 1024
-_ERROR_BODY_S = 10.0
+Pairs = tuple[tuple[str, str], ...]
+
+
+class Passing(NamedTuple):
+    """How bodies of one format pass."""
+
+    side: ProviderSide
+    patch: Callable[[Envelope], HttpCall]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ class UpstreamPlan:
     format: Format
     side: ProviderSide | None
     headers: tuple[tuple[str, str], ...]  # with the key; without the token where one is fetched
-    passing: Mapping[str, ProviderSide] = field(default_factory=dict)  # by the format of callers whose bodies pass
+    passing: Mapping[str, Passing] = field(default_factory=dict)  # by the format of callers whose bodies pass
     prices_tiers: bool = False  # the price depends on the tier in which the provider does the work
 
 
@@ -61,11 +64,13 @@ def plan_for(upstream: Upstream, task: Task) -> UpstreamPlan:
     api = target.options.get("chat_api") if task is Task.CHAT else None
     format_ = FORMATS[api if api in target.provider.also else target.provider.format]
     side = side_of(format_, target, task)
-    passing = {} if side is None or side.patch is None else {format_.name: side}
+    passing = {}
+    if side is not None and side.patch_for is not None:
+        passing[format_.name] = Passing(side, side.patch_for(target))
     for name in target.provider.also if api is None else ():
         other = FORMATS[name].provider.get(task)
-        if other is not None and other.patch is not None and other.offered(target):
-            passing[name] = other
+        if other is not None and other.patch_for is not None and other.offered(target):
+            passing[name] = Passing(other, other.patch_for(target))
     tiers = upstream.price is not None and bool(upstream.price.tiers) and task is not Task.EMBEDDINGS
     return UpstreamPlan(upstream, target, format_, side, headers_for(upstream, target.provider), passing, tiers)
 
@@ -139,13 +144,12 @@ def prepare(plan: UpstreamPlan, reader: CallReader) -> PreparedCall:
         raise GatewayError(Kind.INVALID_REQUEST, f"Provider '{plan.upstream.provider}' does not support {what}.")
     context = Context(int(time.time()), new_id, plan.target.model)
     if call.envelope is not None and (passing := plan.passing.get(call.client_format or "")) is not None:
-        assert passing.patch is not None
-        return PreparedCall(plan, passing, None, passing.patch(call.envelope, plan.target), context)
+        return PreparedCall(plan, passing.side, None, passing.patch(call.envelope), context)
     left_out = reader.left_out_for(plan.target)
     request = reader.request_for(plan.target)
     http = side.encode(request, plan.target, call.stream, context)
     if left_out:
-        http = replace(http, left_out=(*http.left_out, *left_out))
+        http = http._replace(left_out=(*http.left_out, *left_out))
     return PreparedCall(plan, side, request, http, context)
 
 
@@ -154,10 +158,10 @@ def _prepare_count(plan: UpstreamPlan, reader: CallReader) -> PreparedCall:
     call = reader.call
     context = Context(int(time.time()), new_id, plan.target.model)
     passing = plan.passing.get(call.client_format or "")
-    if passing is not None and passing.counting is not None and passing.counting.patch is not None:
+    counting = None if passing is None else passing.side.counting
+    if counting is not None and counting.patch_for is not None:
         assert call.envelope is not None
-        counting = passing.counting
-        return PreparedCall(plan, counting, None, passing.counting.patch(call.envelope, plan.target), context)
+        return PreparedCall(plan, counting, None, counting.patch_for(plan.target)(call.envelope), context)
     if passing is not None or plan.side is None or plan.side.counting is None:
         raise GatewayError(Kind.UPSTREAM_NOT_FOUND, f"Provider '{plan.upstream.provider}' counts no tokens.")
     reader.left_out_for(plan.target)  # which may refuse
@@ -168,15 +172,15 @@ def _prepare_count(plan: UpstreamPlan, reader: CallReader) -> PreparedCall:
 def _prepare_compact(plan: UpstreamPlan, call: Call) -> PreparedCall:
     """Raises unsupported_parameter where the provider has no such call: another upstream may."""
     passing = plan.passing.get(call.client_format or "")
-    compacting = None if passing is None else passing.compacting
-    if compacting is None or compacting.patch is None or call.envelope is None:
+    compacting = None if passing is None else passing.side.compacting
+    if compacting is None or compacting.patch_for is None or call.envelope is None:
         text = (
             f"Provider '{plan.upstream.provider}' cannot compact a conversation. Ask for a summary by POST /v1/responses, and "
             "go on from that."
         )
         raise GatewayError(Kind.UNSUPPORTED_PARAMETER, text, param="model")
     context = Context(int(time.time()), new_id, plan.target.model)
-    return PreparedCall(plan, compacting, None, compacting.patch(call.envelope, plan.target), context)
+    return PreparedCall(plan, compacting, None, compacting.patch_for(plan.target)(call.envelope), context)
 
 
 def new_id(prefix: str) -> str:
@@ -186,23 +190,40 @@ def new_id(prefix: str) -> str:
 class Sender:
     """Sends prepared calls with the credentials of their upstream."""
 
-    __slots__ = ("_client", "tokens")
+    __slots__ = ("_client", "now_s", "tokens")
 
     def __init__(self, client: UpstreamClient) -> None:
         self._client = client
+        self.now_s = client.now_s
         self.tokens = AccessTokens()
 
-    async def open(self, prepared: PreparedCall, route: Route, record: Record) -> UpstreamResponse:
-        """Waits for the head of the answer. Raises GatewayError; close what it returns."""
+    def open(
+        self, prepared: PreparedCall, route: Route, record: Record, until_s: float | None = None
+    ) -> Awaitable[UpstreamResponse]:
+        """Waits for the head of the answer, until `until_s` on the loop's clock where that is given. Raises GatewayError,
+        TimeoutError; close what it returns."""
         upstream, headers = prepared.plan.upstream, prepared.plan.headers
         if prepared.http.callers_headers:
             headers = with_callers(headers, prepared.http.callers_headers)
+        if upstream.grant is not None:
+            return self._open_with_token(prepared, headers, route, record, until_s)
         # One resend a call is not counted as a retry: after it no further attempt meets another stale connection.
-        send = partial(self._client.open, on_resend=record.resends, fresh=record.resent)
-        if upstream.grant is None:
-            return await send(prepared.http, upstream, headers, route.timeouts)
-        headers = (*headers, await self.tokens.header(upstream))
-        response = await send(prepared.http, upstream, headers, route.timeouts)
+        return self._client.open(
+            prepared.http, upstream, headers, route.timeouts, record.resends, fresh=record.resent, until_s=until_s
+        )
+
+    async def _open_with_token(
+        self, prepared: PreparedCall, headers: Pairs, route: Route, record: Record, until_s: float | None
+    ) -> UpstreamResponse:
+        upstream, resends = prepared.plan.upstream, record.resends
+        if until_s is None:
+            token = await self.tokens.header(upstream)
+        else:
+            async with TimeLimit(until_s):
+                token = await self.tokens.header(upstream)
+        response = await self._client.open(
+            prepared.http, upstream, (*headers, token), route.timeouts, resends, fresh=record.resent, until_s=until_s
+        )
         if response.status == 401:
             self.tokens.forget(upstream)  # revoked before its time
         return response
@@ -215,12 +236,17 @@ async def whole_answer(
     `head_by`, the rest without a silence of idle_s and by the deadline. Raises GatewayError."""
     waiting = time.perf_counter()
     try:
-        async with TimeLimit(head_by) as limit:
-            response = await sender.open(prepared, route, record)
-            try:
-                body = await _read_answer(response, route, prepared, limit, deadline)
-            finally:
-                response.close()
+        response = await sender.open(prepared, route, record, head_by)
+        try:
+            body = response.take_whole() if 200 <= response.status < 300 else None
+            if body is None:
+                body = await read_answer(response, route, prepared.plan.format, deadline)
+            elif len(body) > route.response_bytes_max:
+                raise too_large(route.response_bytes_max)
+            else:
+                body = body.removeprefix(BYTE_ORDER_MARK)
+        finally:
+            response.close()
     except TimeoutError:
         raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider did not answer in time.") from None
     finally:
@@ -256,86 +282,3 @@ def _decoded(prepared: PreparedCall, body: bytes) -> Any:
     if isinstance(message, pb.EmbedResponse) and isinstance(prepared.request, pb.EmbedRequest):
         encode_vectors(message, prepared.request)
     return message
-
-
-async def _read_answer(
-    response: UpstreamResponse, route: Route, prepared: PreparedCall, limit: TimeLimit, deadline: float
-) -> bytes:
-    """The body of a good answer. Raises the provider's error for any other. `limit` is the clock under which this runs: from now
-    on it ends at a silence of idle_s, or at the deadline."""
-    idle_s = route.timeouts.idle_s
-    now_s = asyncio.get_running_loop().time
-    limit.move(min(now_s() + idle_s, deadline))
-    if not 200 <= response.status < 300:
-        await refuse_failed_answer(response, prepared)
-    return await _read_body(response, route.response_bytes_max, lambda: limit.move(min(now_s() + idle_s, deadline)))
-
-
-async def _read_body(
-    response: UpstreamResponse, bytes_max: int, goes_on: Callable[[], None] | None = None, *, cut: bool = False
-) -> bytes:
-    """The body. Larger than `bytes_max`: cut there, or upstream_protocol. `goes_on` is called when something has come, but not
-    all."""
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        try:
-            data = await response.read_some()
-        except TimeoutError:
-            raise  # the caller's clock
-        except Exception as error:  # noqa: BLE001  # it is raised again
-            failure = without_output(read_failure(error))
-            raise failure from cause_of(failure, error)
-        if not data:
-            return (parts[0] if len(parts) == 1 else b"".join(parts)).removeprefix(BYTE_ORDER_MARK)
-        size += len(data)
-        parts.append(data)
-        if size > bytes_max:
-            if cut:
-                return b"".join(parts)[:bytes_max]
-            raise too_large(bytes_max)
-        if goes_on is not None and not response.ended:
-            goes_on()
-
-
-def cause_of(failure: GatewayError, error: BaseException) -> BaseException | None:
-    """What `failure`, made of `error` or the same, is to be raised from: never itself."""
-    return failure.__cause__ or (None if failure is error else error)
-
-
-def without_output(error: GatewayError) -> GatewayError:
-    """What breaks off before the caller has seen any of it is no interruption yet: another upstream may answer."""
-    return replace_error(error, kind=Kind.UPSTREAM_PROTOCOL) if error.kind is Kind.UPSTREAM_INTERRUPTED else error
-
-
-def too_large(bytes_max: int) -> GatewayError:
-    return GatewayError(Kind.UPSTREAM_PROTOCOL, f"The provider's answer is larger than {bytes_max} bytes.")
-
-
-async def refuse_failed_answer(response: UpstreamResponse, prepared: PreparedCall) -> None:
-    """Raises what a status other than 2xx means."""
-    if 200 <= response.status < 300:
-        return
-    if 300 <= response.status < 400:
-        text = "The provider answered with a redirect, which is not followed."
-        raise GatewayError(Kind.UPSTREAM_PROTOCOL, text, status=response.status)
-    try:
-        async with asyncio.timeout(_ERROR_BODY_S):
-            body = await _read_body(response, _ERROR_BODY_BYTES_MAX, cut=True)
-    except (GatewayError, TimeoutError):
-        body = b""  # the status alone is enough
-    raise prepared.plan.format.error(response.status, response.headers, body)
-
-
-def showable(error: GatewayError, upstream: Upstream, tokens: AccessTokens) -> GatewayError:
-    """The error without keys, and with our own text in place of a provider's about our credentials."""
-    token = tokens.current(upstream)
-    message = redact(error.message, upstream, token)
-    code = error.code
-    if error.kind is Kind.UPSTREAM_REJECTED_CREDENTIALS:
-        message, code = f"Provider '{upstream.provider}' rejected the gateway's credentials.", None
-    code = None if code is None else redact(code, upstream, token)
-    param = None if error.param is None else redact(error.param, upstream, token)
-    if (message, code, param) == (error.message, error.code, error.param):
-        return error
-    return replace_error(error, message=message, code=code, param=param)

@@ -14,14 +14,11 @@ from sidecar.domain.call import Call
 from sidecar.domain.caller import LOCAL_CONSUMER, Caller
 from sidecar.domain.snapshot import Consumer, Route, Snapshot
 from sidecar.gateway.prompt_secrets import PromptSecrets
-from sidecar.gateway.record import Record
 from sidecar.gateway.route_names import NamesFor, RouteNames
 
 _NOBODY: Final[Mapping[str, Route]] = {}
 # No user's name has a colon, nor has a consumer's: such a name can be nobody else's.
 _USER: Final = "user:"
-# Pairs of consumer and route that are remembered; many more than call at one time.
-_FOUND_MAX: Final = 20_000
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -33,8 +30,7 @@ class Consumers:
         self._of_user: dict[str, Consumer] = {}
         self._routes: dict[str, Mapping[str, Route]] = {}
         self.names: Final = RouteNames(snapshot)
-        self._names_for: dict[str, NamesFor] = {}
-        self._found: dict[tuple[str, str], Route] = {}
+        self._names_for: dict[str, tuple[Consumer, NamesFor]] = {}
         self._taken = {LOCAL_CONSUMER, *(consumer.name for consumer in snapshot.consumers or ())}
 
     @cached_property
@@ -86,16 +82,7 @@ class Consumers:
     def find(self, consumer: Consumer, name: str) -> Route | None:
         """The route that answers a name, of those the consumer may call. Its own name may be another: that of an alias's route,
         or of a wildcard."""
-        route = self._found.get((consumer.name, name))
-        if route is None:
-            route = self._names_of(consumer).find(name)
-            if route is not None and route is self._snapshot.routes.get(
-                name
-            ):  # not one of the many that a wildcard gives
-                if len(self._found) >= _FOUND_MAX:
-                    self._found.clear()
-                self._found[consumer.name, name] = route
-        return route
+        return self._names_of(consumer).find(name)
 
     def shown(self, consumer: Consumer, name: str) -> Route | None:
         """`known`, under the name that was asked for: clients go on with the name that they are answered."""
@@ -108,21 +95,23 @@ class Consumers:
 
     def _names_of(self, consumer: Consumer) -> NamesFor:
         found = self._names_for.get(consumer.name)
-        if found is None:
-            found = self._names_for[consumer.name] = self.names.of(_permission(consumer))
-        return found
+        if found is None or found[0] is not consumer:  # a call that came before a reload has the consumer of then
+            found = self._names_for[consumer.name] = (consumer, self.names.of(_permission(consumer)))
+        return found[1]
 
 
-def find_route(consumers: Consumers, call: Call, record: Record) -> Route:
-    """The call's route, of those its consumer may call. Raises route_not_found, or invalid_request where its task is another."""
+def find_route(consumers: Consumers, call: Call) -> Route:
+    """The call's route, of those its consumer may call. Raises route_not_found."""
     route = consumers.find(call.consumer, call.route)
     if route is None:
         raise GatewayError(Kind.ROUTE_NOT_FOUND, f'There is no route "{call.route[:128]}".', param="model")
-    record.route_known(route.name)
-    if route.task != call.task:
-        text = f'Route "{route.name}" is of type llm/v1/{route.task}, this call of llm/v1/{call.task}.'
-        raise GatewayError(Kind.INVALID_REQUEST, text, param="model")
     return route
+
+
+def wrong_task(route: Route, call: Call) -> GatewayError:
+    """For a call of another task than the route's."""
+    text = f'Route "{route.name}" is of type llm/v1/{route.task}, this call of llm/v1/{call.task}.'
+    return GatewayError(Kind.INVALID_REQUEST, text, param="model")
 
 
 def require_admin(consumer: Consumer) -> None:

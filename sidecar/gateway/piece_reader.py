@@ -10,7 +10,8 @@ from adapters import GatewayError, Kind, replace_error
 from sidecar.domain.call import Call, Piece
 from sidecar.domain.large_work import LARGE_BYTES, off_loop
 from sidecar.domain.snapshot import Route
-from sidecar.gateway.attempt import PreparedCall, cause_of, too_large, without_output
+from sidecar.gateway.attempt import PreparedCall
+from sidecar.gateway.read_answer import cause_of, too_large, without_output
 from sidecar.gateway.record import Record
 from sidecar.gateway.repeats import Written
 from sidecar.gateway.translator import Translator

@@ -125,6 +125,15 @@ class PromptSecrets:
             for form, provider in found.items():
                 self._words.setdefault(len(form), {})[form] = provider
 
+    def is_plain(self, call: Call) -> bool:
+        """Whether a small call holds nothing that could be part of a key: true of nearly all. Others are for `check`."""
+        if self._mode == "off":
+            return True
+        if call.size_bytes > _PIECE_BYTES or self._words:
+            return False
+        texts = _texts_of(call)
+        return sum(map(len, texts)) <= _PIECE_BYTES and self._has_no_mark(b"\0".join(texts))
+
     async def check(self, call: Call) -> None:
         """Raises invalid_request with the code secret_in_prompt where the call holds one of the gateway's own keys and those are
         refused. What is found is logged. Other calls are served while a large text is searched."""
@@ -132,8 +141,6 @@ class PromptSecrets:
             return
         size = call.size_bytes
         texts = _texts_of(call) if size <= LARGE_BYTES else await off_loop(size, _texts_of, call)
-        if sum(map(len, texts)) <= _PIECE_BYTES and self._is_plain(b"\0".join(texts)):
-            return
         found = _Search()
         slices = self._slices(texts, found)
         for _ in slices:  # a small text has no second slice
@@ -149,11 +156,8 @@ class PromptSecrets:
         elif found.kinds:
             _log(call, f"something like a key ({', '.join(sorted(found.kinds))})", refused=False)
 
-    def _is_plain(self, text: bytes) -> bool:
-        """Whether a small text holds nothing that could be part of a key: true of nearly all. Joined from several, it may hold
-        more than each of them, and not less."""
-        if self._words:
-            return False
+    def _has_no_mark(self, text: bytes) -> bool:
+        """Joined from several, a text may hold more than each of them, and not less."""
         for mark in _MARKS:
             if mark in text:
                 return False

@@ -1,38 +1,33 @@
-"""What one call is counted as. Exactly one `close()` per call, whatever happened."""
+"""What one call is counted, logged and charged as. Exactly one `close()` per call, whatever happened."""
 
 from __future__ import annotations
 
-import asyncio
 import time
+from collections.abc import Awaitable
 from typing import Any
 
-from adapters import LEFT_OUT, GatewayError, Kind
-from sidecar.spend.cost import TokenCounts, counts_input, counts_output, tokens_of
+from adapters import LEFT_OUT, GatewayError
+from sidecar.domain.call import Call, Headers
+from sidecar.domain.snapshot import Upstream
+from sidecar.gateway.estimate import Estimate, estimate_tokens
+from sidecar.gateway.meter import CallNeeds, Meter, limit_headers
+from sidecar.gateway.outcome import OK, outcome_of
+from sidecar.limits import Reservation
+from sidecar.spend.budgets import Warned
+from sidecar.spend.cost import TokenCounts, billed_of
+from sidecar.spend.ledger import Charge
+from sidecar.spend.tiers import charged, requested_tier
+from sidecar.store.contract import Admitted, Rules, Store
 from sidecar.telemetry.access_log import AccessLog, CallEntry
 from sidecar.telemetry.metrics import OTHER, STALE_CONNECTION, UNKNOWN_ROUTE, Metrics
 
-OK = "ok"
-_TOKEN_KINDS = ("input", "output", "cached_input", "cache_write", "reasoning")
-# Our own timer and the caller's deadline ring together; a cancellation this close to the deadline is the deadline.
-DEADLINE_SLACK_S = 0.05
+_NOTHING = Reservation((), [], [])
 # Of English text, by every tokenizer in use; other scripts have fewer characters a token.
 _CHARS_PER_TOKEN = 4
 
 
-def outcome_of(error: BaseException, deadline: float | None) -> str:
-    """`deadline` is the caller's, on the loop's clock: a cancellation at that time is a timeout."""
-    match error:
-        case GatewayError():
-            return error.kind.value
-        case asyncio.CancelledError() | GeneratorExit():
-            late = deadline is not None and asyncio.get_running_loop().time() >= deadline - DEADLINE_SLACK_S
-            return (Kind.UPSTREAM_TIMEOUT if late else Kind.CANCELLED).value
-        case _:
-            return Kind.INTERNAL.value
-
-
 class Record:
-    """Collects what is known of a call while it runs.
+    """Collects what is known of a call while it runs, and holds what the call has reserved of limits.
 
     `waited_s` is time spent waiting for the provider or for a client that is slow to take a piece; what is left of the total
     is the gateway's own. `usage` is the last one seen, `service_tier` what the provider says it did the work in, where the price
@@ -43,7 +38,9 @@ class Record:
     """
 
     __slots__ = (
+        "_call",
         "_consumer",
+        "_estimate",
         "_first_output_s",
         "_in_flight",
         "_log",
@@ -51,8 +48,13 @@ class Record:
         "_name",
         "_operation",
         "_request_id",
+        "_reservation",
         "_route",
+        "_rules",
         "_started",
+        "_store",
+        "_upstream",
+        "_warned",
         "attempts",
         "left_out",
         "outcome",
@@ -71,20 +73,25 @@ class Record:
         operation: str,
         route: str,
         consumer: str,
-        *,
         request_id: str = "",
         log: AccessLog | None = None,
     ) -> None:
+        """`route` as the caller wrote it."""
         self._metrics = metrics
-        self._request_id = request_id
         self._log = log
         self._operation = operation
         self._name = route
-        self._route = UNKNOWN_ROUTE
         self._consumer = consumer
+        self._request_id = request_id
+        self._route = UNKNOWN_ROUTE
         self._started = time.perf_counter()
         self._first_output_s: float | None = None
         self._in_flight: Any = None
+        self._store: Store | None = None
+        self._rules: Rules | None = None  # once the call is admitted
+        self._reservation = _NOTHING
+        self._warned: Warned | None = None
+        self._upstream: Upstream | None = None
         self.attempts = 0
         self.left_out: tuple[str, ...] = ()
         self.upstream: str | None = None
@@ -99,12 +106,47 @@ class Record:
     def route_known(self, name: str) -> None:
         """Of the route that answers: that is the label, never what a caller writes."""
         self._route = name
-        self._in_flight = self._metrics.in_flight(self._route)
-        self._in_flight.inc()
+        self._in_flight = in_flight = self._metrics.in_flight(name)
+        in_flight.inc()
 
-    def attempt_begins(self, upstream: str, left_out: tuple[str, ...]) -> None:
+    def admit_freely(self, meter: Meter, call: Call, rules: Rules, estimate: Estimate | None) -> None:
+        """`rules` limit nothing. `estimate` is that of a large call, which takes its time."""
+        self._call = call
+        self._estimate = estimate
+        self._store = meter.store
+        self._rules = rules
+
+    def admit(self, meter: Meter, call: Call, rules: Rules, needs: CallNeeds) -> Awaitable[None] | None:
+        """Takes what the call needs of limits and budgets; await the result, where there is one. Raises what Meter.admit does."""
+        found = None if meter.store is None else meter.admit(meter.store, rules, needs)
+        if found is not None and not isinstance(found, Admitted):
+            return self._admitted_later(meter, call, rules, needs, found)
+        self.admit_freely(meter, call, rules, needs.known)
+        if found is not None:
+            self._reservation, self._warned = found
+        return None
+
+    async def _admitted_later(
+        self, meter: Meter, call: Call, rules: Rules, needs: CallNeeds, answer: Awaitable[Admitted]
+    ) -> None:
+        self._reservation, self._warned = await answer
+        self.admit_freely(meter, call, rules, needs.known)
+
+    def _prompt_tokens(self) -> int:
+        """As estimated, where the provider did not count them."""
+        return (self._estimate or estimate_tokens(self._call)).prompt
+
+    @property
+    def headers(self) -> Headers:
+        """The state of limits and budgets: as the call was admitted, or once it is settled."""
+        if self._reservation is _NOTHING and self._warned is None:
+            return ()
+        return limit_headers(self._reservation, self._warned)
+
+    def attempt_begins(self, name: str, upstream: Upstream, left_out: tuple[str, ...]) -> None:
         """Once for each time an upstream is called; `attempt_ends` follows."""
-        self.upstream = upstream
+        self.upstream = name
+        self._upstream = upstream
         self.left_out = left_out
         self.attempts += 1
         self.usage = None  # that of an attempt that failed before its output is nobody's
@@ -123,11 +165,6 @@ class Record:
         self.resent = True
         self._metrics.retries(self._route, STALE_CONNECTION).inc()
 
-    @property
-    def output_tokens_estimated(self) -> int:
-        """Of a stream: an event is a token at least, with most providers."""
-        return max(self.output_events, -(-self.output_chars // _CHARS_PER_TOKEN))
-
     def first_output(self) -> None:
         self._first_output_s = time.perf_counter() - self._started
 
@@ -140,38 +177,119 @@ class Record:
         metrics = self._metrics
         if self._in_flight is not None:
             self._in_flight.dec()
-        metrics.requests(self._route, self._operation, self._consumer, self.outcome).inc()
-        metrics.duration(self._route, self._operation).observe(total_s)
-        if self._first_output_s is not None:
-            metrics.first_token(self._route, self._operation).observe(self._first_output_s)
         overhead_s = None
         if self.attempts and self.outcome == OK:  # a call that broke off has waits that nobody measured to their end
             overhead_s = max(0.0, total_s - self.waited_s)
-            metrics.overhead(self._route, self._operation).observe(overhead_s)
-        tokens = None if self.usage is None else tokens_of(self.usage)
-        if self._log is not None:
-            self._log.add(self._entry(total_s, overhead_s, tokens))
+        usage = self.usage
+        tokens = None if usage is None else tokens_of(usage)
+        series = metrics.calls(self._route, self._operation, self._consumer)
+        series.count(self.outcome, total_s, self._first_output_s, overhead_s, tokens)
         for name in self.left_out:
             metrics.left_out(self._route, name if name in LEFT_OUT else OTHER).inc()
-        if tokens is not None:
-            for kind, count in zip(_TOKEN_KINDS, tokens, strict=False):
-                if count:
-                    metrics.tokens(self._route, self._consumer, kind).inc(count)
+        if self._log is not None:
+            entry = CallEntry(
+                time.time(),
+                self._request_id,
+                self._consumer,
+                self._name,
+                self._operation,
+                self.outcome,
+                self.upstream,
+                self.attempts,
+                tokens.input if tokens is not None and counts_input(usage) else None,
+                tokens.output if tokens is not None and counts_output(usage) else None,
+                self._first_output_s,
+                total_s,
+                overhead_s,
+            )
+            self._log.add(entry)
+        if self._rules is not None:
+            self._settle(self._rules, tokens)
 
-    def _entry(self, total_s: float, overhead_s: float | None, tokens: TokenCounts | None) -> CallEntry:
-        usage = self.usage
-        return CallEntry(
-            time.time(),
-            self._request_id,
-            self._consumer,
-            self._name,
-            self._operation,
-            self.outcome,
-            self.upstream,
-            self.attempts,
-            tokens.input if tokens is not None and counts_input(usage) else None,
-            tokens.output if tokens is not None and counts_output(usage) else None,
-            self._first_output_s,
-            total_s,
-            overhead_s,
-        )
+    def _settle(self, rules: Rules, tokens: TokenCounts | None) -> None:
+        """A call that failed before it produced anything gives everything back. What was produced is charged, also when the call
+        broke off: by the provider's count, else by estimate; at the price of the upstream that was called last."""
+        ok, usage, store = self.outcome == OK, self.usage, self._store
+        output = max(self.output_events, -(-self.output_chars // _CHARS_PER_TOKEN))  # an event is a token at least
+        if not ok and usage is None and not output:
+            if store is not None and self._reservation is not _NOTHING:
+                store.release(rules, self._reservation)
+            return
+        if tokens is None:
+            used = TokenCounts(self._prompt_tokens(), output)
+        else:
+            used = tokens
+            # What a provider counts at the beginning of a stream that breaks off is its prompt; a count that it leaves out, or
+            # gives as something that is no count, is not free.
+            if not counts_input(usage):
+                used = used._replace(input=self._prompt_tokens())
+            if tokens.output < output and not (ok and counts_output(usage)):
+                used = used._replace(output=output)
+        charge = self._charge(used, ok=ok, estimated=used is not tokens)
+        if store is not None:
+            store.settle(rules, self._reservation, charge)
+
+    def _charge(self, tokens: TokenCounts, *, ok: bool, estimated: bool) -> Charge:
+        """What the call adds to the ledger; the metrics of money count it."""
+        metrics, usage, upstream = self._metrics, self.usage, self._upstream
+        reported: int | None = None
+        if usage is not None and usage.HasField("provider_cost_micro_dollars"):
+            reported = usage.provider_cost_micro_dollars
+        money: int | None = None  # where the price is not known
+        if upstream is not None and (price := upstream.price) is not None:
+            requested = requested_tier(self._call, upstream) if price.tiers else ""
+            billed = tokens if estimated else billed_of(usage, tokens)
+            money = charged(price, self.service_tier, requested, billed, estimated=estimated or not ok)
+        if upstream is not None and upstream.cost == "provider":
+            if reported is None:
+                metrics.unreported_costs(self._route).inc()
+            else:
+                # Of a call that broke off, what was reported may be what it had cost by then.
+                money = max(money or 0, reported) if estimated else reported
+        total = tokens.input + tokens.output
+        unpriced = total if money is None else 0
+        if reported:
+            metrics.provider_spend(self._route, self._consumer).inc(reported)
+        if money:
+            metrics.spend(self._route, self._consumer).inc(money)
+        if unpriced:
+            metrics.unpriced_tokens(self._route).inc(unpriced)
+        if estimated and total:
+            metrics.estimated_tokens(self._route).inc(total)
+        input_, output, cached, written, reasoning, _ = tokens
+        guessed = total if estimated else 0
+        return Charge(1, input_, output, cached, written, reasoning, money or 0, unpriced, guessed, reported or 0)
+
+
+def tokens_of(usage: Any) -> TokenCounts:
+    """Of a canonical Usage. Providers have been seen to say impossible things: nothing is below zero here, no part above its
+    whole. Where there is a total and nothing else, it is input: of most calls that is the larger part."""
+    input_ = max(0, usage.input_tokens)
+    output = max(0, usage.output_tokens)
+    if not (input_ or output) and _only_total(usage):
+        input_ = max(0, usage.total_tokens)
+    cached, reasoning = usage.cached_input_tokens, usage.reasoning_tokens
+    if cached:
+        cached = min(max(0, cached), input_)
+    if reasoning:
+        reasoning = min(max(0, reasoning), output)
+    written = written_1h = 0
+    if usage.cache_write_tokens:
+        written = min(max(0, usage.cache_write_tokens), input_ - cached)
+        written_1h = min(max(0, usage.cache_write_1h_tokens), written)
+    return TokenCounts(input_, output, cached, written, reasoning, written_1h)
+
+
+def counts_input(usage: Any) -> bool:
+    """Whether a canonical Usage (None: there is none) says how many tokens the request had."""
+    return usage is not None and (usage.HasField("input_tokens") or _only_total(usage))
+
+
+def counts_output(usage: Any) -> bool:
+    """The same of the answer; a total contains it."""
+    return usage is not None and (usage.HasField("output_tokens") or usage.total_tokens > 0)
+
+
+def _only_total(usage: Any) -> bool:
+    parts = usage.HasField("input_tokens") or usage.HasField("output_tokens")
+    return usage.HasField("total_tokens") and not parts

@@ -1,7 +1,13 @@
 """The attempts of one call: which upstream is called, whether another may be called after a failure, and when.
 
     loop = RetryLoop(...)
-    answer = await loop.run(serve)      # serve(attempt) once for each attempt, until one is served
+    while True:
+        attempt = loop.begin()
+        try:
+            ...
+            attempt.succeeded()
+        except BaseException as error:
+            await loop.failed(attempt, error)   # raises, unless another attempt follows
 
 All waiting is bounded by the call's deadline.
 """
@@ -17,9 +23,11 @@ from typing import TypeVar
 from adapters import GatewayError, Kind, replace_error
 from sidecar.domain.call import Call
 from sidecar.domain.status import STATUS_ROWS, TRANSIENT
-from sidecar.gateway.attempt import PreparedCall, showable
+from sidecar.gateway.attempt import PreparedCall
 from sidecar.gateway.candidates import Candidate, Candidates, UpstreamRegistry
-from sidecar.gateway.record import DEADLINE_SLACK_S, OK, Record, outcome_of
+from sidecar.gateway.outcome import DEADLINE_SLACK_S, OK, outcome_of
+from sidecar.gateway.read_answer import showable
+from sidecar.gateway.record import Record
 from sidecar.upstream.credentials import AccessTokens
 
 # Nobody answers a prompt in less: an attempt that has only so long is a wasted one.
@@ -34,39 +42,24 @@ class AttemptScope:
     """One attempt, from its choice to its end: counted once, its circuit informed, its error made fit to be shown. Exactly one of
     `succeeded` and `failed` ends it."""
 
-    __slots__ = (
-        "_began_s",
-        "_call",
-        "_candidates",
-        "_probe",
-        "_record",
-        "_registry",
-        "_tokens",
-        "_url",
-        "candidate",
-        "head_by",
-        "sent",
-    )
+    __slots__ = ("_began_s", "_loop", "_probe", "_url", "candidate", "head_by", "sent")
 
     def __init__(self, loop: RetryLoop) -> None:
-        self._call = loop.call
-        self._record = loop.record
-        self._candidates = loop.candidates
-        self._registry = loop.registry
-        self._tokens = loop.tokens
-        self.candidate = loop.candidate
-        self.head_by = loop.head_by()
+        self._loop = loop
+        self.candidate = candidate = loop.candidate
+        self._began_s = now_s = loop.now_s()
+        self.head_by = loop.deadline if loop.candidates.only is not None else loop.head_by(now_s)
         self.sent = False
-        health = self.candidate.health
+        health = candidate.health
         health.in_flight += 1
-        self._began_s = now_s = asyncio.get_running_loop().time()
         self._probe = health.circuit.begins(now_s)
 
     def sends(self, prepared: PreparedCall) -> None:
         """From now on the provider may know of the call."""
         self.sent = True
         self._url = prepared.http.url
-        self._record.attempt_begins(self.candidate.name, prepared.http.left_out)
+        candidate = self.candidate
+        self._loop.record.attempt_begins(candidate.name, candidate.plan.upstream, prepared.http.left_out)
 
     def has_output(self) -> None:
         """The first output is here."""
@@ -75,47 +68,47 @@ class AttemptScope:
             self.candidate.health.show()
 
     def succeeded(self) -> None:
-        health = self.candidate.health
+        loop, health = self._loop, self.candidate.health
         health.in_flight -= 1
-        self._record.attempt_ends(self.candidate.plan.upstream.provider, OK)
-        health.circuit.succeeded(asyncio.get_running_loop().time(), probe=self._probe)
+        loop.record.attempt_ends(self.candidate.plan.upstream.provider, OK)
+        health.circuit.succeeded(loop.now_s(), probe=self._probe)
         if self._probe:
             health.show()
 
     def failed(self, error: BaseException) -> BaseException:
         """The error as the caller may see it."""
-        candidate = self.candidate
+        loop, candidate = self._loop, self.candidate
         candidate.health.in_flight -= 1
         if self.sent:
-            self._record.attempt_ends(candidate.plan.upstream.provider, outcome_of(error, self._call.deadline))
+            loop.record.attempt_ends(candidate.plan.upstream.provider, outcome_of(error, loop.call.deadline))
         if isinstance(error, GatewayError):
             raised = error
-            error = showable(error, candidate.plan.upstream, self._tokens)
-            now_s = asyncio.get_running_loop().time()
+            error = showable(error, candidate.plan.upstream, loop.tokens)
+            now_s = loop.now_s()
             in_a_hurry = self._callers_time_is_over(error, now_s)
             if self.sent:
                 self._log(error, now_s, " The caller's own deadline was over." if in_a_hurry else "")
             let_go(raised)
             if self.sent and not in_a_hurry and not _is_our_own(error):
-                self._registry.failed(self._candidates, candidate, now_s, error, probe=self._probe)
+                loop.registry.failed(loop.candidates, candidate, now_s, error, probe=self._probe)
                 return error
         candidate.health.circuit.abandoned(probe=self._probe)
         return error
 
     def _log(self, error: GatewayError, now_s: float, note: str) -> None:
-        self._registry.failures.add(
+        self._loop.registry.failures.add(
             error,
-            route=self._candidates.route.name,
+            route=self._loop.candidates.route.name,
             upstream=self.candidate.name,
             url=self._url,
-            request_id=self._call.request_id,
+            request_id=self._loop.call.request_id,
             after_s=now_s - self._began_s,
             note=note,
         )
 
     def _callers_time_is_over(self, error: GatewayError, now_s: float) -> bool:
         """A caller in a hurry is no sign of a sick provider."""
-        deadline = self._call.deadline
+        deadline = self._loop.call.deadline
         return error.kind is Kind.UPSTREAM_TIMEOUT and deadline is not None and now_s >= deadline - DEADLINE_SLACK_S
 
 
@@ -137,7 +130,7 @@ def _is_our_own(error: GatewayError) -> bool:
 
 
 class RetryLoop:
-    """Chooses the upstream of each attempt of one call. `deadline` is on the loop's clock."""
+    """Chooses the upstream of each attempt of one call. `now_s` is the event loop's clock, and `deadline` is on it."""
 
     __slots__ = (
         "_chance",
@@ -148,6 +141,7 @@ class RetryLoop:
         "candidate",
         "candidates",
         "deadline",
+        "now_s",
         "record",
         "registry",
         "tokens",
@@ -161,6 +155,7 @@ class RetryLoop:
         registry: UpstreamRegistry,
         tokens: AccessTokens,
         chance: random.Random,
+        now_s: Callable[[], float],
     ) -> None:
         self.call = call
         self.candidates = candidates
@@ -168,7 +163,8 @@ class RetryLoop:
         self.registry = registry
         self.tokens = tokens
         self._chance = chance
-        own = asyncio.get_running_loop().time() + candidates.route.timeouts.total_s
+        self.now_s = now_s
+        own = now_s() + candidates.route.timeouts.total_s
         self.deadline = own if call.deadline is None else min(own, call.deadline)
         self._left = candidates.route.retries.budget
         self._tried: list[Candidate] = []
@@ -176,26 +172,37 @@ class RetryLoop:
         self.candidate = candidates.only or self._first()
 
     def _first(self) -> Candidate:
-        found = self.candidates.choose((), asyncio.get_running_loop().time(), self._chance)
+        found = self.candidates.choose((), self.now_s(), self._chance)
         assert found is not None
         return found
 
+    def begin(self) -> AttemptScope:
+        """The next attempt."""
+        return AttemptScope(self)
+
+    async def failed(self, attempt: AttemptScope, error: BaseException) -> None:
+        """Raises the final error when no attempt is left, and at once what is no GatewayError; else waits for the next one."""
+        failure = attempt.failed(error)
+        if not isinstance(failure, GatewayError):
+            raise failure
+        wait_s = self._wait_after(failure, sent=attempt.sent)
+        if wait_s is None:
+            try:
+                raise self._final(failure) from error.__cause__
+            finally:
+                del failure, error  # else this frame holds the error that has come through it
+        if wait_s > 0:
+            await self._wait(wait_s)
+
     async def run(self, serve: Callable[[AttemptScope], Awaitable[_Served]]) -> _Served:
         """What the first attempt gives that `serve` does not fail. `serve` calls the attempt's `succeeded`, or whoever
-        reads the stream at its end. Raises the final error when no attempt is left, and at once what is no GatewayError."""
+        reads the stream at its end. Raises what `failed` does."""
         while True:
-            attempt = AttemptScope(self)
+            attempt = self.begin()
             try:
                 return await serve(attempt)
-            except BaseException as error:
-                failure = attempt.failed(error)
-                if not isinstance(failure, GatewayError):
-                    raise
-                wait_s = self._wait_after(failure, sent=attempt.sent)
-                if wait_s is None:
-                    raise self._final(failure) from error.__cause__
-            if wait_s > 0:
-                await self._wait(wait_s)
+            except BaseException as error:  # noqa: BLE001  # it is raised again
+                await self.failed(attempt, error)
 
     async def _wait(self, wait_s: float) -> None:
         waiting = time.perf_counter()
@@ -204,11 +211,10 @@ class RetryLoop:
         finally:
             self.record.waited_s += time.perf_counter() - waiting
 
-    def head_by(self) -> float:
+    def head_by(self, now_s: float) -> float:
         """When a whole answer's head must be here: another upstream can help only while there is time for it."""
         if self.candidates.only is not None or self._left <= 0:
             return self.deadline
-        now_s = asyncio.get_running_loop().time()
         if not self.candidates.another((*self._tried, self.candidate), now_s):
             return self.deadline
         return min(self.deadline, now_s + self.candidates.route.timeouts.first_output_s)
@@ -218,7 +224,7 @@ class RetryLoop:
         has no place for such a call, which was found here."""
         before = self.candidate
         self._tried.append(before)
-        now_s = asyncio.get_running_loop().time()
+        now_s = self.now_s()
         if not sent:
             if self._failure is None:
                 self._failure = error

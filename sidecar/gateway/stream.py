@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Self
 from adapters import GatewayError, Kind
 from sidecar.domain.call import Call, Headers, Piece
 from sidecar.domain.large_work import off_loop
-from sidecar.gateway.attempt import CallReader, Sender, prepare, refuse_failed_answer
+from sidecar.gateway.attempt import CallReader, Sender, prepare
 from sidecar.gateway.piece_reader import PieceReader, StreamClock
+from sidecar.gateway.read_answer import refuse_failed_answer
 from sidecar.gateway.repeats import Written
 from sidecar.gateway.retries import AttemptScope
 from sidecar.gateway.silence import Silence
@@ -80,7 +81,7 @@ class StreamedAnswer:
     @property
     def headers(self) -> Headers:
         """Those of limits and budgets: at the beginning as the call was admitted, after the end as it was settled."""
-        return self._scope.headers
+        return self._scope.record.headers
 
     @property
     def piece_bytes(self) -> int:
@@ -117,7 +118,7 @@ class StreamedAnswer:
         if tell is None or not every_s:
             self._first = await self._loop.run(begin)
             return
-        silence = Silence(every_s, lambda: tell(self._scope.headers))
+        silence = Silence(every_s, lambda: tell(self._scope.record.headers))
         try:
             self._first = await self._loop.run(begin)
         except BaseException as error:
@@ -141,7 +142,7 @@ class StreamedAnswer:
         try:
             async with TimeLimit(clock.limit()) as limit:
                 self._response = response = await self._sender.open(prepared, route, record)
-                await refuse_failed_answer(response, prepared)
+                await refuse_failed_answer(response, prepared.plan.format)
             clock.head_was_due(limit.until_s)
         except TimeoutError:
             raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider sent no output in time.") from None

@@ -1,9 +1,9 @@
 """Numbers that all worker processes share: a file in memory with rows of 64-bit words, found by a 128-bit key.
 
 Rows are only ever added, or given to another key. A process remembers where it found a key; the key stands in the file beside the
-row, so that what it remembers can be checked. Writers hold the file's lock, an `fcntl` byte-range lock: the kernel takes it from
-a process that dies. Such locks belong to processes, not to threads: one thread of a process uses a table, as workers do. Eight
-aligned bytes are written by one instruction, so a reader without the lock sees a word as it was or as it is.
+row, so that what it remembers can be checked. Writers hold the file's lock, `flock(2)`, half the price of a byte-range lock: the
+kernel takes it from a process that dies. It belongs to the open file: one thread uses a table, as workers do. Eight aligned bytes
+are written by one instruction, so a reader without the lock sees a word as it was or as it is.
 """
 
 from __future__ import annotations
@@ -12,26 +12,24 @@ import errno
 import fcntl
 import mmap
 import os
-import struct
 import time
 from hashlib import blake2b
 from pathlib import Path
 
 KEY_BYTES = 16
 _WORD_BYTES = 8
-# Magic and version, rows, words, rows in use, columns in use.
+# Magic and version, rows, words, rows in use, columns in use, the process that took the lock last.
 _MAGIC = int.from_bytes(b"sclimit1", "little")
 _HEADER_WORDS = 8
-_MAGIC_AT, _ROWS_AT, _WORDS_AT, _USED_AT, _COLUMNS_AT = range(5)
+_MAGIC_AT, _ROWS_AT, _WORDS_AT, _USED_AT, _COLUMNS_AT, _HOLDER_AT = range(6)
 _FILE_MODE = 0o600
+_EXCLUSIVE = fcntl.LOCK_EX | fcntl.LOCK_NB
 # A writer is done in 10 µs; after that many turns it has lost its processor, for milliseconds on a busy machine.
 _YIELDS = 20
 _PAUSE_S = 0.0001
 # To look at who holds the lock costs 50 µs: every 10 ms or so.
 _ATTEMPTS_PER_LOOK = 50
 _PIECE_BYTES = 1024 * 1024
-# struct flock of 64-bit Linux: type, whence, start, length, pid.
-_FLOCK = struct.Struct("hhqqi4x")
 
 
 def key_of(*parts: str) -> bytes:
@@ -55,6 +53,8 @@ class Table:
         words_at = self._keys_at + rows * KEY_BYTES
         size = words_at + rows * width * _WORD_BYTES
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+        self._pid = os.getpid()
+        self._header = memoryview(bytearray(self._keys_at)).cast("q")  # until the file is mapped
         try:
             self.lock()
             if os.fstat(self._fd).st_size < size:
@@ -62,6 +62,7 @@ class Table:
             self._map = mmap.mmap(self._fd, size)
             view = memoryview(self._map)
             self._header = view[: self._keys_at].cast("q")
+            self._header[_HOLDER_AT] = self._pid
             self.words = view[words_at:].cast("q")
             self._check_shape(path)
             self.unlock()
@@ -81,21 +82,29 @@ class Table:
     def lock(self) -> None:
         """Waits while another process writes: microseconds. Not for one that is stopped (SIGSTOP, a debugger, a frozen group): it
         would hold up everybody, so its lock is passed over and a number or two may be wrong until it goes on."""
-        if _try_lock(self._fd):
-            return
+        try:
+            fcntl.flock(self._fd, _EXCLUSIVE)
+        except BlockingIOError:
+            if not self._waited_for_lock():
+                return
+        self._header[_HOLDER_AT] = self._pid
+
+    def _waited_for_lock(self) -> bool:
+        """False: its holder is stopped."""
         for _ in range(_YIELDS):
             os.sched_yield()
             if _try_lock(self._fd):
-                return
+                return True
         attempts = 0
         while not _try_lock(self._fd):
             attempts += 1
             if attempts % _ATTEMPTS_PER_LOOK == 0 and _is_stopped(_holder(self._fd)):
-                return
+                return False
             time.sleep(_PAUSE_S)
+        return True
 
     def unlock(self) -> None:
-        fcntl.lockf(self._fd, fcntl.LOCK_UN, 1, 0)
+        fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     @property
     def used(self) -> int:
@@ -175,17 +184,15 @@ class Table:
 
 def _try_lock(fd: int) -> bool:
     try:
-        fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)
+        fcntl.flock(fd, _EXCLUSIVE)
     except BlockingIOError:
         return False
     return True
 
 
 def _holder(fd: int) -> int:
-    """The pid of the process that has the lock; 0 if there is none any more."""
-    query = _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0)
-    kind, _, _, _, pid = _FLOCK.unpack(fcntl.fcntl(fd, fcntl.F_GETLK, query))
-    return 0 if kind == fcntl.F_UNLCK else pid
+    """The pid of the process that took the lock last; 0 where nobody ever has."""
+    return int.from_bytes(os.pread(fd, _WORD_BYTES, _HOLDER_AT * _WORD_BYTES), "little")
 
 
 def _is_stopped(pid: int) -> bool:

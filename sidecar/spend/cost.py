@@ -31,21 +31,6 @@ class TokenCounts(NamedTuple):
         return self.input + self.output
 
 
-def tokens_of(usage: Any) -> TokenCounts:
-    """Of a canonical Usage. Providers have been seen to say impossible things: nothing is below zero here, no part above its
-    whole. Where there is a total and nothing else, it is input: of most calls that is the larger part."""
-    input_ = max(0, usage.input_tokens)
-    output = max(0, usage.output_tokens)
-    if not (input_ or output) and _only_total(usage):
-        input_ = max(0, usage.total_tokens)
-    cached = min(max(0, usage.cached_input_tokens), input_)
-    written = written_1h = 0
-    if usage.cache_write_tokens:
-        written = min(max(0, usage.cache_write_tokens), input_ - cached)
-        written_1h = min(max(0, usage.cache_write_1h_tokens), written)
-    return TokenCounts(input_, output, cached, written, min(max(0, usage.reasoning_tokens), output), written_1h)
-
-
 def billed_of(usage: Any, tokens: TokenCounts) -> TokenCounts:
     """What of `tokens` a price holds for: the provider's own count of that, where it has one."""
     if usage is None or not (usage.HasField("billed_input_tokens") or usage.HasField("billed_output_tokens")):
@@ -55,21 +40,6 @@ def billed_of(usage: Any, tokens: TokenCounts) -> TokenCounts:
     cached = min(tokens.cached, input_)
     written = min(tokens.written, input_ - cached)
     return TokenCounts(input_, output, cached, written, min(tokens.reasoning, output), min(tokens.written_1h, written))
-
-
-def counts_input(usage: Any) -> bool:
-    """Whether a canonical Usage (None: there is none) says how many tokens the request had."""
-    return usage is not None and (usage.HasField("input_tokens") or _only_total(usage))
-
-
-def counts_output(usage: Any) -> bool:
-    """The same of the answer; a total contains it."""
-    return usage is not None and (usage.HasField("output_tokens") or usage.total_tokens > 0)
-
-
-def _only_total(usage: Any) -> bool:
-    parts = usage.HasField("input_tokens") or usage.HasField("output_tokens")
-    return usage.HasField("total_tokens") and not parts
 
 
 def cost_micro_dollars(price: Price, tokens: TokenCounts) -> int:

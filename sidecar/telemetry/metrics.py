@@ -7,13 +7,10 @@ use. The supervisor's own metrics are in supervisor/metrics/.
 
 from __future__ import annotations
 
-import json
 import logging
-from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, TypeVar
 
 from sidecar.telemetry.metric_memory import MetricMemory
+from sidecar.telemetry.series import Calls, Labelled, Number, Timing
 
 _log = logging.getLogger(__name__)
 # LLM latencies: cached embeddings answer in milliseconds, long reasoning takes minutes. 5 ms to 10 min.
@@ -28,91 +25,12 @@ STALE_CONNECTION = "stale_connection"
 OTHER = "other"
 
 
-class Number:
-    """One series in `memory`; this process's own where there is none, or no room in it. For one thread."""
-
-    __slots__ = ("_key", "_memory", "_place", "value")
-
-    def __init__(
-        self, memory: MetricMemory | None, kind: str, metric: str, name: str, labels: Mapping[str, str], text: str
-    ) -> None:
-        self._memory = memory
-        self._key = b""
-        self._place: int | None = None
-        self.value = 0.0
-        if memory is not None:
-            self._key = json.dumps([kind, metric, name, labels, text], sort_keys=True).encode()
-            self._place = memory.place(self._key)
-            if self._place is not None:
-                self.value = memory.numbers[self._place]
-
-    def inc(self, amount: float = 1.0) -> None:
-        self.value = value = self.value + amount
-        if self._place is None:
-            self.set(value)
-        else:
-            self._memory.numbers[self._place] = value  # type: ignore[union-attr]
-
-    def dec(self) -> None:
-        self.inc(-1.0)
-
-    def set(self, value: float) -> None:
-        self.value = value
-        memory = self._memory
-        if memory is None:
-            return
-        if self._place is None:
-            self._place = memory.place_again(self._key)
-            if self._place is None:
-                return
-        memory.numbers[self._place] = value
-
-
-class Timing:
-    """A histogram: a sum, and a number for each bucket, each of which counts what is above the one before."""
-
-    __slots__ = ("_bounds", "_buckets", "_sum")
-
-    def __init__(
-        self, memory: MetricMemory | None, metric: str, labels: Mapping[str, str], text: str, bounds: Sequence[float]
-    ) -> None:
-        self._bounds = bounds
-        self._sum = Number(memory, "histogram", metric, f"{metric}_sum", labels, text)
-        self._buckets = [
-            Number(memory, "histogram", metric, f"{metric}_bucket", {**labels, "le": bound}, text)
-            for bound in (*(repr(float(each)) for each in bounds), "+Inf")
-        ]
-
-    def observe(self, value: float) -> None:
-        self._sum.inc(value)
-        self._buckets[bisect_left(self._bounds, value)].inc()
-
-
-_Made = TypeVar("_Made", Number, Timing)
-
-
-class _Labelled(Generic[_Made]):
-    """A metric: a series for each set of labels, made with its first use."""
-
-    __slots__ = ("_make", "_names", "_series")
-
-    def __init__(self, names: tuple[str, ...], make: Callable[[Mapping[str, str]], _Made]) -> None:
-        self._names = names
-        self._make: Callable[[Mapping[str, str]], _Made] = make
-        self._series: dict[tuple[str, ...], _Made] = {}
-
-    def __call__(self, *labels: str) -> _Made:
-        series = self._series.get(labels)
-        if series is None:
-            series = self._series[labels] = self._make(dict(zip(self._names, labels, strict=True)))
-        return series
-
-
 class Metrics:
     """The worker's metrics, in `memory`, where the supervisor reads them; without one they are this process's own."""
 
     def __init__(self, memory: MetricMemory | None = None) -> None:
         self._memory = memory
+        self.calls = Calls(self)
         self._of_calls()
         self._of_upstreams()
         self._of_money()
@@ -257,17 +175,17 @@ class Metrics:
             "policy",
         )
 
-    def _counter(self, name: str, text: str, *labels: str) -> _Labelled[Number]:
+    def _counter(self, name: str, text: str, *labels: str) -> Labelled[Number]:
         """Prometheus calls the metric without the _total of its samples."""
         metric = name.removesuffix("_total")
-        return _Labelled(labels, lambda of: Number(self._memory, "counter", metric, name, of, text))
+        return Labelled(labels, lambda of: Number(self._memory, "counter", metric, name, of, text))
 
-    def _seconds(self, name: str, text: str, bounds: tuple[float, ...], *labels: str) -> _Labelled[Timing]:
-        return _Labelled(labels, lambda of: Timing(self._memory, name, of, text, bounds))
+    def _seconds(self, name: str, text: str, bounds: tuple[float, ...], *labels: str) -> Labelled[Timing]:
+        return Labelled(labels, lambda of: Timing(self._memory, name, of, text, bounds))
 
-    def _gauge(self, name: str, text: str, *labels: str) -> _Labelled[Number]:
+    def _gauge(self, name: str, text: str, *labels: str) -> Labelled[Number]:
         """Summed over the workers that live."""
-        return _Labelled(labels, lambda of: Number(self._memory, "gauge", name, name, of, text))
+        return Labelled(labels, lambda of: Number(self._memory, "gauge", name, name, of, text))
 
 
 def memory_of(fd: int) -> MetricMemory | None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import aclosing
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Never
 
 from sidecar.domain.large_work import LARGE_BYTES, off_loop
@@ -33,12 +34,12 @@ class Call(Writing):
     __slots__ = (
         "_deadline",
         "_deadline_passed",
-        "_deadline_timer",
         "_entered",
         "_inbox",
         "_metadata",
         "_task",
         "_trailing",
+        "cut_at",
         "gzip",
         "held_bytes",
         "messages",
@@ -59,7 +60,7 @@ class Call(Writing):
         self._entered = False  # the task has had its first turn: before that, cancelling it runs nothing of ours
         self._trailing: Sequence[Pair] = ()
         self._deadline: float | None = None
-        self._deadline_timer: asyncio.TimerHandle | None = None
+        self.cut_at: float | None = None  # on the loop's clock; by the connection's clock of deadlines
         self._deadline_passed = False
         self._inbox: Inbox | None = None
         self._metadata: Sequence[Pair] = ()
@@ -77,7 +78,8 @@ class Call(Writing):
         if timeout_s is not None:
             self._deadline = now + timeout_s
             margin_s = _DEADLINE_MARGIN_S if timeout_s > 0 else 0.0
-            self._deadline_timer = connection.loop.call_later(timeout_s + margin_s, self._deadline_has_passed)
+            self.cut_at = self._deadline + margin_s
+            connection.deadlines.expect(self.cut_at)
         if method.takes_stream:
             self._inbox = Inbox(self)
             self._start(self._inbox)
@@ -132,7 +134,17 @@ class Call(Writing):
                 else:
                     self.request_bytes = request.size
                     request = self.method.read(request.take())
-            await self._serve(self.method, request)
+            method = self.method
+            served = method.serve(request, self)
+            if type(served) is not CoroutineType and hasattr(served, "__aiter__"):
+                async with aclosing(served):
+                    async for message in served:
+                        await self.write(message)
+            else:
+                answer = await served
+                if not method.gives_stream and (rest := self.begin_write(answer)) is not None:
+                    await rest
+            self.end(Status.OK)
         except Aborted as aborted:
             self.end(aborted.code, aborted.message, aborted.trailing)
         except asyncio.CancelledError:
@@ -144,18 +156,6 @@ class Call(Writing):
         except Exception:
             log.exception("a bug in the servicer of %s", self.method.path)
             self.end(Status.INTERNAL, "The gateway failed.")
-
-    async def _serve(self, method: Method, request: Any) -> None:
-        served = method.serve(request, self)
-        if hasattr(served, "__aiter__"):
-            async with aclosing(served):
-                async for message in served:
-                    await self.write(message)
-        else:
-            answer = await served
-            if not method.gives_stream:
-                await self.write(answer)
-        self.end(Status.OK)
 
     def cancel(self) -> None:
         """The handler sees CancelledError and may say how the call ends."""
@@ -180,8 +180,9 @@ class Call(Writing):
         self._halfway = True  # no status can follow what waits
         self.cancel()
 
-    def _deadline_has_passed(self) -> None:
-        self._deadline_timer = None
+    def deadline_has_passed(self) -> None:
+        """By the connection's clock, once."""
+        self.cut_at = None
         self._deadline_passed = True
         self._cancel(Status.DEADLINE_EXCEEDED, "The deadline has passed.")
 
@@ -227,8 +228,6 @@ class Call(Writing):
     def _close(self) -> None:
         if not self.ended:
             self.ended = True
-            if self._deadline_timer is not None:
-                self._deadline_timer.cancel()
             self._connection.closed(self)
 
     # ----- what a servicer sees -----
@@ -242,6 +241,10 @@ class Call(Writing):
 
     def invocation_metadata(self) -> Sequence[Pair]:
         return self._metadata
+
+    @property
+    def deadline(self) -> float | None:
+        return self._deadline
 
     def time_remaining(self) -> float | None:
         return None if self._deadline is None else max(0.0, self._deadline - self._connection.loop.time())

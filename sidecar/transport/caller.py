@@ -10,36 +10,39 @@ admission. Behind Nginx this does not happen here: it reads all and cuts slow cl
 from __future__ import annotations
 
 import asyncio
+import random
 import re
-import secrets
+from collections.abc import Awaitable
 from typing import Any
 
 from adapters import GatewayError, Kind
 from sidecar.domain.caller import LOCAL_CONSUMER, Caller
 from sidecar.transport import Context, Listener
 
-__all__ = ["Context", "caller_of", "is_front", "request_id_of"]
+__all__ = ["Context", "caller_of", "request_id_of"]
 
+# A request id tells calls apart and guards nothing; the system's own randomness costs a system call each time.
+_CHANCE = random.Random()
 USER_KEY = "x-sidecar-user"
 REQUEST_ID_KEY = "x-request-id"
 # A request id that is harmless in logs and headers; any other is replaced.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
-def caller_of(context: Context) -> Caller:
-    """Raises unauthenticated for a call on the front socket that names no user: the front is set up wrongly."""
+def caller_of(context: Context, request_id: str | None = None) -> Caller:
+    """`request_id`: where it is known already.
+
+    Raises unauthenticated for a call on the front socket that names no user: the front is set up wrongly.
+    """
     metadata = context.invocation_metadata() or ()
-    user, local = LOCAL_CONSUMER, True
-    if is_front(context):
-        users = [value for key, value in metadata if key == USER_KEY]
-        if len(users) != 1 or not users[0]:
-            raise GatewayError(Kind.UNAUTHENTICATED, "The front proxy sent no user name.")
-        user, local = str(users[0]), False
-    return Caller(user, local, request_id_of(metadata), _deadline_of(context))
-
-
-def is_front(context: Context) -> bool:
-    return context.listener is Listener.FRONT
+    if request_id is None:
+        request_id = request_id_of(metadata)
+    if context.listener is not Listener.FRONT:
+        return Caller(LOCAL_CONSUMER, True, request_id, context.deadline)
+    users = [value for key, value in metadata if key == USER_KEY]
+    if len(users) != 1 or not users[0]:
+        raise GatewayError(Kind.UNAUTHENTICATED, "The front proxy sent no user name.")
+    return Caller(str(users[0]), False, request_id, context.deadline)
 
 
 def request_id_of(metadata: Any) -> str:
@@ -47,12 +50,7 @@ def request_id_of(metadata: Any) -> str:
     for key, value in metadata:
         if key == REQUEST_ID_KEY and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
             return value
-    return secrets.token_hex(16)
-
-
-def _deadline_of(context: Context) -> float | None:
-    remaining = context.time_remaining()
-    return None if remaining is None else asyncio.get_running_loop().time() + remaining
+    return f"{_CHANCE.getrandbits(128):032x}"
 
 
 class ClientStalled(GatewayError):
@@ -65,8 +63,12 @@ class ClientStalled(GatewayError):
 async def write_within(context: Context, limit_s: float, *messages: Any) -> None:
     """Raises ClientStalled when the client has not made room for the messages in `limit_s`."""
     rest = context.begin_write(*messages)
-    if rest is None:  # nearly always: no clock for what does not wait
-        return
+    if rest is not None:
+        await taken_within(limit_s, rest)
+
+
+async def taken_within(limit_s: float, rest: Awaitable[None]) -> None:
+    """The same for what `begin_write` or `begin_answer` had to leave: nearly always nothing, and then no clock is set."""
     try:
         async with asyncio.timeout(limit_s):
             await rest

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from sidecar.transport.call import Call
 from sidecar.transport.codec import ConnectionFault, Head
 from sidecar.transport.context import Listener
+from sidecar.transport.deadlines import Deadlines
 from sidecar.transport.httpunk_codec import HttpunkCodec
 from sidecar.transport.metadata import MalformedMetadata, read, timeout_s
 from sidecar.transport.meter import Breach, FrameMeter
@@ -35,6 +36,7 @@ class Connection(asyncio.Protocol):
         self.codec = HttpunkCodec(self, server.limits)
         self.calls: set[Call] = set()
         self.blocked: set[Writing] = set()
+        self.deadlines = Deadlines(self.loop, self.calls)
         self.paused = False
         self.peer = "unix:"
         self.turn = 0  # counts flushes: a handler that writes on and on gives way between them
@@ -253,6 +255,7 @@ class Connection(asyncio.Protocol):
 
     def _lost(self) -> None:
         self._leaving = True
+        self.deadlines.stop()
         self.codec.lost()
 
     def abort(self) -> None:

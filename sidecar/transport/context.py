@@ -34,6 +34,10 @@ class Context(Protocol):
     def invocation_metadata(self) -> Sequence[Pair]:
         """The caller's, without what the protocol keeps for itself. Values of `-bin` keys are bytes, all others text."""
 
+    @property
+    def deadline(self) -> float | None:
+        """The caller's, on the event loop's clock; None where it set none."""
+
     def time_remaining(self) -> float | None:
         """Seconds until the caller's deadline, None where it set none."""
 
@@ -52,6 +56,9 @@ class Context(Protocol):
     def begin_write(self, *messages: Any) -> Awaitable[None] | None:
         """`write` of one or more messages, without a coroutine for what need not wait: sends what goes at once. None: all of it
         did. Else await the result before anything else is done with the call. A message may be given as its bytes."""
+
+    def begin_answer(self, metadata: Sequence[Pair], *messages: Any) -> Awaitable[None] | None:
+        """`send_initial_metadata` and `begin_write` in one step."""
 
     async def abort(self, code: Any, message: str = "", trailing_metadata: Sequence[Pair] = ()) -> Never:
         """Ends the call with a status (an int or a `grpc.StatusCode`); its trailing metadata is this. Always raises Aborted."""

@@ -137,6 +137,11 @@ class GrpcioCall:
         remaining: float | None = self._context.time_remaining()
         return None if remaining is None or remaining > _NO_DEADLINE_S else remaining
 
+    @property
+    def deadline(self) -> float | None:
+        remaining = self.time_remaining()
+        return None if remaining is None else asyncio.get_running_loop().time() + remaining
+
     async def send_initial_metadata(self, metadata: Sequence[Pair]) -> None:
         await self._context.send_initial_metadata(tuple(metadata))
 
@@ -152,6 +157,13 @@ class GrpcioCall:
 
     def begin_write(self, *messages: Any) -> Awaitable[None] | None:
         return self.write(*messages)
+
+    def begin_answer(self, metadata: Sequence[Pair], *messages: Any) -> Awaitable[None] | None:
+        return self._answer(metadata, messages)
+
+    async def _answer(self, metadata: Sequence[Pair], messages: Sequence[Any]) -> None:
+        await self.send_initial_metadata(metadata)
+        await self.write(*messages)
 
     async def abort(self, code: Any, message: str = "", trailing_metadata: Sequence[Pair] = ()) -> Never:
         raise Aborted(number(code), message, trailing_metadata)

@@ -74,10 +74,15 @@ def _from_base64(value: bytes, key: str) -> bytes:
 
 def written(pairs: Sequence[Pair]) -> list[tuple[str, bytes]]:
     """As headers. Raises ValueError for what cannot be one: the servicer is wrong, and nothing was sent."""
-    return [(key, _value(key, value)) for key, value in pairs]
+    return [
+        (key, value.encode("ascii").strip(b" "))
+        if type(value) is str and not key.endswith("-bin")
+        else (key, _bytes_of(key, value))
+        for key, value in pairs
+    ]
 
 
-def _value(key: str, value: str | bytes) -> bytes:
+def _bytes_of(key: str, value: str | bytes) -> bytes:
     if key.endswith("-bin"):
         return binascii.b2a_base64(value if isinstance(value, bytes) else value.encode(), newline=False).rstrip(b"=")
     data = value if isinstance(value, bytes) else value.encode("ascii")

@@ -58,6 +58,12 @@ class Writing:
         if rest is not None:
             await rest
 
+    def begin_answer(self, metadata: Sequence[Pair], *messages: Any) -> Awaitable[None] | None:
+        if self.begun:
+            raise RuntimeError("The initial metadata is sent already.")
+        self._begin(metadata)
+        return self.begin_write(*messages)
+
     def begin_write(self, *messages: Any) -> Awaitable[None] | None:
         assert self.method is not None
         written = self.method.written

@@ -8,13 +8,16 @@ from sidecar.upstream.time_limit import held_time
 
 
 class Arrival:
-    """One waiter at a time. The timer of an earlier wait stays set: when it rings too early it is set to the time that counts
-    by then. A stream of 50 pieces sets one timer, not 50. Time in which the loop was held since then does not count."""
+    """One waiter at a time. The timer of an earlier wait stays set, from call to call: when it rings too early it is set to the
+    time that counts by then. A stream of 50 pieces sets one timer, not 50, and so do the calls of a minute. Time in which the
+    loop was held during a wait does not count."""
 
-    __slots__ = ("_held_s", "_loop", "_rings_s", "_timer", "_until_s", "_waiter")
+    __slots__ = ("_held", "_held_s", "_loop", "_rings_s", "_timer", "_until_s", "_waiter")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._held = held_time(loop)
+        self._held_s = 0.0  # until the present wait
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._rings_s = 0.0
@@ -23,8 +26,10 @@ class Arrival:
     def expected(self, until_s: float | None) -> asyncio.Future[None]:
         """Done when `here` is called. Raises TimeoutError at `until_s` on the loop's clock."""
         self._until_s = until_s
-        if until_s is not None and (self._timer is None or self._rings_s > until_s):
-            self._set(until_s)
+        if until_s is not None:
+            self._held_s = self._held.total_s(self._loop.time())
+            if self._timer is None or self._rings_s > until_s:
+                self._set(until_s)
         self._waiter = waiter = self._loop.create_future()
         return waiter
 
@@ -33,11 +38,14 @@ class Arrival:
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
+    def held_s(self) -> float:
+        """How long the loop was held in the wait that has just ended, if that had a limit."""
+        return self._held.total_s(self._loop.time()) - self._held_s
+
     def _set(self, until_s: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
         self._rings_s = until_s
-        self._held_s = held_time(self._loop).total_s(self._loop.time())
         self._timer = self._loop.call_at(until_s, self._ring)
 
     def _ring(self) -> None:
@@ -46,14 +54,16 @@ class Arrival:
         if waiter is None or waiter.done() or self._until_s is None:
             return
         now_s = self._loop.time()
-        self._until_s += held_time(self._loop).total_s(now_s) - self._held_s
+        held_s = self._held.total_s(now_s)
+        self._until_s += held_s - self._held_s
+        self._held_s = held_s
         if now_s < self._until_s:
             self._set(self._until_s)
         else:
             waiter.set_exception(TimeoutError())
 
     def stop(self) -> None:
-        """Nothing is waited for any more."""
+        """Nothing will be waited for any more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -6,6 +6,7 @@ import asyncio
 import select
 import socket
 import ssl
+from collections.abc import Awaitable
 from typing import cast
 
 from sidecar.upstream.arrival import Arrival
@@ -28,21 +29,22 @@ class Connection(asyncio.Protocol):
     """`closed` once nothing can be sent any more. `opened_s` and `idle_since_s` are on the loop's clock."""
 
     __slots__ = (
-        *("_arrival", "_backlog", "_backlog_at", "_failure", "_loop", "_outgoing"),
-        *("_parse_bytes", "_parser", "_paused", "_poller", "_reset", "_transport", "_unread"),
-        *("busy", "calls", "closed", "idle_s", "idle_since_s", "opened_s", "resting"),
+        *("_arrival", "_backlog", "_backlog_at", "_failure", "_held_s", "_loop", "_outgoing"),
+        *("_parse_bytes", "_paused", "_poller", "_reset", "_transport", "_unread"),
+        *("busy", "calls", "closed", "idle_s", "idle_since_s", "opened_s", "parser", "resting"),
     )
 
     def __init__(self, gathering: Gathering) -> None:
         self._loop = asyncio.get_running_loop()
         self.resting = Rest(gathering, self._rested)
-        self._parser = Parser()
+        self.parser = Parser()
         self._transport: asyncio.Transport | None = None
         self._arrival = Arrival(self._loop)
         self._failure: Failure | None = None
         self._reset: Exception | None = None
         self._outgoing = Outgoing()
         self._paused = False
+        self._held_s = 0.0  # while the head was waited for, but for the last wait
         self._unread = 0  # bytes off the wire since the last read
         self._backlog = b""  # what came at once and is too much to parse at once
         self._backlog_at = 0
@@ -68,8 +70,7 @@ class Connection(asyncio.Protocol):
         """TLS from here on, for `host` behind a proxy. Raises SSLError, OSError."""
         if self._transport is None or self.closed:
             raise ConnectionResetError("It was closed before the handshake.")
-        loop = self._loop
-        transport = await loop.start_tls(self._transport, self, context, server_hostname=host)
+        transport = await self._loop.start_tls(self._transport, self, context, server_hostname=host)
         if transport is None or self.closed:
             raise ConnectionResetError("It was closed in the handshake.")
         self._transport = transport
@@ -77,24 +78,30 @@ class Connection(asyncio.Protocol):
 
     # ----- a request -----
 
-    async def send(self, head: bytes, body: bytes, *, bodiless: bool = False) -> Head:
+    async def send(self, head: bytes, body: bytes, until_s: float | None = None, *, bodiless: bool = False) -> Head:
         """Writes a request and waits for the head of its answer. `bodiless`: the method's answers have no body.
 
-        Raises ConnectionLost, BadHead, HeadTooLarge, TooManyInformational. Then, and where it is cancelled, `abort` it.
+        Raises ConnectionLost, BadHead, HeadTooLarge, TooManyInformational; TimeoutError at `until_s` on the loop's clock. Then,
+        and where it is cancelled, `abort` it.
         """
         assert not self.busy
         self.busy = True
         self.calls += 1
-        parser = self._parser
+        self._held_s = 0.0
+        parser = self.parser
         parser.start(bodiless=bodiless)
         transport = self._transport
         if self.closed or transport is None or transport.is_closing():
             raise ConnectionLost("It was closed before the request.")
         self._outgoing.begin(transport, head, body)
         while (answer := parser.head) is None:
-            await self._more()
-        if answer.status >= 300:
-            self._outgoing.stop()  # nobody will read the rest of a request that was refused
+            await self._more(until_s)
+            if until_s is not None and parser.head is None:
+                held_s = self._arrival.held_s()
+                self._held_s += held_s
+                until_s += held_s
+        if answer.status >= 300:  # nobody will read the rest of a request that was refused
+            self._outgoing.stop()
         return answer
 
     def pause_writing(self) -> None:
@@ -103,27 +110,15 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._outgoing.resumed(self._transport)
 
-    # ----- its answer -----
-
-    @property
-    def ended(self) -> bool:
-        """Whether all of the body was read."""
-        return self._parser.ended and not self._parser.parts
-
     @property
     def surplus(self) -> bool:
         """Whether something came after the answer."""
-        return self._parser.surplus or bool(self._backlog)
-
-    @property
-    def complete(self) -> bool:
-        """Whether all of the body has come, read or not."""
-        return self._parser.ended
+        return self.parser.surplus or bool(self._backlog)
 
     @property
     def reusable(self) -> bool:
         """Whether the exchange left nothing behind on the wire."""
-        parser = self._parser
+        parser = self.parser
         transport = self._transport
         return (
             parser.ended
@@ -136,22 +131,23 @@ class Connection(asyncio.Protocol):
             and transport.get_write_buffer_size() == 0
         )
 
+    def held_s(self) -> float:
+        """How long the loop was held while the head was waited for. To be asked at once."""
+        return self._held_s + self._arrival.held_s()
+
     async def read(self, until_s: float | None = None) -> bytes:
         """What has come of the body, as soon as there is any; b"" at its end. Cancelling loses nothing.
 
         Raises GatewayError from what broke the body, after all that came before was read; TimeoutError if nothing comes until
         `until_s` on the loop's clock.
         """
-        parser = self._parser
+        parser = self.parser
         parts = parser.parts
         try:
             while not parts:
                 if parser.ended:
                     return b""
-                if self._backlog or self._failure is not None or self._paused:
-                    await self._more(until_s)
-                else:
-                    await self._arrival.expected(until_s)
+                await self._more(until_s)
         except Failure as failure:
             raise failure.shown() from failure
         data = parts[0] if len(parts) == 1 else b"".join(parts)
@@ -161,8 +157,13 @@ class Connection(asyncio.Protocol):
             self._resume()
         return data
 
-    async def _more(self, until_s: float | None = None) -> None:
+    def _more(self, until_s: float | None) -> Awaitable[None]:
         """Nothing is left to take: parses on, or waits until something has come. Raises why nothing will."""
+        if self._backlog or self._failure is not None or self._paused:
+            return self._go_on(until_s)
+        return self._arrival.expected(until_s)
+
+    async def _go_on(self, until_s: float | None) -> None:
         if self._backlog:
             await asyncio.sleep(0)
             self._parse_on()
@@ -211,7 +212,7 @@ class Connection(asyncio.Protocol):
             self._parse_on()
         else:
             self._parse(data)
-            goes_on = not (self._paused or self._parser.ended or self._transport is None)
+            goes_on = not (self._paused or self.parser.ended or self._transport is None)
             resting = self.resting
             if resting.on and goes_on and resting.begins(len(data), self._loop.time()) and not resting.still:
                 resting.still = True
@@ -229,11 +230,11 @@ class Connection(asyncio.Protocol):
 
     def _parse(self, data: bytes) -> None:
         try:
-            self._parser.feed(data)
+            self.parser.feed(data)
         except Failure as failure:
             self._fail(failure)
             return
-        self._parse_bytes = _PARSE_BYTES_MAX if len(self._parser.parts) < _DENSE_PARTS else _PARSE_BYTES_DENSE
+        self._parse_bytes = _PARSE_BYTES_MAX if len(self.parser.parts) < _DENSE_PARTS else _PARSE_BYTES_DENSE
         self._unread += len(data)
         if self._unread > _UNREAD_BYTES_MAX:
             self._pause()
@@ -252,11 +253,11 @@ class Connection(asyncio.Protocol):
         self.closed = True
         self._outgoing.stop()
         self._reset = self._reset or exc
-        if self.busy and self._failure is None and not self._parser.ended and not self._backlog:
+        if self.busy and self._failure is None and not self.parser.ended and not self._backlog:
             try:
-                if self._reset is not None and self._parser.head is not None:
+                if self._reset is not None and self.parser.head is not None:
                     raise BodyBroken("The connection was reset.")
-                self._parser.end_of_input()
+                self.parser.end_of_input()
             except Failure as failure:
                 failure.__cause__ = self._reset
                 self._failure = failure
@@ -274,11 +275,10 @@ class Connection(asyncio.Protocol):
         """The exchange is over; `reusable` was true."""
         self.busy = False
         self.idle_since_s = now_s
-        head = self._parser.head
+        head = self.parser.head
         self.idle_s = float("inf") if head is None or head.keep_alive_s is None else max(0.0, head.keep_alive_s - 1.0)
-        self._parser.start()
-        self._parser.parts.clear()
-        self._arrival.stop()
+        self.parser.start()
+        self.parser.parts.clear()
         self._unread = 0
         if self.resting.stop() or self._paused:
             self._resume()

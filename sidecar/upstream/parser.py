@@ -69,6 +69,20 @@ class Parser:
         """Whether any byte of an answer has come."""
         return self.head is not None or bool(self._partial) or self._informational > 0
 
+    @property
+    def taken(self) -> bool:
+        """Whether the answer is complete, and somebody took all of it."""
+        return self.ended and not self.parts
+
+    def take_whole(self) -> bytes | None:
+        """The body, where all of it is here and nobody took a part; else None."""
+        parts = self.parts
+        if not self.ended or not parts:
+            return None
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
+        return data
+
     def end_of_input(self) -> None:
         """Nothing more will come. Raises ConnectionLost or BodyBroken if something is missing."""
         if self.ended:

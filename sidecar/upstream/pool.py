@@ -22,6 +22,7 @@ class Pool:
 
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer
+        self._loop = asyncio.get_running_loop()
         self._idle: dict[Place, list[Connection]] = {}  # the one used last is used first: the others may grow old
         self._count = 0
         self._busy: set[Connection] = set()
@@ -30,7 +31,7 @@ class Pool:
     def take(self, place: Place) -> Connection | None:
         """One that was used before and is open, as far as can be known without sending anything."""
         idle = self._idle.get(place)
-        now_s = asyncio.get_running_loop().time() if idle else 0.0
+        now_s = self._loop.time()
         while idle:
             connection = idle.pop()
             self._count -= 1
@@ -49,17 +50,19 @@ class Pool:
     def give(self, place: Place, connection: Connection) -> None:
         """Its exchange is over. Kept if that left nothing behind, else closed."""
         self._busy.discard(connection)
-        now_s = asyncio.get_running_loop().time()
-        idle = self._idle.get(place, ())
+        now_s = self._loop.time()
+        idle = self._idle.get(place)
+        if idle is None:
+            idle = self._idle[place] = []
         full = self._count >= IDLE_ALL_MAX or len(idle) >= IDLE_MAX
         if full or not connection.reusable or now_s - connection.opened_s > AGE_S:
             connection.abort()
             return
         connection.rest(now_s)
-        self._idle.setdefault(place, []).append(connection)
+        idle.append(connection)
         self._count += 1
         if self._sweep is None:
-            self._sweep = asyncio.get_running_loop().call_later(IDLE_S, self._swept)
+            self._sweep = self._loop.call_later(IDLE_S, self._swept)
 
     def drop(self, connection: Connection) -> None:
         """Closes it in mid-exchange."""
@@ -68,8 +71,7 @@ class Pool:
 
     def _swept(self) -> None:
         """Closes what was idle for too long, and forgets places without any."""
-        loop = asyncio.get_running_loop()
-        now_s = loop.time()
+        now_s = self._loop.time()
         for place, idle in list(self._idle.items()):
             over = [each for each in idle if _is_over(each, now_s)]
             for connection in over:
@@ -78,7 +80,7 @@ class Pool:
             if not idle:
                 del self._idle[place]
         self._count = sum(map(len, self._idle.values()))
-        self._sweep = loop.call_later(IDLE_S / 2, self._swept) if self._count else None
+        self._sweep = self._loop.call_later(IDLE_S / 2, self._swept) if self._count else None
 
     async def close(self) -> None:
         """Closes all, those in use too."""

@@ -13,26 +13,9 @@ _DEFAULTS = (("accept-encoding", "identity"), ("user-agent", "llm-gateway-sideca
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "expect", "te", "trailer", "upgrade"})
 
 
-# What does not depend on the body, of the calls of some hundred routes. Beyond it the cache begins again.
-_STARTS_MAX = 1024
-_starts: dict[tuple[object, ...], bytes] = {}
-
-
-def request_head(
-    method: str, endpoint: Endpoint, headers: tuple[tuple[str, str], ...], body_bytes: int, *, to_proxy: bool
-) -> bytes:
-    """`to_proxy`: in the form that a proxy forwards (RFC 9112 section 3.2.2). Raises BadRequest, which names no value."""
-    key = (method, endpoint.authority, endpoint.target, to_proxy, headers)
-    start = _starts.get(key)
-    if start is None:
-        if len(_starts) >= _STARTS_MAX:
-            _starts.clear()
-        start = _starts[key] = _start(method, endpoint, headers, to_proxy=to_proxy)
-    return b"%bContent-Length: %d\r\n\r\n" % (start, body_bytes)
-
-
-def _start(method: str, endpoint: Endpoint, headers: Iterable[tuple[str, str]], *, to_proxy: bool) -> bytes:
-    """As far as the length of the body."""
+def request_start(method: str, endpoint: Endpoint, headers: Iterable[tuple[str, str]], *, to_proxy: bool) -> bytes:
+    """The head as far as the length of the body. `to_proxy`: in the form that a proxy forwards (RFC 9112 section 3.2.2). Raises
+    BadRequest, which names no value."""
     target = f"http://{endpoint.authority}{endpoint.target}" if to_proxy else endpoint.target
     text = f"{method} {target} HTTP/1.1\r\nHost: {endpoint.authority}\r\n"
     names = set()
@@ -54,3 +37,8 @@ def _start(method: str, endpoint: Endpoint, headers: Iterable[tuple[str, str]], 
         return text.encode("latin-1")
     except UnicodeEncodeError as error:
         raise BadRequest("A header holds something else than text.") from error
+
+
+def request_head(start: bytes, body_bytes: int) -> bytes:
+    """`start` is of `request_start`."""
+    return b"%bContent-Length: %d\r\n\r\n" % (start, body_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 from adapters import Task
@@ -22,34 +23,41 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         self._gateway = gateway
 
     @answers_errors
-    async def Chat(self, request: pb.ChatRequest, context: Context) -> Any:
-        return await self._unary(request, context, Task.CHAT, "chat")
+    def Chat(self, request: pb.ChatRequest, context: Context) -> Awaitable[Any]:
+        return self._unary(request, context, Task.CHAT, "chat")
 
     @answers_errors
-    async def Complete(self, request: pb.CompleteRequest, context: Context) -> Any:
-        return await self._unary(request, context, Task.COMPLETIONS, "complete")
+    def Complete(self, request: pb.CompleteRequest, context: Context) -> Awaitable[Any]:
+        return self._unary(request, context, Task.COMPLETIONS, "complete")
 
     @answers_errors
-    async def Embed(self, request: pb.EmbedRequest, context: Context) -> Any:
-        return await self._unary(request, context, Task.EMBEDDINGS, "embed")
+    def Embed(self, request: pb.EmbedRequest, context: Context) -> Awaitable[Any]:
+        return self._unary(request, context, Task.EMBEDDINGS, "embed")
 
     @answers_errors
-    async def StreamChat(self, request: pb.ChatRequest, context: Context) -> None:
-        await self._stream(request, context, Task.CHAT, "stream_chat")
+    def StreamChat(self, request: pb.ChatRequest, context: Context) -> Awaitable[None]:
+        return self._stream(request, context, Task.CHAT, "stream_chat")
 
     @answers_errors
-    async def StreamComplete(self, request: pb.CompleteRequest, context: Context) -> None:
-        await self._stream(request, context, Task.COMPLETIONS, "stream_complete")
+    def StreamComplete(self, request: pb.CompleteRequest, context: Context) -> Awaitable[None]:
+        return self._stream(request, context, Task.COMPLETIONS, "stream_complete")
 
     async def _unary(self, request: Any, context: Context, task: Task, operation: str) -> Any:
-        answer = await self._gateway.unary(await self._call(request, context, task, operation))
+        call = self._call(request, context, task, operation, stream=False)
+        if call.size_bytes <= LARGE_BYTES:
+            refuse_unknown_fields(request)
+        else:
+            await off_loop(call.size_bytes, refuse_unknown_fields, request)
+        answer = await self._gateway.unary(call)
         if answer.headers:
             context.set_trailing_metadata(answer.headers)
-        answer.message.upstream = answer.upstream
-        answer.message.left_out.extend(answer.left_out)
+        message = answer.message
+        message.upstream = answer.upstream
+        if answer.left_out:
+            message.left_out.extend(answer.left_out)
         if answer.size_bytes <= LARGE_BYTES:
-            return answer.message
-        return await off_loop(answer.size_bytes, answer.message.SerializeToString)  # the transport takes bytes too
+            return message
+        return await off_loop(answer.size_bytes, message.SerializeToString)  # the transport takes bytes too
 
     async def _stream(self, request: Any, context: Context, task: Task, operation: str) -> None:
         # write() and not yield: a cancelled call is then cancelled inside our own await, and the provider's
@@ -65,7 +73,8 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             data: bytes = chunk.SerializeToString()
             return data
 
-        call = await self._call(request, context, task, operation, stream=True)
+        call = self._call(request, context, task, operation, stream=True)
+        await off_loop(call.size_bytes, refuse_unknown_fields, request)
         answer = self._gateway.stream(call, written=written)
         async with answer:
             async for messages in answer:
@@ -74,20 +83,18 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         if answer.headers:
             context.set_trailing_metadata(answer.headers)  # at the end: by then they are true
 
-    async def _call(self, request: Any, context: Context, task: Task, operation: str, *, stream: bool = False) -> Call:
+    def _call(self, request: Any, context: Context, task: Task, operation: str, *, stream: bool) -> Call:
         caller = caller_of(context)
-        if context.request_bytes <= LARGE_BYTES:
-            refuse_unknown_fields(request)
-        else:
-            await off_loop(context.request_bytes, refuse_unknown_fields, request)
+        consumer = self._gateway.consumers.of(caller)
+        size_bytes = context.request_bytes
         return Call(
-            task=task,
-            operation=operation,
-            route=request.route,
-            consumer=self._gateway.consumers.of(caller),
-            request_id=caller.request_id,
-            stream=stream,
-            deadline=caller.deadline,
-            request=request,
-            size_bytes=context.request_bytes,
+            task,
+            operation,
+            request.route,
+            consumer,
+            caller.request_id,
+            stream,
+            caller.deadline,
+            request,
+            size_bytes=size_bytes,
         )

@@ -82,7 +82,7 @@ _TERM_GRACE_S = 30.0
 # reset, and wait a second before it tries again. Many systems stop at 1,024.
 _LISTENERS_FROM = 900
 # Python's own number is 700: a collection for every few calls, each of which finds nothing.
-_GC_OBJECTS = 10_000
+GC_OBJECTS = 10_000
 # How long handlers may clean up after the grace has cancelled them.
 _CANCEL_S = 2.0
 _SERVICES = (
@@ -236,7 +236,7 @@ async def _serve(control: socket.socket, output: LogOutput) -> int:
     # failed may wait for a few hundred others.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_GC_OBJECTS)
+    gc.set_threshold(GC_OBJECTS)
     await channel.send(ready)
     # To the very end: a worker that hangs while it drains is noticed, too.
     beats = None if first.settings.beat_s is None else asyncio.create_task(beat(channel, first.settings.beat_s))

@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 from adapters.openai.finish_and_usage import any_usage
-from adapters.usage import plain_usage
+from adapters.openai.plain_usage import plain_usage
 
 CHANCE = random.Random(11)
 COUNTS: list[Any] = [0, 1, 7, 25, 30, 55, 2**31 - 1, 2**31, -1, 12.0, "12", None, True, [], {}]

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from adapters import FORMATS, Task
 from adapters.usage import latest_usage, settle
 from sidecar.domain.snapshot import Price
-from sidecar.spend.cost import TokenCounts, billed_of, cost_micro_dollars, tokens_of
+from sidecar.gateway.record import tokens_of
+from sidecar.spend.cost import TokenCounts, billed_of, cost_micro_dollars
 from sidecar.v1 import inference_pb2 as pb
 from tests.adapters.laws import CONTEXT
 from tests.spend.usage_answers import answer, format_of

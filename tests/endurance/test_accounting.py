@@ -70,15 +70,15 @@ async def test_all_counts_of_a_run_agree(tmp_path: Path, provider: Provider, fro
 # Each counts something twice, somewhere else: file, what stands there, what stands there then, and what tells of it.
 DOUBLE_COUNTS = (
     (
-        "sidecar/gateway/record.py",
-        "metrics.requests(self._route, self._operation, self._consumer, self.outcome).inc()",
-        'metrics.requests(self._route, self._operation, self._consumer, self.outcome).inc(1 + (self.outcome == "cancelled"))',
+        "sidecar/telemetry/series.py",
+        "        number.inc()\n",
+        '        number.inc(1 + (outcome == "cancelled"))\n',
         "calls, by the core, ('held', 'cancelled')",
     ),
     (
         "sidecar/gateway/record.py",
-        "self._log.add(self._entry(total_s, overhead_s, tokens))",
-        "[self._log.add(self._entry(total_s, overhead_s, tokens)) for _ in range(1 + (self.attempts > 1))]",
+        "self._log.add(entry)",
+        "[self._log.add(entry) for _ in range(1 + (self.attempts > 1))]",
         "calls, by the log, ('again', 'ok')",
     ),
     (
@@ -88,9 +88,9 @@ DOUBLE_COUNTS = (
         "provider calls, by the core",
     ),
     (
-        "sidecar/gateway/meter.py",
-        "            meter.ledger.add(",
-        '            for _ in range(1 + (consumer == "local")): meter.ledger.add(',
+        "sidecar/store/memory.py",
+        "        self.ledger.add(",
+        '        for _ in range(1 + (rules.consumer == "local")): self.ledger.add(',
         "input_tokens, by the database, good",
     ),
 )

@@ -60,7 +60,7 @@ async def test_a_route_has_places_of_its_own(provider: Provider, streamed: bool)
         assert caught.value.kind is Kind.OVERLOADED
         assert core.attempts == 0
         provider.script = None
-        call = replace(core.call(stream=False), route="other")
+        call = core.call(stream=False)._replace(route="other")
         assert (await core.gateway.unary(call)).upstream == "openai"
         holding.cancel()
         await asyncio.wait([holding])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -90,7 +89,7 @@ def translated(case: Case, kind: str, pieces: Iterator[bytes], *, repeats: bool)
     )
     envelope = None if kind == "typed" else Envelope({}, "r", stream=True, include_usage=True)
     call = Call(case.task, "stream_chat", "r", Consumer("c"), "request-1", stream=True, envelope=envelope)
-    call = replace(call, client_format=None if kind == "typed" else "openai")
+    call = call._replace(client_format=None if kind == "typed" else "openai")
     make = (side.observe if kind == "passed" else None) or side.stream
     assert make is not None
     decoder = Counting(make(target, CONTEXT), repeats=repeats)

@@ -51,7 +51,7 @@ def test_a_worker_killed_with_the_lock_in_its_hands_holds_nobody_up(tmp_path: Pa
     with worker_process("lock", tmp_path, 0) as worker:
         worker.wait_for_line("^holds the lock$", DEADLINE_S)
         with (tmp_path / "rates").open("r+b") as file, pytest.raises(OSError, match="unavailable"):
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, 0)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         worker.stop(signal.SIGKILL)
     store = LimitStore(tmp_path, 1)
     assert store.reserve(requests(), 0).refused is None

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from adapters import Task
 from adapters.providers import PROVIDERS
 from sidecar.domain.snapshot import Price, Route, Snapshot, Upstream
-from sidecar.spend.cost import TokenCounts, cost_micro_dollars, tokens_of
+from sidecar.gateway.record import tokens_of
+from sidecar.spend.cost import TokenCounts, cost_micro_dollars
 from sidecar.spend.prices import _TABLE, price_of, table_price, with_prices
 from sidecar.v1 import inference_pb2 as pb
 

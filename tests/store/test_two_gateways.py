@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +119,7 @@ async def test_two_budgets_of_one_scope_are_one_sum_and_the_smaller_holds(
 
         async def calls() -> None:
             for _ in range(8):
-                await host.gateway.unary(replace(host.call(), consumer=consumer))
+                await host.gateway.unary(host.call()._replace(consumer=consumer))
                 await reached(lambda: redis.ask("HLEN", "{sidecar:default}1:open") == 0, what="the settle")
 
         with pytest.raises(GatewayError, match="is left"):

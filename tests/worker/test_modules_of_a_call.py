@@ -30,9 +30,7 @@ from tests.worker.test_rest import USER, Http, chat, read
 ROOT = Path(__file__).parents[2]
 # HTTP/2 towards the front and HTTP/1.1 towards the provider: whoever follows a call takes either as a library.
 ENGINES = ("sidecar/transport/", "sidecar/upstream/")
-SERVER_MODULES_MAX = 16
-# Of the format that passes: the request opened and patched, the answer checked, its usage read.
-FORMAT_MODULES_MAX = 6
+MODULES_MAX = 16
 
 
 @asynccontextmanager
@@ -89,12 +87,11 @@ async def test_one_rest_call_with_a_passed_body_goes_through_few_modules(provide
             answers.append(await read(stub.ChatCompletions(body, metadata=USER)))
 
         await call()  # plans of the snapshot are made by the first one
-        modules = counted(await modules_of(call))
+        # An answer whose head and body come by two reads goes through one module more: now and then, on a busy machine.
+        modules = min([counted(await modules_of(call)) for _ in range(5)], key=len)
     server = sorted(name for name in modules if name.startswith("sidecar/"))
     formats = sorted(modules.difference(server))
     print(f"\n{len(server)} modules of the server:", *server, f"{len(formats)} of the format:", *formats, sep="\n  ")
-    assert [answer.status for answer in answers] == [200, 200]
-    assert "sidecar/gateway/gateway.py" in server, "positive control"
-    assert "sidecar/worker/rest/openai.py" in server
-    assert len(server) <= SERVER_MODULES_MAX
-    assert len(formats) <= FORMAT_MODULES_MAX
+    assert [answer.status for answer in answers] == [200] * 6
+    assert {"sidecar/gateway/gateway.py", "sidecar/worker/rest/reply.py", *ENGINES} <= modules, "positive control"
+    assert len(modules) <= MODULES_MAX

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import msgspec
 
@@ -59,7 +59,7 @@ class RememberedResponses:
         if needs.previous:
             answers["previous_response_id"] = msgspec.json.encode(needs.previous)
         kept = Kept(self._memory, consumer.name, ids, needs.items, before) if needs.keeps else None
-        return replace(envelope, members=members, answers=answers), kept
+        return envelope._replace(members=members, answers=answers), kept
 
     async def find(self, consumer: Consumer, id_: str) -> Record:
         """Raises route_not_found. Looking at an answer is no use of it."""

@@ -16,7 +16,7 @@ from sidecar.domain.snapshot import Timeouts
 from sidecar.domain.status import client_may_retry, retry_after_s
 from sidecar.gateway.stream import StreamedAnswer
 from sidecar.transport.abort import abort
-from sidecar.transport.caller import ClientStalled, Context, request_id_of, write_within
+from sidecar.transport.caller import ClientStalled, Context, request_id_of, taken_within, write_within
 from sidecar.upstream import internal_failure
 from sidecar.worker.rest.error_bodies import OPENAI, Shape, with_code
 from sidecar.worker.rest.json import written
@@ -72,12 +72,12 @@ def answers_by(
 class Reply:
     """The answer to one call; `answers_in` makes it. `error` and `json`, `whole`, `file` or `events` send it."""
 
-    __slots__ = ("_answer", "_begun", "_request_id", "_shape", "_write_s", "_writer", "context")
+    __slots__ = ("_answer", "_begun", "_shape", "_write_s", "_writer", "context", "request_id")
 
     def __init__(self, context: Context, shape: Shape = OPENAI) -> None:
         self.context = context
         self._shape = shape
-        self._request_id = request_id_of(context.invocation_metadata() or ())
+        self.request_id = request_id_of(context.invocation_metadata() or ())
         self._begun = False
         self._answer: Answer | StreamedAnswer | None = None
         self._writer: StreamWriter | PassedStream | None = None
@@ -104,7 +104,7 @@ class Reply:
         if self._begun:
             writer = self._writer
             event = self._shape.event if writer is None else writer.failed
-            await self._write(event(with_code(error) if writer else error, self._request_id))
+            await self._write(event(with_code(error) if writer else error, self.request_id))
             return
         status = self._shape.status(error)
         extra = [*error.headers]
@@ -115,14 +115,14 @@ class Reply:
             extra.append(("x-should-retry", "false"))  # without it SDKs retry 429 and 5xx
         _append_left_out(extra, error.left_out)
         self._answer = None
-        await self._begin(status, JSON, extra)
-        await self._write(self._shape.body(error, self._request_id))
+        await self._begin(status, JSON, tuple(extra))
+        await self._write(self._shape.body(error, self.request_id))
 
     def _our_own(self, error: Exception) -> GatewayError:
         if (short := internal_failure(error)) is not None:
-            log.error("no descriptors or no memory left, request %s: %s", self._request_id, type(error).__name__)
+            log.error("no descriptors or no memory left, request %s: %s", self.request_id, type(error).__name__)
             return short
-        log.error("a bug in the gateway, request %s", self._request_id, exc_info=error)
+        log.error("a bug in the gateway, request %s", self.request_id, exc_info=error)
         return GatewayError(Kind.INTERNAL, "The gateway failed.")
 
     async def json(self, value: object) -> None:
@@ -139,18 +139,24 @@ class Reply:
 
     async def whole(self, body: bytes) -> None:
         """A JSON answer with status 200."""
-        await self._begin(200, JSON, [])
-        await self._write(body, JSON)
+        if len(body) > PIECE_BYTES_MAX:
+            await self._begin(200, JSON, ())
+            await self._write(body, JSON)
+            return
+        self._begun = True
+        rest = self.context.begin_answer(self._head(200, JSON, ()), HttpBody(content_type=JSON, data=body))
+        if rest is not None:
+            await taken_within(self._write_s, rest)
 
     async def file(self, content_type: str, body: bytes, headers: list[tuple[str, str]], status: int = 200) -> None:
         """Something other than JSON. `headers` are of the kinds that the fronts copy."""
-        await self._begin(status, content_type, headers)
+        await self._begin(status, content_type, tuple(headers))
         await self._write(body, content_type)
 
     async def events(self, data: bytes) -> None:
         """Server-sent events, whole ones; the first call begins the answer."""
         if not self._begun:
-            await self._begin(200, EVENTS, [])
+            await self._begin(200, EVENTS, ())
             await self._write(data, EVENTS)
         elif data:
             await self._write(data)
@@ -160,25 +166,30 @@ class Reply:
         if self._begun:
             await self._write(KEEPALIVE)
         else:
-            await self._begin(200, EVENTS, [*headers])
+            await self._begin(200, EVENTS, headers)
             await self._write(KEEPALIVE, EVENTS)
 
-    async def _begin(self, status: int, content_type: str, extra: list[tuple[str, str]]) -> None:
+    async def _begin(self, status: int, content_type: str, extra: Headers) -> None:
         self._begun = True
+        await self.context.send_initial_metadata(self._head(status, content_type, extra))
+
+    def _head(self, status: int, content_type: str, extra: Headers) -> list[tuple[str, str]]:
+        """The answer's initial metadata."""
         metadata = [
             ("x-http-status", str(status)),
             ("x-http-content-type", content_type),
-            ("x-request-id", self._request_id),
+            ("x-request-id", self.request_id),
             *extra,
         ]
         if self._shape.id_header is not None:
-            metadata.append((self._shape.id_header, self._request_id))
+            metadata.append((self._shape.id_header, self.request_id))
         answer = self._answer
         if answer is not None:
             metadata.append(("x-sidecar-upstream", answer.upstream))
             metadata.extend(answer.headers)
-            _append_left_out(metadata, answer.left_out)
-        await self.context.send_initial_metadata(tuple(metadata))
+            if answer.left_out:
+                _append_left_out(metadata, answer.left_out)
+        return metadata
 
     async def _write(self, data: bytes, content_type: str = "") -> None:
         """In pieces; the first message of an answer has its content type too (Envoy reads it there)."""

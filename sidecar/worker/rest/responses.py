@@ -10,7 +10,7 @@ from sidecar.worker.rest.error_bodies import OPENAI, encode_openai
 from sidecar.worker.rest.input_items import page
 from sidecar.worker.rest.remembering import RememberedResponses
 from sidecar.worker.rest.reply import JSON, Reply, answers_in
-from sidecar.worker.rest.route_calls import Dialect, RouteCalls
+from sidecar.worker.rest.route_calls import Dialect, RouteCalls, body_names_route
 
 # What the door's calls are counted as: the word of chat completions' is `chat`.
 _DIALECT = Dialect("responses", FORMATS["responses"].client, {Task.CHAT: ("responses", "stream_responses")})
@@ -25,44 +25,40 @@ class ResponsesPaths:
     """The Responses API, on routes of type llm/v1/chat. What is remembered between calls is the config's to say."""
 
     def __init__(self, calls: RouteCalls, memory: RememberedResponses) -> None:
-        self._calls = calls
-        self._memory = memory
+        self.calls = calls
+        self.memory = memory
 
-    @answers_in(OPENAI)
-    async def CreateResponse(self, request: HttpBody, reply: Reply) -> None:
-        await self._calls.named_in_body(reply, request.data, Task.CHAT, _DIALECT, memory=self._memory)
+    CreateResponse = body_names_route(OPENAI, Task.CHAT, _DIALECT)
 
     @answers_in(OPENAI)
     async def CountResponseTokens(self, request: HttpBody, reply: Reply) -> None:
-        count = await self._calls.count_tokens(reply, request.data, Task.CHAT, _DIALECT, memory=self._memory)
+        count = await self.calls.count_tokens(reply, request.data, Task.CHAT, _DIALECT, memory=self.memory)
         await reply.count(count, {"object": "response.input_tokens", "input_tokens": count.tokens})
 
-    @answers_in(OPENAI)
-    async def CompactResponse(self, request: HttpBody, reply: Reply) -> None:
-        await self._calls.named_in_body(reply, request.data, Task.CHAT, _COMPACTING, memory=self._memory)
+    CompactResponse = body_names_route(OPENAI, Task.CHAT, _COMPACTING)
 
     @answers_in(OPENAI)
     async def ConnectResponses(self, request: rest_pb2.ConnectResponsesRequest, reply: Reply) -> None:
         """Codex asks for a websocket first; on this status it goes on with POST and asks no more."""
-        self._calls.consumer(reply.context)
+        self.calls.consumer(reply.context)
         text = "There is no websocket here: send POST /v1/responses, streamed or not."
         body = encode_openai(GatewayError(Kind.INVALID_REQUEST, text, code="upgrade_required"))
         await reply.file(JSON, body, [], status=_UPGRADE_REQUIRED)
 
     @answers_in(OPENAI)
     async def GetResponse(self, request: rest_pb2.GetResponseRequest, reply: Reply) -> None:
-        consumer = self._calls.consumer(reply.context)
+        consumer = self.calls.consumer(reply.context)
         if request.stream == "true":
             text = "'stream' replays an answer that was made in the background, and there is none here."
             raise GatewayError(Kind.UNSUPPORTED_PARAMETER, text, param="stream")
-        await reply.whole(bytes((await self._memory.find(consumer, request.id)).response))
+        await reply.whole(bytes((await self.memory.find(consumer, request.id)).response))
 
     @answers_in(OPENAI)
     async def DeleteResponse(self, request: rest_pb2.DeleteResponseRequest, reply: Reply) -> None:
-        await self._memory.delete(self._calls.consumer(reply.context), request.id)
+        await self.memory.delete(self.calls.consumer(reply.context), request.id)
         await reply.json({"id": request.id, "object": "response", "deleted": True})
 
     @answers_in(OPENAI)
     async def ListResponseInputItems(self, request: rest_pb2.ListResponseInputItemsRequest, reply: Reply) -> None:
-        items = await self._memory.input_items(self._calls.consumer(reply.context), request.id)
+        items = await self.memory.input_items(self.calls.consumer(reply.context), request.id)
         await reply.whole(page(items, request))

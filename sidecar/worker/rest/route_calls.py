@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from google.api.httpbody_pb2 import HttpBody
 
 from adapters import ClientSide, Envelope, GatewayError, Kind, StreamWriter, Task
 from adapters import Context as FormatContext
@@ -17,8 +19,9 @@ from sidecar.domain.snapshot import Consumer, Route
 from sidecar.gateway.attempt import new_id
 from sidecar.gateway.gateway import Gateway
 from sidecar.transport.caller import Context, caller_of
+from sidecar.worker.rest.error_bodies import Shape
 from sidecar.worker.rest.remembering import Kept, RememberedResponses
-from sidecar.worker.rest.reply import Reply
+from sidecar.worker.rest.reply import Reply, answers_in
 from sidecar.worker.rest.request_coding import COMPRESSED, decompressed
 
 _Opened = TypeVar("_Opened")
@@ -71,7 +74,7 @@ class RouteCalls:
     ) -> None:
         """A call whose body names the route. `query` goes on to a provider of the same format. `memory`: of earlier answers that
         the body may go on from."""
-        caller = caller_of(reply.context)
+        caller = caller_of(reply.context, reply.request_id)
         consumer = self._gateway.consumers.of(caller)
         side = dialect.sides[task]
         if body[:1] in COMPRESSED:
@@ -83,7 +86,7 @@ class RouteCalls:
             self._count_refused(error, dialect.operations[task][0], caller, consumer)
             raise
         if side.headers:
-            envelope = replace(envelope, headers=headers_of(reply.context, side.headers), query=query)
+            envelope = envelope._replace(headers=headers_of(reply.context, side.headers), query=query)
         kept = None
         if memory is not None and memory.on:
             reading = memory.opened(consumer, envelope)
@@ -101,7 +104,7 @@ class RouteCalls:
     ) -> None:
         """A call whose path names the route; its task is the route's unless `task` says it. `choose` sees the body. Raises
         route_not_found, and what `choose` does."""
-        caller = caller_of(reply.context)
+        caller = caller_of(reply.context, reply.request_id)
         consumer = self._gateway.consumers.of(caller)
         route = self.route(consumer, name)
         task = task or (Task.CHAT if route is None else route.task)
@@ -129,7 +132,7 @@ class RouteCalls:
         memory: RememberedResponses | None = None,
     ) -> Count:
         """How many tokens a body has that names its route: see Gateway."""
-        caller = caller_of(reply.context)
+        caller = caller_of(reply.context, reply.request_id)
         consumer = self._gateway.consumers.of(caller)
         side = dialect.sides[task]
         if body[:1] in COMPRESSED:
@@ -146,7 +149,7 @@ class RouteCalls:
             consumer=consumer,
             request_id=caller.request_id,
             deadline=caller.deadline,
-            envelope=replace(envelope, headers=headers_of(reply.context, side.headers), query=query),
+            envelope=envelope._replace(headers=headers_of(reply.context, side.headers), query=query),
             client_format=dialect.format,
             size_bytes=size,
             counts=True,
@@ -192,16 +195,17 @@ class RouteCalls:
             error = GatewayError(Kind.INVALID_REQUEST, "This call cannot be streamed.", param="stream")
             await self._opened(_raise(error), operation, caller, consumer)
         call = Call(
-            task=task,
-            operation=operation,
-            route=envelope.model,
-            consumer=consumer,
-            request_id=caller.request_id,
-            stream=envelope.stream,
-            deadline=caller.deadline,
-            envelope=envelope,
-            client_format=dialect.format,
-            size_bytes=size_bytes,
+            task,
+            operation,
+            envelope.model,
+            consumer,
+            caller.request_id,
+            envelope.stream,
+            caller.deadline,
+            None,
+            envelope,
+            dialect.format,
+            size_bytes,
             compacts=dialect.compacts,
         )
         if envelope.stream:
@@ -249,6 +253,24 @@ class RouteCalls:
             return
         ending = writer or passing
         await reply.events(side.stream_end if ending is None else ending.end())
+
+
+class _Paths(Protocol):
+    """A group of paths. `memory`: of earlier answers that its bodies may go on from."""
+
+    calls: RouteCalls
+    memory: RememberedResponses | None
+
+
+def body_names_route(
+    shape: Shape, task: Task, dialect: Dialect
+) -> Callable[[_Paths, HttpBody, Context], Awaitable[None]]:
+    """A method of a group of paths, for one whose body names the route; it answers errors in this shape."""
+
+    def serve(paths: _Paths, request: HttpBody, reply: Reply) -> Awaitable[None]:
+        return paths.calls.named_in_body(reply, request.data, task, dialect, memory=paths.memory)
+
+    return answers_in(shape)(serve)
 
 
 def _writer(side: ClientSide, envelope: Envelope, context: FormatContext, reply: Reply) -> StreamWriter:
