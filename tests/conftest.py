@@ -33,8 +33,32 @@ hypothesis.settings.load_profile("unhurried")
 # What starts processes is slow by what the marker says; of a worker's tests the typed service stays in the inner loop,
 # and of the upstream's those without sockets.
 SLOW_FOLDERS = frozenset(
-    {"bench", "cli", "client", "clients", "conformance", "crawl", "endurance", "faults", "front", "gateway", "growth"}
-    | {"local", "messages", "mlflow", "mlflow_models", "provider", "responses", "routes", "stack", "supervisor"}
+    {
+        "azure",
+        "bench",
+        "cli",
+        "client",
+        "clients",
+        "conformance",
+        "crawl",
+        "doors",
+        "endurance",
+        "faults",
+        "front",
+        "gateway",
+    }
+    | {
+        "growth",
+        "local",
+        "messages",
+        "mlflow",
+        "mlflow_models",
+        "provider",
+        "responses",
+        "routes",
+        "stack",
+        "supervisor",
+    }
     | {"upstream", "worker"}
 )
 IN_ONE_ROW = SLOW_FOLDERS | {"operations", "guides"}

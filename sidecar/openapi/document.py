@@ -58,7 +58,7 @@ def document(
         "openapi": "3.1.0",
         "info": {"title": "LLM gateway", "version": version, "description": _TEXT + (_CA_TEXT if own_ca else "")},
         "servers": [{"url": "./"}],  # where the document comes from, below whatever path a balancer puts before it
-        "security": [{"basic": []}, {"key": []}, {"key_header": []}],
+        "security": [{"basic": []}, {"key": []}, {"key_header": []}, {"azure_header": []}],
         "tags": shown,
         "paths": paths,
         "components": {
@@ -67,6 +67,7 @@ def document(
                 "basic": {"type": "http", "scheme": "basic", "description": "User and password."},
                 "key": {"type": "http", "scheme": "bearer", "description": "An API key: base64 of user:password."},
                 "key_header": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "The same key."},
+                "azure_header": {"type": "apiKey", "in": "header", "name": "api-key", "description": "The same key."},
             },
         },
         "x-own-ca": own_ca,

@@ -15,8 +15,8 @@ from sidecar.openapi.bindings import bindings_of, service
 _GRPC: dict[tuple[int, ...], tuple[int, str]] = {
     (401,): (
         16,
-        "Missing or wrong credentials: send the user and password as HTTP basic auth, or the API key as a Bearer token or in "
-        "X-Api-Key.",
+        "Missing or wrong credentials: send the user and password as HTTP basic auth, or the API key as a Bearer token, in "
+        "X-Api-Key or in Api-Key.",
     ),
     (403,): (7, "Not allowed."),
     (413,): (3, "The request is larger than this gateway accepts."),
