@@ -155,6 +155,17 @@ def _is_worker(pid: int) -> bool:
     return b"sidecar.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
+async def test_a_gateway_starts_without_its_store(tmp_path: Path, provider: Provider, redis: RedisProcess) -> None:
+    redis.kill()
+    (tmp_path / "a").mkdir()
+    with Running("serve", tmp_path / "a", config(provider, redis), "--workers", "1") as gateway:
+        code, trailers = await call(gateway)
+        assert code is grpc.StatusCode.OK
+        assert trailers["x-sidecar-store"] == "away; local_share, allow"
+        redis.start()
+        await booked(gateway, 1)
+
+
 def test_another_store_wants_a_restart(tmp_path: Path, provider: Provider, redis: RedisProcess) -> None:
     text = config(provider, redis)
     (tmp_path / "a").mkdir()
