@@ -44,6 +44,7 @@ SLOW_FOLDERS = frozenset(
         "doors",
         "endurance",
         "faults",
+        "floods",
         "front",
         "gateway",
     }

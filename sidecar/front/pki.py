@@ -6,6 +6,7 @@ Files in the state directory: ca.pem (clients trust this), ca.key, tls.crt (serv
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import socket
 import ssl
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+_log = logging.getLogger("sidecar")
 _CA_DAYS = 3650
 # Clients (Apple's) refuse server certificates that are valid for more than 825 days, even from a private CA.
 _SERVER_DAYS = 397
@@ -51,11 +53,19 @@ def ensure_certificates(folder: Path, hosts: tuple[str, ...] = (), now: datetime
     names = _names(hosts)
     authority = _load(files.ca, folder / "ca.key", moment)
     if authority is None:
+        if files.ca.exists():
+            _log.warning(
+                "%s and ca.key are not in use any more: they are damaged, not one pair, or near their end. There is a new CA, "
+                "which clients have to be told of; a backup of both files, put back before a start, brings the old one back.",
+                files.ca,
+            )
         authority = _make_authority(moment)
         _write(folder / "ca.key", _key_bytes(authority[1]))
         _write(files.ca, _certificate_bytes(authority[0]), 0o644)
     server = _load(files.certificate, files.key, moment)
     if server is None or not _serves(server[0], authority[0], names):
+        if files.certificate.exists():
+            _log.info("%s was replaced by one of the same CA.", files.certificate)
         certificate, key = _make_server(authority, names, moment)
         _write(files.key, _key_bytes(key))
         _write(files.certificate, _certificate_bytes(certificate) + _certificate_bytes(authority[0]), 0o644)

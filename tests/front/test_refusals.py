@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import grpc
+import grpc.aio
 import httpx
 import pytest
 
@@ -16,6 +20,7 @@ from tests.front.double import Core
 from tests.processes import reached
 
 CHAT = "/v1/chat/completions"
+BIN = Path(sys.executable).parent
 JSON = {"content-type": "application/json"}
 
 REFUSED: dict[str, tuple[int, str, str, dict[str, Any]]] = {
@@ -305,3 +310,57 @@ async def test_a_refusal_reaches_a_client_that_writes_all_before_it_reads(
         answer = await http.post(CHAT, content=b"x" * body_bytes, headers={"authorization": "Bearer wrong", **JSON})
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
     assert core.calls == []
+
+
+# Sends `size` bytes at once by fetch, and says what it hears.
+_FETCH = """
+const [url, key, size] = process.argv.slice(1);
+const headers = {authorization: `Bearer ${key}`, 'content-type': 'application/json'};
+const answer = await fetch(url, {method: 'POST', headers, body: Buffer.alloc(Number(size), 120)});
+console.log(answer.status, (await answer.json()).error.code);
+"""
+_MEGABYTES_20 = 20_000_000
+
+
+@pytest.mark.needs("curl")
+@pytest.mark.parametrize("body_bytes", [200_000, _MEGABYTES_20])
+async def test_a_refusal_reaches_a_large_request_by_http_1_whoever_sends_it(
+    front: Front, core: Core, tmp_path: Path, body_bytes: int
+) -> None:
+    """httpx (and with it OpenAI's SDK and our client), Node's fetch, curl."""
+    (tmp_path / "body").write_bytes(b"x" * body_bytes)
+    for path, key, status in ((CHAT, "wrong", 401), ("/chat/completions", "right", 404)):
+        authorization = front.bearer["authorization"] if key == "right" else "Bearer wrong"
+        if (
+            front.program.name == "nginx" or body_bytes < _MEGABYTES_20
+        ):  # Envoy resets one that writes all before it reads
+            async with front.http(1) as http:
+                headers = {"authorization": authorization, **JSON}
+                assert (await http.post(path, content=b"x" * body_bytes, headers=headers)).status_code == status
+        node = await _output(
+            *(BIN / "node", "--input-type=module", "-e", _FETCH, front.url + path),
+            *(authorization.removeprefix("Bearer "), str(body_bytes)),
+            env={**os.environ, "NODE_EXTRA_CA_CERTS": str(front.ca)},
+        )
+        assert node.startswith(str(status))
+        curl = await _output(
+            *("curl", "-sS", "--http1.1", "--cacert", str(front.ca), "-w", "%{http_code}", "-o", "/dev/null"),
+            *("-H", f"Authorization: {authorization}", "-H", "Content-Type: application/json"),
+            *("--data-binary", f"@{tmp_path / 'body'}", front.url + path),
+        )
+        assert curl == str(status)
+    assert core.calls == []
+
+
+async def test_a_refusal_reaches_grpcio_with_a_large_message(front: Front, core: Core) -> None:
+    async with front.channel() as channel:
+        call: Any = channel.unary_unary("/sidecar.v1.InferenceService/Chat", bytes, bytes)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(b"x" * _MEGABYTES_20, metadata=(("authorization", "Bearer wrong"),), timeout=60)
+    assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert core.calls == []
+
+
+async def _output(*command: str | Path, env: dict[str, str] | None = None) -> str:
+    process = await asyncio.create_subprocess_exec(*command, env=env, stdout=asyncio.subprocess.PIPE)
+    return (await process.communicate())[0].decode().strip()

@@ -56,7 +56,10 @@ class Service:
 
     async def start(self) -> None:
         """Starts the program and waits until it is ready; from then on it is kept alive. Raises StartError."""
-        spawned = await self._spawn()
+        try:
+            spawned = await self._spawn()
+        except OSError as error:
+            raise StartError(f"{self.name} cannot be started: {error.strerror} ({error.filename}).") from None
         try:
             async with asyncio.timeout(self._ready_timeout_s):
                 while not await self._ready():

@@ -63,16 +63,20 @@ def env_text(values: dict[str, str]) -> str:
 
 
 def read_env(path: Path) -> dict[str, str]:
-    """What an earlier start wrote; empty when there is nothing to read."""
+    """What an earlier start wrote; empty when there is nothing to read. A damaged line says nothing: each start writes it again,
+    and only the first user's password is lost with it."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return {}
     values = {}
     for line in text.splitlines():
         if line.startswith("export ") and "=" in line:
             name, _, quoted = line.removeprefix("export ").partition("=")
-            values[name] = "".join(shlex.split(quoted))
+            try:
+                values[name] = "".join(shlex.split(quoted))
+            except ValueError:  # a quote without its end
+                continue
     return values
 
 

@@ -182,7 +182,10 @@ class Supervisor:
             ca=self._services.ca,
             credential=self._services.credential,
         )
-        write_private(self._state.env, env_text(env_values(endpoints)))
+        try:
+            write_private(self._state.env, env_text(env_values(endpoints)))
+        except OSError as error:
+            raise StartError(f"{self._state.env} cannot be written: {error.strerror}.") from None
         await self._reload_socket.open(self._state.run)
         answer = await self._services.first_chat(self._snapshot)
         self._announce(serving_text(endpoints, _chat_route(self._snapshot), answer))
