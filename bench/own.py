@@ -38,9 +38,9 @@ from sidecar.transport.health import HealthServicer
 from sidecar.upstream import UpstreamClient
 from sidecar.v1 import inference_pb2_grpc, rest_pb2_grpc
 from sidecar.worker.inference import InferenceServicer
+from sidecar.worker.process import GC_OBJECTS
 from sidecar.worker.rest import RestServicer
 from sidecar.worker.route_changes import RouteChanges
-from sidecar.worker.server import GC_OBJECTS
 
 IN_FLIGHT = 32
 

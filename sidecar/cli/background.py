@@ -98,7 +98,7 @@ def _fetch_model(options: Options) -> None:
     from sidecar import local
     from sidecar.config import LOCAL_UNKNOWN, ConfigErrors, load, load_file, reader
     from sidecar.supervisor.configuration import default_config
-    from sidecar.supervisor.start.services import uses_local_model
+    from sidecar.supervisor.start.local_routes import uses_local_model
 
     path = options.config_path or options.state_dir / "config.yaml"
     try:

@@ -1,5 +1,5 @@
 """`python -m sidecar.worker --control-fd N`: one worker process, started by the supervisor."""
 
-from sidecar.worker.server import main
+from sidecar.worker.process import main
 
 main()

@@ -1,7 +1,4 @@
-"""One worker process: a gRPC server with every service on up to three listeners, and its way out.
-
-    python -m sidecar.worker --control-fd N      started by the supervisor, which speaks
-                                         sidecar.control.channel on that socket
+"""A worker's gRPC server: every service on up to three listeners, and its way out.
 
 Listeners: the front socket (a call that comes by it is the front's), the local gRPC socket and port. They are served by
 sidecar.transport; `--grpc-server grpcio` puts grpcio's own server on the latter two.
@@ -9,46 +6,26 @@ sidecar.transport; `--grpc-server grpcio` puts grpcio's own server on the latter
 
 from __future__ import annotations
 
-import os
-
-# Before grpc is imported: without fork handlers a call costs 377 instead of 448 µs and 6 instead of 17 context switches.
-os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-
-import argparse
 import asyncio
-import faulthandler
-import gc
 import logging
+import os
 import resource
-import signal
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import uvloop
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from sidecar.control.channel import (
     CONNECTION_AGE_S,
     GRPCIO,
-    ChangeResult,
-    Channel,
     Configure,
-    Drain,
-    Failed,
-    LoadSnapshot,
-    NotReady,
     Ready,
-    Retire,
-    SnapshotLoaded,
-    StatusResult,
     WorkerSettings,
 )
 from sidecar.control.snapshot_patch import Patch, patched
 from sidecar.conversations import Memory
-from sidecar.domain.large_work import prepare_process
 from sidecar.gateway.gateway import Gateway
 from sidecar.gateway.meter import Meter
 from sidecar.limits import LimitStore
@@ -56,15 +33,12 @@ from sidecar.spend.ledger import Ledger
 from sidecar.store import SharedMemory, Store
 from sidecar.telemetry.access_log import FORMATS as ACCESS_LOGS
 from sidecar.telemetry.access_log import AccessLog
-from sidecar.telemetry.log_output import LogHandler, LogOutput
 from sidecar.telemetry.metrics import Metrics, memory_of
 from sidecar.transport import Limits, Listener, Methods, Server
 from sidecar.transport.health import HealthServicer
 from sidecar.transport.reflection import add_reflection
 from sidecar.upstream import UpstreamClient
 from sidecar.v1 import inference_pb2, inference_pb2_grpc, rest_pb2, rest_pb2_grpc, routes_pb2, routes_pb2_grpc
-from sidecar.worker.failure_report import report_failures
-from sidecar.worker.heartbeat import beat
 from sidecar.worker.inference import InferenceServicer
 from sidecar.worker.rest import RestServicer
 from sidecar.worker.route_changes import Questions, RouteChanges
@@ -75,16 +49,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A worker that gets SIGTERM from somebody else than its supervisor still lets its calls finish.
-_TERM_GRACE_S = 30.0
 # Listeners get descriptors from here on, connections those below. Linux closes the files of a killed process from the highest
 # number down: were a connection closed before its listener, its client would connect to the dying listener (22 of 60 times), be
 # reset, and wait a second before it tries again. Many systems stop at 1,024.
 _LISTENERS_FROM = 900
-# Python's own number is 700: a collection for every few calls, each of which finds nothing.
-GC_OBJECTS = 10_000
-# How long handlers may clean up after the grace has cancelled them.
-_CANCEL_S = 2.0
 _SERVICES = (
     inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name,
     routes_pb2.DESCRIPTOR.services_by_name["RouteService"].full_name,
@@ -214,100 +182,3 @@ def _low_descriptors_taken() -> Iterator[None]:
     finally:
         for each in taken:
             os.close(each)
-
-
-async def _serve(control: socket.socket, output: LogOutput) -> int:
-    channel = await Channel.open(control)
-    first = await channel.receive()
-    if not isinstance(first, Configure):
-        return 1  # the supervisor is gone
-    if first.settings.stack_fd is not None:
-        faulthandler.register(signal.SIGUSR1, file=first.settings.stack_fd)
-    if first.settings.log_path is not None:
-        output.keep_to(Path(first.settings.log_path))
-    questions = Questions(channel.send)
-    try:
-        worker = WorkerServer(first, questions, output.put)
-        ready = await worker.start()
-    except (RuntimeError, OSError) as error:
-        await channel.send(Failed(str(error).splitlines()[0]))
-        return 1
-    # What is there now stays, so it need not be looked through again. A call leaves no cycles behind; those of calls that
-    # failed may wait for a few hundred others.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_OBJECTS)
-    await channel.send(ready)
-    # To the very end: a worker that hangs while it drains is noticed, too.
-    beats = None if first.settings.beat_s is None else asyncio.create_task(beat(channel, first.settings.beat_s))
-    failures = asyncio.create_task(report_failures(channel, worker.gateway.upstreams.failures))
-    leave: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _leave, leave, _TERM_GRACE_S)
-    # Runs to the end of the process: a change that a caller waits for is answered while the worker drains, too.
-    reader = asyncio.create_task(_obey(channel, worker, questions, leave))
-    grace_s = await leave
-    if grace_s is None:
-        return 1
-    try:
-        async with asyncio.timeout(grace_s + _CANCEL_S):
-            await worker.drain(grace_s)
-    except TimeoutError:
-        log.warning("some calls did not end when they were cancelled")
-    reader.cancel()
-    failures.cancel()
-    if beats is not None:
-        beats.cancel()
-    return 0
-
-
-async def _obey(
-    channel: Channel, worker: WorkerServer, questions: Questions, leave: asyncio.Future[float | None]
-) -> None:
-    """Does what the supervisor says until it is gone. `leave` gets the grace of the drain, or None at the supervisor's end."""
-    try:
-        while (message := await channel.receive()) is not None:
-            match message:
-                case LoadSnapshot(snapshot):
-                    worker.gateway.snapshot = snapshot
-                    await channel.send(SnapshotLoaded(snapshot.hash))
-                case Patch():
-                    worker.patch(message)
-                    await channel.send(SnapshotLoaded(worker.gateway.snapshot.hash))
-                case ChangeResult() | StatusResult():
-                    questions.answered(message)
-                case Retire():
-                    worker.retire()
-                case NotReady():
-                    worker.not_ready()
-                case Drain(grace_s):
-                    _leave(leave, grace_s)
-                case _:
-                    return
-    except ConnectionError:
-        return
-    finally:
-        questions.lost()
-        _leave(leave, None)
-
-
-def _leave(leave: asyncio.Future[float | None], grace_s: float | None) -> None:
-    if not leave.done():
-        leave.set_result(grace_s)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m sidecar.worker", description=__doc__)
-    parser.add_argument("--control-fd", type=int, required=True, help="the supervisor's end of sidecar.control.channel")
-    arguments = parser.parse_args()
-    faulthandler.enable()  # what kills the process (SIGSEGV, SIGBUS) leaves its stack on standard error
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:  # 1,024 on many systems: some 450 calls
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to understand
-    prepare_process()
-    output = LogOutput()
-    logging.basicConfig(level=logging.INFO, handlers=[LogHandler(output, "worker")])
-    code = uvloop.run(_serve(socket.socket(fileno=arguments.control_fd), output))
-    # Not sys.exit: grpc's own threads may hold the interpreter's shutdown for seconds.
-    logging.shutdown()
-    os._exit(code)

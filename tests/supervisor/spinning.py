@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from sidecar.worker.server import main
+from sidecar.worker.process import main
 from tests.supervisor.double import spin
 
 if __name__ == "__main__":

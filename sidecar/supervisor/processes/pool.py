@@ -1,15 +1,14 @@
 """N places, each with a worker that serves; what dies comes back, and the front never notices a change of process.
 
-A *position* (0 to N-1) is a place: its symlinks `w<position>.sock` and `s<position>.sock` point at the sockets of the worker
-that serves there. A *slot* is a worker's identity among the living, the lowest free number when it starts: during a rolling
-restart the new worker of position 0 has slot N. Metric files are named by slot, and so are the sockets behind the symlinks.
+A *position* (0 to N-1) is a place, whose symlinks lead to the worker that serves there (socket_links.py). A *slot* is a worker's
+identity among the living, the lowest free number when it starts: during a rolling restart the new worker of position 0 has slot
+N. Metric files are named by slot, and so are the sockets behind the symlinks.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -22,6 +21,7 @@ from sidecar.domain.snapshot import Snapshot
 from sidecar.supervisor.metrics.page import SupervisorMetrics
 from sidecar.supervisor.processes import hangs, process
 from sidecar.supervisor.processes.process import CrashLoop, describe_exit, signal_group
+from sidecar.supervisor.processes.socket_links import SocketLinks
 from sidecar.supervisor.processes.worker import WORKER_COMMAND, Answers, WorkerFailed, WorkerHandle
 from sidecar.supervisor.start.options import HANG_S
 
@@ -50,6 +50,7 @@ class Pool:
         hang_s: float = HANG_S,
     ) -> None:
         self._settings = settings
+        self._links = SocketLinks(Path(settings.run_dir))
         self._snapshot = snapshot
         self._metrics = metrics
         self._answers = answers
@@ -96,7 +97,7 @@ class Pool:
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
         if self._settings.grpc_socket:
-            _point(Path(self._settings.run_dir) / GRPC_SOCKET, "s0.sock")
+            self._links.name_first(GRPC_SOCKET)
 
     async def reload(self, snapshot: Snapshot) -> None:
         """Gives all workers the snapshot and waits for each: those that start (their local gRPC port takes calls before they are
@@ -195,18 +196,10 @@ class Pool:
         self._serve(worker)
 
     def _serve(self, worker: WorkerHandle) -> None:
-        self._point_at(worker, worker.position)
+        self._links.lead(worker.position, worker.ready)
         self._serving[worker.position] = worker
         self._count()
         _log.info("Worker %s is serving.", worker.name)
-
-    def _point_at(self, worker: WorkerHandle, position: int) -> None:
-        """The position's symlinks."""
-        assert worker.ready is not None
-        run = Path(self._settings.run_dir)
-        for kind, path in (("w", worker.ready.front_path), ("s", worker.ready.grpc_path)):
-            if path is not None:
-                _point(run / f"{kind}{position}.sock", Path(path).name)
 
     def _silent(self, worker: WorkerHandle, silent_s: float) -> None:
         if not worker.hangs:
@@ -223,7 +216,7 @@ class Pool:
             self._count()
             other = next((other for other in self._serving if other is not None), None)
             if other is not None:
-                self._point_at(other, worker.position)
+                self._links.lead(worker.position, other.ready)
         self._run(self._end_hung(worker, why, serving=serving))
 
     async def _end_hung(self, worker: WorkerHandle, why: str, *, serving: bool) -> None:
@@ -302,14 +295,3 @@ class Pool:
         task: asyncio.Task[object] = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _point(link: Path, target: str) -> None:
-    """Makes or moves a symlink in one step."""
-    fresh = link.with_name(f".{link.name}.new")
-    try:
-        os.unlink(fresh)
-    except FileNotFoundError:
-        pass
-    os.symlink(target, fresh)
-    os.replace(fresh, link)

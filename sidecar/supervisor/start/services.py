@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,12 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sidecar.domain.gateway_status import CertificateStatus
-from sidecar.domain.snapshot import Route, Snapshot
+from sidecar.domain.snapshot import Snapshot
 from sidecar.supervisor.file_watch import on_change
 from sidecar.supervisor.metrics.page import SupervisorMetrics
 from sidecar.supervisor.processes.process import own_env, plain_env
 from sidecar.supervisor.processes.service import Service
 from sidecar.supervisor.start.announcement import Credential, known_credential
+from sidecar.supervisor.start.first_user import first_user, known_user
+from sidecar.supervisor.start.local_routes import is_local, uses_local_model
 from sidecar.supervisor.start.options import FrontOptions, Options
 from sidecar.supervisor.start.self_check import Entrance, FirstChatFailed, first_chat, healthy
 from sidecar.supervisor.start.served_certificate import ServedCertificate
@@ -30,8 +31,6 @@ if TYPE_CHECKING:  # `serve` starts without it
     from sidecar.front.programs import Program
     from sidecar.front.settings import FrontSettings
 
-_log = logging.getLogger("sidecar")
-FIRST_USER = "sidecar"
 # Loading takes half a second from a warm disk, a minute from a cold one on a busy box.
 _MODEL_READY_S = 120.0
 _FRONT_READY_S = 20.0
@@ -240,7 +239,7 @@ class Services:
 
     async def first_chat(self, snapshot: Snapshot) -> str | None:
         """A first chat through the front on the local model; None where there is nothing to ask. Raises StartError."""
-        route = next((route for route in snapshot.routes.values() if _is_local(route) and route.task == "chat"), None)
+        route = next((route for route in snapshot.routes.values() if is_local(route) and route.task == "chat"), None)
         key = self.credential.api_key
         front = self._options_of_front
         if route is None or front is None or key is None:
@@ -282,7 +281,7 @@ class Services:
         self._certificate = served = ServedCertificate((certificate.absolute(), key.absolute()), state.front / "served")
         served.changed()
         take(served)
-        self.credential = _first_user(state) if front.users_file is None else _known_user(front.users_file, state.env)
+        self.credential = first_user(state) if front.users_file is None else known_user(front.users_file, state.env)
         longest_s = max((route.timeouts.total_s for route in snapshot.routes.values()), default=0)
         self._front_settings = settings = front.settings(
             core_sockets=tuple(state.run / f"w{position}.sock" for position in range(self._options.workers)),
@@ -296,32 +295,3 @@ class Services:
         program.render(settings, state.front)
         program.check(state.front, binary)
         return binary
-
-
-def uses_local_model(snapshot: Snapshot) -> bool:
-    return any(map(_is_local, snapshot.routes.values()))
-
-
-def _is_local(route: Route) -> bool:
-    return any(upstream.provider == "local" for upstream in route.upstreams)
-
-
-def _first_user(state: StateDir) -> Credential:
-    """The credential of the last start, or a new user where there is none yet."""
-    from sidecar.identity import users
-
-    if not users.list_users(state.users):
-        password = users.add_user(state.users, FIRST_USER)
-        return Credential(FIRST_USER, password, users.api_key(FIRST_USER, password))
-    return _known_user(state.users, state.env)
-
-
-def _known_user(users_file: Path, env: Path) -> Credential:
-    """The credential of the last start, if the file still has its user. OSError."""
-    from sidecar.identity import users
-
-    known = known_credential(env)
-    if known.user not in users.list_users(users_file) or known.api_key is None:
-        _log.info("%s holds no password of a user. Use your own, or run `sidecar users add NAME`.", env)
-        return Credential()
-    return known
