@@ -205,7 +205,7 @@ def _unusable(root: Path, error: OSError) -> StartError:
             f"The state directory {root} has 0 MB free, and a start needs {_START_MB} MB. Make room, or choose another with "
             "--state-dir."
         )
-    file = f" ({error.filename})" if error.filename else ""
+    file = f" ({error.filename})" if error.filename and Path(error.filename) != root else ""
     return StartError(
         f"The state directory {root} cannot be used: {error.strerror}{file}. Choose another with --state-dir."
     )
