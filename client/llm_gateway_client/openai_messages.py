@@ -51,6 +51,10 @@ def _read_content(members: Members, into: pb.Message) -> None:
     if isinstance(content, str):
         into.content.add(text=members.string("content") or "")
         return
+    if isinstance(content, dict) and into.role == pb.ROLE_ASSISTANT:
+        members.object("content")
+        into.content.add(text=json_text(content))  # Cloudflare's answer where a JSON schema was asked for, sent back
+        return
     if content is not None and not isinstance(content, list | tuple):
         raise wrong(members.at("content"), "a string or an array")
     for part in members.objects("content"):
