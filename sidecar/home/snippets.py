@@ -139,7 +139,7 @@ DOOR_WORDS = {
     "completions": "Completions, gRPC",
     "embeddings": "Embeddings, gRPC",
 }
-_PLACE = re.compile(r"@(BASE|HOST|ROUTE)@|«([^»]*)»")
+_PLACE = re.compile(r"@(BASE|HOST|ROUTE)@|«([^«»]*)»")
 # Until the script has run, and where there is none.
 _UNKNOWN = {"BASE": "https://YOUR-GATEWAY", "HOST": "YOUR-GATEWAY:443"}
 

@@ -160,5 +160,5 @@ async def test_a_running_front_takes_other_origins(running: Running, program: Pr
 
 def test_pages_call_models_and_never_what_manages_the_gateway() -> None:
     managing = {(each.verb.upper(), each.path) for each in bindings_of(service())} - set(called_by_pages())
-    assert {path.split("/")[1] for _, path in managing} == {"", "api", "docs", "openapi.json", "health"}
+    assert {path.split("/")[1] for _, path in managing} == {"", "api", "docs", "home", "openapi.json", "health"}
     assert {verb for verb, _ in called_by_pages()} <= set(METHODS)

@@ -81,7 +81,7 @@ RULES = (
     Rule(
         "attempts",
         r"upstream\.1\..*",
-        "A call that failed for a moment is tried once more before the caller hears of it. MLflow never does.",
+        "A call that failed for a moment is tried once more before the caller gets an error. MLflow never does.",
         "The gateway knows better than its callers which failures are worth it, and they then need not repeat it themselves.",
         lambda difference, both: both.theirs["upstream"][0]["target"] == both.ours["upstream"][1]["target"],
     ),
@@ -161,15 +161,15 @@ RULES = (
     Rule(
         "lists",
         r"json\.(routes|endpoints)\.\d+\..*|json\.limit",
-        "Routes of dialect A have the key `limit`, as in later versions; routes that split traffic stand in the lists.",
+        "Routes of dialect A have the key `limit`, as in later versions; routes that split traffic are in the lists.",
         "Old clients ignore it; a route that can be called should be found.",
         lambda difference, both: difference.theirs == ABSENT,
     ),
     Rule(
         "provider details",
         r"json\.(metadata\.model|candidates\.\d+\.metadata\.seed)|upstream\.\d+\.body\.(model|parameters\.decoder_input_details)",
-        "Azure is told the model beside the deployment. Text Generation Inference is not asked for the prompt's tokens one by "
-        "one, and its seed is not given out in dialect A.",
+        "Azure gets the model in addition to the deployment. Text Generation Inference is not asked for the prompt's tokens one "
+        "by one, and its seed is not given out in dialect A.",
         "Azure ignores it. The list is as long as the prompt, and only its length would be used.",
         lambda difference, both: difference.case.partition(":")[0] in ("azure", "azuread", "tgi"),
     ),
