@@ -75,6 +75,10 @@ class Store(Protocol):
         """Micro-dollars of the budget's day or month, as far as this machine knows."""
         ...
 
+    async def reached(self) -> None:
+        """Returns once it can be asked, or when a start has waited for that long enough."""
+        ...
+
     async def close(self) -> None: ...
 
 

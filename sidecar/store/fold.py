@@ -15,6 +15,7 @@ import random
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from sidecar.domain.snapshot import SharedStore
@@ -48,6 +49,7 @@ _LOADING_MS = 5_000
 # An archive that begins in the middle of the month waits for one that does not.
 _INCOMPLETE_WAITS_S = 1.0
 _PAGE = 65_536
+_START_S = 2.0  # a start waits no longer for it, twice as long as for archives that know more
 # A budget that a configuration adds begins at what the ledger has; a counter is never below the ledger for longer.
 _RAISE_S = 5.0
 # Not in a store that has lost its data until workers have sent again what it lacks (session.py): it would count twice.
@@ -122,6 +124,29 @@ class LedgerFold:
                     await asyncio.sleep(_PAUSE_S)
         finally:
             line.abort()
+
+    async def prepare(self) -> None:
+        """Before the workers start: a store without sums gets them, so that the first calls find it ready. What fails here is
+        tried again by run()."""
+        with suppress(sqlite3.Error, TimeoutError):
+            async with asyncio.timeout(_START_S):
+                while True:
+                    if await self._is_loaded():
+                        return
+                    await asyncio.sleep(random.uniform(*_PROBE_S))
+
+    async def _is_loaded(self) -> bool:
+        """Loads the sums, if it is this gateway's turn."""
+        try:
+            connected = await self._connector.connect()
+        except StoreError:
+            return False
+        try:
+            return connected.epoch is not None or bool(await self._load(connected.line))
+        except StoreError:
+            return False
+        finally:
+            connected.line.abort()
 
     async def catch_up(self) -> None:
         """What is in the stream now, once: when the gateway ends. Without a store there is nothing to do."""

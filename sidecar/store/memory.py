@@ -48,6 +48,9 @@ class SharedMemory:
     def levels(self, buckets: Sequence[Bucket]) -> list[Level]:
         return self.limits.levels(buckets)
 
+    async def reached(self) -> None:
+        """It always can be asked."""
+
     async def close(self) -> None:
         self.limits.close()
         self.ledger.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -25,6 +27,7 @@ from sidecar.store.outage import LocalShares, Share, note_of
 from sidecar.store.session import Session
 
 _US_NS = 1_000
+_START_S = 2.0  # a connection on a busy machine takes a tenth of it
 # Of a script's answer: status, first refusing rule, wait, what that depends on; then the levels.
 _LEVELS_AT = 4
 _TAKEN, _REFUSED = 1, 0
@@ -151,6 +154,12 @@ class RedisStore:
     def spent(self, allowance: Allowance) -> int:
         """Of all gateways, as of the last fold: a quarter of a second ago."""
         return self._ledger.spent(allowance.key, allowance.per, self._calendar.at(self._now_s()))
+
+    async def reached(self) -> None:
+        """Returns after _START_S without it, too: a gateway starts while its store is away."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_START_S):
+                await self._session.up.wait()
 
     async def close(self) -> None:
         await self._leases.close()

@@ -86,6 +86,7 @@ class Session:
         self._outbox: deque[tuple[Operation, int | None]] = deque(unsent.found)
         self._recent: deque[tuple[float, Operation]] = deque()
         self._loop = asyncio.get_running_loop()
+        self.up = asyncio.Event()  # it can be asked
         self._left = asyncio.Event()  # the connection is gone
         self._arrived = asyncio.Event()  # there is a settle to send, or a connection to send it by
         self._arrived.set()
@@ -163,6 +164,7 @@ class Session:
     def _disconnect(self) -> None:
         batches, line = self._batches, self._line
         self._batches = self._line = None
+        self.up.clear()
         self._timeouts = 0
         if batches is not None:
             batches.close()
@@ -189,6 +191,7 @@ class Session:
         self._was_up = True
         self._left.clear()
         self._line = line
+        self.up.set()
         self._batches = Batches(line, self._prefix, self._timeout_s)
         line.lost = self._lost_line(line)
         self._counters.reachable(yes=True)

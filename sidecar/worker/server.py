@@ -87,7 +87,10 @@ class WorkerServer:
         self._paths: list[Path] = []
 
     async def start(self) -> Ready:
-        """Binds and serves. Raises RuntimeError or OSError, one line, when a listener cannot be had."""
+        """Binds and serves, once a shared store can be asked. Raises RuntimeError or OSError, one line, when a listener cannot
+        be had."""
+        if self.gateway.meter.store is not None:
+            await self.gateway.meter.store.reached()
         with _low_descriptors_taken():
             ready = self._bind(self._settings)
             for server in self._servers():

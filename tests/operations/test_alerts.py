@@ -23,6 +23,7 @@ from tests.operations.prometheus import DEPLOY, Prometheus
 from tests.processes import wait_until
 from tests.provider import Provider, error_reply
 from tests.stack.stack import Stack, config_for, route
+from tests.store.servers import RedisProcess
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("prometheus"), pytest.mark.timeout(600)]
 # The longest window behind an alert is thirty minutes, here seconds; the rest is for a busy machine.
@@ -65,6 +66,7 @@ class Scene:
     provider: Provider
     http: httpx.Client
     prometheus: Prometheus
+    redis: RedisProcess
 
     def chat(self, model: str, **more: object) -> None:
         self.http.post("/v1/chat/completions", json={"model": model, **CALL, **more})
@@ -76,6 +78,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("alerts")
     with ExitStack() as exits:
         provider = exits.enter_context(Provider())
+        redis = exits.enter_context(RedisProcess("8.2", folder / "redis"))
         narrow = route(
             "narrow", "chat", provider, model="sim:gate=narrow,gate_at=-1", extra="admission: {concurrent: 1}"
         )
@@ -85,12 +88,13 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         given.mkdir()
         ensure_certificates(given)
         options = ("--tls-certificate", str(given / "tls.crt"), "--tls-key", str(given / "tls.key"))
-        stack = exits.enter_context(Stack(folder, config_for(provider, narrow, dear, slow), options=options))
+        config = config_for(provider, narrow, dear, slow) + f"store: {{redis: {{url: '{redis.url}'}}}}\n"
+        stack = exits.enter_context(Stack(folder, config, options=options))
         stack.env["SIDECAR_CA"] = str(given / "ca.pem")
         http = exits.enter_context(stack.http())
         target = stack.env["SIDECAR_METRICS"].removeprefix("http://").removesuffix("/metrics")
         prometheus = exits.enter_context(Prometheus(folder, target))
-        found = Scene(given, stack, provider, http, prometheus)
+        found = Scene(given, stack, provider, http, prometheus, redis)
         found.chat("claude")
         found.chat("slow", stream=True)
         exits.enter_context(Repeating(lambda: found.chat("chat"), 0.1))
@@ -242,10 +246,19 @@ def gateway_hangs(scene: Scene) -> Iterator[None]:
 @contextmanager
 def budget_nearly_spent(scene: Scene) -> Iterator[None]:
     """One call costs nine tenths of it; then it is raised."""
-    scene.chat("dear")
+    scene.chat("dear", max_tokens=2)  # a store reserves as many before the call
     yield
     config = scene.stack.config.read_text()
     scene.stack.config.write_text(config.replace("dollars: 0.01,", "dollars: 1,"))
+
+
+@contextmanager
+def store_down(scene: Scene) -> Iterator[None]:
+    """What calls used waits to be booked; the gateway goes on."""
+    scene.redis.kill()
+    with Repeating(lambda: scene.chat("chat"), 0.02):
+        yield
+    scene.redis.start()
 
 
 FAULTS: dict[str, tuple[Callable[[Scene], AbstractContextManager[None]], tuple[str, ...]]] = {
@@ -263,6 +276,7 @@ FAULTS: dict[str, tuple[Callable[[Scene], AbstractContextManager[None]], tuple[s
     "a certificate near its end": (certificate_ends, ("SidecarCertificateExpires",)),
     "a client certificate near its end": (client_certificate_ends, ("SidecarClientCertificateExpires",)),
     "a budget is spent to nine tenths": (budget_nearly_spent, ("SidecarBudgetNearlySpent",)),
+    "the store is killed": (store_down, ("SidecarStoreUnreachable", "SidecarSpendNotBooked")),
     "three workers are killed": (workers_die, ("SidecarWorkersDie",)),
     "a worker hangs": (worker_hangs, ("SidecarWorkerHangs",)),
     "the supervisor hangs": (gateway_hangs, ("SidecarDown",)),

@@ -100,6 +100,11 @@ class SpendKeeper:
             await asyncio.sleep(_FLUSH_S)
             await asyncio.to_thread(self.flush)
 
+    async def prepare(self) -> None:
+        """Before the first worker. Not for long: a gateway starts while its store is away."""
+        if self._fold is not None:
+            await self._fold.prepare()
+
     async def catch_up(self) -> None:
         """After the last worker: its last calls are in the store's ledger."""
         if self._fold is not None:

@@ -158,6 +158,7 @@ class Supervisor:
         await self._services.start_local(self._snapshot)
         self._metrics.use_config(self._snapshot)
         self._spend_keeper.use(self._snapshot)
+        await self._spend_keeper.prepare()
         try:
             await self._pool.start()
         except WorkerFailed as error:
