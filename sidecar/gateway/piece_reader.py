@@ -15,7 +15,7 @@ from sidecar.gateway.read_answer import cause_of, too_large, without_output
 from sidecar.gateway.record import Record
 from sidecar.gateway.repeats import Written
 from sidecar.gateway.translator import Translator
-from sidecar.upstream import UpstreamResponse, read_failure
+from sidecar.upstream import UpstreamResponse, held_time, read_failure
 
 # So much of a stream is kept until its first output, when it could still be answered by another upstream. A model that thinks in
 # secret sends an empty delta of 200 bytes for each token of 64,000; the event with the first output does not count.
@@ -28,10 +28,24 @@ class StreamClock:
     """When the next byte must be here. Stands still while a client is slow to take a piece, which costs the provider nothing;
     only the deadline does not."""
 
-    __slots__ = ("_deadline", "_first_until", "_idle_s", "_keepalive_s", "_limit", "_now", "_silent_since", "output")
+    __slots__ = (
+        "_deadline",
+        "_first_until",
+        "_held",
+        "_held_s",
+        "_idle_s",
+        "_keepalive_s",
+        "_limit",
+        "_now",
+        "_silent_since",
+        "output",
+    )
 
     def __init__(self, route: Route, deadline: float) -> None:
-        self._now = asyncio.get_running_loop().time
+        loop = asyncio.get_running_loop()
+        self._now = loop.time
+        self._held = held_time(loop)
+        self._held_s = self._held.total_s(loop.time())
         self._deadline = deadline
         self._first_until = self._now() + route.timeouts.first_output_s
         self._idle_s = route.timeouts.idle_s
@@ -65,8 +79,12 @@ class StreamClock:
         return limit
 
     def has_passed(self) -> bool:
-        """Whether the time was up before the bytes that were just read: who always has some never lets a timer ring."""
+        """Whether the time was up before the bytes that were just read: who always has some never lets a timer ring. Time in
+        which the loop was held does not count, as it does not for timers."""
         now = self._now()
+        if now < self._first_until and now < self._deadline:
+            return False
+        now -= self._held.total_s(now) - self._held_s
         return now >= self._deadline or (not self.output and now >= self._first_until)
 
     def head_was_due(self, until_s: float) -> None:

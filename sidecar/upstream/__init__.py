@@ -15,13 +15,14 @@ An HTTP/1.1 client of our own on asyncio's transports (decision 0003): `parser` 
 from sidecar.upstream.address import host_of
 from sidecar.upstream.client import UpstreamClient, UpstreamResponse, read_failure
 from sidecar.upstream.failures import explain, internal_failure, printable
-from sidecar.upstream.time_limit import TimeLimit
+from sidecar.upstream.time_limit import TimeLimit, held_time
 
 __all__ = [
     "TimeLimit",
     "UpstreamClient",
     "UpstreamResponse",
     "explain",
+    "held_time",
     "host_of",
     "internal_failure",
     "printable",
