@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass
 
 from adapters.errors import GatewayError, Kind
-from adapters.failures import read_failure
+from adapters.failures import gateway_error, read_failure
+from adapters.http_errors import kind_of_status
 from adapters.json_object import BYTE_ORDER_MARK
 from adapters.surrogates import Halves
 
@@ -133,7 +134,7 @@ class Parser:
         self._buffer.clear()
         events = [self._event(last + b"\n\n")] if last else []
         if not self._seen and (what := _NOT_EVENTS.get(self._first)) is not None:
-            reason = read_failure(last).message if what == "JSON" else ""
+            reason = _reason(last) if what == "JSON" else ""
             text = f"The provider answered with {what} where a stream of events (text/event-stream) was requested"
             raise GatewayError(Kind.UPSTREAM_PROTOCOL, f"{text}: {reason}" if reason else f"{text}.")
         return events
@@ -145,6 +146,17 @@ class Parser:
             data = self._halves.joined(event.data)
             return event if data is event.data else Event(event.name, data, raw)
         return event
+
+
+def _reason(body: bytes) -> str:
+    """The words of a failure that nothing else is known of. Raises one that has an HTTP status, or words that say what it is."""
+    failure = read_failure(body)
+    status = failure.http_status()
+    kind = Kind.UPSTREAM_UNAVAILABLE if status is None else kind_of_status(status)
+    error = gateway_error(kind, failure, word=failure.code)
+    if failure.message and (status is not None or error.kind is not kind):
+        raise error
+    return failure.message
 
 
 def _too_large() -> GatewayError:

@@ -183,3 +183,25 @@ def test_a_large_event_in_small_pieces_takes_linear_time(filler: bytes) -> None:
         return best
 
     assert cost_s(4) < 10 * cost_s(1)  # quadratic would be 16
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "message"),
+    [
+        (b'{"error":{"message":"Slow down.","code":429}}', Kind.RATE_LIMITED, "Slow down."),
+        (b'{"error":{"message":"No such key.","code":"401"}}', Kind.UPSTREAM_REJECTED_CREDENTIALS, "No such key."),
+        (
+            b'{"error":{"message":"This model\'s maximum context length is 4096 tokens."}}',
+            Kind.CONTEXT_LENGTH_EXCEEDED,
+            "This model's maximum context length is 4096 tokens.",
+        ),
+        (b'{"error":{"message":"It broke."}}', Kind.UPSTREAM_PROTOCOL, "The provider answered with JSON"),
+    ],
+)
+def test_an_error_body_in_place_of_a_stream_is_of_its_own_kind(body: bytes, kind: Kind, message: str) -> None:
+    parser = Parser()
+    parser.feed(body)
+    with pytest.raises(GatewayError) as caught:
+        parser.close()
+    assert caught.value.kind is kind
+    assert caught.value.message.startswith(message)
