@@ -87,6 +87,33 @@ def read_failure(body: bytes) -> Failure:
     )
 
 
+# https://platform.openai.com/docs/guides/error-codes, and the words of Azure, vLLM, llama.cpp, OpenRouter and Groq.
+_NAMED_KINDS = {
+    "context_length_exceeded": Kind.CONTEXT_LENGTH_EXCEEDED,
+    "exceed_context_size_error": Kind.CONTEXT_LENGTH_EXCEEDED,
+    "content_filter": Kind.CONTENT_FILTERED,
+    "content_policy_violation": Kind.CONTENT_FILTERED,
+    "insufficient_quota": Kind.QUOTA_EXHAUSTED,
+    "billing_hard_limit_reached": Kind.QUOTA_EXHAUSTED,
+    "rate_limit_exceeded": Kind.RATE_LIMITED,
+    "rate_limit_error": Kind.RATE_LIMITED,
+    "invalid_api_key": Kind.UPSTREAM_REJECTED_CREDENTIALS,
+    "authentication_error": Kind.UPSTREAM_REJECTED_CREDENTIALS,
+    "permission_error": Kind.UPSTREAM_REJECTED_CREDENTIALS,
+    "model_not_found": Kind.UPSTREAM_NOT_FOUND,
+    "DeploymentNotFound": Kind.UPSTREAM_NOT_FOUND,
+    "invalid_request_error": Kind.INVALID_REQUEST,
+    "server_error": Kind.UPSTREAM_UNAVAILABLE,
+    "api_error": Kind.UPSTREAM_UNAVAILABLE,
+    "overloaded_error": Kind.UPSTREAM_UNAVAILABLE,
+}
+
+
+def named_kind(failure: Failure) -> Kind | None:
+    """The kind that its code or type is the word for, as OpenAI and most others write them."""
+    return _NAMED_KINDS.get(failure.code) or _NAMED_KINDS.get(failure.type)
+
+
 def gateway_error(
     kind: Kind, failure: Failure, *, word: str, status: int | None = None, headers: Mapping[str, str] | None = None
 ) -> GatewayError:

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from adapters.errors import GatewayError, Kind
-from adapters.failures import gateway_error, read_failure
+from adapters.failures import gateway_error, named_kind, read_failure
 from adapters.http_errors import kind_of_status
 from adapters.json_object import BYTE_ORDER_MARK
 from adapters.surrogates import Halves
@@ -149,12 +149,12 @@ class Parser:
 
 
 def _reason(body: bytes) -> str:
-    """The words of a failure that nothing else is known of. Raises one that has an HTTP status, or words that say what it is."""
+    """The words of a failure that nothing else is known of. Raises one whose status, code, type or words say what it is."""
     failure = read_failure(body)
     status = failure.http_status()
-    kind = Kind.UPSTREAM_UNAVAILABLE if status is None else kind_of_status(status)
-    error = gateway_error(kind, failure, word=failure.code)
-    if failure.message and (status is not None or error.kind is not kind):
+    known = named_kind(failure) if status is None else kind_of_status(status)
+    error = gateway_error(known or Kind.UPSTREAM_UNAVAILABLE, failure, word=failure.code)
+    if failure.message and (known is not None or error.kind is not Kind.UPSTREAM_UNAVAILABLE):
         raise error
     return failure.message
 

@@ -4,30 +4,10 @@ from __future__ import annotations
 
 from adapters.contract import Headers
 from adapters.errors import GatewayError, Kind
-from adapters.failures import Failure, gateway_error, read_failure
+from adapters.failures import gateway_error, named_kind, read_failure
 from adapters.http_errors import kind_of_status
 from adapters.json_object import Obj
 
-# https://platform.openai.com/docs/guides/error-codes, and the words of Azure, vLLM, llama.cpp, OpenRouter and Groq.
-_KINDS = {
-    "context_length_exceeded": Kind.CONTEXT_LENGTH_EXCEEDED,
-    "exceed_context_size_error": Kind.CONTEXT_LENGTH_EXCEEDED,
-    "content_filter": Kind.CONTENT_FILTERED,
-    "content_policy_violation": Kind.CONTENT_FILTERED,
-    "insufficient_quota": Kind.QUOTA_EXHAUSTED,
-    "billing_hard_limit_reached": Kind.QUOTA_EXHAUSTED,
-    "rate_limit_exceeded": Kind.RATE_LIMITED,
-    "rate_limit_error": Kind.RATE_LIMITED,
-    "invalid_api_key": Kind.UPSTREAM_REJECTED_CREDENTIALS,
-    "authentication_error": Kind.UPSTREAM_REJECTED_CREDENTIALS,
-    "permission_error": Kind.UPSTREAM_REJECTED_CREDENTIALS,
-    "model_not_found": Kind.UPSTREAM_NOT_FOUND,
-    "DeploymentNotFound": Kind.UPSTREAM_NOT_FOUND,
-    "invalid_request_error": Kind.INVALID_REQUEST,
-    "server_error": Kind.UPSTREAM_UNAVAILABLE,
-    "api_error": Kind.UPSTREAM_UNAVAILABLE,
-    "overloaded_error": Kind.UPSTREAM_UNAVAILABLE,
-}
 # A type that says less than the status does.
 _VAGUE = frozenset({Kind.INVALID_REQUEST, Kind.UPSTREAM_UNAVAILABLE})
 
@@ -35,7 +15,7 @@ _VAGUE = frozenset({Kind.INVALID_REQUEST, Kind.UPSTREAM_UNAVAILABLE})
 def error(status: int, headers: Headers, body: bytes) -> GatewayError:
     """The reason of a failed HTTP answer; never raises, whatever the body."""
     failure = read_failure(body)
-    kind, named = kind_of_status(status), _named(failure)
+    kind, named = kind_of_status(status), named_kind(failure)
     if named is not None and named not in _VAGUE:
         kind = named
     return gateway_error(kind, failure, word=failure.code, status=status, headers=headers)
@@ -45,7 +25,7 @@ def in_band(raw: bytes) -> GatewayError:
     """The reason in an error object that came with HTTP 200."""
     failure = read_failure(b'{"error":' + raw + b"}")
     status = failure.http_status()
-    kind = (_named(failure) or Kind.UPSTREAM_UNAVAILABLE) if status is None else kind_of_status(status)
+    kind = (named_kind(failure) or Kind.UPSTREAM_UNAVAILABLE) if status is None else kind_of_status(status)
     return gateway_error(kind, failure, word=failure.code)
 
 
@@ -59,11 +39,7 @@ def described(body: bytes) -> GatewayError | None:
     failure = read_failure(body)
     if not failure.message:
         return None
-    return gateway_error(_named(failure) or Kind.UPSTREAM_UNAVAILABLE, failure, word=failure.code)
-
-
-def _named(failure: Failure) -> Kind | None:
-    return _KINDS.get(failure.code) or _KINDS.get(failure.type)
+    return gateway_error(named_kind(failure) or Kind.UPSTREAM_UNAVAILABLE, failure, word=failure.code)
 
 
 def refuse_error(answer: Obj) -> None:

@@ -195,6 +195,12 @@ def test_a_large_event_in_small_pieces_takes_linear_time(filler: bytes) -> None:
             Kind.CONTEXT_LENGTH_EXCEEDED,
             "This model's maximum context length is 4096 tokens.",
         ),
+        (b'{"error":{"message":"Later.","code":"rate_limit_exceeded"}}', Kind.RATE_LIMITED, "Later."),
+        (
+            b'{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}',
+            Kind.UPSTREAM_UNAVAILABLE,
+            "Overloaded",
+        ),
         (b'{"error":{"message":"It broke."}}', Kind.UPSTREAM_PROTOCOL, "The provider answered with JSON"),
     ],
 )
