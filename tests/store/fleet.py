@@ -6,7 +6,8 @@ import asyncio
 import random
 import time
 from collections import Counter
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ class Billing:
 
 
 class Fleet:
-    """async with Fleet(...) as fleet: await fleet.call(...)"""
+    """async with Fleet(...) as fleet, fleet.calling(): await fleet.more(100)"""
 
     def __init__(self, provider: Provider, snapshot: Snapshot, store: SharedStore, folder: Path) -> None:
         self.billing = provider.script = Billing()
@@ -54,8 +55,7 @@ class Fleet:
     async def __aenter__(self) -> Fleet:
         for each in self._hosts:
             self.hosts.append(await self._stack.enter_async_context(Host(*each)))
-        for host in self.hosts:
-            await host.up()
+        await self.up()
         return self
 
     async def __aexit__(self, *error: Any) -> None:
@@ -78,19 +78,37 @@ class Fleet:
         self.outcomes[found] += 1
         return found
 
-    async def call(self, until_s: float, callers: int = 8) -> None:
-        """Callers of every host that call one after the other until then, on the monotonic clock."""
+    @asynccontextmanager
+    async def calling(self, callers: int = 8) -> AsyncIterator[None]:
+        """Inside the block callers of every host call one after the other; the last calls end with it."""
+        over = asyncio.Event()
 
         async def caller(host: Host) -> None:
-            while time.monotonic() < until_s:
+            while not over.is_set():
                 await self.one(host)
                 await asyncio.sleep(0.002)
 
-        await asyncio.gather(*(caller(host) for host in self.hosts for _ in range(callers)))
+        async with asyncio.TaskGroup() as group:
+            for host in self.hosts * callers:
+                group.create_task(caller(host))
+            try:
+                yield
+            finally:
+                over.set()
+
+    async def more(self, calls: int) -> None:
+        """Returns once so many more have ended."""
+        target = self.outcomes.total() + calls
+        await reached(lambda: self.outcomes.total() >= target, 30, f"{calls} more calls")
+
+    async def up(self) -> None:
+        """Returns once every host reaches the store."""
+        for host in self.hosts:
+            await reached(lambda host=host: host.is_up, 20, "the connection to the store")  # type: ignore[misc]
 
     async def agreed(self, redis: RedisProcess) -> None:
         """The store's counter, every archive, and the provider have the same sum; nothing is held."""
-        await reached(lambda: all(host.is_up for host in self.hosts), 20, what="all connections")
+        await self.up()
         name = PREFIX + sum_name(route_key("chat"), "month")
 
         def counter() -> list[int]:

@@ -34,7 +34,7 @@ from tests.store.servers import RedisProcess
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 AWAY_S = 0.7
 PAUSE_S = 5.0 if SCALE >= 1 else 1.0
-AFTER_S = 1.0
+BEFORE, AFTER = 200, 600  # calls
 # A refusal has 50 ms; this machine may be busy with other things.
 DECIDED_S = 1.0
 
@@ -110,12 +110,12 @@ async def test_after_a_fault_of_the_store_every_sum_agrees(
         Proxy(redis.port) as proxy,
         Fleet(provider, snapshot(provider, "allow"), shared(proxy.port, timeout_s=0.05), tmp_path) as fleet,
     ):
-        began_s = time.monotonic()
-        calls = asyncio.create_task(fleet.call(began_s + 0.5 + max(AWAY_S, PAUSE_S * (fault == "SIGSTOP")) + AFTER_S))
-        await asyncio.sleep(0.5)
-        await FAULTS[fault](Scene(redis, proxy))
-        back_s = time.monotonic()
-        await calls
+        async with fleet.calling():
+            await fleet.more(BEFORE)
+            await FAULTS[fault](Scene(redis, proxy))
+            back_s = time.monotonic()
+            await fleet.up()
+            await fleet.more(AFTER)
         await fleet.agreed(redis)
         assert set(fleet.outcomes) <= {"ok", "ok without the store"}
         record_property("outcomes", dict(fleet.outcomes))
@@ -126,10 +126,11 @@ async def test_what_denies_is_refused_within_the_time_and_nothing_is_overdrawn(
     provider: Provider, redis: RedisProcess, tmp_path: Path
 ) -> None:
     async with Fleet(provider, snapshot(provider, "deny"), shared(redis.port, timeout_s=0.05), tmp_path) as fleet:
-        calls = asyncio.create_task(fleet.call(time.monotonic() + 0.3 + PAUSE_S + AFTER_S))
-        await asyncio.sleep(0.3)
-        await Scene(redis, Proxy(0)).stopped()
-        await calls
+        async with fleet.calling():
+            await fleet.more(BEFORE)
+            await Scene(redis, Proxy(0)).stopped()
+            await fleet.up()
+            await fleet.more(AFTER)
         assert fleet.outcomes["store_unavailable"]
         assert not any("without the store" in each for each in fleet.outcomes)
         assert fleet.slowest_refusal_s < DECIDED_S
@@ -149,15 +150,16 @@ async def test_a_replica_that_takes_over_gets_what_it_had_not(
             await reached(lambda: b"master_link_status:up" in replica.ask("INFO", "replication"), 20, "the replica")
             store = shared(entrance.port, timeout_s=0.05)
             async with Fleet(provider, snapshot(provider, "allow"), store, tmp_path) as fleet:
-                calls = asyncio.create_task(fleet.call(time.monotonic() + 0.6 + 0.3 + AFTER_S))
-                await asyncio.sleep(0.6)
-                link.mode = "swallow"
-                await asyncio.sleep(0.3)
-                redis.kill()
-                replica.ask("REPLICAOF", "NO", "ONE")
-                entrance.to = replica.port
-                entrance.cut_all()
-                await calls
+                async with fleet.calling():
+                    await fleet.more(BEFORE)
+                    link.mode = "swallow"
+                    await fleet.more(BEFORE)
+                    redis.kill()
+                    replica.ask("REPLICAOF", "NO", "ONE")
+                    entrance.to = replica.port
+                    entrance.cut_all()
+                    await fleet.up()
+                    await fleet.more(AFTER)
                 await fleet.agreed(replica)
         finally:
             replica.kill()
@@ -169,9 +171,11 @@ async def test_a_gateway_that_dies_loses_nothing_that_it_had_booked_or_kept(
     """In the middle of an outage, with everything unsent; its successor on the same state directory sends it."""
     store = shared(redis.port, timeout_s=0.05)
     async with Fleet(provider, snapshot(provider, "allow"), store, tmp_path) as fleet:
-        await fleet.call(time.monotonic() + 0.3)
+        async with fleet.calling():
+            await fleet.more(BEFORE)
         redis.kill()
-        await fleet.call(time.monotonic() + 0.3)
+        async with fleet.calling():
+            await fleet.more(BEFORE)
         victim = fleet.hosts[0].store._session
         for task in victim._tasks:
             task.cancel()
