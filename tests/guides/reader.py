@@ -16,10 +16,13 @@ import re
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import psutil
 
 from tests.processes import RunningProcess
 
@@ -98,13 +101,14 @@ class Reader:
             namespace, cwd=self._folder, env=env, text=True, errors="replace",
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
+        self.types("true")  # the shell is there: so is its network
+        self._network = os.stat(f"/proc/{self._shell.pid}/ns/net").st_ino
         self._provider = RunningProcess(
             ["nsenter", *self._namespaces(), sys.executable, "-m", "tests.provider", "--port", str(PROVIDER_PORT)]
         )
         self._provider.wait_for_line("^provider simulator at")
 
     def _namespaces(self) -> list[str]:
-        self.types("true")  # the shell is there: so is its network
         extra = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
         return [f"--target={self._shell.pid}", "--net", *extra]
 
@@ -121,9 +125,17 @@ class Reader:
         try:
             self._shell.wait(_BLOCK_S)
         finally:
-            self._shell.kill()
+            self._kill_what_is_left()
             if self._shell.stdout is not None:
                 self._shell.stdout.close()
+
+    def _kill_what_is_left(self) -> None:
+        """A guide that breaks off leaves what it started: all of it is in the shell's network."""
+        self._shell.kill()
+        for process in psutil.process_iter():
+            with suppress(OSError, psutil.NoSuchProcess):
+                if os.stat(f"/proc/{process.pid}/ns/net").st_ino == self._network:
+                    process.kill()
 
     def writes(self, name: str, text: str) -> None:
         path = self._folder / name

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.guides.reader import blocks, missing, read, with_simulator
-from tests.processes import REPOSITORY
+from tests.processes import REPOSITORY, command_line, wait_until
 
 FOLDER = REPOSITORY / "docs" / "guides"
 GUIDES = sorted(path for path in FOLDER.glob("*.md") if path.name != "README.md")
@@ -43,6 +44,15 @@ def test_a_guide_that_does_not_work_would_be_seen(text: str, why: str, tmp_path:
     page.write_text(text)
     with pytest.raises(AssertionError, match=why):
         read(page, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_guide_that_breaks_off_leaves_nothing_behind(tmp_path: Path) -> None:
+    page = tmp_path / "guide.md"
+    page.write_text("```sh\nsetsid sleep 86399 &\nfalse\n```\n")
+    with pytest.raises(AssertionError, match=":1: exit code 1"):
+        read(page, tmp_path)
+    wait_until(lambda: not [each for each in psutil.process_iter() if "86399" in command_line(each.pid)])
 
 
 def test_the_list_of_guides_has_all_of_them() -> None:
