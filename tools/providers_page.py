@@ -219,9 +219,12 @@ def _short() -> str:
 def providers_page() -> str:
     """docs/providers.md."""
     rows = list(PROVIDERS.values())
-    chatting = [row for row in rows if _side(row, Task.CHAT) is not None]
+    return "\n".join([*_features_part(rows), *_members_part(rows), *_quirks_part(rows)]) + "\n"
+
+
+def _features_part(rows: list[Provider]) -> list[str]:
     aliases = ", ".join(f"`{other}` (`{name}`)" for other, name in ALIASES.items())
-    lines = [
+    return [
         "# Providers",
         "",
         "Generated from `adapters/` by `python -m tools.docs`; do not edit. Keys and addresses: [config.md](config.md).",
@@ -242,6 +245,12 @@ def providers_page() -> str:
         "",
         *_table((*_CHAT_FEATURES, *_EMBED_FEATURES), _feature_cells, rows, merged=True),
         "",
+    ]
+
+
+def _members_part(rows: list[Provider]) -> list[str]:
+    chatting = [row for row in rows if _side(row, Task.CHAT) is not None]
+    return [
         "## Members",
         "",
         "What becomes of the members of a chat that a provider has no place for. There are three classes of them:",
@@ -266,6 +275,11 @@ def providers_page() -> str:
         + ".",
         "What is dropped is said too. Short names: " + _short() + ".",
         "",
+    ]
+
+
+def _quirks_part(rows: list[Provider]) -> list[str]:
+    return [
         "## Quirks of providers that speak OpenAI's format",
         "",
         *_table(_QUIRKS, _quirks, filter(_like_openai, rows), merged=True),
@@ -283,4 +297,3 @@ def providers_page() -> str:
         "  thinks, Gemini, from its third generation on, the signature that it documents for calls of other models",
         "  (`skip_thought_signature_validator`).",
     ]
-    return "\n".join(lines) + "\n"
