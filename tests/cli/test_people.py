@@ -76,6 +76,7 @@ def test_ctrl_c_stops_an_answer_and_the_conversation_goes_on(core: tuple[Running
         terminal.wait_for("> ")
         terminal.type("again\n")
         terminal.wait_for("echo: again")
+        terminal.wait_for("> ")
         terminal.type("\x04")
         assert terminal.end() == 0
     assert "never answered" not in str(provider.calls[-1].body), "it was forgotten"
