@@ -54,7 +54,7 @@ proto: $(VENV)/.dev ## Regenerate what comes from proto/ and from tables in the 
 	@$(BIN)/python -m tools.docs
 	@$(BIN)/python -m tools.dashboards
 	@$(BIN)/python -m tools.prometheus_rule
-	@$(BIN)/python -m sidecar.config.schema > docs/config.schema.json.new && mv docs/config.schema.json.new docs/config.schema.json
+	@$(BIN)/python -m sidecar.config.schema > docs/reference/config.schema.json.new && mv docs/reference/config.schema.json.new docs/reference/config.schema.json
 
 lock: $(VENV)/.dev ## Resolve the locks in requirements/ (UPGRADE=1: to the newest versions)
 	@$(LOCK) -o requirements/server.txt pyproject.toml

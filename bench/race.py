@@ -32,7 +32,7 @@ from bench.systems import DIRECT, REFERENCE, SYSTEMS
 from bench.target import System, Target
 
 IN_FLIGHT = 32
-PAGE = Path(__file__).parents[1] / "docs" / "benchmark.md"
+PAGE = Path(__file__).parents[1] / "docs" / "reference" / "benchmark.md"
 
 
 def run_round(system: System, target: Target, arguments: argparse.Namespace) -> Round:
@@ -123,7 +123,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="systems whose name has one of these words, and the direct row",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to FILE")
-    parser.add_argument("--page", action="store_true", help="also write docs/benchmark.md (all systems)")
+    parser.add_argument("--page", action="store_true", help="also write docs/reference/benchmark.md (all systems)")
     parsed = parser.parse_args(arguments)
     if parsed.page and parsed.only:
         parser.error("--page shows all systems: leave --only out")

@@ -1,4 +1,4 @@
-"""The table of the race, for a terminal and as docs/benchmark.md. The first row is the call without a system."""
+"""The table of the race, for a terminal and as docs/reference/benchmark.md. The first row is the call without a system."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ fails, how exact its limits are, and which requests it can carry are not compare
 
 
 def page(rows: Sequence[Row], machine: dict[str, str], rounds: int) -> str:
-    """docs/benchmark.md."""
+    """docs/reference/benchmark.md."""
     lines = "\n".join(f"| {' | '.join(_cells(row, rows[0]))} | {row.on} |" for row in rows)
     notes = "".join(f"\n{note}\n" for note in _notes(rows))
     busy = _BUSY if float(machine["load"]) > QUIET_LOAD else ""

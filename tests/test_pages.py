@@ -22,7 +22,13 @@ PAGES = sorted(
         *(REPOSITORY / "docs").rglob("*.md"),
     ]
 )
-EXAMPLES = ("README.md", "docs/config.md", "docs/limits.md", "docs/reliability.md", "docs/routes.md")
+EXAMPLES = (
+    "README.md",
+    "docs/reference/config.md",
+    "docs/concepts/limits.md",
+    "docs/concepts/reliability.md",
+    "docs/reference/routes.md",
+)
 _FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 _INDENTED = re.compile(r"(?:^ {4}.*\n|^\n(?= {4}))+", re.MULTILINE)
 # What MLflow's own page and a part of a page show is no whole file.
@@ -109,14 +115,14 @@ def examples(text: str) -> list[str]:
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_config_files_on_a_page_load(name: str, tmp_path: Path) -> None:
     found = examples((REPOSITORY / name).read_text())
-    assert found or name == "docs/routes.md"
+    assert found or name == "docs/reference/routes.md"
     for text in found:
         keys = dict.fromkeys(re.findall(r"\$([A-Z_]+)", text), "key-0123456789abcdef")
         assert load(text, keys, read_file=reader(str(tmp_path)), local_base_url=LOCAL_UNKNOWN).routes
 
 
 def test_every_metric_that_a_page_names_is_on_the_page_of_metrics() -> None:
-    listed = set(re.findall(r"sidecar_[a-z_]+", (REPOSITORY / "docs/metrics.md").read_text()))
+    listed = set(re.findall(r"sidecar_[a-z_]+", (REPOSITORY / "docs/reference/metrics.md").read_text()))
     for page in PAGES:
         named = set(re.findall(r"`(sidecar_[a-z_]+[a-z])[`{]", page.read_text()))
         assert named <= listed, name_of(page)

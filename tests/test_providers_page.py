@@ -1,4 +1,4 @@
-"""docs/providers.md says of each provider what the code does."""
+"""docs/reference/providers.md says of each provider what the code does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The key tables of docs/config.md, from the tables that the config's reader uses. The page's prose is written by hand."""
+"""The key tables of docs/reference/config.md, from the tables that the config's reader uses. The prose is written by hand."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sidecar.config.split import DESTINATION, SPLIT
 from sidecar.config.store import REDIS, STORE
 from sidecar.config.top_level import TOP
 
-PAGE = Path(__file__).resolve().parent.parent / "docs/config.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs/reference/config.md"
 # Their own tables are in another section of the page.
 _SHARED = frozenset(each.key for each in ROUTE.fields)
 TABLES: dict[str, Section[Any]] = {
@@ -48,11 +48,13 @@ _TABLE = re.compile(r"(<!-- keys: ([a-z ]+); [^>]* -->\n).*?(<!-- end -->\n)", r
 
 
 def config_page(page: str | None = None) -> str:
-    """docs/config.md with its tables as the code has them. Raises ValueError unless each section has one table."""
+    """docs/reference/config.md with its tables as the code has them. Raises ValueError unless each section has one table."""
     text = PAGE.read_text() if page is None else page
     named = [match[2] for match in _TABLE.finditer(text)]
     if sorted(named) != sorted(TABLES):
-        raise ValueError(f"docs/config.md needs one table for each of {', '.join(TABLES)}; it has {', '.join(named)}.")
+        raise ValueError(
+            f"docs/reference/config.md needs one table for each of {', '.join(TABLES)}; it has {', '.join(named)}."
+        )
     return _TABLE.sub(lambda match: f"{match[1]}{_table(match[2])}{match[3]}", text)
 
 

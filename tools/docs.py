@@ -49,7 +49,7 @@ MEANINGS = {
 
 
 def errors_page() -> str:
-    """docs/errors.md."""
+    """docs/reference/errors.md."""
     lines = [
         "# Errors",
         "",
@@ -85,10 +85,10 @@ def _mlflow(kind: Kind) -> int:
 
 
 PAGES: dict[str, Callable[[], str]] = {
-    "docs/config.md": config_page,
-    "docs/errors.md": errors_page,
-    "docs/metrics.md": metrics_page,
-    "docs/providers.md": providers_page,
+    "docs/reference/config.md": config_page,
+    "docs/reference/errors.md": errors_page,
+    "docs/reference/metrics.md": metrics_page,
+    "docs/reference/providers.md": providers_page,
 }
 
 

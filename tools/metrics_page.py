@@ -1,4 +1,4 @@
-"""docs/metrics.md: every metric, how many series it can have, and what OpenTelemetry's GenAI conventions call the same thing."""
+"""docs/reference/metrics.md: every metric, how many series it can have, and its name in OpenTelemetry's GenAI conventions."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ WORKERS = (
         "sidecar_left_out_total",
         ("route", "member"),
         "R × 24",
-        "Calls whose messages had a member that was left out because the provider lacks it ([thinking.md](thinking.md)).",
+        "Calls whose messages had a member that was left out because the provider lacks it "
+        "([thinking.md](../concepts/thinking.md)).",
     ),
     Row("sidecar_in_flight", ("route",), "R", "Calls in progress."),
     Row(
@@ -257,7 +258,7 @@ The last column is the name in OpenTelemetry's semantic conventions for generati
 
 
 def metrics_page() -> str:
-    """docs/metrics.md."""
+    """docs/reference/metrics.md."""
     parts = [_HEAD.replace("KINDS", str(len(Kind) + 1))]
     for title, rows in GROUPS:
         lines = [

@@ -1,4 +1,4 @@
-"""docs/providers.md: what each provider's row and format can do, found out by asking the code.
+"""docs/reference/providers.md: what each provider's row and format can do, found out by asking the code.
 
 A feature is there when `encode` takes a request that uses it; a refusal is the "-" of the table. Whether a provider's model
 then does it is the provider's affair. How each row was verified comes from the table of the laws (tests/adapters/laws.py).
@@ -217,7 +217,7 @@ def _short() -> str:
 
 
 def providers_page() -> str:
-    """docs/providers.md."""
+    """docs/reference/providers.md."""
     rows = list(PROVIDERS.values())
     return "\n".join([*_features_part(rows), *_members_part(rows), *_quirks_part(rows)]) + "\n"
 
@@ -259,7 +259,8 @@ def _members_part(rows: list[Provider]) -> list[str]:
         "  the name under `drop_params`.",
         "- *Hints* change cost, caching, telemetry or nothing. They are left out, and said. An instruction whose value is what",
         "  the provider does anyway is a hint: " + _neutral() + ".",
-        "- *Echoes* are what an answer carried and a client sent back. They are left out, and said: [thinking.md](thinking.md).",
+        "- *Echoes* are what an answer carried and a client sent back. They are left out, and said:",
+        "  [thinking.md](../concepts/thinking.md).",
         "",
         "Said means: the names are in the header `x-sidecar-left-out`, in the typed field `left_out`, and in the metric",
         "`sidecar_left_out_total`. With `strict: true` the route refuses what would be left out; but for the name of a JSON",
@@ -270,9 +271,8 @@ def _members_part(rows: list[Provider]) -> list[str]:
         "`drop_params` takes these names, for every provider and on every path: "
         + _listed(DROPPABLE - ECHOES)
         + "; the echoes",
-        "of [thinking.md](thinking.md) by their places, such as `messages[].annotations`; and members of providers' own: "
-        + _listed(PROVIDERS_OWN)
-        + ".",
+        "of [thinking.md](../concepts/thinking.md) by their places, such as `messages[].annotations`; and members of "
+        "providers' own: " + _listed(PROVIDERS_OWN) + ".",
         "What is dropped is said too. Short names: " + _short() + ".",
         "",
     ]
@@ -284,7 +284,7 @@ def _quirks_part(rows: list[Provider]) -> list[str]:
         "",
         *_table(_QUIRKS, _quirks, filter(_like_openai, rows), merged=True),
         "",
-        "What is left out of a history asks for nothing, and is said: [thinking.md](thinking.md).",
+        "What is left out of a history asks for nothing, and is said: [thinking.md](../concepts/thinking.md).",
         "",
         "So that a conversation goes on where another provider began it, three things in a history are put into the form that",
         "this provider takes, and nothing is lost by it. Other members keep their bytes.",

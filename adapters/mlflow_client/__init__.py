@@ -1,5 +1,5 @@
-"""What callers of MLflow's gateways speak, client side only (docs/mlflow.md). The provider format `mlflow` is another thing: a
-model that MLflow serves.
+"""What callers of MLflow's gateways speak, client side only (docs/reference/mlflow.md). The provider format `mlflow` is something
+else: a model that MLflow serves.
 
 Dialect A (2.5 to 2.8) is a format of its own. B (2.9 and later) and C (3.9+) are OpenAI's format without the name of a model, so
 that their bodies reach upstreams of that format unchanged; only how they are opened differs.

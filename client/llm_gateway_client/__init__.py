@@ -1,4 +1,4 @@
-"""The Python client: `Client` and `AsyncClient` by gRPC or REST, and `fluent` with MLflow's names. See docs/client.md.
+"""The Python client: `Client` and `AsyncClient` by gRPC or REST, and `fluent` with MLflow's names. See docs/reference/client.md.
 
 Imports grpc and protobuf when a gRPC target is used, not before: REST needs httpx alone.
 """

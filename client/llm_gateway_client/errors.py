@@ -12,7 +12,8 @@ from llm_gateway_client.kinds import KINDS
 
 
 class SidecarError(Exception):
-    """A call failed. `kind` is of docs/errors.md, or the client's own: unreachable, deadline_exceeded, malformed_answer.
+    """A call failed. `kind` is one of docs/reference/errors.md, or the client's own: unreachable, deadline_exceeded,
+    malformed_answer.
 
     `http_status` and `grpc_code` (a name) are what the one and the other service answer to that kind; None where no answer
     came. `retry_after_s`: how long to wait, where that is known. `param`: the member at fault. `may_retry`: whether the same

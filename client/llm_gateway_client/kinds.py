@@ -1,4 +1,4 @@
-"""The kinds of failure and what each service answers to them: the one table of client, gateway and docs/errors.md."""
+"""The kinds of failure and what each service answers to them: the one table of client, gateway and docs/reference/errors.md."""
 
 from __future__ import annotations
 

@@ -35,7 +35,10 @@ class Task(StrEnum):
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the route.")]
 _Provider = Annotated[
-    str, typer.Option("--provider", metavar="NAME", help="Provider, such as openai: docs/providers.md lists them.")
+    str,
+    typer.Option(
+        "--provider", metavar="NAME", help="Provider, such as openai: docs/reference/providers.md lists them."
+    ),
 ]
 _Model = Annotated[str, typer.Option("--model", metavar="NAME", help="Name of the model at the provider.")]
 _Task = Annotated[Task, typer.Option("--task", help="What the route does.")]

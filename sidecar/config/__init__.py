@@ -1,4 +1,4 @@
-"""YAML -> a frozen Snapshot, or everything that is wrong with it. docs/config.md describes the file.
+"""YAML -> a frozen Snapshot, or everything that is wrong with it. docs/reference/config.md describes the file.
 
 `load` is pure but for `read_file`; `load_file` and `check` are the same with the disk behind them.
 """

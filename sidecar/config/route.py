@@ -78,7 +78,9 @@ def _drop_params(entry: MappingEntry, path: str, scope: Scope) -> tuple[str, ...
         if name in NEVER_DROPPED:
             scope.report.error(line, place, f"no call can do without {shown(name)}")
         elif name not in _DROPPABLE:
-            hint = near_miss(name, _KNOWN) or near_miss(name, PROVIDERS_OWN) or "docs/providers.md has the names"
+            hint = (
+                near_miss(name, _KNOWN) or near_miss(name, PROVIDERS_OWN) or "docs/reference/providers.md has the names"
+            )
             scope.report.error(line, place, f"unknown parameter {shown_parameter(name)}", hint)
     return found
 

@@ -1,4 +1,4 @@
-"""The JSON Schema of the config file, for editors: `python -m sidecar.config.schema > docs/config.schema.json`.
+"""The JSON Schema of the config file, for editors: `python -m sidecar.config.schema > docs/reference/config.schema.json`.
 
 Made from the tables that the readers use. It knows less than `load` (no secrets, no duplicates, no limits between keys).
 """

@@ -1,4 +1,4 @@
-"""A section of the file as one table. Its rows serve the reader, the JSON Schema and the key tables of docs/config.md."""
+"""A section of the file as one table: for the reader, the JSON Schema and the key tables of docs/reference/config.md."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Check = Callable[[Any, Entries, str, Report], None]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One key. `doc` is a sentence or two of plain text; `page` is what only docs/config.md adds, in Markdown.
+    """One key. `doc` is a sentence or two of plain text; `page` is what only docs/reference/config.md adds, in Markdown.
 
     `attribute` is the name in the section's value (default: the key). The default is that of the value's class; `default`
     puts it in words where the class cannot. `hint` goes with "is missing". `mlflow`: MLflow has the key too.

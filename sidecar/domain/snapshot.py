@@ -16,10 +16,12 @@ from sidecar.domain.secret import Secret
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Limits of one call, in seconds. Reasons for the defaults in docs/config.md."""
+    """Limits of one call, in seconds. Reasons for the defaults in docs/reference/config.md."""
 
     connect_s: float = 5.0
-    first_output_s: float = 120.0  # from sending to the first semantic output; whole answers: docs/reliability.md
+    first_output_s: float = (
+        120.0  # from sending to the first semantic output; whole answers: docs/concepts/reliability.md
+    )
     idle_s: float = 120.0  # longest silence between two pieces of a stream
     total_s: float = 600.0  # the call's deadline where the caller sets none, and the cap where it does
     write_s: float = 30.0  # how long the core waits for a client to take a piece (gRPC and Envoy; Nginx: send_timeout)

@@ -7,7 +7,7 @@ gRPC nor REST.
         async for piece in answer: ...
 
 A caller's body in the upstream's own format is patched, not translated (decision 0006); everything else goes through the
-canonical message. Both share everything else. What is retried and what is not: docs/reliability.md.
+canonical message. Both share everything else. What is retried and what is not: docs/concepts/reliability.md.
 """
 
 from __future__ import annotations

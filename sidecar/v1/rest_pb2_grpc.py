@@ -31,7 +31,7 @@ class RestServiceStub:
     requests, answers and errors before the same routes, limits and accounts.
 
     MLflow has three dialects: A (2.5 to 2.8: routes, candidates), B (2.9 and later: endpoints, OpenAI's shapes) and C (the
-    paths below /gateway of its 3.9+ server). docs/mlflow.md says what differs from MLflow's own servers. Error bodies are Anthropic's
+    paths below /gateway of its 3.9+ server). docs/reference/mlflow.md says what differs from MLflow's own servers. Error bodies are Anthropic's
     below /v1/messages, OpenAI's on other paths with /v1/ in them and MLflow's on the rest.
     """
 
@@ -228,7 +228,7 @@ class RestServiceServicer:
     requests, answers and errors before the same routes, limits and accounts.
 
     MLflow has three dialects: A (2.5 to 2.8: routes, candidates), B (2.9 and later: endpoints, OpenAI's shapes) and C (the
-    paths below /gateway of its 3.9+ server). docs/mlflow.md says what differs from MLflow's own servers. Error bodies are Anthropic's
+    paths below /gateway of its 3.9+ server). docs/reference/mlflow.md says what differs from MLflow's own servers. Error bodies are Anthropic's
     below /v1/messages, OpenAI's on other paths with /v1/ in them and MLflow's on the rest.
     """
 
@@ -772,7 +772,7 @@ class RestService:
     requests, answers and errors before the same routes, limits and accounts.
 
     MLflow has three dialects: A (2.5 to 2.8: routes, candidates), B (2.9 and later: endpoints, OpenAI's shapes) and C (the
-    paths below /gateway of its 3.9+ server). docs/mlflow.md says what differs from MLflow's own servers. Error bodies are Anthropic's
+    paths below /gateway of its 3.9+ server). docs/reference/mlflow.md says what differs from MLflow's own servers. Error bodies are Anthropic's
     below /v1/messages, OpenAI's on other paths with /v1/ in them and MLflow's on the rest.
     """
 

@@ -1,4 +1,4 @@
-"""docs/client.md, run: each code block as a script of its own, in order, with the environment that `. .sidecar/env` sets."""
+"""docs/reference/client.md, run: each code block as its own script, in order, with the environment that `. .sidecar/env` sets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.provider import Call, Provider, json_reply
 from tests.stack.stack import Stack
 
 pytestmark = pytest.mark.slow
-PAGE = (REPOSITORY / "docs" / "client.md").read_text()
+PAGE = (REPOSITORY / "docs" / "reference" / "client.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 MADE, BOTH, NOTEBOOK = BLOCKS[-3:]
 RUN_S = 60

@@ -1,4 +1,4 @@
-"""Runs every client and writes docs/clients.md: `python -m tests.clients`. It takes some minutes."""
+"""Runs every client and writes docs/reference/clients.md: `python -m tests.clients`. It takes some minutes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/clients.md from what came of a run."""
+"""docs/reference/clients.md from what came of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.clients.judging import problem
 from tests.clients.running import PROGRAMS, Results
 from tests.clients.table import CHECKS, CLIENTS, ROUTES, Client
 
-PAGE = Path(__file__).parents[2] / "docs" / "clients.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "clients.md"
 _SETTINGS = re.compile(r"^(?:#|//) settings ?(\w*)\n(.*?)^(?:#|//) end$", re.DOTALL | re.MULTILINE)
 _HEAD = """\
 # Other people's clients

@@ -17,11 +17,13 @@ from sidecar.config import schema
 from sidecar.config.upstream import GONE, NOT_YET
 from tests.config.loading import loaded, problems, route
 
-PUBLISHED = Path(__file__).parents[2] / "docs" / "config.schema.json"
+PUBLISHED = Path(__file__).parents[2] / "docs" / "reference" / "config.schema.json"
 
 
 def test_the_published_schema_is_fresh() -> None:
-    assert PUBLISHED.read_text() == schema.text(), "run: python -m sidecar.config.schema > docs/config.schema.json"
+    assert PUBLISHED.read_text() == schema.text(), (
+        "run: python -m sidecar.config.schema > docs/reference/config.schema.json"
+    )
 
 
 LIMITING = "limit limits budgets"

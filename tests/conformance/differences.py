@@ -1,4 +1,4 @@
-"""All in which an answer of Envoy may differ from Nginx's to the same request, and why. docs/fronts.md shows this table.
+"""All in which an answer of Envoy may differ from Nginx's to the same request, and why. docs/concepts/fronts.md shows this table.
 
 `python -m tests.conformance.differences` writes it there anew. A difference that is not here fails, and so does a row that
 nothing needs.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-PAGE = Path(__file__).parents[2] / "docs" / "fronts.md"
+PAGE = Path(__file__).parents[2] / "docs" / "concepts" / "fronts.md"
 BEGIN, END = "<!-- tests/conformance/differences.py -->\n", "<!-- end -->\n"
 
 
@@ -152,13 +152,13 @@ DIFFERENCES = (
 
 
 def table() -> str:
-    """For docs/fronts.md."""
+    """For docs/concepts/fronts.md."""
     rows = [f"| {each.what} | {each.nginx} | {each.envoy} | {each.why} |\n" for each in DIFFERENCES]
     return "".join(["| | Nginx | Envoy | why |\n", "|---|---|---|---|\n", *rows])
 
 
 def page() -> str:
-    """docs/fronts.md with the table of now. ValueError without the two marks."""
+    """docs/concepts/fronts.md with the table of now. ValueError without the two marks."""
     before, begin, rest = PAGE.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):

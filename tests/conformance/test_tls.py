@@ -156,7 +156,7 @@ def _ended(client: socket.socket, drop: bytes) -> bool:
 
 
 async def test_more_calls_at_once_than_one_client_may_have_are_429(state: Path) -> None:
-    """Nginx's alone, see docs/fronts.md."""
+    """Nginx's alone, see docs/concepts/fronts.md."""
     front = start_front(state, calls_per_client=2)
     core = await start_core(front)
     core.script = Script(content_type="text/event-stream", pieces=[b"data: 1\n\n"], hold=True)

@@ -121,7 +121,7 @@ def test_the_web_application_streams_to_a_browser(gateway: Stack, tmp_path: Path
 
 def test_claude_codes_settings_have_the_variables_of_the_page(gateway: Stack) -> None:
     settings = json.loads((EXAMPLES / "claude-code" / "settings.json").read_text())
-    page = (REPOSITORY / "docs" / "agents.md").read_text()
+    page = (REPOSITORY / "docs" / "reference" / "agents.md").read_text()
     assert [name for name in settings["env"] if name not in page] == []
 
 

@@ -28,8 +28,9 @@ PROVIDERS = {"responses": "openai"}
 # Long for anything that is well, even on a loaded machine; waited for by all quiet cells at the same time.
 QUIET = Timeouts(connect_s=4.0, first_output_s=4.0, idle_s=3.0, total_s=10.0)
 RETRIES = Retries(budget=1, backoff_s=0.01)
-# Kinds -> gRPC code, HTTP status and OpenAI's word, and what may be done about them: as docs/errors.md and docs/reliability.md
-# have it. A provider's failure passes through every front as it is: docs/fronts.md names no difference in it.
+# Kinds -> gRPC code, HTTP status and OpenAI's word, and what may be done about them: as in docs/reference/errors.md and
+# docs/concepts/reliability.md. A provider's failure passes through every front as it is: docs/concepts/fronts.md names no
+# difference in it.
 CODES = {
     Kind.INVALID_REQUEST: ("INVALID_ARGUMENT", 400, "invalid_request_error"),
     Kind.REQUEST_TOO_LARGE: ("INVALID_ARGUMENT", 413, "invalid_request_error"),
@@ -42,7 +43,7 @@ CODES = {
     Kind.UPSTREAM_PROTOCOL: ("INTERNAL", 502, "api_error"),
     Kind.UPSTREAM_INTERRUPTED: ("UNAVAILABLE", 502, "api_error"),
 }
-# What is another status or word for callers of Messages, as docs/agents.md has it.
+# What is another status or word for callers of Messages, as docs/reference/agents.md has it.
 MESSAGES = {
     Kind.REQUEST_TOO_LARGE: (413, "request_too_large"),
     Kind.QUOTA_EXHAUSTED: (402, "billing_error"),

@@ -1,4 +1,7 @@
-"""The core dies in mid-call: where fronts may differ (docs/fronts.md), as data. A provider's failure never looks like that."""
+"""The core dies in mid-call: where fronts may differ (docs/concepts/fronts.md), as data.
+
+A provider's failure never looks like that.
+"""
 
 from __future__ import annotations
 

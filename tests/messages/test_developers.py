@@ -1,4 +1,4 @@
-"""The configuration that docs/agents.md has for a team: it is accepted, and each developer has limits and a budget of its own."""
+"""The team configuration of docs/reference/agents.md is accepted, and gives each developer their own limits and budget."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REQUESTS = 120
 
 def example(simulator: Provider) -> str:
     """The page's YAML, with the addresses and keys of the simulated provider."""
-    page = (REPOSITORY / "docs" / "agents.md").read_text()
+    page = (REPOSITORY / "docs" / "reference" / "agents.md").read_text()
     (text,) = re.findall(r"```yaml\n(routes:.*?)```", page, re.DOTALL)
     for key, base in (("anthropic", simulator.root_url), ("openai", simulator.base_url)):
         placeholder = f"{key}_api_key: ${key.upper()}_API_KEY"

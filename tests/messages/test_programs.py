@@ -112,7 +112,7 @@ def test_the_ai_sdk_loops_thinks_streams_and_keeps_to_a_schema(stacks: dict[str,
 
 
 def claude(stack: Stack, folder: Path, route: str, *options: str) -> dict[str, Any]:
-    """One run of Claude Code without a terminal, as docs/agents.md has it."""
+    """One run of Claude Code without a terminal, as docs/reference/agents.md has it."""
     modules = environments.claude_code()
     (program,) = (path for path in modules.glob("@anthropic-ai/claude-code-*/claude") if os.access(path, os.X_OK))
     found: dict[str, Any] = run(

@@ -1,6 +1,7 @@
 """Where we differ from MLflow's own gateways on purpose.
 
-docs/mlflow.md shows these rows. test_differential.py applies them: a difference without a row fails, a row without one too.
+docs/reference/mlflow.md shows these rows. test_differential.py applies them: a difference without a row fails, and so does a row
+without a difference.
 """
 
 from __future__ import annotations

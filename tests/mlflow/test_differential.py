@@ -20,7 +20,7 @@ from tests.stack.stack import Stack
 # Building the environments, once a machine, takes minutes on a slow network.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 CASES_MIN = 60
-PAGE = Path(__file__).parents[2] / "docs" / "mlflow.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "mlflow.md"
 # No kept-alive connections: a server may close one just as the next request goes out on it.
 _ONE_EACH = httpx.Limits(max_keepalive_connections=0)
 Found = list[tuple[Difference, Both]]

@@ -22,10 +22,14 @@ WITHIN_MS = 60_000
 @pytest.mark.parametrize(
     ("page", "markdown", "expected"),
     [
-        ("deploy.md", "[rules](../deploy/prometheus)", "rules (`deploy/prometheus`)"),
+        ("reference/deploy.md", "[rules](../../deploy/prometheus)", "rules (`deploy/prometheus`)"),
         ("guides/call-it.md", "[x](../../proto/sidecar/v1/a.proto)", "x (`proto/sidecar/v1/a.proto`)"),
-        ("config.md", "[`config.schema.json`](config.schema.json)", "`config.schema.json` (`docs/config.schema.json`)"),
-        ("guides/team.md", "[limits](../limits.md#x) [top](#top) [web](https://a.example)", None),
+        (
+            "reference/config.md",
+            "[`config.schema.json`](config.schema.json)",
+            "`config.schema.json` (`docs/reference/config.schema.json`)",
+        ),
+        ("guides/team.md", "[limits](../concepts/limits.md#x) [top](#top) [web](https://a.example)", None),
     ],
 )
 def test_links_that_lead_out_of_the_pages_become_words(page: str, markdown: str, expected: str | None) -> None:
@@ -67,7 +71,7 @@ def opened(browser: Browser, file: Path, width: int, scheme: str) -> tuple[Page,
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(("width", "scheme"), [(375, "dark"), (1600, "light")])
 def test_the_site_is_read_as_files_without_a_network(site: Path, browser: Browser, width: int, scheme: str) -> None:
-    for name in ("index.html", "guides/first-route.html", "config.html"):
+    for name in ("index.html", "guides/first-route.html", "reference/config.html"):
         page, urls = opened(browser, site / name, width, scheme)
         page.wait_for_load_state("networkidle")
         assert [url for url in urls if not url.startswith(("file:", "data:", "blob:", "about:"))] == []

@@ -71,7 +71,7 @@ def _chat(commands: tuple[str, ...]) -> Reply:
 
 
 def codex(stack: Stack, folder: Path, route: str) -> list[dict[str, Any]]:
-    """What a run as docs/agents.md has it prints: one event a line."""
+    """What a run as docs/reference/agents.md has it prints: one event a line."""
     modules = node_modules("codex", _SOURCES)
     (program,) = (path for path in modules.glob("@openai/codex-*/vendor/*/bin/codex") if os.access(path, os.X_OK))
     gateway = (

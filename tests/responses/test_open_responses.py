@@ -1,4 +1,4 @@
-"""Translated answers by the yardstick of the Open Responses specification; docs/responses.md lists what differs."""
+"""Translated answers by the yardstick of the Open Responses specification; docs/reference/responses.md lists what differs."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """What survives which fault of the store: three gateways under load, one fault, and then every sum agrees to the micro-dollar.
 
-docs/reliability.md has the table.
+docs/concepts/reliability.md has the table.
 """
 
 from __future__ import annotations

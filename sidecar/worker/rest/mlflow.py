@@ -1,4 +1,4 @@
-"""MLflow's paths, in the dialects that docs/mlflow.md describes."""
+"""MLflow's paths, in the dialects that docs/reference/mlflow.md describes."""
 
 from __future__ import annotations
 
