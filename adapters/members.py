@@ -80,6 +80,7 @@ _HINTS = (
     *("safety_identifier", "metadata", "prediction"),
     *("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"),
     *("messages[].name", "messages[].content[].prompt_cache_breakpoint", "response_format.json_schema.description"),
+    "messages[].content[].file.filename",
     # Not OpenAI's: who knows Claude marks by it where a prompt is to be cached, whatever the model.
     *("cache_control", "messages[].cache_control", "messages[].content[].cache_control"),
     *("tools[].cache_control", "tools[].function.cache_control"),

@@ -296,4 +296,13 @@ def _quirks_part(rows: list[Provider]) -> list[str]:
         "- Calls of tools without what only their own model could give: DeepSeek gets an empty `reasoning_content` while it",
         "  thinks, Gemini, from its third generation on, the signature that it documents for calls of other models",
         "  (`skip_thought_signature_validator`).",
+        "",
+        "Anthropic is stricter about content than OpenAI. Translated calls are put into the form that it takes; the bytes",
+        "of images and documents stay as they are.",
+        "",
+        "- The media type of an image or a PDF is the one that its bytes show, so `image/jpg` and a JPEG declared as",
+        "  `image/png` work; line breaks in base64 are removed.",
+        "- Documents that are text (`text/csv`, `text/markdown`, `application/json`) are sent as text, images in a `file` part",
+        "  as images.",
+        "- White space at the end of a last assistant message, which the model is to continue, is removed.",
     ]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import msgspec
 
+from adapters.anthropic.sources import PDF, is_text, plain_text, source_of, url_source
 from adapters.anthropic.thinking import thinking_block
 from adapters.fit import Fit
-from adapters.json_object import callers_object, decoded_string, merge_extra, of_request
+from adapters.json_object import Obj, callers_object, decoded_string, merge_extra, of_request
 from adapters.refusals import invalid
 from sidecar.v1 import inference_pb2 as pb
 
@@ -28,14 +28,14 @@ def block_of(part: pb.ContentPart, fit: Fit, at: str) -> Any | None:
             return _with_extra({"type": "text", "text": part.refusal}, part, at, _TEXT)
         case "image":
             source = _image_source(part.image, at)
-            kind = "document" if source.get("media_type") == "application/pdf" else "image"
+            kind = "document" if source.get("media_type") == PDF else "image"
             return _with_extra({"type": kind, "source": source}, part, at, _SOURCED)
         case "file":
             return _document(part, fit, at)
         case "thinking":
             return thinking_block(part, at)
         case "other_json":
-            return _image_by_bare_url(part, at) or _other(part, at)
+            return _image_by_bare_url(part, at) or _file_by_url(part, fit, at) or _other(part, at)
         case "audio":
             fit.refuse(f"{at}.input_audio", "messages[].content[].input_audio")
             return None
@@ -48,58 +48,33 @@ def _with_extra(block: dict[str, Any], part: pb.ContentPart, at: str, owned: fro
 
 
 def _image_source(image: pb.Image, at: str) -> dict[str, Any]:
-    source = _source(image, f"{at}.image_url")
+    source = source_of(image, f"{at}.image_url")
     return merge_extra(source, image.extra_json, f"{at}.image", _SOURCE)
 
 
 def _document(part: pb.ContentPart, fit: Fit, at: str) -> dict[str, Any] | None:
-    source = _source(part.file, f"{at}.file")
-    kind = source.get("media_type", "application/pdf")
-    if kind == "text/plain":
-        source = _plain_text(source, at)
-    elif kind != "application/pdf":
-        why = f"a document must be application/pdf or text/plain, not {kind}"
-        fit.refuse(f"{at}.file", "messages[].content[].file", why)
+    source = source_of(part.file, f"{at}.file")
+    block = _file_block(source, part.file.filename if part.file.HasField("filename") else None, fit, at)
+    if block is None:
         return None
-    source = merge_extra(source, part.file.extra_json, f"{at}.file", _SOURCE)
-    block: dict[str, Any] = {"type": "document", "source": source}
-    if part.file.HasField("filename"):
-        block["title"] = part.file.filename
+    merge_extra(block["source"], part.file.extra_json, f"{at}.file", _SOURCE)
     return _with_extra(block, part, at, _SOURCED)
 
 
-def _source(media: pb.Image | pb.File, at: str) -> dict[str, Any]:
-    match media.WhichOneof("source"):
-        case "data":
-            if not media.mime_type:
-                raise invalid(at, "bytes need a mime_type")
-            data = base64.b64encode(media.data).decode()
-            return {"type": "base64", "media_type": media.mime_type, "data": data}
-        case "url":
-            return _url_source(media.url, at)
-        case "file_id":
-            return {"type": "file", "file_id": media.file_id}
-        case _:
-            raise invalid(at, "needs data, url or file_id")
-
-
-def _url_source(url: str, at: str) -> dict[str, Any]:
-    """The API takes no data: URLs; what one holds goes as base64."""
-    if url[:5].lower() != "data:":
-        return {"type": "url", "url": url}
-    kind, comma, data = url[5:].partition(",")
-    words = [word.strip() for word in kind.split(";")]
-    if not comma or not words[0] or words[-1].lower() != "base64":
-        raise invalid(at, "a data: URL must have a media type and base64 data")
-    return {"type": "base64", "media_type": words[0].lower(), "data": data}
-
-
-def _plain_text(source: dict[str, Any], at: str) -> dict[str, Any]:
-    try:
-        text = base64.b64decode(source["data"], validate=True).decode()
-    except ValueError as error:
-        raise invalid(f"{at}.file", "text/plain must be base64 of UTF-8 text") from error
-    return {"type": "text", "media_type": "text/plain", "data": text}
+def _file_block(source: dict[str, Any], filename: str | None, fit: Fit, at: str) -> dict[str, Any] | None:
+    """A document, or an image that came as a file."""
+    kind = source.get("media_type", PDF)
+    if kind.startswith("image/"):
+        if filename is not None:
+            fit.leave_out("messages[].content[].file.filename")
+        return {"type": "image", "source": source}
+    if is_text(kind):
+        source = plain_text(source, f"{at}.file")
+    elif kind != PDF:
+        why = f"a document must be {PDF} or text, not {kind}"
+        fit.refuse(f"{at}.file", "messages[].content[].file", why)
+        return None
+    return {"type": "document", "source": source} | ({} if filename is None else {"title": filename})
 
 
 def _image_by_bare_url(part: pb.ContentPart, at: str) -> dict[str, Any] | None:
@@ -108,8 +83,22 @@ def _image_by_bare_url(part: pb.ContentPart, at: str) -> dict[str, Any] | None:
     url = bytes(members.get("image_url", b""))
     if bytes(members.get("type", b"")) != b'"image_url"' or not url.startswith(b'"'):
         return None
-    source = _url_source(decoded_string(url, f"{at}.image_url", of_request), f"{at}.image_url")
+    source = url_source(decoded_string(url, f"{at}.image_url", of_request), f"{at}.image_url")
     return {"type": "image", "source": source}
+
+
+def _file_by_url(part: pb.ContentPart, fit: Fit, at: str) -> dict[str, Any] | None:
+    """A file whose `file_data` a pb.File cannot say exactly: an address, bare base64, a data: URL with line ends in it."""
+    members = callers_object(part.other_json, f"{at}.other_json")
+    if bytes(members.get("type", b"")) != b'"file"' or not bytes(members.get("file", b"")).startswith(b"{"):
+        return None
+    file = Obj(bytes(members["file"]), f"{at}.file", of_request)
+    url, name = file.string("file_data"), file.string("filename")
+    if url is None:
+        return None
+    if not url[:5].lower().startswith(("data:", "http:", "https")):
+        url = f"data:base64,{url}"  # bare base64, as OpenAI's Responses take it
+    return _file_block(url_source(url, f"{at}.file", name or ""), name, fit, at)
 
 
 def _other(part: pb.ContentPart, at: str) -> Any:

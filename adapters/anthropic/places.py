@@ -9,6 +9,7 @@ PLACES = (
     TEXT
     | IMAGES
     | FILES
+    | {"messages[].content[].file.filename"}  # a document's title
     | TOOLS
     | {"messages[].function_call"}  # a call of a tool, in an older word
     | FORMS

@@ -6,7 +6,8 @@ as a turn of role system, because `system` takes only text.
 
 Neighbours of one role become one turn: results of parallel calls must stand together, first in the turn after the calls, and
 older servers refuse roles that do not alternate. Texts of blanks are left out, and messages that hold nothing else: the API
-refuses them, and OpenAI's clients and models write `""` and line ends before tool calls.
+refuses them, and OpenAI's clients and models write `""` and line ends before tool calls. A last turn of the assistant, which the
+model is to go on with, loses the white space at its end for the same reason.
 """
 
 from __future__ import annotations
@@ -57,7 +58,15 @@ def system_and_turns(messages: Sequence[pb.Message], fit: Fit) -> tuple[Any, lis
         raise invalid(f"messages[{len(messages) - 1}].content", "must hold more than blanks")
     if not turns:
         raise invalid("messages", "at least one must be of another role than system")
+    _trim(turns[-1])
     return _compact(system) if system else None, [_written(turn) for turn in turns]
+
+
+def _trim(last: _Turn) -> None:
+    """The API refuses a last turn of the assistant that ends in white space."""
+    end = last.blocks[-1] if last.blocks else None
+    if last.role == "assistant" and isinstance(end, dict) and end.get("type") == "text":
+        last.blocks[-1] = end | {"text": end["text"].rstrip()}
 
 
 def _refuse_misplaced(message: pb.Message, at: str) -> None:
