@@ -34,7 +34,8 @@ MEANINGS = {
     Kind.QUOTA_EXHAUSTED: "The provider's account has no credit left.",
     Kind.BUDGET_EXCEEDED: "The budget of the caller or of the route is exceeded.",
     Kind.OVERLOADED: "The gateway is at capacity.",
-    Kind.STORE_UNAVAILABLE: "The store of limits and budgets does not answer, and one of the call's refuses without it.",
+    Kind.STORE_UNAVAILABLE: "The store of limits and budgets does not answer, and one of the call's refuses without it; or "
+    "that of remembered answers, and the call goes on from one.",
     Kind.UPSTREAM_TIMEOUT: "The provider did not connect, answer or go on in time.",
     Kind.UPSTREAM_UNAVAILABLE: "No connection to the provider, or it says that it failed.",
     Kind.UPSTREAM_REJECTED_CREDENTIALS: "The provider rejected the gateway's key: the operator has to fix the key.",

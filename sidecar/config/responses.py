@@ -59,7 +59,7 @@ RESPONSES = Section(
         Field(
             "bytes_max",
             size(*_BYTES),
-            "What all consumers' answers may take on the disk; the oldest go first.",
+            "What all consumers' answers may take on the disk, or of the store's memory; the oldest go first.",
         ),
         Field(
             "consumer_bytes_max",
@@ -71,10 +71,21 @@ RESPONSES = Section(
             "encryption_key",
             Kind({"type": "string"}, "key", _key),
             "What the answers are encrypted with: $NAME, ${NAME} or file:PATH, at least 32 random characters.",
-            "Another key, and what was kept is forgotten.",
-            default="a file of the state directory",
+            "Another key, and what was kept cannot be read any more.",
+            default="a file of the state directory; required with a `store`",
         ),
     ),
     "What is remembered for callers of the Responses API. Without it nothing is.",
     _check,
 )
+
+
+def require_shared_key(found: Remembering | None, entries: Entries, report: Report) -> None:
+    """Where several gateways remember together, none of them can read what another's own key encrypted."""
+    if (
+        found is not None
+        and found.encryption_key is None
+        and "encryption_key" not in entries["responses"].value.entries
+    ):
+        hint = "answers are kept in the store then: $NAME or file:PATH, the same for all gateways of the installation"
+        report.error(entries["responses"].line, "responses.encryption_key", "is missing, and there is a `store`", hint)

@@ -10,7 +10,7 @@ from sidecar.config.consumers import CONSUMERS_MAX, consumers
 from sidecar.config.cors import CORS
 from sidecar.config.kinds import BOOLEAN, Kind, Schema, choice, list_of, reference
 from sidecar.config.names import Names
-from sidecar.config.responses import RESPONSES
+from sidecar.config.responses import RESPONSES, require_shared_key
 from sidecar.config.route import route
 from sidecar.config.scope import Scope
 from sidecar.config.section import Entries, Field, Section
@@ -111,6 +111,8 @@ def read(root: Node, route_files: Iterable[tuple[Node, Scope]], scope: Scope) ->
     if "consumers" in root.entries:
         aliases = {alias: name for name, each in values["routes"].items() for alias in each.aliases}
         values["consumers"] = consumers(root.entries["consumers"].value, read_routes, aliases, scope)
+    if values.get("store") is not None:
+        require_shared_key(values.get("responses"), entries, report)
     return values
 
 

@@ -1,14 +1,16 @@
-"""What callers of the Responses API have the gateway remember: sealed records on the disk, shared by the workers of one host.
+"""What callers of the Responses API have the gateway remember: sealed records, on the disk of one machine for its workers, or in
+the store that several machines share.
 
-    memory = Memory(state_dir, settings)      # settings() is what the config says now; None: remember nothing
+    memory = DiskMemory(state_dir, settings)      # settings() is what the config says now; None: remember nothing
     await memory.put("search-team", "resp_1", record)
-    await memory.get("search-team", ["resp_1"])
+    await memory.get("search-team", ["resp_1"], used=True, bytes_max=1_000_000)
 
 A record belongs to one consumer. What is in it nobody here reads.
 """
 
 from __future__ import annotations
 
+from sidecar.conversations.disk_memory import DiskMemory
 from sidecar.conversations.memory import Memory
 
-__all__ = ["Memory"]
+__all__ = ["DiskMemory", "Memory"]

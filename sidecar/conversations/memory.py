@@ -1,175 +1,47 @@
-"""Records for the event loop: kept and found in threads of their own, so that no call waits for another one's disk."""
+"""What remembers records for a worker. There are two: the disk of a machine, and a store that several machines share.
+
+put      keeps a record of a consumer's; the oldest go where there is no room
+get      what a consumer's call goes on from
+delete   what a consumer does not want kept any more
+"""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import sqlite3
-import threading
-import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TypeVar, cast
+from collections.abc import Iterable
+from typing import Final, Protocol
 
 from adapters import GatewayError, Kind
-from sidecar.conversations.sealing import Address
-from sidecar.conversations.store import Bounds, Reading, Store, TooLargeError, forget
 from sidecar.domain.snapshot import Remembering
 
-log = logging.getLogger(__name__)
-
-# Compressing and sealing goes on while another record is on its way to the disk.
-_THREADS = 2
-# Calls that wait for the disk; beyond that it does not keep up, and more would only wait longer.
-_WAITING_MAX = 256
-# A disk that takes longer is one that does not answer.
-_DISK_S = 5.0
-# What has ended is gone from the disk this much later at most. Nobody reads it in the meantime.
-SWEEP_S = 5.0
-_Done = TypeVar("_Done")
+# Calls that wait for records; beyond that the disk or the store does not keep up, and more would only wait longer.
+WAITING_MAX: Final = 256
+# What has ended is gone this much later at most. Nobody reads it in the meantime.
+SWEEP_S: Final = 5.0
 
 
-class Memory:
-    """Of one worker. `folder` None: there is no disk, so nothing is ever remembered."""
-
-    def __init__(self, folder: Path | None, settings: Callable[[], Remembering | None]) -> None:
-        self._folder = folder
-        self._settings = settings
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="conversations")
-        self._one = threading.Lock()
-        self._store: tuple[Remembering, Store] | None = None
-        self._waiting = 0
-        self._sweeps: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Sweeps until it is closed."""
-        self._sweeps = asyncio.create_task(self._sweep_until_cancelled())
+class Memory(Protocol):
+    """Of one worker."""
 
     @property
     def settings(self) -> Remembering | None:
         """None: nothing is remembered."""
-        return None if self._folder is None else self._settings()
+
+    def start(self) -> None:
+        """Sweeps until it is closed."""
 
     async def put(self, owner: str, id_: str, value: bytes) -> bool:
-        """False where it could not be kept: it is too large, or the disk does not take it, which the log says."""
-        try:
-            return await self._run(lambda store, bounds: self._put(store, Address(owner, id_), value, bounds))
-        except GatewayError:
-            return False
+        """False where it could not be kept: it is too large, or nothing takes it, which the log says."""
 
     async def get(self, owner: str, ids: Iterable[str], *, used: bool, bytes_max: int) -> dict[str, bytes]:
         """Those of the owner's that are there. `used`: they are kept for the whole time again. Raises request_too_large where
-        they have more bytes than that in all, and overloaded."""
-        reading = Reading(used, bytes_max)
-        addresses = [Address(owner, id_) for id_ in ids]
-        try:
-            return await self._run(lambda store, bounds: self._get(store, addresses, bounds, reading))
-        except TooLargeError:
-            text = "The conversation is too large to go on from. Send the last part of it as input."
-            raise GatewayError(Kind.REQUEST_TOO_LARGE, text) from None
+        they have more bytes than that in all; overloaded or store_unavailable where they cannot be reached."""
 
     async def delete(self, owner: str, id_: str) -> bool:
-        """Whether it was there. Raises overloaded."""
+        """Whether it was there. Raises overloaded or store_unavailable."""
 
-        def delete(store: Store, bounds: Bounds) -> bool:
-            with self._one:
-                return store.delete(Address(owner, id_))
-
-        return await self._run(delete)
-
-    async def _sweep_until_cancelled(self) -> None:
-        """Deletes on time what has ended; all of it, once the config says so."""
-        while True:
-            try:
-                await asyncio.get_running_loop().run_in_executor(self._threads, self._sweep)
-            except (OSError, sqlite3.Error) as error:
-                log.error("what was remembered cannot be deleted in time: %s", error)
-            await asyncio.sleep(SWEEP_S)
-
-    async def close(self) -> None:
-        if self._sweeps is not None:
-            self._sweeps.cancel()
-        await asyncio.get_running_loop().run_in_executor(self._threads, self._close)
-        self._threads.shutdown(wait=False)
-
-    def _put(self, store: Store, address: Address, value: bytes, bounds: Bounds) -> bool:
-        sealed = store.sealing.seal(address, value)
-        with self._one:
-            return store.put(address, sealed, len(value), time.time(), bounds)
-
-    def _get(self, store: Store, addresses: list[Address], bounds: Bounds, reading: Reading) -> dict[str, bytes]:
-        with self._one:
-            sealed = store.get(addresses, time.time(), bounds, reading)
-        opened = ((each.id, store.sealing.unseal(each, sealed[each.id])) for each in addresses if each.id in sealed)
-        return {id_: value for id_, value in opened if value is not None}
-
-    async def _run(self, work: Callable[[Store, Bounds], _Done]) -> _Done:
-        """Raises overloaded where the disk does not answer."""
-        settings = self.settings
-        assert settings is not None
-        if self._waiting >= _WAITING_MAX:
-            raise _unusable("too many calls wait for it")
-        self._waiting += 1
-
-        # Nobody waits for work that was given up: then nothing of it stays in the queue of a disk that hangs.
-        given = [work]
-
-        def done() -> _Done | None:
-            return given[0](self._opened(settings), _bounds(settings)) if given else None
-
-        try:
-            async with asyncio.timeout(_DISK_S):
-                return cast(_Done, await asyncio.get_running_loop().run_in_executor(self._threads, done))
-        except TimeoutError:
-            raise _unusable("it does not answer") from None
-        except (OSError, sqlite3.Error) as error:
-            raise _unusable(str(error)) from error
-        finally:
-            given.clear()
-            self._waiting -= 1
-
-    def _opened(self, settings: Remembering) -> Store:
-        """The store with the key that the config has now."""
-        assert self._folder is not None
-        with self._one:
-            if self._store is not None and self._store[0].encryption_key != settings.encryption_key:
-                self._forget_store()
-            if self._store is None:
-                key = None if settings.encryption_key is None else settings.encryption_key.reveal().encode()
-                self._store = (settings, Store(self._folder, key))
-            return self._store[1]
-
-    def _sweep(self) -> None:
-        if self._folder is None:
-            return
-        settings = self._settings()
-        if settings is not None:
-            store = self._opened(settings)
-            with self._one:
-                store.sweep(time.time(), _bounds(settings))
-            return
-        with self._one:
-            self._forget_store()
-            if forget(self._folder):
-                log.info("nothing is remembered any more: what was remembered is deleted")
-
-    def _close(self) -> None:
-        with self._one:
-            self._forget_store()
-
-    def _forget_store(self) -> None:
-        if self._store is not None:
-            self._store[1].close()
-            self._store = None
+    async def close(self) -> None: ...
 
 
-def _bounds(settings: Remembering) -> Bounds:
-    return Bounds(settings.remember_s, settings.consumer_bytes_max, settings.bytes_max)
-
-
-def _unusable(reason: str) -> GatewayError:
-    log.error("the memory of responses cannot be used: %s", reason)
-    return GatewayError(
-        Kind.OVERLOADED, "The gateway cannot reach what it remembers. Send the whole conversation instead."
-    )
+def too_large() -> GatewayError:
+    text = "The conversation is too large to go on from. Send the last part of it as input."
+    return GatewayError(Kind.REQUEST_TOO_LARGE, text)

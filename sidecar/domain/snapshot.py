@@ -229,9 +229,9 @@ class Remembering:
     """What is kept of answers to callers of the Responses API, so that they can go on from them by an id."""
 
     remember_s: float  # after their last use
-    bytes_max: int = 1024**3  # on the disk, of all consumers
+    bytes_max: int = 1024**3  # on the disk or in the store, of all consumers
     consumer_bytes_max: int = 128 * 1024**2
-    encryption_key: Secret | None = None  # None: a file of the state directory has it
+    encryption_key: Secret | None = None  # None: a file of the state directory has it; with a store there is one
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,12 @@ class Operation(NamedTuple):
 def prefix_of(installation: str) -> bytes:
     """Of all keys. The braces are a cluster's hash tag: a call asks for limits of its route and of its consumer in one script,
     which needs them in one slot."""
-    return b"{sidecar:%b}%d:" % (installation.encode(), VERSION)
+    return slot_of(installation) + b"%d:" % VERSION
+
+
+def slot_of(installation: str) -> bytes:
+    """How all keys begin, those of other parts of the gateway too."""
+    return b"{sidecar:%b}" % installation.encode()
 
 
 def rules_of(buckets: Iterable[Bucket], allowances: Iterable[Allowance]) -> bytes:

@@ -25,7 +25,8 @@ from sidecar.control.channel import (
     WorkerSettings,
 )
 from sidecar.control.snapshot_patch import Patch, patched
-from sidecar.conversations import Memory
+from sidecar.conversations import DiskMemory, Memory
+from sidecar.domain.snapshot import Remembering
 from sidecar.gateway.gateway import Gateway
 from sidecar.gateway.meter import Meter
 from sidecar.limits import LimitStore
@@ -73,8 +74,7 @@ class WorkerServer:
         self._log = AccessLog(ACCESS_LOGS[configure.settings.access_log], write, blocks=False)
         self.gateway = Gateway(configure.snapshot, self._client, self._metrics, meter=meter, log=self._log)
         self._changes = RouteChanges(self.gateway, questions)
-        state = configure.settings.state_dir
-        self._memory = Memory(None if state is None else Path(state), lambda: self.gateway.snapshot.responses)
+        self._memory = _memory(configure, lambda: self.gateway.snapshot.responses)
         self._health = HealthServicer()
         limits = Limits(message_bytes=configure.settings.message_bytes_max, age_s=CONNECTION_AGE_S)
         methods = self._methods()
@@ -171,6 +171,15 @@ def _store(configure: Configure, run_dir: Path, metrics: Metrics) -> Store:
 
     settings = configure.settings
     return open_store(configure.snapshot.store, memory, run_dir, Path(settings.store_dir), settings.gateway, metrics)
+
+
+def _memory(configure: Configure, settings: Callable[[], Remembering | None]) -> Memory:
+    if configure.snapshot.store is None:
+        folder = configure.settings.state_dir
+        return DiskMemory(None if folder is None else Path(folder), settings)
+    from sidecar.conversations.store_memory import StoreMemory  # as above
+
+    return StoreMemory(configure.snapshot.store, settings)
 
 
 @contextmanager

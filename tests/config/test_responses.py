@@ -35,6 +35,17 @@ def test_the_key_is_a_secret_of_the_environment_or_of_a_file() -> None:
     assert KEY not in repr(found)
 
 
+def test_with_a_store_all_gateways_have_one_key() -> None:
+    store = "store: {redis: {url: 'redis://h'}}\n"
+    (found,) = problems(route() + "responses: {remember: 1h}\n" + store)
+    assert found == (
+        "config.yaml:5: responses.encryption_key: is missing, and there is a `store`; answers are kept in the store "
+        "then: $NAME or file:PATH, the same for all gateways of the installation"
+    )
+    keyed = "responses: {remember: 1h, encryption_key: $KEY_OF_RESPONSES}\n"
+    assert loaded(route() + keyed + store, KEY_OF_RESPONSES=KEY).store is not None
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [

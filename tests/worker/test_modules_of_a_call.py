@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 from google.api.httpbody_pb2 import HttpBody
 
-from sidecar.conversations import Memory
+from sidecar.conversations import DiskMemory
 from sidecar.gateway.gateway import Gateway
 from sidecar.telemetry.metrics import Metrics
 from sidecar.transport import Listener, Methods, Server
@@ -40,7 +40,7 @@ async def rest_service(provider: Provider) -> AsyncIterator[Any]:
     gateway = Gateway(default_routes(provider.base_url), client, Metrics())
     methods = Methods()
     rest_pb2_grpc.add_RestServiceServicer_to_server(
-        RestServicer(gateway, RouteChanges(gateway, None), HealthServicer(), Memory(None, lambda: None)), methods
+        RestServicer(gateway, RouteChanges(gateway, None), HealthServicer(), DiskMemory(None, lambda: None)), methods
     )
     server = Server(methods)
     with tempfile.TemporaryDirectory(prefix="sc-") as folder:  # pytest's own are too long for a socket's name

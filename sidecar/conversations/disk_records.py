@@ -1,5 +1,4 @@
-"""Records in SQLite, one file for all workers of a host. What a store of several hosts would have to do is what `Store` does:
-put, get, delete, sweep, close.
+"""Records in SQLite, one file for all workers of a host.
 
 The file says how many records there are, how large they are and when they go; whose they are and what is in them is sealed. What
 is deleted is overwritten.
@@ -13,10 +12,10 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from sidecar.conversations.bounds import Bounds, Reading, TooLargeError
 from sidecar.conversations.key_file import key_in
 from sidecar.conversations.sealing import Address, Sealing
 
@@ -51,29 +50,7 @@ _OLDEST = "DELETE FROM records WHERE name = (SELECT name FROM records WHERE name
 _UNREADABLE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How long a record is kept after it was used last, and how many bytes there may be of one owner and in all."""
-
-    keep_s: float
-    owner_bytes: int
-    bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """`used`: the time of what is read begins again. `plain_bytes`: what all of it may be once it is open. Conversations get much
-    smaller on the disk, and somebody may have made one for that."""
-
-    used: bool
-    plain_bytes: int
-
-
-class TooLargeError(Exception):
-    """There is more than may be read at once."""
-
-
-class Store:
+class DiskRecords:
     """One connection, for one thread at a time. `folder` is on a local disk. Methods raise sqlite3.Error or OSError where the
     disk cannot be used; a file that is none, or was written with another key, is told to the log and begun again."""
 

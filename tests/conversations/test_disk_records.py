@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.conversations.bounds import Bounds, Reading, TooLargeError
+from sidecar.conversations.disk_records import FILE_NAME, DiskRecords, forget
 from sidecar.conversations.key_file import KEY_FILE
 from sidecar.conversations.sealing import Address
-from sidecar.conversations.store import FILE_NAME, Bounds, Reading, Store, TooLargeError, forget
 
 HOUR_S = 3600.0
 BOUNDS = Bounds(HOUR_S, owner_bytes=1_000_000, bytes=10_000_000)
@@ -22,18 +23,18 @@ NOW_S = 1_790_000_000.0
 ADA, BOB = "ada", "bob"
 
 
-def put(store: Store, owner: str, id_: str, value: bytes, now_s: float = NOW_S, bounds: Bounds = BOUNDS) -> bool:
+def put(store: DiskRecords, owner: str, id_: str, value: bytes, now_s: float = NOW_S, bounds: Bounds = BOUNDS) -> bool:
     address = Address(owner, id_)
     return store.put(address, store.sealing.seal(address, value), len(value), now_s, bounds)
 
 
-def get(store: Store, owner: str, id_: str, now_s: float = NOW_S, *, used: bool = False) -> bytes | None:
+def get(store: DiskRecords, owner: str, id_: str, now_s: float = NOW_S, *, used: bool = False) -> bytes | None:
     address = Address(owner, id_)
     sealed = store.get([address], now_s, BOUNDS, Reading(used, ALL)).get(id_)
     return None if sealed is None else store.sealing.unseal(address, sealed)
 
 
-def kept(store: Store, owner: str, count: int, now_s: float = NOW_S) -> list[int]:
+def kept(store: DiskRecords, owner: str, count: int, now_s: float = NOW_S) -> list[int]:
     return [number for number in range(count) if get(store, owner, str(number), now_s) is not None]
 
 
@@ -43,12 +44,12 @@ def noise(size: int) -> bytes:
 
 
 def test_what_was_kept_is_there_for_its_owner_alone_and_after_a_restart(tmp_path: Path) -> None:
-    store = Store(tmp_path, None)
+    store = DiskRecords(tmp_path, None)
     assert put(store, ADA, "resp_1", b"secret")
     assert (get(store, ADA, "resp_1"), get(store, BOB, "resp_1"), get(store, ADA, "resp_2")) == (b"secret", None, None)
     assert not store.delete(Address(BOB, "resp_1"))
     store.close()
-    again = Store(tmp_path, None)
+    again = DiskRecords(tmp_path, None)
     assert get(again, ADA, "resp_1") == b"secret"
     assert again.delete(Address(ADA, "resp_1"))
     assert get(again, ADA, "resp_1") is None
@@ -56,7 +57,7 @@ def test_what_was_kept_is_there_for_its_owner_alone_and_after_a_restart(tmp_path
 
 
 def test_nobody_can_tell_from_the_files_what_was_said_or_by_whom(tmp_path: Path) -> None:
-    store = Store(tmp_path, None)
+    store = DiskRecords(tmp_path, None)
     assert put(store, "the-search-team", "resp_of_a_test", b"a word that nobody else says " * 200)
     store.close()
     for path in tmp_path.iterdir():
@@ -66,7 +67,7 @@ def test_nobody_can_tell_from_the_files_what_was_said_or_by_whom(tmp_path: Path)
 
 
 def test_a_record_that_was_moved_to_another_owner_or_changed_does_not_open(tmp_path: Path) -> None:
-    store = Store(tmp_path, None)
+    store = DiskRecords(tmp_path, None)
     sealed = store.sealing.seal(Address(ADA, "resp_1"), b"secret")
     assert store.sealing.unseal(Address(ADA, "resp_1"), sealed) == b"secret"
     for owner, id_, bytes_ in (
@@ -80,7 +81,7 @@ def test_a_record_that_was_moved_to_another_owner_or_changed_does_not_open(tmp_p
 
 
 def test_a_record_goes_when_its_time_is_over_and_use_begins_it_again(tmp_path: Path) -> None:
-    store = Store(tmp_path, None)
+    store = DiskRecords(tmp_path, None)
     for id_ in ("looked-at", "used"):
         put(store, ADA, id_, b"x")
     later_s = NOW_S + HOUR_S - 1
@@ -95,7 +96,7 @@ def test_a_record_goes_when_its_time_is_over_and_use_begins_it_again(tmp_path: P
 
 
 def test_the_oldest_of_an_owner_go_where_it_has_too_much_and_nobody_elses(tmp_path: Path) -> None:
-    store = Store(tmp_path, None)
+    store = DiskRecords(tmp_path, None)
     put(store, BOB, "0", noise(50_000), NOW_S - 10)
     bounds = Bounds(HOUR_S, owner_bytes=300_000, bytes=10_000_000)
     for number in range(10):
@@ -107,7 +108,7 @@ def test_the_oldest_of_an_owner_go_where_it_has_too_much_and_nobody_elses(tmp_pa
 
 
 def test_the_oldest_of_all_go_where_there_is_too_much_in_all(tmp_path: Path) -> None:
-    store = Store(tmp_path, None)
+    store = DiskRecords(tmp_path, None)
     bounds = Bounds(HOUR_S, owner_bytes=200_000, bytes=300_000)
     for number in range(5):
         put(store, ADA if number % 2 else BOB, str(number), noise(90_000), NOW_S + number, bounds)
@@ -121,7 +122,7 @@ def test_the_oldest_of_all_go_where_there_is_too_much_in_all(tmp_path: Path) -> 
 
 
 def test_what_was_deleted_is_overwritten(tmp_path: Path) -> None:
-    store = Store(tmp_path, None)
+    store = DiskRecords(tmp_path, None)
     address = Address(ADA, "resp_1")
     sealed = store.sealing.seal(address, noise(20_000))
     store.put(address, sealed, 20_000, NOW_S, BOUNDS)
@@ -137,7 +138,7 @@ def test_what_was_deleted_is_overwritten(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_read_is_told_by_name_and_begun_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str
 ) -> None:
-    store = Store(tmp_path, None)
+    store = DiskRecords(tmp_path, None)
     for number in range(40):
         put(store, ADA, str(number), noise(5_000))
     store.close()
@@ -154,7 +155,7 @@ def test_a_file_that_cannot_be_read_is_told_by_name_and_begun_again(
         found: list[bool] = []
         for _ in range(3):  # where only a page is damaged the first calls find that
             try:
-                again = Store(tmp_path, None)
+                again = DiskRecords(tmp_path, None)
                 found.append(put(again, ADA, "resp_1", b"new") and get(again, ADA, "resp_1") == b"new")
                 again.close()
             except sqlite3.DatabaseError:
@@ -167,12 +168,12 @@ def test_a_file_that_cannot_be_read_is_told_by_name_and_begun_again(
 def test_another_key_is_told_by_name_and_forgets_what_was_kept(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first = Store(tmp_path, b"a key of the config, with 32 and more characters")
+    first = DiskRecords(tmp_path, b"a key of the config, with 32 and more characters")
     put(first, ADA, "resp_1", b"x")
     first.close()
     assert not (tmp_path / KEY_FILE).exists()
     with caplog.at_level(logging.ERROR):
-        second = Store(tmp_path, b"another key of the config, as long as the first")
+        second = DiskRecords(tmp_path, b"another key of the config, as long as the first")
     assert FILE_NAME in caplog.text
     assert "another key" in caplog.text
     assert _rows(tmp_path) == 0
@@ -183,12 +184,12 @@ def test_another_key_is_told_by_name_and_forgets_what_was_kept(
 def test_a_key_file_that_holds_no_key_is_told_by_name_and_made_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    first = Store(tmp_path, None)
+    first = DiskRecords(tmp_path, None)
     put(first, ADA, "resp_1", b"x")
     first.close()
     (tmp_path / KEY_FILE).write_text("not a key")
     with caplog.at_level(logging.ERROR):
-        again = Store(tmp_path, None)
+        again = DiskRecords(tmp_path, None)
     assert f"{KEY_FILE} holds no key" in caplog.text
     assert "not a key" not in caplog.text
     assert get(again, ADA, "resp_1") is None
@@ -196,7 +197,7 @@ def test_a_key_file_that_holds_no_key_is_told_by_name_and_made_again(
 
 
 def test_workers_share_the_file_also_where_it_is_taken_away_under_them(tmp_path: Path) -> None:
-    one, two = Store(tmp_path, None), Store(tmp_path, None)
+    one, two = DiskRecords(tmp_path, None), DiskRecords(tmp_path, None)
     put(one, ADA, "1", b"x")
     assert get(two, ADA, "1") == b"x"
     assert forget(tmp_path)
@@ -209,7 +210,7 @@ def test_workers_share_the_file_also_where_it_is_taken_away_under_them(tmp_path:
 
 def test_many_workers_may_begin_and_write_at_once(tmp_path: Path) -> None:
     def work(worker: int) -> int:
-        store = Store(tmp_path, None)
+        store = DiskRecords(tmp_path, None)
         done = [put(store, ADA, f"{worker}-{number}", noise(2_000)) for number in range(30)]
         return sum(done) + sum(get(store, ADA, f"{worker}-{number}") is not None for number in range(30))
 
@@ -227,7 +228,7 @@ def _rows(folder: Path) -> int:
 
 
 def test_what_gets_large_once_it_is_open_is_not_opened(tmp_path: Path) -> None:
-    store = Store(tmp_path, None)
+    store = DiskRecords(tmp_path, None)
     addresses = [Address(ADA, str(number)) for number in range(10)]
     for address in addresses:
         assert put(store, ADA, address.id, bytes(500_000))
@@ -240,6 +241,6 @@ def test_a_file_of_another_release_is_begun_again(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / FILE_NAME)
     connection.execute("CREATE TABLE records (name TEXT, other TEXT)")
     connection.close()
-    store = Store(tmp_path, None)
+    store = DiskRecords(tmp_path, None)
     assert put(store, ADA, "resp_1", b"x")
     assert get(store, ADA, "resp_1") == b"x"
