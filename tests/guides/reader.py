@@ -6,7 +6,7 @@
 - A block of `sh` under `<!-- not here: REASON -->` is not typed.
 
 The shell runs in an empty folder with an empty HOME and a network of its own, where the ports of the page are free and where a
-provider simulator answers in place of the real ones.
+provider simulator answers in place of the real ones. A page that asks for a checkout in `llm-gateway` finds this one there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Self
 
 import psutil
 
-from tests.processes import RunningProcess
+from tests.processes import REPOSITORY, RunningProcess
 
 PROVIDER_PORT = 9000
 _FENCE = re.compile(
@@ -137,6 +137,9 @@ class Reader:
                 if os.stat(f"/proc/{process.pid}/ns/net").st_ino == self._network:
                     process.kill()
 
+    def has_checkout(self) -> None:
+        (self._folder / "llm-gateway").symlink_to(REPOSITORY)
+
     def writes(self, name: str, text: str) -> None:
         path = self._folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -166,9 +169,12 @@ class Reader:
 
 def read(page: Path, folder: Path) -> None:
     """Does all that a page says. AssertionError with the line of the first thing that does not work."""
+    text = page.read_text()
     printed = ""
     with Reader(folder) as reader:
-        for block in blocks(page.read_text()):
+        if "llm-gateway/" in text:
+            reader.has_checkout()
+        for block in blocks(text):
             where = f"{page.name}:{block.line}"
             if block.file is not None:
                 reader.writes(block.file, block.text)

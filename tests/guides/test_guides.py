@@ -14,12 +14,16 @@ FOLDER = REPOSITORY / "docs" / "guides"
 GUIDES = sorted(path for path in FOLDER.glob("*.md") if path.name != "README.md")
 
 
+def needed_by(guide: Path) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.needs(program) for program in ("kubectl", "openssl") if f"\n{program} " in guide.read_text()]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.needs("bash")
 @pytest.mark.needs("unshare")
 @pytest.mark.needs("ip")
-@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
+@pytest.mark.parametrize("guide", [pytest.param(guide, id=guide.stem, marks=needed_by(guide)) for guide in GUIDES])
 def test_a_guide_works_from_top_to_bottom(guide: Path, tmp_path: Path) -> None:
     read(guide, tmp_path)
 

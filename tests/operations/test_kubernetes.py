@@ -21,6 +21,7 @@ import trustme
 import yaml
 
 from sidecar.identity.users import add_user, api_key
+from tests.guides.reader import blocks
 from tests.operations.containers import POD_IP, Container, Image, Root, build, context_of, run
 from tests.processes import REPOSITORY, RunningProcess, wait_until
 from tests.store.servers import program
@@ -28,6 +29,7 @@ from tests.wheels import CLIENT, GATEWAY, build_wheel
 from tools.prometheus_rule import RULES, TARGET, prometheus_rule
 
 OVERLAYS = REPOSITORY / "deploy" / "kubernetes" / "overlays"
+GUIDE = REPOSITORY / "docs" / "guides" / "kubernetes.md"
 NAMES = ("gateway", "sidecar")
 # The Prometheus operator's, which have no schema in Kubernetes.
 OPERATORS = {"PrometheusRule", "ServiceMonitor", "PodMonitor"}
@@ -72,6 +74,21 @@ def test_every_manifest_is_valid_by_kubernetes_schemas(overlay: str) -> None:
         if manifest["kind"] not in OPERATORS:
             kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
     assert {"Deployment", "ConfigMap", "ServiceAccount", "NetworkPolicy", "PrometheusRule"} <= kinds
+
+
+def test_the_overlay_of_the_guide_is_valid_and_has_its_image_and_config(tmp_path: Path) -> None:
+    files = {block.file: block.text for block in blocks(GUIDE.read_text()) if block.file is not None}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "llm-gateway").symlink_to(REPOSITORY)
+    rendered_text = run(["kubectl", "kustomize", str(tmp_path / "production")])
+    manifests = [each for each in yaml.safe_load_all(rendered_text) if each]
+    for manifest in manifests:
+        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
+    [config] = [each["data"]["config.yaml"] for each in manifests if each["kind"] == "ConfigMap"]
+    assert config == files["production/config/config.yaml"]
+    assert "image: registry.internal/llm-gateway:0.1.0" in rendered_text
 
 
 def test_a_typing_error_in_a_manifest_would_be_seen() -> None:
