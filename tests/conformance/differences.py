@@ -1,6 +1,6 @@
 """All in which an answer of Envoy may differ from Nginx's to the same request, and why. docs/concepts/fronts.md shows this table.
 
-`python -m tests.conformance.differences` writes it there anew. A difference that is not here fails, and so does a row that
+`python -m tests.conformance.differences` writes it there. A difference that is not here fails, and so does a row that
 nothing needs.
 """
 
@@ -40,15 +40,16 @@ DIFFERENCES = (
         "`Server`",
         "`nginx`",
         "`envoy`",
-        "each says its name, without a version",
+        "each names itself, without a version",
         cases=("*",),
         fields=("header server",),
     ),
     Difference(
-        "the core itself fails in mid-answer (never a provider's failure)",
-        "the answer is cut",
-        "the body ends early: no `[DONE]`, half a JSON",
-        "Envoy sends headers with the first message and cannot cut from its configuration; a worker that dies is cut by both",
+        "the core itself fails in the middle of an answer (never a provider's failure)",
+        "the answer is cut off",
+        "the body ends early: no `[DONE]`, incomplete JSON",
+        "Envoy sends headers with the first message, and its configuration cannot abort an answer; both cut off the answer of a "
+        "worker that dies",
         cases=("the core breaks off *",),
         fields=("end", "status", "body", "header *"),
     ),
@@ -69,7 +70,7 @@ DIFFERENCES = (
         fields=("header content-type",),
     ),
     Difference(
-        "a route's name of more than 256 characters",
+        "a route name of more than 256 characters",
         "404 `unknown_url`",
         "404 `model_not_found`, from the core",
         "the limit would make Envoy's pattern too long",
@@ -78,7 +79,7 @@ DIFFERENCES = (
     ),
     Difference(
         "`+` in a query",
-        "a blank",
+        "a space",
         "a plus sign",
         "write `%2B`, as HTTP libraries do",
         cases=("path: a plus in the query",),
@@ -87,7 +88,7 @@ DIFFERENCES = (
     Difference(
         "names of query parameters",
         "may be written as `%70`",
-        "plainly only: 400",
+        "must be written as they are: 400",
         "the route is matched before it is decoded",
         cases=("path: a parameter's name written out",),
         fields=("status", "body", "rpc", "request", "metadata *"),
@@ -95,13 +96,13 @@ DIFFERENCES = (
     Difference(
         "a query parameter of more than 1,024 characters",
         "400",
-        "what fits into the headers",
+        "accepted, if it fits into the headers",
         "the limit would make Envoy's pattern too long",
         cases=("path: a long value in the query",),
         fields=("status", "body", "rpc", "request", "metadata *"),
     ),
     Difference(
-        "`%2F` in a route's name, where another path has that slash (`/api/2.0/endpoints/limits%2Fx`)",
+        "`%2F` in a route name, where another path has that slash (`/api/2.0/endpoints/limits%2Fx`)",
         "the other path",
         "404, from the core: no route has such a name",
         "Nginx decodes a path before it matches",
@@ -109,10 +110,10 @@ DIFFERENCES = (
         fields=("rpc", "request"),
     ),
     Difference(
-        "`X-Request-Id` on a request that is none (no host, NUL, headers too large ...)",
+        "`X-Request-Id` on an invalid request (no host, NUL, headers too large ...)",
         "always",
         "none",
-        "Envoy refuses it before it makes an id",
+        "Envoy refuses it before it generates an id",
         cases=("raw: *", "path: NUL*", "a header of 17 KiB"),
         fields=("header x-request-id",),
     ),
@@ -128,15 +129,15 @@ DIFFERENCES = (
         "two `Host` or `Authorization` headers; `TRACE`, `CONNECT`, without credentials",
         "400; 405",
         "401",
-        "Envoy asks for credentials first",
+        "Envoy checks credentials first",
         cases=("raw: two hosts", "raw: two credentials", "raw: TRACE", "raw: CONNECT"),
         fields=("status", "body", "header www-authenticate"),
     ),
     Difference(
-        "a method nobody knows; `#` in a request line, without credentials",
+        "an unknown method; `#` in a request line; without credentials",
         "401",
         "400",
-        "Envoy takes neither for HTTP",
+        "Envoy rejects both as invalid HTTP",
         cases=("raw: a method nobody knows", "raw: a fragment"),
         fields=("status", "body", "header www-authenticate"),
     ),
@@ -144,7 +145,7 @@ DIFFERENCES = (
         "HTTP/1.0; HTTP/3.0 on a TCP connection",
         "like HTTP/1.1; 505",
         "426",
-        "Envoy takes 1.0 only where asked to",
+        "Envoy accepts 1.0 only if configured to",
         cases=("raw: HTTP/1.0", "raw: HTTP/3.0"),
         fields=("status", "body", "header www-authenticate"),
     ),
