@@ -27,7 +27,7 @@ _DEPTH_MAX = 4
 _MESSAGES = (
     "message", "error", "detail", "details", "error_description", "errors", "title", "status_msg", "msg", "error_message",
 )  # fmt: skip
-_CODES = ("code", "error_code", "status")
+_CODES = ("code", "error_code", "status_code", "statusCode", "status")
 # A provider's own word, which a program may compare; neither an HTTP status nor a sentence is one.
 _WORD = re.compile(r"[A-Za-z_][\w.-]{0,79}")
 # Kinds are looked for in the beginning of a text only: a message may quote a caller's whole request.
@@ -55,7 +55,7 @@ class Failure:
         return " ".join((self.message[:_SEARCHED_CHARS_MAX], self.type, self.code, self.reasons))
 
     def http_status(self) -> int | None:
-        """The HTTP status that OpenRouter, Gemini and vLLM put into `code`."""
+        """The HTTP status that OpenRouter, Gemini and vLLM put into `code`, others into members of like names."""
         return int(self.code) if len(self.code) == 3 and self.code.isdigit() and "400" <= self.code < "600" else None
 
 

@@ -64,7 +64,7 @@ def open_answer(body: bytes) -> Obj:
     except UnicodeDecodeError:
         raise of_answer("the body", "valid UTF-8") from None
     obj = Obj(body, "", of_answer)
-    refuse_error(obj)
+    refuse_error(obj, body)
     return obj
 
 

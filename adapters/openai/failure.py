@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from adapters.contract import Headers
 from adapters.errors import GatewayError, Kind
-from adapters.failures import gateway_error, named_kind, read_failure
+from adapters.failures import Failure, gateway_error, named_kind, read_failure
 from adapters.http_errors import kind_of_status
 from adapters.json_object import Obj
 
 # A type that says less than the status does.
 _VAGUE = frozenset({Kind.INVALID_REQUEST, Kind.UPSTREAM_UNAVAILABLE})
+
+_STRING_START = b'"'
 
 
 def error(status: int, headers: Headers, body: bytes) -> GatewayError:
@@ -21,12 +23,12 @@ def error(status: int, headers: Headers, body: bytes) -> GatewayError:
     return gateway_error(kind, failure, word=failure.code, status=status, headers=headers)
 
 
-def in_band(raw: bytes) -> GatewayError:
-    """The reason in an error object that came with HTTP 200."""
-    failure = read_failure(b'{"error":' + raw + b"}")
-    status = failure.http_status()
-    kind = (named_kind(failure) or Kind.UPSTREAM_UNAVAILABLE) if status is None else kind_of_status(status)
-    return gateway_error(kind, failure, word=failure.code)
+def in_band(raw: bytes, whole: bytes | None = None) -> GatewayError:
+    """The reason in the error that came with HTTP 200. Some servers write a sentence there and its code beside it, in the
+    `whole` object."""
+    if whole is not None and raw.startswith(_STRING_START):
+        return _of_200(read_failure(whole))
+    return _of_200(read_failure(b'{"error":' + raw + b"}"))
 
 
 def no_answer(body: bytes, missing: str) -> GatewayError:
@@ -37,16 +39,20 @@ def no_answer(body: bytes, missing: str) -> GatewayError:
 
 def described(body: bytes) -> GatewayError | None:
     failure = read_failure(body)
-    if not failure.message:
-        return None
-    return gateway_error(named_kind(failure) or Kind.UPSTREAM_UNAVAILABLE, failure, word=failure.code)
+    return _of_200(failure) if failure.message else None
 
 
-def refuse_error(answer: Obj) -> None:
-    """Raises what an error object inside a 200 says."""
+def _of_200(failure: Failure) -> GatewayError:
+    status = failure.http_status()
+    kind = (named_kind(failure) or Kind.UPSTREAM_UNAVAILABLE) if status is None else kind_of_status(status)
+    return gateway_error(kind, failure, word=failure.code)
+
+
+def refuse_error(answer: Obj, whole: bytes | None = None) -> None:
+    """Raises what an error inside a 200 says. `whole` is the object's own text."""
     raw = answer.take("error")
     if raw is not None:
-        raise in_band(raw)
+        raise in_band(raw, whole)
 
 
 def protocol(what: str) -> GatewayError:

@@ -48,7 +48,7 @@ def _decoded(decoder: msgspec.json.Decoder[_Choices] | msgspec.json.Decoder[_Vec
 def check_choices(body: bytes) -> pb.Usage | None:
     """An answer of chat or completions. Raises upstream_protocol, or the provider's error in a 200."""
     whole = _decoded(_CHOICES, body)
-    _refuse_error(whole.error)
+    _refuse_error(whole.error, body)
     if whole.choices is None:
         raise no_answer(body, "choices")
     for choice in whole.choices:
@@ -59,7 +59,7 @@ def check_choices(body: bytes) -> pb.Usage | None:
 def check_vectors(body: bytes, inputs: int | None = None) -> pb.Usage | None:
     """An answer of embeddings; the same, and upstream_protocol for another number of vectors than of `inputs`."""
     whole = _decoded(_VECTORS, body)
-    _refuse_error(whole.error)
+    _refuse_error(whole.error, body)
     if whole.data is None:
         raise no_answer(body, "data")
     if inputs is not None:
@@ -67,7 +67,7 @@ def check_vectors(body: bytes, inputs: int | None = None) -> pb.Usage | None:
     return usage_of(bytes(whole.usage), vectors=True)
 
 
-def _refuse_error(raw: msgspec.Raw) -> None:
+def _refuse_error(raw: msgspec.Raw, whole: bytes | None = None) -> None:
     text = bytes(raw)
     if text != b"null":
-        raise in_band(text)
+        raise in_band(text, whole)

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters import FORMATS, GatewayError, Kind
+from adapters import FORMATS, Context, Event, GatewayError, Kind, Target, Task
+from adapters.providers import PROVIDERS
 
 OPENAI = FORMATS["openai"]
+CONTEXT = Context(0, lambda prefix: prefix + "1")
 
 
 def error(status: int, body: Any, headers: dict[str, str] | None = None) -> GatewayError:
@@ -119,3 +121,42 @@ def test_our_own_errors_are_written_in_openais_shape() -> None:
         "error": {"message": 'say "ü"\n', "type": "api_error", "param": None, "code": "internal"}
     }
     assert OPENAI.encode_stream_error("api_error", 'say "ü"\n', None, "internal") == b"data: " + body + b"\n\n"
+
+
+INSIDE_A_200 = [
+    ({"object": "error", "message": "bad", "type": "BadRequestError", "code": 400}, Kind.INVALID_REQUEST),
+    ({"object": "error", "message": "no", "code": "401"}, Kind.UPSTREAM_REJECTED_CREDENTIALS),
+    ({"error": "slow down", "status": 429}, Kind.RATE_LIMITED),
+    ({"error": "who are you", "statusCode": 401}, Kind.UPSTREAM_REJECTED_CREDENTIALS),
+    ({"error": "pay", "error_code": 402}, Kind.QUOTA_EXHAUSTED),
+    ({"error": {"message": "gone", "status_code": 404}}, Kind.UPSTREAM_NOT_FOUND),
+    ({"message": "late", "statusCode": 504}, Kind.UPSTREAM_TIMEOUT),
+    ({"error": "broken"}, Kind.UPSTREAM_UNAVAILABLE),
+    ({"error": "broken", "status": "error"}, Kind.UPSTREAM_UNAVAILABLE),
+]
+
+
+@pytest.mark.parametrize(("body", "kind"), INSIDE_A_200)
+@pytest.mark.parametrize("task", ["chat", "completions", "embeddings"])
+def test_a_failure_inside_a_200_has_the_kind_of_the_status_it_names_wherever_that_stands(
+    task: str, body: dict[str, Any], kind: Kind
+) -> None:
+    side = OPENAI.provider[Task(task)]
+    raw = json.dumps(body).encode()
+    for read in (lambda: side.decode(raw, CONTEXT), lambda: side.check and side.check(raw)):
+        with pytest.raises(GatewayError) as failure:
+            read()
+        assert failure.value.kind is kind
+        assert failure.value.message == body.get("message", body.get("error")) or failure.value.message == "gone"
+
+
+@pytest.mark.parametrize(("body", "kind"), INSIDE_A_200)
+def test_a_failure_in_a_stream_has_it_too(body: dict[str, Any], kind: Kind) -> None:
+    side = OPENAI.provider[Task.CHAT]
+    row = PROVIDERS["openai-compatible"]
+    for open_stream in (side.stream, side.observe):
+        assert open_stream is not None
+        decoder = open_stream(Target(row, "m", "http://h"), CONTEXT)
+        with pytest.raises(GatewayError) as failure:
+            decoder.feed(Event("", json.dumps(body).encode(), b""))
+        assert failure.value.kind is kind
