@@ -56,24 +56,24 @@ CONSUMER = Section(
     (
         name_field(
             CONSUMER_NAME,
-            "It is in metrics, logs and usage: 1 to 128 ASCII letters, digits, `_`, `-`, `.`, `@` and `+`.",
+            "The name in metrics, logs and usage: 1 to 128 ASCII letters, digits, `_`, `-`, `.`, `@` and `+`.",
         ),
         Field(
             "users",
             _NAMES,
-            "Users of the front proxy: names or globs (`*`, `?`, `[a-z]`; case matters).",
+            "Users of the gateway: names or globs (`*`, `?`, `[a-z]`; case matters).",
             never_empty=True,
         ),
         Field(
             "local",
             BOOLEAN,
-            "Calls on the local gRPC socket and port. At most one consumer has them.",
-            'A front user called "local" is not meant.',
+            "Calls on the local gRPC port and socket. At most one consumer can have them.",
+            'This has nothing to do with a user whose name is "local".',
         ),
         Field(
             "roles",
             Kind({"type": "array", "items": {"enum": list(_ROLES)}}, "list", _read_roles, text=lambda admin: ""),
-            "`admin`: may use the admin calls.",
+            "`admin`: may manage routes and limits, and sees all consumers on the home page.",
             attribute="admin",
         ),
         Field(
@@ -84,7 +84,7 @@ CONSUMER = Section(
             default="every route",
             never_empty=True,
         ),
-        Field("deny", _NAMES, "Globs of the routes it may not call; stronger than `allow`.", never_empty=True),
+        Field("deny", _NAMES, "Globs of the routes it may not call; they override `allow`.", never_empty=True),
         *OF_CONSUMER.fields,
     ),
 )

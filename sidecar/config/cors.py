@@ -56,10 +56,10 @@ CORS = Section(
                 _origins,
                 text=lambda items: "",
             ),
-            "Origins of web pages that may call: `https://app.example.com`, `https://*.example.com` for all subdomains, "
-            "`http://localhost:*` for any port, or `*` for every page.",
+            "Origins of the web pages that may call: `https://app.example.com`, `https://*.example.com` for all "
+            "subdomains, `http://localhost:*` for any port, or `*` for every page.",
             default="[]",
         ),
     ),
-    "Which web pages of other origins may call from a browser, by the paths that pages call.",
+    "Which web pages of other origins may call the gateway from a browser.",
 )

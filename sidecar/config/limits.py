@@ -72,17 +72,17 @@ MLFLOW_LIMIT: Section[MlflowLimit] = Section(
     "mlflow_limit",
     lambda calls, renewal_period, key=None: (calls, renewal_period, key),
     (
-        Field("calls", integer(1, COUNT_MAX), "How many calls.", required=True),
+        Field("calls", integer(1, COUNT_MAX), "The number of calls.", required=True),
         Field(
             "renewal_period",
             Kind({"type": "string"}, "period", plain(_mlflow_period)),
-            "In this time: as `per` of limits, without the short units.",
+            "The period, as `per` of limits, without the short units.",
             required=True,
         ),
         Field(
             "key",
             choice(_MLFLOW_SCOPES, schema={"enum": [*_MLFLOW_SCOPES, None]}),
-            "`user`: each consumer has a limit of its own; otherwise all share one.",
+            "`user`: each consumer has its own limit; otherwise all share one.",
             default="all share one",
         ),
     ),
@@ -120,7 +120,7 @@ class Limiting:
             Field(
                 "limits",
                 list_of(either, SCOPE_MAX, _items_of(self._limit, lambda limit: (limit.unit, limit.per_s, limit.each))),
-                "How many requests or tokens in a period, or calls at once.",
+                "Numbers of requests or tokens in a period, or of concurrent calls.",
                 "[Below](#limits).",
                 never_empty=True,
             ),
@@ -131,7 +131,7 @@ class Limiting:
                     SCOPE_MAX,
                     _items_of(self._budget, lambda budget: (budget.per, budget.each)),
                 ),
-                "Money in a calendar day or month (UTC).",
+                "Amounts of money for a calendar day or month (UTC).",
                 "[Below](#budgets-and-prices).",
                 never_empty=True,
             ),
@@ -182,20 +182,21 @@ def _limit_section(of: str, each: Kind) -> Section[dict[str, Any]]:
         f"{of}_limit",
         dict,
         (
-            Field("requests", count, "Calls in the period."),
-            Field("tokens", count, "Tokens in the period, in and out together."),
-            Field("concurrent", count, "Calls under way at once. A limit has one of these three."),
+            Field("requests", count, "Calls per period."),
+            Field("tokens", count, "Tokens per period, input and output together."),
+            Field("concurrent", count, "Concurrent calls. A limit has exactly one of these three keys."),
             Field("per", _PERIOD, "The period; not with `concurrent`."),
-            Field("each", each, "Each has a limit of its own; without it, all share one."),
+            Field("each", each, "Each consumer (or route) has its own limit; without it, all share one."),
             Field("when_unavailable", WHEN_UNAVAILABLE, AWAY, default="local_share"),
             Field(
                 "mode",
                 choice(("exact", "leased")),
-                "With a `store`: every call asks it, or workers hold slices of the limit; not for `concurrent`.",
+                "With a `store`: every call asks it (`exact`), or workers hold slices of the limit (`leased`); not "
+                "for `concurrent`.",
                 default="exact",
             ),
         ),
-        "So much in a period, or at once.",
+        "A number of requests or tokens in a period, or of concurrent calls.",
     )
 
 

@@ -43,16 +43,16 @@ MODEL = Section(
         Field(
             "provider",
             _PROVIDER,
-            "A provider, in any case, `-` and `_` alike.",
-            "[The table](#providers-and-modelconfig) has them.",
+            "A provider's name. Case does not matter, and `-` and `_` are the same.",
+            "[All providers](#providers-and-modelconfig).",
             required=True,
             mlflow=True,
         ),
         Field(
             "name",
             Kind({"type": "string", "minLength": 1}, "text"),
-            "The provider's own name of the model.",
-            'Quote it where YAML would see a number: `"3.5"`.',
+            "The provider's name for the model.",
+            'Quote it if YAML would read it as a number: `"3.5"`.',
             required=True,
             mlflow=True,
         ),
@@ -66,7 +66,7 @@ MODEL = Section(
         Field(
             "weight",
             integer(0, _WEIGHT_MAX),
-            "Its share with the strategy `weighted`; with 0 it is tried only where others fail.",
+            "Its share with the strategy `weighted`; with 0 it is tried only if others fail.",
         ),
         PRICE_FIELD,
         COST_FIELD,
@@ -74,23 +74,25 @@ MODEL = Section(
 )
 _MODEL = Kind(reference("model"), "section")
 MODELS = (
-    Field("model", _MODEL, "Who answers.", "[Below](#model). Required, unless `models` is there.", mlflow=True),
+    Field(
+        "model", _MODEL, "The model that answers.", "[Below](#model). Required, unless `models` is set.", mlflow=True
+    ),
     Field(
         "fallbacks",
         list_of(_MODEL.schema, UPSTREAMS_MAX - 1),
-        "Further models, tried in this order where the model fails.",
-        "[Below](#several-models), as the next two.",
+        "More models, tried in this order if the model fails.",
+        "[Below](#several-models), like the next two keys.",
     ),
     Field(
         "models",
         list_of(_MODEL.schema, UPSTREAMS_MAX, least=1),
-        "Several models in place of one; `strategy` picks the first.",
+        "Several models instead of one; `strategy` decides which is tried first.",
     ),
     Field(
         "strategy",
         choice(STRATEGIES),
-        "Which of the models is tried first: the first that is fit, one by chance in shares of `weight`, or the one with the "
-        "fewest calls under way. The others are tried where it fails, as `retries` allow.",
+        "Which model is tried first: the first that is not ejected, a random one by `weight`, or the one "
+        "with the fewest calls in progress. If it fails, the others are tried, as `retries` allow.",
     ),
 )
 

@@ -49,17 +49,17 @@ _SPENDABLE = Kind(_SHAPE, "dollars above 0", plain(_spendable), _WRITTEN)
 
 _OF_TOKENS = (
     Field("input", DOLLARS, "Tokens of the prompt.", required=True, hint="0 is a price too"),
-    Field("output", DOLLARS, "Tokens of the answer, thinking included.", required=True, hint="0 is a price too"),
+    Field("output", DOLLARS, "Tokens of the answer, including reasoning.", required=True, hint="0 is a price too"),
     Field("cached_input", DOLLARS, "Tokens read from the provider's cache.", default="as input"),
     Field("cache_write", DOLLARS, "Tokens written to the provider's cache.", default="as input"),
     Field(
         "cache_write_1h",
         DOLLARS,
-        "Tokens written to be kept for an hour.",
-        default="twice the input, or `cache_write` where that is more",
+        "Tokens written to the provider's cache for an hour.",
+        default="twice the input, or `cache_write` if that is more",
     ),
 )
-_TIER_PRICE = Section("tier_price", Price, _OF_TOKENS, "Dollars for a million tokens in a service tier.")
+_TIER_PRICE = Section("tier_price", Price, _OF_TOKENS, "Dollars per million tokens in a service tier.")
 # Providers have three or four.
 _TIERS_MAX = 16
 
@@ -101,20 +101,20 @@ PRICE = Section(
         Field(
             "tiers",
             _TIERS,
-            "Prices of the provider's service tiers, by its word for them: `{flex: {input: 1, output: 4}}`.",
-            "The tier that the answer names decides.",
+            "Prices of the provider's service tiers, by the provider's names: `{flex: {input: 1, output: 4}}`.",
+            "The tier that the answer names is charged.",
         ),
     ),
-    "Dollars for a million tokens, in place of the built-in price table.",
+    "Dollars per million tokens, instead of the built-in price table.",
     shared=True,
 )
 PRICE_FIELD = Field(
-    "price", PRICE, "Dollars for a million tokens.", "[Below](#budgets-and-prices).", default="the price table's"
+    "price", PRICE, "Dollars per million tokens.", "[Below](#budgets-and-prices).", default="from the price table"
 )
 COST_FIELD = Field(
     "cost",
     choice(_COSTS),
-    "What is counted as spent: tokens times the price, or what the provider reports that it bills.",
+    "What counts as spent: tokens times the price, or the cost that the provider reports.",
     "[Below](#budgets-and-prices).",
     default="tokens",
 )
@@ -122,9 +122,7 @@ COST_FIELD = Field(
 
 # YAML has no other words for these.
 WHEN_UNAVAILABLE = choice(("deny", "local_share", "allow"))
-AWAY = (
-    "With a `store`: what holds while it does not answer. Calls are refused, or held to this gateway's share, or pass."
-)
+AWAY = "With a `store`: what happens while it is down. Calls are refused, held to this gateway's share of the limit, or admitted."
 
 
 def budget_section(scope_name: str, each: Kind) -> Section[Budget]:
@@ -133,10 +131,10 @@ def budget_section(scope_name: str, each: Kind) -> Section[Budget]:
         f"{scope_name}_budget",
         Budget,
         (
-            Field("dollars", _SPENDABLE, "What may be spent; exact.", attribute="micro_dollars", required=True),
-            Field("per", choice(_BUDGET_PERIODS), "Of the calendar, UTC.", required=True),
-            Field("soft", SHARE, "From this share on, answers carry a warning."),
-            Field("each", each, "Each has a budget of its own; without it, all share one."),
+            Field("dollars", _SPENDABLE, "The amount that may be spent.", attribute="micro_dollars", required=True),
+            Field("per", choice(_BUDGET_PERIODS), "The calendar day or month, in UTC.", required=True),
+            Field("soft", SHARE, "From this share of the budget on, answers carry a warning."),
+            Field("each", each, "Each consumer (or route) has its own budget; without it, all share one."),
             Field("when_unavailable", WHEN_UNAVAILABLE, AWAY),
         ),
         "Money that may be spent in a calendar day or month (UTC).",

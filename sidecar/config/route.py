@@ -91,22 +91,24 @@ ROUTE = Section(
     (
         name_field(
             ROUTE_NAME,
-            "The name callers use: 1 to 128 ASCII letters, digits, `_`, `-`, `.`, `:` and `/`; unique in the file, case matters. "
-            "With `*` at the end it is a wildcard.",
-            "[Below](#names). MLflow 2 took letters of every script, MLflow 3 takes ASCII; others are refused with their line.",
+            "The name that callers use: 1 to 128 ASCII letters, digits, `_`, `-`, `.`, `:` and `/`. It is unique "
+            "in the file, and case matters. With `*` at the end it is a wildcard.",
+            "[Below](#names). MLflow 2 accepted letters of every script; here, as in MLflow 3, others than ASCII "
+            "are refused.",
         ),
         Field(
             "aliases",
             list_of({"type": "string", "pattern": f"^{ALIAS.pattern.pattern}$"}, _ALIASES_MAX),
-            "Other names of the route.",
+            "Other names for the route.",
             "[Below](#names).",
         ),
         Field(
             "route_type",
             _TYPE,
-            "What the route does: `llm/v1/chat`, `llm/v1/completions` or `llm/v1/embeddings`. The provider must do it.",
-            "Required, in one of two spellings. A type that the provider does not do is an error when the file is read, not on "
-            "the first call.",
+            "The route's type: `llm/v1/chat`, `llm/v1/completions` or `llm/v1/embeddings`. The provider must "
+            "support it.",
+            "Required, as `route_type` or `endpoint_type`. A type that the provider does not support is an error "
+            "when the file is read, not on the first call.",
             mlflow=True,
         ),
         Field("endpoint_type", _TYPE, "The same as `route_type`.", mlflow=True),
@@ -118,53 +120,55 @@ ROUTE = Section(
         Field(
             "default_max_tokens",
             integer(1, _MAX_TOKENS_MAX),
-            "Sent as `max_tokens` where the provider requires it (Anthropic) and the caller sets none.",
+            "Sent as `max_tokens` if the provider requires it (Anthropic) and the caller does not set it.",
         ),
         Field(
             "drop_params",
             list_of({"enum": _DROPPABLE}, read=_drop_params),
-            "Request parameters that never go to the provider.",
-            "What a provider has no place for is refused without it, with the name to list here. Nested parameters have their "
-            "place in the name: `messages[].name`, `response_format.json_schema.description`. [The names](providers.md#members).",
+            "Request parameters that are never sent to the provider.",
+            "A parameter that a provider does not have is refused otherwise, with the name to list here. Nested "
+            "parameters are named by their path: `messages[].name`, `response_format.json_schema.description`. "
+            "[All names](providers.md#members).",
             default="[]",
         ),
         Field(
             "strict",
             BOOLEAN,
-            "Refuses a request that has anything which would be left out, and which drop_params does not list.",
-            "Without it, hints and parts of earlier answers that the provider has no place for are left out, and named in "
-            "`x-sidecar-left-out` and `left_out`. [Which](providers.md#members).",
+            "Refuses a request if anything in it would be left out, unless drop_params lists it.",
+            "Otherwise, hints and parts of earlier answers that the provider has no place for are left out, and "
+            "named in `x-sidecar-left-out` and `left_out`. [Which these are](providers.md#members).",
             default="false",
         ),
         Field(
             "completions_api",
             choice(_COMPLETIONS_APIS, "API"),
-            "What a completions route calls at the provider.",
+            "Which API of the provider a completions route calls.",
             "[Below](#completions).",
             default="by provider and model",
         ),
         Field(
             "chat_api",
             choice(_CHAT_APIS, "API"),
-            "What a chat route calls at OpenAI or Azure: chat completions or the Responses API.",
-            "`responses`: every caller, also of chat completions, of Messages and by gRPC, keeps the model's reasoning from one "
-            "tool call to the next. `chat`: callers of `/v1/responses` are translated too, for servers that have only chat "
-            "completions.",
-            default="what the caller speaks",
+            "Which API of OpenAI or Azure a chat route calls: chat completions or the Responses API.",
+            "With `responses` every caller, including those of chat completions, Messages and gRPC, keeps the "
+            "model's reasoning from one tool call to the next. With `chat` calls of `/v1/responses` are "
+            "translated, too, for servers that only have chat completions.",
+            default="the API that the caller uses",
         ),
         Field(
             "stream_end",
             choice(_STREAM_ENDS, "end of a stream"),
-            "What ends a provider's stream besides its end marker (`[DONE]`, `message_stop`).",
-            "`done`: nothing, a stream without the marker is broken. `finish`: the end of the body, once all choices have "
-            "finished. `close`: the end of the body, once there was output.",
-            default="`finish`, or what the provider's row says",
+            "What ends a provider's stream, apart from its end marker (`[DONE]`, `message_stop`).",
+            "`done`: nothing else; a stream without the marker is an error. `finish`: the end of the body, once "
+            "all choices have finished. `close`: the end of the body, once there was output.",
+            default="`finish`, or what is built in for the provider",
         ),
         Field(
             "headers",
             _HEADERS,
-            "Further headers to the provider; never secret.",
-            "`Authorization`, `X-API-Key` and the like are refused, and so is what HTTP needs itself (`Host`, `Content-Type` …).",
+            "Additional headers for the provider; not for secrets.",
+            "`Authorization`, `X-API-Key` and similar headers are refused, and so are those that HTTP itself "
+            "needs (`Host`, `Content-Type` …).",
             default="{}",
         ),
     ),

@@ -37,31 +37,31 @@ TIMEOUTS = Section(
         Field(
             "connect",
             DURATION,
-            "Making the connection, TLS included.",
-            "A provider that is up answers in well under a second; beyond that another attempt is better.",
+            "Opening the connection, including TLS.",
+            "A provider that is up takes well under a second; after that, another attempt is better.",
         ),
         Field(
             "first_output",
             DURATION,
-            "On a stream: from the request's last byte to the first output. For an answer that is not streamed, which comes in "
-            "one piece: only while another model can still be tried.",
-            "Long prompts and thinking models are silent for a minute and more.",
+            "For a stream: from the last byte of the request to the first output. For an answer that is not "
+            "streamed: to its head, but only while another model can still be tried.",
+            "Long prompts and reasoning models can be silent for more than a minute.",
         ),
         Field("idle", DURATION, "The longest silence between two pieces of a stream."),
         Field(
             "total",
             DURATION,
-            "The whole call: the deadline of a caller that sets none, and the cap of one that does.",
-            "OpenAI's SDK waits as long.",
+            "The whole call: the default deadline, and the upper bound for a deadline that the caller sets.",
+            "OpenAI's SDK waits equally long.",
         ),
         Field(
             "write",
             DURATION,
-            "How long a client may take no piece of a stream (gRPC and Envoy; Nginx has `send_timeout`).",
-            "A reader that stops reading holds a provider's connection.",
+            "How long a client may read nothing of a stream (gRPC and Envoy; Nginx has `send_timeout`).",
+            "A client that stops reading holds a connection to the provider.",
         ),
     ),
-    "Time limits of one call.",
+    "Time limits for one call.",
 )
 
 
@@ -76,15 +76,17 @@ RETRIES = Section(
     "retries",
     Retries,
     (
-        Field("budget", integer(0, _RETRIES_MAX), "How many further attempts, over all models of the route together."),
+        Field(
+            "budget", integer(0, _RETRIES_MAX), "The number of further attempts, over all models of the route together."
+        ),
         Field(
             "backoff",
             DURATION,
-            "The longest wait before the first of them; the actual wait is random, and the limit doubles each time.",
+            "The longest wait before the first retry; the actual wait is random, and this limit doubles each time.",
         ),
-        Field("backoff_max", DURATION, "What no wait exceeds."),
+        Field("backoff_max", DURATION, "The upper limit for any wait."),
     ),
-    "Further attempts of one call, only before its first output.",
+    "Further attempts for one call, only before its first output.",
     _check_backoff,
 )
 BREAKER = Section(
@@ -92,12 +94,16 @@ BREAKER = Section(
     Breaker,
     (
         Field("consecutive_failures", integer(1, _BREAKER_COUNT_MAX), "Ejects after this many failures in a row."),
-        Field("error_ratio", SHARE, "Ejects when this share of the calls in the window has failed."),
-        Field("calls_min", integer(1, _BREAKER_COUNT_MAX), "The share counts from this many calls in the window on."),
-        Field("window", DURATION, "How far back the share looks."),
+        Field("error_ratio", SHARE, "Ejects when this share of the calls in the window have failed."),
+        Field(
+            "calls_min",
+            integer(1, _BREAKER_COUNT_MAX),
+            "The minimum number of calls in the window for the ratio to count.",
+        ),
+        Field("window", DURATION, "The time over which the ratio is taken."),
         Field("open", DURATION, "How long the model is ejected; then one real call probes it."),
     ),
-    "When a model of several is ejected for a while.",
+    "When one of several models is ejected for a while.",
 )
 ADMISSION = Section(
     "admission",
@@ -106,19 +112,19 @@ ADMISSION = Section(
         Field(
             "concurrent",
             integer(1, _CONCURRENT_MAX),
-            "Calls under way at once.",
+            "Concurrent calls.",
             attribute="concurrent_max",
             required=True,
         ),
         Field(
             "queue",
             integer(0, _CONCURRENT_MAX),
-            "Calls that may wait for a place; more get 503.",
+            "Calls that may wait for a slot; further calls get 503.",
             attribute="queue_max",
         ),
-        Field("queue_time", DURATION, "How long one may wait; then it gets 503.", attribute="queue_s"),
+        Field("queue_time", DURATION, "How long a call may wait; then it gets 503.", attribute="queue_s"),
     ),
-    "How many calls may be under way and waiting in each worker.",
+    "How many calls may be in progress and waiting in each worker.",
 )
 DIALECT = choice(DIALECTS)
 
@@ -180,33 +186,35 @@ SETTINGS = Section(
     "defaults",
     Settings,
     (
-        Field("timeouts", TIMEOUTS, "Time limits of one call.", "[Below](#timeouts)."),
+        Field("timeouts", TIMEOUTS, "Time limits for one call.", "[Below](#timeouts)."),
         Field(
             "response_bytes_max",
             size(*_RESPONSE_BYTES),
-            "What one answer may hold.",
-            "Behind Nginx a slow reader does not slow the provider down, so something must bound an answer; 64 MiB is also the "
-            "gRPC message limit.",
+            "The largest answer, in bytes.",
+            "Behind Nginx a slow client does not slow the provider down, so an answer needs a limit; 64 MiB is "
+            "also the gRPC message limit.",
         ),
         Field(
             "stream_keepalive",
             DURATION_OR_OFF,
-            "After this long a silence on a REST stream a comment is sent, and then each time again, also before the first "
-            "output; from the first comment on errors are events in the stream. `off`: no comments.",
-            "Balancers cut what is silent for 60 s, some for 30. SDKs skip comments, and fallbacks go on as without them.",
+            "While a REST stream is silent, also before the first output, a comment is sent each time this much "
+            "time has passed. After the first comment, errors are events in the stream. `off`: no comments.",
+            "Many load balancers close a connection that is silent for 60 s, some after 30 s. SDKs skip "
+            "comments, and fallbacks work as without them.",
         ),
         Field(
             "ca_file",
             Kind({"type": "string"}, "path", ca_bundle),
             "PEM bundle to trust for this provider; relative paths start at the config file's directory.",
-            "It is kept as it was read.",
+            "The gateway keeps the content that it has read.",
             default="the system's",
         ),
         Field(
             "client_certificate",
             _CLIENT_CERTIFICATE,
-            "PEM files of a certificate, with its chain, and of its key, for a provider that asks for them.",
-            "`{certificate: client.pem, key: client.key}`; without `key` it is in the same file. [Below](#client-certificates).",
+            "PEM files of a client certificate with its chain, and of its key, for a provider that requires them.",
+            "`{certificate: client.pem, key: client.key}`; without `key`, the key is in the same file. "
+            "[Below](#client-certificates).",
         ),
         Field(
             "proxy",
@@ -216,29 +224,32 @@ SETTINGS = Section(
                 proxy,
                 text=lambda value: "" if value is None else str(value),
             ),
-            "HTTP proxy to this provider, as `http://proxy:3128` or `http://user:$PASSWORD@proxy:3128`; `environment`: by "
-            "HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.",
-            "User and password are escaped as in any URL. Without the word the variables of the environment are ignored: a "
-            "gateway must not change its route because of who started it.",
+            "HTTP proxy for this provider, such as `http://proxy:3128` or `http://user:$PASSWORD@proxy:3128`; "
+            "`environment`: use HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.",
+            "Escape user and password as in any URL. Without this key, the environment's proxy variables are "
+            "ignored: the gateway should not behave differently depending on who started it.",
         ),
         Field(
-            "retries", RETRIES, "Further attempts of one call.", "[Below](#retries-breaker-admission), as the next two."
+            "retries",
+            RETRIES,
+            "Further attempts for one call.",
+            "[Below](#retries-breaker-admission), like `breaker` and `admission`.",
         ),
         Field(
             "fallback_on",
             list_of({"enum": list(_FALLBACK_ON)}, read=_fallback_on),
-            "Refusals after which the next model is asked too: `context_length`, `content_filter`.",
-            "[Below](#several-models). Without it they are the caller's answer: most often the request is at fault.",
+            "Refusals after which the next model is tried, too: `context_length`, `content_filter`.",
+            "[Below](#several-models). Otherwise the caller gets the refusal, because usually the request is at fault.",
         ),
-        Field("breaker", BREAKER, "When a model of several is ejected."),
-        Field("admission", ADMISSION, "Calls of the route in each worker.", default="no limit"),
+        Field("breaker", BREAKER, "When one of several models is ejected."),
+        Field("admission", ADMISSION, "Concurrent calls of the route in each worker.", default="no limit"),
         Field(
             "mlflow_dialect",
             DIALECT,
-            "MLflow's wire format on `/gateway/{name}/invocations` where nothing else tells: `a` (2.5 to 2.8) or `b` (2.9 and "
-            "later).",
+            "MLflow's wire format on `/gateway/{name}/invocations` if the request does not show it: `a` (2.5 to "
+            "2.8) or `b` (2.9 and later).",
         ),
     ),
-    "Settings for every route that does not set them itself.",
+    "Settings for every route that does not set its own.",
 )
 _ATTRIBUTES = frozenset(each.target for each in SETTINGS.fields)

@@ -41,11 +41,11 @@ DESTINATION: Section[dict[str, Any]] = Section(
     "destination",
     dict,
     (
-        Field("name", TEXT, "A route of the same type anywhere in the file; no split.", required=True),
+        Field("name", TEXT, "A route of the same type anywhere in the file, but not a split.", required=True),
         Field(
             "traffic_percentage",
             integer(0, _WHOLE),
-            "Its share; all sum to 100. With 0 it gets nothing.",
+            "Its share of the calls in percent. All shares add up to 100; with 0 it gets none.",
             required=True,
         ),
     ),
@@ -54,15 +54,20 @@ SPLIT = Section(
     "split",
     Route,
     (
-        name_field(ALIAS, "As a route's; no wildcard."),
-        Field("task_type", Kind({"type": "string", "pattern": "^llm/v1/"}, "type"), "As `route_type`.", required=True),
+        name_field(ALIAS, "As for a route, but not a wildcard."),
+        Field(
+            "task_type",
+            Kind({"type": "string", "pattern": "^llm/v1/"}, "type"),
+            "The same as `route_type`.",
+            required=True,
+        ),
         Field(
             "destinations",
             list_of(DESTINATION.schema(), least=1),
             f"Who answers. At most {UPSTREAMS_MAX} get traffic.",
             required=True,
         ),
-        Field("routing_strategy", choice(_ROUTING), "The only one there is.", default="TRAFFIC_SPLIT"),
+        Field("routing_strategy", choice(_ROUTING), "The only strategy.", default="TRAFFIC_SPLIT"),
         *ROUTE_LIMITING,
         *(each for each in SETTINGS.fields if each.key not in UPSTREAM_KEYS),
     ),

@@ -123,24 +123,25 @@ REDIS = Section(
         Field(
             "url",
             Kind({"type": "string"}, "URL", _url, "`redis://` or, with TLS, `rediss://`, and the database behind it."),
-            "Where it is: `rediss://host:6379/0`, or `unix:///path`. Several, with commas: nodes of a cluster, or sentinels.",
+            "The address: `rediss://host:6379/0` or `unix:///path`. Several, separated by commas, are nodes of a "
+            "cluster, or sentinels.",
             required=True,
         ),
         Field(
             "ca",
             Kind({"type": "string"}, "path", ca_bundle),
-            "CA certificates that the server's must come from.",
+            "CA certificates to verify the server with.",
             default="the system's",
         ),
         Field("username", TEXT, "A user of the server's ACL.", default="the default user"),
         Field(
             "password",
             Kind({"type": "string"}, "key", _secret),
-            "As an API key: `$NAME` or `file:PATH`.",
+            "Written like a provider key: `$NAME` or `file:PATH`.",
             default="none",
         ),
-        Field("cluster", BOOLEAN, "Whether it is a cluster; all keys are in one slot.", default="false"),
-        Field("sentinel", TEXT, "The master's name; the URL has the sentinels then.", default="none"),
+        Field("cluster", BOOLEAN, "Whether the server is a cluster; all keys are in one slot.", default="false"),
+        Field("sentinel", TEXT, "The name of the master, if the URL lists sentinels.", default="none"),
     ),
     "A Redis or Valkey server of version 6.2 or later.",
     _check,
@@ -154,7 +155,7 @@ STORE = Section(
         Field(
             "timeout",
             Kind(DURATION.schema, "5ms to 5s", _seconds, DURATION.written, DURATION.text, "_s"),
-            "How long a call waits for it at most; then `when_unavailable` decides.",
+            "The longest time that a call waits for the store; then `when_unavailable` decides.",
         ),
         Field(
             "installation",
@@ -162,6 +163,6 @@ STORE = Section(
             "Gateways with the same name share all limits and budgets. It is part of every key in the store.",
         ),
     ),
-    "Where several gateways count limits and money together.",
+    "Where several gateways count limits and spend together.",
     shared=True,
 )

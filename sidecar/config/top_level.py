@@ -38,21 +38,22 @@ TOP = Section(
         Field(
             "routes",
             _ROUTES,
-            "The routes; at least one, unless `manage_routes` is on.",
+            "The routes: at least one, unless `manage_routes` is on.",
             "[Below](#a-route).",
             mlflow=True,
         ),
-        Field("endpoints", _ROUTES, "The same as `routes`; both may be in one file.", mlflow=True),
+        Field("endpoints", _ROUTES, "The same as `routes`; a file may have both.", mlflow=True),
         Field(
             "defaults",
             Kind(SETTINGS.schema(), "section"),
-            "Settings for every route that does not set them itself.",
+            "Settings for every route that does not set its own.",
             f"{', '.join(f'`{key}`' for key in SETTINGS.keys)}.",
         ),
         Field(
             "consumers",
             list_of(reference("consumer"), CONSUMERS_MAX, least=1),
-            "Who calls, what they may call and how much. Without it every user may call every route, and nobody is admin.",
+            "Who may call, which routes, and how much. Without it every user may call every route, and nobody is "
+            "an admin.",
             "[Below](#consumers).",
         ),
         Field(
@@ -64,10 +65,15 @@ TOP = Section(
         Field(
             "manage_routes",
             BOOLEAN,
-            "Whether admins may manage routes through the API; the list of routes may be empty then.",
+            "Whether admins may manage routes through the API. The list of routes may then be empty.",
         ),
-        Field("admission", ADMISSION, "Calls in each worker, over all routes.", "[Below](#retries-breaker-admission)."),
-        Field("cors", CORS, "Which web pages may call from a browser.", "[Below](#cors).", default="none"),
+        Field(
+            "admission",
+            ADMISSION,
+            "Concurrent calls in each worker, over all routes.",
+            "[Below](#retries-breaker-admission).",
+        ),
+        Field("cors", CORS, "Which web pages may call the gateway from a browser.", "[Below](#cors).", default="none"),
         Field(
             "store",
             STORE,
@@ -78,11 +84,11 @@ TOP = Section(
         Field(
             "responses",
             Kind(RESPONSES.schema(), "section", lambda entry, path, scope: RESPONSES.read(entry.value, path, scope)),
-            "What is remembered for callers of the Responses API.",
+            "What the gateway remembers for callers of the Responses API.",
             "[Below](#remembered-responses).",
             default="nothing",
         ),
-        Field("mlflow_dialect", DIALECT, "As a route's, for all routes that do not set it.", default="a"),
+        Field("mlflow_dialect", DIALECT, "As for a route; it applies to all routes that do not set it.", default="a"),
     ),
     ignored=IGNORED,
 )
