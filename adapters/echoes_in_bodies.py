@@ -48,8 +48,9 @@ def _stripped(raw: msgspec.Raw, leaves: frozenset[str], knows: Known | None, lef
 
 
 def _only(members: dict[str, Any], known: frozenset[str], name: str, left_out: dict[str, None]) -> None:
-    """Takes out what the provider does not know."""
-    for each in [each for each in members if each not in known]:
+    """Takes out what the provider does not know, and nulls: OpenAI's SDK writes all members of its answers, those that ask for
+    nothing as null, and a strict provider may take one only where it has a value."""
+    for each in [each for each, raw in members.items() if each not in known or (raw == _NULL and each != "content")]:
         if bytes(members.pop(each)) not in (b"null", b'""', b"[]"):
             left_out[name] = None
 

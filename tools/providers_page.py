@@ -305,4 +305,7 @@ def _quirks_part(rows: list[Provider]) -> list[str]:
         "- Documents that are text (`text/csv`, `text/markdown`, `application/json`) are sent as text, images in a `file` part",
         "  as images.",
         "- White space at the end of a last assistant message, which the model is to continue, is removed.",
+        "- Results of parallel calls come first in their turn, even if the user spoke between them.",
+        "",
+        "Anthropic and Cohere have no `tool_choice: allowed_tools`: they get only the tools that it names.",
     ]

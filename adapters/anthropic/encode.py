@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from adapters.allowed_tools import only_allowed
 from adapters.anthropic.json_answer import tools_and_choice
 from adapters.anthropic.limits import output_tokens_max
 from adapters.anthropic.lost_thoughts import is_manual, thoughts_are_lost
@@ -43,7 +44,7 @@ _EFFORTS = {effort: effort for effort in ("low", "medium", "high", "xhigh", "max
 def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
     """The call. Raises unsupported_parameter for what the format cannot express and invalid_request for what is malformed."""
     fit = Fit(target)
-    request = fit_history(functions_as_tools(fit_chat(request, PLACES, fit)), _ECHOES, fit)
+    request = fit_history(functions_as_tools(only_allowed(fit_chat(request, PLACES, fit))), _ECHOES, fit)
     system, turns = system_and_turns(request.messages, fit)
     body: dict[str, Any] = {"model": target.model, "max_tokens": _max_tokens(request, target), "messages": turns}
     if system is not None:

@@ -11,6 +11,7 @@ PLACES = (
     | FILES
     | {"messages[].content[].file.filename"}  # a document's title
     | TOOLS
+    | {"tool_choice.allowed_tools"}  # the tools that it names, and its mode
     | {"messages[].function_call"}  # a call of a tool, in an older word
     | FORMS
     | CACHE_MARKS

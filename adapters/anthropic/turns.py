@@ -136,6 +136,10 @@ def _is_blank(block: Any) -> bool:
     return isinstance(block, dict) and block.get("type") == "text" and not str(block.get("text", "")).strip()
 
 
+def _is_result(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") == "tool_result"
+
+
 def _tool_use(call: pb.ToolCall, fit: Fit, at: str) -> dict[str, Any] | None:
     if call.HasField("custom_input"):
         fit.refuse(f"{at}.custom", "messages[].tool_calls[].custom", "it knows functions only")
@@ -178,6 +182,7 @@ def _add(turns: list[_Turn], turn: _Turn) -> None:
 
 
 def _written(turn: _Turn) -> dict[str, Any]:
+    turn.blocks.sort(key=lambda block: not _is_result(block))  # stable: results first, else all keep their order
     return {"role": turn.role, "content": _compact(turn.blocks), **turn.extra}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from adapters.allowed_tools import only_allowed
 from adapters.cohere.messages import is_empty_turn, write_message
 from adapters.cohere.places import PLACES
 from adapters.cohere.tools import write_tools
@@ -52,7 +53,7 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
     fit = Fit(target)
     if not request.messages:
         raise invalid("messages", "at least one is needed")
-    request = fit_history(functions_as_tools(fit_chat(request, PLACES, fit)), _ECHOES, fit)
+    request = fit_history(functions_as_tools(only_allowed(fit_chat(request, PLACES, fit))), _ECHOES, fit)
     written = [write_message(message, fit, f"messages[{i}]") for i, message in enumerate(request.messages)]
     messages = [each for each in written if not is_empty_turn(each)]
     body: dict[str, Any] = {"model": target.model, "messages": messages, "stream": stream}

@@ -32,6 +32,7 @@ PLACES = (
         *("logprobs", "reasoning_effort", "messages[].content[].image_url.detail", "tools[].function.strict"),
         "messages[].citations",
         "messages[].function_call",  # a call of a tool, in an older word
+        "tool_choice.allowed_tools",  # the tools that it names, and its mode
     }
 )
 # /v1/chat has one string a turn, and tools of another shape.

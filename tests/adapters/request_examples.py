@@ -266,7 +266,7 @@ _INSIDE: list[tuple[str, bool, JSON, JSON]] = [
         "tool_choice.allowed_tools",
         True,
         _tools(),
-        _tools(tool_choice={"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": [FUNCTION]}}),
+        _tools(tool_choice={"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [FUNCTION]}}),
     ),
     ("parallel_tool_calls", False, _tools(), _tools(parallel_tool_calls=True)),
     ("parallel_tool_calls", True, _tools(), _tools(parallel_tool_calls=False)),

@@ -66,3 +66,17 @@ def test_messages_without_an_echo_keep_their_bytes() -> None:
     assert side.patch is not None
     call = side.patch(OPENAI.client[Task.CHAT].open(body), Target(PROVIDERS["mistral"], "m", "http://127.0.0.1:1"))
     assert raw in call.body
+
+
+def test_a_strict_provider_gets_no_member_of_an_earlier_answer_that_is_null() -> None:
+    """As OpenAI's SDK dumps one: `message.model_dump()`."""
+    dumped = {
+        "content": "x", "refusal": None, "role": "assistant", "annotations": None, "audio": None, "function_call": None,
+        "tool_calls": None, "name": None,
+    }  # fmt: skip
+    for provider in ("mistral", "groq", "cerebras"):
+        sent, call = patched(dumped, PROVIDERS[provider])
+        assert sent == {"content": "x", "role": "assistant"}
+        assert call.left_out == ()
+    calling = {"role": "assistant", "content": None, "tool_calls": [{"id": "abcdefghi", "type": "function"}]}
+    assert patched(calling, PROVIDERS["groq"])[0] == calling, "content may be null beside calls"

@@ -44,11 +44,60 @@ def test_effort_may_come_in_anthropics_own_member() -> None:
     assert "extra_json" not in refused.value.message
 
 
-def test_allowed_tools_are_refused_by_name() -> None:
-    choice = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": []}}
+def allowed(mode: str | None, *names: str) -> dict[str, Any]:
+    tools = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"tools": tools} | ({} if mode is None else {"mode": mode})}
+
+
+A_AND_B = [{"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in ("a", "b")]
+
+
+@pytest.mark.parametrize(("mode", "type_"), [("required", "any"), ("auto", "auto"), (None, "auto")])
+def test_allowed_tools_are_those_that_are_sent(mode: str | None, type_: str) -> None:
+    body = claude_gets(tools=A_AND_B, tool_choice=allowed(mode, "b", "c"))
+    assert [tool["name"] for tool in body["tools"]] == ["b"]
+    assert body["tool_choice"] == {"type": type_}
+
+
+def test_where_no_tool_is_allowed_none_is_called() -> None:
+    body = claude_gets(tools=A_AND_B, tool_choice=allowed("auto", "c"))
+    assert [tool["name"] for tool in body["tools"]] == ["a", "b"], "calls in the history need them"
+    assert body["tool_choice"] == {"type": "none"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "param"),
+    [
+        (allowed("required", "c"), "tool_choice.allowed_tools.tools"),
+        (allowed("any", "a"), "tool_choice.allowed_tools.mode"),
+        ({"type": "allowed_tools"}, "tool_choice.allowed_tools"),
+        ({"type": "allowed_tools", "allowed_tools": {"tools": "a"}}, "tool_choice.allowed_tools.tools"),
+    ],
+)
+def test_allowed_tools_that_cannot_be_are_refused_with_their_place(choice: dict[str, Any], param: str) -> None:
     with pytest.raises(GatewayError) as refused:
-        claude_gets(tool_choice=choice)
-    assert (refused.value.kind, refused.value.param) == (Kind.UNSUPPORTED_PARAMETER, "tool_choice.allowed_tools")
+        claude_gets(tools=A_AND_B, tool_choice=choice)
+    assert (refused.value.kind, refused.value.param) == (Kind.INVALID_REQUEST, param)
+
+
+def test_results_of_parallel_calls_come_first_though_the_user_spoke_between_them() -> None:
+    calls = [{"id": id_, "type": "function", "function": {"name": "f", "arguments": "{}"}} for id_ in ("a", "b")]
+    body = claude_gets(
+        messages=[
+            {"role": "user", "content": "x"},
+            {"role": "assistant", "content": None, "tool_calls": calls},
+            {"role": "user", "content": "Well?"},
+            {"role": "tool", "tool_call_id": "a", "content": "1"},
+            {"role": "user", "content": "Go on."},
+            {"role": "tool", "tool_call_id": "b", "content": "2"},
+        ]
+    )
+    assert body["messages"][-1]["content"] == [
+        {"type": "tool_result", "tool_use_id": "a", "content": "1"},
+        {"type": "tool_result", "tool_use_id": "b", "content": "2"},
+        {"type": "text", "text": "Well?"},
+        {"type": "text", "text": "Go on."},
+    ]
 
 
 @pytest.mark.parametrize(

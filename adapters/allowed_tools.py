@@ -1,0 +1,54 @@
+"""OpenAI's `allowed_tools` for formats that have no such choice: the tools it names, and its mode as the choice.
+
+The model can then call the same tools as with OpenAI. What differs is the prefix that a provider caches: OpenAI's choice
+leaves the list of tools as it is so that prompts stay cached, and a shorter list is another prefix.
+"""
+
+from __future__ import annotations
+
+from adapters.json_object import Obj, of_request
+from adapters.refusals import invalid
+from sidecar.v1 import inference_pb2 as pb
+
+_MODES = {"auto": pb.ToolChoice.MODE_AUTO, "required": pb.ToolChoice.MODE_REQUIRED}
+
+
+def only_allowed(request: pb.ChatRequest) -> pb.ChatRequest:
+    """The request, or a copy with the allowed tools alone. Raises invalid_request, naming the member that is malformed."""
+    if request.tool_choice.WhichOneof("choice") != "other_json":
+        return request
+    choice = Obj(request.tool_choice.other_json.encode(), "tool_choice", of_request)
+    if choice.string("type") != "allowed_tools":
+        return request
+    allowed = choice.object("allowed_tools")
+    if allowed is None:
+        raise of_request("tool_choice.allowed_tools", "an object")
+    mode, names = allowed.string("mode") or "auto", _names(allowed)
+    if mode not in _MODES:
+        raise of_request("tool_choice.allowed_tools.mode", "one of auto, required")
+    kept = [tool for tool in request.tools if _name(tool) in names]
+    made = pb.ChatRequest()
+    made.CopyFrom(request)
+    if kept:
+        made.tool_choice.mode = _MODES[mode]
+        made.ClearField("tools")
+        made.tools.extend(kept)
+    elif mode == "auto":
+        made.tool_choice.mode = pb.ToolChoice.MODE_NONE  # with all tools: a history with calls needs them
+    else:
+        raise invalid("tool_choice.allowed_tools.tools", "none of them is among 'tools', and one is required")
+    return made
+
+
+def _names(allowed: Obj) -> frozenset[str | None]:
+    found = set()
+    for tool in allowed.objects("tools"):
+        kind = tool.string("type") or ""
+        inner = tool.object(kind) if kind in ("function", "custom") else None
+        if inner is not None:
+            found.add(inner.string("name"))
+    return frozenset(found - {None})
+
+
+def _name(tool: pb.Tool) -> str:
+    return tool.custom.name if tool.WhichOneof("kind") == "custom" else tool.function.name
