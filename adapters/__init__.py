@@ -44,6 +44,7 @@ from adapters.responses import LEFT_OUT as RESPONSES_LEFT_OUT
 from adapters.service_tier import AUTO, TIER, service_tier_in, tier_of_json, tier_word
 from adapters.sse import Event
 from adapters.stencils import Stencil, cut, unescaped
+from adapters.tool_arguments import NAME as ARGUMENTS
 from adapters.usage import latest_usage
 from adapters.vectors import encode_vectors, inputs_in
 
@@ -53,7 +54,9 @@ FORMATS: Mapping[str, Format] = {
 }
 
 # The closed list of what is ever named as left out: header words and metric labels.
-LEFT_OUT = NAMES | HINTS | RESPONSES_LEFT_OUT | {"thinking"}  # that is Anthropic's (anthropic/lost_thoughts.py)
+LEFT_OUT = (
+    NAMES | HINTS | RESPONSES_LEFT_OUT | {"thinking", ARGUMENTS}
+)  # that is Anthropic's (anthropic/lost_thoughts.py)
 
 __all__ = [
     "AUTO",

@@ -81,6 +81,7 @@ class Target:
     options: Mapping[str, Any] = field(
         default_factory=dict
     )  # from the route: default_max_tokens, drop_params, strict ...
+    headers: tuple[tuple[str, str], ...] = ()  # of the upstream, in addition to its provider's; none has a key
 
     @property
     def stream_end(self) -> str:

@@ -91,7 +91,7 @@ def _hosted(name: str, base_url: str, mlflow_key: str | None = None, **fields: A
 def _server(name: str, port: int, **fields: Any) -> Provider:
     """A model server of OpenAI's format that people run themselves, at its default port."""
     url = f"http://localhost:{port}/v1"
-    fields["options"] = {**_ONLY_SYSTEM, **fields.get("options", {})}
+    fields["options"] = {**_ONLY_SYSTEM, "arguments_are_objects": True, **fields.get("options", {})}
     return Provider(name=name, format="openai", base_url=url, key_required=False, config_keys=_KEYS, **fields)
 
 
@@ -199,6 +199,7 @@ _ROWS = (
             **_CHAT_ONLY,
             "reasoning_effort_models": ("gemini-2.5", "gemini-3"),
             "calls_want": "thought_signature",
+            "arguments_are_objects": True,
         },
     ),
     _hosted(

@@ -24,7 +24,7 @@ from pathlib import Path
 import uvloop
 
 from bench.own_parts import Answers, Caller, echo_methods, snapshot_of
-from sidecar.conversations import Memory
+from sidecar.conversations import DiskMemory
 from sidecar.gateway.gateway import Gateway
 from sidecar.gateway.meter import Meter
 from sidecar.limits import LimitStore
@@ -82,7 +82,7 @@ class Bench:
             changes = RouteChanges(self._gateway, None)
             inference_pb2_grpc.add_InferenceServiceServicer_to_server(InferenceServicer(self._gateway), methods)
             rest_pb2_grpc.add_RestServiceServicer_to_server(
-                RestServicer(self._gateway, changes, HealthServicer(), Memory(None, lambda: None)), methods
+                RestServicer(self._gateway, changes, HealthServicer(), DiskMemory(None, lambda: None)), methods
             )
         else:
             methods = echo_methods()

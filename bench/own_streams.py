@@ -23,7 +23,7 @@ from google.api.httpbody_pb2 import HttpBody
 
 from adapters import Task
 from bench.upstream import stream_answer
-from sidecar.conversations import Memory
+from sidecar.conversations import DiskMemory
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Route, Snapshot, Upstream
 from sidecar.gateway.gateway import Gateway
@@ -251,7 +251,7 @@ async def cpu_us(case: Case, chunks: int, streams: int, profile: cProfile.Profil
     client = UpstreamClient(MemoryDialer(reads_of(case, chunks)))
     gateway = Gateway(Snapshot({"r": Route("r", Task.CHAT, (upstream,))}, "0" * 12), client, Metrics())
     rest, typed = (
-        RestServicer(gateway, RouteChanges(gateway, cast(Any, None)), HealthServicer(), Memory(None, lambda: None)),
+        RestServicer(gateway, RouteChanges(gateway, cast(Any, None)), HealthServicer(), DiskMemory(None, lambda: None)),
         InferenceServicer(gateway),
     )
     body = HttpBody(content_type="application/json", data=json.dumps(_BODIES.get(case.door, _BODY)).encode())

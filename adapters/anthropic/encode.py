@@ -15,6 +15,7 @@ from adapters.anthropic.places import PLACES
 from adapters.anthropic.thinking import goes_back
 from adapters.anthropic.turns import system_and_turns
 from adapters.anthropic.url import messages_url
+from adapters.anthropic.version import fit_sampling
 from adapters.contract import Context, HttpCall, Target
 from adapters.echo_names import ECHOES, Known
 from adapters.echoes import Echoes, fit_history
@@ -53,7 +54,7 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
         body["stream"] = True
     extra = callers_object(request.extra_json, "extra_json") if request.extra_json else {}
     body |= tools_and_choice(request, fit, extra)
-    body |= _sampling(request, fit) | _metadata(request, fit) | _service_tier(request, fit)
+    body |= _sampling(request, extra, fit) | _metadata(request, fit) | _service_tier(request, fit)
     body |= _output_config(request, fit, extra.pop("output_config", None))
     if request.reasoning_effort == "none":
         body["thinking"] = {"type": "disabled"}
@@ -74,7 +75,7 @@ def _max_tokens(request: pb.ChatRequest, target: Target) -> int:
     return int(target.options.get("default_max_tokens") or output_tokens_max(target.model))
 
 
-def _sampling(request: pb.ChatRequest, fit: Fit) -> dict[str, Any]:
+def _sampling(request: pb.ChatRequest, extra: dict[str, msgspec.Raw], fit: Fit) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name in ("temperature", "top_p"):
         if request.HasField(name):
@@ -82,6 +83,7 @@ def _sampling(request: pb.ChatRequest, fit: Fit) -> dict[str, Any]:
             if not math.isfinite(value):
                 raise invalid(name, "must be a finite number")
             fields[name] = value
+    fit_sampling(fields, extra, fit)
     if sequences := [stop for stop in request.stop if stop]:
         fields["stop_sequences"] = sequences
     elif request.stop:

@@ -19,9 +19,11 @@ from typing import Any
 import msgspec
 
 from adapters.anthropic.parts import block_of
+from adapters.anthropic.version import fit_documents
 from adapters.fit import Fit
 from adapters.json_object import callers_object, merge_extra, merge_members
 from adapters.refusals import invalid
+from adapters.tool_arguments import NAME, as_object
 from adapters.tool_ids import CLAUDE_IDS
 from sidecar.v1 import inference_pb2 as pb
 
@@ -111,7 +113,7 @@ def _turn(message: pb.Message, fit: Fit, at: str) -> _Turn:
             turn = _Turn("user", _blocks(message.content, fit, at))
         case pb.ROLE_ASSISTANT:
             calls = [_tool_use(call, fit, f"{at}.tool_calls[{n}]") for n, call in enumerate(message.tool_calls)]
-            blocks = _blocks(message.content, fit, at)
+            blocks = fit_documents(_blocks(message.content, fit, at), fit, at)
             turn = _Turn("assistant", [*blocks, *(call for call in calls if call is not None)])
         case pb.ROLE_TOOL:
             return _Turn("user", [_tool_result(message, fit, at)])
@@ -144,8 +146,9 @@ def _tool_use(call: pb.ToolCall, fit: Fit, at: str) -> dict[str, Any] | None:
     if call.HasField("custom_input"):
         fit.refuse(f"{at}.custom", "messages[].tool_calls[].custom", "it knows functions only")
         return None
-    arguments = call.arguments_json.strip() or "{}"  # some clients send "" for no arguments
-    callers_object(arguments, f"{at}.function.arguments")
+    arguments, same = as_object(call.arguments_json)
+    if not same:
+        fit.leave_out(NAME, needed=True)
     block = {
         "type": "tool_use",
         "id": CLAUDE_IDS.fit(call.id),

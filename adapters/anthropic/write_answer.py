@@ -9,7 +9,8 @@ import msgspec
 
 from adapters.anthropic.seal import sealed
 from adapters.contract import Context, Envelope
-from adapters.json_object import ARRAYS, MALFORMED, OBJECTS
+from adapters.json_object import ARRAYS, OBJECTS
+from adapters.tool_arguments import as_object
 from adapters.tool_names import has_long_names, own_names
 from sidecar.v1 import inference_pb2 as pb
 
@@ -124,11 +125,4 @@ def _input(call: pb.ToolCall) -> Any:
     """An object. What a model wrote instead (cut off by its limit, a text, a list) is the value of a member that no tool has."""
     if call.HasField("custom_input"):
         return {"input": call.custom_input}
-    text = call.arguments_json.strip()
-    if not text:
-        return {}
-    try:
-        OBJECTS.decode(text)
-    except MALFORMED:
-        return {"_malformed_arguments": call.arguments_json}
-    return msgspec.Raw(text.encode("utf-8", "replace"))
+    return msgspec.Raw(as_object(call.arguments_json)[0].encode("utf-8", "replace"))

@@ -13,6 +13,7 @@ from typing import Any
 from adapters.fit import Fit
 from adapters.json_object import Obj, merge_extra, of_request, raw_json
 from adapters.refusals import invalid
+from adapters.tool_arguments import NAME, as_object
 from sidecar.v1 import inference_pb2 as pb
 
 TOOL_PLAN = "tool_plan"
@@ -152,7 +153,9 @@ def _call(call: pb.ToolCall, fit: Fit, at: str) -> dict[str, Any] | None:
     if call.HasField("custom_input"):
         fit.refuse(f"{at}.custom", "messages[].tool_calls[].custom", "it knows functions only")
         return None
-    arguments = call.arguments_json.strip() or "{}"  # some clients send "" for no arguments
+    arguments, same = as_object(call.arguments_json)
+    if not same:
+        fit.leave_out(NAME, needed=True)
     function = {"name": call.name, "arguments": arguments}
     function = merge_extra(function, call.function_extra_json, f"{at}.function", _FUNCTION)
     fields = {"id": call.id, "type": "function", "function": function}

@@ -13,6 +13,7 @@ from adapters.fit import Fit
 from adapters.fit_request import fit_chat
 from adapters.json_object import Obj, array_items, decoded_string, merge_extra, of_request, raw_json
 from adapters.openai import field_tables
+from adapters.openai.arguments_as_objects import OPTION, write_objects
 from adapters.openai.body_edits import apply_row, understands_usage
 from adapters.openai.calls_from_elsewhere import complete_calls
 from adapters.openai.echoes import echoes_of
@@ -20,6 +21,7 @@ from adapters.openai.empty_turns import without_empty_turns
 from adapters.openai.message import read_message, write_message
 from adapters.openai.roles import knows_developer, with_system
 from adapters.thoughts import opened
+from adapters.tool_arguments import NAME
 from adapters.tool_ids import fit_ids
 from adapters.urls import url_of
 from sidecar.v1 import inference_pb2 as pb
@@ -190,6 +192,8 @@ def any_request(request: pb.ChatRequest, target: Target, stream: bool) -> HttpCa
         with_system(out["messages"])
     if (form := target.provider.options.get("tool_ids")) is not None:
         fit_ids(out["messages"], form)
+    if OPTION in target.provider.options and write_objects(out["messages"]):
+        fit.leave_out(NAME, needed=True)
     complete_calls(out["messages"], target, _thinking(request))
     out["messages"] = without_empty_turns(out["messages"], target)
     field_tables.write(request, field_tables.CHAT, out)

@@ -14,11 +14,13 @@ from adapters.echoes_in_bodies import strip_messages
 from adapters.errors import GatewayError, Kind
 from adapters.json_object import BYTE_ORDER_MARK, MALFORMED, OBJECTS, STRINGS, Obj, of_request
 from adapters.members import HINTS, Member
+from adapters.openai.arguments_as_objects import OPTION, written_as_objects
 from adapters.openai.body_edits import apply_row, forget_usage, has_quirks, left_out_of, understands_usage, with_usage
 from adapters.openai.calls_from_elsewhere import completed_calls_in_body
 from adapters.openai.empty_turns import without_empty_turns_in_body
 from adapters.openai.roles import DEVELOPER, knows_developer, with_system_in_body
 from adapters.surrogates import may_have_halves, without_halves
+from adapters.tool_arguments import NAME
 from adapters.tool_ids import fit_ids_in_body
 from adapters.urls import url_of
 
@@ -163,6 +165,7 @@ class _Patch:
         "_knows",
         "_model",
         "_nested",
+        "_objects",
         "_quirks",
         "_table",
         "_target",
@@ -181,6 +184,7 @@ class _Patch:
         self._knows = provider.options.get("turns_know")
         self._ids = provider.options.get("tool_ids")
         self._completes_calls = "calls_want" in provider.options
+        self._objects = OPTION in provider.options
         self._empty_turns = "refuses_empty_turns" in provider.options
         self._usage = understands_usage(target)
         self._drops = bool(target.options.get("drop_params"))
@@ -210,6 +214,9 @@ class _Patch:
             if self._completes_calls:
                 thinking = members.get("thinking", b"")
                 members["messages"] = completed_calls_in_body(members["messages"], self._target, thinking)
+            if self._objects and b'"tool_calls"' in messages:
+                members["messages"], changed = written_as_objects(members["messages"])
+                left_out = (*left_out, NAME) if changed else left_out
             if self._empty_turns:
                 members["messages"] = without_empty_turns_in_body(members["messages"], self._target)
         if self._quirks:

@@ -255,4 +255,4 @@ def target_of(upstream: Upstream) -> Target:
     """What an adapter may know of an upstream."""
     from adapters.providers import PROVIDERS
 
-    return Target(PROVIDERS[upstream.provider], upstream.model, upstream.base_url, upstream.options)
+    return Target(PROVIDERS[upstream.provider], upstream.model, upstream.base_url, upstream.options, upstream.headers)

@@ -99,10 +99,15 @@ def test_numbers_in_arguments_and_schemas_keep_their_spelling() -> None:
 
 
 @pytest.mark.parametrize("arguments", ["[1]", "nonsense", '"text"', "{", "{} {}"])
-def test_tool_arguments_that_are_not_one_object_are_an_invalid_request(arguments: str) -> None:
+def test_tool_arguments_that_are_not_one_object_go_as_a_member_of_one(arguments: str) -> None:
+    """A model's mistake, which its agent sends back with every further turn: the conversation goes on."""
     call = pb.ToolCall(id="a", name="f", arguments_json=arguments)
-    error = refusal_of(pb.ChatRequest(messages=[USER, pb.Message(role=pb.ROLE_ASSISTANT, tool_calls=[call])]))
-    assert (error.kind, error.param) == (Kind.INVALID_REQUEST, "messages[1].tool_calls[0].function.arguments")
+    request = pb.ChatRequest(messages=[USER, pb.Message(role=pb.ROLE_ASSISTANT, tool_calls=[call])])
+    for strict in (False, True):
+        sent = call_of(request, strict=strict)
+        (block,) = json.loads(sent.body)["messages"][1]["content"]
+        assert block["input"] == {"_malformed_arguments": arguments}
+        assert sent.left_out == ("messages[].tool_calls[].function.arguments",)
 
 
 def test_images_and_documents_go_by_value_by_address_and_by_id() -> None:

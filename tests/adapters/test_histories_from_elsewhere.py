@@ -136,3 +136,62 @@ def test_mistral_keeps_turns_that_call() -> None:
 def test_a_typed_turn_that_says_nothing_has_content_all_the_same(provider: str) -> None:
     _, messages = sent(provider, "m", {"role": "assistant"}, USER)
     assert messages == [{"role": "assistant", "content": ""}, USER]
+
+
+MALFORMED = ["nonsense", '{"q": ', "[1]", '"text"', "{} {}", "null", '{"q": "a\nb"}']
+READS_ARGUMENTS = ["gemini", "vllm", "sglang", "llama.cpp", "ollama", "lm-studio"]
+
+
+def with_arguments(text: str) -> dict[str, Any]:
+    return called(call("a"), {"id": "b", "type": "function", "function": {"name": "f", "arguments": text}})
+
+
+@pytest.mark.parametrize("provider", READS_ARGUMENTS)
+@pytest.mark.parametrize("text", MALFORMED)
+def test_arguments_that_are_no_object_go_as_a_member_of_one_where_they_are_read(provider: str, text: str) -> None:
+    for messages in sent(provider, "m", with_arguments(text), result("a"), result("b")):
+        first, second = (made["function"]["arguments"] for made in messages[0]["tool_calls"])
+        assert first == "{}"
+        assert json.loads(second) == {"_malformed_arguments": text}
+
+
+@pytest.mark.parametrize("provider", READS_ARGUMENTS)
+def test_no_arguments_are_an_empty_object_where_they_are_read(provider: str) -> None:
+    for messages in sent(provider, "m", with_arguments(""), result("a"), result("b")):
+        assert [made["function"]["arguments"] for made in messages[0]["tool_calls"]] == ["{}", "{}"]
+
+
+@pytest.mark.parametrize("text", MALFORMED)
+def test_a_body_says_that_its_arguments_go_in_another_form(text: str) -> None:
+    body = json.dumps({"model": "r", "messages": [USER, with_arguments(text), result("a"), result("b")]}).encode()
+    target = Target(PROVIDERS["vllm"], "m", "http://127.0.0.1:1")
+    envelope = CLIENT.open(body)
+    assert SIDE.patch is not None
+    for made in (SIDE.patch(envelope, target), SIDE.encode(CLIENT.decode_request(envelope), target, False, CONTEXT)):
+        assert made.left_out == ("messages[].tool_calls[].function.arguments",)
+
+
+@pytest.mark.parametrize("text", ['{"q": 1.0e5}', "{}", ' {"q":"é"} '])
+def test_objects_keep_their_bytes(text: str) -> None:
+    messages = json.dumps([USER, with_arguments(text), result("a")], ensure_ascii=False).encode()
+    body = b'{"model":"r","messages": ' + messages + b"}"
+    envelope = CLIENT.open(body)
+    assert SIDE.patch is not None
+    assert messages in SIDE.patch(envelope, Target(PROVIDERS["vllm"], "m", "http://127.0.0.1:1")).body
+
+
+@pytest.mark.parametrize("text", MALFORMED)
+def test_openai_gets_what_the_model_wrote(text: str) -> None:
+    for messages in sent("openai", "m", with_arguments(text), result("a"), result("b")):
+        assert messages[0] == with_arguments(text)
+
+
+@pytest.mark.parametrize("text", [*MALFORMED, ""])
+def test_cohere_gets_an_object(text: str) -> None:
+    body = json.dumps({"model": "r", "messages": [USER, with_arguments(text), result("a"), result("b")]}).encode()
+    request = CLIENT.decode_request(CLIENT.open(body))
+    target = Target(PROVIDERS["cohere"], "m", "http://127.0.0.1:1")
+    made = FORMATS["cohere"].provider[Task.CHAT].encode(request, target, False, CONTEXT)
+    written = json.loads(json.loads(made.body)["messages"][1]["tool_calls"][1]["function"]["arguments"])
+    assert written == ({"_malformed_arguments": text} if text else {})
+    assert bool(made.left_out) == bool(text)
