@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from sidecar.config.archive import POSTGRES
 from sidecar.config.consumers import CONSUMER
 from sidecar.config.cors import CORS
 from sidecar.config.limits import MLFLOW_LIMIT, OF_ROUTE
@@ -40,6 +41,7 @@ TABLES: dict[str, Section[Any]] = {
     "cors": CORS,
     "store": STORE,
     "redis": REDIS,
+    "archive": POSTGRES,
     "responses": RESPONSES,
 }
 # MLflow has such a section at all; in the others every key is ours, and the page says so in prose.

@@ -188,6 +188,13 @@ SUPERVISOR = (
         "1",
         "Rows of the shared ledger that this gateway's archive does not have yet (0 before Redis 7).",
     ),
+    Row("sidecar_archive_unreachable", (), "1", "Whether the archive in Postgres cannot be filled."),
+    Row(
+        "sidecar_archive_waiting_rows",
+        (),
+        "1",
+        "Rows of the shared ledger that the archive in Postgres does not have yet (before Redis 7: those that were read).",
+    ),
     Row(
         "sidecar_store_expired_reservations_total",
         (),

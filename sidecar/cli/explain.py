@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections import UserDict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,9 +12,9 @@ import typer
 
 from sidecar.cli.failure import Failure
 from sidecar.cli.inference import BYTE_ORDER_MARK, KnownStateDir, Target, known_target, route_names
+from sidecar.cli.offline_config import loaded
 from sidecar.cli.option_kinds import ConfigPathOption
 from sidecar.cli.terminal import BAD, GOOD, QUIET, WARN, console
-from sidecar.supervisor.start.options import STATE_DIR
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
 
 _HELLO = "Say hello."
 _FROM_STDIN = "-"
-_NOT_SET = "(variable-not-set-here)"
 _STRATEGIES = {
     "ordered": "the first that is available; the others are its fallbacks",
     "weighted": "by chance, as their weights say; the others are fallbacks",
@@ -67,7 +63,7 @@ def explain(
     from adapters import GatewayError
     from sidecar.gateway.explanation import explained
 
-    snapshot = _loaded(config_path, state_dir)
+    snapshot = loaded(config_path, state_dir)
     caller = _consumer(snapshot, consumer)
     found = _found(snapshot, caller, route)
     try:
@@ -78,47 +74,6 @@ def explain(
     _print_route(out, found, route, caller)
     ejected = _print_upstreams(out, found, rows, target or known_target(state_dir))
     _print_sent(out, found, rows, ejected)
-
-
-class _Environment(UserDict[str, str]):
-    """A variable that only the gateway has does not matter here: nothing is sent."""
-
-    def __missing__(self, name: str) -> str:
-        return _NOT_SET
-
-    def get(self, name: str, default: object = None) -> str:
-        return self[name]
-
-
-def _loaded(config_path: Path | None, state_dir: Path | None) -> Snapshot:
-    from sidecar import config
-    from sidecar.config.route_store import RouteFiles
-
-    path = config_path or (state_dir or STATE_DIR) / "config.yaml"
-    if not path.is_file():
-        raise Failure(f"The config file {path} does not exist. Choose the gateway's with --config-path.")
-    folder = str(path.absolute().parent)
-    made = RouteFiles(folder)
-    try:
-        snapshot = config.load(
-            config.read_config(str(path)),
-            _Environment(os.environ),
-            file=str(path),
-            read_file=config.reader(folder),
-            local_base_url=config.LOCAL_UNKNOWN,
-            directory=folder,
-            route_files=made.texts(),
-            read_secret=made.secret,
-        )
-        limits = made.limits()
-    except config.ConfigErrors as errors:
-        raise Failure(f"{errors}\nRun `sidecar check {path}` to see the lines.") from None
-    except (OSError, ValueError) as error:
-        raise Failure(f"{made.root} cannot be read: {error}") from None
-    set_by_call = {
-        name: replace(snapshot.routes[name], limits=limits[name]) for name in limits if name in snapshot.routes
-    }
-    return replace(snapshot, routes={**snapshot.routes, **set_by_call})
 
 
 def _consumer(snapshot: Snapshot, name: str | None) -> Consumer:

@@ -24,6 +24,21 @@ _Since = Annotated[
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per consumer, route and day.")]
 _Chart = Annotated[bool, typer.Option("--chart", help="Print bars: each day, and each consumer.")]
+_Archive = Annotated[
+    Path | None,
+    typer.Option(
+        "--config-path",
+        metavar="PATH",
+        help="Config file whose `store.archive` is read in place of the state directory.",
+    ),
+]
+_Check = Annotated[
+    bool,
+    typer.Option(
+        "--check",
+        help="Add the archive's rows up again, and compare sums and budgets' counters; exit code 1 if any differs.",
+    ),
+]
 _WIDTH_MAX = 400
 _DAYS = re.compile(r"([0-9]{1,4})d")
 
@@ -33,16 +48,25 @@ def register(app: typer.Typer) -> None:
 
 
 def usage(
-    state_dir: StateDirOption = STATE_DIR, since: _Since = None, as_json: _Json = False, chart: _Chart = False
+    state_dir: StateDirOption = STATE_DIR,
+    since: _Since = None,
+    as_json: _Json = False,
+    chart: _Chart = False,
+    config_path: _Archive = None,
+    check: _Check = False,
 ) -> None:
     """Show calls, tokens and spend.
 
     There is one row per day, consumer and route. Days begin at midnight UTC. Money is in US dollars. Tokens without a
     known price and tokens that the gateway had to estimate have columns of their own. A running gateway updates these
-    numbers once a second.
+    numbers once a second. Gateways that share a store have the same numbers, and with --config-path any machine
+    reads them from the Postgres that the config names.
     """
     first_day = _first_day(since)
-    lines = _read(state_dir, first_day)
+    if check:
+        _check(config_path, first_day)
+        return
+    lines = _read(state_dir, first_day) if config_path is None else _archived(config_path, first_day)
     if as_json:
         for line in lines:
             print(json.dumps(_object(line), ensure_ascii=False))
@@ -55,6 +79,23 @@ def usage(
         print_chart(lines, day_of(first_day) if since else lines[0].day, day_of(today))
         return
     _print_table(lines)
+
+
+def _archived(config_path: Path, first_day: str) -> list[Line]:
+    from sidecar.cli.usage_archive import archived_lines
+
+    return archived_lines(config_path, first_day)
+
+
+def _check(config_path: Path | None, first_day: str) -> None:
+    from sidecar.cli.usage_archive import check_archive
+
+    if config_path is None:
+        raise Failure("--check needs --config-path: it reads the archive in Postgres and the store.")
+    found = check_archive(config_path, first_day)
+    if found:
+        raise Failure("\n".join(found))
+    print(f"ok: sums, rows and counters agree since {first_day}")
 
 
 def _first_day(since: str | None) -> str:

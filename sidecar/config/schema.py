@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 
 from adapters.providers import PROVIDERS
+from sidecar.config.archive import POSTGRES
 from sidecar.config.consumers import CONSUMER
 from sidecar.config.kinds import Schema
 from sidecar.config.limits import MLFLOW_LIMIT, OF_CONSUMER, OF_ROUTE, UNITS
@@ -22,7 +23,7 @@ from sidecar.config.upstream import config_keys
 
 def schema() -> Schema:
     """JSON Schema, draft 2020-12."""
-    sections = (SPLIT, CONSUMER, MLFLOW_LIMIT, PRICE, STORE, REDIS, OF_ROUTE.budget, OF_CONSUMER.budget)
+    sections = (SPLIT, CONSUMER, MLFLOW_LIMIT, PRICE, STORE, REDIS, POSTGRES, OF_ROUTE.budget, OF_CONSUMER.budget)
     limits = (OF_ROUTE.limit, OF_CONSUMER.limit)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from sidecar.config import fields
+from sidecar.config.archive import ARCHIVE
 from sidecar.config.ca_bundle import ca_bundle
 from sidecar.config.kinds import BOOLEAN, DURATION, TEXT, Kind
 from sidecar.config.problems import Report
@@ -161,6 +162,13 @@ STORE = Section(
             "installation",
             Kind({"type": "string", "pattern": f"^{_INSTALLATION.pattern}$"}, "text", _installation),
             "Gateways with the same name share all limits and budgets. It is part of every key in the store.",
+        ),
+        Field(
+            "archive",
+            ARCHIVE,
+            "A Postgres with what all gateways spent, besides each gateway's own copy.",
+            "[Below](#archive).",
+            default="none",
         ),
     ),
     "Where several gateways count limits and spend together.",

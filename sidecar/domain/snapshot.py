@@ -216,12 +216,29 @@ class RedisServer:
 
 
 @dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """`host` is the folder of a unix socket where it begins with a slash. `rows_kept_s`: how long the row of a call stays after
+    its sums have it."""
+
+    host: str
+    port: int = 5432
+    database: str = ""
+    username: str = ""
+    password: Secret | None = None
+    tls: bool = True
+    ca: CaBundle | None = None  # to trust instead of the system's
+    rows_kept_s: float = 62 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
 class SharedStore:
-    """Where several gateways count together. Those of one `installation` share every limit and every budget."""
+    """Where several gateways count together. Those of one `installation` share every limit and every budget. `archive` has what
+    all of them spent, besides the copy of each."""
 
     redis: RedisServer
     timeout_s: float = 0.05
     installation: str = "default"
+    archive: PostgresServer | None = None
 
 
 @dataclass(frozen=True, slots=True)

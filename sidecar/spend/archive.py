@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -9,7 +10,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from sidecar.spend.calendar import DAY_S, Today, date_of, day_of
+from sidecar.spend.calendar import DAY_S, Today, date_of, day_of, first_of_month
 from sidecar.spend.ledger import COUNTERS, Charge, Ledger, Line
 
 _Read = TypeVar("_Read")
@@ -30,8 +31,10 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL)
 # A settle may come again for a day; 30 bytes each.
 _IDS_KEPT_S = 2 * DAY_S
 _SWEEP_S = 3_600
-# What has been added so recently may be missing elsewhere, if the store loses its data now.
-_RECENT_S = 120
+# What has been added so recently may be missing elsewhere, if the store loses its data now, and comes again.
+RECENT_S = 120
+# Another archive hears of more, so that it knows by their ids whatever may come.
+SURELY_RECENT_S = 300
 _RECENT_SWEEP_S = 10
 _ADD = (
     f"INSERT INTO spend ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))}) "
@@ -48,6 +51,13 @@ class Booking(NamedTuple):
     id: str
     line: Line
     text: str
+
+
+def booking(id_: str, day: int, route: str, consumer: str, counts: Iterable[int]) -> Booking:
+    """With the text that script.lua and the session make of it."""
+    charge = Charge(*counts)
+    text = f"{id_} {day} {json.dumps([route, consumer, *charge], ensure_ascii=False, separators=(',', ':'))}"
+    return Booking(id_, Line(day, consumer, route, charge), text)
 
 
 class Archive:
@@ -72,7 +82,7 @@ class Archive:
 
     def load(self, ledger: Ledger, today: Today) -> None:
         """Puts this month into a fresh ledger."""
-        for line in _since(self._connection, date_of(today.day)[:8] + "01"):
+        for line in _since(self._connection, first_of_month(today)):
             ledger.restore(line, today)
 
     def write(self, lines: Iterable[Line]) -> int:
@@ -103,21 +113,29 @@ class Archive:
                 self._connection.execute(_ADD, (date_of(line.day), line.consumer, line.route, *line.counts))
             if now_s - self._recent_swept_s > _RECENT_SWEEP_S:
                 self._recent_swept_s = now_s
-                self._connection.execute("DELETE FROM recent WHERE at_s < ?", (now_s - _RECENT_S,))
+                self._connection.execute("DELETE FROM recent WHERE at_s < ?", (now_s - SURELY_RECENT_S,))
             if now_s - self._swept_s > _SWEEP_S:
                 self._swept_s = now_s
                 self._connection.execute("DELETE FROM booked WHERE at_s < ?", (now_s - _IDS_KEPT_S,))
         return fresh
 
-    def since(self, today: Today) -> list[Line]:
-        """What is added, of this month."""
-        with self._turn:
-            return list(_since(self._connection, date_of(today.day)[:8] + "01"))
+    def add(self, lines: Iterable[Line]) -> None:
+        """What another archive knows more of."""
+        with self._turn, self._connection:
+            for line in lines:
+                self._connection.execute(_ADD, (date_of(line.day), line.consumer, line.route, *line.counts))
 
-    def recent(self) -> list[tuple[str, str]]:
-        """Ids and texts of what was added in the last two minutes, at least."""
+    def since(self, first_day: str) -> list[Line]:
+        """Lines of `first_day` (2026-11-01) and later."""
         with self._turn:
-            return list(self._connection.execute("SELECT id, text FROM recent ORDER BY at_s"))
+            return list(_since(self._connection, first_day))
+
+    def recent(self, since_s: int) -> list[tuple[str, str]]:
+        """Ids and texts of what was added since then; kept for SURELY_RECENT_S."""
+        with self._turn:
+            return list(
+                self._connection.execute("SELECT id, text FROM recent WHERE at_s >= ? ORDER BY at_s", (since_s,))
+            )
 
     def follows(self, epoch: int, since_s: int) -> None:
         """From `since_s` on rows of other gateways are added too, those of the store's data of this epoch. The first time is
@@ -141,7 +159,7 @@ class Archive:
     def is_complete(self, today: Today) -> bool:
         """Whether it has had all rows of this month: it began before."""
         since_s = self._fact("shared_since")
-        month_begins_s = day_of(date_of(today.day)[:8] + "01") * DAY_S
+        month_begins_s = day_of(first_of_month(today)) * DAY_S
         return since_s is not None and since_s < month_begins_s
 
     def close(self) -> None:

@@ -47,6 +47,11 @@ def day_of(text: str) -> int:
     return (date.fromisoformat(text) - date(1970, 1, 1)).days
 
 
+def first_of_month(today: Today) -> str:
+    """As in 2026-11-01."""
+    return date_of(today.day)[:8] + "01"
+
+
 def timestamp(time_s: float) -> str:
     """As in 2026-12-01T00:00:00Z."""
     return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -3,47 +3,38 @@ the sums come back if the store has lost them.
 
 Every gateway has a group of its own on the stream, and so every archive has all rows of all gateways. A row is written with its
 id in one transaction with the sum, then acknowledged, then trimmed once all groups are past it: whoever dies in between reads
-it again, and knows it. Sums are set, never added to.
+it again, and knows it. Sums of the store are set, never added to. An archive in Postgres is filled by archiving.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
-from typing import Any
 
 from sidecar.domain.snapshot import SharedStore
-from sidecar.spend.archive import Archive, Booking
+from sidecar.spend.archive import RECENT_S, Archive, Booking
 from sidecar.spend.budgets import Allowance
-from sidecar.spend.calendar import today_at
-from sidecar.spend.ledger import Charge, Ledger, Line
+from sidecar.spend.ledger import Ledger
 from sidecar.store.connect import Connector
-from sidecar.store.line import Line as Connection
-from sidecar.store.line import Refused, StoreError, Unanswered, answer
+from sidecar.store.line import Line, StoreError, Unanswered, answer
+from sidecar.store.local_copy import Expired, LocalCopy, row_of
 from sidecar.store.operations import prefix_of
 from sidecar.store.outage import SpentSince
+from sidecar.store.stream import ROWS_MAX, LedgerStream
 from sidecar.store.sums import raise_sums, set_sums
 
 _log = logging.getLogger(__name__)
-# A transaction of so many rows takes 3 ms of a thread.
-_ROWS_MAX = 500
 _PAUSE_S = 0.25
 _PROBE_S = (0.1, 0.25)
 _TRIM_S = 1.0
 # Gateways that come back to a store without data make their groups again: nothing is trimmed before.
 _TRIM_LATER_S = 30.0
 _GROUPS_S = 60.0
-# A gateway that is away for longer is given up, so that the stream does not grow for ever: 200 bytes a call.
-_GROUP_KEPT_MS = 86_400_000
-# 200 MB: from then on it is given up sooner.
-_ROWS_KEPT_MAX = 1_000_000
-_GROUP_KEPT_CROWDED_MS = 600_000
 # Whoever loads the sums has so long for it.
 _LOADING_MS = 5_000
 # An archive that begins in the middle of the month waits for one that does not.
@@ -69,21 +60,23 @@ class LedgerFold:
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._prefix = prefix_of(store.installation)
-        self._stream = self._prefix + b"ledger"
         self._gateway = gateway
         self._connector = Connector(store)
+        self.copy = LocalCopy(archive, ledger, now_s)
+        self.stream = LedgerStream(store, gateway)
+        self.following = asyncio.Event()  # rows are read as they come
         self._archive = archive
         self._ledger = ledger
         self._spent = spent
         self._now_s = now_s
         self._empty_since: float | None = None
         self._failing = False
-        self._groups: set[str] = set()  # that were seen on the stream
         self._raise_from = 0.0
         self._loaded = False  # the store's sums are this archive's
         self.budgets: Callable[[], Iterable[Allowance]] = tuple  # those of the configuration
+        # Whether another archive has told this one what it knows; asked before an empty store gets its sums.
+        self.complete: Callable[[], Awaitable[bool]] | None = None
         self.expired = 0  # reservations that nobody settled: calls of a killed worker, perhaps
-        self.waiting = 0  # rows of the stream that this gateway has not folded
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -102,27 +95,30 @@ class LedgerFold:
         try:
             epoch = connected.epoch or await self._load(line)
             await self._join(line, epoch)
-            while await self._fold(line, "0"):  # what a former life had read
-                pass
+            await self._read_all(line, "0")  # what a former life had read
+            self.following.set()
             self._spent.clear()
             if self._failing:
                 _log.info("The ledger of the store is folded again.")
             self._failing = False
-            looked = raised = 0.0
-            trimmed = time.monotonic() + _TRIM_LATER_S - _TRIM_S
+            looked = raised = counted = 0.0
+            trim_from = time.monotonic() + _TRIM_LATER_S
             while True:
                 more = await self._fold(line, ">")
                 now = time.monotonic()
-                if now - trimmed > _TRIM_S:
-                    trimmed = now
-                    await self._trim(line, drop_groups=now - looked > _GROUPS_S)
+                if now - counted > _TRIM_S:
+                    counted = now
+                    oldest = await self.stream.count(line, drop_groups=now > trim_from and now - looked > _GROUPS_S)
                     looked = now if now - looked > _GROUPS_S else looked
-                if more < _ROWS_MAX:
+                    if now > trim_from:
+                        await self.stream.trim(line, oldest)
+                if more < ROWS_MAX:
                     if now - raised > _RAISE_S and now > self._raise_from:
                         raised = now
-                        await raise_sums(line, self._prefix, self._ledger, self.budgets(), today_at(self._now_s()))
+                        await raise_sums(line, self._prefix, self._ledger, self.budgets(), self.copy.today)
                     await asyncio.sleep(_PAUSE_S)
         finally:
+            self.following.clear()
             line.abort()
 
     async def prepare(self) -> None:
@@ -157,15 +153,15 @@ class LedgerFold:
         try:
             if connected.epoch is not None:
                 await self._join(connected.line, connected.epoch)
-                while await self._fold(connected.line, "0") or await self._fold(connected.line, ">"):
-                    pass
+                await self._read_all(connected.line, "0")
+                await self._read_all(connected.line, ">")
         except (StoreError, sqlite3.Error):
             return
         finally:
             connected.line.abort()
 
-    async def _join(self, line: Connection, epoch: bytes) -> None:
-        made = await self._make_group(line, self._gateway)
+    async def _join(self, line: Line, epoch: bytes) -> None:
+        made = await self.stream.make_group(line, self._gateway)
         number = int(epoch.split()[1], 16) >> 1
         known = self._archive.epoch == number
         if made or not known:
@@ -175,94 +171,34 @@ class LedgerFold:
         if not known:
             self._raise_from = time.monotonic() + _RAISE_LATER_S
 
-    async def _make_group(self, line: Connection, name: str) -> bool:
-        """Whether there was none. It begins with the oldest row."""
-        try:
-            await answer(line, "XGROUP", "CREATE", self._stream, name, "0", "MKSTREAM")
-        except Refused as error:
-            if error.code != "BUSYGROUP":
-                raise
-            return False
-        return True
+    async def read_up(self, line: Line) -> None:
+        """All rows that are in the stream, for somebody who has the copy's turn."""
+        while await self._fold_some(line, ">"):
+            pass
 
-    async def _fold(self, line: Connection, start: str) -> int:
-        found = await answer(
-            line, "XREADGROUP", "GROUP", self._gateway, "1", "COUNT", _ROWS_MAX, "STREAMS", self._stream, start
-        )
-        entries = found[0][1] if found else []
-        if not entries:
-            return 0
-        rows = [row for row in map(self._row, entries) if row is not None]
-        fresh = await asyncio.to_thread(self._archive.book, rows, int(self._now_s()))
-        today = today_at(self._now_s())
-        for booking in fresh:
-            if today_at(booking.line.day * 86_400).month == today.month:
-                self._ledger.restore(booking.line, today)
-        await answer(line, "XACK", self._stream, self._gateway, *(entry[0] for entry in entries))
+    async def _read_all(self, line: Line, start: str) -> None:
+        while await self._fold(line, start):
+            pass
+
+    async def _fold(self, line: Line, start: str) -> int:
+        async with self.copy.turn:
+            return await self._fold_some(line, start)
+
+    async def _fold_some(self, line: Line, start: str) -> int:
+        entries = await self.stream.read(line, self._gateway, start)
+        rows = [row_of(each) for each in entries]
+        self.expired += sum(isinstance(each, Expired) for each in rows)
+        await self.copy.book([each for each in rows if isinstance(each, Booking)])
+        await self.stream.acknowledge(line, self._gateway, entries)
         return len(entries)
 
-    def _row(self, entry: Sequence[Any]) -> Booking | None:
-        """None for what has been trimmed, and for a reservation that expired."""
-        if not entry[1]:
-            return None
-        try:
-            whole = entry[1][1].decode()
-            id_, day, text = whole.split(" ", 2)
-            if text == "expired":
-                self.expired += 1
-                return None
-            route, consumer, *counts = json.loads(text)
-            return Booking(id_, Line(int(day), str(consumer), str(route), Charge(*map(int, counts))), whole)
-        except (ValueError, TypeError):
-            _log.error(
-                "A row of the store's ledger is not understood, and is not in the archive: %r", entry[1][1][:200]
-            )
-            return None
-
-    async def _trim(self, line: Connection, *, drop_groups: bool) -> None:
-        """Only what every group is past: from the oldest row that is pending anywhere, else the last that was delivered."""
-        gone = await self._gone(line) if drop_groups else ()
-        oldest: list[tuple[int, int]] = []
-        for group in await answer(line, "XINFO", "GROUPS", self._stream):
-            facts = dict(zip(group[::2], group[1::2], strict=True))
-            name, last = facts[b"name"].decode(), facts[b"last-delivered-id"]
-            if name in gone:
-                _log.warning("The gateway %s is away, and its rows of the ledger are given up.", name)
-                await answer(line, "XGROUP", "DESTROY", self._stream, name)
-                self._groups.discard(name)
-                continue
-            self._groups.add(name)
-            if facts[b"pending"]:
-                last = (await answer(line, "XPENDING", self._stream, name))[1] or last
-            oldest.append(_id_of(last))
-            if name == self._gateway:
-                self.waiting = int(facts.get(b"lag") or 0)
-        if oldest:
-            await answer(line, "XTRIM", self._stream, "MINID", "-".join(map(str, min(oldest))))
-
-    async def _gone(self, line: Connection) -> set[str]:
-        """Groups of gateways that are not seen any more and hold up rows for too long."""
-        first = await answer(line, "XRANGE", self._stream, "-", "+", "COUNT", 1)
-        if not first:
-            return set()
-        seconds, _ = await answer(line, "TIME")
-        crowded = await answer(line, "XLEN", self._stream) > _ROWS_KEPT_MAX
-        before_ms = int(seconds) * 1000 - (_GROUP_KEPT_CROWDED_MS if crowded else _GROUP_KEPT_MS)
-        there = {self._gateway.encode(), *await answer(line, "ZRANGE", self._prefix + b"gateways", 0, -1)}
-        found = set()
-        for group in await answer(line, "XINFO", "GROUPS", self._stream):
-            facts = dict(zip(group[::2], group[1::2], strict=True))
-            read_ms = max(_id_of(facts[b"last-delivered-id"])[0], _id_of(first[0][0])[0])
-            if facts[b"name"] not in there and read_ms < before_ms:
-                found.add(facts[b"name"].decode())
-        return found
-
-    async def _load(self, line: Connection) -> bytes:
+    async def _load(self, line: Line) -> bytes:
         """The sums of an empty store, out of the archive. One gateway does it; raises Unanswered for the others."""
         now = time.monotonic()
         self._empty_since = self._empty_since or now
-        month = today_at(self._now_s())
-        complete = await asyncio.to_thread(self._archive.is_complete, month)
+        month = self.copy.today
+        complete = self.complete is not None and await self.complete()
+        complete = complete or await asyncio.to_thread(self._archive.is_complete, month)
         if not complete and now - self._empty_since < _INCOMPLETE_WAITS_S:
             raise Unanswered("its sums are lost, and another gateway may know more of them")
         epoch = self._prefix + b"epoch"
@@ -270,23 +206,17 @@ class LedgerFold:
         if mine is None:
             raise Unanswered("another gateway loads its sums")
         await set_sums(line, self._prefix, self._ledger, month)
-        for id_, text in await asyncio.to_thread(self._archive.recent):
+        for id_, text in await self.copy.recent(RECENT_S):
             # Other archives may not have it yet, and its worker's settle will not add it again.
-            await answer(line, "XADD", self._stream, "*", "e", text)
+            await answer(line, "XADD", self.stream.key, "*", "e", text)
             host, _, number = id_.rpartition(".")
             page, bit = divmod(int(number), _PAGE)
             bits = self._prefix + f"done:{host}:{page}".encode()
             await answer(line, "SETBIT", bits, bit, 1)
             await answer(line, "PEXPIRE", bits, 86_400_000)
-        for group in self._groups:
-            await self._make_group(line, group)
+        await self.stream.make_groups_again(line)
         ready = f"ready {random.getrandbits(64):016x}".encode()
         await answer(line, "SET", epoch, ready)
         self._empty_since, self._loaded = None, True
         _log.info("The store was empty: the sums of this month are loaded from this gateway's archive.")
         return ready
-
-
-def _id_of(text: bytes) -> tuple[int, int]:
-    milliseconds, _, number = text.decode().partition("-")
-    return int(milliseconds), int(number or 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from sidecar.spend.budgets import Allowance
 from sidecar.spend.calendar import Today
@@ -35,7 +36,7 @@ async def set_sums(line: Line, prefix: bytes, ledger: Ledger, today: Today) -> N
     for key, is_today, of_day, of_month in ledger.sums(today):
         if is_today:
             await answer(line, "SET", _name(prefix, key, "day"), f"{today.day} {of_day} 0", "PX", _DAY_MS)
-        text = f"{today.month - _MONTHS_BEFORE_1970} {of_month} 0"
+        text = f"{period_of('month', today)} {of_month} 0"
         await answer(line, "SET", _name(prefix, key, "month"), text, "PX", _MONTH_MS)
 
 
@@ -45,11 +46,15 @@ async def raise_sums(line: Line, prefix: bytes, ledger: Ledger, budgets: Iterabl
     for each in budgets:
         spent = ledger.spent(each.key, each.per, today)
         if spent:
-            is_day = each.per == "day"
-            period = today.day if is_day else today.month - _MONTHS_BEFORE_1970
-            words += (sum_name(each.key, each.per), _DAY_MS if is_day else _MONTH_MS, period, spent)
+            kept_ms = _DAY_MS if each.per == "day" else _MONTH_MS
+            words += (sum_name(each.key, each.per), kept_ms, period_of(each.per, today), spent)
     for at in range(0, len(words), 4 * _RAISED_MAX):
         await answer(line, "EVAL", _RAISE, 1, prefix, today.day, *words[at : at + 4 * _RAISED_MAX])
+
+
+def period_of(per: Literal["day", "month"], today: Today) -> int:
+    """As the script counts it."""
+    return today.day if per == "day" else today.month - _MONTHS_BEFORE_1970
 
 
 def _name(prefix: bytes, key: bytes, per: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sidecar.domain.secret import Secret
-from sidecar.domain.snapshot import Limit, RedisServer, SharedStore
+from sidecar.domain.snapshot import Limit, PostgresServer, RedisServer, SharedStore
 from tests.config.loading import loaded, problems, route
 
 
@@ -75,3 +75,58 @@ def test_a_limit_and_a_budget_say_what_holds_without_the_store() -> None:
     assert found.limits == (Limit("requests", 1, 86_400, when_unavailable="deny"), Limit("concurrent", 1))
     assert found.limits[1].when_unavailable == "local_share"
     assert found.budgets[0].when_unavailable == "local_share"
+
+
+def archive(text: str) -> str:
+    return route() + f"store: {{redis: {{url: redis://h}}, archive: {text}}}\n"
+
+
+def postgres(text: str) -> PostgresServer:
+    found = loaded(archive(text), DB="secret").store
+    assert found is not None
+    assert found.archive is not None
+    return found.archive
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("'postgres://me@db:7000/spend'", PostgresServer("db", 7000, "spend", "me")),
+        ("postgresql://db/spend", PostgresServer("db", 5432, "spend")),
+        ("'postgres://db/spend?sslmode=disable'", PostgresServer("db", 5432, "spend", tls=False)),
+        ("postgres://127.0.0.1/spend", PostgresServer("127.0.0.1", 5432, "spend", tls=False)),
+        ("'postgres://[::1]/spend?sslmode=verify-full'", PostgresServer("::1", 5432, "spend", tls=True)),
+        ("'postgres:///spend?host=/run/pg'", PostgresServer("/run/pg", 5432, "spend", tls=False)),
+        ("{url: 'postgres://a%40b@db/my%20db'}", PostgresServer("db", 5432, "my db", "a@b")),
+        (
+            "{url: postgres://db/spend, username: me, password: $DB, keep_rows: 7d}",
+            PostgresServer("db", 5432, "spend", "me", Secret("secret"), rows_kept_s=604_800.0),
+        ),
+    ],
+)
+def test_an_archive_is_a_url_or_a_section(text: str, server: PostgresServer) -> None:
+    assert postgres(text) == server
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("mysql://db/spend", "not the URL of a Postgres"),
+        ("postgres://db", "names no database"),
+        ("'postgres://db/a/b'", "names no database"),
+        ("'postgres://db:port/spend'", "not a URL"),
+        ("'postgres://me:hunter2@db/spend'", "has a password in it"),
+        ("'postgres://db/spend?sslmode=require'", "verify-full"),
+        ("'postgres://db/spend?options=-c'", "has options besides"),
+        ("'postgres:///spend?host=pg'", "no folder of a unix socket"),
+        ("{username: me}", "is missing"),
+        ("{url: postgres://db/spend, keep_rows: 1h}", "from 172800s to 3660d"),
+        ("{url: postgres://db/spend, keep: 7d}", "keep"),
+        ("[postgres://db/spend]", "expected text"),
+    ],
+)
+def test_what_is_no_archive_is_refused(text: str, words: str) -> None:
+    found = problems(archive(text))
+    assert any("store.archive" in each for each in found)
+    assert any(words in each for each in found), found
+    assert not any("hunter2" in each for each in found)

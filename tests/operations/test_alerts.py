@@ -23,6 +23,7 @@ from tests.operations.prometheus import DEPLOY, Prometheus
 from tests.processes import wait_until
 from tests.provider import Provider, error_reply
 from tests.stack.stack import Stack, config_for, route
+from tests.store.postgres import PASSWORD, Database, PostgresProcess
 from tests.store.servers import RedisProcess
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("prometheus"), pytest.mark.timeout(600)]
@@ -67,6 +68,7 @@ class Scene:
     http: httpx.Client
     prometheus: Prometheus
     redis: RedisProcess
+    postgres: PostgresProcess
 
     def chat(self, model: str, **more: object) -> None:
         self.http.post("/v1/chat/completions", json={"model": model, **CALL, **more})
@@ -79,6 +81,9 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     with ExitStack() as exits:
         provider = exits.enter_context(Provider())
         redis = exits.enter_context(RedisProcess("8.2", folder / "redis"))
+        postgres = exits.enter_context(PostgresProcess())
+        (folder / "password").write_text(PASSWORD)
+        archive = f"{{url: '{Database(postgres, 'postgres').url}', password: 'file:{folder}/password'}}"
         narrow = route(
             "narrow", "chat", provider, model="sim:gate=narrow,gate_at=-1", extra="admission: {concurrent: 1}"
         )
@@ -88,13 +93,15 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         given.mkdir()
         ensure_certificates(given)
         options = ("--tls-certificate", str(given / "tls.crt"), "--tls-key", str(given / "tls.key"))
-        config = config_for(provider, narrow, dear, slow) + f"store: {{redis: {{url: '{redis.url}'}}}}\n"
+        config = (
+            config_for(provider, narrow, dear, slow) + f"store: {{redis: {{url: '{redis.url}'}}, archive: {archive}}}\n"
+        )
         stack = exits.enter_context(Stack(folder, config, options=options))
         stack.env["SIDECAR_CA"] = str(given / "ca.pem")
         http = exits.enter_context(stack.http())
         target = stack.env["SIDECAR_METRICS"].removeprefix("http://").removesuffix("/metrics")
         prometheus = exits.enter_context(Prometheus(folder, target))
-        found = Scene(given, stack, provider, http, prometheus, redis)
+        found = Scene(given, stack, provider, http, prometheus, redis, postgres)
         found.chat("claude")
         found.chat("slow", stream=True)
         exits.enter_context(Repeating(lambda: found.chat("chat"), 0.1))
@@ -253,6 +260,13 @@ def budget_nearly_spent(scene: Scene) -> Iterator[None]:
 
 
 @contextmanager
+def archive_down(scene: Scene) -> Iterator[None]:
+    scene.postgres.stop()
+    yield
+    scene.postgres.start()
+
+
+@contextmanager
 def store_down(scene: Scene) -> Iterator[None]:
     """What calls used waits to be booked; the gateway goes on."""
     scene.redis.kill()
@@ -277,6 +291,7 @@ FAULTS: dict[str, tuple[Callable[[Scene], AbstractContextManager[None]], tuple[s
     "a client certificate near its end": (client_certificate_ends, ("SidecarClientCertificateExpires",)),
     "a budget is spent to nine tenths": (budget_nearly_spent, ("SidecarBudgetNearlySpent",)),
     "the store is killed": (store_down, ("SidecarStoreUnreachable", "SidecarSpendNotBooked")),
+    "the archive's Postgres is stopped": (archive_down, ("SidecarArchiveUnreachable",)),
     "three workers are killed": (workers_die, ("SidecarWorkersDie",)),
     "a worker hangs": (worker_hangs, ("SidecarWorkerHangs",)),
     "the supervisor hangs": (gateway_hangs, ("SidecarDown",)),

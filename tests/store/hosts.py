@@ -18,6 +18,7 @@ from sidecar.spend.budgets import Allowance, allowances_of
 from sidecar.spend.calendar import today_at
 from sidecar.spend.ledger import Charge, Ledger
 from sidecar.store import SharedMemory
+from sidecar.store.archiving import Archiving
 from sidecar.store.fold import LedgerFold
 from sidecar.store.opened import open_store
 from sidecar.store.outage import SpentSince
@@ -57,14 +58,19 @@ class Host(Core):
         self._spent = SpentSince(self._run)
         self.fold = LedgerFold(self._store, self.name, self.archive, self.ledger, self._spent)
         self.fold.budgets = self._budgets
-        self._folding = loop.create_task(self.fold.run())
+        self.archiving = None if self._store.archive is None else Archiving(self._store, self.name, self.fold)
+        runs = [self.fold.run()] + ([] if self.archiving is None else [self.archiving.run()])
+        self._folding = [loop.create_task(each) for each in runs]
         return self
 
     async def __aexit__(self, *error: Any) -> None:
         await self.meter.close()
-        self._folding.cancel()
-        await asyncio.gather(self._folding, return_exceptions=True)
+        for each in self._folding:
+            each.cancel()
+        await asyncio.gather(*self._folding, return_exceptions=True)
         await self.fold.catch_up()
+        if self.archiving is not None:
+            await self.archiving.catch_up()
         self._spent.close()
         self.ledger.close()
         self.archive.close()

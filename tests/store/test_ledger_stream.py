@@ -14,6 +14,7 @@ from sidecar.spend.ledger import Charge, Ledger, Line
 from sidecar.store import fold as folding
 from sidecar.store import operations
 from sidecar.store.fold import LedgerFold
+from sidecar.store.line import Line as Connection
 from sidecar.store.outage import SpentSince
 from tests.processes import reached
 from tests.store.hosts import shared
@@ -32,7 +33,7 @@ def test_a_row_that_comes_twice_is_added_once(tmp_path: Path) -> None:
     archive = Archive(tmp_path / "spend.sqlite")
     assert len(archive.book([booking(1), booking(2), booking(1)], 100)) == 2
     assert archive.book([booking(2), booking(3)], 101) == [booking(3)]
-    assert [id_ for id_, _ in archive.recent()] == ["h.1", "h.2", "h.3"]
+    assert [id_ for id_, _ in archive.recent(0)] == ["h.1", "h.2", "h.3"]
     archive.close()
     (line,) = read_since(tmp_path / "spend.sqlite", "2000-01-01")
     assert (line.counts.calls, line.counts.micro_dollars) == (3, 21)
@@ -72,6 +73,9 @@ class Gateway:
         self._ledger.close()
         self._spent.close()
 
+    async def trim(self, line: Connection, *, drop_groups: bool) -> None:
+        await self.fold.stream.trim(line, await self.fold.stream.count(line, drop_groups=drop_groups))
+
     @property
     def calls(self) -> int:
         return sum(line.counts.calls for line in read_since(self.folder / "spend.sqlite", "2000-01-01"))
@@ -107,14 +111,14 @@ async def test_rows_leave_the_stream_when_all_have_them_and_no_sooner(redis: Red
         redis.ask("EVAL", operations.SCRIPT, 1, PREFIX, operations.settle(b"h", number, 1, 0, 0, row), b"")
     await reached(lambda: first.calls == 50, 20, "the archive")
     line = (await first.fold._connector.connect()).line
-    await first.fold._trim(line, drop_groups=True)
+    await first.trim(line, drop_groups=True)
     assert redis.ask("XLEN", PREFIX + "ledger") == 50
     redis.ask("XREADGROUP", "GROUP", "slow", "1", "COUNT", 20, "STREAMS", PREFIX + "ledger", ">")
-    await first.fold._trim(line, drop_groups=True)
+    await first.trim(line, drop_groups=True)
     assert redis.ask("XLEN", PREFIX + "ledger") == 50  # read, and not acknowledged
     for entry in redis.ask("XRANGE", PREFIX + "ledger", "-", "+", "COUNT", 20):
         redis.ask("XACK", PREFIX + "ledger", "slow", entry[0])
-    await first.fold._trim(line, drop_groups=True)
+    await first.trim(line, drop_groups=True)
     assert 30 <= redis.ask("XLEN", PREFIX + "ledger") <= 31
     line.abort()
     await first.stop()
@@ -129,9 +133,9 @@ async def test_a_gateway_that_is_away_for_a_day_holds_up_nobody(redis: RedisProc
     redis.ask("XADD", stream, "*", "e", booking(2).text)
     await reached(lambda: first.calls == 2, 20, "the archive")
     connected = await first.fold._connector.connect()
-    await first.fold._trim(connected.line, drop_groups=False)
+    await first.trim(connected.line, drop_groups=False)
     assert redis.ask("XLEN", stream) == 2
-    await first.fold._trim(connected.line, drop_groups=True)
+    await first.trim(connected.line, drop_groups=True)
     assert redis.ask("XLEN", stream) <= 1
     assert [group[1] for group in redis.ask("XINFO", "GROUPS", stream)] == [b"a"]
     connected.line.abort()

@@ -15,13 +15,14 @@ from sidecar.domain.snapshot import Consumer, SharedStore, Snapshot
 from sidecar.limits import LimitStore
 from sidecar.spend.archive import Archive
 from sidecar.spend.budgets import Allowance, allowances_of
-from sidecar.spend.calendar import today_at
+from sidecar.spend.calendar import first_of_month, today_at
 from sidecar.spend.ledger import Ledger
 from sidecar.supervisor.start.start_error import StartError
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
 
+    from sidecar.store.archiving import Archiving
     from sidecar.store.fold import LedgerFold
 
 _log = logging.getLogger("sidecar")
@@ -42,12 +43,14 @@ class SpendKeeper:
         archive: Archive,
         now_s: Callable[[], float],
         fold: LedgerFold | None = None,
+        archiving: Archiving | None = None,
     ) -> None:
         self._limits = limits
         self._ledger = ledger
         self._archive = archive
         self._now_s = now_s
         self._fold = fold
+        self._archiving = archiving
         self._snapshot: Snapshot | None = None
         self._failing = False
         if fold is not None:
@@ -82,7 +85,15 @@ class SpendKeeper:
         from sidecar.store.outage import SpentSince
 
         fold = LedgerFold(store, gateway, archive, ledger, SpentSince(run_dir), now_s)
-        return cls(limits, ledger, archive, now_s, fold)
+        archiving = None
+        if store.archive is not None:
+            from sidecar.spend.shared_archive import MISSING, is_installed
+            from sidecar.store.archiving import Archiving
+
+            if not is_installed():
+                raise StartError(MISSING)
+            archiving = Archiving(store, gateway, fold)
+        return cls(limits, ledger, archive, now_s, fold, archiving)
 
     def use(self, snapshot: Snapshot) -> None:
         """Whose budgets are shown."""
@@ -95,7 +106,10 @@ class SpendKeeper:
     async def keep(self) -> None:
         """Flushes until it is cancelled. In a thread: a disk that hangs holds nobody up. With a store its rows are folded."""
         if self._fold is not None:
-            await self._fold.run()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._fold.run())
+                if self._archiving is not None:
+                    group.create_task(self._archiving.run())
         while True:
             await asyncio.sleep(_FLUSH_S)
             await asyncio.to_thread(self.flush)
@@ -109,6 +123,8 @@ class SpendKeeper:
         """After the last worker: its last calls are in the store's ledger."""
         if self._fold is not None:
             await self._fold.catch_up()
+        if self._archiving is not None:
+            await self._archiving.catch_up()
 
     def flush(self) -> None:
         if self._fold is not None:
@@ -156,9 +172,14 @@ class SpendKeeper:
         if self._fold is None:
             return
         waiting = "Rows of the shared ledger that this gateway's archive does not have yet."
-        yield GaugeMetricFamily("sidecar_ledger_waiting_rows", waiting, self._fold.waiting)
+        yield GaugeMetricFamily("sidecar_ledger_waiting_rows", waiting, self._fold.stream.waiting)
         expired = "Reservations of limits and budgets that expired because nobody settled them, of all gateways."
         yield CounterMetricFamily("sidecar_store_expired_reservations", expired, value=self._fold.expired)
+        if self._archiving is not None:
+            unreachable = "Whether the archive in Postgres cannot be filled."
+            yield GaugeMetricFamily("sidecar_archive_unreachable", unreachable, float(self._archiving.unreachable))
+            missing = "Rows of the shared ledger that the archive in Postgres does not have yet."
+            yield GaugeMetricFamily("sidecar_archive_waiting_rows", missing, self._fold.stream.not_archived)
 
     def _allowances(self) -> Iterable[Allowance]:
         snapshot = self._snapshot
@@ -177,7 +198,9 @@ class SpendKeeper:
         budgets = [each.budgets for each in snapshot.routes.values()] + [each.budgets for each in consumers.values()]
         if not any(budget.each for some in budgets for budget in some):
             return
-        lines = self._ledger.lines() if self._fold is None else self._archive.since(today_at(self._now_s()))
+        lines = (
+            self._ledger.lines() if self._fold is None else self._archive.since(first_of_month(today_at(self._now_s())))
+        )
         for line in lines:
             route = snapshot.routes.get(line.route)
             if route is not None:
