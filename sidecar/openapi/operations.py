@@ -118,7 +118,10 @@ _OPERATIONS: Mapping[str, Operation] = {
         _MLFLOW, "Call a route (MLflow 3.9 and later)", "Json", "Query", error="Detail", streams=True, names_route=True
     ),
     "Health": Operation("Health", "Say whether the gateway serves", "Health", public=True),
+    # These say what to do instead.
     "ConnectResponses": _PAGE,
+    "CancelResponse": _PAGE,
+    "CreateConversation": _PAGE,
     "OpenRoot": _PAGE,
     "GetHomeFile": _PAGE,
     "OpenDocs": _PAGE,

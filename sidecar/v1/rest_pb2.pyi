@@ -41,6 +41,14 @@ class DeleteResponseRequest(_message.Message):
     id: str
     def __init__(self, id: _Optional[str] = ...) -> None: ...
 
+class CancelResponseRequest(_message.Message):
+    __slots__ = ("id", "body")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    BODY_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    body: _httpbody_pb2.HttpBody
+    def __init__(self, id: _Optional[str] = ..., body: _Optional[_Union[_httpbody_pb2.HttpBody, _Mapping]] = ...) -> None: ...
+
 class ListResponseInputItemsRequest(_message.Message):
     __slots__ = ("id", "after", "limit", "order")
     ID_FIELD_NUMBER: _ClassVar[int]

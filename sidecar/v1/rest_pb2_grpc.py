@@ -106,6 +106,16 @@ class RestServiceStub:
                 request_serializer=sidecar_dot_v1_dot_rest__pb2.DeleteResponseRequest.SerializeToString,
                 response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                 _registered_method=True)
+        self.CancelResponse = channel.unary_stream(
+                '/sidecar.v1.RestService/CancelResponse',
+                request_serializer=sidecar_dot_v1_dot_rest__pb2.CancelResponseRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
+        self.CreateConversation = channel.unary_stream(
+                '/sidecar.v1.RestService/CreateConversation',
+                request_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
         self.ListResponseInputItems = channel.unary_stream(
                 '/sidecar.v1.RestService/ListResponseInputItems',
                 request_serializer=sidecar_dot_v1_dot_rest__pb2.ListResponseInputItemsRequest.SerializeToString,
@@ -355,6 +365,26 @@ class RestServiceServicer:
 
     def DeleteResponse(self, request, context):
         """DeleteResponse forgets an answer, with the items of its request.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelResponse(self, request, context):
+        """CancelResponse ends an answer that is made in the background, of which there is none here: refused by name, 404 for an answer
+        that is not remembered.
+        buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
+        buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateConversation(self, request, context):
+        """CreateConversation is how clients of OpenAI's Conversations API begin. It is refused, and the error says what to use instead.
+        buf:lint:ignore RPC_REQUEST_STANDARD_NAME
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
@@ -642,6 +672,16 @@ def add_RestServiceServicer_to_server(servicer, server):
             'DeleteResponse': grpc.unary_stream_rpc_method_handler(
                     servicer.DeleteResponse,
                     request_deserializer=sidecar_dot_v1_dot_rest__pb2.DeleteResponseRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'CancelResponse': grpc.unary_stream_rpc_method_handler(
+                    servicer.CancelResponse,
+                    request_deserializer=sidecar_dot_v1_dot_rest__pb2.CancelResponseRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
+            'CreateConversation': grpc.unary_stream_rpc_method_handler(
+                    servicer.CreateConversation,
+                    request_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
                     response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             ),
             'ListResponseInputItems': grpc.unary_stream_rpc_method_handler(
@@ -1116,6 +1156,60 @@ class RestService:
             target,
             '/sidecar.v1.RestService/DeleteResponse',
             sidecar_dot_v1_dot_rest__pb2.DeleteResponseRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelResponse(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/CancelResponse',
+            sidecar_dot_v1_dot_rest__pb2.CancelResponseRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateConversation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sidecar.v1.RestService/CreateConversation',
+            google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
             google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,

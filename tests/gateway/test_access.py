@@ -153,6 +153,8 @@ NO_ROUTE = frozenset(
         "ConnectResponses",
         "GetResponse",
         "DeleteResponse",
+        "CancelResponse",
+        "CreateConversation",
         "ListResponseInputItems",
         "Health",
         "GetHomeFile",

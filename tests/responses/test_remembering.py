@@ -125,6 +125,16 @@ def test_an_answer_can_be_read_listed_and_deleted(keeper: Stack) -> None:
     assert first["id"] in error["message"]
 
 
+def test_an_answer_that_is_done_cannot_be_cancelled(keeper: Stack) -> None:
+    with sdk(keeper) as client:
+        made = client.responses.create(model="chat", input="one")
+        with pytest.raises(openai.BadRequestError, match="Cannot cancel a synchronous response"):
+            client.responses.cancel(made.id)
+        assert client.responses.retrieve(made.id).status == "completed"
+        with pytest.raises(openai.BadRequestError, match="Go on from an answer by previous_response_id"):
+            client.conversations.create()
+
+
 def test_the_sdk_reads_lists_and_deletes(keeper: Stack) -> None:
     with sdk(keeper) as client:
         made = client.responses.create(model="chat", input="one", metadata={"a": "b"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import openai
 import pytest
 
 from tests.provider import Call, Provider, Reply, error_reply, json_reply
@@ -20,6 +21,7 @@ COMPACTED = {
     "usage": USAGE,
 }
 LONG = "How many? " * 400
+JSON = {"content-type": "application/json"}
 
 
 def counts(call: Call) -> Reply:
@@ -112,3 +114,38 @@ def test_an_id_that_nobody_remembers_is_refused_here_too(stack: Stack) -> None:
     with stack.http() as http:
         found = http.post(COUNT, json={"model": "claude", "input": "hi", "previous_response_id": "resp_1"})
     assert (found.status_code, found.json()["error"]["param"]) == (400, "previous_response_id")
+
+
+@pytest.mark.parametrize("prefix", ["/v1", "/openai/v1"])
+def test_what_answers_in_the_background_need_is_refused_by_name(stack: Stack, simulator: Provider, prefix: str) -> None:
+    """There are none on a route whose provider has no Responses API, and others are the provider's to cancel."""
+    seen = len(simulator.calls)
+    with stack.http() as http:
+        made = http.post(f"{prefix}/responses", json={"model": "claude", "input": "hi", "background": True})
+        assert (made.status_code, made.json()["error"]["param"]) == (400, "background")
+        for body in (b"", b"{}"):
+            found = http.post(f"{prefix}/responses/resp_1/cancel", content=body, headers=JSON)
+            error = found.json()["error"]
+            assert (found.status_code, error["code"], error["param"]) == (404, "response_not_found", "id")
+    with sdk(stack) as client, pytest.raises(openai.NotFoundError, match="resp_1"):
+        client.responses.cancel("resp_1")
+    assert len(simulator.calls) == seen
+
+
+@pytest.mark.parametrize("prefix", ["/v1", "/openai/v1"])
+def test_the_conversations_api_is_refused_with_what_to_use(stack: Stack, prefix: str) -> None:
+    with stack.http() as http:
+        for body in (b"", b'{"items": []}'):
+            found = http.post(f"{prefix}/conversations", content=body, headers=JSON)
+            error = found.json()["error"]
+            assert (found.status_code, error["code"]) == (400, "unsupported_parameter")
+            assert "SQLiteSession" in error["message"]
+            assert "remember: 1h" in error["message"]
+    with sdk(stack) as client, pytest.raises(openai.BadRequestError, match="previous_response_id"):
+        client.conversations.create()
+
+
+def test_nobody_cancels_without_a_credential(stack: Stack) -> None:
+    with stack.http(key=None) as http:
+        for path in ("/v1/responses/resp_1/cancel", "/v1/conversations"):
+            assert http.post(path, json={}).status_code == 401

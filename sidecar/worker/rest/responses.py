@@ -59,6 +59,20 @@ class ResponsesPaths:
         await reply.json({"id": request.id, "object": "response", "deleted": True})
 
     @answers_in(OPENAI)
+    async def CancelResponse(self, request: rest_pb2.CancelResponseRequest, reply: Reply) -> None:
+        """OpenAI's own words, for an answer of which its caller knows the end."""
+        await self.memory.find(self.calls.consumer(reply.context), request.id)
+        raise GatewayError(Kind.INVALID_REQUEST, "Cannot cancel a synchronous response.", param="id")
+
+    @answers_in(OPENAI)
+    async def CreateConversation(self, request: HttpBody, reply: Reply) -> None:
+        self.calls.consumer(reply.context)
+        text = "The gateway has no Conversations API. Go on from an answer by previous_response_id"
+        text += "." if self.memory.on else ", where the config says `responses: {remember: 1h}`."
+        text += " Or keep the items in the client and send them as input; a session of openai-agents that does is SQLiteSession."
+        raise GatewayError(Kind.UNSUPPORTED_PARAMETER, text, param="conversation")
+
+    @answers_in(OPENAI)
     async def ListResponseInputItems(self, request: rest_pb2.ListResponseInputItemsRequest, reply: Reply) -> None:
         items = await self.memory.input_items(self.calls.consumer(reply.context), request.id)
         await reply.whole(page(items, request))
