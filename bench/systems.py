@@ -12,7 +12,7 @@ from bench.floors import plain_envoy, plain_nginx
 from bench.stack import gateway
 from bench.target import System, Target
 
-ALWAYS = ", one log line a call, metrics"
+ALWAYS = ", one log line per call, metrics"
 GOVERNED = ", a consumer, two limits, a budget"
 
 
@@ -48,6 +48,6 @@ SYSTEMS = (
     ours("nginx", governed=True, by_grpc=True),
     System(f"MLflow gateway {version_of('mlflow')}", "no TLS, no key, no log", peers.mlflow),
     System(f"LiteLLM proxy {version_of('litellm')}", "no TLS, one master key, no log", peers.litellm),
-    System(f"ferrogw {version_of('ferrogw')}", "no TLS, one master key, one log line a call, metrics", peers.ferrogw),
+    System(f"ferrogw {version_of('ferrogw')}", "no TLS, one master key, one log line per call, metrics", peers.ferrogw),
     System(f"Portkey gateway {version_of('portkey')}", "no TLS, no key, no log", peers.portkey),
 )

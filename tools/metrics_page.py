@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from adapters import Kind
+from tools.wrapping import wrapped
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ WORKERS = (
         "sidecar_requests_total",
         ("route", "operation", "consumer", "outcome"),
         "R × 2 × C × K",
-        "Calls that have ended. `outcome` is `ok` or a reason of [errors.md](errors.md) in small letters.",
+        "Calls that have ended. `outcome` is `ok` or a reason of [Errors](errors.md) in lower case.",
         f"the count of {_DURATION}, with `error.type`",
     ),
     Row(
@@ -59,7 +60,7 @@ WORKERS = (
         ("route", "member"),
         "R × 24",
         "Calls whose messages had a member that was left out because the provider lacks it "
-        "([thinking.md](../concepts/thinking.md)).",
+        "([Reasoning](../concepts/thinking.md#what-is-left-out)).",
     ),
     Row("sidecar_in_flight", ("route",), "R", "Calls in progress."),
     Row(
@@ -199,7 +200,7 @@ SUPERVISOR = (
         "sidecar_store_expired_reservations_total",
         (),
         "1",
-        "Reservations that expired because nobody settled them, of all gateways: calls of a killed worker.",
+        "Reservations of all gateways that expired because nobody settled them: calls of a killed worker.",
     ),
 )
 FRONT = (
@@ -208,7 +209,7 @@ FRONT = (
         ("group", "class"),
         "7 × 6",
         "Requests that the front has answered. `group`: openai, mlflow, grpc, docs, health, other; `class`: 2xx to "
-        "5xx, and gone for a client that left. A gRPC call is classed by its gRPC status.",
+        "5xx, and gone for a client that disconnected. A gRPC call is classed by its gRPC status.",
         "`http.server.request.duration`'s count",
     ),
     Row(
@@ -238,7 +239,7 @@ FRONT = (
         "sidecar_certificate_files_usable",
         (),
         "1",
-        "Whether the certificate and key files of the front fit together; if not, the front keeps what it has.",
+        "Whether the certificate and key files of the front match; if not, the front keeps the old pair.",
     ),
     Row(
         "sidecar_front_reloads_total",
@@ -247,20 +248,28 @@ FRONT = (
         "Renewed certificates that the front was given. `result`: success (seen by a handshake), failure.",
     ),
 )
-GROUPS = (("Of the workers", WORKERS), ("Of the supervisor", SUPERVISOR), ("Of the front", FRONT))
+GROUPS = (("Workers", WORKERS), ("Supervisor", SUPERVISOR), ("Front proxy", FRONT))
 _HEAD = """\
 # Metrics
 
 Generated from `tools/metrics_page.py` by `python -m tools.docs`; do not edit.
 
-One page, `http://127.0.0.1:9464/metrics` (`--metrics`), shows them for all workers, the supervisor and the front together. Every
-label comes from the config, the users file or a list in the code, never from what a caller writes: a route that does not exist
-is `unknown`. *Series* is the worst case, with R routes, C consumers, K = KINDS outcomes, P providers in use and U upstreams of
-all routes; a series appears with its first use. Where Envoy is the front, the page has its own counters (`envoy_*`) too.
+Scrape one page for all workers, the supervisor and the front proxy:
 
-The last column is the name in OpenTelemetry's semantic conventions for generative AI. Its attributes are our labels: `route` is
-`gen_ai.request.model`, `provider` is `gen_ai.provider.name`, `operation` is `gen_ai.operation.name` (`complete` is
-`text_completion`, `embed` is `embeddings`), `outcome` is `error.type`, `kind` is `gen_ai.token.type`.
+```sh
+curl --silent http://127.0.0.1:9464/metrics      # the address is --metrics
+```
+
+The [guide](../guides/prometheus.md) sets up Prometheus and Grafana. Labels come from the config, the
+users file or a list in the code, never from a caller: a route that does not exist is `unknown`.
+*Series* is the worst case for R routes, C consumers, K = KINDS outcomes, P providers in use and U
+upstreams of all routes; a series appears with its first use. With Envoy as the front, the page also
+has Envoy's own counters (`envoy_*`).
+
+The last column is the name in OpenTelemetry's semantic conventions for generative AI. The labels
+correspond to its attributes: `route` is `gen_ai.request.model`, `provider` is `gen_ai.provider.name`,
+`operation` is `gen_ai.operation.name` (`complete` is `text_completion`, `embed` is `embeddings`),
+`outcome` is `error.type`, and `kind` is `gen_ai.token.type`.
 """
 
 
@@ -278,4 +287,4 @@ def metrics_page() -> str:
             labels = ", ".join(f"`{label}`" for label in row.labels) or "–"
             lines.append(f"| `{row.name}` | {labels} | {row.series} | {row.meaning} | {row.otel or '–'} |")
         parts.append("\n".join(lines) + "\n")
-    return "\n".join(parts)
+    return wrapped("\n".join(parts))

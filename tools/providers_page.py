@@ -17,6 +17,7 @@ from adapters.providers import ALIASES, PROVIDERS
 from sidecar.v1 import inference_pb2 as pb
 from tests.adapters.laws import ROWS
 from tests.adapters.outcomes import LEFT_OUT, REFUSED, examples_for, outcome, row_of
+from tools.wrapping import wrapped
 
 _CONTEXT = Context(0, lambda prefix: prefix + "1")
 # Names that formats look at: MosaicML's chat knows llama-2 only.
@@ -140,28 +141,28 @@ _ENDS = {
     "finish": "its end marker, or its finish reasons",
     "close": "its end marker, or the body's end",
 }
-_QUIRKS = ("renamed", "refused", "left out of the history", "a stream ends with", "usage of a stream")
+_QUIRKS = ("renamed", "refused", "left out of the history", "a stream ends with", "usage in a stream")
 
 
 def _quirks(row: Provider) -> tuple[str, ...]:
     renamed = ", ".join(f"`{ours}` as `{theirs}`" for ours, theirs in row.renamed.items())
     forbidden = ", ".join(f"`{name}`" for name in sorted(row.forbidden))
     if row.takes is not None:
-        forbidden = f"all but {', '.join(f'`{name}`' for name in sorted(row.takes))}"
+        forbidden = f"all except {', '.join(f'`{name}`' for name in sorted(row.takes))}"
     end = _ENDS[row.stream_end]
-    usage = "asked for" if row.include_usage else "comes unasked, or not at all"
+    usage = "on request" if row.include_usage else "without request, or never"
     return renamed or _NO, forbidden or _NO, _left_out(row), end, usage
 
 
 def _left_out(row: Provider) -> str:
-    """In few words: a strict provider leaves out all but a few of a long list."""
+    """In few words: for a strict provider all but a few of a long list are left out."""
     leaves = row.leaves & (MESSAGE | PARTS)
     if not leaves:
         return _NO
     if leaves == PARTS:
         return "thinking parts"
     kept = ", ".join(f"`{name}`" for name in sorted((MESSAGE | PARTS) - leaves))
-    return f"members and parts of earlier answers, but {kept}"
+    return f"members and parts of earlier answers, except {kept}"
 
 
 def _table(
@@ -219,7 +220,7 @@ def _short() -> str:
 def providers_page() -> str:
     """docs/reference/providers.md."""
     rows = list(PROVIDERS.values())
-    return "\n".join([*_features_part(rows), *_members_part(rows), *_quirks_part(rows)]) + "\n"
+    return wrapped("\n".join([*_features_part(rows), *_members_part(rows), *_quirks_part(rows)]) + "\n")
 
 
 def _features_part(rows: list[Provider]) -> list[str]:
@@ -227,21 +228,30 @@ def _features_part(rows: list[Provider]) -> list[str]:
     return [
         "# Providers",
         "",
-        "Generated from `adapters/` by `python -m tools.docs`; do not edit. Keys and addresses: [config.md](config.md).",
+        "Generated from `adapters/` by `python -m tools.docs`; do not edit.",
         "",
-        "*Verified by*: **recording** (real exchanges, replayed in tests through the adapter and through running workers),",
-        "**local server** (a real server that tests start), **specification** (the provider's documentation alone).",
-        "Completions *by chat* go to the provider's chat as one user message; *own* are its text completions.",
+        "See which providers you can use, and what each of them supports. A route names one:",
+        "",
+        "```yaml",
+        "model: {provider: mistral, name: mistral-large-latest, config: {mistral_api_key: $MISTRAL_API_KEY}}",
+        "```",
+        "",
+        "[The config file](config.md#providers-and-modelconfig) has the keys and addresses of each provider.",
+        "",
+        "*Verified by* says how the tests check it: a **recording** (real exchanges, replayed through the adapter and",
+        "through running workers), a **local server** (a real server that the tests start), or the **specification**",
+        "(only the provider's documentation). Completions *by chat* are sent to the provider's chat API as one user",
+        "message; *own* are its text completions.",
         "",
         *_table(("format", "chat", "completions", "embeddings", "streams", "verified by"), _task_cells, rows),
         "",
-        f"Other names that are understood: {aliases}.",
+        f"Other accepted names: {aliases}.",
         "",
         "## Features",
         "",
-        "*yes*: the provider's format can say it, and it is sent. *-*: refused by name, unless the route drops it",
-        "([below](#members)). Whether the model behind it does what is asked is the provider's affair. The last three are of",
-        "embeddings.",
+        "*yes*: the provider's format has it, and the gateway sends it. Whether the model follows it depends on the",
+        "provider. *-*: the gateway refuses it by name, unless the route drops it ([below](#members)). The last three",
+        "columns are about embeddings.",
         "",
         *_table((*_CHAT_FEATURES, *_EMBED_FEATURES), _feature_cells, rows, merged=True),
         "",
@@ -253,59 +263,62 @@ def _members_part(rows: list[Provider]) -> list[str]:
     return [
         "## Members",
         "",
-        "What becomes of the members of a chat that a provider has no place for. There are three classes of them:",
+        "If a chat request has a member that a provider has no place for, the gateway treats it as one of three classes:",
         "",
-        "- *Instructions* change what is asked. They are refused by name (400, `unsupported_parameter`), unless the route lists",
-        "  the name under `drop_params`.",
-        "- *Hints* change cost, caching, telemetry or nothing. They are left out, and said. An instruction whose value is what",
-        "  the provider does anyway is a hint: " + _neutral() + ".",
-        "- *Echoes* are what an answer carried and a client sent back. They are left out, and said:",
-        "  [thinking.md](../concepts/thinking.md).",
+        "- *Instructions* change the result. They are refused by name (400, `unsupported_parameter`), unless the route lists",
+        "  the name in `drop_params`.",
+        "- *Hints* change cost, caching or telemetry, or nothing. They are left out and reported. An instruction with the",
+        "  provider's default value is a hint: " + _neutral() + ".",
+        "- *Echoes* came with an earlier answer, and the client sends them back. They are left out and reported; see",
+        "  [Reasoning](../concepts/thinking.md#what-is-left-out).",
         "",
-        "Said means: the names are in the header `x-sidecar-left-out`, in the typed field `left_out`, and in the metric",
-        "`sidecar_left_out_total`. With `strict: true` the route refuses what would be left out; but for the name of a JSON",
-        "schema, which no request can do without. Members that are in no list of OpenAI's go to the provider as they are.",
+        "Reported means: the names are in the header `x-sidecar-left-out`, in the typed field `left_out`, and in the metric",
+        "`sidecar_left_out_total`. With `strict: true` the route refuses what would be left out, except for the name of a",
+        "JSON schema, which every request needs. Members that OpenAI does not have are sent to the provider unchanged.",
         "",
-        *_table(("hints left out and said", "refused by name"), _member_cells, chatting, merged=True),
+        *_table(
+            ("hints: left out and reported", "instructions: refused by name"), _member_cells, chatting, merged=True
+        ),
         "",
-        "`drop_params` takes these names, for every provider and on every path: "
+        "`drop_params` accepts these names, for every provider and on every path: "
         + _listed(DROPPABLE - ECHOES)
-        + "; the echoes",
-        "of [thinking.md](../concepts/thinking.md) by their places, such as `messages[].annotations`; and members of "
-        "providers' own: " + _listed(PROVIDERS_OWN) + ".",
-        "What is dropped is said too. Short names: " + _short() + ".",
+        + "; [echoes](../concepts/thinking.md#what-is-left-out)",
+        "by their path, such as `messages[].annotations`; and members that only some providers have: "
+        + _listed(PROVIDERS_OWN)
+        + ".",
+        "What is dropped is reported, too. Short names: " + _short() + ".",
         "",
     ]
 
 
 def _quirks_part(rows: list[Provider]) -> list[str]:
     return [
-        "## Quirks of providers that speak OpenAI's format",
+        "## Differences between providers of OpenAI's format",
         "",
         *_table(_QUIRKS, _quirks, filter(_like_openai, rows), merged=True),
         "",
-        "What is left out of a history asks for nothing, and is said: [thinking.md](../concepts/thinking.md).",
+        "What is left out of a history is reported: [Reasoning](../concepts/thinking.md#what-is-left-out).",
         "",
-        "So that a conversation goes on where another provider began it, three things in a history are put into the form that",
-        "this provider takes, and nothing is lost by it. Other members keep their bytes.",
+        "A conversation can continue with a provider other than the one that began it. For that, the gateway converts some",
+        "content of a history into the form that the provider accepts. Nothing is lost, and other members keep their bytes.",
         "",
-        "- Ids of tool calls that Mistral or Anthropic refuse become others, the same in every request; a call without an id",
-        "  gets one, and so does its result; the role `developer` is `system` where a provider has no such role.",
-        "- Calls of functions in the older word (`function_call`, role `function`) are calls of tools for Anthropic and Cohere.",
-        "- Turns of the assistant that say nothing are left out for Mistral, Cohere and Anthropic, which refuse them.",
-        "- Calls of tools without what only their own model could give: DeepSeek gets an empty `reasoning_content` while it",
-        "  thinks, Gemini, from its third generation on, the signature that it documents for calls of other models",
+        "- Tool call ids that Mistral or Anthropic would refuse are replaced, in the same way in every request. A call without",
+        "  an id gets one, and so does its result. The role `developer` becomes `system` if a provider does not have it.",
+        "- Function calls in the old form (`function_call`, role `function`) become tool calls for Anthropic and Cohere.",
+        "- Empty assistant messages are left out for Mistral, Cohere and Anthropic, which refuse them.",
+        "- Tool calls of other models get what the provider requires of its own: for DeepSeek an empty `reasoning_content`",
+        "  while it thinks; for Gemini 3 and later the signature that Google documents for calls of other models",
         "  (`skip_thought_signature_validator`).",
         "",
-        "Anthropic is stricter about content than OpenAI. Translated calls are put into the form that it takes; the bytes",
-        "of images and documents stay as they are.",
+        "Anthropic is stricter about content than OpenAI. Translated requests are converted to the form that it accepts; the",
+        "bytes of images and documents do not change.",
         "",
-        "- The media type of an image or a PDF is the one that its bytes show, so `image/jpg` and a JPEG declared as",
-        "  `image/png` work; line breaks in base64 are removed.",
-        "- Documents that are text (`text/csv`, `text/markdown`, `application/json`) are sent as text, images in a `file` part",
-        "  as images.",
-        "- White space at the end of a last assistant message, which the model is to continue, is removed.",
-        "- Results of parallel calls come first in their turn, even if the user spoke between them.",
+        "- The media type of an image or a PDF is taken from its bytes, so `image/jpg` and a JPEG declared as `image/png`",
+        "  work. Line breaks in base64 are removed.",
+        "- Text documents (`text/csv`, `text/markdown`, `application/json`) are sent as text, and images in a `file` part as",
+        "  images.",
+        "- White space at the end of a final assistant message, which the model is to continue, is removed.",
+        "- The results of parallel tool calls come first in their turn, even if the user's text came between them.",
         "",
-        "Anthropic and Cohere have no `tool_choice: allowed_tools`: they get only the tools that it names.",
+        "Anthropic and Cohere have no `tool_choice: allowed_tools`; they get only the tools that it names.",
     ]

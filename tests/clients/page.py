@@ -11,6 +11,7 @@ from tests.clients.environments import version
 from tests.clients.judging import problem
 from tests.clients.running import PROGRAMS, Results
 from tests.clients.table import CHECKS, CLIENTS, ROUTES, Client
+from tools.wrapping import wrapped
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "clients.md"
 _SETTINGS = re.compile(r"^(?:#|//) settings ?(\w*)\n(.*?)^(?:#|//) end$", re.DOTALL | re.MULTILINE)
@@ -19,25 +20,28 @@ _HEAD = """\
 
 Generated from a run of `tests/clients` by `python -m tests.clients`; do not edit.
 
-Any program that speaks OpenAI's API needs three settings: the base URL, an API key, and the CA, unless the gateway has a
-certificate that the machine trusts already. On the machine of `sidecar up` they are in `.sidecar/env`:
+Use the gateway from any SDK, framework or program for OpenAI's API. You need three settings: the base
+URL, an API key, and the CA certificate, unless the machine trusts the gateway's certificate already.
+On the machine of `sidecar up` they are in `.sidecar/env`:
 
 ```sh
 . .sidecar/env           # SIDECAR_URL, SIDECAR_API_KEY, SIDECAR_CA, and others
 ```
 
-The model is the name of a route. What each client needs beyond that is [below](#lines-to-paste).
+The model is the name of a route. [Below](#lines-to-paste) are the lines for each client.
 
 ## What works
 
-Each client runs with its own documented settings against a gateway behind Nginx, on a route of provider `openai` and one of
-`anthropic`, the first also on the embedded model (`local`). The providers are ours, on loopback: they call a tool before
-they answer, think where that is on, keep to a schema, and refuse what the real ones refuse.
+Each client runs with its own documented settings against a gateway behind Nginx, on a route of
+provider `openai` and one of `anthropic`; some also run on the embedded model (`local`). The providers
+are simulated, on loopback: they call a tool before they answer, reason if that is on, follow a schema,
+and refuse what the real ones refuse.
 
-*answer*, *stream*: a text, whole and in pieces (aider and opencode stream it, and print it as one). *tools*: a loop of two
-turns, the tool's result in the second. *thinking*: the same while the model thinks, so that its thoughts go back with the
-result. *structured*: an answer by a schema, in every form that the client has, and in JSON mode. *-*: the client, or the
-route's provider, has none.
+- *answer*, *stream*: a text, complete and streamed (aider and opencode stream it, and print it at once).
+- *tools*: a loop of two turns, with the tool's result in the second.
+- *thinking*: the same while the model reasons, so that its reasoning goes back with the result.
+- *structured*: an answer by a schema, in every form that the client has, and in JSON mode.
+- *-*: the client or the route's provider does not have it.
 
 """
 
@@ -45,7 +49,7 @@ route's provider, has none.
 def page(found: Mapping[str, Results]) -> str:
     """The page. `found` has the results of each client by its id."""
     notes: list[str] = []
-    lines = [f"| client | version | route of | {' | '.join(CHECKS)} |", "|---|---|---|" + "---|" * len(CHECKS)]
+    lines = [f"| client | version | provider | {' | '.join(CHECKS)} |", "|---|---|---|" + "---|" * len(CHECKS)]
     for client in CLIENTS:
         if _is_suite(found[client.id]):
             continue
@@ -56,7 +60,7 @@ def page(found: Mapping[str, Results]) -> str:
     suites = [_suite(client, found[client.id], notes) for client in CLIENTS if _is_suite(found[client.id])]
     reasons = [f"{number}. {text}" for number, text in enumerate(notes, 1)]
     blocks = ["\n".join(lines), *suites, "\n".join(reasons), "## Lines to paste", _settings()]
-    return _HEAD + "\n\n".join(block for block in blocks if block)
+    return wrapped(_HEAD + "\n\n".join(block for block in blocks if block))
 
 
 def _is_suite(results: Results) -> bool:
@@ -67,7 +71,7 @@ def _is_suite(results: Results) -> bool:
 def _suite(client: Client, results: Results, notes: list[str]) -> str:
     """How many of its tests passed."""
     lines = [f"{client.name}, `{client.package}` {version(client.package, client.environment)}:", ""]
-    lines += ["| route of | passed | do not apply | failed |", "|---|---|---|---|"]
+    lines += ["| provider | passed | do not apply | failed |", "|---|---|---|---|"]
     for route, checks in results.items():
         outcomes = list(checks.values())
         failed = [_cell(client, route, check, checks, notes) for check in checks]

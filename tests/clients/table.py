@@ -43,8 +43,8 @@ class Client:
 
 
 # Reasons of failures.
-_NO_TOOLS = "the embedded model calls no tools: the call is refused, and says so"
-_SNAPSHOT = "it compares with a file that only LangChain's own repository has"
+_NO_TOOLS = "The embedded model does not call tools: the call is refused, and the message says so."
+_SNAPSHOT = "It compares with a file that only LangChain's own repository has."
 
 
 def _python(name: str, package: str, environment: str, program: str, **more: Any) -> Client:
