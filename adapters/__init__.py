@@ -30,6 +30,7 @@ from adapters.contract import (
     Task,
 )
 from adapters.errors import GatewayError, Kind, replace_error
+from adapters.event_templates import EventTemplate, template_of, unescaped
 from adapters.fit import allowed
 from adapters.huggingface import FORMAT as HUGGINGFACE
 from adapters.json_object import BYTE_ORDER_MARK
@@ -43,7 +44,6 @@ from adapters.responses import FORMAT as RESPONSES
 from adapters.responses import LEFT_OUT as RESPONSES_LEFT_OUT
 from adapters.service_tier import AUTO, TIER, service_tier_in, tier_of_json, tier_word
 from adapters.sse import Event
-from adapters.stencils import Stencil, cut, unescaped
 from adapters.tool_arguments import NAME as ARGUMENTS
 from adapters.usage import latest_usage
 from adapters.vectors import encode_vectors, inputs_in
@@ -75,6 +75,7 @@ __all__ = [
     "Decoder",
     "Envelope",
     "Event",
+    "EventTemplate",
     "Format",
     "Framing",
     "GatewayError",
@@ -86,12 +87,10 @@ __all__ = [
     "ProviderSide",
     "Request",
     "Response",
-    "Stencil",
     "StreamWriter",
     "Target",
     "Task",
     "allowed",
-    "cut",
     "encode_vectors",
     "has_output",
     "inputs_in",
@@ -99,6 +98,7 @@ __all__ = [
     "replace_error",
     "service_tier_in",
     "side_of",
+    "template_of",
     "tier_of_json",
     "tier_word",
     "unescaped",

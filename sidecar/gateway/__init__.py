@@ -1,1 +1,1 @@
-"""The life of one call: consumer, admission, candidates, attempts, streaming, record. Knows neither gRPC nor REST."""
+"""The life of one call: consumer, admission, candidates, attempts, streaming, record. Independent of gRPC and REST."""

@@ -1,6 +1,6 @@
-"""How many calls may be under way at once: bounded for a worker and for a route, with a short bounded queue before each.
+"""Bounds concurrent calls per worker and per route, with a short bounded queue in front of each.
 
-Over it a call is refused at once, while the caller still has time to do something else. A stream counts until its end.
+A call that exceeds both is refused at once, while its caller can still act on it. A stream counts until its end.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from sidecar.domain.snapshot import Admission, Route, Snapshot
 
 
 class Gate:
-    """A number of places, and a queue for them. First come, first served."""
+    """A counting semaphore with a bounded first-in, first-out queue."""
 
     __slots__ = ("_queue", "settings", "taken")
 
@@ -31,14 +31,15 @@ class Gate:
         return not self.taken and not self._queue
 
     def try_enter(self) -> bool:
-        """Takes a place if one is free and nobody waits for it."""
+        """Takes a slot if one is free and no call is queued. Returns whether it did."""
         if self.taken < self.settings.concurrent_max and not self._queue:
             self.taken += 1
             return True
         return False
 
     async def enter(self) -> None:
-        """Takes a place; waits for one in the queue. Raises overloaded when that is full, or the wait too long."""
+        """Takes a slot, queueing for one if necessary. Raises overloaded if the queue is full or the wait exceeds
+        `queue_s`."""
         if self.try_enter():
             return
         if len(self._queue) >= self.settings.queue_max:
@@ -50,7 +51,7 @@ class Gate:
                 await place
         except BaseException as error:
             if place.done() and not place.cancelled():
-                self.leave()  # it was handed over in the same moment
+                self.leave()  # the slot was handed over just as the wait ended
             elif place in self._queue:
                 self._queue.remove(place)
             if isinstance(error, TimeoutError):
@@ -58,7 +59,7 @@ class Gate:
             raise
 
     def leave(self) -> None:
-        """Gives the place back: to the first in the queue, while there are no more of them than allowed."""
+        """Hands the slot to the first queued call, or frees it if none is queued or a reload lowered the limit."""
         while self._queue and self.taken <= self.settings.concurrent_max:
             place = self._queue.popleft()
             if not place.done():
@@ -67,7 +68,7 @@ class Gate:
         self.taken -= 1
 
     def resize(self, settings: Admission) -> None:
-        """A new configuration. Calls under way stay; whoever waits and now fits is let in."""
+        """Applies new settings. Running calls keep their slots; queued calls that now fit are admitted."""
         self.settings = settings
         while self._queue and self.taken < settings.concurrent_max:
             place = self._queue.popleft()
@@ -77,7 +78,7 @@ class Gate:
 
 
 class Admissions:
-    """The gates of one worker. A reload keeps them, with the calls that are in them."""
+    """All gates of one worker. They survive a reload, together with the calls inside them."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._worker = Gate(snapshot.admission)
@@ -85,12 +86,12 @@ class Admissions:
 
     @property
     def taken(self) -> int:
-        """Calls under way."""
+        """Number of running calls."""
         return self._worker.taken
 
     @property
     def waiting(self) -> int:
-        """Calls in a queue."""
+        """Number of queued calls."""
         return self._worker.waiting + sum(gate.waiting for gate in self._routes.values())
 
     def reload(self, snapshot: Snapshot) -> None:
@@ -103,11 +104,12 @@ class Admissions:
                 del self._routes[name]
 
     def try_enter(self, route: Route) -> bool:
-        """Takes a place for a call of a route without a gate of its own, if one is free and nobody waits: for `leave(None)`."""
+        """Takes a slot for a route without a gate of its own, if one is free. Returns whether it did; release it
+        with `leave(None)`."""
         return route.admission is None and self._worker.try_enter()
 
     async def enter(self, route: Route) -> Gate | None:
-        """A place for a call of the route, to be given back by `leave` with what this returns. Raises overloaded."""
+        """Takes a slot for the route. Returns the gate to pass to `leave`. Raises overloaded."""
         gate = None
         if route.admission is not None:
             gate = self._routes.get(route.name)

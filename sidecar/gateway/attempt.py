@@ -1,4 +1,4 @@
-"""One attempt of a call at one upstream: what is sent, and whether its answer is one."""
+"""One attempt of a call at one upstream: encode the request, send it, read and check the answer."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 
 class Passing(NamedTuple):
-    """How bodies of one format pass."""
+    """How bodies of one client format pass through untranslated."""
 
     side: ProviderSide
     patch: Callable[[Envelope], HttpCall]
@@ -48,15 +48,16 @@ class Passing(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class UpstreamPlan:
-    """What every call of a route to an upstream has in common; made once per snapshot."""
+    """Everything that calls of one route to one upstream have in common. Built once per snapshot."""
 
     upstream: Upstream
     target: Target
     format: Format
     side: ProviderSide | None
-    headers: tuple[tuple[str, str], ...]  # with the key; without the token where one is fetched
-    passing: Mapping[str, Passing] = field(default_factory=dict)  # by the format of callers whose bodies pass
-    prices_tiers: bool = False  # the price depends on the tier in which the provider does the work
+    headers: tuple[tuple[str, str], ...]  # includes the API key, but not a token that has to be fetched
+    # keyed by the caller's format, for bodies that pass through
+    passing: Mapping[str, Passing] = field(default_factory=dict)
+    prices_tiers: bool = False  # the price depends on the service tier
 
 
 def plan_for(upstream: Upstream, task: Task) -> UpstreamPlan:
@@ -76,17 +77,17 @@ def plan_for(upstream: Upstream, task: Task) -> UpstreamPlan:
 
 
 class CallReader:
-    """A call whose body is decoded once, by the first attempt that translates it, for all of them."""
+    """Decodes a call's body at most once, in the first attempt that needs it translated."""
 
     __slots__ = ("_decoded", "_left_out", "call")
 
     def __init__(self, call: Call) -> None:
         self.call = call
         self._decoded: Any = call.request
-        self._left_out: tuple[str, ...] = ()  # of a format that tells it while the body is read
+        self._left_out: tuple[str, ...] = ()  # filled while the body is read, by formats that report it then
 
     def request_for(self, target: Target) -> Any:
-        """The canonical message, as the caller's format means it for this upstream. Raises GatewayError for a malformed body."""
+        """Returns the canonical request, adapted to this upstream. Raises GatewayError for a malformed body."""
         call = self.call
         if call.client_format is None:
             return self._decoded
@@ -105,7 +106,8 @@ class CallReader:
             self._decoded, self._left_out = side.read(envelope)
 
     def left_out_for(self, target: Target) -> tuple[str, ...]:
-        """What of the body only the caller's format has a place for. Raises GatewayError for what cannot be left out."""
+        """Returns the members that only the caller's format can express and that are left out. Raises GatewayError
+        for one that must not be left out."""
         call = self.call
         if call.client_format is None or call.envelope is None:
             return ()
@@ -118,7 +120,7 @@ class CallReader:
 
 
 class PreparedCall(NamedTuple):
-    """A call, encoded for one upstream. `request` is None where the caller's format is the provider's and its body passes."""
+    """A call encoded for one upstream. `request` is None if the caller's body passes through untranslated."""
 
     plan: UpstreamPlan
     side: ProviderSide
@@ -128,12 +130,12 @@ class PreparedCall(NamedTuple):
 
     @property
     def passes(self) -> bool:
-        """Whether bytes go through as they are, both ways."""
+        """Whether request and answer pass through untranslated."""
         return self.request is None
 
 
 def prepare(plan: UpstreamPlan, reader: CallReader) -> PreparedCall:
-    """Encodes the call for the upstream. Raises GatewayError for what the upstream has no place for."""
+    """Encodes the call for the upstream. Raises GatewayError if the upstream cannot express it."""
     call, side = reader.call, plan.side
     if call.counts:
         return _prepare_count(plan, reader)
@@ -154,7 +156,8 @@ def prepare(plan: UpstreamPlan, reader: CallReader) -> PreparedCall:
 
 
 def _prepare_count(plan: UpstreamPlan, reader: CallReader) -> PreparedCall:
-    """Of a call that only counts. Raises upstream_not_found where the provider does not: another upstream may."""
+    """Encodes a token-counting call. Raises upstream_not_found if the provider cannot count; another upstream may
+    be able to."""
     call = reader.call
     context = Context(int(time.time()), new_id, plan.target.model)
     passing = plan.passing.get(call.client_format or "")
@@ -163,20 +166,21 @@ def _prepare_count(plan: UpstreamPlan, reader: CallReader) -> PreparedCall:
         assert call.envelope is not None
         return PreparedCall(plan, counting, None, counting.patch_for(plan.target)(call.envelope), context)
     if passing is not None or plan.side is None or plan.side.counting is None:
-        raise GatewayError(Kind.UPSTREAM_NOT_FOUND, f"Provider '{plan.upstream.provider}' counts no tokens.")
-    reader.left_out_for(plan.target)  # which may refuse
+        raise GatewayError(Kind.UPSTREAM_NOT_FOUND, f"Provider '{plan.upstream.provider}' cannot count tokens.")
+    reader.left_out_for(plan.target)  # may raise
     counting, request = plan.side.counting, reader.request_for(plan.target)
     return PreparedCall(plan, counting, None, counting.encode(request, plan.target, False, context), context)
 
 
 def _prepare_compact(plan: UpstreamPlan, call: Call) -> PreparedCall:
-    """Raises unsupported_parameter where the provider has no such call: another upstream may."""
+    """Encodes a compaction call. Raises unsupported_parameter if the provider cannot compact; another upstream may
+    be able to."""
     passing = plan.passing.get(call.client_format or "")
     compacting = None if passing is None else passing.side.compacting
     if compacting is None or compacting.patch_for is None or call.envelope is None:
         text = (
-            f"Provider '{plan.upstream.provider}' cannot compact a conversation. Ask for a summary by POST /v1/responses, and "
-            "go on from that."
+            f"Provider '{plan.upstream.provider}' cannot compact a conversation. Ask for a summary with POST /v1/responses and "
+            "continue from it."
         )
         raise GatewayError(Kind.UNSUPPORTED_PARAMETER, text, param="model")
     context = Context(int(time.time()), new_id, plan.target.model)
@@ -200,22 +204,23 @@ class Sender:
     def open(
         self, prepared: PreparedCall, route: Route, record: Record, until_s: float | None = None
     ) -> Awaitable[UpstreamResponse]:
-        """Waits for the head of the answer, until `until_s` on the loop's clock where that is given. Raises GatewayError,
-        TimeoutError; close what it returns."""
+        """Sends the call and returns the response once its head has arrived; the caller closes it. Raises
+        GatewayError, and TimeoutError when `until_s` (event loop time) passes first."""
         upstream, headers = prepared.plan.upstream, prepared.plan.headers
         if prepared.http.callers_headers:
             headers = with_callers(headers, prepared.http.callers_headers)
         if upstream.grant is not None:
             return self._open_with_token(prepared, headers, route, record, until_s)
-        # One resend a call is not counted as a retry: after it no further attempt meets another stale connection.
+        # The resend after a stale connection happens once per call and is not counted as a retry: every later
+        # attempt opens a fresh connection.
         return self._client.open(
-            prepared.http, upstream, headers, route.timeouts, record.resends, fresh=record.resent, until_s=until_s
+            prepared.http, upstream, headers, route.timeouts, record.count_resend, fresh=record.resent, until_s=until_s
         )
 
     async def _open_with_token(
         self, prepared: PreparedCall, headers: Pairs, route: Route, record: Record, until_s: float | None
     ) -> UpstreamResponse:
-        upstream, resends = prepared.plan.upstream, record.resends
+        upstream, resends = prepared.plan.upstream, record.count_resend
         if until_s is None:
             token = await self.tokens.header(upstream)
         else:
@@ -225,15 +230,19 @@ class Sender:
             prepared.http, upstream, (*headers, token), route.timeouts, resends, fresh=record.resent, until_s=until_s
         )
         if response.status == 401:
-            self.tokens.forget(upstream)  # revoked before its time
+            self.tokens.forget(upstream)  # revoked before it expired
         return response
 
 
 async def whole_answer(
     sender: Sender, prepared: PreparedCall, call: Call, route: Route, record: Record, *, head_by: float, deadline: float
 ) -> tuple[bytes | None, Any, int]:
-    """Sends the call and reads its answer: the body where it passes, else the message, and its size. The head must be here by
-    `head_by`, the rest without a silence of idle_s and by the deadline. Raises GatewayError."""
+    """Sends the call and reads the whole answer.
+
+    Returns (body, message, size in bytes); body is None if the answer was translated, message is None if it passes
+    through. The head must arrive by `head_by`; after that, no pause may exceed the route's `idle_s`, and the body
+    must be complete by `deadline`. Both are event loop times. Raises GatewayError.
+    """
     waiting = time.perf_counter()
     try:
         response = await sender.open(prepared, route, record, head_by)
@@ -266,12 +275,12 @@ async def whole_answer(
     if prepared.plan.prices_tiers:
         record.service_tier = await off_loop(size, service_tier_in, body)
     if call.task is not Task.EMBEDDINGS and not call.counts and not counts_output(record.usage):
-        record.output_chars = size  # what there is to go by where a provider counts nothing
+        record.output_chars = size  # the only basis for an estimate if the provider reports no usage
     return (body, None, size) if message is None else (None, message, size)
 
 
 def _inputs_of(call: Call) -> tuple[int | None, ...]:
-    """How many vectors are due, where any are."""
+    """The number of expected vectors, as arguments for a response check."""
     if call.task is not Task.EMBEDDINGS or call.envelope is None:
         return ()
     return (inputs_in(call.envelope.members.get("input", b"")),)

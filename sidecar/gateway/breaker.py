@@ -1,7 +1,7 @@
-"""When an upstream is ejected. A pure state machine: what happened and the time come in.
+"""Circuit breaker of an upstream: a pure state machine that is given events and the time.
 
-Closed: calls go there. Open: none do until a time has passed. Then one real call probes (half-open); an answer closes the
-circuit, a failure opens it again.
+Closed: calls pass. Open: none pass until a timeout. Half-open: one real call probes the upstream; an answer closes
+the circuit, a failure opens it again.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Final
 from adapters import GatewayError, Kind
 from sidecar.domain.snapshot import Breaker
 
-# The window is counted in this many pieces; what is older than the window leaves a piece at a time.
-_PIECES: Final = 10
-# The longest that a Retry-After keeps an upstream out: one of a day is checked now and then.
-_NAMED_S_MAX: Final = 600.0
+# The sliding window consists of this many buckets, which expire one at a time.
+_BUCKETS: Final = 10
+# Upper bound on an ejection caused by Retry-After: even if a provider asks for a day, probe it now and then.
+_RETRY_AFTER_S_MAX: Final = 600.0
 
-# Failures of the upstream itself. A provider that refuses a request for the request's sake is in good health.
+# Failures that count against the upstream. A provider that rejects an invalid request is healthy.
 _FAILURES = frozenset(
     {
         Kind.UPSTREAM_TIMEOUT,
@@ -31,7 +31,7 @@ _FAILURES = frozenset(
 
 
 class State(StrEnum):
-    """Of a circuit."""
+    """The state of a circuit."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -39,7 +39,7 @@ class State(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a circuit opened; a metric label."""
+    """Why a circuit opened; used as a metric label."""
 
     CONSECUTIVE = "consecutive_failures"
     RATIO = "error_ratio"
@@ -50,10 +50,10 @@ class Reason(StrEnum):
 
 
 class Circuit:
-    """One upstream's. Times are seconds on any clock that only goes forward.
+    """The circuit of one upstream. Times are seconds on any monotonic clock.
 
-    For each call `begins` comes first, then exactly one of `succeeded`, `failed`, `abandoned`; between them `answered` once the
-    first output is here. Each of them gets what `begins` returned: whether the call is the probe.
+    For each call, `begins` comes first, then exactly one of `succeeded`, `failed` or `abandoned`, with `answered` in
+    between once output has started. Pass each of them what `begins` returned: whether the call is the probe.
     """
 
     __slots__ = ("_bad", "_consecutive", "_good", "_newest", "_probing", "_settings", "open_until_s", "state")
@@ -61,18 +61,18 @@ class Circuit:
     def __init__(self, settings: Breaker) -> None:
         self._settings = settings
         self.state = State.CLOSED
-        self.open_until_s = 0.0  # from then on an open circuit may be probed
+        self.open_until_s = 0.0  # an open circuit may be probed from then on
         self._probing = False
-        self._newest = 0  # number of the window's newest piece
-        self._forget()
+        self._newest = 0  # sequence number of the newest bucket
+        self._reset()
 
     def admits(self, now_s: float) -> bool:
-        """Whether a call may go there."""
+        """Whether a call may be sent."""
         return self.state is State.CLOSED or (now_s >= self.open_until_s and not self._probing)
 
     def begins(self, now_s: float) -> bool:
-        """A call goes there; true if it is the probe. One that goes there against `admits`, for want of another upstream, is
-        none."""
+        """Registers a call and returns whether it is the probe. A call that is sent although `admits` is false,
+        because no other upstream is left, is not a probe."""
         if self.state is State.CLOSED or not self.admits(now_s):
             return False
         self.state = State.HALF_OPEN
@@ -80,44 +80,45 @@ class Circuit:
         return True
 
     def answered(self, *, probe: bool) -> None:
-        """Output has begun: a probe need not wait for the end of a long stream."""
+        """Output has started. Closes the circuit for a probe, which need not wait for the end of a long stream."""
         if probe and self.state is State.HALF_OPEN:
             self.state = State.CLOSED
             self._probing = False
-            self._forget()
+            self._reset()
 
     def succeeded(self, now_s: float, *, probe: bool) -> None:
-        """The call ended well, or the provider refused it for the call's own sake."""
+        """The call succeeded, or the provider rejected it for a reason that lies in the request."""
         if probe:
             self.answered(probe=True)
         self._consecutive = 0
-        self._good[self._piece(now_s)] += 1
+        self._good[self._bucket(now_s)] += 1
 
     def abandoned(self, *, probe: bool) -> None:
-        """The caller left, or its deadline came: nothing is known of the upstream."""
+        """The caller left or its deadline passed, which says nothing about the upstream."""
         if probe and self.state is State.HALF_OPEN:
-            self.state = State.OPEN  # its time is over: the next call probes
+            self.state = State.OPEN  # the timeout has passed, so the next call probes
             self._probing = False
 
     def failed(self, now_s: float, error: GatewayError, *, probe: bool) -> Reason | None:
-        """The call failed. Why the circuit opened by that; None if it did not, or was open."""
-        at_once = _at_once(error)
-        if at_once is None and error.kind not in _FAILURES:
+        """The call failed. Returns the reason if this opened the circuit; None if it stayed closed or was already
+        open."""
+        immediate = _immediate_reason(error)
+        if immediate is None and error.kind not in _FAILURES:
             self.succeeded(now_s, probe=probe)
             return None
         self._consecutive += 1
-        self._bad[self._piece(now_s)] += 1
+        self._bad[self._bucket(now_s)] += 1
         before = self.state
         if before is State.CLOSED:
-            reason = at_once or self._worn_out()
+            reason = immediate or self._threshold_reason()
         else:
-            reason = at_once or (Reason.PROBE if probe and before is State.HALF_OPEN else None)
+            reason = immediate or (Reason.PROBE if probe and before is State.HALF_OPEN else None)
         if reason is None:
             return None
         self._open(now_s + _wait_s(error, self._settings))
         return None if before is State.OPEN else reason
 
-    def _worn_out(self) -> Reason | None:
+    def _threshold_reason(self) -> Reason | None:
         if self._consecutive >= self._settings.consecutive_failures:
             return Reason.CONSECUTIVE
         bad = sum(self._bad)
@@ -127,27 +128,28 @@ class Circuit:
         return None
 
     def _open(self, until_s: float) -> None:
-        """Never for a shorter time than it is open already."""
+        """Opens the circuit, never for a shorter time than it is already open."""
         self.open_until_s = max(until_s, self.open_until_s)
         self.state = State.OPEN
         self._probing = False
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self._consecutive = 0
-        self._good = [0] * _PIECES
-        self._bad = [0] * _PIECES
+        self._good = [0] * _BUCKETS
+        self._bad = [0] * _BUCKETS
 
-    def _piece(self, now_s: float) -> int:
-        """Where this moment is counted; pieces that the window has left are emptied."""
-        number = int(now_s * _PIECES / self._settings.window_s)
-        for gone in range(self._newest + 1, min(number, self._newest + _PIECES) + 1):
-            self._good[gone % _PIECES] = self._bad[gone % _PIECES] = 0
+    def _bucket(self, now_s: float) -> int:
+        """Returns the index of the current bucket, after clearing the buckets that have left the window."""
+        number = int(now_s * _BUCKETS / self._settings.window_s)
+        for gone in range(self._newest + 1, min(number, self._newest + _BUCKETS) + 1):
+            self._good[gone % _BUCKETS] = self._bad[gone % _BUCKETS] = 0
         self._newest = max(number, self._newest)
-        return self._newest % _PIECES
+        return self._newest % _BUCKETS
 
 
-def _at_once(error: GatewayError) -> Reason | None:
-    """What needs no second failure: the provider named a time, or only an operator can fix it."""
+def _immediate_reason(error: GatewayError) -> Reason | None:
+    """The reason to open on the first failure: the provider named a time to wait, or only an operator can fix the
+    cause."""
     match error.kind:
         case Kind.UPSTREAM_REJECTED_CREDENTIALS:
             return Reason.CREDENTIALS
@@ -161,5 +163,5 @@ def _at_once(error: GatewayError) -> Reason | None:
 
 def _wait_s(error: GatewayError, settings: Breaker) -> float:
     if error.retry_after_s:
-        return min(error.retry_after_s, _NAMED_S_MAX)
+        return min(error.retry_after_s, _RETRY_AFTER_S_MAX)
     return settings.open_s

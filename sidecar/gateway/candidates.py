@@ -1,4 +1,4 @@
-"""The upstreams of a route as candidates for a call: what is sent there, what is known of their health, which is next."""
+"""The upstreams of a route as candidates for a call: what to send, how healthy each is, and which comes next."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from sidecar.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-# What makes two upstreams the same one for a breaker, in whatever routes they are. A reload that keeps it keeps their state.
+# Identifies an upstream across routes and reloads: equal identities share one breaker.
 _Identity = tuple[object, ...]
 
 
 class Health:
-    """What a worker knows of one upstream. Routes that lead to it share it."""
+    """What a worker knows about one upstream. All routes that lead to it share this."""
 
     __slots__ = ("_series", "circuit", "in_flight")
 
@@ -31,13 +31,13 @@ class Health:
         self.in_flight = 0
         self._series: list[Any] = []
 
-    def shown_as(self, series: Any) -> None:
-        if series not in self._series:  # a wildcard route has one for all of its models
+    def use_series(self, series: Any) -> None:
+        if series not in self._series:  # a wildcard route uses one upstream for many models, each with its own series
             self._series.append(series)
-        self.show()
+        self.update_series()
 
-    def show(self) -> None:
-        """Brings the metric up to date."""
+    def update_series(self) -> None:
+        """Updates the metric."""
         ejected = self.circuit.state is not State.CLOSED
         for series in self._series:
             series.set(ejected)
@@ -50,7 +50,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """One upstream of one route. `name` is what callers and metrics see, different for each of a route."""
+    """One upstream of one route. Callers and metrics see `name`, which is unique within the route."""
 
     name: str
     plan: UpstreamPlan
@@ -64,41 +64,41 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidates:
-    """All upstreams of a route, in its order."""
+    """All upstreams of a route, in the configured order."""
 
     route: Route
     all: tuple[Candidate, ...]
-    only: Candidate | None = field(init=False)  # where there is one
+    only: Candidate | None = field(init=False)  # set if the route has exactly one upstream
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "only", self.all[0] if len(self.all) == 1 else None)
 
-    def choose(self, tried: Sequence[Candidate], now_s: float, chance: random.Random) -> Candidate | None:
-        """The next upstream among those not tried that are fit for a call. Where nothing was tried there always is one:
-        if all are ejected, the one whose ejection ends first."""
-        fit = self._fit(tried, now_s)
-        if not fit:
+    def choose(self, tried: Sequence[Candidate], now_s: float, rng: random.Random) -> Candidate | None:
+        """Returns the next healthy upstream that is not in `tried`, or None. If `tried` is empty there always is
+        one: when all are ejected, the one whose ejection ends first."""
+        healthy = self._healthy(tried, now_s)
+        if not healthy:
             return None if tried else min(self.all, key=lambda candidate: candidate.circuit.open_until_s)
         match self.route.strategy:
             case "weighted":
-                weights = [candidate.weight for candidate in fit]
-                return chance.choices(fit, weights)[0] if any(weights) else fit[0]
+                weights = [candidate.weight for candidate in healthy]
+                return rng.choices(healthy, weights)[0] if any(weights) else healthy[0]
             case "least_in_flight":
-                least = min(candidate.health.in_flight for candidate in fit)
-                return chance.choice([candidate for candidate in fit if candidate.health.in_flight == least])
+                least = min(candidate.health.in_flight for candidate in healthy)
+                return rng.choice([candidate for candidate in healthy if candidate.health.in_flight == least])
             case _:
-                return fit[0]
+                return healthy[0]
 
-    def another(self, tried: Sequence[Candidate], now_s: float) -> bool:
-        """Whether there is a fit one among those not tried."""
-        return bool(self._fit(tried, now_s))
+    def has_other(self, tried: Sequence[Candidate], now_s: float) -> bool:
+        """Whether a healthy upstream is left that is not in `tried`."""
+        return bool(self._healthy(tried, now_s))
 
-    def _fit(self, tried: Sequence[Candidate], now_s: float) -> list[Candidate]:
+    def _healthy(self, tried: Sequence[Candidate], now_s: float) -> list[Candidate]:
         return [candidate for candidate in self.all if candidate not in tried and candidate.circuit.admits(now_s)]
 
 
 class UpstreamRegistry:
-    """The health of a worker's upstreams. A reload keeps that of those it keeps."""
+    """The health of all upstreams of a worker. A reload keeps the state of upstreams that stay."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
@@ -106,7 +106,7 @@ class UpstreamRegistry:
         self._health: dict[_Identity, Health] = {}
 
     def candidates_of(self, route: Route) -> Candidates:
-        """Made once per route and snapshot."""
+        """Returns the candidates of a route. Call it once per route and snapshot."""
         return Candidates(route, tuple(self._candidate(route, upstream) for upstream in route.upstreams))
 
     def _candidate(self, route: Route, upstream: Upstream) -> Candidate:
@@ -115,11 +115,11 @@ class UpstreamRegistry:
         health = self._health.get(identity)
         if health is None:
             health = self._health[identity] = Health(route.breaker)
-        health.shown_as(self._metrics.upstream_ejected(route.name, name))
+        health.use_series(self._metrics.upstream_ejected(route.name, name))
         return Candidate(name, plan_for(upstream, route.task), health, upstream.weight)
 
     def health_of(self, upstream: Upstream, settings: Breaker) -> Health | None:
-        """What is known of an upstream; None where it was never called."""
+        """Returns the health of an upstream, or None if it was never called."""
         return self._health.get(_identity(upstream, settings))
 
     def reload(self, snapshot: Snapshot) -> None:
@@ -133,7 +133,7 @@ class UpstreamRegistry:
     def failed(
         self, candidates: Candidates, candidate: Candidate, now_s: float, error: GatewayError, *, probe: bool
     ) -> None:
-        """Tells the circuit, the metrics and the log."""
+        """Records a failed attempt in circuit, metrics and log."""
         route = candidates.route.name
         if error.kind is Kind.UPSTREAM_REJECTED_CREDENTIALS:
             self._metrics.credentials_rejected(route, candidate.name).inc()
@@ -144,10 +144,11 @@ class UpstreamRegistry:
             log.warning(
                 "upstream %s of route %s is ejected for %.1f s: %s", candidate.name, route, wait_s, reason.value
             )
-        candidate.health.show()
+        candidate.health.update_series()
 
 
 def _identity(upstream: Upstream, settings: Breaker) -> _Identity:
-    """All models of a wildcard route are one upstream: callers choose their names, and each would be kept."""
+    """All models of a wildcard route count as one upstream: callers choose the names, so one health record per name
+    would be unbounded."""
     upstream = upstream.template or upstream
     return (upstream.provider, upstream.base_url, upstream.model, upstream.key, upstream.grant, settings)

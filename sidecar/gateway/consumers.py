@@ -1,4 +1,5 @@
-"""Which consumer a call belongs to, and which routes that consumer may call. What it may not call does not exist for it."""
+"""Which consumer a call belongs to, and which routes that consumer may call. Other routes do not exist as far as it
+can tell."""
 
 from __future__ import annotations
 
@@ -17,13 +18,13 @@ from sidecar.gateway.prompt_secrets import PromptSecrets
 from sidecar.gateway.route_names import NamesFor, RouteNames
 
 _NOBODY: Final[Mapping[str, Route]] = {}
-# No user's name has a colon, nor has a consumer's: such a name can be nobody else's.
+# Names of users and consumers cannot contain a colon, so this prefix cannot collide with either.
 _USER: Final = "user:"
 _GLOB = re.compile(r"[*?\[]")
 
 
 class Consumers:
-    """The consumers of one snapshot. What it works out is kept: a snapshot does not change."""
+    """The consumers of one snapshot. Results are cached, since a snapshot never changes."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._snapshot = snapshot
@@ -35,11 +36,12 @@ class Consumers:
 
     @cached_property
     def prompts(self) -> PromptSecrets:
-        """Looks for the snapshot's keys in prompts."""
+        """The search for this snapshot's provider keys in prompts."""
         return PromptSecrets(self._snapshot)
 
     def of(self, caller: Caller) -> Consumer:
-        """The first consumer of the config that claims the caller. One that nobody claims may call nothing."""
+        """Returns the first configured consumer that matches the caller. A caller that matches none may not call
+        any route."""
         known = self._of_user.get(caller.user) if not caller.local else self._local
         if known is None:
             known = self._of_user[caller.user] = self._find(caller.user)
@@ -47,14 +49,14 @@ class Consumers:
 
     @cached_property
     def _local(self) -> Consumer:
-        """Of the local gRPC port and socket."""
+        """The consumer of the local gRPC port and socket."""
         if self._snapshot.consumers is None:
             return Consumer(LOCAL_CONSUMER)
         claimed = (consumer for consumer in self._snapshot.consumers if consumer.local)
         return next(claimed, Consumer(LOCAL_CONSUMER, allow=()))
 
     def _find(self, user: str) -> Consumer:
-        # A user is not the consumer that happens to have the same name: not in metrics, and not in what it may use up.
+        # A user must not be confused with a consumer of the same name, neither in metrics nor in limits.
         own = f"{_USER}{user}" if user in self._taken else user
         if self._snapshot.consumers is None:
             return Consumer(own)
@@ -68,7 +70,7 @@ class Consumers:
         return [(consumer, _matcher(consumer.users)) for consumer in self._snapshot.consumers or () if consumer.users]
 
     def routes(self, consumer: Consumer) -> Mapping[str, Route]:
-        """What the consumer sees, in the config's order."""
+        """The routes that the consumer can see, in configured order."""
         if consumer.allow == ("*",) and not consumer.deny:
             return self._snapshot.routes
         if not consumer.allow:
@@ -80,28 +82,30 @@ class Consumers:
         return found
 
     def find(self, consumer: Consumer, name: str) -> Route | None:
-        """The route that answers a name, of those the consumer may call. Its own name may be another: that of an alias's route,
-        or of a wildcard."""
+        """Returns the route that answers to `name`, if the consumer may call it. The route's own name differs for
+        an alias or a wildcard."""
         return self._names_of(consumer).find(name)
 
     def shown(self, consumer: Consumer, name: str) -> Route | None:
-        """`known`, under the name that was asked for: clients go on with the name that they are answered."""
+        """Like `known`, but the route carries the name that was asked for, since clients continue to use the name
+        in the answer."""
         route = self.known(consumer, name)
         return route if route is None or route.name == name else replace(route, name=name)
 
     def known(self, consumer: Consumer, name: str) -> Route | None:
-        """`find`, and wildcard routes by their own names: nobody can call those, but read and change them."""
+        """Like `find`, but also finds wildcard routes by their own name: they cannot be called, but they can be
+        read and changed."""
         return self.routes(consumer).get(name) or self.find(consumer, name)
 
     def _names_of(self, consumer: Consumer) -> NamesFor:
         found = self._names_for.get(consumer.name)
-        if found is None or found[0] is not consumer:  # a call that came before a reload has the consumer of then
+        if found is None or found[0] is not consumer:  # a call that started before a reload carries the older consumer
             found = self._names_for[consumer.name] = (consumer, self.names.of(_permission(consumer)))
         return found[1]
 
 
 def find_route(consumers: Consumers, call: Call) -> Route:
-    """The call's route, of those its consumer may call. Raises route_not_found."""
+    """Returns the call's route. Raises route_not_found if there is none or the consumer may not call it."""
     route = consumers.find(call.consumer, call.route)
     if route is None:
         raise GatewayError(Kind.ROUTE_NOT_FOUND, f'There is no route "{call.route[:128]}".', param="model")
@@ -109,19 +113,19 @@ def find_route(consumers: Consumers, call: Call) -> Route:
 
 
 def wrong_task(route: Route, call: Call) -> GatewayError:
-    """For a call of another task than the route's."""
-    text = f'Route "{route.name}" is of type llm/v1/{route.task}, this call of llm/v1/{call.task}.'
+    """The error for a call whose task is not the route's."""
+    text = f'Route "{route.name}" is of type llm/v1/{route.task}, this call is of type llm/v1/{call.task}.'
     return GatewayError(Kind.INVALID_REQUEST, text, param="model")
 
 
 def require_admin(consumer: Consumer) -> None:
-    """Raises permission_denied."""
+    """Raises permission_denied unless the consumer is an admin."""
     if not consumer.admin:
-        raise GatewayError(Kind.PERMISSION_DENIED, "This call is for admins (`roles: [admin]` of a consumer).")
+        raise GatewayError(Kind.PERMISSION_DENIED, "This call requires an admin (a consumer with `roles: [admin]`).")
 
 
 def _permission(consumer: Consumer) -> Callable[[str], bool] | None:
-    """Whether the consumer may call a route of this name; None: every one."""
+    """Returns a predicate for route names the consumer may call; None if it may call every route."""
     if consumer.allow == ("*",) and not consumer.deny:
         return None
     allowed, denied = _matcher(consumer.allow), _matcher(consumer.deny)
@@ -129,7 +133,8 @@ def _permission(consumer: Consumer) -> Callable[[str], bool] | None:
 
 
 def _matcher(globs: Iterable[str]) -> Callable[[str], bool]:
-    """Whether one of them matches a name. One pattern for all: 6,001 routes and a hundred globs must not hold up a worker."""
+    """Returns a predicate that is true if any glob matches. One combined pattern keeps 6,001 routes and a hundred
+    globs from holding up a worker."""
     words = {glob for glob in globs if not _GLOB.search(glob)}
     patterns = [translate(glob) for glob in dict.fromkeys(globs) if glob not in words]
     if "*" in globs or not patterns:

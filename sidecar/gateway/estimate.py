@@ -1,8 +1,10 @@
-"""How many tokens a call will take, before it is sent: enough to reserve; the provider's count settles it afterwards.
+"""Estimates the tokens of a call before it is sent. The estimate only has to be good enough for a reservation,
+which is settled with the provider's count.
 
-The prompt: a token for each four bytes of the request, which is right for English text and too much for JSON; a picture or a
-sound in it counts as 1,000 tokens, not as its letters. The answer: what `max_tokens` (or `max_completion_tokens`) allows, times
-`n`; 512 where the caller sets none, nothing for embeddings.
+Prompt: one token per four bytes of the request, which is accurate for English text and too high for JSON. An image
+or audio clip counts as 1,000 tokens regardless of its size.
+
+Answer: `max_tokens` (or `max_completion_tokens`) times `n`; 512 if the caller sets no maximum, none for embeddings.
 """
 
 from __future__ import annotations
@@ -17,9 +19,9 @@ from sidecar.domain.call import Call
 
 _BYTES_PER_TOKEN = 4
 _MEDIA_TOKENS = 1_000
-# Half of all chat answers are shorter than 300 tokens, few that have no limit are longer than this.
+# Half of all chat answers are shorter than 300 tokens, and few answers to calls without a maximum exceed this.
 _ANSWER_TOKENS = 512
-# More than any model reads or writes: a caller's absurd max_tokens stays a number to reckon with.
+# More than any model reads or writes; keeps sums finite if a caller sends an absurd max_tokens.
 _TOKENS_MAX = 100_000_000
 _MEDIA_BYTES_MIN = 4096
 _LETTERS = string.ascii_letters.encode() + b"0123456789+/=_-"
@@ -37,12 +39,12 @@ class Estimate(NamedTuple):
 
 
 def estimate_tokens(call: Call) -> Estimate:
-    """Of a canonical request or of a body that is not translated. A call that only counts takes none."""
+    """Estimates a canonical request or an untranslated body. A call that only counts tokens consumes none."""
     return Estimate(0, 0) if call.counts else size_of(call)
 
 
 def size_of(call: Call) -> Estimate:
-    """The same for what the call holds, whatever it asks."""
+    """Estimates what the call's body holds, even if the call only counts tokens."""
     if call.request is not None:
         size, media = _size_of_request(call.request)
         answer_max, choices = _answer_of_request(call.request)
@@ -57,7 +59,7 @@ def size_of(call: Call) -> Estimate:
 
 
 def _size_of_members(members: Any) -> tuple[int, int]:
-    """Bytes without media, and how many of those there are. Media are what has 4,096 letters of base64 in a row."""
+    """Returns the bytes without media, and the number of media. A run of 4,096 base64 letters is taken for media."""
     size = media = 0
     for value in members.values():
         length = len(value)
@@ -70,8 +72,9 @@ def _size_of_members(members: Any) -> tuple[int, int]:
 
 
 def _media(value: bytes) -> Iterator[int]:
-    """The lengths of what is long enough to be media. One of those lies across every 4,096th byte, so only these
-    are looked at: an expression for 4,096 letters would read a word of 4,095 from each of its letters."""
+    """Yields the lengths of base64 runs long enough to be media. Such a run covers at least one 4,096th byte, so
+    only those positions are examined; a regular expression for 4,096 letters would rescan a word of 4,095
+    letters from each of its letters."""
     at = _MEDIA_BYTES_MIN - 1
     while at < len(value):
         if value[at] not in _LETTERS:
@@ -112,6 +115,6 @@ def _answer_of_members(members: Any) -> tuple[int, int]:
 
 
 def _number(raw: Any) -> int:
-    """Of raw JSON; 0 for what is no plain number: the provider will refuse it."""
+    """Reads an integer from raw JSON. Returns 0 for anything else, which the provider will reject."""
     text = bytes(raw) if raw is not None else b""
     return int(text) if _NUMBER.fullmatch(text) else 0

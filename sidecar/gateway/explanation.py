@@ -1,6 +1,7 @@
-"""What would become of a call at each upstream of its route, worked out without sending it and without a key.
+"""Shows what each upstream of a route would make of a call, without sending it and without a key.
 
-for each in explained(route, call): each.name, each.url, each.body, each.left_out, each.refusal
+for each in explained(route, call):
+    each.name, each.url, each.body, each.left_out, each.refusal
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from sidecar.upstream.credentials import redact
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """One upstream. `body` is what the provider would get, `passes` whether those are the caller's own bytes but for documented
-    edits; where the upstream has no place for the call, `refusal` says why and there is neither. Headers are not shown: they
-    hold the key."""
+    """The outcome at one upstream.
+
+    `body` is what the provider would receive, and `passes` whether that is the caller's own body apart from
+    documented edits. If the upstream cannot express the call, `refusal` gives the reason and `body` is empty.
+    Headers are omitted because they hold the key.
+    """
 
     name: str
     upstream: Upstream
@@ -32,7 +36,8 @@ class Explained:
 
 
 def explained(route: Route, call: Call) -> Iterator[Explained]:
-    """In the route's order. Raises nothing of a call that an upstream refuses; GatewayError for one that is malformed."""
+    """Explains the call for each upstream, in the route's order. A refusal is part of the result; raises
+    GatewayError only for a malformed call."""
     reader = CallReader(call)
     for upstream in route.upstreams:
         name = upstream.name or upstream.provider

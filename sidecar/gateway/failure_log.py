@@ -1,9 +1,9 @@
-"""Why attempts fail, for whoever operates the gateway: one warning each, as many a second as a log can bear.
+"""Logs why attempts fail: one warning per attempt, at a bounded rate.
 
     upstream openai of route chat (api.openai.com) failed after 0.02 s, tls: self-signed certificate (18). [upstream_unavailable,
     request 5f0c...]
 
-What the caller got may be more general; neither has a key, a prompt or an answer.
+The caller's error may be less specific. Neither contains a key, a prompt or an answer.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from sidecar.upstream import explain, host_of, printable
 
 log = logging.getLogger(__name__)
 
-# Of one upstream, so that it does not hide the others', and of all. A line is some 200 bytes.
+# Lines per second for one upstream, so that it cannot crowd out the others, and for all. A line is about 200 bytes.
 _LINES_A_SECOND = 5
 _LINES_A_SECOND_ALL = 50
-# Upstreams whose newest failure waits to be reported, which happens once a second.
+# Upstreams with a failure that waits to be reported, which happens once a second.
 _NEWS_MAX = 500
-# What a provider says to a request for the request's own sake is in the caller's answer, and in no log: it may quote the prompt.
+# A provider's message about an invalid request goes to the caller but not to the log, because it may quote the prompt.
 _THE_REQUESTS_FAULT = frozenset(
     {
         Kind.INVALID_REQUEST,
@@ -37,12 +37,15 @@ _THE_REQUESTS_FAULT = frozenset(
 
 
 class FailureLog:
-    """Of one event loop. `news` are the newest failures by route and upstream, for whoever takes them out; what is
-    beyond _NEWS_MAX upstreams is left out."""
+    """The failure log of one event loop.
+
+    `news` holds the newest failure per route and upstream until the reporter takes it; beyond _NEWS_MAX upstreams,
+    failures are dropped.
+    """
 
     def __init__(self) -> None:
         self.news: dict[tuple[str, str], UpstreamFailure] = {}
-        self._written: Counter[tuple[str, str]] = Counter()  # lines of this second, by route and upstream
+        self._written: Counter[tuple[str, str]] = Counter()  # lines in the current second, per route and upstream
         self._left_out: Counter[tuple[str, str]] = Counter()
 
     def add(
@@ -56,7 +59,8 @@ class FailureLog:
         after_s: float,
         note: str = "",
     ) -> None:
-        """`error` as the caller may see it, with its causes. `url` is where the request went, `note` more about the cause."""
+        """Logs a failed attempt. `error` is the error as the caller may see it, with its causes; `url` is where the
+        request went; `note` adds to the cause."""
         if error.kind in _THE_REQUESTS_FAULT:
             return
         if not self._written:

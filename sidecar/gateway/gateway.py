@@ -1,13 +1,15 @@
-"""One call: find the route, admit it, choose an upstream, translate, send, retry where that may help, record. Knows neither
-gRPC nor REST.
+"""Serves one call: find the route, admit the call, choose an upstream, translate, send, retry where that may
+help, record.
+
+Independent of gRPC and REST.
 
     answer = await gateway.unary(call)
 
     async with gateway.stream(call) as answer:
         async for piece in answer: ...
 
-A caller's body in the upstream's own format is patched, not translated (decision 0006); everything else goes through the
-canonical message. Both share everything else. What is retried and what is not: docs/concepts/reliability.md.
+A body in the upstream's own format is patched rather than translated (decision 0006); anything else goes through the
+canonical message. docs/concepts/reliability.md describes what is retried.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from sidecar.gateway.estimate import estimate_tokens, size_of
 from sidecar.gateway.meter import CallNeeds, Meter
 from sidecar.gateway.prompt_secrets import PromptSecrets
 from sidecar.gateway.record import Record
-from sidecar.gateway.repeats import Written
+from sidecar.gateway.repeats import ChunkEncoder
 from sidecar.gateway.retries import AttemptScope, RetryLoop
 from sidecar.gateway.stream import OnSilence, StreamedAnswer
 from sidecar.store.contract import Rules
@@ -37,7 +39,7 @@ from sidecar.telemetry.access_log import AccessLog
 from sidecar.telemetry.metrics import Metrics
 from sidecar.upstream import UpstreamClient
 
-# Where a provider cannot count, or not now, an estimate is better than nothing.
+# If the provider cannot count, or cannot right now, an estimate is better than an error.
 _ESTIMATED = frozenset(
     {
         Kind.UPSTREAM_NOT_FOUND,
@@ -47,16 +49,16 @@ _ESTIMATED = frozenset(
         Kind.UPSTREAM_REJECTED_CREDENTIALS,
     }
 )
-# Servers that resemble Anthropic's and count nothing, whatever their error's body says.
+# Anthropic-compatible servers without the counting endpoint answer with one of these, whatever the error body says.
 _NO_SUCH_PATH = frozenset({404, 405, 501})
 
 
-# Pairs of consumer and name; many more than call at one time.
+# Pairs of consumer and route name; far more than are active at once.
 _TERMS_MAX = 20_000
 
 
 class Terms(NamedTuple):
-    """On what terms a consumer calls a name: worked out with its first call after a reload."""
+    """Everything about a call that depends only on its consumer and route name. Resolved once per pair and snapshot."""
 
     consumer: Consumer
     candidates: Candidates
@@ -65,19 +67,19 @@ class Terms(NamedTuple):
 
 
 class _State(NamedTuple):
-    """What goes with one snapshot."""
+    """All state that is derived from one snapshot."""
 
     snapshot: Snapshot
     consumers: Consumers
-    candidates: dict[str, Candidates]  # by the name that is called
-    terms: dict[tuple[str, str], Terms]  # by the consumer's name, too
+    candidates: dict[str, Candidates]  # keyed by the name that the caller used
+    terms: dict[tuple[str, str], Terms]  # keyed by consumer name and route name
 
 
 class Gateway:
-    """Serves calls by a snapshot; `snapshot` is replaced by one assignment, calls under way keep theirs.
+    """Serves calls according to a snapshot.
 
-    `chance` decides on weights, ties and jitter. Without a `meter` nothing is limited, without a `log`
-    nothing is written.
+    Assign `snapshot` to reload; running calls keep the snapshot they started with. `rng` decides weights, ties and
+    jitter. Without a `meter` there are no limits, without a `log` no access log.
     """
 
     def __init__(
@@ -85,14 +87,14 @@ class Gateway:
         snapshot: Snapshot,
         client: UpstreamClient,
         metrics: Metrics,
-        chance: random.Random | None = None,
+        rng: random.Random | None = None,
         meter: Meter | None = None,
         log: AccessLog | None = None,
     ) -> None:
         self._state = _State(snapshot, Consumers(snapshot), {}, {})
         self._metrics = metrics
         self._log = log
-        self.chance: Final = chance or random.Random()
+        self.rng: Final = rng or random.Random()
         self.meter: Final = meter or Meter(metrics)
         self.sender: Final = Sender(client)
         self.upstreams: Final = UpstreamRegistry(metrics)
@@ -111,15 +113,15 @@ class Gateway:
 
     @property
     def consumers(self) -> Consumers:
-        """By the newest snapshot."""
+        """The consumers of the current snapshot."""
         return self._state.consumers
 
     def record(self, operation: str, route: str, consumer: Consumer, request_id: str) -> Record:
-        """What a call is counted and logged as. `close` it."""
+        """Starts the record of a call, for metrics and the access log. The caller closes it."""
         return Record(self._metrics, operation, route, consumer.name, request_id, self._log)
 
     async def unary(self, call: Call) -> Answer:
-        """Answers a call whole. Raises GatewayError, its message fit to be shown."""
+        """Returns the complete answer. Raises GatewayError with a message that is safe to show to the caller."""
         with CallScope(self, call) as scope:
             loop = await scope.open()
             reader, route, record, size = CallReader(call), loop.candidates.route, scope.record, call.size_bytes
@@ -130,26 +132,27 @@ class Gateway:
                     prepared = (
                         prepare(plan, reader) if size <= LARGE_BYTES else await off_loop(size, prepare, plan, reader)
                     )
-                    attempt.sends(prepared)
+                    attempt.mark_sent(prepared)
                     body, message, answer_bytes = await whole_answer(
                         self.sender, prepared, call, route, record, head_by=attempt.head_by, deadline=loop.deadline
                     )
                     attempt.succeeded()
                     break
-                except BaseException as error:  # noqa: BLE001  # it is raised again
+                except BaseException as error:  # noqa: BLE001  # re-raised by failed() unless another attempt follows
                     await loop.failed(attempt, error)
         upstream, write_s = loop.candidate.name, route.timeouts.write_s
         return Answer(upstream, body, message, record.usage, record.left_out, record.headers, write_s, answer_bytes)
 
     async def count_tokens(self, call: Call) -> Count:
-        """How many tokens the call's body has: the provider's count, else an estimate. Raises GatewayError."""
+        """Counts the tokens of the call's body: as reported by the provider, or else by estimate. Raises
+        GatewayError."""
         with CallScope(self, call) as scope:
             loop = await scope.open()
             reader, route, record = CallReader(call), loop.candidates.route, scope.record
 
             async def serve(attempt: AttemptScope) -> tuple[bytes | None, int]:
                 prepared = await off_loop(call.size_bytes, prepare, attempt.candidate.plan, reader)
-                attempt.sends(prepared)
+                attempt.mark_sent(prepared)
                 body, _, _ = await whole_answer(
                     self.sender, prepared, call, route, record, head_by=attempt.head_by, deadline=loop.deadline
                 )
@@ -169,18 +172,26 @@ class Gateway:
         estimate = await off_loop(call.size_bytes, size_of, call)
         return Count(answer, estimate.prompt, estimated=True)
 
-    def stream(self, call: Call, on_silence: OnSilence | None = None, written: Written | None = None) -> StreamedAnswer:
-        """Answers a call as it is produced: see there. `written` makes bytes of a chunk, for pieces of bytes."""
-        return StreamedAnswer(call, CallScope(self, call), self.sender, on_silence, written)
+    def stream(
+        self, call: Call, on_silence: OnSilence | None = None, encode_chunk: ChunkEncoder | None = None
+    ) -> StreamedAnswer:
+        """Returns the answer as an async context manager and iterator.
+
+        Without `encode_chunk` the pieces of a translated answer are lists of chunks; with it they are the bytes that
+        it makes of each chunk.
+        """
+        return StreamedAnswer(call, CallScope(self, call), self.sender, on_silence, encode_chunk)
 
     def terms_for(self, call: Call, record: Record) -> Terms:
-        """The terms of the call, by the newest snapshot. Raises route_not_found, or invalid_request where its task is another."""
+        """Resolves a call by the current snapshot. Raises route_not_found, or invalid_request if the route has
+        another task."""
         key = (call.consumer.name, call.route)
         terms = self._state.terms.get(key)
-        if terms is None or terms.consumer is not call.consumer:  # that of a call from before a reload is an older one
+        # a call that started before a reload carries the older consumer
+        if terms is None or terms.consumer is not call.consumer:
             terms = self._new_terms(key, call)
         route = terms.candidates.route
-        record.route_known(route.name)
+        record.set_route(route.name)
         if route.task is not call.task:
             raise wrong_task(route, call)
         return terms
@@ -190,7 +201,7 @@ class Gateway:
         route = find_route(state.consumers, call)
         candidates = state.candidates.get(call.route)
         if candidates is None or candidates.route is not route:
-            if len(state.candidates) >= state.consumers.names.at_a_time:  # wildcards have answered many
+            if len(state.candidates) >= state.consumers.names.cache_size:  # wildcards have answered many names
                 state.candidates.clear()
                 state.terms.clear()
             candidates = state.candidates[call.route] = self.upstreams.candidates_of(route)
@@ -202,17 +213,21 @@ class Gateway:
         return terms
 
     def cut_calls(self) -> None:
-        """The calls that are cancelled from now on have not lost their callers: they end as drained."""
+        """Marks the gateway as stopping: calls cancelled from now on end as drained, not as abandoned by their
+        callers."""
         self.cut = True
 
     async def close(self) -> None:
-        """Ends what calls have left running."""
+        """Stops the background work that calls have left running."""
         await self.sender.tokens.close()
 
 
 class CallScope:
-    """One call, whole or streamed, from its arrival to its settlement. `open` finds its route, admits it and gives it a place;
-    leaving the scope gives the place back, records and settles the call, whatever happened."""
+    """One call from arrival to settlement.
+
+    `open` finds the route, admits the call and takes a slot. Leaving the scope returns the slot, records the call
+    and settles its reservation, whatever happened.
+    """
 
     __slots__ = ("_call", "_gate", "_gateway", "_placed", "record")
 
@@ -224,7 +239,7 @@ class CallScope:
         self.record = gateway.record(call.operation, call.route, call.consumer, call.request_id)
 
     async def open(self) -> RetryLoop:
-        """The attempts of the admitted call. Raises GatewayError."""
+        """Admits the call and returns the loop over its attempts. Raises GatewayError."""
         gateway, call, record = self._gateway, self._call, self.record
         _, candidates, rules, prompts = gateway.terms_for(call, record)
         if not prompts.is_plain(call):
@@ -233,15 +248,15 @@ class CallScope:
         estimate = await off_loop(call.size_bytes, estimate_tokens, call) if large else None
         if rules.buckets or rules.allowances:
             later = record.admit(gateway.meter, call, rules, CallNeeds(call, candidates.route, estimate))
-            if later is not None:  # another machine is asked
+            if later is not None:  # the store is on another machine
                 await later
         else:
-            record.admit_freely(gateway.meter, call, rules, estimate)
+            record.admit_unlimited(gateway.meter, call, rules, estimate)
         if not gateway.admissions.try_enter(candidates.route):
             self._gate = await gateway.admissions.enter(candidates.route)
         self._placed = True
         sender = gateway.sender
-        return RetryLoop(call, candidates, record, gateway.upstreams, sender.tokens, gateway.chance, sender.now_s)
+        return RetryLoop(call, candidates, record, gateway.upstreams, sender.tokens, gateway.rng, sender.now_s)
 
     def __enter__(self) -> Self:
         return self
@@ -255,7 +270,7 @@ class CallScope:
             raise failure from error.__cause__
 
     def failed(self, error: BaseException) -> BaseException:
-        """`end` for a call that failed. What is to be raised: a GatewayError with the headers that go with the refusal."""
+        """Ends a failed call. Returns the error to raise: a GatewayError gains the headers of limits and budgets."""
         if self._gateway.cut and isinstance(error, asyncio.CancelledError):
             error = _drained(error)
         self.record.failed(error, deadline=self._call.deadline)
@@ -266,17 +281,19 @@ class CallScope:
         return error
 
     def end(self) -> None:
-        """Once."""
+        """Ends the call. Call it exactly once."""
         if self._placed:
             self._gateway.admissions.leave(self._gate)
         self.record.close()
 
 
 def _drained(error: asyncio.CancelledError) -> GatewayError:
-    """In place of the cancellation, so that the caller is told."""
+    """Turns a cancellation during shutdown into an error that the caller receives."""
     task = asyncio.current_task()
     assert task is not None
     task.uncancel()
-    drained = GatewayError(Kind.DRAINED, "The gateway is stopping, and this call took too long to wait for.")
+    drained = GatewayError(
+        Kind.DRAINED, "The gateway is stopping, and this call did not finish in time. Send it again."
+    )
     drained.__cause__ = error
     return drained

@@ -1,6 +1,6 @@
-"""What a call may use and what it has used: all limits and budgets of its route, of its consumer and of both, at once.
+"""Enforces limits and budgets: those of the call's route, of its consumer, and of both combined.
 
-`admit` before anything is sent; the call's Record settles both once, at its end.
+`admit` reserves before anything is sent; the call's Record settles the reservation at its end.
 """
 
 from __future__ import annotations
@@ -24,15 +24,16 @@ _MS_NS = 1_000_000
 
 
 class CallNeeds:
-    """What a call will use at most. Worked out when it is read: most calls have no limit on tokens, and their provider counts."""
+    """The most a call can use. Computed on first access, because most calls have no token limit and the provider
+    counts anyway."""
 
     __slots__ = ("_call", "_route", "known")
 
     def __init__(self, call: Call, route: Route, estimate: Estimate | None) -> None:
-        """`estimate`: of a large call, as that takes time."""
+        """Pass `estimate` if it is already known, as it is for a large call."""
         self._call = call
         self._route = route
-        self.known = estimate  # None: nobody has asked
+        self.known = estimate  # None until it is needed
 
     @property
     def estimate(self) -> Estimate:
@@ -46,23 +47,25 @@ class CallNeeds:
 
     @property
     def micro_dollars(self) -> int:
-        """By the price of the dearest upstream that may serve the call."""
+        """The cost at the most expensive upstream that may serve the call."""
         tokens = TokenCounts(*self.estimate)
         priced = ((each.price, each) for each in self._route.upstreams if each.price is not None)
         return max((dearest(price, requested_tier(self._call, each), tokens) for price, each in priced), default=0)
 
 
 class Meter:
-    """One per worker. Without a store nothing is limited and no money is counted."""
+    """Enforces limits for one worker. Without a store nothing is limited and no money is counted."""
 
     def __init__(self, metrics: Metrics, store: Store | None = None) -> None:
         self._metrics = metrics
         self.store = store
 
     def admit(self, store: Store, rules: Rules, needs: Needs) -> Admitted | Awaitable[Admitted]:
-        """Takes what a call needs of every limit and budget, or nothing of any. Raises rate_limited with the time after which the
-        call would pass (none where that depends on when other calls end), or budget_exceeded with the time until the budget
-        resets; either has `headers` that show the state of the limits."""
+        """Reserves everything the call needs, or nothing.
+
+        Raises rate_limited with the time until the call would pass (None if that depends on other calls ending), or
+        budget_exceeded with the time until the budget resets. Both carry `headers` with the state of the limits.
+        """
         try:
             found = store.admit(rules, needs)
         except GatewayError:
@@ -96,20 +99,21 @@ def _rate_limited(refused: Refused, headers: Headers) -> GatewayError:
     wait_ns = refused.retry_after_ns
     if wait_ns is None:
         return GatewayError(Kind.RATE_LIMITED, f"{text} Retry when another call has ended.", headers=headers)
-    # Up to the next whole millisecond: a wait that is written in milliseconds and cut must not end too early.
+    # Round up to the next whole millisecond: a client that truncates the wait must not retry too early.
     wait_s = (wait_ns // _MS_NS + 1) / 1000
     text = f"{text} Retry in {duration(wait_ns)}."
     return GatewayError(Kind.RATE_LIMITED, text, retry_after_s=wait_s, headers=headers)
 
 
 def limit_headers(reservation: Reservation, warned: Warned | None) -> Headers:
-    """x-ratelimit-*, x-sidecar-budget, and how a store decided that was not there."""
+    """Returns x-ratelimit-*, x-sidecar-budget and, if the store was unavailable, x-sidecar-store with how it
+    decided instead."""
     stored = (("x-sidecar-store", reservation.note),) if reservation.note else ()
     return (*_rate_headers(reservation.levels), *_budget_header(warned), *stored)
 
 
 def _rate_headers(levels: Sequence[Level]) -> list[tuple[str, str]]:
-    """OpenAI's headers: of all buckets for requests the one with least left, and of those for tokens."""
+    """OpenAI's x-ratelimit-* headers, for the tightest request limit and the tightest token limit."""
     headers: list[tuple[str, str]] = []
     for unit in ("requests", "tokens"):
         found = [level for level in levels if level.bucket.unit == unit]
@@ -134,7 +138,7 @@ def _budget_header(warned: Warned | None) -> list[tuple[str, str]]:
 
 
 def duration(ns: int) -> str:
-    """As OpenAI writes it: 0s, 20ms, 1s, 6m0s, 1h2m3.5s. Rounded up to milliseconds."""
+    """Formats a duration as OpenAI does, rounded up to milliseconds: 0s, 20ms, 1s, 6m0s, 1h2m3.5s."""
     ms = -(-ns // _MS_NS)
     if 0 < ms < 1000:
         return f"{ms}ms"

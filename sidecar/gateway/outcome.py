@@ -1,4 +1,4 @@
-"""How a call or an attempt ended: a metric label."""
+"""How a call or an attempt ended, as a metric label."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Final
 from adapters import GatewayError, Kind
 
 OK: Final = "ok"
-# Our own timer and the caller's deadline ring together; a cancellation this close to the deadline is the deadline.
+# Our timer and the caller's deadline fire together, so a cancellation this close to the deadline is a timeout.
 DEADLINE_SLACK_S = 0.05
 
 
 def outcome_of(error: BaseException, deadline: float | None) -> str:
-    """`deadline` is the caller's, on the loop's clock: a cancellation at that time is a timeout."""
+    """Classifies `error`. `deadline` is the caller's, in event loop time; a cancellation at that time counts as a
+    timeout."""
     match error:
         case GatewayError():
             return error.kind.value

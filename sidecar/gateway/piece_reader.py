@@ -1,4 +1,4 @@
-"""A streamed answer passing through: bytes from the provider, events, chunks, pieces for the caller."""
+"""Reads a streamed answer: bytes from the provider become events, then chunks, then pieces for the caller."""
 
 from __future__ import annotations
 
@@ -11,22 +11,26 @@ from sidecar.domain.call import Call, Piece
 from sidecar.domain.large_work import LARGE_BYTES, off_loop
 from sidecar.domain.snapshot import Route
 from sidecar.gateway.attempt import PreparedCall
-from sidecar.gateway.read_answer import cause_of, too_large, without_output
+from sidecar.gateway.read_answer import before_output, cause_of, too_large
 from sidecar.gateway.record import Record
-from sidecar.gateway.repeats import Written
+from sidecar.gateway.repeats import ChunkEncoder
 from sidecar.gateway.translator import Translator
 from sidecar.upstream import UpstreamResponse, held_time, read_failure
 
-# So much of a stream is kept until its first output, when it could still be answered by another upstream. A model that thinks in
-# secret sends an empty delta of 200 bytes for each token of 64,000; the event with the first output does not count.
+# How much of a stream is buffered before its first output, while another upstream could still answer. A reasoning
+# model that hides its thoughts sends an empty delta of 200 bytes for each of up to 64,000 tokens; the event with the
+# first output does not count.
 _SILENT_BYTES_MAX = 16 * 1024 * 1024
-# The smallest events take 2 us a byte to read and to pass on.
+# The smallest events take 2 µs per byte to decode and encode.
 _STEP_BYTES = 8 * 1024
 
 
 class StreamClock:
-    """When the next byte must be here. Stands still while a client is slow to take a piece, which costs the provider nothing;
-    only the deadline does not."""
+    """Tracks when the next byte is due.
+
+    Pauses while a slow client takes a piece, because that is not the provider's fault; only the deadline keeps
+    running.
+    """
 
     __slots__ = (
         "_deadline",
@@ -51,25 +55,25 @@ class StreamClock:
         self._idle_s = route.timeouts.idle_s
         self._keepalive_s = route.stream_keepalive_s or math.inf
         self._limit = 0.0
-        self._silent_since: float | None = None  # when the caller got the piece that says so
+        self._silent_since: float | None = None  # when the caller received the keepalive
         self.output = False
 
     def limit(self) -> float:
-        """For bytes after those that were read last, on the loop's clock."""
-        return self._begins(self._now())
+        """Returns when the next bytes are due, in event loop time."""
+        return self._start_wait(self._now())
 
-    def rings(self) -> float:
-        """The same, or `stream_keepalive_s` from now if that is sooner and output has begun."""
+    def next_timeout(self) -> float:
+        """Like `limit`, or `stream_keepalive_s` from now if that is sooner and output has started."""
         now = self._now()
-        limit, keepalive = self._begins(now), now + self._keepalive_s
+        limit, keepalive = self._start_wait(now), now + self._keepalive_s
         return keepalive if keepalive < limit and self.output else limit
 
-    def is_over(self) -> bool:
-        """After nothing had come until it rang. False: there is more time, once the caller knows that it is silent."""
+    def is_final(self) -> bool:
+        """Whether a timeout is final. If False, the caller only needs a keepalive and there is more time."""
         self._silent_since = self._now()
         return self._silent_since >= self._limit or not self.output
 
-    def _begins(self, now: float) -> float:
+    def _start_wait(self, now: float) -> float:
         if self._silent_since is None:
             limit = now + self._idle_s if self.output else self._first_until
         else:
@@ -78,22 +82,23 @@ class StreamClock:
         self._limit = limit = limit if limit < self._deadline else self._deadline
         return limit
 
-    def has_passed(self) -> bool:
-        """Whether the time was up before the bytes that were just read: who always has some never lets a timer ring. Time in
-        which the loop was held does not count, as it does not for timers."""
+    def limit_passed(self) -> bool:
+        """Whether the limit had passed before the bytes that were just read, since a provider that always has bytes
+        ready never trips a timer. Time during which the event loop was blocked does not count, as it does not
+        for timers."""
         now = self._now()
         if now < self._first_until and now < self._deadline:
             return False
         now -= self._held.total_s(now) - self._held_s
         return now >= self._deadline or (not self.output and now >= self._first_until)
 
-    def head_was_due(self, until_s: float) -> None:
-        """The limit of the head, which may have moved on; that of the first output goes with it."""
+    def extend_first_output(self, until_s: float) -> None:
+        """Extends the limit of the first output to that of the head, which may have been moved."""
         self._first_until = max(self._first_until, until_s)
 
 
 class PieceReader:
-    """Bytes from the provider -> events -> chunks -> pieces, held back until the first semantic output. Of a good answer."""
+    """Turns a successful response into pieces, holding them back until the first semantic output."""
 
     __slots__ = (
         "_bytes_max",
@@ -115,22 +120,22 @@ class PieceReader:
         call: Call,
         record: Record,
         clock: StreamClock,
-        written: Written | None,
+        encode_chunk: ChunkEncoder | None,
     ) -> None:
         decoder = (prepared.side.observe if prepared.passes else None) or prepared.side.stream
         assert decoder is not None
-        self._translator = Translator(prepared, call, decoder(prepared.plan.target, prepared.context), written)
+        self._translator = Translator(prepared, call, decoder(prepared.plan.target, prepared.context), encode_chunk)
         self._response = response
         self._record = record
         self._clock = clock
         self._bytes_max = route.response_bytes_max
         self._size = 0
-        self.piece_bytes = 0  # that were read for the newest piece, as far as they had to be held
-        self._failure: GatewayError | None = None  # raised after the piece that came before it
+        self.piece_bytes = 0  # bytes that were buffered for the newest piece
+        self._failure: GatewayError | None = None  # raised after the piece that preceded the failure
         self._ended = False
 
     async def next(self) -> Piece:
-        """Falsy and not None at the end of the answer. Raises GatewayError."""
+        """Returns the next piece: None asks for a keepalive, any other falsy value is the end. Raises GatewayError."""
         if self._failure is not None:
             raise self._failure
         clock, translator = self._clock, self._translator
@@ -140,16 +145,16 @@ class PieceReader:
                 return None
             self._size += len(data)
             if self._size > self._bytes_max:
-                raise _after_output(too_large(self._bytes_max), clock)
+                raise _failure_after(too_large(self._bytes_max), clock)
             if data and not clock.output and self._size > _SILENT_BYTES_MAX + translator.held_bytes:
-                raise _nothing_in(_SILENT_BYTES_MAX)
-            if data and clock.has_passed():
+                raise _no_output_within(_SILENT_BYTES_MAX)
+            if data and clock.limit_passed():
                 raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider did not finish in time.")
             self.piece_bytes = held_bytes = translator.held_bytes
             try:
                 await self._feed(data)
             except GatewayError as error:
-                failure = _after_output(error, clock)
+                failure = _failure_after(error, clock)
                 if clock.output and (piece := translator.take()):
                     self._failure = failure
                     return piece
@@ -161,13 +166,13 @@ class PieceReader:
                 piece := translator.take() if held_bytes <= LARGE_BYTES else await off_loop(held_bytes, translator.take)
             ):
                 return piece
-        if not clock.output:  # an answer without any output: its frame all the same
+        if not clock.output:  # an answer without any output still has a frame
             clock.output = True
-            self._record.first_output()
+            self._record.mark_first_output()
         return translator.take()
 
     async def _feed(self, data: bytes) -> None:
-        """In small steps where it may be many events: others have their turn in between. Raises GatewayError."""
+        """Feeds large data in steps, so that other calls get their turn in between. Raises GatewayError."""
         translator = self._translator
         if translator.held_bytes > LARGE_BYTES:
             await off_loop(translator.held_bytes, translator.feed, data)
@@ -183,15 +188,15 @@ class PieceReader:
                 return
 
     async def _read(self) -> bytes | None:
-        """The next bytes, b"" at the end of the body, None where the provider is silent. Raises GatewayError."""
+        """Returns the next bytes, b"" at the end of the body, None if the provider is silent. Raises GatewayError."""
         clock = self._clock
         waiting = time.perf_counter()
         try:
-            return await self._response.read_some(clock.rings())
-        except Exception as error:  # noqa: BLE001  # it is raised again
-            if isinstance(error, TimeoutError) and not clock.is_over():
+            return await self._response.read_some(clock.next_timeout())
+        except Exception as error:  # noqa: BLE001  # re-raised as a GatewayError
+            if isinstance(error, TimeoutError) and not clock.is_final():
                 return None
-            failure = _after_output(read_failure(error), clock)
+            failure = _failure_after(read_failure(error), clock)
             raise failure from cause_of(failure, error)
         finally:
             self._record.waited_s += time.perf_counter() - waiting
@@ -203,19 +208,19 @@ class PieceReader:
         if translator.output and not self._clock.output:
             self._clock.output = True
             self._response.gather()
-            record.first_output()
+            record.mark_first_output()
         if self._clock.output:
             record.output_events, record.output_chars = translator.events, translator.chars
 
 
-def _nothing_in(bytes_max: int) -> GatewayError:
+def _no_output_within(bytes_max: int) -> GatewayError:
     return GatewayError(Kind.UPSTREAM_PROTOCOL, f"The provider sent {bytes_max} bytes of a stream without any output.")
 
 
-def _after_output(error: GatewayError, clock: StreamClock) -> GatewayError:
-    """Once the caller has seen output, a broken answer is interrupted: nothing may be retried."""
+def _failure_after(error: GatewayError, clock: StreamClock) -> GatewayError:
+    """Marks a failure after the first output as interrupted: it must not be retried."""
     if not clock.output:
-        return without_output(error)
+        return before_output(error)
     if error.kind in (Kind.UPSTREAM_UNAVAILABLE, Kind.UPSTREAM_PROTOCOL):
         return replace_error(error, kind=Kind.UPSTREAM_INTERRUPTED)
     return error

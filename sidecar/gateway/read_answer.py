@@ -1,4 +1,4 @@
-"""Answers that do not come at once, or say that the call failed: read within limits, and errors that are fit to be shown."""
+"""Reads whole and failed answers within limits, and makes errors safe to show."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from sidecar.domain.snapshot import Route, Upstream
 from sidecar.upstream import TimeLimit, UpstreamResponse, read_failure
 from sidecar.upstream.credentials import AccessTokens, redact
 
-# A failed answer's body: enough for any provider's error object, and for the head of an HTML page.
+# Enough for any provider's error object and for the beginning of an HTML page.
 _ERROR_BODY_BYTES_MAX = 256 * 1024
 _ERROR_BODY_S = 10.0
 
 
 async def read_answer(response: UpstreamResponse, route: Route, format_: Format, deadline: float) -> bytes:
-    """The body of a good answer. Raises the provider's error for any other, and TimeoutError at a silence of idle_s, or at the
-    deadline."""
+    """Returns the body of a successful answer. Raises the provider's error for any other status, and TimeoutError
+    after a pause of `idle_s` or at `deadline` (event loop time)."""
     now_s, idle_s = asyncio.get_running_loop().time, route.timeouts.idle_s
     deadline += response.held_s()
     if not 200 <= response.status < 300:
         async with TimeLimit(min(now_s() + idle_s, deadline)):
-            await refuse_failed_answer(response, format_)
+            await raise_for_status(response, format_)
 
     def limit() -> float:
         now = now_s()
         if now >= deadline:
-            raise TimeoutError  # of one that never falls silent
+            raise TimeoutError  # a provider that never pauses would not trip the timer
         return min(now + idle_s, deadline)
 
     return await _read_body(response, route.response_bytes_max, limit)
@@ -36,8 +36,8 @@ async def read_answer(response: UpstreamResponse, route: Route, format_: Format,
 async def _read_body(
     response: UpstreamResponse, bytes_max: int, limit: Callable[[], float] | None = None, *, cut: bool = False
 ) -> bytes:
-    """The body. Larger than `bytes_max`: cut there, or upstream_protocol. `limit` is asked until when the next bytes must be
-    here, on the loop's clock."""
+    """Returns the body. If it exceeds `bytes_max`, truncates it (`cut`) or raises upstream_protocol. `limit`
+    returns when the next bytes are due, in event loop time."""
     parts: list[bytes] = []
     size = 0
     while True:
@@ -45,8 +45,8 @@ async def _read_body(
             data = await response.read_some(None if limit is None else limit())
         except TimeoutError:
             raise
-        except Exception as error:  # noqa: BLE001  # it is raised again
-            failure = without_output(read_failure(error))
+        except Exception as error:  # noqa: BLE001  # re-raised as a GatewayError
+            failure = before_output(read_failure(error))
             raise failure from cause_of(failure, error)
         if not data:
             return (parts[0] if len(parts) == 1 else b"".join(parts)).removeprefix(BYTE_ORDER_MARK)
@@ -59,12 +59,13 @@ async def _read_body(
 
 
 def cause_of(failure: GatewayError, error: BaseException) -> BaseException | None:
-    """What `failure`, made of `error` or the same, is to be raised from: never itself."""
+    """Returns what to raise `failure` from: its own cause, else `error`, but never `failure` itself."""
     return failure.__cause__ or (None if failure is error else error)
 
 
-def without_output(error: GatewayError) -> GatewayError:
-    """What breaks off before the caller has seen any of it is no interruption yet: another upstream may answer."""
+def before_output(error: GatewayError) -> GatewayError:
+    """An answer that breaks off before the caller has seen any of it is not interrupted: another upstream may still
+    answer."""
     return replace_error(error, kind=Kind.UPSTREAM_PROTOCOL) if error.kind is Kind.UPSTREAM_INTERRUPTED else error
 
 
@@ -72,8 +73,8 @@ def too_large(bytes_max: int) -> GatewayError:
     return GatewayError(Kind.UPSTREAM_PROTOCOL, f"The provider's answer is larger than {bytes_max} bytes.")
 
 
-async def refuse_failed_answer(response: UpstreamResponse, format_: Format) -> None:
-    """Raises what a status other than 2xx means."""
+async def raise_for_status(response: UpstreamResponse, format_: Format) -> None:
+    """Raises the error that a status other than 2xx stands for."""
     if 200 <= response.status < 300:
         return
     if 300 <= response.status < 400:
@@ -83,12 +84,13 @@ async def refuse_failed_answer(response: UpstreamResponse, format_: Format) -> N
         async with asyncio.timeout(_ERROR_BODY_S):
             body = await _read_body(response, _ERROR_BODY_BYTES_MAX, cut=True)
     except (GatewayError, TimeoutError):
-        body = b""  # the status alone is enough
+        body = b""  # the status alone has to do
     raise format_.error(response.status, response.headers, body)
 
 
-def showable(error: GatewayError, upstream: Upstream, tokens: AccessTokens) -> GatewayError:
-    """The error without keys, and with our own text in place of a provider's about our credentials."""
+def safe_to_show(error: GatewayError, upstream: Upstream, tokens: AccessTokens) -> GatewayError:
+    """Returns the error with keys redacted, and with our own text in place of a provider's message about the
+    gateway's credentials."""
     token = tokens.current(upstream)
     message = redact(error.message, upstream, token)
     code = error.code

@@ -1,4 +1,4 @@
-"""What one call is counted, logged and charged as. Exactly one `close()` per call, whatever happened."""
+"""Counts, logs and charges one call. `close()` is called exactly once per call, whatever happened."""
 
 from __future__ import annotations
 
@@ -22,19 +22,21 @@ from sidecar.telemetry.access_log import AccessLog, CallEntry
 from sidecar.telemetry.metrics import OTHER, STALE_CONNECTION, UNKNOWN_ROUTE, Metrics
 
 _NOTHING = Reservation((), [], [])
-# Of English text, by every tokenizer in use; other scripts have fewer characters a token.
+# For English text and any tokenizer in use; other scripts have fewer characters per token.
 _CHARS_PER_TOKEN = 4
 
 
 class Record:
-    """Collects what is known of a call while it runs, and holds what the call has reserved of limits.
+    """Collects what is known about a running call, and holds its reservation of limits and budgets.
 
-    `waited_s` is time spent waiting for the provider or for a client that is slow to take a piece; what is left of the total
-    is the gateway's own. `usage` is the last one seen, `service_tier` what the provider says it did the work in, where the price
-    depends on it. `upstream` is the one called last, `attempts` how many times one
-    was called. Of a stream, `output_events` and `output_chars` count what was produced, for one that breaks off before its usage
-    comes (bodies that pass are not opened: no characters there). `resent`: a kept connection had ended, as others may have.
-    `left_out` names what of the request had no place at the upstream called last.
+    `waited_s`: seconds spent waiting for the provider or a slow client; the rest is the gateway's overhead.
+    `usage`: the last usage reported.
+    `service_tier`: the tier that the provider reports, if the price depends on it.
+    `upstream`: name of the upstream that was called last.
+    `attempts`: number of requests sent to upstreams.
+    `output_events`, `output_chars`: output so far, to charge a stream that breaks off without usage.
+    `resent`: whether a kept-alive connection turned out to be closed; others may be, too.
+    `left_out`: members of the request that the last upstream cannot express.
     """
 
     __slots__ = (
@@ -76,7 +78,7 @@ class Record:
         request_id: str = "",
         log: AccessLog | None = None,
     ) -> None:
-        """`route` as the caller wrote it."""
+        """`route` is the name that the caller used."""
         self._metrics = metrics
         self._log = log
         self._operation = operation
@@ -88,7 +90,7 @@ class Record:
         self._first_output_s: float | None = None
         self._in_flight: Any = None
         self._store: Store | None = None
-        self._rules: Rules | None = None  # once the call is admitted
+        self._rules: Rules | None = None  # set once the call is admitted
         self._reservation = _NOTHING
         self._warned: Warned | None = None
         self._upstream: Upstream | None = None
@@ -103,25 +105,26 @@ class Record:
         self.usage: Any = None
         self.waited_s = 0.0
 
-    def route_known(self, name: str) -> None:
-        """Of the route that answers: that is the label, never what a caller writes."""
+    def set_route(self, name: str) -> None:
+        """Sets the route label of the metrics. It is always the route's own name, never what a caller wrote."""
         self._route = name
         self._in_flight = in_flight = self._metrics.in_flight(name)
         in_flight.inc()
 
-    def admit_freely(self, meter: Meter, call: Call, rules: Rules, estimate: Estimate | None) -> None:
-        """`rules` limit nothing. `estimate` is that of a large call, which takes its time."""
+    def admit_unlimited(self, meter: Meter, call: Call, rules: Rules, estimate: Estimate | None) -> None:
+        """Admits a call that no rule limits. `estimate` is given for a large call, whose estimate takes time."""
         self._call = call
         self._estimate = estimate
         self._store = meter.store
         self._rules = rules
 
     def admit(self, meter: Meter, call: Call, rules: Rules, needs: CallNeeds) -> Awaitable[None] | None:
-        """Takes what the call needs of limits and budgets; await the result, where there is one. Raises what Meter.admit does."""
+        """Reserves what the call needs of limits and budgets. Await the result unless it is None. Raises what
+        Meter.admit raises."""
         found = None if meter.store is None else meter.admit(meter.store, rules, needs)
         if found is not None and not isinstance(found, Admitted):
             return self._admitted_later(meter, call, rules, needs, found)
-        self.admit_freely(meter, call, rules, needs.known)
+        self.admit_unlimited(meter, call, rules, needs.known)
         if found is not None:
             self._reservation, self._warned = found
         return None
@@ -130,46 +133,46 @@ class Record:
         self, meter: Meter, call: Call, rules: Rules, needs: CallNeeds, answer: Awaitable[Admitted]
     ) -> None:
         self._reservation, self._warned = await answer
-        self.admit_freely(meter, call, rules, needs.known)
+        self.admit_unlimited(meter, call, rules, needs.known)
 
     def _prompt_tokens(self) -> int:
-        """As estimated, where the provider did not count them."""
+        """The estimated prompt tokens, for when the provider does not report them."""
         return (self._estimate or estimate_tokens(self._call)).prompt
 
     @property
     def headers(self) -> Headers:
-        """The state of limits and budgets: as the call was admitted, or once it is settled."""
+        """The headers of limits and budgets: as of admission, or as of settlement once the call has ended."""
         if self._reservation is _NOTHING and self._warned is None:
             return ()
         return limit_headers(self._reservation, self._warned)
 
     def attempt_begins(self, name: str, upstream: Upstream, left_out: tuple[str, ...]) -> None:
-        """Once for each time an upstream is called; `attempt_ends` follows."""
+        """Notes that a request goes to an upstream. `attempt_ends` must follow."""
         self.upstream = name
         self._upstream = upstream
         self.left_out = left_out
         self.attempts += 1
-        self.usage = None  # that of an attempt that failed before its output is nobody's
+        self.usage = None  # what a failed attempt reported does not count
         self.service_tier = ""
 
     def attempt_ends(self, provider: str, outcome: str) -> None:
         self._metrics.upstream_requests(provider, outcome).inc()
 
-    def retries(self, error: GatewayError, *, elsewhere: bool) -> None:
-        """After this failure another attempt follows, at another upstream or the same."""
+    def count_retry(self, error: GatewayError, *, elsewhere: bool) -> None:
+        """Counts a retry after `error`, at the same upstream or at another (`elsewhere`)."""
         count = self._metrics.fallbacks if elsewhere else self._metrics.retries
         count(self._route, error.kind.value).inc()
 
-    def resends(self) -> None:
-        """A kept connection had ended unnoticed: the request went out again on a fresh one."""
+    def count_resend(self) -> None:
+        """Counts a resend: the kept-alive connection was closed, so the request went out again on a fresh one."""
         self.resent = True
         self._metrics.retries(self._route, STALE_CONNECTION).inc()
 
-    def first_output(self) -> None:
+    def mark_first_output(self) -> None:
         self._first_output_s = time.perf_counter() - self._started
 
     def failed(self, error: BaseException, *, deadline: float | None) -> None:
-        """`deadline` is the caller's, on the loop's clock: a cancellation at that time is a timeout."""
+        """`deadline` is the caller's, in event loop time; a cancellation at that time counts as a timeout."""
         self.outcome = outcome_of(error, deadline)
 
     def close(self) -> None:
@@ -178,7 +181,7 @@ class Record:
         if self._in_flight is not None:
             self._in_flight.dec()
         overhead_s = None
-        if self.attempts and self.outcome == OK:  # a call that broke off has waits that nobody measured to their end
+        if self.attempts and self.outcome == OK:  # the waits of a call that broke off were not all measured
             overhead_s = max(0.0, total_s - self.waited_s)
         usage = self.usage
         tokens = None if usage is None else tokens_of(usage)
@@ -207,10 +210,13 @@ class Record:
             self._settle(self._rules, tokens)
 
     def _settle(self, rules: Rules, tokens: TokenCounts | None) -> None:
-        """A call that failed before it produced anything gives everything back. What was produced is charged, also when the call
-        broke off: by the provider's count, else by estimate; at the price of the upstream that was called last."""
+        """Settles the reservation.
+
+        A call that failed before it produced output releases everything. Otherwise the call is charged, even if it
+        broke off: by the provider's count, else by estimate, at the price of the last upstream.
+        """
         ok, usage, store = self.outcome == OK, self.usage, self._store
-        output = max(self.output_events, -(-self.output_chars // _CHARS_PER_TOKEN))  # an event is a token at least
+        output = max(self.output_events, -(-self.output_chars // _CHARS_PER_TOKEN))  # an event is at least one token
         if not ok and usage is None and not output:
             if store is not None and self._reservation is not _NOTHING:
                 store.release(rules, self._reservation)
@@ -219,8 +225,7 @@ class Record:
             used = TokenCounts(self._prompt_tokens(), output)
         else:
             used = tokens
-            # What a provider counts at the beginning of a stream that breaks off is its prompt; a count that it leaves out, or
-            # gives as something that is no count, is not free.
+            # A broken stream may have reported only its prompt. A missing or invalid count does not make a call free.
             if not counts_input(usage):
                 used = used._replace(input=self._prompt_tokens())
             if tokens.output < output and not (ok and counts_output(usage)):
@@ -230,12 +235,12 @@ class Record:
             store.settle(rules, self._reservation, charge)
 
     def _charge(self, tokens: TokenCounts, *, ok: bool, estimated: bool) -> Charge:
-        """What the call adds to the ledger; the metrics of money count it."""
+        """Updates the money metrics and returns what the call adds to the ledger."""
         metrics, usage, upstream = self._metrics, self.usage, self._upstream
         reported: int | None = None
         if usage is not None and usage.HasField("provider_cost_micro_dollars"):
             reported = usage.provider_cost_micro_dollars
-        money: int | None = None  # where the price is not known
+        money: int | None = None  # None if the price is unknown
         if upstream is not None and (price := upstream.price) is not None:
             requested = requested_tier(self._call, upstream) if price.tiers else ""
             billed = tokens if estimated else billed_of(usage, tokens)
@@ -244,7 +249,7 @@ class Record:
             if reported is None:
                 metrics.unreported_costs(self._route).inc()
             else:
-                # Of a call that broke off, what was reported may be what it had cost by then.
+                # If the call broke off, the reported cost may be what it had cost up to some earlier point.
                 money = max(money or 0, reported) if estimated else reported
         total = tokens.input + tokens.output
         unpriced = total if money is None else 0
@@ -262,8 +267,8 @@ class Record:
 
 
 def tokens_of(usage: Any) -> TokenCounts:
-    """Of a canonical Usage. Providers have been seen to say impossible things: nothing is below zero here, no part above its
-    whole. Where there is a total and nothing else, it is input: of most calls that is the larger part."""
+    """Converts a canonical Usage. Corrects counts that providers have been seen to report: negative numbers become 0,
+    a part is at most its whole. A lone total counts as input, the larger part of most calls."""
     input_ = max(0, usage.input_tokens)
     output = max(0, usage.output_tokens)
     if not (input_ or output) and _only_total(usage):
@@ -281,12 +286,12 @@ def tokens_of(usage: Any) -> TokenCounts:
 
 
 def counts_input(usage: Any) -> bool:
-    """Whether a canonical Usage (None: there is none) says how many tokens the request had."""
+    """Whether a canonical Usage (None if there is none) gives the input tokens."""
     return usage is not None and (usage.HasField("input_tokens") or _only_total(usage))
 
 
 def counts_output(usage: Any) -> bool:
-    """The same of the answer; a total contains it."""
+    """Whether a canonical Usage (None if there is none) gives the output tokens, on their own or in a total."""
     return usage is not None and (usage.HasField("output_tokens") or usage.total_tokens > 0)
 
 

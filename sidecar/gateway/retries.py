@@ -1,4 +1,5 @@
-"""The attempts of one call: which upstream is called, whether another may be called after a failure, and when.
+"""The attempts of one call: which upstream comes next, whether another attempt may follow a failure, and
+when.
 
     loop = RetryLoop(...)
     while True:
@@ -6,10 +7,11 @@
         try:
             ...
             attempt.succeeded()
+            break
         except BaseException as error:
-            await loop.failed(attempt, error)   # raises, unless another attempt follows
+            await loop.failed(attempt, error)  # raises unless another attempt follows
 
-All waiting is bounded by the call's deadline.
+The call's deadline bounds all waiting.
 """
 
 from __future__ import annotations
@@ -26,21 +28,23 @@ from sidecar.domain.status import STATUS_ROWS, TRANSIENT
 from sidecar.gateway.attempt import PreparedCall
 from sidecar.gateway.candidates import Candidate, Candidates, UpstreamRegistry
 from sidecar.gateway.outcome import DEADLINE_SLACK_S, OK, outcome_of
-from sidecar.gateway.read_answer import showable
+from sidecar.gateway.read_answer import safe_to_show
 from sidecar.gateway.record import Record
 from sidecar.upstream.credentials import AccessTokens
 
-# Nobody answers a prompt in less: an attempt that has only so long is a wasted one.
+# No model answers in less time, so a shorter attempt would be wasted.
 _ATTEMPT_S_MIN = 0.25
-# Of one error: its cause, the cause of that, and so on. Real ones have four.
+# Length of a chain of causes. Real ones have four.
 _CAUSES_MAX = 64
 
 _Served = TypeVar("_Served")
 
 
 class AttemptScope:
-    """One attempt, from its choice to its end: counted once, its circuit informed, its error made fit to be shown. Exactly one of
-    `succeeded` and `failed` ends it."""
+    """One attempt from choice to end: counts it, informs the circuit and makes its error safe to show.
+
+    Exactly one of `succeeded` and `failed` ends it.
+    """
 
     __slots__ = ("_began_s", "_loop", "_probe", "_url", "candidate", "head_by", "sent")
 
@@ -54,18 +58,18 @@ class AttemptScope:
         health.in_flight += 1
         self._probe = health.circuit.begins(now_s)
 
-    def sends(self, prepared: PreparedCall) -> None:
-        """From now on the provider may know of the call."""
+    def mark_sent(self, prepared: PreparedCall) -> None:
+        """Marks the request as sent: from now on the provider may know of the call."""
         self.sent = True
         self._url = prepared.http.url
         candidate = self.candidate
         self._loop.record.attempt_begins(candidate.name, candidate.plan.upstream, prepared.http.left_out)
 
-    def has_output(self) -> None:
-        """The first output is here."""
+    def mark_output(self) -> None:
+        """Marks the start of the output."""
         if self._probe:
             self.candidate.health.circuit.answered(probe=True)
-            self.candidate.health.show()
+            self.candidate.health.update_series()
 
     def succeeded(self) -> None:
         loop, health = self._loop, self.candidate.health
@@ -73,23 +77,23 @@ class AttemptScope:
         loop.record.attempt_ends(self.candidate.plan.upstream.provider, OK)
         health.circuit.succeeded(loop.now_s(), probe=self._probe)
         if self._probe:
-            health.show()
+            health.update_series()
 
     def failed(self, error: BaseException) -> BaseException:
-        """The error as the caller may see it."""
+        """Ends the attempt. Returns the error as the caller may see it."""
         loop, candidate = self._loop, self.candidate
         candidate.health.in_flight -= 1
         if self.sent:
             loop.record.attempt_ends(candidate.plan.upstream.provider, outcome_of(error, loop.call.deadline))
         if isinstance(error, GatewayError):
             raised = error
-            error = showable(error, candidate.plan.upstream, loop.tokens)
+            error = safe_to_show(error, candidate.plan.upstream, loop.tokens)
             now_s = loop.now_s()
-            in_a_hurry = self._callers_time_is_over(error, now_s)
+            in_a_hurry = self._caller_deadline_passed(error, now_s)
             if self.sent:
-                self._log(error, now_s, " The caller's own deadline was over." if in_a_hurry else "")
-            let_go(raised)
-            if self.sent and not in_a_hurry and not _is_our_own(error):
+                self._log(error, now_s, " The caller's own deadline had passed." if in_a_hurry else "")
+            release_frames(raised)
+            if self.sent and not in_a_hurry and not _is_local_failure(error):
                 loop.registry.failed(loop.candidates, candidate, now_s, error, probe=self._probe)
                 return error
         candidate.health.circuit.abandoned(probe=self._probe)
@@ -106,15 +110,15 @@ class AttemptScope:
             note=note,
         )
 
-    def _callers_time_is_over(self, error: GatewayError, now_s: float) -> bool:
-        """A caller in a hurry is no sign of a sick provider."""
+    def _caller_deadline_passed(self, error: GatewayError, now_s: float) -> bool:
+        """An attempt that ran out of the caller's time says nothing about the provider's health."""
         deadline = self._loop.call.deadline
         return error.kind is Kind.UPSTREAM_TIMEOUT and deadline is not None and now_s >= deadline - DEADLINE_SLACK_S
 
 
-def let_go(error: BaseException) -> None:
-    """Of the frames that it came through. They hold what was read of an answer, up to 64 MiB, and the error: such a circle would
-    stay until the next collection, which is many calls away."""
+def release_frames(error: BaseException) -> None:
+    """Drops the tracebacks of an error and its causes. Their frames hold the answer read so far, up to 64 MiB, and
+    the error itself; that cycle would keep it in memory until the next garbage collection, many calls later."""
     left: list[BaseException | None] = [error]
     for _ in range(_CAUSES_MAX):
         if not left:
@@ -124,18 +128,19 @@ def let_go(error: BaseException) -> None:
             left += [each.__cause__, each.__context__]
 
 
-def _is_our_own(error: GatewayError) -> bool:
-    """This process ran out of something: no sign of a sick provider, and none of a healthy one."""
+def _is_local_failure(error: GatewayError) -> bool:
+    """Whether this process ran out of a resource, which says nothing about the provider's health."""
     return error.kind is Kind.OVERLOADED and error.status is None
 
 
 class RetryLoop:
-    """Chooses the upstream of each attempt of one call. `now_s` is the event loop's clock, and `deadline` is on it."""
+    """Chooses the upstream of each attempt of one call. `now_s` is the event loop's clock, and `deadline` a time on
+    it."""
 
     __slots__ = (
-        "_chance",
         "_failure",
-        "_left",
+        "_retries_left",
+        "_rng",
         "_tried",
         "call",
         "candidate",
@@ -154,7 +159,7 @@ class RetryLoop:
         record: Record,
         registry: UpstreamRegistry,
         tokens: AccessTokens,
-        chance: random.Random,
+        rng: random.Random,
         now_s: Callable[[], float],
     ) -> None:
         self.call = call
@@ -162,46 +167,47 @@ class RetryLoop:
         self.record = record
         self.registry = registry
         self.tokens = tokens
-        self._chance = chance
+        self._rng = rng
         self.now_s = now_s
         own = now_s() + candidates.route.timeouts.total_s
         self.deadline = own if call.deadline is None else min(own, call.deadline)
-        self._left = candidates.route.retries.budget
+        self._retries_left = candidates.route.retries.budget
         self._tried: list[Candidate] = []
         self._failure: GatewayError | None = None
         self.candidate = candidates.only or self._first()
 
     def _first(self) -> Candidate:
-        found = self.candidates.choose((), self.now_s(), self._chance)
+        found = self.candidates.choose((), self.now_s(), self._rng)
         assert found is not None
         return found
 
     def begin(self) -> AttemptScope:
-        """The next attempt."""
+        """Starts the next attempt."""
         return AttemptScope(self)
 
     async def failed(self, attempt: AttemptScope, error: BaseException) -> None:
-        """Raises the final error when no attempt is left, and at once what is no GatewayError; else waits for the next one."""
+        """Waits until the next attempt is due. Raises the final error if none is left, and anything other than a
+        GatewayError at once."""
         failure = attempt.failed(error)
         if not isinstance(failure, GatewayError):
             raise failure
         wait_s = self._wait_after(failure, sent=attempt.sent)
         if wait_s is None:
             try:
-                raise self._final(failure) from error.__cause__
+                raise self._final_error(failure) from error.__cause__
             finally:
-                del failure, error  # else this frame holds the error that has come through it
+                del failure, error  # otherwise this frame and the error would refer to each other
         if wait_s > 0:
             await self._wait(wait_s)
 
     async def run(self, serve: Callable[[AttemptScope], Awaitable[_Served]]) -> _Served:
-        """What the first attempt gives that `serve` does not fail. `serve` calls the attempt's `succeeded`, or whoever
-        reads the stream at its end. Raises what `failed` does."""
+        """Returns the result of the first attempt for which `serve` does not raise. Either `serve` or whoever reads
+        its stream to the end calls the attempt's `succeeded`. Raises what `failed` raises."""
         while True:
             attempt = self.begin()
             try:
                 return await serve(attempt)
-            except BaseException as error:  # noqa: BLE001  # it is raised again
+            except BaseException as error:  # noqa: BLE001  # re-raised by failed() unless another attempt follows
                 await self.failed(attempt, error)
 
     async def _wait(self, wait_s: float) -> None:
@@ -212,49 +218,51 @@ class RetryLoop:
             self.record.waited_s += time.perf_counter() - waiting
 
     def head_by(self, now_s: float) -> float:
-        """When a whole answer's head must be here: another upstream can help only while there is time for it."""
-        if self.candidates.only is not None or self._left <= 0:
+        """Returns when the head of a whole answer is due: earlier than the deadline only if another upstream could
+        still help."""
+        if self.candidates.only is not None or self._retries_left <= 0:
             return self.deadline
-        if not self.candidates.another((*self._tried, self.candidate), now_s):
+        if not self.candidates.has_other((*self._tried, self.candidate), now_s):
             return self.deadline
         return min(self.deadline, now_s + self.candidates.route.timeouts.first_output_s)
 
     def _wait_after(self, error: GatewayError, *, sent: bool) -> float | None:
-        """Seconds until `candidate`, chosen again, is to be called; None when this was the last attempt. Not `sent`: the upstream
-        has no place for such a call, which was found here."""
+        """Chooses the next candidate. Returns the seconds to wait before calling it, or None if there is no next
+        attempt. `sent` is False if the upstream cannot express the call, which was found without sending it."""
         before = self.candidate
         self._tried.append(before)
         now_s = self.now_s()
         if not sent:
             if self._failure is None:
                 self._failure = error
-            return self._go_to(self.candidates.choose(self._tried, now_s, self._chance))
+            return self._continue_with(self.candidates.choose(self._tried, now_s, self._rng))
         self._failure = error
         helps = STATUS_ROWS[error.kind].another_upstream_may_help or error.kind in self.candidates.route.fallback_on
-        if self._left <= 0 or not helps:
+        if self._retries_left <= 0 or not helps:
             return None
-        other = None if self.candidates.only else self.candidates.choose(self._tried, now_s, self._chance)
-        wait_s = self._same_again_s(error, now_s) if other is None else 0.0
+        other = None if self.candidates.only else self.candidates.choose(self._tried, now_s, self._rng)
+        wait_s = self._backoff_s(error, now_s) if other is None else 0.0
         if wait_s is None or now_s + wait_s + _ATTEMPT_S_MIN > self.deadline:
             return None
-        self._left -= 1
-        self.record.retries(error, elsewhere=other is not None)
+        self._retries_left -= 1
+        self.record.count_retry(error, elsewhere=other is not None)
         self.candidate = other or before
         return wait_s
 
-    def _go_to(self, candidate: Candidate | None) -> float | None:
+    def _continue_with(self, candidate: Candidate | None) -> float | None:
         if candidate is None:
             return None
         self.candidate = candidate
         return 0.0
 
-    def _same_again_s(self, error: GatewayError, now_s: float) -> float | None:
-        """How long to wait before the same upstream is called again; None where that does not help, or is too long."""
+    def _backoff_s(self, error: GatewayError, now_s: float) -> float | None:
+        """Returns the seconds to wait before calling the same upstream again; None if that does not help or takes
+        too long."""
         if error.kind not in TRANSIENT:
             return None
         retries = self.candidates.route.retries
-        used = retries.budget - self._left
-        wait_s = self._chance.uniform(0.0, min(retries.backoff_max_s, retries.backoff_s * 2**used))
+        used = retries.budget - self._retries_left
+        wait_s = self._rng.uniform(0.0, min(retries.backoff_max_s, retries.backoff_s * 2**used))
         if error.retry_after_s:
             wait_s += error.retry_after_s
         if wait_s > retries.backoff_max_s:
@@ -263,7 +271,7 @@ class RetryLoop:
             return None
         return wait_s
 
-    def _final(self, error: GatewayError) -> GatewayError:
-        """A provider's failure rather than that a fallback has no place for the call."""
+    def _final_error(self, error: GatewayError) -> GatewayError:
+        """Prefers a provider's failure over the refusal of a fallback that cannot express the call."""
         failure = error if self._failure is None else self._failure
         return replace_error(failure, retried=True) if self.record.attempts > 1 else failure

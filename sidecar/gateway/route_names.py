@@ -1,6 +1,6 @@
-"""From a name that a caller wrote to the route that answers it: by its own name, by an alias, or by a wildcard.
+"""Resolves the name that a caller wrote to a route: by its own name, by an alias or by a wildcard.
 
-An exact name costs one look into a dict, whether or not there are wildcards.
+An exact name costs one dict lookup, with or without wildcards.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cached_property
 from sidecar.domain.snapshot import Route, Snapshot
 from sidecar.domain.wildcard import for_rest, is_wildcard, rest_of
 
-# Routes that wildcards gave, some KiB each with what a call makes of them: more models than a gateway's callers use at a time.
+# Routes derived from wildcards, at some KiB each; more models than callers of one gateway use at a time.
 ANSWERED_MAX = 512
 
 
@@ -26,29 +26,29 @@ class RouteNames:
 
     @cached_property
     def exact(self) -> Mapping[str, Route]:
-        """By name and alias, without wildcard routes."""
+        """Routes by name and alias, without wildcard routes."""
         aliases = {alias: route for route in self._routes.values() for alias in route.aliases}
         if not aliases and not self.wildcards:
             return self._routes
         return {**{name: route for name, route in self._routes.items() if not is_wildcard(name)}, **aliases}
 
     @property
-    def at_a_time(self) -> int:
-        """How many different names are worth remembering something about."""
+    def cache_size(self) -> int:
+        """How many different names are worth caching something for."""
         return len(self.exact) + ANSWERED_MAX
 
     @cached_property
     def wildcards(self) -> tuple[Route, ...]:
-        """The most specific first: of several that fit a name, the one with the longest beginning answers."""
+        """Wildcard routes, most specific first: of several that match, the one with the longest prefix answers."""
         found = [route for name, route in self._routes.items() if is_wildcard(name)]
         return tuple(sorted(found, key=lambda route: -len(route.name)))
 
     def of(self, allowed: Callable[[str], bool] | None) -> NamesFor:
-        """For a consumer that may call the names for which `allowed` is true; None: all."""
+        """The names that a consumer may call, given a predicate; None allows all."""
         return NamesFor(self, allowed)
 
     def answered(self, name: str) -> Route | None:
-        """By a wildcard, if one fits the name."""
+        """Returns the route that a wildcard derives for the name, if one matches."""
         route = self._answered.get(name)
         if route is not None:
             self._answered.move_to_end(name)
@@ -64,8 +64,11 @@ class RouteNames:
 
 
 class NamesFor:
-    """What one consumer may call. A name that it may not call does not exist for it: no wildcard stands in for a route that is
-    kept from it, and an alias is allowed where its route is."""
+    """The names that one consumer may call.
+
+    Other routes do not exist as far as it can tell: a wildcard never replaces a route that it may not call, and an
+    alias is allowed exactly if its route is.
+    """
 
     def __init__(self, names: RouteNames, allowed: Callable[[str], bool] | None) -> None:
         self._names = names
@@ -85,8 +88,8 @@ class NamesFor:
         return self._names.answered(name)
 
     def listed(self, routes: Mapping[str, Route], written: Collection[str]) -> dict[str, Route]:
-        """Those of `routes` that it may call, by name, and what it may call by name of a wildcard that it may not call as a
-        whole; `written` are the entries of its `allow`."""
+        """Returns those of `routes` that the consumer may call, by name, plus the models that its `allow` list
+        (`written`) names individually of a wildcard."""
         found = {name: route for name, route in routes.items() if name in self._exact or self._whole(name)}
         for name in written if self._names.wildcards else ():
             if name not in self._names.exact and name not in found and (route := self.find(name)) is not None:

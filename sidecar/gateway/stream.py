@@ -1,4 +1,4 @@
-"""A streamed answer, as the servicer that passes it on sees it."""
+"""A streamed answer, as the servicer sees it."""
 
 from __future__ import annotations
 
@@ -12,31 +12,32 @@ from adapters import GatewayError, Kind
 from sidecar.domain.call import Call, Headers, Piece
 from sidecar.domain.large_work import off_loop
 from sidecar.gateway.attempt import CallReader, Sender, prepare
+from sidecar.gateway.keepalive import Keepalive
 from sidecar.gateway.piece_reader import PieceReader, StreamClock
-from sidecar.gateway.read_answer import refuse_failed_answer
-from sidecar.gateway.repeats import Written
+from sidecar.gateway.read_answer import raise_for_status
+from sidecar.gateway.repeats import ChunkEncoder
 from sidecar.gateway.retries import AttemptScope
-from sidecar.gateway.silence import Silence
 from sidecar.upstream import TimeLimit, UpstreamResponse
 
 if TYPE_CHECKING:
     from sidecar.gateway.gateway import CallScope
 
-# Tells the caller that the call is alive. The headers are those of limits and budgets.
+# Sends a keepalive to the caller. The headers are those of limits and budgets.
 OnSilence = Callable[[Headers], Awaitable[None]]
 
 
 class StreamedAnswer:
     """A streamed answer: `async with` it, then `async for piece in` it.
 
-    Entering waits for the first semantic output, so a GatewayError that it raises can still become a status, unless the caller
-    was told before that the call is alive (`on_silence`, each `stream_keepalive_s` of the route); from then on
-    `upstream`, `left_out` and `write_s` are known. Leaving closes the provider's socket at once unless the answer has ended.
+    Entering waits for the first semantic output, so that a GatewayError up to then can still become a status, unless
+    a keepalive has been sent before (`on_silence`, every `stream_keepalive_s` of the route). After entering,
+    `upstream`, `left_out` and `write_s` are known. Leaving before the end closes the connection to the provider.
     """
 
     __slots__ = (
         "_attempt",
         "_call",
+        "_encode_chunk",
         "_first",
         "_loop",
         "_on_silence",
@@ -46,51 +47,55 @@ class StreamedAnswer:
         "_scope",
         "_sender",
         "_since_s",
-        "_written",
     )
 
     def __init__(
-        self, call: Call, scope: CallScope, sender: Sender, on_silence: OnSilence | None, written: Written | None
+        self,
+        call: Call,
+        scope: CallScope,
+        sender: Sender,
+        on_silence: OnSilence | None,
+        encode_chunk: ChunkEncoder | None,
     ) -> None:
         self._call = call
         self._on_silence = on_silence
         self._scope = scope
         self._sender = sender
-        self._written = written
+        self._encode_chunk = encode_chunk
         self._open = True
         self._response: UpstreamResponse | None = None
         self._reader: PieceReader | None = None
-        self._first: Piece = b""  # read on entering, not yet taken; falsy: none
-        self._since_s = 0.0  # when the caller got a piece
+        self._first: Piece = b""  # read on entering, not yet taken; falsy if there is none
+        self._since_s = 0.0  # when the caller took the last piece
 
     @property
     def upstream(self) -> str:
-        """Its name, as callers see it."""
+        """Name of the upstream, as callers see it."""
         return self._loop.candidate.name
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """What of the request had no place at the upstream."""
+        """Members of the request that the upstream cannot express."""
         return self._scope.record.left_out
 
     @property
     def write_s(self) -> float:
-        """How long the client may take for a piece."""
+        """How long the client may take to accept a piece, in seconds."""
         return self._loop.candidates.route.timeouts.write_s
 
     @property
     def headers(self) -> Headers:
-        """Those of limits and budgets: at the beginning as the call was admitted, after the end as it was settled."""
+        """Headers of limits and budgets: as of admission, or as of settlement once the stream has ended."""
         return self._scope.record.headers
 
     @property
     def piece_bytes(self) -> int:
-        """How much the provider sent of the newest piece before it was whole: what a large one costs to write."""
+        """Bytes received for the newest piece: a measure of what encoding it costs."""
         return 0 if self._reader is None else self._reader.piece_bytes
 
     @property
     def usage(self) -> Any:
-        """What the provider has counted so far; None: nothing."""
+        """The usage reported so far, or None."""
         return self._scope.record.usage
 
     async def __aenter__(self) -> Self:
@@ -106,51 +111,51 @@ class StreamedAnswer:
         try:
             self._loop = await self._scope.open()
             await self._until_output(begin)
-        except BaseException as error:  # noqa: BLE001  # it is raised again
+        except BaseException as error:  # noqa: BLE001  # re-raised
             self._open = False
             raise self._scope.failed(error) from error.__cause__
         self._since_s = time.perf_counter()
         return self
 
     async def _until_output(self, begin: Callable[[AttemptScope], Awaitable[Piece]]) -> None:
-        """Attempt after attempt. Of those that take long the caller is told meanwhile."""
-        every_s, tell = self._loop.candidates.route.stream_keepalive_s, self._on_silence
-        if tell is None or not every_s:
+        """Runs attempts until one has output, sending keepalives if that takes long."""
+        every_s, send = self._loop.candidates.route.stream_keepalive_s, self._on_silence
+        if send is None or not every_s:
             self._first = await self._loop.run(begin)
             return
-        silence = Silence(every_s, lambda: tell(self._scope.record.headers))
+        keepalive = Keepalive(every_s, lambda: send(self._scope.record.headers))
         try:
             self._first = await self._loop.run(begin)
         except BaseException as error:
-            await silence.ended(error)
+            await keepalive.finish(error)
             raise
-        if silence.end() is not None:
+        if keepalive.end() is not None:
             try:
-                await silence.ended()
+                await keepalive.finish()
             except BaseException:
                 self._close_response()
                 self._attempt.failed(GeneratorExit())
                 raise
 
     async def _begin(self, attempt: AttemptScope, reader: CallReader) -> Piece:
-        """Reads as far as the first output. The attempt stays open."""
+        """Reads up to the first output. The attempt stays open."""
         route, record = self._loop.candidates.route, self._scope.record
         prepared = await off_loop(self._call.size_bytes, prepare, attempt.candidate.plan, reader)
-        attempt.sends(prepared)
+        attempt.mark_sent(prepared)
         clock = StreamClock(route, self._loop.deadline)
         waiting = time.perf_counter()
         try:
             async with TimeLimit(clock.limit()) as limit:
                 self._response = response = await self._sender.open(prepared, route, record)
-                await refuse_failed_answer(response, prepared.plan.format)
-            clock.head_was_due(limit.until_s)
+                await raise_for_status(response, prepared.plan.format)
+            clock.extend_first_output(limit.until_s)
         except TimeoutError:
             raise GatewayError(Kind.UPSTREAM_TIMEOUT, "The provider sent no output in time.") from None
         finally:
             record.waited_s += time.perf_counter() - waiting
-        self._reader = pieces = PieceReader(response, route, prepared, self._call, record, clock, self._written)
+        self._reader = pieces = PieceReader(response, route, prepared, self._call, record, clock, self._encode_chunk)
         first = await pieces.next()
-        attempt.has_output()
+        attempt.mark_output()
         self._attempt = attempt
         return first
 
@@ -169,7 +174,7 @@ class StreamedAnswer:
                 return piece
             assert self._response is not None
             await self._response.finish()
-        except BaseException as error:  # noqa: BLE001  # it is raised again
+        except BaseException as error:  # noqa: BLE001  # re-raised
             raise self._failed(error) from error.__cause__
         self._open = False
         self._close_response()
@@ -180,7 +185,7 @@ class StreamedAnswer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Not before its end: the caller has left, whatever made it leave, or the call is cut."""
+        """If the stream has not ended, the caller left or the call was cut."""
         if self._open:
             self._failed(error if isinstance(error, asyncio.CancelledError) else GeneratorExit())
 
@@ -193,4 +198,4 @@ class StreamedAnswer:
         if self._response is not None:
             self._response.close()
             self._response = None
-            self._reader = None  # with what it has read, which may be 64 MiB
+            self._reader = None  # releases what it has buffered, up to 64 MiB

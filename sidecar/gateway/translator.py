@@ -1,4 +1,5 @@
-"""A stream's bytes to what its caller gets: the provider's own events, or chunks, written as the caller reads them."""
+"""Turns the bytes of a stream into what the caller receives: the provider's own events, or chunks encoded for the
+caller."""
 
 from __future__ import annotations
 
@@ -7,35 +8,38 @@ from typing import Any
 from adapters import Decoder, Task, has_output, latest_usage, tier_word
 from sidecar.domain.call import Call, Piece
 from sidecar.gateway.attempt import PreparedCall
-from sidecar.gateway.repeats import Repeats, Written
+from sidecar.gateway.repeats import ChunkEncoder, Repeats
 from sidecar.v1 import inference_pb2 as pb
 
-# Chunks without output that are kept for the caller before the first output: more of them tell nothing new.
+# Chunks without output that are buffered before the first output; more of them carry no information.
 _SILENT_CHUNKS_MAX = 1_000
 
 
 class Translator:
-    """`take` gives what came of the bytes that were fed: bytes for a caller of REST; for one of a typed service a message's bytes
-    each, or chunks where it has not said how they are `written`."""
+    """Translates one stream. Feed it bytes with `feed` and collect the result with `take`.
 
-    def __init__(self, prepared: PreparedCall, call: Call, decoder: Decoder, written: Written | None) -> None:
+    A REST caller gets bytes. A typed service gets a list: the bytes of one message each, or chunks if there is no
+    `encode_chunk`.
+    """
+
+    def __init__(self, prepared: PreparedCall, call: Call, decoder: Decoder, encode_chunk: ChunkEncoder | None) -> None:
         self._parser = prepared.side.framing()
         self._decoder = decoder
         self._passes = prepared.passes
-        self._written = written
+        self._encode_chunk = encode_chunk
         self._joins = call.client_format is not None
-        as_json = written if self._joins else None
-        self._repeats = Repeats(decoder, prepared.side.framing, passes=prepared.passes, written=as_json)
-        self._looks = prepared.passes or written is not None
+        as_json = encode_chunk if self._joins else None
+        self._repeats = Repeats(decoder, prepared.side.framing, passes=prepared.passes, encode_chunk=as_json)
+        self._learns = prepared.passes or encode_chunk is not None
         self._wants_usage = call.envelope is not None and call.envelope.include_usage
         self._raw: list[bytes] = []
         self._chunks: list[Any] = []
         self.output = False
-        self.held_bytes = 0  # fed since the last event: of one that is not whole yet
+        self.held_bytes = 0  # bytes fed since the last complete event
         self.usage: Any = None
         self.service_tier = ""
         self._reads_tier = prepared.plan.prices_tiers and call.task is Task.CHAT
-        self.events = 0  # with output; counted for calls that break off
+        self.events = 0  # events with output; basis for charging a call that breaks off
         self.chars = 0
 
     @property
@@ -43,7 +47,7 @@ class Translator:
         return self._decoder.done
 
     def feed(self, data: bytes) -> None:
-        """b"" is the end of the body. Raises GatewayError; what came before it in `data` can still be taken."""
+        """Feeds bytes; b"" is the end of the body. Raises GatewayError; what preceded the error can still be taken."""
         if data and self._repeats.known and self._parser.between:
             data = self._feed_repeats(data)
             if not data:
@@ -59,13 +63,13 @@ class Translator:
             self._keep(chunks, b"" if self._decoder.done and not chunks else event.raw, counts=bool(event.data))
             if self._decoder.done:
                 return
-            if self.output and self._looks:
-                self._repeats.note(event.raw)
+            if self.output and self._learns:
+                self._repeats.learn(event.raw)
         if not data:
             self._keep(self._decoder.close(), b"", counts=True)
 
     def _feed_repeats(self, data: bytes) -> bytes:
-        """Events that repeat known ones, from the start of `data`. What is left of it."""
+        """Handles events at the start of `data` that match known templates. Returns the rest of `data`."""
         at = 0
         while (end := data.find(b"\n\n", at) + 2) > 1 and self._repeat(data[at:end]):
             at = end
@@ -74,8 +78,8 @@ class Translator:
         return data[at:]
 
     def _repeat(self, event: bytes) -> bool:
-        """What comes of an event that repeats a known one. False: it does not."""
-        texts = self._repeats.texts(event)
+        """Handles an event if it matches a known template. Returns whether it does."""
+        texts = self._repeats.match(event)
         if texts is None:
             return False
         if not self._passes:
@@ -86,7 +90,7 @@ class Translator:
         return True
 
     def _keep(self, chunks: list[Any], raw: bytes, *, counts: bool) -> None:
-        """`counts`: it may be output. A comment is none."""
+        """Keeps chunks, or the raw event if it passes through. `counts` is False for a comment, which is not output."""
         only_usage = False
         if not (self._passes or self.output) and len(self._chunks) >= _SILENT_CHUNKS_MAX:
             chunks = [chunk for chunk in chunks if has_output(chunk) or chunk.HasField("usage")]
@@ -107,19 +111,19 @@ class Translator:
             self._raw.append(raw)
 
     def take(self) -> Piece:
-        """What has come since the last time; falsy if nothing."""
+        """Returns what has come in since the last call; falsy if nothing has."""
         if self._passes:
             raw, self._raw = self._raw, []
             return b"".join(raw)
         chunks, self._chunks = self._chunks, []
-        if self._written is None:
+        if self._encode_chunk is None:
             return chunks
-        pieces = [each if type(each) is bytes else self._written(each) for each in chunks]
+        pieces = [each if type(each) is bytes else self._encode_chunk(each) for each in chunks]
         return b"".join(pieces) if self._joins else pieces
 
 
 def _output_chars(chunk: Any) -> int:
-    """Of text, thinking and arguments."""
+    """Counts the characters of text, thinking and tool arguments."""
     count = 0
     for choice in chunk.choices:
         if isinstance(choice, pb.CompletionChoice):

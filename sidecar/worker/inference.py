@@ -1,4 +1,4 @@
-"""InferenceService: typed calls in, typed answers out."""
+"""InferenceService: typed requests and answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sidecar.v1 import inference_pb2_grpc
 
 
 class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
-    """Every method: same steps, another task."""
+    """All methods work alike and differ in their task."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -57,14 +57,15 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             message.left_out.extend(answer.left_out)
         if answer.size_bytes <= LARGE_BYTES:
             return message
-        return await off_loop(answer.size_bytes, message.SerializeToString)  # the transport takes bytes too
+        # the transport also accepts serialised messages
+        return await off_loop(answer.size_bytes, message.SerializeToString)
 
     async def _stream(self, request: Any, context: Context, task: Task, operation: str) -> None:
-        # write() and not yield: a cancelled call is then cancelled inside our own await, and the provider's
-        # connection closes at once.
+        # write() rather than yield: cancelling a call then cancels our own await, which closes the provider's
+        # connection at once.
         first = True
 
-        def written(chunk: Any) -> bytes:
+        def encode_chunk(chunk: Any) -> bytes:
             nonlocal first
             if first:
                 chunk.upstream = answer.upstream
@@ -75,13 +76,13 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
 
         call = self._call(request, context, task, operation, stream=True)
         await off_loop(call.size_bytes, refuse_unknown_fields, request)
-        answer = self._gateway.stream(call, written=written)
+        answer = self._gateway.stream(call, encode_chunk=encode_chunk)
         async with answer:
             async for messages in answer:
                 if messages:
                     await write_within(context, answer.write_s, *messages)
         if answer.headers:
-            context.set_trailing_metadata(answer.headers)  # at the end: by then they are true
+            context.set_trailing_metadata(answer.headers)  # final values are known only at the end
 
     def _call(self, request: Any, context: Context, task: Task, operation: str, *, stream: bool) -> Call:
         caller = caller_of(context)

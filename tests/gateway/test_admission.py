@@ -91,7 +91,7 @@ async def test_a_reload_lets_in_who_fits_now_and_keeps_who_is_there() -> None:
 
 
 async def test_whatever_callers_do_no_place_is_lost_and_none_is_given_twice() -> None:
-    chance = random.Random(11)
+    rng = random.Random(11)
     gate = Gate(Admission(3, queue_max=4, queue_s=0.003))
     inside = most = 0
 
@@ -104,7 +104,7 @@ async def test_whatever_callers_do_no_place_is_lost_and_none_is_given_twice() ->
         inside += 1
         most = max(most, inside)
         try:
-            await asyncio.sleep(chance.uniform(0, 0.004))
+            await asyncio.sleep(rng.uniform(0, 0.004))
         finally:
             inside -= 1
             gate.leave()
@@ -112,8 +112,8 @@ async def test_whatever_callers_do_no_place_is_lost_and_none_is_given_twice() ->
     for _ in range(60):
         visits = [asyncio.ensure_future(visit()) for _ in range(12)]
         for each in visits:
-            if chance.random() < 0.4:
-                asyncio.get_running_loop().call_later(chance.uniform(0, 0.004), each.cancel)
+            if rng.random() < 0.4:
+                asyncio.get_running_loop().call_later(rng.uniform(0, 0.004), each.cancel)
         await asyncio.wait(visits)
     assert most == 3
     assert gate.unused

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adapters import FORMATS, Envelope, Event, GatewayError, HttpCall, Task, cut
+from adapters import FORMATS, Envelope, Event, GatewayError, HttpCall, Task, template_of
 from sidecar.domain.call import Call
 from sidecar.domain.snapshot import Consumer, Upstream
 from sidecar.gateway.attempt import PreparedCall, UpstreamPlan
@@ -157,12 +157,12 @@ def test_odd_texts_do_what_they_do_when_they_are_read(case: Case) -> None:
 
 def with_odd_texts(events: list[bytes]) -> Iterator[list[bytes]]:
     """The beginning of a stream as far as the third event with a text in it, the same event with an odd text, and some more."""
-    with_text = [i for i, event in enumerate(events) if cut(event) is not None]
+    with_text = [i for i, event in enumerate(events) if template_of(event) is not None]
     for at in with_text[2:3]:
-        stencil = cut(events[at])
-        assert stencil is not None
+        template = template_of(events[at])
+        assert template is not None
         for odd in ODD:
-            yield [*events[: at + 1], stencil.filled([odd] * stencil.holes), *events[at + 1 : at + 4]]
+            yield [*events[: at + 1], template.fill([odd] * template.slots), *events[at + 1 : at + 4]]
 
 
 def test_most_events_of_a_long_stream_are_not_read() -> None:
@@ -170,7 +170,7 @@ def test_most_events_of_a_long_stream_are_not_read() -> None:
     compared = 0
     for case in STREAMED:
         events = events_of(case.sse)
-        texts = [cut(event) for event in events]
+        texts = [template_of(event) for event in events]
         same = sum(1 for a, b in pairwise(texts) if a and b and a.literals == b.literals)
         if case.format.name in ("openai", "anthropic") and same > len(events) / 2 > 10:
             for kind in kinds_of(case):

@@ -157,7 +157,7 @@ def test_what_is_remembered_of_names_is_bounded() -> None:
         assert names.answered(f"openai/m{number}") is not None
     first = names.answered("openai/m1")
     assert first is names.answered("openai/m1")
-    assert names.at_a_time < 2 * ANSWERED_MAX
+    assert names.cache_size < 2 * ANSWERED_MAX
 
 
 def test_a_deployment_in_the_url_gets_the_rest_too() -> None:
