@@ -1,4 +1,4 @@
-"""A gRPC server of our own over HTTP/2: docs/decisions/0016.
+"""A gRPC server over HTTP/2 (docs/decisions/0016).
 
     methods = Methods()
     add_InferenceServiceServicer_to_server(servicer, methods)
@@ -6,8 +6,9 @@
     server.bind_tcp("127.0.0.1:50051", Listener.LOCAL)
     await server.start()
 
-Servicers are grpcio-tools' own classes with coroutines for methods; what they get of a call is a `Context`. Who calls, how to
-fail and how to write within a limit: `caller`, `abort`, `write`, `unknown_fields`.
+Servicers are the classes that grpcio-tools generates, with coroutines as methods; each call is passed to them as a
+`Context`. What servicers share is in `caller` (who calls), `abort` (failing), `write` (writing within a limit) and
+`unknown_fields`.
 """
 
 from sidecar.transport.context import Context, Listener

@@ -1,4 +1,4 @@
-"""Failures as gRPC statuses with google.rpc details. For the typed services; RestService carries HTTP instead."""
+"""Errors as gRPC statuses with google.rpc details, for the typed services. RestService carries HTTP instead."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 _Response = TypeVar("_Response")
 _DOMAIN = "sidecar"
-# grpc-message and details travel as headers; 1 and 4 KiB leave room under every proxy's header limit.
+# grpc-message and the details are sent as headers; 1 and 4 KiB fit under every proxy's header limit.
 _MESSAGE_BYTES_MAX = 1024
 _METADATA_VALUE_BYTES_MAX = 512
 
@@ -32,8 +32,8 @@ _Method = Callable[[Any, Any, Any], Awaitable[_Response]]
 
 
 def answers_errors(method: _Method[_Response]) -> _Method[_Response]:
-    """Decorates a servicer's method: what it raises becomes the call's status. Exception text of a bug never leaves the
-    process."""
+    """Decorates a servicer's method: an exception becomes the status of the call. The text of an unexpected
+    exception never leaves the process."""
 
     @wraps(method)
     async def serve(servicer: Any, request: Any, context: Context) -> _Response:
@@ -45,9 +45,9 @@ def answers_errors(method: _Method[_Response]) -> _Method[_Response]:
             raise
         except Exception as error:
             if (short := internal_failure(error)) is not None:
-                log.error("no descriptors or no memory left: %s", type(error).__name__)
+                log.error("out of file descriptors or memory: %s", type(error).__name__)
                 return await abort(context, short)
-            log.exception("a bug in the gateway")
+            log.exception("unexpected exception; this is a bug in the gateway")
             return await abort(context, GatewayError(Kind.INTERNAL, "The gateway failed."))
 
     return serve
@@ -98,6 +98,6 @@ def _any(
 
 
 def _cut(text: str, bytes_max: int) -> str:
-    """At most `bytes_max` bytes of UTF-8, cut between characters."""
+    """Cuts text to at most `bytes_max` bytes of UTF-8, between characters."""
     data = text.encode("utf-8", "replace")
     return text if len(data) <= bytes_max else data[:bytes_max].decode("utf-8", "ignore")

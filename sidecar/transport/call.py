@@ -1,4 +1,4 @@
-"""One call on a connection: its request as it comes in, its handler, its answer. It is the Context of its servicer."""
+"""One call on a connection: incoming request, handler, outgoing answer. It is the Context of its servicer."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A handler that keeps the caller's deadline itself has something better to say than we have; ours comes just after.
+# A handler that watches the caller's deadline gives a better error than we can, so ours fires just after.
 _DEADLINE_MARGIN_S = 0.02
 
 
 class Call(Writing):
-    """Made for each block of headers; `opened` by the connection once it is known to begin a request."""
+    """Created for each block of headers; the connection calls `opened` once it is known to begin a request."""
 
     __slots__ = (
         "_deadline",
@@ -51,16 +51,16 @@ class Call(Writing):
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
-        self.request_bytes = 0  # of its newest message, unpacked
-        self.requested = False  # all of the request is there
-        self.received_at = 0.0  # the newest part of the request, while it has not ended
-        self.held_bytes = 0  # of the process's room for unfinished requests
+        self.request_bytes = 0  # size of the newest message, decompressed
+        self.requested = False  # the whole request has arrived
+        self.received_at = 0.0  # the newest part of an unfinished request
+        self.held_bytes = 0  # this call's share of the memory for unfinished requests
         self.messages: list[Message] = []
         self._task: asyncio.Task[None] | None = None
-        self._entered = False  # the task has had its first turn: before that, cancelling it runs nothing of ours
+        self._entered = False  # the task has run once; cancelling it earlier would not run any of our code
         self._trailing: Sequence[Pair] = ()
         self._deadline: float | None = None
-        self.cut_at: float | None = None  # on the loop's clock; by the connection's clock of deadlines
+        self.cut_at: float | None = None  # event loop time; enforced by the connection's timer
         self._deadline_passed = False
         self._inbox: Inbox | None = None
         self._metadata: Sequence[Pair] = ()
@@ -68,7 +68,7 @@ class Call(Writing):
     # ----- the request -----
 
     def accept(self, method: Method, metadata: list[Pair], timeout_s: float | None, gzip: bool, now: float) -> None:
-        """The head is in order."""
+        """Accepts the call; its headers are valid."""
         connection = self._connection
         self.method = method
         self._metadata = metadata
@@ -85,7 +85,7 @@ class Call(Writing):
             self._start(self._inbox)
 
     def arrived(self, data: bytes, ended: bool) -> None:
-        """A piece of the body. Raises Refused."""
+        """Handles a piece of the body. Raises Refused."""
         if self._inbox is not None:
             self.requested = ended
             self._inbox.arrived(data, ended)
@@ -103,7 +103,7 @@ class Call(Writing):
             self._start(self.messages.pop())
 
     def taken(self, size: int) -> None:
-        """By the handler of a request that is a stream."""
+        """Called when the handler of a streamed request takes `size` bytes."""
         if size:
             self._connection.codec.release(self.id, size)
 
@@ -117,7 +117,7 @@ class Call(Writing):
             self.request_bytes = message.size
             return await off_loop(message.size, lambda: method.read(message.take()))
         if not self.gzip:
-            raise Refused(Status.INTERNAL, "A message is marked as packed, and grpc-encoding names no packing.")
+            raise Refused(Status.INTERNAL, "A message is marked as compressed, but grpc-encoding names no compression.")
         data = await unpacked(message.take(), self._connection.limits.message_bytes)
         self.request_bytes = len(data)
         return await off_loop(len(data), method.read, data)
@@ -154,11 +154,11 @@ class Call(Writing):
                 self.end(Status.CANCELLED, "The gateway ended the call.")
             raise
         except Exception:
-            log.exception("a bug in the servicer of %s", self.method.path)
+            log.exception("unexpected exception in the servicer of %s; this is a bug in the gateway", self.method.path)
             self.end(Status.INTERNAL, "The gateway failed.")
 
     def cancel(self) -> None:
-        """The handler sees CancelledError and may say how the call ends."""
+        """Cancels the handler, which sees CancelledError and may decide how the call ends."""
         self._cancel(Status.CANCELLED, "The gateway ended the call.")
 
     def _cancel(self, code: int, message: str) -> None:
@@ -168,7 +168,7 @@ class Call(Writing):
             self.end(code, message)
 
     def stopped(self) -> None:
-        """By its peer. In the same turn of the loop the handler is on its way out."""
+        """The peer cancelled the call. The handler is cancelled in the same turn of the loop."""
         self._close()
         if self._task is not None:
             self._task.cancel()
@@ -176,12 +176,12 @@ class Call(Writing):
             self._inbox.stop()
 
     def stall(self) -> None:
-        """Its client has not opened its window for too long."""
-        self._halfway = True  # no status can follow what waits
+        """The client has not opened its flow-control window for too long."""
+        self._halfway = True  # the status cannot overtake what is queued
         self.cancel()
 
     def deadline_has_passed(self) -> None:
-        """By the connection's clock, once."""
+        """Called once, by the connection's timer."""
         self.cut_at = None
         self._deadline_passed = True
         self._cancel(Status.DEADLINE_EXCEEDED, "The deadline has passed.")
@@ -189,7 +189,7 @@ class Call(Writing):
     # ----- the answer -----
 
     def end(self, code: int, message: str = "", trailing: Sequence[Pair] | None = None) -> None:
-        """Sends the status, once; whatever comes after the end of a call changes nothing."""
+        """Sends the status. Only the first call has an effect."""
         if self.ended:
             return
         connection, codec = self._connection, self._connection.codec
@@ -205,7 +205,7 @@ class Call(Writing):
         except StreamGone:
             pass
         except ValueError:
-            log.exception("metadata that cannot be sent, of %s", self.method and self.method.path)
+            log.exception("invalid metadata from the servicer of %s", self.method and self.method.path)
             codec.reset(self.id, Reason.INTERNAL_ERROR)
         self._close()
 
@@ -218,7 +218,7 @@ class Call(Writing):
             codec.respond(self.id, 200, codec.headers(head), end=True)
 
     def refuse_http(self, status: int, headers: list[tuple[str, bytes]]) -> None:
-        """An answer to what is no gRPC request."""
+        """Answers a request that is not gRPC."""
         try:
             self._connection.codec.respond(self.id, status, self._connection.codec.headers(headers), end=True)
         except StreamGone:

@@ -1,4 +1,4 @@
-"""One connection: bytes between a socket and a codec, requests to their calls, and the rules for those who break them."""
+"""One connection: moves bytes between a socket and a codec, hands requests to their calls, and enforces the limits."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from sidecar.transport.writing import CONTENT_TYPE, ENCODINGS, Writing
 if TYPE_CHECKING:
     from sidecar.transport.server import Server
 
-# Of what we serve; "+json" and gRPC-Web would be read as something they are not.
+# Content types that we serve. "+json" and gRPC-Web would be misread.
 _CONTENT_TYPES = (b"application/grpc", b"application/grpc+proto")
 _AGE_VARIES = 0.1
 
 
 class Connection(asyncio.Protocol):
-    """Also the codec's Sink."""
+    """A connection, which is also the codec's Sink."""
 
     def __init__(self, server: Server, listener: Listener) -> None:
         self.server = server
@@ -39,13 +39,13 @@ class Connection(asyncio.Protocol):
         self.deadlines = Deadlines(self.loop, self.calls)
         self.paused = False
         self.peer = "unix:"
-        self.turn = 0  # counts flushes: a handler that writes on and on gives way between them
+        self.turn = 0  # number of flushes; a handler that writes continuously yields between them
         self.head = self.codec.headers([CONTENT_TYPE, ENCODINGS])
         self.ok_trailers = self.codec.headers([("grpc-status", b"0")])
         self._meter = FrameMeter(server.limits)
         self._transport: asyncio.Transport
         self._flushing = False
-        self._leaving = False  # nothing that comes is looked at any more
+        self._leaving = False  # further input is ignored
         self._unread_answers_bytes = 0
         self.reading = True
         self._made_at = self._busy_at = self.loop.time()
@@ -59,7 +59,7 @@ class Connection(asyncio.Protocol):
     # ----- the socket -----
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's of a unix socket is no subclass
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's unix transports are not a subclass
         name = transport.get_extra_info("peername")
         if isinstance(name, tuple):
             self.peer = f"ipv6:[{name[0]}]:{name[1]}" if ":" in name[0] else f"ipv4:{name[0]}:{name[1]}"
@@ -81,12 +81,12 @@ class Connection(asyncio.Protocol):
             self._fault(str(fault))
 
     def eof_received(self) -> None:
-        """A client that writes no more reads no more: gRPC has no half-closed connections. The socket closes on return."""
+        """gRPC has no half-closed connections, so a client that stops writing is gone. The socket closes on return."""
         self._lost()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lost()
-        if self._lingering is not None:  # it would keep all of this for as long
+        if self._lingering is not None:  # keeps this object from outliving the connection
             self._lingering.cancel()
         self.server.gone(self)
 
@@ -104,7 +104,7 @@ class Connection(asyncio.Protocol):
             call.writable()
 
     def _unread(self, size: int) -> None:
-        """What the codec answers to pings and settings is kept until the peer reads: from one that does not, no more is taken."""
+        """Bounds the codec's replies to pings and settings: a peer that does not read them is not read from either."""
         self._unread_answers_bytes += size
         if self._unread_answers_bytes > self.limits.unread_answers_bytes and self.reading:
             self.reading = False
@@ -149,7 +149,7 @@ class Connection(asyncio.Protocol):
             self.arrived(stream, b"", True)
 
     def _accept(self, call: Call, head: Head, oversized: bool) -> tuple[int, list[tuple[str, bytes]]] | None:
-        """Raises Refused or MalformedMetadata; returns an HTTP status and headers for what is no gRPC."""
+        """Returns an HTTP status and headers for a request that is not gRPC. Raises Refused, MalformedMetadata."""
         if head.method != "POST":
             return 405, [("allow", b"POST")]
         metadata = read(head.headers)
@@ -160,12 +160,16 @@ class Connection(asyncio.Protocol):
         if oversized or metadata.size > limit:
             raise Refused(Status.RESOURCE_EXHAUSTED, f"The metadata is too large; at most {limit} bytes are read.")
         if own.get(b"te") != b"trailers":
-            raise Refused(Status.INTERNAL, '"te: trailers" is missing: a proxy on the way does not pass trailers on.')
+            raise Refused(
+                Status.INTERNAL,
+                '"te: trailers" is missing. A proxy between you and the gateway does not forward trailers.',
+            )
         method = self._method(head.path)
         encoding = own.get(b"grpc-encoding", b"identity")
         if encoding not in (b"identity", b"gzip"):
             raise Refused(
-                Status.UNIMPLEMENTED, "This server reads messages packed by gzip or not at all (grpc-encoding)."
+                Status.UNIMPLEMENTED,
+                "This server only reads messages that are uncompressed or compressed with gzip (grpc-encoding).",
             )
         timeout = own.get(b"grpc-timeout")
         limit_s = None if timeout is None else timeout_s(timeout)
@@ -188,7 +192,7 @@ class Connection(asyncio.Protocol):
                 self.codec.release(stream.id, size)
             return
         stream.received_at = self.loop.time()
-        if stream.method is not None and stream.method.takes_stream:  # releases when its handler has taken it
+        if stream.method is not None and stream.method.takes_stream:  # released once the handler has taken it
             stream.arrived(data, ended)
             return
         try:
@@ -200,7 +204,7 @@ class Connection(asyncio.Protocol):
             self.codec.release(stream.id, size)
 
     def _hold(self, call: Call, size: int, ended: bool) -> None:
-        """Counts what a request that has not ended keeps in memory. Raises Refused where the process has no room for it."""
+        """Accounts for the memory of an unfinished request. Raises Refused if the process has no room for it."""
         if ended:
             self.server.unfinished_bytes -= call.held_bytes
             call.held_bytes = 0
@@ -226,21 +230,22 @@ class Connection(asyncio.Protocol):
     # ----- the end -----
 
     def drain(self) -> None:
-        """Calls under way finish, then the connection closes. What the peer begins before it has seen this is served."""
-        if not self.codec.settled:  # it has not begun to speak
+        """Lets running calls finish, then closes the connection. Calls that the peer starts before it has seen this
+        are served."""
+        if not self.codec.settled:  # the peer has not sent anything yet
             self._leave(self.limits.fault_linger_s)
         elif self._drain_began_at is None and not self._leaving:
             self._drain_began_at = self.loop.time()
             self.codec.drain()
 
     def finished(self) -> None:
-        """By the codec: the last stream of a connection that goes has ended."""
+        """Called by the codec when the last stream of a draining connection has ended."""
         self.loop.call_soon(self._leave, self.limits.linger_s)
 
     def _leave(self, linger_s: float) -> None:
-        """Sends what there is and our end of file, and waits for the peer's, which comes once it has taken everything. What it
-        sends until then is not looked at. A socket that is closed now would answer that with a reset, and the peer's kernel
-        would throw away what it had not handed over yet."""
+        """Sends what is pending and our end of file, then waits for the peer's, which arrives once it has received
+        everything. Input is ignored until then. If the socket were closed now, any input would be answered with
+        a reset, and the peer's kernel would discard what it has not delivered yet."""
         if self._leaving:
             return
         self._leaving = True
@@ -265,7 +270,7 @@ class Connection(asyncio.Protocol):
     # ----- clocks -----
 
     def tick(self, now: float) -> None:
-        """Once in `tick_s`: what has waited for too long."""
+        """Called every `tick_s`: ends whatever has waited too long."""
         limits = self.limits
         if self._leaving:
             return
@@ -284,12 +289,12 @@ class Connection(asyncio.Protocol):
 
     def _tick_call(self, call: Call, now: float) -> None:
         if not call.requested and now - call.received_at > self.limits.body_stall_s:
-            call.end(Status.CANCELLED, f"Nothing came of the request for {self.limits.body_stall_s:g} s.")
-            call.cancel()  # of a request that is a stream, the handler waits
+            call.end(Status.CANCELLED, f"Nothing of the request arrived for {self.limits.body_stall_s:g} s.")
+            call.cancel()  # for a streamed request, the handler waits
         elif call.blocked_since is not None and now - call.blocked_since > self.limits.write_stall_s:
             call.stall()
 
 
 def connection_for(server: Server, listener: Listener) -> Any:
-    """A protocol factory."""
+    """Returns a protocol factory."""
     return lambda: Connection(server, listener)

@@ -1,4 +1,4 @@
-"""The deadlines of one connection's calls: one timer for all of them."""
+"""The deadlines of one connection's calls, with a single timer."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sidecar.transport.call import Call
 
-# uvloop's clock has milliseconds, and a timer may ring in the one before its own.
+# uvloop's clock counts milliseconds, and a timer may fire during the millisecond before its own.
 _STEP_S = 0.001
 
 
 class Deadlines:
-    """The timer is set for the earliest, and stays set when that call has ended: calls with 30 s each set one in 30 s, not one
-    each. What it finds when it rings is at most all calls of a connection."""
+    """The timer is set for the earliest deadline and stays set when that call ends: calls with a timeout of 30 s
+    set one timer per 30 s rather than one each. When it fires, it examines at most all calls of a connection."""
 
     __slots__ = ("_calls", "_loop", "_rings_at", "_timer")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, calls: Collection[Call]) -> None:
-        """`calls` are those under way, at any time."""
+        """`calls` returns the running calls."""
         self._loop = loop
         self._calls = calls
         self._timer: asyncio.TimerHandle | None = None
         self._rings_at = 0.0
 
     def expect(self, at: float) -> None:
-        """A call's `cut_at`, on the loop's clock."""
+        """Notes a call's `cut_at`, in event loop time."""
         if self._timer is None or at < self._rings_at:
             self._set(at)
 

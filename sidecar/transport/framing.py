@@ -1,4 +1,4 @@
-"""Messages in a body: a flag, four bytes of length, the message. And the way back from gzip, bounded."""
+"""gRPC's message framing: a flag, four bytes of length, the message. Includes bounded decompression."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from sidecar.transport.status import Refused, Status
 
 PREFIX_BYTES = 5
-# Unpacking this much takes a millisecond; then other calls have their turn.
+# Decompressing this much takes a millisecond; after that, other calls get their turn.
 _SLICE_BYTES = 256 * 1024
 _GZIP = 16 + zlib.MAX_WBITS
 
@@ -19,7 +19,8 @@ def framed(message: bytes) -> bytes:
 
 
 class Message:
-    """As it came: joined when it is taken, as a large one is in many parts. `size` in bytes."""
+    """A message as received. A large one arrives in many parts, which are joined when it is taken. `size` is in
+    bytes."""
 
     __slots__ = ("_parts", "compressed", "size")
 
@@ -29,13 +30,13 @@ class Message:
         self.compressed = compressed
 
     def take(self) -> bytes:
-        """Once."""
+        """Returns the bytes. Call it once."""
         parts, self._parts = self._parts, []
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 class MessageReader:
-    """Puts messages together from pieces of a body, however it was cut. Holds what is not yet a message."""
+    """Assembles messages from the pieces of a body, and holds what is not yet a complete message."""
 
     __slots__ = ("_bytes_max", "_parts", "_size", "_want")
 
@@ -43,14 +44,14 @@ class MessageReader:
         self._bytes_max = bytes_max
         self._parts: list[bytes] = []
         self._size = 0
-        self._want = PREFIX_BYTES  # with the prefix, once that is known
+        self._want = PREFIX_BYTES  # including the prefix, once it is known
 
     @property
     def held_bytes(self) -> int:
         return self._size
 
     def feed(self, piece: bytes) -> Iterator[Message]:
-        """Raises Refused as soon as a prefix says that its message must not be read."""
+        """Adds a piece. Raises Refused as soon as a prefix announces a message that must not be read."""
         self._parts.append(piece)
         self._size += len(piece)
         while self._size >= self._want:
@@ -61,7 +62,7 @@ class MessageReader:
             yield self._message()
 
     def _message(self) -> Message:
-        """The first of what is held, which is all there."""
+        """Takes the first message, which has arrived completely."""
         parts, rest = self._parts, self._size - self._want
         compressed = parts[0][0] == 1
         last = parts[-1]
@@ -88,12 +89,13 @@ class MessageReader:
 
 
 def too_large(length: int | None, bytes_max: int) -> Refused:
-    size = f"{length} bytes" if length is not None else "more bytes, unpacked,"
-    return Refused(Status.RESOURCE_EXHAUSTED, f"The message has {size}; at most {bytes_max} are read.")
+    size = f"has {length} bytes" if length is not None else "is too large after decompression"
+    return Refused(Status.RESOURCE_EXHAUSTED, f"The message {size}; the maximum is {bytes_max} bytes.")
 
 
 async def unpacked(data: bytes, bytes_max: int) -> bytes:
-    """What gzip packed. Raises Refused for what is broken, and once it is larger than `bytes_max`, before it is held."""
+    """Decompresses gzip data. Raises Refused if the data is damaged or exceeds `bytes_max`, before the excess is
+    held in memory."""
     inflate = zlib.decompressobj(_GZIP)
     parts: list[bytes] = []
     size = 0
@@ -110,7 +112,7 @@ async def unpacked(data: bytes, bytes_max: int) -> bytes:
             if size > _SLICE_BYTES:
                 await asyncio.sleep(0)
     except zlib.error:
-        raise Refused(Status.INTERNAL, "The message is said to be packed by gzip and is not.") from None
+        raise Refused(Status.INTERNAL, "The message is marked as compressed with gzip, but is not.") from None
     if inflate.unused_data:
-        raise Refused(Status.INTERNAL, "Bytes follow the end of the packed message.")
+        raise Refused(Status.INTERNAL, "Bytes follow the end of the compressed message.")
     return b"".join(parts)

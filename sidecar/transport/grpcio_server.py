@@ -1,8 +1,10 @@
-"""The same methods on grpcio's own server, for whoever wants the reference implementation on the local listeners.
+"""Serves the same methods with grpcio's server, for users who want the reference implementation on the local
+listeners.
 
     sidecar up --grpc-server grpcio
 
-It costs five to seven times the CPU of ours. What it does otherwise is in docs/decisions/0016. The front's socket is always ours.
+It takes five to seven times the CPU of our own. docs/decisions/0016 lists the other differences. The front's socket
+always uses our own server.
 """
 
 from __future__ import annotations
@@ -24,13 +26,13 @@ from sidecar.transport.metadata import Pair
 from sidecar.transport.methods import Method, Methods
 from sidecar.transport.status import Aborted, number
 
-# grpc says "no deadline" with a very large number on some paths.
+# On some paths, grpcio expresses "no deadline" as a very large number.
 _NO_DEADLINE_S = 10 * 365 * 24 * 3600.0
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class GrpcioServer:
-    """As Server: bind, start, stop."""
+    """Has the interface of Server: bind, start, stop."""
 
     def __init__(self, methods: Methods, limits: Limits | None = None) -> None:
         self._server = grpc.aio.server(options=_options(limits or Limits()))
@@ -43,8 +45,9 @@ class GrpcioServer:
 
     def bind_unix(self, path: str | Path, listener: Listener) -> None:
         """Raises RuntimeError."""
-        assert listener is Listener.LOCAL  # it could not tell one from the other
-        self._server.add_insecure_port("unix:" + str(path).replace("%", "%25"))  # it reads a URI, and would decode it
+        assert listener is Listener.LOCAL  # grpcio cannot tell which listener a call came in on
+        # grpcio expects a URI and would decode it
+        self._server.add_insecure_port("unix:" + str(path).replace("%", "%25"))
         self._paths.append(Path(path))
 
     def bind_tcp(self, address: str, listener: Listener) -> int:
@@ -62,14 +65,15 @@ class GrpcioServer:
         stop_accepting()
 
     async def stop(self, grace_s: float, cuts: Callable[[], None] = lambda: None) -> None:
-        """grpc cancels what outlasts the grace; `cuts` is called just before."""
+        """grpcio cancels what outlasts the grace; `cuts` is called just before."""
         self._stopping = True
         cutting = asyncio.get_running_loop().call_later(grace_s, cuts)
         await self._server.stop(grace_s)
         cutting.cancel()
 
     def _handler(self, method: Method) -> Any:
-        """grpc's, which gives us bytes and takes bytes: what is wrong with a message is answered as ours answers it."""
+        """Adapts a method to grpcio, passing bytes in and out, so that malformed messages are answered as our own
+        server answers them."""
         make: Any = {
             (False, False): grpc.unary_unary_rpc_method_handler,
             (False, True): grpc.unary_stream_rpc_method_handler,
@@ -170,16 +174,16 @@ class GrpcioCall:
 
 
 def _options(limits: Limits) -> list[tuple[str, int]]:
-    """What ours keeps by itself, as far as grpc can."""
+    """The limits of our own server, as far as grpcio can enforce them."""
     options = [
         ("grpc.max_receive_message_length", limits.message_bytes),
         ("grpc.max_send_message_length", limits.message_bytes),
-        # grpc refuses at random between its soft and its hard limit.
+        # grpcio rejects at random between its soft and its hard limit.
         ("grpc.max_metadata_size", limits.metadata_bytes),
         ("grpc.absolute_max_metadata_size", 2 * limits.metadata_bytes),
         ("grpc.max_concurrent_streams", limits.streams),
         ("grpc.so_reuseport", 1),
-        # Clients may ping idle connections every 10 s; grpc's default of 5 minutes cuts them off as abusive.
+        # Clients may ping idle connections every 10 s; grpcio's default of 5 minutes treats that as abuse.
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
     ]

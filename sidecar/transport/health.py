@@ -1,4 +1,4 @@
-"""grpc.health.v1: how the supervisor, Envoy and load balancers ask whether a worker serves."""
+"""grpc.health.v1: lets the supervisor, Envoy and load balancers ask whether a worker serves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _USER_KEY = "x-sidecar-user"
 
 
 class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # ships no types
-    """`set` a service's status; "" is the whole worker's."""
+    """Use `set` for the status of a service; "" stands for the whole worker."""
 
     def __init__(self) -> None:
         self._statuses: dict[str, pb.HealthCheckResponse.ServingStatus] = {}
@@ -30,8 +30,9 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # s
             each.set()
 
     def leave(self) -> None:
-        """From now on NOT_SERVING, so that clients and load balancers go elsewhere. The front's own probes still see the status
-        that was set: a front that took this worker out would refuse calls that are still to be served."""
+        """Reports NOT_SERVING from now on, so that clients and load balancers go elsewhere. The front's own probes
+        still get the status that was set: a front that removed this worker would refuse calls that are still to
+        be served."""
         self.leaving = True
         for each in self._watching:
             each.set()
@@ -49,7 +50,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # s
         return pb.HealthCheckResponse(status=status)
 
     async def Watch(self, request: pb.HealthCheckRequest, context: Context) -> AsyncIterator[Any]:  # noqa: N802  # gRPC's name
-        """Now, and whenever it changes; SERVICE_UNKNOWN while there is no such service."""
+        """Streams the status now and after each change; SERVICE_UNKNOWN while there is no such service."""
         changed = asyncio.Event()
         self._watching.add(changed)
         try:
@@ -67,5 +68,5 @@ class HealthServicer(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # s
 
 
 def _is_front_itself(context: Context) -> bool:
-    """Not a caller behind it: those it names."""
+    """Whether the probe is the front's own. The front names a user for every caller behind it."""
     return context.listener is Listener.FRONT and all(key != _USER_KEY for key, _ in context.invocation_metadata())

@@ -1,9 +1,9 @@
-"""httpunk's HTTP/2 state machine (hyper's h2 in Rust) as our Codec.
+"""Implements Codec with httpunk's HTTP/2 state machine (hyper's h2, in Rust).
 
-`H2Streams` is the whole of a connection without I/O: the library's own driver puts two tasks, two events and a queue for each
-stream around it, and hears of a reset by an event. Called directly it costs a tenth, and a reset cancels its call in the same
-turn of the loop. The class is in the library's published stubs and not in its documentation: the version is pinned, and
-`tests/transport/test_traps.py` holds what we rely on.
+`H2Streams` is a complete connection without I/O. The library's own driver adds two tasks, two events and a queue per
+stream, and learns of a reset through an event. Used directly it costs a tenth, and a reset cancels its call in the
+same turn of the loop. The class is in the library's published stubs but not in its documentation, so the version is
+pinned and `tests/transport/test_traps.py` verifies what we rely on.
 """
 
 from __future__ import annotations
@@ -35,15 +35,16 @@ from httpunk._httpunk import (
 from sidecar.transport.codec import ConnectionFault, Head, Reason, Sink, StreamGone
 from sidecar.transport.limits import Limits
 
-# Of RFC 9113; the smallest, so that a large body does not hold up small answers.
+# The minimum of RFC 9113, so that a large body does not delay small answers.
 _FRAME_BYTES = 16 * 1024
-# The library counts these over the life of a connection and ends it at the limit, 1,024 by default; frames that are on their way
-# when we answer early (a deadline, a message that is too large) count. Connections of ours have an age instead.
+# The library counts these over the life of a connection and ends it at the limit, 1,024 by default. Frames that are
+# in flight when we answer early (deadline passed, message too large) count. Our connections have a maximum age
+# instead.
 _LOCAL_RESETS_MAX = 1 << 20
 
 
 class HttpunkCodec:
-    """See Codec. Not for use after a ConnectionFault, but for `pending`, `lost` and `sent`."""
+    """See Codec. After a ConnectionFault only `pending`, `lost` and `sent` may be called."""
 
     __slots__ = ("_settled", "_sink", "_state")
 
@@ -58,7 +59,8 @@ class HttpunkCodec:
             max_header_list_size=limits.codec_metadata_bytes,
             max_send_buf_size=limits.send_buffer_bytes,
             max_concurrent_streams=limits.streams,
-            # Streams that were reset before we accepted them. We accept in the same turn; resets are counted by a meter of ours.
+            # Streams that were reset before we accepted them. We accept in the same turn, and FrameMeter counts
+            # resets.
             max_pending_accept_reset_streams=limits.streams,
             max_local_error_reset_streams=_LOCAL_RESETS_MAX,
             auto_date_header=False,
@@ -145,7 +147,8 @@ class HttpunkCodec:
             self._sink.arrived(verdict.handle, b"", True)
 
     def _broken(self, error: H2StreamError) -> None:
-        """A stream that broke the protocol is reset, its connection goes on. What the peer itself reset is not answered."""
+        """Resets a stream that violated the protocol; its connection continues. A reset by the peer is not
+        answered."""
         if error.args[2] != "remote":
             self._reset_broken(error.args[0], error.args[1])
 
@@ -212,7 +215,7 @@ class HttpunkCodec:
             return b""
         view, _ = self._state.take_pending()
         try:
-            return bytes(view)  # the view is the library's own buffer, and the socket may keep what it is given
+            return bytes(view)  # the view is the library's buffer, and the socket may keep what it is given
         finally:
             view.release()
 
@@ -221,8 +224,8 @@ class HttpunkCodec:
 
 
 def _malformed(frame: Any) -> bool:
-    """RFC 9113, section 8.3.1: a request has these three pseudo-headers (CONNECT has the method alone), and no status. The rest
-    of the section is checked by the library."""
+    """RFC 9113, section 8.3.1: a request has these three pseudo-headers (CONNECT only the method) and no status.
+    The library checks the rest of that section."""
     if frame.status is not None or not frame.method:
         return True
     return frame.method != "CONNECT" and not (frame.scheme and frame.path)

@@ -1,4 +1,4 @@
-"""The messages of a request that is a stream: reflection has one."""
+"""The messages of a streamed request. Only reflection has one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 class Inbox:
-    """The messages of a request that is a stream, as its handler asks for them. Bytes are only released when it does."""
+    """An async iterator over the messages of a streamed request. Bytes are released only as the handler takes
+    messages."""
 
     def __init__(self, call: Call) -> None:
         self._call = call

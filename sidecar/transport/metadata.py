@@ -1,4 +1,5 @@
-"""Metadata as gRPC writes it into HTTP/2 headers: `-bin` values in base64, messages percent-encoded, timeouts with a unit.
+"""Metadata as gRPC encodes it in HTTP/2 headers: `-bin` values in base64, messages percent-encoded, timeouts with a
+unit.
 
 Source: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.
 """
@@ -15,20 +16,20 @@ Pair = tuple[str, str | bytes]
 
 _UNITS_S = {ord("H"): 3600.0, ord("M"): 60.0, ord("S"): 1.0, ord("m"): 1e-3, ord("u"): 1e-6, ord("n"): 1e-9}
 _DIGITS_MAX = 8
-# Visible ASCII and the space, without "%": what a message may hold as it is.
+# Visible ASCII and the space, without "%": what a message may contain unencoded.
 _UNQUOTED = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) != "%")
-# What the protocol keeps for itself; the rest of the headers is the caller's metadata.
+# Headers that the protocol reserves; the rest is the caller's metadata.
 _OWN = frozenset(
     [b"te", b"content-type", b"content-length", b"grpc-timeout", b"grpc-encoding", b"grpc-accept-encoding"]
 )
 
 
 class MalformedMetadata(ValueError):
-    """A header that no gRPC client writes; the message names it."""
+    """A header that no gRPC client sends; the message names it."""
 
 
 def timeout_s(value: bytes) -> float:
-    """`grpc-timeout`: one to eight digits and a unit, in seconds. Raises MalformedMetadata."""
+    """Parses `grpc-timeout`, one to eight digits and a unit, into seconds. Raises MalformedMetadata."""
     digits = value[:-1]
     if not 1 <= len(digits) <= _DIGITS_MAX or not digits.isdigit() or value[-1] not in _UNITS_S:
         raise MalformedMetadata("grpc-timeout is not one to eight digits and a unit (H, M, S, m, u or n).")
@@ -36,18 +37,18 @@ def timeout_s(value: bytes) -> float:
 
 
 class RequestMetadata(NamedTuple):
-    """A request's headers, sorted."""
+    """A request's headers, sorted into reserved ones and metadata."""
 
     own: dict[bytes, bytes]
-    """The protocol's; of one that came twice, both, joined as HTTP joins them."""
+    """The reserved headers. One that came twice has both values, joined as in HTTP."""
     callers: list[Pair]
-    """The rest in its order, a key as often as it came."""
+    """The rest, in order, with repeated keys."""
     size: int
-    """As HTTP/2 counts: names, values and 32 bytes for each."""
+    """As HTTP/2 counts: names, values and 32 bytes per pair."""
 
 
 def read(raw: Iterable[tuple[bytes, bytes]]) -> RequestMetadata:
-    """Raises MalformedMetadata for broken base64."""
+    """Raises MalformedMetadata for invalid base64."""
     own: dict[bytes, bytes] = {}
     callers: list[Pair] = []
     size = 0
@@ -64,7 +65,7 @@ def read(raw: Iterable[tuple[bytes, bytes]]) -> RequestMetadata:
 
 
 def _from_base64(value: bytes, key: str) -> bytes:
-    """Padded or not: both are allowed."""
+    """Decodes base64; padding is optional."""
     value = value.strip()
     try:
         return binascii.a2b_base64(value + b"=" * (-len(value) % 4), strict_mode=True) if value else b""
@@ -73,7 +74,8 @@ def _from_base64(value: bytes, key: str) -> bytes:
 
 
 def written(pairs: Sequence[Pair]) -> list[tuple[str, bytes]]:
-    """As headers. Raises ValueError for what cannot be one: the servicer is wrong, and nothing was sent."""
+    """Encodes metadata as headers. Raises ValueError for an invalid value, which is the servicer's fault; nothing
+    has been sent then."""
     return [
         (key, value.encode("ascii").strip(b" "))
         if type(value) is str and not key.endswith("-bin")
@@ -90,5 +92,5 @@ def _bytes_of(key: str, value: str | bytes) -> bytes:
 
 
 def quoted(message: str) -> bytes:
-    """`grpc-message`: UTF-8 with everything but visible ASCII percent-encoded."""
+    """Encodes a `grpc-message`: UTF-8 with everything but visible ASCII percent-encoded."""
     return urllib.parse.quote(message, safe=_UNQUOTED, errors="replace").encode("ascii")

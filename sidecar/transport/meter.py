@@ -1,7 +1,7 @@
-"""Counts a connection's frames before the codec pays for them.
+"""Counts a connection's frames before the codec spends time on them.
 
-The codec bounds what one block of headers or one window may hold, and has no clock: a million pings, each of them fine, are as
-fine to it as one. Nine bytes of each frame are looked at here, 0.3 µs; bodies are skipped.
+The codec bounds one block of headers and one window, but has no clock: a million valid pings are as acceptable to it
+as one. This reads nine bytes of each frame, in 0.3 µs, and skips the bodies.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ID = 0x7FFFFFFF
 
 
 class Breach(Exception):
-    """What ends a connection before the codec sees it; the message says why."""
+    """Ends a connection before the codec sees the frame. The message gives the reason."""
 
     def __init__(self, reason: Reason, why: str) -> None:
         super().__init__(why)
@@ -26,7 +26,7 @@ class Breach(Exception):
 
 
 class FrameMeter:
-    """Feed it all that the codec gets, first."""
+    """Feed it everything that the codec gets, before the codec."""
 
     __slots__ = (
         "_all",
@@ -54,8 +54,8 @@ class FrameMeter:
         self._all = 0
         self._begun = False
         self._since = 0.0
-        self._skip = _PREFACE_BYTES  # bytes to pass over before the next frame
-        self._rest = b""  # of a frame's head that was cut
+        self._skip = _PREFACE_BYTES  # bytes to skip before the next frame
+        self._rest = b""  # the beginning of a frame header that was split
         self._block_of = 0
         self._block_bytes = 0
         self.oversized: set[int] = set()
@@ -63,8 +63,9 @@ class FrameMeter:
         for it and says nothing; such a header is too long here, or what it kept is."""
 
     def count(self, data: bytes, now: float) -> None:
-        """Raises Breach: for more frames of a kind in a second than anybody needs, and for a first frame that is not settings
-        (RFC 9113, section 3.4), which the codec waits for without a word."""
+        """Counts the frames in `data`. Raises Breach for more frames of a kind per second than any client needs,
+        and for a first frame other than SETTINGS (RFC 9113, section 3.4), which the codec would wait for
+        indefinitely."""
         if now - self._since >= 1.0:
             self._since, self._all = now, 0
             self._counts.clear()
@@ -86,7 +87,7 @@ class FrameMeter:
                 self._counted(kind)
             at += _HEAD_BYTES + length
         if self._all > self._limits.frames_per_s:
-            raise Breach(Reason.ENHANCE_YOUR_CALM, f"More than {self._limits.frames_per_s} frames in a second.")
+            raise Breach(Reason.ENHANCE_YOUR_CALM, f"More than {self._limits.frames_per_s} frames per second.")
         if at < len(data):
             self._rest, self._skip = data[at:], 0
         else:
@@ -100,11 +101,11 @@ class FrameMeter:
         if self._block_bytes > self._limits.metadata_bytes:
             self.oversized.add(self._block_of)
             if len(self.oversized) > _OVERSIZED_MAX:  # of streams that do not open
-                raise Breach(Reason.ENHANCE_YOUR_CALM, "Metadata that is too large, again and again.")
+                raise Breach(Reason.ENHANCE_YOUR_CALM, "Too many requests with metadata that is too large.")
 
     def _counted(self, kind: int) -> None:
         count = self._counts.get(kind, 0) + 1
         self._counts[kind] = count
         most, name = self._maxima[kind]
         if count > most:
-            raise Breach(Reason.ENHANCE_YOUR_CALM, f"More than {most} {name} frames in a second.")
+            raise Breach(Reason.ENHANCE_YOUR_CALM, f"More than {most} {name} frames per second.")

@@ -1,4 +1,4 @@
-"""Which methods there are, from the `add_...Servicer_to_server` functions that grpcio-tools generates.
+"""Collects methods from the `add_...Servicer_to_server` functions that grpcio-tools generates.
 
 methods = Methods()
 add_InferenceServiceServicer_to_server(servicer, methods)
@@ -20,8 +20,12 @@ from sidecar.transport.status import MalformedMessage
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One method. `serve` takes a message (or an iterator of messages) and a Context; it returns an awaitable or an async
-    iterator. A unary method's awaitable gives the answer; that of a stream gives None and has written its messages itself."""
+    """One method.
+
+    `serve` takes a message (or an iterator of messages) and a Context, and returns an awaitable or an async
+    iterator. The awaitable of a unary method gives the answer; that of a streaming method gives None and has written
+    its messages itself.
+    """
 
     path: str
     serve: Callable[[Any, Any], Any]
@@ -31,12 +35,12 @@ class Method:
     gives_stream: bool
 
     def written(self, message: Any) -> bytes:
-        """`message` may be its bytes already."""
+        """Serialises a message, which may already be bytes."""
         return message if type(message) is bytes else self.encode(message)
 
     def read(self, data: bytes) -> Any:
-        """Raises MalformedMessage."""
-        owner = getattr(self.decode, "__self__", None)  # generated code has the message's FromString
+        """Parses a request. Raises MalformedMessage."""
+        owner = getattr(self.decode, "__self__", None)  # generated code passes the message's FromString
         try:
             return self.decode(data) if owner is None or len(data) <= LARGE_BYTES else parsed(owner, data)
         except DecodeError:
@@ -44,7 +48,7 @@ class Method:
 
 
 class Methods:
-    """Takes the place of a grpcio server in generated code. Not for changes once a server uses it."""
+    """Stands for a grpcio server in generated code. Must not change once a server uses it."""
 
     def __init__(self) -> None:
         self._by_path: dict[str, Method] = {}
@@ -61,7 +65,7 @@ class Methods:
         return self._by_path.get(path)
 
     def add_generic_rpc_handlers(self, handlers: Any) -> None:
-        """Generated code says everything twice; `add_registered_method_handlers` has all of it."""
+        """Ignored: generated code registers everything a second time through `add_registered_method_handlers`."""
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
         self._services.append(service)
@@ -78,7 +82,7 @@ class Methods:
 
 
 def _serve_of(handler: Any) -> Callable[[Any, Any], Awaitable[Any]]:
-    """Of grpc's four fields the one that is set."""
+    """Returns the one of grpcio's four handler fields that is set."""
     found: Callable[[Any, Any], Awaitable[Any]] = (
         handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
     )

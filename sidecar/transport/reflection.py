@@ -1,7 +1,7 @@
-"""Server reflection, v1 and v1alpha: what grpcurl and the like ask before they can call anything.
+"""Server reflection, v1 and v1alpha, which tools such as grpcurl use to discover the methods.
 
-The messages of both versions are the same on the wire; grpcio-reflection publishes v1alpha alone, so v1 is served by the same
-servicer, and its descriptor is made from the other's by its name.
+The messages of both versions are identical on the wire. grpcio-reflection only ships v1alpha, so the same servicer
+serves v1, with a descriptor derived from v1alpha's by renaming it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FILE = "grpc/reflection/v1/reflection.proto"
 
 
 def add_reflection(methods: Methods) -> None:
-    """Of what is there already, and of itself. Call it last."""
+    """Adds reflection for the methods added so far, and for itself. Call it last."""
     _describe_v1()
     names = (*methods.services, ALPHA, SERVICE)
     servicer = reflection.aio.ReflectionServicer(names)  # type: ignore[attr-defined]  # set at run time
@@ -35,7 +35,7 @@ def add_reflection(methods: Methods) -> None:
 
 
 def _describe_v1() -> None:
-    """Into the pool that the servicer reads. Once for a process."""
+    """Adds v1 to the descriptor pool that the servicer reads. Called once per process."""
     pool = descriptor_pool.Default()
     try:
         pool.FindFileByName(_FILE)
@@ -49,7 +49,7 @@ def _v1() -> descriptor_pb2.FileDescriptorProto:
     proto.name, proto.package = _FILE, _PACKAGE
     for message in proto.message_type:
         for field in message.field:
-            if field.type_name:  # setting it makes a scalar a message
+            if field.type_name:  # assigning it would turn a scalar into a message
                 field.type_name = _renamed(field.type_name)
     for method in proto.service[0].method:
         method.input_type, method.output_type = _renamed(method.input_type), _renamed(method.output_type)

@@ -1,4 +1,4 @@
-"""A gRPC server on asyncio: listeners, their connections, one clock for all, and the way out."""
+"""A gRPC server on asyncio: listeners, connections, one timer for all of them, and shutdown."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from sidecar.transport.context import Listener
 from sidecar.transport.limits import Limits
 from sidecar.transport.methods import Methods
 
-# A burst of clients that connect at once waits here; what does not fit is refused by the kernel.
+# Bursts of connecting clients wait here; the kernel refuses what does not fit.
 _BACKLOG = 4096
-# How long handlers may clean up after the grace has cancelled them.
+# How long handlers may clean up after the end of the grace has cancelled them.
 _CANCEL_S = 2.0
 
 
 class Server:
-    """Bind, start, stop. `unfinished_bytes` is what its connections hold of requests whose end has not come."""
+    """Bind, start, stop. `unfinished_bytes` is the memory that its connections hold for unfinished requests."""
 
     def __init__(self, methods: Methods, limits: Limits | None = None) -> None:
         self.methods = methods
@@ -35,7 +35,7 @@ class Server:
         self._empty.set()
 
     def bind_unix(self, path: str | Path, listener: Listener) -> None:
-        """For this user alone. Raises OSError."""
+        """Listens on a unix socket that only this user can open. Raises OSError."""
         bound = socket.socket(socket.AF_UNIX)
         try:
             bound.bind(str(path))
@@ -46,7 +46,8 @@ class Server:
         self._sockets.append((bound, listener))
 
     def bind_tcp(self, address: str, listener: Listener) -> int:
-        """`127.0.0.1:50051`, shared with the other workers by SO_REUSEPORT. Returns the port. Raises OSError."""
+        """Listens on an address such as `127.0.0.1:50051`, shared with other workers through SO_REUSEPORT. Returns
+        the port. Raises OSError."""
         host, _, port = address.rpartition(":")
         host = host.strip("[]")
         bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
@@ -73,7 +74,7 @@ class Server:
         self._clock = loop.call_later(self.limits.tick_s, self._tick)
 
     def stop_accepting(self) -> None:
-        """On TCP, whose port others serve too. What has connected already is served."""
+        """Stops accepting TCP connections, whose port other workers serve too. Existing connections are served."""
         loop = asyncio.get_running_loop()
         for each in [each for each in self._servers if each[1].family != socket.AF_UNIX]:
             self._servers.remove(each)
@@ -85,8 +86,8 @@ class Server:
             server.close()
 
     async def stop(self, grace_s: float, cuts: Callable[[], None] = lambda: None) -> None:
-        """No new calls; those under way get `grace_s` to finish and to be taken by their clients. Then they are cancelled, and
-        `cuts` is called before."""
+        """Refuses new calls. Running calls get `grace_s` seconds to finish and to be received by their clients;
+        after that `cuts` is called and they are cancelled."""
         self._stopping = True
         self.stop_accepting()
         for server, _, _ in self._servers:
@@ -106,7 +107,7 @@ class Server:
             self._clock.cancel()
 
     async def _adopt(self, accepted: socket.socket, listener: Listener) -> None:
-        """A connection that was still waiting to be accepted."""
+        """Takes over a connection that was still in the backlog."""
         try:
             await asyncio.get_running_loop().connect_accepted_socket(connection_for(self, listener), accepted)
         except OSError:
@@ -140,9 +141,9 @@ class Server:
 
 
 def _waiting(listening: socket.socket) -> Iterator[socket.socket]:
-    """The connections in the backlog, which the kernel would reset with their listener."""
+    """Accepts the connections in the backlog, which the kernel would reset together with their listener."""
     while True:
         try:
             yield listening.accept()[0]
-        except OSError:  # none is left
+        except OSError:  # backlog is empty
             return

@@ -1,7 +1,8 @@
-"""A large message is parsed in slices: the parser is one call in C, in which nothing else runs, 100 ms for a long history.
+"""Parses large messages in slices. The parser is a single call into C that blocks everything else, for 100 ms on a
+long history.
 
-Protobuf's encoding may be cut between any two fields of a message: to parse the parts one after the other into one message is to
-parse the whole (https://protobuf.dev/programming-guides/encoding/#last-one-wins).
+An encoded message can be cut between any two of its fields: parsing the parts one after the other into one message
+is equivalent to parsing the whole (https://protobuf.dev/programming-guides/encoding/#last-one-wins).
 """
 
 from __future__ import annotations
@@ -9,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-# Parsing this much takes some 5 ms where it is all small fields.
+# Parsing this much takes some 5 ms if all fields are small.
 SLICE_BYTES = 1024 * 1024
 _VARINT, _I64, _LENGTH, _I32 = 0, 1, 2, 5
 _VARINT_BYTES_MAX = 10
 
 
 def parsed(make: Callable[[], Any], data: bytes) -> Any:
-    """The message. Raises DecodeError, as for the whole."""
+    """Parses the message. Raises DecodeError, as for the whole."""
     message = make()
     start = 0
     for end in _ends(data):
@@ -27,7 +28,8 @@ def parsed(make: Callable[[], Any], data: bytes) -> Any:
 
 
 def _ends(data: bytes) -> Iterator[int]:
-    """Where a field of the message itself ends, a slice apart. None after what is malformed: the parser is to say so."""
+    """Yields where top-level fields end, about a slice apart. Stops at malformed data, which the parser will
+    report."""
     at = start = 0
     try:
         while at < len(data):
@@ -50,7 +52,7 @@ def _ends(data: bytes) -> Iterator[int]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """The number and the place behind it. Raises IndexError where it does not end."""
+    """Returns a varint and the position after it. Raises IndexError if it is cut off."""
     byte = data[at]
     if byte < 128:
         return byte, at + 1

@@ -1,4 +1,4 @@
-"""How a call ends: gRPC's codes, and the trailers that carry one."""
+"""How a call ends: gRPC's status codes, and the trailers that carry one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DOMAIN = "sidecar"
 
 
 class Status(IntEnum):
-    """The codes of https://grpc.github.io/grpc/core/md_doc_statuscodes.html that a server itself answers."""
+    """The codes of https://grpc.github.io/grpc/core/md_doc_statuscodes.html that a server itself answers with."""
 
     OK = 0
     CANCELLED = 1
@@ -30,7 +30,7 @@ class Status(IntEnum):
 
 
 class Aborted(Exception):
-    """A servicer ended its call (`Context.abort`). Let it pass: the transport writes the trailers."""
+    """A servicer ended its call through `Context.abort`. Do not catch it: the transport writes the trailers."""
 
     def __init__(self, code: int, message: str = "", trailing: Sequence[Pair] = ()) -> None:
         super().__init__(code, message)
@@ -40,14 +40,14 @@ class Aborted(Exception):
 
 
 class Refused(Aborted):
-    """The transport ended a call that broke a rule or a limit."""
+    """The transport ended a call that violated a rule or a limit."""
 
 
 class MalformedMessage(Refused):
-    """A message that is not what its method takes."""
+    """A message that is not of the method's type."""
 
     def __init__(self, name: str) -> None:
-        text = f"The request is not a {name}: its bytes cannot be read as one."
+        text = f"The request is not a valid {name} message."
         info = error_details_pb2.ErrorInfo(reason="INVALID_REQUEST", domain=_DOMAIN)
         packed = any_pb2.Any()
         packed.Pack(info)
@@ -56,12 +56,12 @@ class MalformedMessage(Refused):
 
 
 def number(code: Any) -> int:
-    """Of an int or of a `grpc.StatusCode`, which has a pair for a value."""
+    """Returns the number of an int or a `grpc.StatusCode`, whose value is a pair."""
     return code if isinstance(code, int) else int(code.value[0])
 
 
 def trailers(code: int, message: str, trailing: Sequence[Pair]) -> list[tuple[str, bytes]]:
-    """Raises ValueError where the metadata cannot be sent."""
+    """Encodes the trailers. Raises ValueError if the metadata cannot be sent."""
     pairs = [("grpc-status", b"%d" % code)]
     if message:
         pairs.append(("grpc-message", quoted(message)))

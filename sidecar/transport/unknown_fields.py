@@ -1,4 +1,5 @@
-"""Refuses protobuf fields that this version does not know: dropped in silence, they would change what the caller gets."""
+"""Refuses protobuf fields that this version does not know. Ignoring them would silently change what the caller
+gets."""
 
 from __future__ import annotations
 
@@ -11,16 +12,16 @@ from adapters import GatewayError, Kind
 
 
 def refuse_unknown_fields(message: Message) -> None:
-    """Raises invalid_request naming the first unknown field by message and number. The message is not changed."""
+    """Raises invalid_request naming the first unknown field by message and number. Does not change the message."""
     clean = type(message)()
     clean.CopyFrom(message)
     clean.DiscardUnknownFields()
-    # Both steps run in C; walking the message in Python costs more than the rest of the servicer.
+    # Both steps run in C; walking the message in Python would cost more than the rest of the servicer.
     if clean.ByteSize() == message.ByteSize():
         return
     where, number = _find(message)
     raise GatewayError(
-        Kind.INVALID_REQUEST, f"Unknown field number {number} in {where}: this gateway's contract does not have it."
+        Kind.INVALID_REQUEST, f"Unknown field number {number} in {where}: this version of the gateway does not know it."
     )
 
 

@@ -1,4 +1,4 @@
-"""The messages of an answer on their way out: as far as the windows and the socket take them, and what waits for both."""
+"""Sends the messages of an answer as far as windows and socket allow, and waits for both."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = ("content-type", b"application/grpc")
 ENCODINGS = ("grpc-accept-encoding", b"identity,gzip")
-# What a handler may write without waiting before the loop has its turn: one piece of a REST answer.
+# What a handler may write without yielding to the event loop: one piece of a REST answer.
 _BURST_BYTES = 64 * 1024
 
 
 class Writing:
-    """The half of a call that sends."""
+    """The sending half of a call."""
 
     __slots__ = (
         "_burst_bytes",
@@ -40,11 +40,11 @@ class Writing:
         self._connection = connection
         self.id = 0
         self.method: Method | None = None
-        self.begun = False  # the head of the answer is sent
+        self.begun = False  # the head of the answer has been sent
         self.ended = False  # nothing more can be sent
-        self.blocked_since: float | None = None  # a write has waited since then
+        self.blocked_since: float | None = None  # since when a write has been waiting
         self._room: asyncio.Future[None] | None = None
-        self._halfway = False  # a message is sent in part
+        self._halfway = False  # a message has been sent in part
         self._burst_bytes = 0
         self._turn = -1
 
@@ -108,7 +108,7 @@ class Writing:
                 sent = 0 if connection.paused else self._sent(data, offset)
                 offset += sent
                 self._halfway = 0 < offset < len(data)
-                if sent or self.blocked_since is None:  # a wake-up without room does not start the clock again
+                if sent or self.blocked_since is None:  # a wake-up without room does not restart the timer
                     self.blocked_since = connection.loop.time()
                 if not sent:
                     await self._wait_for_room()
@@ -125,6 +125,6 @@ class Writing:
             self._connection.blocked.discard(self)
 
     def writable(self) -> None:
-        """A waiting write is to be repeated."""
+        """A waiting write can be tried again."""
         if self._room is not None and not self._room.done():
             self._room.set_result(None)
