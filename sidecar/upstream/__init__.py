@@ -1,15 +1,16 @@
-"""HTTP to providers: the only package that talks to them.
+"""HTTP to providers. No other package talks to them.
 
     client = UpstreamClient()
-    response = await client.open(call, upstream, headers, timeouts)   # its head is here
+    response = await client.open(call, upstream, headers, timeouts)  # its head has arrived
     try:
         while data := await response.read_some():
             ...
     finally:
         response.close()
 
-An HTTP/1.1 client of our own on asyncio's transports (decision 0003): `parser` and `head` read answers, strictly and without I/O;
-`connection` is one socket, `dial` makes them, `pool` keeps them, `client` decides what is sent once more.
+An HTTP/1.1 client on asyncio's transports (decision 0003). `parser` and `head` read answers strictly and without
+I/O, `connection` is one socket, `dial` opens connections, `pool` keeps them, and `client` decides what is sent
+again.
 """
 
 from sidecar.upstream.address import host_of

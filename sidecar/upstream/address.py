@@ -1,4 +1,4 @@
-"""Where a call goes: its URL taken apart, and the addresses of a host."""
+"""Parses the URL of a call, and resolves the addresses of its host."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from urllib.parse import quote, urlsplit
 
 from sidecar.upstream.failures import BadRequest, Failure, NameUnknown, OutOfResources, is_out_of_resources
 
-# Addresses are asked for again after this long: clouds move a name within a minute.
+# Addresses are looked up again after this long: cloud providers move a name within a minute.
 _ADDRESSES_S = 30.0
-# URLs a worker sees are those of its routes: some hundred. Beyond it the cache begins again.
+# A worker sees the URLs of its routes, some hundred. Beyond this, the cache is cleared.
 _URLS_MAX = 4096
 _HOSTS_MAX = 1024
 
-# What may stand in a request line; everything else is escaped.
+# Characters allowed in a request line; others are percent-encoded.
 _TARGET = re.compile(r"[\x21-\x7e]+")
 _SAFE = "".join(map(chr, range(0x21, 0x7F)))
 
-Address = tuple[int, Any]  # family, what connect() takes
+Address = tuple[int, Any]  # address family, argument of connect()
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """`host` is resolved and must stand in the certificate, `authority` goes into the Host header, `target` is path and query."""
+    """`host` is resolved and must match the certificate, `authority` is the Host header, `target` is path and
+    query."""
 
     tls: bool
     host: str
@@ -49,7 +50,7 @@ def endpoint_of(url: str) -> Endpoint:
 
 
 def host_of(url: str) -> str:
-    """With its port where that is not the usual one; "" where the URL cannot be read."""
+    """Returns host and port of a URL, omitting a default port; "" if the URL is invalid."""
     try:
         return endpoint_of(url).authority
     except BadRequest:
@@ -63,7 +64,7 @@ def _endpoint(url: str) -> Endpoint:
         if host is not None and not host.isascii():
             host = host.encode("idna").decode("ascii")
     except ValueError as error:
-        raise BadRequest("The URL cannot be read.") from error
+        raise BadRequest("The URL is invalid.") from error
     if parts.scheme not in ("http", "https") or not host or not _TARGET.fullmatch(host):
         raise BadRequest("The URL is not http or https, or has no host.")
     tls = parts.scheme == "https"
@@ -77,14 +78,15 @@ def _endpoint(url: str) -> Endpoint:
 
 
 class Addresses:
-    """Of hosts, kept for a while. However many ask, a name is looked up once at a time: the lookups have few threads."""
+    """Caches the addresses of hosts for a while. Concurrent requests share one lookup, because lookups run in a few
+    threads."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, int], tuple[float, list[Address]]] = {}
         self._lookups: dict[tuple[str, int], asyncio.Task[list[Address]]] = {}
 
     async def of(self, host: str, port: int) -> list[Address]:
-        """Never empty; the families take turns. Raises NameUnknown, OutOfResources."""
+        """Returns at least one address, alternating between families. Raises NameUnknown, OutOfResources."""
         literal = _literal(host, port)
         if literal is not None:
             return [literal]
@@ -99,7 +101,7 @@ class Addresses:
             task.add_done_callback(lambda done: self._keep(key, done))
         try:
             return await asyncio.shield(task)
-        except Failure as failure:  # each that waits gets one of its own
+        except Failure as failure:  # every waiting call raises an instance of its own
             raise type(failure)(failure.reason) from failure.__cause__
 
     def _keep(self, key: tuple[str, int], task: asyncio.Task[list[Address]]) -> None:
@@ -111,12 +113,12 @@ class Addresses:
         self._found[key] = (asyncio.get_running_loop().time() + _ADDRESSES_S, task.result())
 
     def keeps(self, host: str, port: int) -> bool:
-        """Whether `of` would answer from an earlier lookup."""
+        """Whether `of` would answer from the cache."""
         until_s, _ = self._found.get((host, port), (0.0, []))
         return asyncio.get_running_loop().time() < until_s
 
     def forget(self, host: str, port: int) -> None:
-        """None of its addresses answered: the name may have moved."""
+        """Drops a host's addresses, none of which answered: the name may have moved."""
         self._found.pop((host, port), None)
 
     async def close(self) -> None:
@@ -150,7 +152,7 @@ async def _look_up(host: str, port: int) -> list[Address]:
 
 
 def _in_turns(addresses: list[Address]) -> list[Address]:
-    """RFC 8305 section 4: a family that is broken here costs one attempt, not all."""
+    """RFC 8305 section 4: if one family is broken here, it costs one attempt, not all of them."""
     first = [each for each in addresses if each[0] == addresses[0][0]]
     others = [each for each in addresses if each[0] != addresses[0][0]]
     mixed: list[Address] = []

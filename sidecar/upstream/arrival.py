@@ -1,4 +1,4 @@
-"""Waiting for the next bytes, with a limit that moves on at every read and costs no timer each time."""
+"""Waits for the next bytes with a limit that moves with every read, without setting a timer each time."""
 
 from __future__ import annotations
 
@@ -8,23 +8,26 @@ from sidecar.upstream.time_limit import held_time
 
 
 class Arrival:
-    """One waiter at a time. The timer of an earlier wait stays set, from call to call: when it rings too early it is set to the
-    time that counts by then. A stream of 50 pieces sets one timer, not 50, and so do the calls of a minute. Time in which the
-    loop was held during a wait does not count."""
+    """Supports one waiter at a time.
+
+    The timer of an earlier wait stays set, even across calls; if it fires too early, it is set to the limit that
+    applies by then. A stream of 50 pieces sets one timer instead of 50, and so do all calls of a minute. Time during
+    which the event loop was blocked does not count.
+    """
 
     __slots__ = ("_held", "_held_s", "_loop", "_rings_s", "_timer", "_until_s", "_waiter")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._held = held_time(loop)
-        self._held_s = 0.0  # until the present wait
+        self._held_s = 0.0  # limit of the current wait
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._rings_s = 0.0
         self._until_s: float | None = None
 
     def expected(self, until_s: float | None) -> asyncio.Future[None]:
-        """Done when `here` is called. Raises TimeoutError at `until_s` on the loop's clock."""
+        """Waits until `here` is called. Raises TimeoutError at `until_s`, in event loop time."""
         self._until_s = until_s
         if until_s is not None:
             self._held_s = self._held.total_s(self._loop.time())
@@ -39,7 +42,7 @@ class Arrival:
             waiter.set_result(None)
 
     def held_s(self) -> float:
-        """How long the loop was held in the wait that has just ended, if that had a limit."""
+        """Seconds for which the event loop was blocked during the last wait, if that had a limit."""
         return self._held.total_s(self._loop.time()) - self._held_s
 
     def _set(self, until_s: float) -> None:
@@ -63,7 +66,7 @@ class Arrival:
             waiter.set_exception(TimeoutError())
 
     def stop(self) -> None:
-        """Nothing will be waited for any more."""
+        """Stops the timer; there will be no further wait."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -1,6 +1,7 @@
-"""Calls to providers: one request, one answer, and once more where a kept connection had ended.
+"""Calls to providers: one request, one answer, and one resend if a kept-alive connection turned out to be closed.
 
-Redirects are not followed (a key must not travel to another host), environment proxies are ignored, cookies are not kept.
+Redirects are not followed (a key must not travel to another host), proxies of the environment are ignored, and
+cookies are not kept.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ from sidecar.upstream.proxy import proxy_headers
 from sidecar.upstream.request import request_head, request_start
 from sidecar.upstream.time_limit import TimeLimit, held_time
 
-# A connection that had ended before we wrote tells so within a round trip. After longer than this the provider has read the
-# request and may have worked on it: that is a failure like any other.
+# A connection that was closed before we wrote fails within a round trip. If it fails later, the provider has read
+# the request and may have worked on it: a failure like any other.
 _STALE_S = 1.0
-# RFC 9110 section 15.5.8: a proxy's word, whoever is behind it.
+# RFC 9110 section 15.5.8: this status comes from a proxy, never from the provider.
 _PROXY_WANTS_CREDENTIALS = 407
-# What leads to the providers of some hundred routes. Beyond it the cache begins again.
+# Connections' parameters for some hundred routes. Beyond this, the cache is cleared.
 _TARGETS_MAX = 1024
-# How long to wait for the end of a body whose last event was seen, so that the connection can be used again.
+# How long to wait for the end of a body after its last event, so that the connection can be reused.
 _TAIL_S = 0.1
 _UNCODED = ("", "identity")
 
 
 class UpstreamResponse:
-    """An answer whose head is here. Whoever opened it must `close()` it."""
+    """An answer whose head has arrived. Whoever opened it must `close()` it."""
 
     __slots__ = ("_connection", "_decoder", "_drained", "_head", "_held_s", "_place", "_pool", "_read", "status")
 
@@ -51,30 +52,32 @@ class UpstreamResponse:
 
     @property
     def headers(self) -> Headers:
-        """Names in lower case; of a repeated header the last one."""
+        """Header values by lower-case name; the last one of a repeated header."""
         return self._head.headers()
 
     @property
     def ended(self) -> bool:
-        """Whether all of the body has been read."""
+        """Whether the whole body has been read."""
         return self._drained or (
             self._decoder is None and self._connection is not None and self._connection.parser.taken
         )
 
     def read_some(self, until_s: float | None = None) -> Awaitable[bytes]:
-        """The next bytes of the body, decompressed; b"" at its end. Cancelling loses nothing.
+        """Returns the next bytes of the body, decompressed; b"" at its end. Cancelling loses nothing.
 
-        Raises GatewayError: upstream_interrupted where it breaks off, upstream_protocol where it cannot be decompressed.
-        Raises TimeoutError if nothing comes until `until_s` on the loop's clock; then it may be asked again.
+        Raises GatewayError: upstream_interrupted if the body breaks off, upstream_protocol if it cannot be
+        decompressed. Raises TimeoutError if nothing arrives by `until_s`, in event loop time; reading may be tried
+        again.
         """
         return self._read(until_s)
 
     def held_s(self) -> float:
-        """How long the loop was held while the head was waited for: a limit moves on by so much. To be asked at once."""
+        """Seconds for which the event loop was blocked while waiting for the head, by which a limit should be
+        extended. Only valid right after opening."""
         return self._held_s if self._connection is None else self._held_s + self._connection.held_s()
 
     def take_whole(self) -> bytes | None:
-        """The body, where all of it is here already, not compressed and not read; else None: `read_some` has it."""
+        """Returns the whole body if it has arrived, is not compressed and has not been read; otherwise None."""
         if self._connection is None or self._head.coding not in _UNCODED:
             return None
         return self._connection.parser.take_whole()
@@ -86,11 +89,11 @@ class UpstreamResponse:
             decoder = self._decoder = self._decoder or Decoder(self._head.coding)
             while True:
                 if decoder.waiting:
-                    await asyncio.sleep(0)  # a bomb goes off a step at a time
+                    await asyncio.sleep(0)  # decompress in bounded steps
                 if data := decoder.take():
                     return data
                 if until_s is not None and asyncio.get_running_loop().time() >= until_s:
-                    raise TimeoutError  # input that gives nothing may come without end
+                    raise TimeoutError  # input may go on forever without giving output
                 more = await connection.read(until_s)
                 if not more:
                     decoder.finish()
@@ -101,12 +104,13 @@ class UpstreamResponse:
             raise failure.shown() from failure
 
     def gather(self) -> None:
-        """From now on, what comes in quick succession may be read together: nobody waits for the first of it any more."""
+        """From now on, pieces in quick succession may be read together, since no caller is waiting for the first
+        one any more."""
         if self._connection is not None:
             self._connection.resting.on = True
 
     async def finish(self) -> None:
-        """Waits a moment for the end of the body, so that the connection goes back to the pool."""
+        """Waits briefly for the end of the body, so that the connection can return to the pool."""
         if not self.ended:
             try:
                 async with asyncio.timeout(_TAIL_S):
@@ -116,12 +120,12 @@ class UpstreamResponse:
                 return
 
     def close(self) -> None:
-        """Gives the connection back if all of the body has come, else closes the socket at once."""
+        """Returns the connection to the pool if the body is complete, else closes the socket at once."""
         connection = self._connection
         if connection is None:
             return
         self._connection = None
-        self._read = _nothing  # the connection may be another call's from now on
+        self._read = _nothing  # the connection may be used by another call from now on
         self._drained = True
         if connection.parser.ended:
             self._pool.give(self._place, connection)
@@ -134,11 +138,11 @@ async def _nothing(until_s: float | None) -> bytes:
 
 
 class UpstreamClient:
-    """Connections to providers. Not config: a reload keeps them."""
+    """The connections to providers. They are not part of the config: a reload keeps them."""
 
     def __init__(self, dialer: Dialer | None = None) -> None:
         self._loop = asyncio.get_running_loop()
-        self.now_s = self._loop.time  # the clock of all times here
+        self.now_s = self._loop.time  # the clock of all times in this module
         self._held = held_time(self._loop)
         self._pool = Pool(dialer or Dialer())
         self._targets: dict[tuple[object, ...], tuple[Place, bytes]] = {}
@@ -154,9 +158,11 @@ class UpstreamClient:
         fresh: bool = False,
         until_s: float | None = None,
     ) -> UpstreamResponse:
-        """Sends the call and waits for the answer's head. `on_resend` is called when it goes out once more, on a fresh connection
-        because a kept one had ended. `fresh`: on a fresh one from the start. `until_s` is when the head must be here, on the
-        loop's clock; None: the caller bounds the wait.
+        """Sends the call and waits for the head of the answer.
+
+        `on_resend` is called if the request is sent again on a fresh connection because a kept-alive one was closed.
+        `fresh` uses a fresh connection from the start. `until_s` is when the head is due, in event loop time; None
+        if the caller bounds the wait.
 
         Raises GatewayError: upstream_unavailable (no connection, TLS refused, connection lost), upstream_timeout (no
         connection within connect_s), upstream_protocol (not HTTP). Raises TimeoutError at `until_s`.
@@ -179,8 +185,8 @@ class UpstreamClient:
                 try:
                     return await self._exchange(kept, place, call, request, until_s)
                 except ConnectionLost as lost:
-                    # The only failure after which it is known that nothing of an answer had come; and the provider closes a
-                    # connection at once that it had given up, not after it has begun to work.
+                    # The only failure after which it is certain that no answer had started. A provider closes a
+                    # connection right away if it had given it up, not after it has started to work.
                     if lost.answered or self.now_s() - began_s > _STALE_S:
                         raise
                 if on_resend is not None:
@@ -195,7 +201,7 @@ class UpstreamClient:
     def _target(
         self, key: tuple[object, ...], call: HttpCall, upstream: Upstream, headers: tuple[tuple[str, str], ...]
     ) -> tuple[Place, bytes]:
-        """Where such calls go, and what of their head is always the same."""
+        """Returns what is constant for such calls: where they go, and the beginning of their head."""
         endpoint = endpoint_of(call.url)
         trust, identity = upstream.ca_file, upstream.client_certificate
         place = Place(endpoint.tls, endpoint.host, endpoint.port, upstream.proxy, trust, identity)
@@ -217,7 +223,7 @@ class UpstreamClient:
         except TimeoutError as error:
             if head_is_due_first:
                 raise
-            raise ConnectTimedOut(f"Not within {connect_s:g} s.") from error
+            raise ConnectTimedOut(f"No connection within {connect_s:g} s.") from error
 
     async def _exchange(
         self,
@@ -228,7 +234,7 @@ class UpstreamClient:
         until_s: float | None,
         held_s: float = 0.0,
     ) -> UpstreamResponse:
-        """`held_s`: how long the loop was held while the connection was made."""
+        """`held_s`: seconds for which the event loop was blocked while connecting."""
         if until_s is not None:
             until_s += held_s
         try:
@@ -245,7 +251,7 @@ class UpstreamClient:
 
 
 def read_failure(error: Exception) -> GatewayError:
-    """Why a body could not be read to its end."""
+    """Converts the reason why a body could not be read to its end."""
     if isinstance(error, GatewayError):
         return error
     if isinstance(error, TimeoutError):

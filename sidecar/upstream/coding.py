@@ -1,4 +1,5 @@
-"""gzip and deflate, a bounded piece at a time. Answers are asked for without; some providers compress all the same."""
+"""Decompresses gzip and deflate in bounded steps. We ask for uncompressed answers, but some providers compress
+anyway."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import zlib
 
 from sidecar.upstream.failures import BrokenCoding, UnknownCoding
 
-# What one step gives at most: a bomb of 64 MiB comes in 1,000 steps, between which other calls have their turn.
+# Maximum output of one step: a bomb of 64 MiB takes 1,000 steps, between which other calls get their turn.
 STEP_BYTES = 64 * 1024
 
 _GZIP = zlib.MAX_WBITS | 16
@@ -14,16 +15,17 @@ _RAW = -zlib.MAX_WBITS
 
 
 class Decoder:
-    """`take` after each `feed` until it gives nothing. `waiting`: it may give more without more input."""
+    """After each `feed`, call `take` until it returns nothing. `waiting`: there may be more output without further
+    input."""
 
     def __init__(self, coding: str) -> None:
         """`coding` is the content-encoding in lower case. Raises UnknownCoding."""
         if coding not in ("gzip", "x-gzip", "deflate"):
-            raise UnknownCoding(f"The content-encoding is {coding}.")
+            raise UnknownCoding(f"Unsupported content-encoding: {coding}.")
         self._gzip = coding != "deflate"
         self._stream: zlib._Decompress | None = None
         self._input = b""
-        self._held = False  # zlib took all input, and may have some output that did not fit
+        self._held = False  # zlib has consumed all input, but may have output that did not fit
         self._ended = False
 
     @property
@@ -34,7 +36,7 @@ class Decoder:
         self._input = self._input + data if self._input else data
 
     def take(self) -> bytes:
-        """At most STEP_BYTES; b"" when more input is needed. Raises BrokenCoding."""
+        """Returns at most STEP_BYTES; b"" if more input is needed. Raises BrokenCoding."""
         while self.waiting:
             stream = self._stream or self._begin()
             if stream is None:
@@ -53,7 +55,7 @@ class Decoder:
         return b""
 
     def _begin(self) -> zlib._Decompress | None:
-        """None while it cannot be told how."""
+        """Returns None while the format cannot be determined yet."""
         if self._ended:
             self._begin_again()
         if not self._input:
@@ -62,19 +64,19 @@ class Decoder:
             bits = _GZIP
         elif len(self._input) < 2:
             return None
-        else:  # RFC 9110 means zlib's format; many servers send deflate's data without its two bytes of header
+        else:  # RFC 9110 means the zlib format; many servers send deflate data without its two-byte header
             zlib_header = self._input[0] & 0x0F == 8 and int.from_bytes(self._input[:2], "big") % 31 == 0
             bits = zlib.MAX_WBITS if zlib_header else _RAW
         self._stream = zlib.decompressobj(bits)
         return self._stream
 
     def _begin_again(self) -> None:
-        """After the end: gzip data may be joined, and padded with zeros."""
+        """Handles data after the end: gzip members may be concatenated, and padded with zeros."""
         if not self._gzip:
-            raise BrokenCoding("There is something after the end of the data.")
+            raise BrokenCoding("Data follows the end of the compressed stream.")
         self._input = self._input.lstrip(b"\0")
 
     def finish(self) -> None:
-        """The body has ended. Raises BrokenCoding if the data has not."""
+        """Call at the end of the body. Raises BrokenCoding if the data is incomplete."""
         if self._input or self._stream is not None:
-            raise BrokenCoding("The data is cut off.")
+            raise BrokenCoding("The data is incomplete.")

@@ -1,4 +1,4 @@
-"""One connection to a provider: a request goes out, an answer comes in, one at a time."""
+"""One connection to a provider. It carries one exchange at a time: a request goes out, an answer comes in."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from sidecar.upstream.head import Head
 from sidecar.upstream.outgoing import Outgoing
 from sidecar.upstream.parser import Parser
 
-# So much may lie here unread before the socket is no longer read.
+# Bytes that may be buffered before the socket is paused.
 _UNREAD_BYTES_MAX = 64 * 1024
-# A turn of the loop may bring 256 KiB. So much of it is parsed at once, then others have their turn: less of the smallest
-# chunks, which cost the most a byte.
+# One turn of the loop may bring 256 KiB. At most this much is parsed before other calls get their turn; it bounds
+# the smallest chunks, which cost the most per byte.
 _PARSE_BYTES_MAX = 64 * 1024
 _PARSE_BYTES_DENSE = 8 * 1024
 _DENSE_PARTS = 1024
 
 
 class Connection(asyncio.Protocol):
-    """`closed` once nothing can be sent any more. `opened_s` and `idle_since_s` are on the loop's clock."""
+    """`closed` once nothing can be sent any more. `opened_s` and `idle_since_s` are event loop times."""
 
     __slots__ = (
         *("_arrival", "_backlog", "_backlog_at", "_failure", "_held_s", "_loop", "_outgoing"),
@@ -44,9 +44,9 @@ class Connection(asyncio.Protocol):
         self._reset: Exception | None = None
         self._outgoing = Outgoing()
         self._paused = False
-        self._held_s = 0.0  # while the head was waited for, but for the last wait
-        self._unread = 0  # bytes off the wire since the last read
-        self._backlog = b""  # what came at once and is too much to parse at once
+        self._held_s = 0.0  # while waiting for the head, apart from the last wait
+        self._unread = 0  # bytes received since the last read
+        self._backlog = b""  # received at once, but too much to parse at once
         self._backlog_at = 0
         self._parse_bytes = _PARSE_BYTES_MAX
         self._poller: select.poll | None = None
@@ -61,13 +61,13 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def watch(self, sock: socket.socket) -> None:
-        """`sock` is what the transport is over."""
+        """`sock` is the socket below the transport."""
         self.resting.sock = sock
         self._poller = select.poll()
         self._poller.register(sock.fileno(), select.POLLIN)
 
     async def secure(self, context: ssl.SSLContext, host: str) -> None:
-        """TLS from here on, for `host` behind a proxy. Raises SSLError, OSError."""
+        """Starts TLS, for `host` if this is a tunnel through a proxy. Raises SSLError, OSError."""
         if self._transport is None or self.closed:
             raise ConnectionResetError("It was closed before the handshake.")
         transport = await self._loop.start_tls(self._transport, self, context, server_hostname=host)
@@ -79,10 +79,10 @@ class Connection(asyncio.Protocol):
     # ----- a request -----
 
     async def send(self, head: bytes, body: bytes, until_s: float | None = None, *, bodiless: bool = False) -> Head:
-        """Writes a request and waits for the head of its answer. `bodiless`: the method's answers have no body.
+        """Sends a request and waits for the head of its answer. `bodiless`: answers to this method have no body.
 
-        Raises ConnectionLost, BadHead, HeadTooLarge, TooManyInformational; TimeoutError at `until_s` on the loop's clock. Then,
-        and where it is cancelled, `abort` it.
+        Raises ConnectionLost, BadHead, HeadTooLarge, TooManyInformational; TimeoutError at `until_s`, in event loop
+        time. Call `abort` after an error or a cancellation.
         """
         assert not self.busy
         self.busy = True
@@ -100,7 +100,7 @@ class Connection(asyncio.Protocol):
                 held_s = self._arrival.held_s()
                 self._held_s += held_s
                 until_s += held_s
-        if answer.status >= 300:  # nobody will read the rest of a request that was refused
+        if answer.status >= 300:  # the rest of a refused request would not be read
             self._outgoing.stop()
         return answer
 
@@ -112,12 +112,12 @@ class Connection(asyncio.Protocol):
 
     @property
     def surplus(self) -> bool:
-        """Whether something came after the answer."""
+        """Whether anything followed the answer."""
         return self.parser.surplus or bool(self._backlog)
 
     @property
     def reusable(self) -> bool:
-        """Whether the exchange left nothing behind on the wire."""
+        """Whether the exchange left the connection in a state in which it can be reused."""
         parser = self.parser
         transport = self._transport
         return (
@@ -132,14 +132,14 @@ class Connection(asyncio.Protocol):
         )
 
     def held_s(self) -> float:
-        """How long the loop was held while the head was waited for. To be asked at once."""
+        """Seconds for which the event loop was blocked while waiting for the head. Only valid right after `send`."""
         return self._held_s + self._arrival.held_s()
 
     async def read(self, until_s: float | None = None) -> bytes:
-        """What has come of the body, as soon as there is any; b"" at its end. Cancelling loses nothing.
+        """Returns body bytes as soon as there are any; b"" at its end. Cancelling loses nothing.
 
-        Raises GatewayError from what broke the body, after all that came before was read; TimeoutError if nothing comes until
-        `until_s` on the loop's clock.
+        Raises GatewayError for a broken body, after everything before the fault was read; TimeoutError if nothing
+        arrives by `until_s`, in event loop time.
         """
         parser = self.parser
         parts = parser.parts
@@ -158,7 +158,7 @@ class Connection(asyncio.Protocol):
         return data
 
     def _more(self, until_s: float | None) -> Awaitable[None]:
-        """Nothing is left to take: parses on, or waits until something has come. Raises why nothing will."""
+        """Nothing is buffered: parses further, or waits for input. Raises the reason if none will come."""
         if self._backlog or self._failure is not None or self._paused:
             return self._go_on(until_s)
         return self._arrival.expected(until_s)
@@ -187,7 +187,7 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _rested(self) -> None:
-        """Reads what came meanwhile: the transport would have the kernel watch the socket, and stop it again."""
+        """Reads what arrived during the rest, bypassing the transport: it would make the kernel watch the socket."""
         if self._paused or self._transport is None or self._transport.is_closing():
             return
         try:
@@ -201,9 +201,9 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if not self.busy:
-            self.abort()  # nobody asked
+            self.abort()  # unsolicited data
             return
-        if self._backlog:  # TLS had some more before it heard of the pause
+        if self._backlog:  # TLS had decrypted more before it was paused
             data = self._backlog[self._backlog_at :] + data
             self._backlog, self._backlog_at = data, 0
         elif len(data) > self._parse_bytes:
@@ -249,7 +249,8 @@ class Connection(asyncio.Protocol):
         self._end(exc)
 
     def _end(self, exc: Exception | None) -> None:
-        """The provider will send nothing more. A reset in an answer that lasts as long as the connection is no end of it."""
+        """The provider will not send anything else. If the answer lasts as long as the connection, a reset does not
+        end it properly."""
         self.closed = True
         self._outgoing.stop()
         self._reset = self._reset or exc
@@ -272,7 +273,7 @@ class Connection(asyncio.Protocol):
     # ----- the time between two -----
 
     def rest(self, now_s: float) -> None:
-        """The exchange is over; `reusable` was true."""
+        """Keeps the connection after an exchange; `reusable` must be true."""
         self.busy = False
         self.idle_since_s = now_s
         head = self.parser.head
@@ -284,14 +285,13 @@ class Connection(asyncio.Protocol):
             self._resume()
 
     def is_quiet(self) -> bool:
-        """Whether the provider has neither closed it nor sent anything, as far as this machine's kernel knows: the loop may not
-        have heard of it yet."""
+        """Whether the kernel has seen neither data nor an end from the provider; the event loop may lag behind."""
         if self.closed or self._poller is None or self._transport is None or self._transport.is_closing():
             return False
         return not self._poller.poll(0)
 
     def abort(self) -> None:
-        """Closes the socket within this turn of the loop. What came is dropped."""
+        """Closes the socket within this turn of the loop. Input is dropped."""
         self.closed = True
         self._outgoing.stop()
         self._arrival.stop()

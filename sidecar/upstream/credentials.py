@@ -1,7 +1,8 @@
-"""Authorises an outgoing call, in headers only, and keeps what it uses out of everything that is shown.
+"""Authorises outgoing calls through headers, and keeps credentials out of everything that is shown.
 
-A key stands in headers made once per snapshot. A token that must be fetched (Entra ID, OAuth client credentials, managed
-identity) is cached per worker, renewed while the old one still holds, and fetched once however many calls wait for it.
+A key is part of headers built once per snapshot. A token that has to be fetched (Entra ID, OAuth client credentials,
+managed identity) is cached per worker, renewed while the old one is still valid, and fetched once however many calls
+wait for it.
 """
 
 from __future__ import annotations
@@ -25,32 +26,36 @@ from sidecar.upstream.trust import Identity, Trust, context_for
 log = logging.getLogger(__name__)
 
 _REDACTED = "***"
-# anthropic-beta and the like: a comma between the names.
+# Headers with comma-separated names, such as anthropic-beta.
 _LIST = "-beta"
-# Key formats of providers, for text in which a provider quotes a key that is not exactly ours: cut short, masked, another's.
-# The last one is a JSON Web Token, as identity services give them out, also its first part alone: if a token needed its dot to
-# be one, a run of beginnings would be read to its end from each of them.
+# Key formats of providers, for messages in which a provider quotes a key that is not exactly ours: truncated,
+# masked, or another key. The last one is a JSON Web Token, as identity services issue them, or its first part alone:
+# if it had to contain a dot, a run of candidates would be read to its end from each of them.
 _KEY_FORMATS = re.compile(
     r"\b(?:sk|pk|rk|xai|gsk|hf|dapi|pplx|fw|nvapi|AIza|AKIA)[-_]?[A-Za-z0-9_\-*.]{12,}|\b[Bb]earer\s+[A-Za-z0-9_\-*.=+/]{8,}"
     r"|\beyJ[A-Za-z0-9_\-]{8,}(?:\.[A-Za-z0-9_\-]*){0,4}"
 )
-# Token services answer in well under a second; a call waits no longer than this for one.
+# Token services answer in well under a second; a call waits at most this long for one.
 _FETCH_S = 10.0
-# A token is renewed this long before it ends (Microsoft's libraries: 5 min), or after half its life where that is shorter.
+# A token is renewed this long before it expires (as in Microsoft's libraries: 5 min), or after half its lifetime if
+# that is shorter.
 _RENEW_BEFORE_S = 300.0
-# A token that ends this soon is not used, as the call has a way to go; of one that lives shortly, a tenth.
+# A token that expires this soon is not used, since the call takes time to arrive; for a short-lived token, a tenth
+# of its lifetime.
 _MARGIN_S = 10.0
-# After a failed renewal the old token is used on, and the service is left alone for so long.
+# After a failed renewal the old token stays in use, and the service is not asked again for this long.
 _RETRY_S = 30.0
-# Entra's tokens live an hour, Databricks' too. Where an answer says nothing, OAuth advises to assume little.
+# Tokens of Entra and Databricks live for an hour. If an answer does not say, OAuth advises a conservative
+# assumption.
 _LIFETIME_S = 300.0
 _ANSWER_BYTES_MAX = 64 * 1024
 
 
 def headers_for(upstream: Upstream, provider: Provider) -> tuple[tuple[str, str], ...]:
-    """The headers that authorise a call to `upstream`, with the provider's and the route's fixed ones."""
+    """Returns the headers that authorise a call to `upstream`, including the fixed ones of the provider and the
+    route."""
     fixed = (*provider.headers, *upstream.headers)
-    if upstream.headers:  # the route's value stands in place of the provider's default of the same name
+    if upstream.headers:  # the route's value replaces the provider's default of the same name
         own = {name.lower() for name, _ in upstream.headers}
         fixed = (*(pair for pair in provider.headers if pair[0].lower() not in own), *upstream.headers)
     scheme = upstream.auth or provider.auth
@@ -62,8 +67,8 @@ def headers_for(upstream: Upstream, provider: Provider) -> tuple[tuple[str, str]
 def with_callers(
     headers: tuple[tuple[str, str], ...], callers: tuple[tuple[str, str], ...]
 ) -> tuple[tuple[str, str], ...]:
-    """`headers` with those of the caller that its format passes on. A caller's stands in place of ours, for its body is written
-    for it; lists of betas hold both."""
+    """Merges the caller's headers that its format passes on. A caller's value replaces ours, since its body was
+    written for it; lists of betas are joined."""
     ours = {name.lower(): value for name, value in headers}
     own = {name for name, _ in callers}
     joined = (
@@ -75,11 +80,12 @@ def with_callers(
 def _auth_header(scheme: str, key: Secret) -> tuple[str, str]:
     if scheme == "bearer":
         return ("Authorization", f"Bearer {key.reveal()}")
-    return (scheme, key.reveal())  # "x-api-key", "api-key": the scheme is the header's name
+    return (scheme, key.reveal())  # "x-api-key", "api-key": the scheme is the name of the header
 
 
 def redact(text: str, upstream: Upstream | None, token: Secret | None = None) -> str:
-    """`text` without the upstream's secrets and `token`, pieces of them, their base64, and what looks like a key."""
+    """Returns `text` without the upstream's secrets and `token`, parts of them, their base64, and whatever looks
+    like a key."""
     if upstream is not None:
         for secret in (token, upstream.key, upstream.grant.client_secret if upstream.grant else None):
             if secret is not None:
@@ -89,19 +95,19 @@ def redact(text: str, upstream: Upstream | None, token: Secret | None = None) ->
 
 @dataclass(frozen=True, slots=True)
 class _Token:
-    """Times are on the monotonic clock: when to fetch the next one, and until when this one is used."""
+    """Times are monotonic: when to fetch the next token, and until when this one is used."""
 
     value: Secret
     renew_s: float
     end_s: float
 
 
-# Who asks for a token, and by which way: the grant, CA file, client certificate, proxy.
+# Identifies whose token it is and how it is fetched: the grant, CA file, client certificate, proxy.
 _Source = tuple[Grant, Trust, Identity, str | None]
 
 
 def _source(upstream: Upstream) -> _Source:
-    """A machine's own identity is asked for on a link-local address, which no proxy reaches."""
+    """A managed identity is requested from a link-local address, which is not reached through a proxy."""
     grant = upstream.grant
     assert grant is not None
     proxy = None if grant.form is None else upstream.proxy
@@ -109,16 +115,18 @@ def _source(upstream: Upstream) -> _Source:
 
 
 class AccessTokens:
-    """Fetched tokens of one worker. Not config: a reload keeps them."""
+    """The fetched tokens of one worker. They are not part of the config: a reload keeps them."""
 
     def __init__(self) -> None:
         self._tokens: dict[_Source, _Token] = {}
         self._fetches: dict[_Source, asyncio.Task[_Token]] = {}
 
     async def header(self, upstream: Upstream) -> tuple[str, str]:
-        """The header that authorises a call. Raises GatewayError: upstream_rejected_credentials where the token service refuses
-        ours, upstream_unavailable, upstream_timeout or rate_limited where it has no answer, upstream_protocol where that is no
-        token."""
+        """Returns the header that authorises a call.
+
+        Raises GatewayError: upstream_rejected_credentials if the token service refuses ours; upstream_unavailable,
+        upstream_timeout or rate_limited if it does not answer; upstream_protocol if the answer has no token.
+        """
         source = _source(upstream)
         token = self._tokens.get(source)
         now_s = time.monotonic()
@@ -129,19 +137,20 @@ class AccessTokens:
         return _auth_header("bearer", token.value)
 
     async def _fetched_for(self, source: _Source) -> _Token:
-        """A caller that leaves does not take the others' token along; each that waits gets an error of its own."""
+        """A cancelled caller does not cancel the fetch for the others, and every waiting caller raises an instance
+        of its own."""
         try:
             return await asyncio.shield(self._fetch(source))
         except GatewayError as error:
             raise GatewayError(error.kind, error.message, code=error.code, status=error.status) from error
 
     def current(self, upstream: Upstream) -> Secret | None:
-        """The token that calls go with at the moment, to keep it out of what is shown."""
+        """The token in use, so that it can be redacted."""
         token = self._tokens.get(_source(upstream)) if upstream.grant else None
         return token.value if token is not None else None
 
     def forget(self, upstream: Upstream) -> None:
-        """The provider refused the token: the next call fetches another."""
+        """Drops a token that the provider refused; the next call fetches another."""
         self._tokens.pop(_source(upstream), None)
 
     def _fetch(self, source: _Source) -> asyncio.Task[_Token]:
@@ -160,13 +169,13 @@ class AccessTokens:
             self._tokens[source] = task.result()
             return
         words = explain(error)[1] or printable(str(error))
-        log.warning("no token from %s: %s", source[0].url.partition("?")[0], words)
+        log.warning("cannot fetch a token from %s: %s", source[0].url.partition("?")[0], words)
         old = self._tokens.get(source)
         if old is not None:
             self._tokens[source] = _Token(old.value, time.monotonic() + _RETRY_S, old.end_s)
 
     async def close(self) -> None:
-        """Ends fetches under way."""
+        """Cancels running fetches."""
         tasks = list(self._fetches.values())
         for task in tasks:
             task.cancel()
@@ -174,12 +183,12 @@ class AccessTokens:
 
 
 async def _fetch(grant: Grant, ca_file: Trust, identity: Identity, proxy: str | None) -> _Token:
-    import httpx  # off the start path: only upstreams with a grant need it
+    import httpx  # imported late: only upstreams with a grant need it
 
     requested_at_s = time.monotonic()
     try:
         async with asyncio.timeout(_FETCH_S):
-            # Reading certificates takes tens of milliseconds: not on the loop.
+            # Loading certificates takes tens of milliseconds, so it runs in a thread.
             trust = await asyncio.to_thread(context_for, ca_file, identity)
             async with httpx.AsyncClient(verify=trust, proxy=proxy, trust_env=False, timeout=None) as client:
                 status, body = await _send(client, grant)
@@ -221,14 +230,14 @@ def _read(status: int, body: bytes, requested_at_s: float) -> _Token:
         raise _refused(status, fields)
     value = fields.get("access_token")
     if not isinstance(value, str) or not re.fullmatch(r"[\x21-\x7e]{1,16384}", value):
-        raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's token service gave no token.")
+        raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's token service did not return a token.")
     life_s = _lifetime_s(fields)
     renew_s = requested_at_s + max(life_s - _RENEW_BEFORE_S, life_s / 2)
     return _Token(Secret(value), renew_s, requested_at_s + life_s - min(_MARGIN_S, life_s / 10))
 
 
 def _lifetime_s(fields: dict[str, Any]) -> float:
-    """expires_in is seconds, as a number or as text; App Service says expires_on, seconds since 1970, alone."""
+    """expires_in is in seconds, as a number or text. App Service only sends expires_on, in Unix time."""
     for name, since_s in (("expires_in", 0.0), ("expires_on", time.time())):
         try:
             return max(0.0, float(fields[name]) - since_s)
@@ -238,7 +247,7 @@ def _lifetime_s(fields: dict[str, Any]) -> float:
 
 
 def _refused(status: int, fields: dict[str, Any]) -> GatewayError:
-    """The service's own word (`invalid_client`) is for the log; its description may quote ids."""
+    """The service's error code (`invalid_client`) is for the log; its description may quote ids."""
     word = fields.get("error")
     code = word if isinstance(word, str) and re.fullmatch("[a-z_]{1,64}", word) else None
     if status == 429 or status >= 500:

@@ -1,4 +1,4 @@
-"""From a place to an open connection: addresses, sockets, proxies, TLS."""
+"""Opens connections: addresses, sockets, proxies, TLS."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from sidecar.upstream.gathering import Gathering
 from sidecar.upstream.proxy import proxy_headers
 from sidecar.upstream.trust import Contexts, Identity, Trust
 
-# RFC 8305's value: the next address is tried beside the one that has not answered by then.
+# RFC 8305's value: if an address has not answered by then, the next one is tried in parallel.
 _NEXT_ADDRESS_S = 0.25
-# A host with more addresses than this has others than a dead one among the first.
+# If a host has more addresses than this, one of the first is alive.
 _ADDRESSES_MAX = 8
 
 
-class Place(NamedTuple):  # hashed twice a call, which a tuple does in C
-    """What one pool of connections leads to: they can serve each other's calls."""
+class Place(NamedTuple):  # hashed twice per call, which tuples do in C
+    """The destination of a pool of connections, any of which can serve any of its calls."""
 
     tls: bool
     host: str
@@ -48,18 +48,18 @@ class Dialer:
         self._gathering = Gathering()
 
     async def dial(self, place: Place) -> Connection:
-        """Raises ConnectFailed, ProxyRefused, TlsRefused, OutOfResources. Cancelled, it leaves no socket open."""
-        # First of all: a bundle that cannot be read should not cost a connection.
+        """Raises ConnectFailed, ProxyRefused, TlsRefused, OutOfResources. If cancelled, it leaves no socket open."""
+        # First, so that an unreadable bundle does not cost a connection.
         context = await self._contexts.of(place.trust, place.identity) if place.tls else None
         if place.proxy is None:
             return await self._open(place.host, place.port, context)
         proxy = endpoint_of(place.proxy)
-        # A proxy is nobody that the client certificate is for.
+        # The client certificate is meant for the provider, not for the proxy.
         to_proxy = await self._contexts.of(place.trust) if proxy.tls else None
         try:
             connection = await self._open(proxy.host, proxy.port, to_proxy)
         except (ConnectFailed, TlsRefused) as failure:
-            raise ProxyRefused(f"No connection to the proxy {proxy.authority}.") from failure
+            raise ProxyRefused(f"Cannot connect to the proxy {proxy.authority}.") from failure
         if context is None:
             return connection
         try:
@@ -83,7 +83,11 @@ class Dialer:
             if is_out_of_resources(error):
                 raise OutOfResources("No socket could be opened.") from error
             self._addresses.forget(host, port)
-            failed = TlsRefused("It ended in the handshake.") if context else ConnectFailed("It ended at once.")
+            failed = (
+                TlsRefused("The connection was closed during the handshake.")
+                if context
+                else ConnectFailed("The connection was closed at once.")
+            )
             raise failed from error
         finally:
             if connection is None:
@@ -92,8 +96,8 @@ class Dialer:
         return connection
 
     async def _socket(self, host: str, port: int, *, moved_from: tuple[Address, ...] = ()) -> socket.socket:
-        """Connected. Addresses that were kept from an earlier call may be old: where none of them answers, the name is looked up
-        once more, and the new ones are tried at once."""
+        """Returns a connected socket. Cached addresses may be outdated: if none answers, the name is looked up once
+        more and new addresses are tried at once."""
         kept = self._addresses.keeps(host, port)
         addresses = [each for each in await self._addresses.of(host, port) if each not in moved_from]
         try:
@@ -105,7 +109,7 @@ class Dialer:
             failure = ConnectFailed(_refused_by(addresses, port))
             failure.__cause__ = error
         except asyncio.CancelledError:
-            self._addresses.forget(host, port)  # the time was up
+            self._addresses.forget(host, port)  # the time is up
             raise
         if kept and set(await self._addresses.of(host, port)) - set(addresses):
             return await self._socket(host, port, moved_from=tuple(addresses))
@@ -119,11 +123,11 @@ class Dialer:
 def _refused_by(addresses: list[Address], port: int) -> str:
     first = addresses[0][1][0]
     others = f" and {len(addresses) - 1} more" if len(addresses) > 1 else ""
-    return f"{first}{others} took no connection on port {port}."
+    return f"{first}{others} did not accept a connection on port {port}."
 
 
 async def _connect(addresses: list[Address]) -> socket.socket:
-    """The first that answers (RFC 8305). Raises the OSError of the first address."""
+    """Returns the first connection to succeed (RFC 8305). Raises the OSError of the first address."""
     if len(addresses) == 1:
         return await _connect_one(addresses[0])
     loop = asyncio.get_running_loop()
@@ -151,7 +155,7 @@ async def _connect(addresses: list[Address]) -> socket.socket:
 
 
 def _close_late(task: asyncio.Task[socket.socket]) -> None:
-    """Of one that lost the race, or whose caller has left."""
+    """Closes a connection that lost the race, or whose caller has left."""
     if not task.cancelled() and task.exception() is None:
         task.result().close()
 
@@ -179,17 +183,17 @@ async def _tunnel(connection: Connection, place: Place) -> None:
     try:
         head = await connection.send(request, b"", bodiless=True)
     except Failure as failure:
-        raise ProxyRefused("The proxy gave no answer to CONNECT.") from failure
+        raise ProxyRefused("The proxy did not answer CONNECT.") from failure
     if not 200 <= head.status < 300:
         raise proxy_refusal(head.status)
     if connection.surplus or connection.closed:
-        raise ProxyRefused("The proxy sent more than it was asked for.")
+        raise ProxyRefused("The proxy sent data after its answer to CONNECT.")
     connection.rest(asyncio.get_running_loop().time())
 
 
 def proxy_refusal(status: int) -> ProxyRefused:
-    """407 is never the provider's word."""
-    needs = ": it wants a user and a password" if status == 407 else ""
+    """407 always comes from the proxy."""
+    needs = ": it requires a user and a password" if status == 407 else ""
     return ProxyRefused(f"The proxy answered {status}{needs}.")
 
 
@@ -199,4 +203,4 @@ async def _secure(connection: Connection, context: ssl.SSLContext, host: str) ->
     except (ssl.SSLError, ssl.CertificateError) as error:
         raise TlsRefused("The handshake failed.") from error
     except (OSError, ConnectFailed) as error:
-        raise TlsRefused("It ended in the handshake.") from error
+        raise TlsRefused("The connection was closed during the handshake.") from error

@@ -1,7 +1,9 @@
-"""What can go wrong between the gateway and a provider, as exceptions with the kind and the words for callers.
+"""Everything that can go wrong between the gateway and a provider, as exceptions with a kind and a message for
+callers.
 
-The words name no address and quote nothing of an answer. `reason` is for the operator's log, and so is what `explain` finds in
-the causes behind it: the system's or the TLS library's words, which hold nothing of a request or an answer.
+These messages contain no address and quote nothing of an answer. `reason` is for the operator's log, and so is what
+`explain` finds in the chain of causes: messages of the system or the TLS library, which contain nothing of a request
+or an answer.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from adapters import GatewayError, Kind
 
 
 class Failure(Exception):
-    """`reason` says in a few words what was wrong; "" where the class says all. `phase` is where in the exchange."""
+    """`reason` says briefly what was wrong; "" if the class says everything. `phase` is the step of the exchange."""
 
     kind: ClassVar[Kind] = Kind.UPSTREAM_UNAVAILABLE
     text: ClassVar[str]
@@ -32,7 +34,7 @@ class Failure(Exception):
 
 
 class ConnectFailed(Failure):
-    text = "No connection to the provider."
+    text = "Cannot connect to the provider."
     phase = "connect"
 
 
@@ -42,12 +44,12 @@ class NameUnknown(ConnectFailed):
 
 class ConnectTimedOut(Failure):
     kind = Kind.UPSTREAM_TIMEOUT
-    text = "No connection to the provider in time."
+    text = "Cannot connect to the provider in time."
     phase = "connect"
 
 
 class ProxyRefused(Failure):
-    text = "The proxy gave no connection to the provider."
+    text = "The proxy refused to connect to the provider."
     phase = "proxy"
 
 
@@ -57,24 +59,24 @@ class TlsRefused(Failure):
 
 
 class TrustUnreadable(TlsRefused):
-    text = "The file of CA certificates for the provider cannot be read: the operator has to mend it."
+    text = "The file of CA certificates for the provider cannot be read; an operator has to fix it."
 
 
 class TokenRefused(Failure):
-    text = "No connection to the provider's token service."
+    text = "Cannot connect to the provider's token service."
     phase = "token"
 
 
 class OutOfResources(Failure):
-    """This process has no descriptor or memory left: nothing was learned of the provider."""
+    """This process is out of file descriptors or memory, which says nothing about the provider."""
 
     kind = Kind.OVERLOADED
-    text = "The gateway has no file descriptors or no memory left for the call."
+    text = "The gateway is out of file descriptors or memory."
     phase = "connect"
 
 
 class ConnectionLost(Failure):
-    """Before the head was complete. `answered`: some bytes of an answer had come."""
+    """The connection was lost before the head was complete. `answered`: some bytes of an answer had arrived."""
 
     text = "The provider closed the connection without an answer."
 
@@ -84,7 +86,8 @@ class ConnectionLost(Failure):
 
 
 class BadRequest(Failure):
-    """Not sendable: a header value with a line end, a URL without a host. The config refuses such; this is the last guard."""
+    """The request cannot be sent: a header value with a line break, a URL without a host. The config refuses such
+    values; this is the last line of defence."""
 
     kind = Kind.INTERNAL
     text = "The gateway could not write the request to the provider."
@@ -92,7 +95,7 @@ class BadRequest(Failure):
 
 
 class BadHead(Failure):
-    """The head breaks a rule of RFC 9112."""
+    """The head violates RFC 9112."""
 
     kind = Kind.UPSTREAM_PROTOCOL
     text = "The provider's answer is not HTTP."
@@ -109,7 +112,7 @@ class TooManyInformational(Failure):
 
 
 class BodyBroken(Failure):
-    """Cut off, or its framing breaks a rule of RFC 9112."""
+    """The body breaks off, or its framing violates RFC 9112."""
 
     kind = Kind.UPSTREAM_INTERRUPTED
     text = "The provider's answer broke off."
@@ -118,7 +121,7 @@ class BodyBroken(Failure):
 
 class UnknownCoding(Failure):
     kind = Kind.UPSTREAM_PROTOCOL
-    text = "The provider's answer is compressed in a way that the gateway does not read."
+    text = "The provider's answer uses a compression that the gateway does not support."
     phase = "body"
 
 
@@ -129,19 +132,20 @@ class BrokenCoding(Failure):
 
 
 _OUT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-# Ours, the HTTP library's, the event loop's, the system's: seven of a token service's are the most seen.
+# Maximum length of a chain of causes, across our own code, the HTTP library, the event loop and the system. The
+# longest seen is seven, from a token service.
 _CAUSES_MAX = 12
-# Of one text in the log.
+# Maximum length of one message in the log.
 _CHARACTERS_MAX = 300
 
 
 def is_out_of_resources(error: BaseException) -> bool:
-    """Whether this process, or the machine, ran out of descriptors or memory."""
+    """Whether this process or the machine ran out of descriptors or memory."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in _OUT):
         return True
     if not isinstance(error, socket.gaierror):
         return False
-    try:  # a lookup without a descriptor to ask with says "try again" or "unknown"
+    try:  # without a free descriptor, a lookup fails with "try again" or "unknown"
         os.close(os.open(os.devnull, os.O_RDONLY))
     except OSError as failed:
         return failed.errno in _OUT
@@ -149,13 +153,13 @@ def is_out_of_resources(error: BaseException) -> bool:
 
 
 def internal_failure(error: BaseException) -> GatewayError | None:
-    """What callers are told where this process ran out of something; None: `error` is a bug."""
+    """The error for callers if this process ran out of a resource; None if `error` is a bug."""
     return GatewayError(OutOfResources.kind, OutOfResources.text) if is_out_of_resources(error) else None
 
 
 def explain(error: BaseException) -> tuple[str, str]:
-    """Where in the exchange a call failed, and why: for the operator's log, in printable characters, both "" where the error has
-    no cause that would say more than its own message."""
+    """Explains for the operator's log where in the exchange a call failed, and why. Both results are printable, and
+    "" if the causes say no more than the error's own message."""
     phase, words = "", []
     cause = error.__cause__
     for _ in range(_CAUSES_MAX):
@@ -171,14 +175,14 @@ def explain(error: BaseException) -> tuple[str, str]:
 
 
 def _behind(error: BaseException) -> BaseException | None:
-    """The next in a chain of causes. Libraries may say `from` or not; we always do."""
+    """The next error in a chain of causes. Libraries do not always raise `from`."""
     if isinstance(error, ExceptionGroup):
         return error.exceptions[0]
     return error.__cause__ or (None if isinstance(error, Failure | GatewayError) else error.__context__)
 
 
 def _words_of(error: BaseException) -> str:
-    """The library's own, of errors that quote nothing; of others the type."""
+    """A library's own message if that class of errors quotes nothing; otherwise the type."""
     match error:
         case ssl.SSLCertVerificationError():
             return f"{error.verify_message} ({error.verify_code})."
@@ -195,6 +199,6 @@ def _words_of(error: BaseException) -> str:
 
 
 def printable(text: str) -> str:
-    """On one line, cut to what a log needs."""
+    """Makes a text printable on one line, and truncates it."""
     cut = text if len(text) <= _CHARACTERS_MAX else f"{text[:_CHARACTERS_MAX]}..."
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in cut)

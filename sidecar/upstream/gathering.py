@@ -1,11 +1,12 @@
-"""What comes in quick succession is read together.
+"""Reads pieces that arrive in quick succession together.
 
-A fast provider sends each token by itself, a thousand a second and more, and a piece costs much the same to read, check and pass
-on however small it is: in the gateway, in the front and in the client. So a stream that was read twice within FAST_S rests:
-its bytes collect in the kernel, and GATHER_S later all streams that rest are read at once. Streams that are slower than that
-are read as they come, and so is the first output of each, because whoever reads streams begins with it.
+A fast provider sends every token separately, a thousand per second and more, and reading, checking and forwarding a
+piece costs much the same however small it is: in the gateway, in the front and in the client. So if two reads of a
+stream are closer than FAST_S, the stream rests: its bytes collect in the kernel, and after GATHER_S all resting
+streams are read at once. Slower streams are read as data arrives, and so is the first output of each, since users
+wait for that.
 
-The same idea in a network card is called interrupt moderation.
+Network cards do the same under the name of interrupt moderation.
 """
 
 from __future__ import annotations
@@ -14,19 +15,20 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-# The longest time that a piece may lie in the kernel: 200 pieces a second, more than any screen shows or anybody reads.
+# Longest time that a piece may wait in the kernel: 200 pieces per second, more than any screen shows.
 GATHER_S = 0.005
-# Two reads closer than this: pieces come faster than they would be passed on. Above GATHER_S, so that a stream that was read
-# at the end of its rest rests again.
+# Reads closer than this mean that pieces arrive faster than they would be forwarded. Above GATHER_S, so that a
+# stream that was read at the end of its rest rests again.
 FAST_S = 0.008
-# A read of so much was worth its cost.
+# A read of this size was worth its cost.
 BULK_BYTES = 16 * 1024
-# As much as a connection parses at once; what is left, the transport reads.
+# As much as a connection parses at once; the transport reads the rest.
 _TAKEN_BYTES_MAX = 64 * 1024
 
 
 class Gathering:
-    """The streams of one loop that rest: one timer for all of them, so that they are read, and written, in the same turn."""
+    """The resting streams of one event loop, with a single timer, so that all are read and written in the same
+    turn."""
 
     __slots__ = ("_loop", "_resting")
 
@@ -35,7 +37,7 @@ class Gathering:
         self._resting: list[Rest] = []
 
     def rest(self, stream: Rest) -> None:
-        """It is woken in GATHER_S at the latest."""
+        """Wakes the stream after GATHER_S at the latest."""
         if not self._resting:
             self._loop.call_later(GATHER_S, self._over)
         self._resting.append(stream)
@@ -47,8 +49,13 @@ class Gathering:
 
 
 class Rest:
-    """Of one connection. `on`: what comes may wait for more. `now`: it does, and the socket is not to be read. `still`: its
-    transport does not read it. `sock`: what can be read without the transport, so not with TLS."""
+    """The rest of one connection.
+
+    `on`: input may wait for more.
+    `now`: it does, and the socket must not be read.
+    `still`: the transport is paused.
+    `sock`: the socket that can be read without the transport; None with TLS.
+    """
 
     __slots__ = ("_gathering", "_over", "_read_s", "now", "on", "sock", "still")
 
@@ -62,7 +69,8 @@ class Rest:
         self.sock: socket.socket | None = None
 
     def begins(self, size: int, now_s: float) -> bool:
-        """After a read of so many bytes: whether the socket is to rest. Then `over` is called at its end."""
+        """Returns whether the socket rests after a read of `size` bytes. If so, `over` is called at the end of the
+        rest."""
         fast = now_s - self._read_s < FAST_S
         self._read_s = now_s
         if fast and size < BULK_BYTES:
@@ -71,12 +79,13 @@ class Rest:
         return self.now
 
     def stop(self) -> bool:
-        """The answer has ended. Whether its transport is to read again."""
+        """Ends the rest with the answer. Returns whether the transport has to be resumed."""
         self.on = self.now = False
         return self.still
 
     def take(self) -> bytes:
-        """What came during the rest; b"": nothing, the end, or the transport has to tell. Raises OSError where it broke."""
+        """Returns what arrived during the rest; b"" if nothing did, at the end, or if the transport has to report
+        it. Raises OSError."""
         if self.sock is None or not self.still:
             return b""
         try:

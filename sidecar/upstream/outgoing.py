@@ -1,15 +1,15 @@
-"""A request on its way out, as fast as the socket takes it."""
+"""Sends a request as fast as the socket accepts it."""
 
 from __future__ import annotations
 
 import asyncio
 
-# A body goes out in pieces of this: the provider may answer before it has read all of it.
+# A body is sent in pieces of this size, since the provider may answer before it has read all of it.
 _PIECE_BYTES = 256 * 1024
 
 
 class Outgoing:
-    """One for each connection. `whole`: all of the request was handed to the transport."""
+    """One per connection. `whole`: the entire request was handed to the transport."""
 
     __slots__ = ("_left", "_writable", "whole")
 
@@ -36,7 +36,7 @@ class Outgoing:
             transport.write(piece)
 
     def stop(self) -> None:
-        """The rest of the request is not wanted."""
+        """The rest of the request is not needed."""
         self._left = None
 
     def paused(self) -> None:

@@ -1,8 +1,8 @@
-"""Bytes of a connection to the parts of an answer. Does no I/O, keeps no more than it was fed.
+"""Parses the bytes of a connection into answers, without I/O. Buffers no more than it was fed.
 
 parser = Parser()
 parser.start()
-parser.feed(data)          # as it comes, in any pieces
+parser.feed(data)  # in pieces of any size
 parser.head, parser.parts, parser.ended
 """
 
@@ -11,23 +11,29 @@ from __future__ import annotations
 from sidecar.upstream.failures import BadHead, BodyBroken, ConnectionLost, HeadTooLarge, TooManyInformational
 from sidecar.upstream.head import HEAD_BYTES_MAX, Head, fields_are_good, read_head
 
-# 100 and 103 come once each; some servers repeat 102 (processing) while they work. Beyond these it is a flood.
+# 100 and 103 are sent once each; some servers repeat 102 (processing) while they work. Beyond these numbers it is a
+# flood.
 INFORMATIONAL_MAX = 32
 INFORMATIONAL_BYTES_MAX = 64 * 1024
-# A size in hexadecimal and, rarely, extensions.
+# A hexadecimal size and, rarely, extensions.
 _SIZE_LINE_BYTES_MAX = 1024
 _SIZE_DIGITS_MAX = 15
 _NOTHING = bytearray()  # never written to
 _X = (b"x", b"X")
-# Trailers are read to find the end, and dropped.
+# Trailers are parsed to find their end, and dropped.
 _TRAILER_BYTES_MAX = 16 * 1024
-# What a status line begins with, as far as it is here.
+# The beginning of a status line, as far as it has arrived.
 _VERSIONS = (b"HTTP/1.1 ", b"HTTP/1.0 ")
 
 
 class Parser:
-    """One for each connection. `head` is None until it is here whole. `parts` is the body as far as it came and nobody took it.
-    `ended`: the answer is complete. `surplus`: bytes came after it, which belong to nobody."""
+    """One per connection.
+
+    `head`: None until it has arrived completely.
+    `parts`: the body so far, unless it was taken.
+    `ended`: whether the answer is complete.
+    `surplus`: bytes followed the answer.
+    """
 
     __slots__ = (
         "_bodiless",
@@ -48,34 +54,34 @@ class Parser:
         self.start()
 
     def start(self, *, bodiless: bool = False) -> None:
-        """For the next answer on the connection."""
+        """Prepares for the next answer on the connection."""
         self.head: Head | None = None
         self.ended = False
         self.surplus = False
         self._bodiless = bodiless
         self._step = Parser._read_head
-        self._partial = _NOTHING  # of a head, a size line, trailers: what is not complete yet
-        self._searched = 0  # so much of it holds no end: no byte is searched twice
-        self._left = 0  # of the body or the chunk
+        self._partial = _NOTHING  # an incomplete head, size line or trailer section
+        self._searched = 0  # this much of the buffer contains no end, so no byte is searched twice
+        self._left = 0  # remaining bytes of the body or the chunk
         self._informational = 0
         self._informational_bytes = 0
 
     def feed(self, data: bytes) -> None:
-        """Raises BadHead, HeadTooLarge, TooManyInformational before the head is here, BodyBroken after it."""
+        """Parses `data`. Raises BadHead, HeadTooLarge, TooManyInformational up to the head, BodyBroken after it."""
         self._step(self, data)
 
     @property
     def began(self) -> bool:
-        """Whether any byte of an answer has come."""
+        """Whether any byte of an answer has arrived."""
         return self.head is not None or bool(self._partial) or self._informational > 0
 
     @property
     def taken(self) -> bool:
-        """Whether the answer is complete, and somebody took all of it."""
+        """Whether the answer is complete and has been taken."""
         return self.ended and not self.parts
 
     def take_whole(self) -> bytes | None:
-        """The body, where all of it is here and nobody took a part; else None."""
+        """Returns the body if it is complete and no part of it was taken; otherwise None."""
         parts = self.parts
         if not self.ended or not parts:
             return None
@@ -84,7 +90,7 @@ class Parser:
         return data
 
     def end_of_input(self) -> None:
-        """Nothing more will come. Raises ConnectionLost or BodyBroken if something is missing."""
+        """Call at the end of the input. Raises ConnectionLost or BodyBroken if something is missing."""
         if self.ended:
             return
         if self.head is None:
@@ -125,12 +131,13 @@ class Parser:
             self._finish(b"")
 
     def _wait_for_head(self, buffer: bytes | bytearray, at: int) -> None:
-        """Keeps the beginning of a head, unless it cannot become one: that would otherwise be found out by a timeout."""
+        """Buffers the beginning of a head, unless it cannot become one, which only a timeout would reveal
+        otherwise."""
         if len(buffer) - at > HEAD_BYTES_MAX:
             raise HeadTooLarge(f"The head is longer than {HEAD_BYTES_MAX} bytes.")
         start = bytes(buffer[at : at + 9])
         if not any(version.startswith(start) for version in _VERSIONS):
-            raise BadHead("The status line is not one of HTTP/1.1.")
+            raise BadHead("The status line is not HTTP/1.1.")
         seen = max(at, self._searched)
         if buffer.count(b"\n", seen) != buffer.count(b"\r\n", max(at, seen - 1)):
             raise BadHead("A line of the head ends in a bare line feed.")
@@ -160,7 +167,7 @@ class Parser:
         self.parts.append(data)
 
     def _read_chunks(self, data: bytes) -> None:
-        """`_left` is what the chunk still has, with the CR LF behind it."""
+        """`_left` counts the rest of the chunk, including its CR LF."""
         if self._partial:
             data = bytes(self._partial) + data
             self._partial = _NOTHING
@@ -178,7 +185,7 @@ class Parser:
                     parts.append(data[at : end - 2])
                     at = end - 2
                 if data[at:end] != b"\r\n"[-left:]:
-                    raise BodyBroken("A chunk is longer than its size.")
+                    raise BodyBroken("A chunk is longer than its declared size.")
                 at = end
             line_end = data.find(b"\r\n", at, at + _SIZE_LINE_BYTES_MAX)
             if line_end < 0:
@@ -198,7 +205,7 @@ class Parser:
     def _chunk_goes_on(self, data: bytes, at: int, left: int) -> None:
         have = len(data) - at
         if have and have == left - 1 and data[-1] != 13:
-            raise BodyBroken("A chunk is longer than its size.")
+            raise BodyBroken("A chunk is longer than its declared size.")
         text = min(have, left - 2)
         if text > 0:
             self.parts.append(data[at : at + text])
@@ -229,7 +236,7 @@ class Parser:
                     raise BodyBroken("A trailer ends in a bare line feed.")
                 return
         if end > _TRAILER_BYTES_MAX or not fields_are_good(bytes(partial[:end])):
-            raise BodyBroken("The trailers break a rule of HTTP/1.1.")
+            raise BodyBroken("The trailers violate HTTP/1.1.")
         rest = bytes(partial[end + 2 :])
         self._partial = _NOTHING
         self._finish(rest)
@@ -244,8 +251,8 @@ class Parser:
 
 
 def _size_of(line: bytes) -> int:
-    """Of a size line without its CR LF: hexadecimal digits, then perhaps extensions, which mean nothing here."""
-    # int() alone would take "0x1", "+1", "1_0" and blanks.
+    """Parses a size line without its CR LF: hexadecimal digits, then optional extensions, which are ignored."""
+    # int() alone would accept "0x1", "+1", "1_0" and blanks.
     if line.isalnum() and len(line) <= _SIZE_DIGITS_MAX and line[1:2] not in _X:
         try:
             return int(line, 16)
@@ -253,5 +260,5 @@ def _size_of(line: bytes) -> int:
             pass
     digits, semicolon, extension = line.partition(b";")
     if not semicolon or b"\n" in extension or b"\r" in extension or b"\0" in extension:
-        raise BodyBroken("The size of a chunk is no number.")
+        raise BodyBroken("The size of a chunk is not a number.")
     return _size_of(digits.rstrip(b" \t"))

@@ -7,29 +7,30 @@ import asyncio
 from sidecar.upstream.connection import Connection
 from sidecar.upstream.dial import Dialer, Place
 
-# Idle ones are dropped before the shortest common keep-alive of servers (nginx 75 s, cloud balancers 60 s). A server that closes
-# earlier mostly says so in `keep-alive: timeout=5`, which counts.
+# Idle connections are dropped before the shortest common keep-alive of servers (nginx 75 s, cloud load balancers 60
+# s). A server that closes earlier usually says so with `keep-alive: timeout=5`, which is respected.
 IDLE_S = 30.0
-# Load balancers spread connections, not calls: after this long a new one may go elsewhere.
+# Load balancers distribute connections, not calls: after this long, a new connection may reach another server.
 AGE_S = 600.0
-# What a burst leaves behind. Each is a descriptor and, with TLS, about 50 KB.
+# Idle connections left over from a burst. Each takes a descriptor and, with TLS, about 50 KB.
 IDLE_MAX = 256
 IDLE_ALL_MAX = 1024
 
 
 class Pool:
-    """`take` one, or `dial`; then `give` it back or `drop` it."""
+    """`take` a kept connection or `dial` a new one; then `give` it back or `drop` it."""
 
     def __init__(self, dialer: Dialer) -> None:
         self._dialer = dialer
         self._loop = asyncio.get_running_loop()
-        self._idle: dict[Place, list[Connection]] = {}  # the one used last is used first: the others may grow old
+        self._idle: dict[Place, list[Connection]] = {}  # most recently used first, so that the others can age out
         self._count = 0
         self._busy: set[Connection] = set()
         self._sweep: asyncio.TimerHandle | None = None
 
     def take(self, place: Place) -> Connection | None:
-        """One that was used before and is open, as far as can be known without sending anything."""
+        """Returns a kept connection that is open, as far as can be known without sending anything; None if there is
+        none."""
         idle = self._idle.get(place)
         now_s = self._loop.time()
         while idle:
@@ -42,13 +43,13 @@ class Pool:
         return None
 
     async def dial(self, place: Place) -> Connection:
-        """A new one. Raises what Dialer.dial does."""
+        """Opens a connection. Raises what Dialer.dial raises."""
         connection = await self._dialer.dial(place)
         self._busy.add(connection)
         return connection
 
     def give(self, place: Place, connection: Connection) -> None:
-        """Its exchange is over. Kept if that left nothing behind, else closed."""
+        """Ends an exchange. Keeps the connection if it can be reused, otherwise closes it."""
         self._busy.discard(connection)
         now_s = self._loop.time()
         idle = self._idle.get(place)
@@ -65,12 +66,12 @@ class Pool:
             self._sweep = self._loop.call_later(IDLE_S, self._swept)
 
     def drop(self, connection: Connection) -> None:
-        """Closes it in mid-exchange."""
+        """Closes a connection in the middle of an exchange."""
         self._busy.discard(connection)
         connection.abort()
 
     def _swept(self) -> None:
-        """Closes what was idle for too long, and forgets places without any."""
+        """Closes connections that were idle for too long, and forgets destinations without any."""
         now_s = self._loop.time()
         for place, idle in list(self._idle.items()):
             over = [each for each in idle if _is_over(each, now_s)]
@@ -83,7 +84,7 @@ class Pool:
         self._sweep = self._loop.call_later(IDLE_S / 2, self._swept) if self._count else None
 
     async def close(self) -> None:
-        """Closes all, those in use too."""
+        """Closes all connections, including those in use."""
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None

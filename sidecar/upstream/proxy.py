@@ -1,4 +1,4 @@
-"""What a proxy wants of us: a user and a password, where its URL has them (RFC 9110 section 11.7.2)."""
+"""Authenticates to a proxy with the user and password of its URL (RFC 9110 section 11.7.2)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 @lru_cache(maxsize=256)
 def proxy_headers(url: str) -> tuple[tuple[str, str], ...]:
-    """`url` as the config has checked it: user and password escaped as in any URL, UTF-8."""
+    """`url` was checked by the config: user and password are percent-encoded UTF-8."""
     parts = urlsplit(url)
     if parts.username is None:
         return ()

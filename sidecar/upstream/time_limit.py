@@ -1,7 +1,8 @@
-"""How long a provider may take, in time in which this worker's loop ran.
+"""Time limits for providers that only count time in which this worker's event loop was running.
 
-Where the loop is busy for a second (the JSON of a body of 31 MB), a timer of a second rings although the answer lies in the
-kernel, or the request has not left yet. That says nothing about the provider: a timer that counts such time sets itself anew.
+If the loop is busy for a second (the JSON of a body of 31 MB), a timer of a second fires although the answer has
+already arrived in the kernel, or the request has not left yet. That says nothing about the provider, so such a timer
+is extended by the blocked time.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ from types import TracebackType
 from typing import Self
 from weakref import WeakKeyDictionary
 
-# The loop is looked at this often, which costs 20 us a second; it was held where that came late by more than _LATE_S. A busy
-# loop is late by some milliseconds in each turn.
+# How often the loop is checked, which costs 20 µs per second. It counts as blocked if a check was late by more than
+# _LATE_S; a busy loop is late by some milliseconds in every turn.
 _STEP_S = 0.1
 _LATE_S = 0.02
 
 
 class HeldTime:
-    """Seconds in which an event loop did not turn."""
+    """Measures the seconds for which an event loop was blocked."""
 
     __slots__ = ("_due_s", "_total_s")
 
@@ -36,7 +37,7 @@ class HeldTime:
         self._tick_after(loop)
 
     def total_s(self, now_s: float) -> float:
-        """Since the first limit of the loop was set; `now_s` is the loop's time."""
+        """Seconds blocked since the loop's first limit was set; `now_s` is event loop time."""
         late_s = now_s - self._due_s
         return self._total_s + late_s if late_s > _LATE_S else self._total_s
 
@@ -45,7 +46,7 @@ _held: WeakKeyDictionary[asyncio.AbstractEventLoop, HeldTime] = WeakKeyDictionar
 
 
 def held_time(loop: asyncio.AbstractEventLoop) -> HeldTime:
-    """The loop's own."""
+    """The instance of this event loop."""
     found = _held.get(loop)
     if found is None:
         found = _held[loop] = HeldTime(loop)
@@ -53,10 +54,11 @@ def held_time(loop: asyncio.AbstractEventLoop) -> HeldTime:
 
 
 class TimeLimit:
-    """asyncio.timeout_at(until_s), but time in which the loop was held does not count. `until_s` is on the loop's clock.
+    """Like asyncio.timeout_at(until_s), but time during which the loop was blocked does not count. `until_s` is
+    event loop time.
 
-    A limit that moves on costs no timer each time: the one that is set looks at the time that counts by then. Raises
-    TimeoutError.
+    Moving the limit does not set a new timer: when the current one fires, it checks the limit that applies by then.
+    Raises TimeoutError.
     """
 
     __slots__ = ("_cancelling", "_expired", "_held", "_held_s", "_loop", "_rings_s", "_task", "_timer", "_until_s")
@@ -70,7 +72,7 @@ class TimeLimit:
 
     @property
     def until_s(self) -> float:
-        """As it has moved by now."""
+        """The limit as it is now."""
         return self._until_s
 
     async def __aenter__(self) -> Self:
@@ -89,7 +91,7 @@ class TimeLimit:
             raise TimeoutError from error
 
     def move(self, until_s: float) -> None:
-        """From now on it ends then."""
+        """Moves the limit."""
         self._until_s = until_s
         if until_s < self._rings_s and not self._expired:
             self._timer.cancel()

@@ -1,6 +1,6 @@
-"""TLS to providers: whom to trust, and who we are.
+"""TLS to providers: which certificates to trust, and which to present.
 
-Names are always checked, and nothing is ever sent to a server that cannot be verified.
+Host names are always checked, and nothing is sent to a server that cannot be verified.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from sidecar.domain.client_certificate import ClientCertificate
 from sidecar.domain.snapshot import CaBundle
 from sidecar.upstream.failures import Failure, OutOfResources, TrustUnreadable, is_out_of_resources
 
-# None: the system's. A renewed bundle is another trust.
+# CA certificates to trust; None for the system's. A renewed bundle is a different key.
 Trust = CaBundle | None
 
-# None: nobody in particular.
+# Client certificate; None for none.
 Identity = ClientCertificate | None
 
-# A worker has a handful of bundles; every renewal adds one.
+# A worker has a handful of bundles; each renewal adds one.
 _CONTEXTS_MAX = 64
 
 
 class Contexts:
-    """TLS contexts by trust and identity.
+    """TLS contexts by CA bundle and client certificate.
 
-    Reading the system's certificates takes tens of milliseconds, so it is done in a thread and once.
+    Loading the system's certificates takes tens of milliseconds, so it is done once, in a thread.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Contexts:
             task = self._contexts[key] = asyncio.get_running_loop().create_task(_make(trust, identity))
         try:
             return await asyncio.shield(task)
-        except Failure as failure:  # each that waits gets one of its own
+        except Failure as failure:  # every waiting call raises an instance of its own
             raise type(failure)(failure.reason) from failure.__cause__
 
     async def close(self) -> None:
@@ -53,7 +53,8 @@ class Contexts:
 
 
 def context_for(trust: Trust, identity: Identity = None) -> ssl.SSLContext:
-    """Takes tens of milliseconds for the system's. Raises SSLError or OSError where certificates cannot be read."""
+    """Takes tens of milliseconds for the system's certificates. Raises SSLError or OSError if certificates cannot
+    be read."""
     context = ssl.create_default_context(cadata=None if trust is None else trust.pem)
     if identity is not None:
         identity.show_in(context)

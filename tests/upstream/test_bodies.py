@@ -119,7 +119,7 @@ async def test_an_unknown_coding_is_told_from_a_broken_one_and_leaves_the_status
             assert caught.value.kind is Kind.UPSTREAM_PROTOCOL
             texts.append(caught.value.message)
         assert texts == [
-            "The provider's answer is compressed in a way that the gateway does not read.",
+            "The provider's answer uses a compression that the gateway does not support.",
             "The provider's answer cannot be decompressed.",
         ]
 

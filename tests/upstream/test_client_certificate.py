@@ -81,7 +81,7 @@ async def test_a_proxy_behind_tls_that_asks_does_not_get_what_is_for_the_provide
             url = proxy.url.replace("http://", "https://")
             with pytest.raises(GatewayError) as caught:
                 await fetch(client, server.port, proxy=url, **_trusting(fields))
-            assert caught.value.message == "The proxy gave no connection to the provider."
+            assert caught.value.message == "The proxy refused to connect to the provider."
 
 
 async def test_routes_of_one_provider_do_not_share_connections_of_different_certificates() -> None:

@@ -18,8 +18,8 @@ from adapters import GatewayError, Kind
 from tests.processes import free_port
 from tests.upstream.raw import OK, a_client, fetch, raw_server
 
-UNAVAILABLE = (Kind.UPSTREAM_UNAVAILABLE, "No connection to the provider.")
-LATE = (Kind.UPSTREAM_TIMEOUT, "No connection to the provider in time.")
+UNAVAILABLE = (Kind.UPSTREAM_UNAVAILABLE, "Cannot connect to the provider.")
+LATE = (Kind.UPSTREAM_TIMEOUT, "Cannot connect to the provider in time.")
 
 Resolve = Callable[[str, int], Awaitable[list[Any]]]
 

@@ -85,9 +85,9 @@ async def warned(
     return line, caught.value.message
 
 
-NO_CONNECTION = "No connection to the provider."
+NO_CONNECTION = "Cannot connect to the provider."
 TLS_REFUSED = "The provider's TLS certificate or handshake was refused."
-NO_PROXY = "The proxy gave no connection to the provider."
+NO_PROXY = "The proxy refused to connect to the provider."
 
 
 async def test_a_name_nobody_has_and_a_port_nobody_listens_on(caplog: pytest.LogCaptureFixture) -> None:
@@ -99,7 +99,7 @@ async def test_a_name_nobody_has_and_a_port_nobody_listens_on(caplog: pytest.Log
     line, message = await warned(caplog, upstream(f"http://127.0.0.1:{port}/v1"))
     assert message == NO_CONNECTION
     assert f"(127.0.0.1:{port})" in line
-    assert f"connect: 127.0.0.1 took no connection on port {port}. Connection refused (ECONNREFUSED)." in line
+    assert f"connect: 127.0.0.1 did not accept a connection on port {port}. Connection refused (ECONNREFUSED)." in line
 
 
 async def test_what_tls_does_not_like(caplog: pytest.LogCaptureFixture, tls: Tls) -> None:
@@ -159,10 +159,10 @@ async def test_a_proxy_that_wants_a_password_or_is_not_there(caplog: pytest.LogC
         failing = upstream(f"{scheme}://provider.example/v1", proxy=f"http://127.0.0.1:{proxy.port}")
         line, message = await warned(caplog, failing)
     assert message == NO_PROXY
-    assert ", proxy: The proxy answered 407: it wants a user and a password. [" in line
+    assert ", proxy: The proxy answered 407: it requires a user and a password. [" in line
     line, message = await warned(caplog, replace(failing, proxy=f"http://127.0.0.1:{proxy.port}"))
     assert message == NO_PROXY
-    assert f"proxy: No connection to the proxy 127.0.0.1:{proxy.port}. 127.0.0.1 took no connection" in line
+    assert f"proxy: Cannot connect to the proxy 127.0.0.1:{proxy.port}. 127.0.0.1 did not accept a connection" in line
     assert "ECONNREFUSED" in line
 
 
@@ -176,8 +176,8 @@ SECRET_BYTES = SECRET.encode()
 ANSWERS: dict[str, tuple[Answer | bytes, str, str]] = {
     "unknown coding": (
         ok(SECRET_BYTES, b"content-encoding: br"),
-        "body: The content-encoding is br.",
-        "The provider's answer is compressed in a way that the gateway does not read.",
+        "body: Unsupported content-encoding: br.",
+        "The provider's answer uses a compression that the gateway does not support.",
     ),
     "broken gzip": (
         ok(SECRET_BYTES, b"content-encoding: gzip"),
@@ -191,7 +191,7 @@ ANSWERS: dict[str, tuple[Answer | bytes, str, str]] = {
     ),
     "not HTTP": (
         b"SSH-2.0-" + SECRET_BYTES + b"\r\n",
-        "answer: The status line is not one of HTTP/1.1.",
+        "answer: The status line is not HTTP/1.1.",
         "The provider's answer is not HTTP.",
     ),
     "closes": (
@@ -257,9 +257,11 @@ async def test_a_token_service_that_is_not_there(caplog: pytest.LogCaptureFixtur
     async with core(upstream("http://provider.example/v1", grant=grant)) as running:
         with pytest.raises(GatewayError) as caught:
             await running.chat()
-    assert caught.value.message == "No connection to the provider's token service."
+    assert caught.value.message == "Cannot connect to the provider's token service."
     fetch, attempt = [each.getMessage() for each in caplog.records if each.name.startswith("sidecar")]
-    assert fetch.startswith(f"no token from http://127.0.0.1:{port}/token: No answer from 127.0.0.1:{port}.")
+    assert fetch.startswith(
+        f"cannot fetch a token from http://127.0.0.1:{port}/token: No answer from 127.0.0.1:{port}."
+    )
     assert f", token: No answer from 127.0.0.1:{port}." in attempt
     assert "ECONNREFUSED" in attempt
 

@@ -22,7 +22,7 @@ from tests.upstream.raw import OK, Request, a_client, fetch, opened, raw_server,
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
 TLS_REFUSED = (Kind.UPSTREAM_UNAVAILABLE, "The provider's TLS certificate or handshake was refused.")
-PROXY_REFUSED = (Kind.UPSTREAM_UNAVAILABLE, "The proxy gave no connection to the provider.")
+PROXY_REFUSED = (Kind.UPSTREAM_UNAVAILABLE, "The proxy refused to connect to the provider.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,7 +172,7 @@ async def test_a_token_service_that_is_not_there_is_unavailable(provider: Provid
     async with WorkerProcess(routes) as worker:
         answer = await ask(worker)
     assert answer.status == 503
-    assert answer.error["message"] == "No connection to the provider's token service."
+    assert answer.error["message"] == "Cannot connect to the provider's token service."
 
 
 async def test_a_caller_that_leaves_does_not_take_the_others_token_along(

@@ -35,7 +35,7 @@ async def _runs_out(worker: WorkerProcess, provider: Provider) -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.Chat(HELLO)
         assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
-        assert caught.value.details() == "The gateway has no file descriptors or no memory left for the call."
+        assert caught.value.details() == "The gateway is out of file descriptors or memory."
         trailing: Any = caught.value.trailing_metadata()
         assert dict(trailing)["grpc-retry-pushback-ms"] == "1000"
     resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (hard, hard))
