@@ -104,7 +104,7 @@ class RouteAdmin:
         if not current.manage_routes:
             raise GatewayError(
                 Kind.FAILED_PRECONDITION,
-                "Routes cannot be managed through the API here: set manage_routes: true in the config file.",
+                "Managing routes through the API is off. Set `manage_routes: true` in the config file.",
             )
         return current
 

@@ -1,1 +1,1 @@
-"""One worker process: its servicers, its server, its drain."""
+"""One worker process: its servicers, its server and its shutdown."""

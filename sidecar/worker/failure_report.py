@@ -1,4 +1,4 @@
-"""Tells the supervisor how upstreams fail, for whoever looks at the state of the gateway: at most once a second."""
+"""Reports failures of upstreams to the supervisor, at most once a second."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ _PAUSE_S = 1.0
 
 
 async def report_failures(channel: Channel, failures: FailureLog) -> NoReturn:
-    """Until it is cancelled. While the supervisor does not read, the newest failure of each upstream is kept."""
+    """Runs until it is cancelled. While the supervisor does not read, only the newest failure of each upstream is
+    kept."""
     while True:
         await asyncio.sleep(_PAUSE_S)
         if failures.news and channel.send_if_read(UpstreamFailures(dict(failures.news))):

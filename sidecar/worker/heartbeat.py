@@ -1,7 +1,8 @@
-"""A worker's signs of life: the event loop says to the supervisor that it turns, and for how long it did not.
+"""Heartbeats of a worker: shows the supervisor that the event loop runs, and reports for how long it was blocked.
 
-A timer of the loop itself ticks four times a second: what holds the loop (a long computation, a blocking call, a stopped
-process) holds the timer. With the supervisor's end it costs 0.6 ms of CPU a second, whatever the load.
+A timer of the event loop fires four times a second, so whatever blocks the loop (a long computation, a blocking
+call, a stopped process) delays it. Including the supervisor's side, this costs 0.6 ms of CPU per second, whatever
+the load.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from typing import NoReturn
 
 from sidecar.control.channel import Beat, Channel
 
-# What callers notice. Shorter holds are in the overhead's histogram.
+# What callers notice. Shorter delays show in the overhead histogram.
 HELD_S = 1.0
-# A hold is measured to a tick, always as the shorter.
+# Delays are measured to this precision and rounded down.
 _TICK_S = 0.25
 
 
 async def beat(channel: Channel, beat_s: float) -> NoReturn:
-    """Sends a `Beat` at once, every `beat_s` and after each hold of more than HELD_S, until it is cancelled. While the supervisor
-    does not read, beats are left out and holds are kept for the next one."""
+    """Sends a `Beat` at once, every `beat_s`, and after each delay of more than HELD_S, until it is cancelled.
+    While the supervisor does not read, beats are skipped and delays are added to the next one."""
     tick_s = min(_TICK_S, beat_s)
     held_s = on_cpu_s = 0.0
     due_s = 0.0

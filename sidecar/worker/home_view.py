@@ -1,4 +1,4 @@
-"""What the home page shows of a gateway to one caller: what the worker knows itself, joined with what its supervisor says."""
+"""Collects what the home page shows to one caller, from the worker's own state and the supervisor's status."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sidecar.spend.calendar import date_of, timestamp, today_at
 from sidecar.store.contract import ShowsLevels
 from sidecar.worker.upstream_views import States, states_of, upstream_views
 
-# A page with thousands of rows helps nobody; GET /v1/models has them all.
+# Longer tables help nobody; GET /v1/models lists all routes.
 ROUTES_SHOWN_MAX = 200
 _ALLOWED_SHOWN_MAX = 60
 _UPSTREAMS_SHOWN_MAX = 500
@@ -31,7 +31,7 @@ _NUMBER = re.compile("[0-9]+")
 def home_view(
     gateway: Gateway, caller: Caller, consumer: Consumer, status: GatewayStatus | None, *, prefix: str, version: str
 ) -> HomeView:
-    """`status` None: the supervisor did not say."""
+    """`status` is None if the supervisor did not answer."""
     now_s = time.time()
     visible = gateway.consumers.routes(consumer)
     shown = list(islice(visible.values(), ROUTES_SHOWN_MAX))
@@ -69,14 +69,14 @@ def _route(route: Route, states: States, *, texts: bool) -> RouteView:
 
 
 def _all_upstreams(routes: Mapping[str, Route], states: States) -> tuple[tuple[str, UpstreamView], ...]:
-    """Those in trouble first, then in the config's order."""
+    """Upstreams with problems first, then in configured order."""
     found = [(name, each) for name, route in routes.items() for each in upstream_views(route, states, texts=True)]
     found.sort(key=lambda pair: (-pair[1].ejected_by, pair[1].failure is None))
     return tuple(found[:_UPSTREAMS_SHOWN_MAX])
 
 
 def _allowed(gateway: Gateway, routes: Iterable[Route], consumer: Consumer, now_s: float) -> Iterator[Allowed]:
-    """Each limit and each budget once, those of the consumer first."""
+    """Every limit and budget once, those of the consumer first."""
     store = gateway.meter.store
     if store is None:
         return
@@ -105,7 +105,7 @@ def _limit(level: Level) -> Allowed:
     used = 1.0 - level.remaining / bucket.count if bucket.count else 1.0
     if bucket.rate is None:
         return Allowed(scope, amount, used, f"{count(level.remaining)} free")
-    resets = f"all of it in {duration(level.reset_ns / _NS)}" if level.reset_ns else ""
+    resets = f"full again in {duration(level.reset_ns / _NS)}" if level.reset_ns else ""
     return Allowed(scope, amount, used, f"{count(level.remaining)} left", resets)
 
 

@@ -1,14 +1,14 @@
-"""A worker process: it does what the supervisor says, until the supervisor is gone or has it drain.
+"""A worker process. It follows the supervisor's instructions until it is told to drain or the supervisor is gone.
 
-python -m sidecar.worker --control-fd N      started by the supervisor, which speaks
-                                     sidecar.control.channel on that socket
+python -m sidecar.worker --control-fd N    # started by the supervisor, which speaks sidecar.control.channel
 """
 
 from __future__ import annotations
 
 import os
 
-# Before grpc is imported: without fork handlers a call costs 377 instead of 448 µs and 6 instead of 17 context switches.
+# Must precede the import of grpc. Without fork handlers a call costs 377 instead of 448 µs, and 6 instead of 17
+# context switches.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import argparse
@@ -45,11 +45,11 @@ from sidecar.worker.server import WorkerServer
 
 log = logging.getLogger(__name__)
 
-# A worker that gets SIGTERM from somebody else than its supervisor still lets its calls finish.
+# Grace in seconds if the SIGTERM does not come from the supervisor.
 _TERM_GRACE_S = 30.0
-# Python's own number is 700: a collection for every few calls, each of which finds nothing.
+# Python's default is 700, which means a collection every few calls, each of which finds nothing.
 GC_OBJECTS = 10_000
-# How long handlers may clean up after the grace has cancelled them.
+# How long handlers may clean up after the end of the grace has cancelled them.
 _CANCEL_S = 2.0
 
 
@@ -69,18 +69,18 @@ async def _serve(control: socket.socket, output: LogOutput) -> int:
     except (RuntimeError, OSError) as error:
         await channel.send(Failed(str(error).splitlines()[0]))
         return 1
-    # What is there now stays, so it need not be looked through again. A call leaves no cycles behind; those of calls that
-    # failed may wait for a few hundred others.
+    # Objects that exist now are never collected, so exempt them from every collection. A call leaves no cycles;
+    # those of failed calls may wait for a few hundred others.
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_OBJECTS)
     await channel.send(ready)
-    # To the very end: a worker that hangs while it drains is noticed, too.
+    # Runs to the very end, so that a worker that hangs while draining is noticed as well.
     beats = None if first.settings.beat_s is None else asyncio.create_task(beat(channel, first.settings.beat_s))
     failures = asyncio.create_task(report_failures(channel, worker.gateway.upstreams.failures))
     leave: asyncio.Future[float | None] = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, _leave, leave, _TERM_GRACE_S)
-    # Runs to the end of the process: a change that a caller waits for is answered while the worker drains, too.
+    # Runs to the end of the process, so that a pending change is still confirmed while the worker drains.
     reader = asyncio.create_task(_obey(channel, worker, questions, leave))
     grace_s = await leave
     if grace_s is None:
@@ -100,7 +100,8 @@ async def _serve(control: socket.socket, output: LogOutput) -> int:
 async def _obey(
     channel: Channel, worker: WorkerServer, questions: Questions, leave: asyncio.Future[float | None]
 ) -> None:
-    """Does what the supervisor says until it is gone. `leave` gets the grace of the drain, or None at the supervisor's end."""
+    """Follows the supervisor's instructions until it is gone. Sets `leave` to the grace of the drain, or to None if
+    the supervisor is gone."""
     try:
         while (message := await channel.receive()) is not None:
             match message:
@@ -136,15 +137,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sidecar.worker", description=__doc__)
     parser.add_argument("--control-fd", type=int, required=True, help="the supervisor's end of sidecar.control.channel")
     arguments = parser.parse_args()
-    faulthandler.enable()  # what kills the process (SIGSEGV, SIGBUS) leaves its stack on standard error
+    faulthandler.enable()  # a fatal signal (SIGSEGV, SIGBUS) prints a stack trace to standard error
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:  # 1,024 on many systems: some 450 calls
+    if soft != hard:  # many systems default to 1,024, which is enough for some 450 calls
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to understand
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the supervisor handles Ctrl-C
     prepare_process()
     output = LogOutput()
     logging.basicConfig(level=logging.INFO, handlers=[LogHandler(output, "worker")])
     code = uvloop.run(_serve(socket.socket(fileno=arguments.control_fd), output))
-    # Not sys.exit: grpc's own threads may hold the interpreter's shutdown for seconds.
+    # Not sys.exit: grpc's threads may delay the interpreter's shutdown for seconds.
     logging.shutdown()
     os._exit(code)

@@ -1,8 +1,8 @@
-"""Changes of routes at run time, as a worker sees them: may this caller make them, and what has the supervisor made of it?
+"""Changes of routes at run time, from the worker's side: checks permissions and asks the supervisor for the change.
 
-The supervisor makes the change (sidecar/supervisor/route_admin.py): one at a time, files first, then every worker. When a method
-here returns, every later call on any worker meets the change. A change that was not confirmed may have happened: the
-caller gets not_confirmed.
+The supervisor (sidecar/supervisor/route_admin.py) makes one change at a time: first the files, then every worker.
+Once a method here returns, every later call on any worker sees the change. A change that was not confirmed may still
+have happened; its caller gets not_confirmed.
 """
 
 from __future__ import annotations
@@ -31,48 +31,56 @@ from sidecar.domain.snapshot import Consumer, Limit, Route
 from sidecar.gateway.consumers import require_admin
 from sidecar.gateway.gateway import Gateway
 
-# A reload waits up to 10 s for a worker that hangs and then replaces it; two changes may be waiting before this one.
+# A reload waits up to 10 s for a worker that hangs before it replaces it, and two changes may be queued before this
+# one.
 _ANSWER_TIMEOUT_S = 30.0
-# Somebody looks at a page: better one without numbers than none.
+# A page is waiting for the status: better to show it without numbers than not at all.
 _STATUS_TIMEOUT_S = 5.0
-# Changes are made one after the other at some tens of milliseconds: more than this waiting is a broken client.
+# Changes are made one after the other at some tens of milliseconds each. More than this in the queue means a broken
+# client.
 _WAITING_MAX = 256
-# A route with a long list of headers has some KiB.
+# A route with a long list of headers takes some KiB.
 _SPEC_BYTES_MAX = 256 * 1024
 LIMITS_MAX = 16
 LIMIT_COUNT_MAX = 2**53 - 1
 
 
 class RouteChanges:
-    """What both services call. `supervisor` is None where a worker runs without one: nothing can be changed then."""
+    """Changes of routes, used by the gRPC and the REST service. Without a `supervisor` nothing can be changed."""
 
     def __init__(self, gateway: Gateway, supervisor: Questions | None) -> None:
         self._gateway = gateway
         self._supervisor = supervisor
 
     async def create(self, consumer: Consumer, spec: Mapping[str, Any]) -> Route:
-        """Makes a route and returns it. `spec` is a route in the config file's terms, as JSON has them: name, route_type (or
-        endpoint_type), model {provider, name, config}, and the file's other keys; keys of providers are in it as they are.
+        """Creates a route and returns it.
 
-        Raises permission_denied (no admin), failed_precondition (managing is off), already_exists, invalid_request with every
-        problem found, not_confirmed."""
+        `spec` is a route in the terms of the config file, as JSON: name, route_type (or endpoint_type), model
+        {provider, name, config} and the file's other keys, with provider keys in plain text.
+
+        Raises permission_denied (not an admin), failed_precondition (managing routes is off), already_exists,
+        invalid_request with every problem found, not_confirmed.
+        """
         return await self._put(consumer, spec, replaces=False)
 
     async def update(self, consumer: Consumer, spec: Mapping[str, Any]) -> Route:
-        """Replaces a route that `create` made, whole, and returns it. Raises as `create`, but route_not_found in place of
-        already_exists, and failed_precondition for a route of the config file."""
+        """Replaces all of a route that `create` made, and returns it. Raises what `create` raises, with
+        route_not_found in place of already_exists, and failed_precondition for a route of the config file."""
         return await self._put(consumer, spec, replaces=True)
 
     async def delete(self, consumer: Consumer, name: str) -> None:
-        """Removes a route that `create` made, with its key. Calls under way finish. Raises as `update`."""
+        """Deletes a route that `create` made, with its key. Running calls finish. Raises what `update` raises."""
         self._require_managing(consumer)
         self._own(consumer, name)
         await self._ask(RemoveRoute(name), consumer)
 
     async def set_limits(self, consumer: Consumer, route: str, limits: Sequence[Limit]) -> tuple[Limit, ...]:
-        """Replaces the limits of a route, also of one from the config file; none of them means no limit. Returns what holds.
-        Works for admins whether or not routes are managed. Raises permission_denied, route_not_found, invalid_request,
-        not_confirmed."""
+        """Replaces the limits of a route, including one from the config file; an empty list removes them. Returns
+        the limits in force.
+
+        Works for admins whether or not routes are managed. Raises permission_denied, route_not_found,
+        invalid_request, not_confirmed.
+        """
         require_admin(consumer)
         self._own(consumer, route)
         _check(limits)
@@ -80,14 +88,14 @@ class RouteChanges:
         return changed.limits if changed is not None else ()
 
     async def get_limits(self, consumer: Consumer, route: str) -> tuple[Limit, ...]:
-        """What holds now. For anybody who may call the route. Raises route_not_found."""
+        """Returns the limits in force, to anyone who may call the route. Raises route_not_found."""
         return self._visible(consumer, route).limits
 
     async def _put(self, consumer: Consumer, spec: Mapping[str, Any], *, replaces: bool) -> Route:
         self._require_managing(consumer)
         if _json_bytes(spec) > _SPEC_BYTES_MAX:
             raise GatewayError(
-                Kind.REQUEST_TOO_LARGE, f"A route must not be described in more than {_SPEC_BYTES_MAX} bytes."
+                Kind.REQUEST_TOO_LARGE, f"The description of a route must not exceed {_SPEC_BYTES_MAX} bytes."
             )
         name = spec.get("name")
         if replaces and isinstance(name, str):
@@ -101,16 +109,16 @@ class RouteChanges:
         if not self._gateway.snapshot.manage_routes:
             raise GatewayError(
                 Kind.FAILED_PRECONDITION,
-                "Routes cannot be managed through the API here. Set `manage_routes: true` in the config.",
+                "Managing routes through the API is off. Set `manage_routes: true` in the config.",
             )
 
     @property
     def managed(self) -> bool:
-        """Whether the config lets admins create and remove routes."""
+        """Whether the config lets admins create and delete routes."""
         return self._gateway.snapshot.manage_routes
 
     async def status(self, consumer: Consumer) -> GatewayStatus | None:
-        """As the supervisor knows it, for this consumer; None where it does not say so, or there is none."""
+        """Returns the gateway's status for this consumer; None if the supervisor does not answer or there is none."""
         if self._supervisor is None:
             return None
         return await self._supervisor.status(consumer.name, operator=consumer.admin)
@@ -122,20 +130,22 @@ class RouteChanges:
         return route
 
     def _own(self, consumer: Consumer, name: str) -> None:
-        """For what changes a route: its own name is asked for, not one of several that it answers."""
+        """Returns the route to change. It must be addressed by its own name, not by an alias."""
         route = self._visible(consumer, name)
         if route.name != name:
-            words = f'"{name[:128]}" is another name of route "{route.name}". Change it under its own.'
+            words = f'"{name[:128]}" is an alias of route "{route.name}". Use that name to change it.'
             raise GatewayError(Kind.FAILED_PRECONDITION, words, param="name")
 
     async def _ask(self, change: RouteChange, by: Consumer) -> Route | None:
         if self._supervisor is None:
-            raise GatewayError(Kind.FAILED_PRECONDITION, "This worker has no supervisor that could change routes.")
+            raise GatewayError(
+                Kind.FAILED_PRECONDITION, "This worker runs without a supervisor and cannot change routes."
+            )
         return await self._supervisor.ask(change, by.name)
 
 
 class Questions:
-    """A worker's open questions to its supervisor. `send` writes to the control socket."""
+    """A worker's open requests to its supervisor. `send` writes to the control socket."""
 
     def __init__(
         self,
@@ -149,14 +159,16 @@ class Questions:
         self._last_number = 0
 
     async def ask(self, change: RouteChange, by: str) -> Route | None:
-        """The route as it is now (None: gone). Raises what the supervisor refuses, and not_confirmed."""
+        """Asks for a change. Returns the route as it is now (None if it was deleted). Raises what the supervisor
+        refuses with, and not_confirmed."""
         if len(self._open) >= _WAITING_MAX:
-            raise GatewayError(Kind.OVERLOADED, "Too many changes of routes are waiting.")
+            raise GatewayError(Kind.OVERLOADED, "Too many changes of routes are pending. Try again later.")
         try:
             answer = await self._answer_to(lambda number: ChangeRequest(number, change, by), self._answer_timeout_s)
         except (TimeoutError, ConnectionError):
             raise GatewayError(
-                Kind.NOT_CONFIRMED, "The change was not confirmed, but may have been made. Check before you repeat it."
+                Kind.NOT_CONFIRMED,
+                "The change was not confirmed, but may have been made. Check the route before you repeat the change.",
             ) from None
         assert isinstance(answer, ChangeResult)
         if isinstance(answer.outcome, Refusal):
@@ -164,7 +176,7 @@ class Questions:
         return answer.outcome
 
     async def status(self, consumer: str, *, operator: bool) -> GatewayStatus | None:
-        """How the gateway is; None where the supervisor does not say so in time."""
+        """Returns the gateway's status; None if the supervisor does not answer in time."""
         if len(self._open) >= _WAITING_MAX:
             return None
         try:
@@ -190,20 +202,21 @@ class Questions:
             del self._open[number]
 
     def answered(self, answer: ChangeResult | StatusResult) -> None:
-        """From the supervisor; nobody may be waiting for it any more."""
+        """Delivers an answer of the supervisor, unless its request has been given up."""
         waiting = self._open.get(answer.number)
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
 
     def lost(self) -> None:
-        """The supervisor is gone."""
+        """Fails all open requests: the supervisor is gone."""
         for waiting in self._open.values():
             if not waiting.done():
                 waiting.set_exception(ConnectionError())
 
 
 def no_route(name: str) -> GatewayError:
-    """For the caller, who cannot tell a route that is not there from one that is not for it."""
+    """The error for a route that does not exist, or that the caller may not know of; callers cannot tell the two
+    apart."""
     return GatewayError(Kind.ROUTE_NOT_FOUND, f'There is no route "{name[:128]}".', param="name")
 
 
@@ -225,6 +238,6 @@ def _check(limits: Sequence[Limit]) -> None:
             )
         least, most = (0, 0) if limit.unit == "concurrent" else (1, SECONDS_MAX)
         if not least <= limit.per_s <= most:
-            rule = "0 for limits of concurrent calls" if most == 0 else f"from 1 to {most:,}"
+            rule = "0 for a limit of concurrent calls" if most == 0 else f"from 1 to {most:,}"
             text = f"{where}: per_seconds must be {rule}."
             raise GatewayError(Kind.INVALID_REQUEST, text, param=f"{where}.per_seconds")

@@ -1,4 +1,4 @@
-"""RouteService: which routes there are, and changes to them."""
+"""RouteService: lists routes, and changes them."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ _UNITS: Final[Mapping[_Unit, pb.LimitUnit]] = {
     "concurrent": pb.LIMIT_UNIT_CONCURRENT,
 }
 _UNIT_OF = {number: unit for unit, number in _UNITS.items()}
-# Of a route, these have fields of their own.
+# Members of a route that have fields of their own in the message.
 _MODELLED = ("name", "route_type", "endpoint_type", "model")
 
 
 class RouteServicer(routes_pb2_grpc.RouteServiceServicer):
-    """Reads the gateway's snapshot and requests changes of it; calls no provider."""
+    """Reads the gateway's snapshot and requests changes of it; never calls a provider."""
 
     def __init__(self, gateway: Gateway, changes: RouteChanges) -> None:
         self._gateway = gateway
@@ -110,7 +110,7 @@ class RouteServicer(routes_pb2_grpc.RouteServiceServicer):
             routes = [found]
         status = await self._changes.status(consumer)
         if status is None:
-            raise GatewayError(Kind.OVERLOADED, "The gateway's supervisor did not say how the upstreams are.")
+            raise GatewayError(Kind.OVERLOADED, "The supervisor did not report the state of the upstreams. Try again.")
         states = states_of(status)
         upstreams = [
             _upstream(route.name, view)
@@ -123,7 +123,7 @@ class RouteServicer(routes_pb2_grpc.RouteServiceServicer):
         return self._gateway.consumers.of(caller_of(context))
 
     def _admin(self, context: Context) -> Consumer:
-        """Before anything is read: what is wrong with a request is an admin's to know."""
+        """Checks for an admin before anything is read: only admins learn what is wrong with a request."""
         consumer = self._consumer(context)
         require_admin(consumer)
         return consumer
@@ -154,14 +154,14 @@ def _upstream(route: str, view: UpstreamView) -> pb.UpstreamState:
 
 
 def _spec(route: pb.RouteSpec) -> dict[str, Any]:
-    """The route in the config file's terms. The checks of the file find what is missing or wrong in it."""
+    """Returns the route in the terms of the config file. The checks of the file find what is missing or wrong."""
     settings = _object(route.settings_json, "route.settings_json")
     for name in _MODELLED:
         if name in settings:
             text = f"settings_json must not have {name}: it is a field of the route."
             raise GatewayError(Kind.INVALID_REQUEST, text, param="route.settings_json")
     if route.task not in _TYPES:
-        raise GatewayError(Kind.INVALID_REQUEST, "The route's task is missing.", param="route.task")
+        raise GatewayError(Kind.INVALID_REQUEST, "The route has no task. Set `task`.", param="route.task")
     model: dict[str, Any] = {"provider": route.model.provider, "name": route.model.name}
     if config := _object(route.model.config_json, "route.model.config_json"):
         model["config"] = config
@@ -169,7 +169,7 @@ def _spec(route: pb.RouteSpec) -> dict[str, Any]:
 
 
 def _object(text: str, param: str) -> dict[str, Any]:
-    """Never with a part of the text in a message: it may hold a key."""
+    """Parses a JSON object. Messages never quote the text, which may hold a key."""
     if not text:
         return {}
     try:
@@ -182,7 +182,7 @@ def _object(text: str, param: str) -> dict[str, Any]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Raises ValueError for a duplicate key, as the file's reader does."""
+    """Builds a dict. Raises ValueError for a duplicate key, as the reader of the config file does."""
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError
@@ -190,7 +190,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _no_number(name: str) -> None:
-    """NaN and its like are not JSON."""
+    """NaN and Infinity are not JSON."""
     raise ValueError
 
 

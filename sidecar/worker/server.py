@@ -1,7 +1,7 @@
-"""A worker's gRPC server: every service on up to three listeners, and its way out.
+"""A worker's gRPC server: all services on up to three listeners, and its shutdown.
 
-Listeners: the front socket (a call that comes by it is the front's), the local gRPC socket and port. They are served by
-sidecar.transport; `--grpc-server grpcio` puts grpcio's own server on the latter two.
+Listeners: the front socket (whatever comes through it is the front's), the local gRPC socket and the local gRPC
+port. All are served by sidecar.transport; `--grpc-server grpcio` puts grpcio's server on the latter two.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Listeners get descriptors from here on, connections those below. Linux closes the files of a killed process from the highest
-# number down: were a connection closed before its listener, its client would connect to the dying listener (22 of 60 times), be
-# reset, and wait a second before it tries again. Many systems stop at 1,024.
+# Listeners get descriptors from here on, connections the lower ones. Linux closes the files of a killed process from
+# the highest number down. If a connection closed before its listener, the client would reconnect to the dying
+# listener (in 22 of 60 runs), be reset, and wait a second before its next attempt. Many systems stop at 1,024.
 _LISTENERS_FROM = 900
 _SERVICES = (
     inference_pb2.DESCRIPTOR.services_by_name["InferenceService"].full_name,
@@ -62,7 +62,8 @@ _SERVICES = (
 
 
 class WorkerServer:
-    """The server with its listeners and its gateway. Raises OSError where the memory it shares with the others cannot be had."""
+    """The server with its listeners and its gateway. Raises OSError if the memory shared with the other workers
+    cannot be mapped."""
 
     def __init__(self, configure: Configure, questions: Questions, write: Callable[[bytes], object]) -> None:
         self._settings = configure.settings
@@ -87,8 +88,8 @@ class WorkerServer:
         self._paths: list[Path] = []
 
     async def start(self) -> Ready:
-        """Binds and serves, once a shared store can be asked. Raises RuntimeError or OSError, one line, when a listener cannot
-        be had."""
+        """Binds and serves, once a shared store is reachable. Raises RuntimeError or OSError with a one-line
+        message if it cannot listen."""
         if self.gateway.meter.store is not None:
             await self.gateway.meter.store.reached()
         with _low_descriptors_taken():
@@ -135,22 +136,23 @@ class WorkerServer:
             self._health.set(name, status)
 
     def not_ready(self) -> None:
-        """Load balancers are told to go elsewhere; whoever comes all the same is served."""
+        """Makes load balancers go elsewhere; calls that arrive anyway are served."""
         self._health.leave()
 
     def retire(self) -> None:
-        """Takes no new connections on the port that it shares with the other workers."""
+        """Stops accepting connections on the port shared with the other workers."""
         self._local.stop_accepting()
 
     def patch(self, patch: Patch) -> None:
-        """Takes the change of a snapshot, unless it was made for another than this one: whoever sent it sees that."""
+        """Applies a change of the snapshot, unless it was made for a different snapshot, which the sender then
+        notices."""
         try:
             self.gateway.snapshot = patched(self.gateway.snapshot, patch)
         except ValueError as error:
             log.error("%s", error)
 
     async def drain(self, grace_s: float) -> None:
-        """No new calls; those under way get `grace_s`, then they are ended as drained."""
+        """Refuses new calls. Running calls get `grace_s` seconds, then they end as drained."""
         self._set_health(health_pb2.HealthCheckResponse.NOT_SERVING)
         await asyncio.gather(*(server.stop(grace_s, self.gateway.cut_calls) for server in self._servers()))
         await self.gateway.close()
@@ -167,7 +169,7 @@ def _store(configure: Configure, run_dir: Path, metrics: Metrics) -> Store:
     memory = SharedMemory(LimitStore(run_dir, configure.settings.slot), Ledger(run_dir))
     if configure.snapshot.store is None:
         return memory
-    from sidecar.store.opened import open_store  # nobody else needs a client of Redis
+    from sidecar.store.opened import open_store  # imported only if Redis is configured
 
     settings = configure.settings
     return open_store(configure.snapshot.store, memory, run_dir, Path(settings.store_dir), settings.gateway, metrics)
@@ -184,7 +186,7 @@ def _memory(configure: Configure, settings: Callable[[], Remembering | None]) ->
 
 @contextmanager
 def _low_descriptors_taken() -> Iterator[None]:
-    """What is opened meanwhile gets a number from _LISTENERS_FROM on, or from half of what the system allows."""
+    """While active, newly opened files get descriptors from _LISTENERS_FROM on, or from half of the system's limit."""
     until = min(_LISTENERS_FROM, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
     taken = [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)]
     try:

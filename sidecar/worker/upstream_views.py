@@ -1,4 +1,4 @@
-"""The upstreams of a route as callers may see them: ejected or not, and how they last failed."""
+"""The upstreams of a route as callers may see them: whether they are ejected, and how they failed last."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sidecar.domain.gateway_status import GatewayStatus, UpstreamStatus
 from sidecar.domain.snapshot import Route
 from sidecar.home import UpstreamView
 
-# By route and upstream.
+# Keyed by route and upstream.
 States = Mapping[tuple[str, str], UpstreamStatus]
 
 
@@ -18,7 +18,7 @@ def states_of(status: GatewayStatus) -> States:
 
 
 def upstream_views(route: Route, states: States, *, texts: bool) -> tuple[UpstreamView, ...]:
-    """`texts`: whether the viewer may read what went wrong, not only of what kind it was."""
+    """`texts`: whether the viewer may read the failure's message, and not only its kind."""
     views = []
     for upstream in route.upstreams:
         name = upstream.name or upstream.provider

@@ -106,7 +106,7 @@ def test_compacting_elsewhere_is_refused_with_what_to_do(stack: Stack, simulator
     with stack.http() as http:
         found = http.post(COMPACT, json={"model": route, "input": "hi"})
     assert found.status_code == 400
-    assert "Ask for a summary by POST /v1/responses" in found.json()["error"]["message"]
+    assert "Ask for a summary with POST /v1/responses" in found.json()["error"]["message"]
     assert len(simulator.calls) == calls
 
 

@@ -135,7 +135,7 @@ async def test_a_key_with_the_name_of_a_file_is_a_key(core: Managed, simulator: 
             ),
             'did you mean "anthropic"?',
         ),
-        (routes_pb2.RouteSpec(name="bad"), "task is missing"),
+        (routes_pb2.RouteSpec(name="bad"), "route has no task"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -80,7 +80,7 @@ def test_routes_with_slashes_are_managed_and_limited_by_call(gateway: Stack, sim
         assert client.chat(name, "Hello.").text
         with pytest.raises(SidecarError, match="is reached"):
             client.chat(name, "Hello.")
-        with pytest.raises(SidecarError, match="another name of route"):
+        with pytest.raises(SidecarError, match="is an alias of route"):
             client.set_limits(f"{by}/some/model", [RateLimit("requests", 1, 3600)])
         files = {path.name for path in Path(gateway.config.parent, "routes.d").rglob("*") if path.is_file()}
         assert {f"team,{by}=1.yaml", f"{by},+.yaml", f"team,{by}=1.json"} <= files

@@ -76,9 +76,9 @@ async def test_a_damaged_body_is_400_and_says_why(worker: WorkerProcess, provide
     block = 10 if "gzip" in coding else 7  # where the first one begins; its type cannot be 3
     other = COMPRESS["zstd" if "gzip" in coding else "gzip"](_body("hello"))
     bodies = {
-        "cut off": whole[:-9],
-        "is not what Content-Encoding says": whole[:block] + b"\xff" * 20 + whole[block + 20 :],
-        f"Content-Encoding says: {coding.lower()}": other,
+        "is incomplete": whole[:-9],
+        "which Content-Encoding announces": whole[:block] + b"\xff" * 20 + whole[block + 20 :],
+        f"is not valid {coding.lower()}, which": other,
     }
     for words, body in bodies.items():
         answer = await _send(worker, body, coding)
@@ -86,7 +86,7 @@ async def test_a_damaged_body_is_400_and_says_why(worker: WorkerProcess, provide
         assert words in answer.error["message"]
     answer = await _send(worker, whole, None)
     assert answer.status == 400
-    assert "no Content-Encoding says how" in answer.error["message"]
+    assert "Content-Encoding is missing" in answer.error["message"]
     assert provider.calls == []
 
 

@@ -1,7 +1,7 @@
-"""RestService: OpenAI's, Anthropic's and MLflow's HTTP APIs in HttpBody messages, for the front proxies.
+"""RestService: the HTTP APIs of OpenAI, Anthropic and MLflow as HttpBody messages, for the front proxies.
 
-Status and headers go ahead as initial metadata, the body follows in pieces of at most 64 KiB, and the RPC ends OK whatever
-the HTTP status is: a non-OK RPC means that the core itself failed.
+Status and headers are sent as initial metadata, followed by the body in pieces of at most 64 KiB. The RPC ends OK
+whatever the HTTP status is: a non-OK RPC means that the core itself failed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["PIECE_BYTES_MAX", "RestServicer"]
 
 
 class RestServicer(rest_pb2_grpc.RestServiceServicer):
-    """Every path of rest.proto, each served by one of these groups."""
+    """All paths of rest.proto, each served by one of these groups."""
 
     def __init__(self, gateway: Gateway, changes: RouteChanges, health: HealthServicer, memory: Memory) -> None:
         calls = RouteCalls(gateway)

@@ -1,4 +1,4 @@
-"""Anthropic's paths."""
+"""The paths of Anthropic's API."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from sidecar.worker.rest.error_bodies import ANTHROPIC
 from sidecar.worker.rest.reply import Reply, answers_in
 from sidecar.worker.rest.route_calls import Dialect, RouteCalls
 
-# What the door's calls are counted as: the word of OpenAI's door is `chat`.
+# Operation label in metrics; calls to OpenAI's API have `chat`.
 _DIALECT = Dialect("anthropic", FORMATS["anthropic"].client, {Task.CHAT: ("messages", "stream_messages")})
 
 
 class AnthropicPaths:
-    """The Messages API, on routes of type llm/v1/chat. Its list of models is with OpenAI's: they have one path."""
+    """The Messages API, on routes of type llm/v1/chat. Its list of models is served with OpenAI's, which has the
+    same path."""
 
     def __init__(self, calls: RouteCalls) -> None:
         self._calls = calls
@@ -30,5 +31,5 @@ class AnthropicPaths:
 
 
 def _query(beta: str) -> str:
-    """As the beta namespaces of the SDKs write it; another value means nothing."""
+    """`?beta=true`, as the SDKs' beta namespaces write it; other values are ignored."""
     return "beta=true" if beta == "true" else ""

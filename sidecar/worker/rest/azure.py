@@ -1,4 +1,4 @@
-"""Azure's paths for OpenAI's API, as its SDKs call them: a deployment in the path is a route."""
+"""Azure's paths for OpenAI's API, as its SDKs call them: the deployment in the path is a route."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ _DIALECT = Dialect("openai", DEPLOYMENTS)
 
 
 class AzurePaths:
-    """Those below /openai/deployments/. What Azure has below /openai/v1/ are further paths of OpenAI's."""
+    """The paths below /openai/deployments/. Those that Azure has below /openai/v1/ are additional paths of
+    OpenAI's."""
 
     def __init__(self, calls: RouteCalls) -> None:
         self._calls = calls

@@ -1,4 +1,4 @@
-"""The page on which every call can be tried, and the document behind it."""
+"""The API reference page at /docs, where every call can be tried, and its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sidecar.worker.route_changes import RouteChanges
 
 
 class DocsPaths:
-    """For callers with credentials, as everything else."""
+    """Available to callers with credentials, like everything else."""
 
     def __init__(self, calls: RouteCalls, changes: RouteChanges) -> None:
         self._calls = calls
@@ -46,5 +46,5 @@ class DocsPaths:
 
 async def _send(reply: Reply, found: Asset | None) -> None:
     if found is None:
-        raise GatewayError(Kind.ROUTE_NOT_FOUND, "The page has no such file.", code="not_found")
+        raise GatewayError(Kind.ROUTE_NOT_FOUND, "There is no such file.", code="not_found")
     await send(reply, found.content_type, found.body, POLICY, found.cache_control)

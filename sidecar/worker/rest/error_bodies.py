@@ -1,4 +1,5 @@
-"""Error bodies in the callers' formats: OpenAI's {"error": ...}, Anthropic's {"type": "error", ...}, MLflow's {"detail": ...}."""
+"""Error bodies in the callers' formats: OpenAI's {"error": ...}, Anthropic's {"type": "error", ...}, MLflow's
+{"detail": ...}."""
 
 from __future__ import annotations
 
@@ -18,8 +19,10 @@ _OPENAI = FORMATS["openai"]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How a path answers when a call fails: the HTTP status, the body, and the event where the answer has begun already. Body
-    and event may name the request's id, which is also in the header `id_header` where the format has one of its own."""
+    """How a path reports a failed call: HTTP status, body, and the event if the answer has started already.
+
+    Body and event may contain the request id, which is also in the header `id_header` if the format has its own.
+    """
 
     status: Callable[[GatewayError], int]
     body: Callable[[GatewayError, str], bytes]
@@ -33,12 +36,12 @@ def _members(error: GatewayError) -> tuple[str, str, str | None, str | None]:
 
 
 def with_code(error: GatewayError) -> GatewayError:
-    """With a word that programs can compare: the provider's own, or ours of the kind."""
+    """Adds a code that programs can compare: the provider's, or ours for the kind of error."""
     return error if error.code else replace_error(error, code=status_row(error).code)
 
 
 def encode_openai(error: GatewayError) -> bytes:
-    """A body of OpenAI's shape."""
+    """Encodes an error as OpenAI's API does."""
     assert _OPENAI.encode_error is not None
     return _OPENAI.encode_error(*_members(error))
 
@@ -48,13 +51,13 @@ def _openai_body(error: GatewayError, request_id: str) -> bytes:
 
 
 def _openai_event(error: GatewayError, request_id: str) -> bytes:
-    """In MLflow's streams too: they are OpenAI's."""
+    """Also used in MLflow's streams, which are OpenAI's."""
     assert _OPENAI.encode_stream_error is not None
     return _OPENAI.encode_stream_error(*_members(error))
 
 
 def _detail(error: GatewayError, request_id: str) -> bytes:
-    return msgspec.json.encode({"detail": detail_of(error)})  # with members of the request as they came
+    return msgspec.json.encode({"detail": detail_of(error)})  # may quote members of the request as they were sent
 
 
 def _text(error: GatewayError, request_id: str) -> bytes:
@@ -74,9 +77,9 @@ ANTHROPIC = Shape(
     lambda error, request_id: encode_error_event(with_code(error), request_id),
     id_header="request-id",
 )
-# Dialects A and B: FastAPI's list of problems with 422.
+# Dialects A and B: FastAPI's list of problems with status 422.
 MLFLOW = Shape(lambda error: mlflow_status(error, 422), _detail, _openai_event)
-# Dialect C, and what has no body that could violate anything.
+# Dialect C, and requests without a body that could be invalid.
 MLFLOW_TEXT = Shape(lambda error: mlflow_status(error, 400), _text, _openai_event)
 MLFLOW_C = Shape(lambda error: mlflow_status(error, 400), _c_detail, _openai_event)
 

@@ -1,4 +1,4 @@
-"""The home page: what the caller may call, what is left to it, how the gateway is."""
+"""The home page: which routes the caller may call, what is left of its limits, and the state of the gateway."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PEM = "application/x-pem-file"
 
 
 class HomePaths:
-    """For callers with credentials, as everything else; each sees what it may call."""
+    """Available to callers with credentials, like everything else; each sees the routes it may call."""
 
     def __init__(self, gateway: Gateway, changes: RouteChanges) -> None:
         self._gateway = gateway
@@ -46,5 +46,5 @@ class HomePaths:
                 return
         found = asset(request.file)
         if found is None:
-            raise GatewayError(Kind.ROUTE_NOT_FOUND, "The page has no such file.", code="not_found")
+            raise GatewayError(Kind.ROUTE_NOT_FOUND, "There is no such file.", code="not_found")
         await send(reply, found.content_type, found.body, POLICY, found.cache_control)

@@ -1,4 +1,4 @@
-"""A page of the items of a request, as OpenAI lists them."""
+"""Pages of a request's input items, as OpenAI lists them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from adapters import GatewayError, Kind
 from adapters.responses.remembered import Item
 from sidecar.v1 import rest_pb2
 
-# OpenAI's own numbers.
+# OpenAI's values.
 _LIMIT, _LIMIT_MAX = 20, 100
 
 
 def page(items: list[Item], request: rest_pb2.ListResponseInputItemsRequest) -> bytes:
-    """The newest first, unless the request says `asc`. Raises invalid_request."""
+    """Returns a page, newest first unless the request asks for `asc`. Raises invalid_request."""
     if request.order not in ("", "asc", "desc"):
         raise GatewayError(Kind.INVALID_REQUEST, "'order' must be asc or desc.", param="order")
     ordered = items if request.order == "asc" else items[::-1]
@@ -21,7 +21,7 @@ def page(items: list[Item], request: rest_pb2.ListResponseInputItemsRequest) -> 
     start = 0
     if request.after:
         if request.after not in ids:
-            raise GatewayError(Kind.INVALID_REQUEST, "'after' names no item of the list.", param="after")
+            raise GatewayError(Kind.INVALID_REQUEST, "'after' is not the id of an item in the list.", param="after")
         start = ids.index(request.after) + 1
     end = start + _limit(request.limit)
     found = ids[start:end]
@@ -40,5 +40,5 @@ def _limit(text: str) -> int:
     if not text:
         return _LIMIT
     if not (text.isdecimal() and len(text) <= 3 and 1 <= int(text) <= _LIMIT_MAX):
-        raise GatewayError(Kind.INVALID_REQUEST, f"'limit' must be 1 to {_LIMIT_MAX}.", param="limit")
+        raise GatewayError(Kind.INVALID_REQUEST, f"'limit' must be from 1 to {_LIMIT_MAX}.", param="limit")
     return int(text)

@@ -1,4 +1,4 @@
-"""JSON of our own making."""
+"""Encodes the gateway's own JSON."""
 
 from __future__ import annotations
 

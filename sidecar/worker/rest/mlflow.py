@@ -22,7 +22,7 @@ from sidecar.worker.route_changes import RouteChanges
 
 
 class MlflowPaths:
-    """Lists show what the caller may call; everything else does not exist for it."""
+    """Lists contain what the caller may call; other routes do not exist as far as it can tell."""
 
     def __init__(self, calls: RouteCalls, changes: RouteChanges) -> None:
         self._calls = calls
@@ -97,14 +97,14 @@ class MlflowPaths:
 
     @answers_in(MLFLOW)
     async def SetMlflowLimits(self, request: HttpBody, reply: Reply) -> None:
-        """Limits that MLflow cannot express are kept."""
+        """Keeps limits that MLflow's API cannot express."""
         consumer = self._admin(reply)
         name, limits = limits_of(await plain(request.data, reply.context))
         kept = [each for each in await self._changes.get_limits(consumer, name) if each.unit != "requests"]
         await reply.json(limits_json(await self._changes.set_limits(consumer, name, [*limits, *kept])))
 
     def _admin(self, reply: Reply) -> Consumer:
-        """Before the body is read: what is wrong with it is an admin's to know."""
+        """Checks for an admin before the body is read: only admins learn what is wrong with it."""
         consumer = self._calls.consumer(reply.context)
         require_admin(consumer)
         return consumer

@@ -1,4 +1,4 @@
-"""What admins send on MLflow's paths: routes to be made, and limits."""
+"""Parses what admins send on MLflow's paths: routes to create, and limits."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ _SCOPES = ("route", "endpoint", "user")
 
 
 def spec_of(body: bytes) -> dict[str, Any]:
-    """A route in the config file's terms, of {name, route_type, model: {name, provider, config | <provider>_config}}. Raises
-    invalid_request; what is in it is checked by whoever makes the route."""
+    """Converts {name, route_type, model: {name, provider, config | <provider>_config}} to a route in the terms of
+    the config file.
+
+    Raises invalid_request. The route's contents are checked when it is created.
+    """
     spec = _object(body)
     model = spec.get("model")
     if isinstance(model, dict):
@@ -27,12 +30,12 @@ def spec_of(body: bytes) -> dict[str, Any]:
 
 
 def _with_config(model: dict[str, Any]) -> dict[str, Any]:
-    """MLflow's clients name the config after the provider: openai_config."""
+    """MLflow's clients name the config after the provider, as in openai_config."""
     named = [name for name in model if name.endswith(_CONFIG_SUFFIX)]
     if not named:
         return model
     if len(named) > 1 or "config" in model:
-        raise _invalid("A model must have one config only.", "model.config")
+        raise _invalid("A model must have only one config.", "model.config")
     provider = str(model.get("provider", "")).lower().replace("-", "_")
     if named[0] != f"{provider}{_CONFIG_SUFFIX}":
         raise _invalid(f"'{named[0][:64]}' is not the config of this provider.", f"model.{named[0][:64]}")
@@ -40,7 +43,8 @@ def _with_config(model: dict[str, Any]) -> dict[str, Any]:
 
 
 def limits_of(body: bytes) -> tuple[str, list[Limit]]:
-    """The route's name and its limits, of {route, limits: [{calls, renewal_period, key}]}. Raises invalid_request."""
+    """Returns the route's name and limits from {route, limits: [{calls, renewal_period, key}]}. Raises
+    invalid_request."""
     value = _object(body)
     name, limits = value.get("route"), value.get("limits")
     if not isinstance(name, str):
@@ -55,20 +59,21 @@ def _limit(value: Any, at: str) -> Limit:
         raise _invalid("A limit must be an object.", at)
     calls, period, key = value.get("calls"), value.get("renewal_period"), value.get("key")
     if type(calls) is not int or calls < 0:
-        raise _invalid("Must be a whole number of 0 or more.", f"{at}.calls")
+        raise _invalid("Must be a whole number, 0 or greater.", f"{at}.calls")
     try:
         per_s = seconds_of(period if isinstance(period, str) else "")
     except ValueError:
-        raise _invalid(f"Must be one of {WORDS}, or so many of them.", f"{at}.renewal_period") from None
+        raise _invalid(f"Must be one of {WORDS}, or a number of them.", f"{at}.renewal_period") from None
     if key is not None and key not in _SCOPES:
         raise _invalid(f"Must be one of {', '.join(_SCOPES)}.", f"{at}.key")
     if unknown := value.keys() - {"calls", "renewal_period", "key"}:
-        raise _invalid("A limit can have calls, renewal_period and key only.", f"{at}.{min(unknown)[:64]}")
+        raise _invalid("A limit may only have calls, renewal_period and key.", f"{at}.{min(unknown)[:64]}")
     return Limit("requests", calls, per_s, each=key == "user")
 
 
 def limits_json(limits: Iterable[Limit]) -> dict[str, Any]:
-    """Those that MLflow can express: calls in a time. Limits of tokens and of calls at once are in RouteService alone."""
+    """Returns the limits that MLflow can express, calls per period. Limits of tokens and of concurrent calls are
+    only in RouteService."""
     return {
         "limits": [
             {"calls": each.count, "key": "user" if each.each else "route", "renewal_period": text_of(each.per_s)}
@@ -83,8 +88,8 @@ def _object(body: bytes) -> dict[str, Any]:
     for name, raw in members_of(body).items():
         try:
             found[name] = msgspec.json.decode(raw)
-        except (msgspec.DecodeError, RecursionError):  # well-formed, or members_of had refused it
-            raise _invalid("Holds a number out of range, or is nested too deep.", name[:64]) from None
+        except (msgspec.DecodeError, RecursionError):  # well-formed, since members_of accepted it
+            raise _invalid("Contains a number out of range, or is nested too deeply.", name[:64]) from None
     return found
 
 

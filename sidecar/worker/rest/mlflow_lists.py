@@ -1,4 +1,4 @@
-"""Routes as MLflow's clients read them, and their pages."""
+"""Routes and pages of routes as MLflow's clients read them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from adapters import GatewayError, Kind
 from sidecar.domain.snapshot import Route
 from sidecar.worker.rest.mlflow_dialect import provider_name
 
-# As MLflow's servers have it; a route is some 150 bytes.
+# MLflow's own page size; a route takes some 150 bytes.
 PAGE_SIZE = 3000
 _TOKEN_CHARS_MAX = 64
 
 
 def route(each: Route) -> dict[str, Any]:
-    """Dialect A. `limit` is newer (2.10) and ignored by older clients."""
+    """A route in dialect A. `limit` exists since 2.10 and is ignored by older clients."""
     return {
         "name": each.name,
         "route_type": f"llm/v1/{each.task}",
@@ -30,7 +30,7 @@ def route(each: Route) -> dict[str, Any]:
 
 
 def endpoint(each: Route) -> dict[str, Any]:
-    """Dialect B. Its clients want the key `limit` to be there."""
+    """A route in dialect B. Its clients require the key `limit`."""
     return {
         "name": each.name,
         "endpoint_type": f"llm/v1/{each.task}",
@@ -41,7 +41,7 @@ def endpoint(each: Route) -> dict[str, Any]:
 
 
 def traffic_route(each: Route) -> dict[str, Any]:
-    """Of a route whose strategy is by weight."""
+    """A route whose strategy is weighted."""
     whole = sum(upstream.weight for upstream in each.upstreams) or 1
     shares = [round(100 * upstream.weight / whole) for upstream in each.upstreams]
     return {
@@ -67,7 +67,7 @@ def _limit(each: Route) -> dict[str, Any] | None:
 
 
 def page(name: str, routes: Collection[Route], token: str, shown: Callable[[Route], dict[str, Any]]) -> dict[str, Any]:
-    """`name` is the list's. Raises invalid_request for a token that no page gave."""
+    """Returns a page of the list called `name`. Raises invalid_request for a token that no page returned."""
     start = _start(token)
     end = start + PAGE_SIZE
     return {

@@ -1,4 +1,4 @@
-"""Routes as models, in OpenAI's shape and in Anthropic's."""
+"""Routes as models, in the formats of OpenAI and Anthropic."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from sidecar.transport.caller import Context
 from sidecar.v1 import rest_pb2
 from sidecar.worker.rest.error_bodies import ANTHROPIC, OPENAI, Shape
 
-# Anthropic's own bound of a page.
+# Anthropic's own maximum.
 _LIMIT_MAX = 1000
-# Both formats require a date; a route has none, and the first moment of the clock says so.
+# Both formats require a date. A route has none, so this is the Unix epoch.
 _NO_DATE_S, _NO_DATE = 0, "1970-01-01T00:00:00Z"
 _VERSION = "anthropic-version"
 
 
 def speaks_anthropic(context: Context) -> bool:
-    """Its SDKs send the header with every call."""
+    """Anthropic's SDKs send this header with every call."""
     return any(key == _VERSION for key, _ in context.invocation_metadata() or ())
 
 
 def shape_of(context: Context) -> Shape:
-    """How the caller reads errors."""
+    """The error format that the caller reads."""
     return ANTHROPIC if speaks_anthropic(context) else OPENAI
 
 
 def openai_model(route: Route, name: str) -> dict[str, Any]:
-    """`name` is the route's own, or another that it answers to."""
+    """`name` is the route's own name or an alias."""
     return {
         "id": name,
         "object": "model",
@@ -39,10 +39,10 @@ def openai_model(route: Route, name: str) -> dict[str, Any]:
 
 
 def openai_list(routes: Iterable[Route], request: rest_pb2.ListModelsRequest) -> dict[str, Any]:
-    """Whole: raises invalid_request for what would page it."""
+    """Returns the whole list. Raises invalid_request for paging parameters."""
     for name in ("limit", "after_id"):
         if getattr(request, name):
-            text = f"'{name}' is a parameter of Anthropic's list, which goes with the header anthropic-version."
+            text = f"'{name}' is a parameter of Anthropic's API. Send the header anthropic-version with it."
             raise GatewayError(Kind.INVALID_REQUEST, text, param=name)
     return {"object": "list", "data": [openai_model(route, name) for route in routes for name in _names(route)]}
 
@@ -52,7 +52,7 @@ def anthropic_model(route: Route, name: str) -> dict[str, Any]:
 
 
 def anthropic_list(routes: Iterable[Route], request: rest_pb2.ListModelsRequest) -> dict[str, Any]:
-    """A page of the routes that chat: no other can be called by a message. Raises invalid_request."""
+    """Returns a page of the chat routes, the only ones that the Messages API can call. Raises invalid_request."""
     chats = (route for route in routes if route.task is Task.CHAT)
     entries = [anthropic_model(route, name) for route in chats for name in _names(route)]
     names = [each["id"] for each in entries]
@@ -71,12 +71,14 @@ def _place(names: list[str], name: str) -> int:
     try:
         return names.index(name)
     except ValueError:
-        raise GatewayError(Kind.INVALID_REQUEST, "'after_id' names no model of the list.", param="after_id") from None
+        raise GatewayError(
+            Kind.INVALID_REQUEST, "'after_id' is not the id of a model in the list.", param="after_id"
+        ) from None
 
 
 def _limit(text: str) -> int:
     if not text:
         return _LIMIT_MAX
     if not (text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= _LIMIT_MAX):
-        raise GatewayError(Kind.INVALID_REQUEST, f"'limit' must be 1 to {_LIMIT_MAX}.", param="limit")
+        raise GatewayError(Kind.INVALID_REQUEST, f"'limit' must be from 1 to {_LIMIT_MAX}.", param="limit")
     return int(text)

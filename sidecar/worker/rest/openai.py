@@ -1,4 +1,4 @@
-"""OpenAI's paths."""
+"""The paths of OpenAI's API."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _DIALECT = Dialect("openai", FORMATS["openai"].client)
 
 
 class OpenAiPaths:
-    """Also under the longer paths where MLflow's 3.9+ server has them."""
+    """Also available under the longer paths of MLflow's server 3.9 and later."""
 
     def __init__(self, calls: RouteCalls, health: HealthServicer) -> None:
         self.calls = calls
@@ -43,5 +43,5 @@ class OpenAiPaths:
     async def Health(self, request: rest_pb2.HealthRequest, reply: Reply) -> None:
         """Whether a load balancer may send calls here."""
         if self._health.leaving:
-            raise GatewayError(Kind.DRAINED, "The gateway is about to stop.")
+            raise GatewayError(Kind.DRAINED, "The gateway is shutting down.")
         await reply.json({"status": "OK"})

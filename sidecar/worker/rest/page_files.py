@@ -1,4 +1,4 @@
-"""What the pages that the gateway serves have in common: headers, and where they are as a browser sees it."""
+"""What the gateway's web pages share: headers, and the path at which a browser sees them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from sidecar.transport.caller import Context
 from sidecar.worker.rest.reply import Reply
 
 _PREFIX_KEY = "x-forwarded-prefix"
-# A path of this host: two slashes at the beginning would be another one.
+# A path on this host: two leading slashes would begin another host's name.
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){1,16}")
 
 
 def prefix_of(context: Context) -> str:
-    """What a balancer took off the path; the front passes it on of those alone that are trusted."""
+    """The path prefix that a load balancer removed. The front forwards it only from trusted balancers."""
     for key, value in context.invocation_metadata() or ():
         if key == _PREFIX_KEY and isinstance(value, str) and _PREFIX.fullmatch(value):
             return value
@@ -22,7 +22,7 @@ def prefix_of(context: Context) -> str:
 
 
 async def send(reply: Reply, content_type: str, body: bytes, policy: str, cache_control: str) -> None:
-    """A file under a Content-Security-Policy."""
+    """Sends a file with a Content-Security-Policy."""
     headers = [
         ("cache-control", cache_control),
         ("content-security-policy", policy),
@@ -32,8 +32,8 @@ async def send(reply: Reply, content_type: str, body: bytes, policy: str, cache_
 
 
 def version_of() -> str:
-    """Of the gateway."""
+    """The version of the gateway."""
     try:
         return version("llm-gateway-sidecar")
-    except PackageNotFoundError:  # a checkout on PYTHONPATH
+    except PackageNotFoundError:  # not installed, but on PYTHONPATH
         return "0"

@@ -1,5 +1,5 @@
-"""Answers that are remembered: a request that goes on from one is written out in full before it is called; an answer that is to
-be remembered is kept before its caller hears the end of it."""
+"""Stored answers: a request that continues one is completed before the call, and an answer is stored before its
+caller receives the end of it."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from sidecar.domain.snapshot import Consumer
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Where the answer to one call goes."""
+    """Where the answer to one call is stored."""
 
     memory: Memory
     owner: str
-    ids: Ids  # of the answer and its items, in place of others
+    ids: Ids  # ids of the answer and its items, replacing the provider's
     input: tuple[remembered.Item, ...]
     before: tuple[str, ...]
 
     async def keep(self, response: bytes) -> bool:
-        """False where it cannot be kept."""
+        """Stores the answer. Returns whether that was possible."""
         record = Record(msgspec.Raw(response), self.input, self.before)
         value = await off_loop(len(response), remembered.written, record)
         return await self.memory.put(self.owner, self.ids.response, value)
 
 
 class RememberedResponses:
-    """What the paths of the Responses API do with the memory of the worker."""
+    """The stored answers, as the paths of the Responses API use them."""
 
     def __init__(self, memory: Memory) -> None:
         self._memory = memory
@@ -45,8 +45,8 @@ class RememberedResponses:
         return self._memory.settings is not None
 
     async def opened(self, consumer: Consumer, envelope: Envelope) -> tuple[Envelope, Kept | None]:
-        """The request in full, and where its answer goes; None: it is not kept. Raises GatewayError, by name, for what it goes
-        on from and nobody remembers."""
+        """Returns the completed request, and where to store its answer (None if it is not stored). Raises
+        GatewayError for an id that is not stored."""
         if not self.on:
             return envelope, None
         ids = Ids(secrets.token_hex(16))
@@ -62,7 +62,7 @@ class RememberedResponses:
         return envelope._replace(members=members, answers=answers), kept
 
     async def find(self, consumer: Consumer, id_: str) -> Record:
-        """Raises route_not_found. Looking at an answer is no use of it."""
+        """Returns a stored answer. Raises route_not_found. Reading an answer does not extend its lifetime."""
         if self.on and remembered.is_response_id(id_):
             found = await self._memory.get(
                 consumer.name, [id_], used=False, bytes_max=remembered.CONVERSATION_BYTES_MAX
@@ -72,14 +72,14 @@ class RememberedResponses:
         raise self._unknown(id_)
 
     async def input_items(self, consumer: Consumer, id_: str) -> list[remembered.Item]:
-        """All that the model was given, the first item first."""
+        """Returns all items that the model was given, the first one first."""
         record = await self.find(consumer, id_)
         previous = record.before[-1] if record.before else ""
         needs = Needs(previous, record.input, ids=remembered.referred(record.input))
         return remembered.listed(needs, await self._records(consumer, needs, used=False))
 
     async def delete(self, consumer: Consumer, id_: str) -> None:
-        """Raises route_not_found."""
+        """Deletes a stored answer. Raises route_not_found."""
         if not (self.on and remembered.is_response_id(id_) and await self._memory.delete(consumer.name, id_)):
             raise self._unknown(id_)
 
@@ -103,9 +103,13 @@ class RememberedResponses:
     def _unknown(self, id_: str) -> GatewayError:
         text = f'There is no response "{id_[:128]}": '
         if self.on:
-            text += f"answers are kept for {self._kept_for()} after their last use. Those of a provider are read at the provider."
+            text += (
+                f"answers are stored for {self._kept_for()} after their last use. Read a provider's at the provider."
+            )
         else:
-            text += "this gateway remembers none. The operator can set `responses: {remember: 1h}` in the config."
+            text += (
+                "this gateway does not store answers. The operator can set `responses: {remember: 1h}` in the config."
+            )
         return GatewayError(Kind.ROUTE_NOT_FOUND, text, param="id", code="response_not_found")
 
 

@@ -1,4 +1,4 @@
-"""One HTTP answer over gRPC: status and headers as initial metadata, the body in pieces, the RPC ends OK."""
+"""One HTTP answer over gRPC: status and headers as initial metadata, the body in pieces; the RPC ends OK."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from sidecar.worker.rest.json import written
 
 log = logging.getLogger(__name__)
 
-# Envoy buffers a whole message, and answers 500 to one above its limit.
+# Envoy buffers whole messages, and answers 500 if one exceeds its limit.
 PIECE_BYTES_MAX = 64 * 1024
 JSON = "application/json"
 EVENTS = "text/event-stream; charset=utf-8"
-KEEPALIVE = b": keep-alive\n\n"  # a comment, which readers of events skip
-# Proxies between us and the caller give all headers together 4 to 8 KiB.
+KEEPALIVE = b": keep-alive\n\n"  # a comment, which SSE parsers skip
+# Proxies between us and the caller allow 4 to 8 KiB for all headers together.
 LEFT_OUT_BYTES_MAX = 1024
 
 
@@ -41,8 +41,8 @@ def answers_in(
 ) -> Callable[
     [Callable[[_Paths, _Request, Reply], Awaitable[None]]], Callable[[_Paths, _Request, Context], Awaitable[None]]
 ]:
-    """Decorates a method of a group of paths: it gets a Reply to send its answer with, and what it raises becomes an error
-    answer of this shape."""
+    """Decorates a method of a group of paths: passes it a Reply for its answer, and turns exceptions into error
+    answers of this shape."""
     return answers_by(lambda context: shape)
 
 
@@ -51,7 +51,7 @@ def answers_by(
 ) -> Callable[
     [Callable[[_Paths, _Request, Reply], Awaitable[None]]], Callable[[_Paths, _Request, Context], Awaitable[None]]
 ]:
-    """The same for a path whose callers read one shape or another."""
+    """Like `answers_in`, for a path whose callers expect different shapes."""
 
     def decorated(
         method: Callable[[_Paths, _Request, Reply], Awaitable[None]],
@@ -61,7 +61,7 @@ def answers_by(
             reply = Reply(context, shape_of(context))
             try:
                 await method(paths, request, reply)
-            except BaseException as error:  # noqa: BLE001  # raised again where nobody is there to read it
+            except BaseException as error:  # noqa: BLE001  # re-raised if the caller is gone
                 await reply.error(error)
 
         return serve
@@ -70,7 +70,8 @@ def answers_by(
 
 
 class Reply:
-    """The answer to one call; `answers_in` makes it. `error` and `json`, `whole`, `file` or `events` send it."""
+    """The answer to one call, created by `answers_in`. Send it with one of `error`, `json`, `whole`, `file` and
+    `events`."""
 
     __slots__ = ("_answer", "_begun", "_shape", "_write_s", "_writer", "context", "request_id")
 
@@ -84,18 +85,19 @@ class Reply:
         self._write_s = Timeouts().write_s
 
     def goes_with(self, answer: Answer | StreamedAnswer) -> None:
-        """What is sent is an upstream's answer: its name, limits and what was left out go into headers."""
+        """Marks the answer as an upstream's, so that its headers name the upstream, the limits and what was left
+        out."""
         self._answer = answer
         self._write_s = answer.write_s
 
     def written_by(self, writer: StreamWriter | PassedStream) -> None:
-        """Events come from it, that of a failure too."""
+        """Makes `writer` the source of events, including the one for a failure."""
         self._writer = writer
 
     async def error(self, error: BaseException) -> None:
-        """An error answer of the path's shape, or an in-band event once the answer has begun. Raises what nobody is there to
-        read."""
-        if isinstance(error, ClientStalled):  # no message can be sent any more
+        """Sends an error answer of the path's shape, or an in-band event if the answer has started. Re-raises an
+        error that cannot be delivered."""
+        if isinstance(error, ClientStalled):  # no further message can be sent
             await abort(self.context, error)
         if not isinstance(error, Exception):  # cancelled
             raise error
@@ -110,9 +112,10 @@ class Reply:
         extra = [*error.headers]
         wait_s = retry_after_s(error)
         if wait_s is not None:
-            extra.append(("retry-after", str(max(1, math.ceil(wait_s)))))  # rounded up: earlier would be refused again
+            # rounded up, since an earlier retry would be refused again
+            extra.append(("retry-after", str(max(1, math.ceil(wait_s)))))
         if status >= 424 and not client_may_retry(error):
-            extra.append(("x-should-retry", "false"))  # without it SDKs retry 429 and 5xx
+            extra.append(("x-should-retry", "false"))  # otherwise SDKs retry 429 and 5xx
         _append_left_out(extra, error.left_out)
         self._answer = None
         await self._begin(status, JSON, tuple(extra))
@@ -120,17 +123,17 @@ class Reply:
 
     def _our_own(self, error: Exception) -> GatewayError:
         if (short := internal_failure(error)) is not None:
-            log.error("no descriptors or no memory left, request %s: %s", self.request_id, type(error).__name__)
+            log.error("out of file descriptors or memory in request %s: %s", self.request_id, type(error).__name__)
             return short
-        log.error("a bug in the gateway, request %s", self.request_id, exc_info=error)
+        log.error("unexpected exception in request %s; this is a bug in the gateway", self.request_id, exc_info=error)
         return GatewayError(Kind.INTERNAL, "The gateway failed.")
 
     async def json(self, value: object) -> None:
-        """Our own JSON with status 200."""
+        """Sends JSON of our own with status 200."""
         await self.whole(written(value))
 
     async def count(self, count: Count, value: object) -> None:
-        """Of tokens: as the provider wrote it where it passes, else `value`, and a header says where that is an estimate."""
+        """Sends a token count: the provider's body if it passes through, else `value`. A header marks an estimate."""
         if not count.estimated:
             self.goes_with(count.answer)
             await self.whole(written(value) if count.answer.body is None else count.answer.body)
@@ -138,7 +141,7 @@ class Reply:
         await self.file(JSON, written(value), [("x-sidecar-estimated", "input_tokens"), *count.answer.headers])
 
     async def whole(self, body: bytes) -> None:
-        """A JSON answer with status 200."""
+        """Sends a JSON answer with status 200."""
         if len(body) > PIECE_BYTES_MAX:
             await self._begin(200, JSON, ())
             await self._write(body, JSON)
@@ -149,12 +152,12 @@ class Reply:
             await taken_within(self._write_s, rest)
 
     async def file(self, content_type: str, body: bytes, headers: list[tuple[str, str]], status: int = 200) -> None:
-        """Something other than JSON. `headers` are of the kinds that the fronts copy."""
+        """Sends something other than JSON. `headers` must be among those that the fronts copy."""
         await self._begin(status, content_type, tuple(headers))
         await self._write(body, content_type)
 
     async def events(self, data: bytes) -> None:
-        """Server-sent events, whole ones; the first call begins the answer."""
+        """Sends complete server-sent events. The first call starts the answer."""
         if not self._begun:
             await self._begin(200, EVENTS, ())
             await self._write(data, EVENTS)
@@ -162,7 +165,7 @@ class Reply:
             await self._write(data)
 
     async def keep_alive(self, headers: Headers) -> None:
-        """A comment before there is an answer; the first one begins it, without knowing its upstream."""
+        """Sends an SSE comment as a keepalive. The first one starts the answer, before its upstream is known."""
         if self._begun:
             await self._write(KEEPALIVE)
         else:
@@ -174,7 +177,7 @@ class Reply:
         await self.context.send_initial_metadata(self._head(status, content_type, extra))
 
     def _head(self, status: int, content_type: str, extra: Headers) -> list[tuple[str, str]]:
-        """The answer's initial metadata."""
+        """The initial metadata of the answer."""
         metadata = [
             ("x-http-status", str(status)),
             ("x-http-content-type", content_type),
@@ -192,7 +195,7 @@ class Reply:
         return metadata
 
     async def _write(self, data: bytes, content_type: str = "") -> None:
-        """In pieces; the first message of an answer has its content type too (Envoy reads it there)."""
+        """Sends data in pieces. The first message also carries the content type, which Envoy reads from there."""
         if len(data) <= PIECE_BYTES_MAX:
             await write_within(self.context, self._write_s, HttpBody(content_type=content_type, data=data))
             return
@@ -209,7 +212,7 @@ def _append_left_out(metadata: list[tuple[str, str]], names: tuple[str, ...]) ->
 
 
 def names_within(names: Sequence[str], bytes_max: int) -> str:
-    """The names with commas between them; from where they would be too long a count: "a, b, and 17 more"."""
+    """Joins the names with commas, replacing those that exceed `bytes_max` by their number: "a, b, and 17 more"."""
     shown = ", ".join(names)
     kept = len(names)
     while len(shown) > bytes_max:

@@ -1,6 +1,7 @@
-"""Compressed request bodies (RFC 9110, 8.4): gzip and zstd, bounded in bytes and in ratio, a slice of the loop's time each.
+"""Decompresses request bodies (RFC 9110, 8.4): gzip and zstd, bounded in size and ratio, in slices that do not
+block the event loop.
 
-A body that is not compressed pays for one look at its first byte: no JSON begins as gzip or zstd does.
+For an uncompressed body the only cost is a look at its first byte: no JSON begins like gzip or zstd.
 """
 
 from __future__ import annotations
@@ -16,19 +17,19 @@ from sidecar.domain.sizes import MIB, REQUEST_BYTES_MAX
 from sidecar.transport.caller import Context
 
 COMPRESSED: Final = frozenset({b"\x1f", b"\x28", b"\x50"})  # gzip; a zstd frame; a skippable one (RFC 8878, 3.1)
-# Prompts shrink to a fifth, long repetition to a hundredth. What grows more than this was made to fill memory.
+# Prompts shrink to a fifth, long repetitions to a hundredth. Anything that expands more was made to fill memory.
 RATIO_MAX = 100
-_RATIO_FROM_BYTES = MIB  # as much is nobody's harm
-# This much takes a millisecond; then other calls have their turn.
+_RATIO_FROM_BYTES = MIB  # this much is harmless whatever the ratio
+# This much takes a millisecond; after that, other calls get their turn.
 _SLICE_BYTES = 256 * 1024
 _INPUT_BYTES = 64 * 1024
 _GZIP = zlib.MAX_WBITS | 16
-# 8 MiB: what RFC 9659 lets a sender of HTTP use.
+# 8 MiB: the maximum that RFC 9659 allows HTTP senders.
 _WINDOW_LOG_MAX = 23
 
 
 class _Stream(Protocol):
-    """A member of gzip, a frame of zstd."""
+    """A member of a gzip file or a frame of zstd."""
 
     @property
     def eof(self) -> bool: ...
@@ -38,11 +39,11 @@ class _Stream(Protocol):
 
 
 class _Damaged(Exception):
-    """Not what its coding is."""
+    """The data is not valid in its coding."""
 
 
 class _Gzip:
-    """zlib's decompressor with the face of zstd's: it keeps the input that did not fit."""
+    """Gives zlib's decompressor the interface of zstd's, by keeping the input that did not fit."""
 
     def __init__(self) -> None:
         self._stream = zlib.decompressobj(_GZIP)
@@ -63,7 +64,7 @@ class _Gzip:
 
 
 class _Zstd:
-    """Imported with the first body that needs it: most gateways never see one."""
+    """zstd is imported with the first body that needs it; most gateways never see one."""
 
     def __init__(self) -> None:
         if sys.version_info >= (3, 14):
@@ -95,21 +96,24 @@ _KEY = "content-encoding"
 
 
 async def plain(body: bytes, context: Context) -> bytes:
-    """As it came where it is not compressed."""
+    """Returns the body, decompressed if necessary."""
     return await decompressed(body, context) if body[:1] in COMPRESSED else body
 
 
 async def decompressed(body: bytes, context: Context) -> bytes:
-    """The body that was meant. Raises GatewayError for one that is damaged, too large, or compressed without saying so."""
+    """Returns the decompressed body. Raises GatewayError if it is damaged, too large, or compressed without a
+    Content-Encoding."""
     coding = _coding_of(context)
     begin = _CODINGS.get(coding)
     if begin is None:
-        text = "The body is compressed, and no Content-Encoding says how. Send gzip or zstd, and name it."
+        text = "The body is compressed, but Content-Encoding is missing. Compress with gzip or zstd and set the header."
         raise GatewayError(Kind.INVALID_REQUEST, text)
     try:
         return await _decompressed(body, begin)
     except _Damaged as error:
-        raise GatewayError(Kind.INVALID_REQUEST, f"The body is not what Content-Encoding says: {coding}.") from error
+        raise GatewayError(
+            Kind.INVALID_REQUEST, f"The body is not valid {coding}, which Content-Encoding announces."
+        ) from error
 
 
 def _coding_of(context: Context) -> str:
@@ -131,7 +135,7 @@ async def _decompressed(body: bytes, begin: Callable[[], _Stream]) -> bytes:
             part = stream.decompress(data, _SLICE_BYTES)
             data = stream.unused_data if stream.eof else b""
             if stream.eof:
-                stream = None  # data may follow in another member or frame
+                stream = None  # another member or frame may follow
             elif not part:
                 break  # more input is needed
             size += len(part)
@@ -141,7 +145,7 @@ async def _decompressed(body: bytes, begin: Callable[[], _Stream]) -> bytes:
             if size // _SLICE_BYTES != (size - len(part)) // _SLICE_BYTES:
                 await asyncio.sleep(0)
     if stream is not None:
-        raise GatewayError(Kind.INVALID_REQUEST, "The compressed body is cut off.")
+        raise GatewayError(Kind.INVALID_REQUEST, "The compressed body is incomplete.")
     return b"".join(parts)
 
 
@@ -149,4 +153,4 @@ def _too_large(bytes_max: int) -> GatewayError:
     why = f"more than {bytes_max:,} bytes"
     if bytes_max < REQUEST_BYTES_MAX:
         why = f"more than {RATIO_MAX} times its size"
-    return GatewayError(Kind.REQUEST_TOO_LARGE, f"The body is too large once it is decompressed: {why}.")
+    return GatewayError(Kind.REQUEST_TOO_LARGE, f"The decompressed body is too large: {why}.")

@@ -1,4 +1,4 @@
-"""OpenAI's Responses paths."""
+"""The paths of OpenAI's Responses API."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sidecar.worker.rest.remembering import RememberedResponses
 from sidecar.worker.rest.reply import JSON, Reply, answers_in
 from sidecar.worker.rest.route_calls import Dialect, RouteCalls, body_names_route
 
-# What the door's calls are counted as: the word of chat completions' is `chat`.
+# Operation label in metrics; chat completions have `chat`.
 _DIALECT = Dialect("responses", FORMATS["responses"].client, {Task.CHAT: ("responses", "stream_responses")})
-# OpenAI compacts by a model, and bills for it.
+# OpenAI compacts with a model, and bills for it.
 _COMPACTING = Dialect(
     "responses", FORMATS["responses"].client, {Task.CHAT: ("compact_response", "compact_response")}, compacts=True
 )
@@ -22,7 +22,8 @@ _UPGRADE_REQUIRED = 426
 
 
 class ResponsesPaths:
-    """The Responses API, on routes of type llm/v1/chat. What is remembered between calls is the config's to say."""
+    """The Responses API, on routes of type llm/v1/chat. The config decides whether answers are stored between
+    calls."""
 
     def __init__(self, calls: RouteCalls, memory: RememberedResponses) -> None:
         self.calls = calls
@@ -39,9 +40,9 @@ class ResponsesPaths:
 
     @answers_in(OPENAI)
     async def ConnectResponses(self, request: rest_pb2.ConnectResponsesRequest, reply: Reply) -> None:
-        """Codex asks for a websocket first; on this status it goes on with POST and asks no more."""
+        """Codex tries a websocket first. With this status it falls back to POST and does not try again."""
         self.calls.consumer(reply.context)
-        text = "There is no websocket here: send POST /v1/responses, streamed or not."
+        text = "This gateway does not serve websockets. Send POST /v1/responses, streamed or not."
         body = encode_openai(GatewayError(Kind.INVALID_REQUEST, text, code="upgrade_required"))
         await reply.file(JSON, body, [], status=_UPGRADE_REQUIRED)
 
@@ -49,7 +50,7 @@ class ResponsesPaths:
     async def GetResponse(self, request: rest_pb2.GetResponseRequest, reply: Reply) -> None:
         consumer = self.calls.consumer(reply.context)
         if request.stream == "true":
-            text = "'stream' replays an answer that was made in the background, and there is none here."
+            text = "'stream' is not supported: it replays background responses, which this gateway does not have."
             raise GatewayError(Kind.UNSUPPORTED_PARAMETER, text, param="stream")
         await reply.whole(bytes((await self.memory.find(consumer, request.id)).response))
 

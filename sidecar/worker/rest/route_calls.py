@@ -1,4 +1,4 @@
-"""Calls of a route, whichever dialect they came in."""
+"""Calls of a route, whatever API they came through."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from sidecar.worker.rest.reply import Reply, answers_in
 from sidecar.worker.rest.request_coding import COMPRESSED, decompressed
 
 _Opened = TypeVar("_Opened")
-# Metric labels: a whole answer, a stream.
+# Metric labels: (whole answer, stream).
 COUNT_TOKENS = "count_tokens"
 OPERATIONS: Mapping[Task, tuple[str, str]] = {
     Task.CHAT: ("chat", "stream_chat"),
@@ -36,8 +36,8 @@ OPERATIONS: Mapping[Task, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a caller speaks: the sides by task, the name of the format their bodies are decoded in, and what its calls are counted
-    as."""
+    """How a caller communicates: its format per task, the name of the format that its bodies are decoded from, and
+    the metric labels of its calls."""
 
     format: str
     sides: Mapping[Task, ClientSide]
@@ -46,21 +46,22 @@ class Dialect:
 
 
 class RouteCalls:
-    """What the groups of paths share."""
+    """What all groups of paths share."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
     def consumer(self, context: Context) -> Consumer:
-        """Who calls. Raises unauthenticated."""
+        """Returns the caller's consumer. Raises unauthenticated."""
         return self._gateway.consumers.of(caller_of(context))
 
     def routes(self, consumer: Consumer) -> Mapping[str, Route]:
-        """What the consumer sees, in the config's order."""
+        """The routes that the consumer can see, in configured order."""
         return self._gateway.consumers.routes(consumer)
 
     def route(self, consumer: Consumer, name: str) -> Route | None:
-        """The one that answers the name, under this name; None where the consumer may call none."""
+        """Returns the route that answers to `name`, carrying that name; None if the consumer may not call any such
+        route."""
         return self._gateway.consumers.shown(consumer, name)
 
     async def named_in_body(
@@ -72,8 +73,8 @@ class RouteCalls:
         query: str = "",
         memory: RememberedResponses | None = None,
     ) -> None:
-        """A call whose body names the route. `query` goes on to a provider of the same format. `memory`: of earlier answers that
-        the body may go on from."""
+        """Serves a call whose body names the route. `query` is passed on to a provider of the same format. `memory`
+        holds the earlier answers that the body may continue."""
         caller = caller_of(reply.context, reply.request_id)
         consumer = self._gateway.consumers.of(caller)
         side = dialect.sides[task]
@@ -102,8 +103,8 @@ class RouteCalls:
         choose: Callable[[Route, bytes], Dialect],
         task: Task | None = None,
     ) -> None:
-        """A call whose path names the route; its task is the route's unless `task` says it. `choose` sees the body. Raises
-        route_not_found, and what `choose` does."""
+        """Serves a call whose path names the route. The task is the route's unless `task` is given. `choose` picks
+        the dialect for the body. Raises route_not_found, and what `choose` raises."""
         caller = caller_of(reply.context, reply.request_id)
         consumer = self._gateway.consumers.of(caller)
         route = self.route(consumer, name)
@@ -131,7 +132,7 @@ class RouteCalls:
         query: str = "",
         memory: RememberedResponses | None = None,
     ) -> Count:
-        """How many tokens a body has that names its route: see Gateway."""
+        """Counts the tokens of a body that names its route; see Gateway.count_tokens."""
         caller = caller_of(reply.context, reply.request_id)
         consumer = self._gateway.consumers.of(caller)
         side = dialect.sides[task]
@@ -157,7 +158,7 @@ class RouteCalls:
         return await self._gateway.count_tokens(call)
 
     async def _opened(self, opened: Awaitable[_Opened], operation: str, caller: Caller, consumer: Consumer) -> _Opened:
-        """A body that cannot be opened begins no call, but its caller is answered: it is counted."""
+        """Counts a request whose body cannot be read: it never becomes a call, but its caller gets an answer."""
         try:
             return await opened
         except GatewayError as error:
@@ -256,7 +257,7 @@ class RouteCalls:
 
 
 class _Paths(Protocol):
-    """A group of paths. `memory`: of earlier answers that its bodies may go on from."""
+    """A group of paths. `memory` holds the earlier answers that its bodies may continue."""
 
     calls: RouteCalls
     memory: RememberedResponses | None
@@ -265,7 +266,7 @@ class _Paths(Protocol):
 def body_names_route(
     shape: Shape, task: Task, dialect: Dialect
 ) -> Callable[[_Paths, HttpBody, Context], Awaitable[None]]:
-    """A method of a group of paths, for one whose body names the route; it answers errors in this shape."""
+    """Makes a method for a path whose body names the route; its errors have this shape."""
 
     def serve(paths: _Paths, request: HttpBody, reply: Reply) -> Awaitable[None]:
         return paths.calls.named_in_body(reply, request.data, task, dialect, memory=paths.memory)
@@ -281,7 +282,7 @@ def _writer(side: ClientSide, envelope: Envelope, context: FormatContext, reply:
 
 
 def headers_of(context: Context, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Those of the caller's headers, as they came; one that came on several lines is one with commas."""
+    """Returns those headers of the caller, unchanged. A repeated header is joined with commas."""
     found: dict[str, str] = {}
     for key, value in context.invocation_metadata() or ():
         if key in names and isinstance(value, str) and value:
