@@ -5,7 +5,7 @@ the store that several machines share.
     await memory.put("search-team", "resp_1", record)
     await memory.get("search-team", ["resp_1"], used=True, bytes_max=1_000_000)
 
-A record belongs to one consumer. What is in it nobody here reads.
+Every record belongs to one consumer. This package does not interpret what a record holds.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from sidecar.domain.snapshot import Remembering
 
 log = logging.getLogger(__name__)
 
-# Compressing and sealing goes on while another record is on its way to the disk.
+# Compression and encryption overlap with the disk access of another record.
 _THREADS = 2
 # A disk that takes longer is one that does not answer.
 _DISK_S = 5.0
@@ -42,24 +42,25 @@ class DiskMemory:
         self._sweeps: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Sweeps until it is closed."""
+        """Deletes expired records periodically until it is closed."""
         self._sweeps = asyncio.create_task(self._sweep_until_cancelled())
 
     @property
     def settings(self) -> Remembering | None:
-        """None: nothing is remembered."""
+        """None if nothing is stored."""
         return None if self._folder is None else self._settings()
 
     async def put(self, owner: str, id_: str, value: bytes) -> bool:
-        """False where it could not be kept: it is too large, or the disk does not take it, which the log says."""
+        """Stores a record. Returns False if that failed, because it is too large or the disk failed, which is
+        logged."""
         try:
             return await self._run(lambda store, bounds: self._put(store, Address(owner, id_), value, bounds))
         except GatewayError:
             return False
 
     async def get(self, owner: str, ids: Iterable[str], *, used: bool, bytes_max: int) -> dict[str, bytes]:
-        """Those of the owner's that are there. `used`: they are kept for the whole time again. Raises request_too_large where
-        they have more bytes than that in all, and overloaded."""
+        """Returns the owner's records that exist. `used` restarts their lifetime. Raises request_too_large if
+        together they exceed `bytes_max`, and overloaded."""
         reading = Reading(used, bytes_max)
         addresses = [Address(owner, id_) for id_ in ids]
         try:
@@ -68,7 +69,7 @@ class DiskMemory:
             raise too_large() from None
 
     async def delete(self, owner: str, id_: str) -> bool:
-        """Whether it was there. Raises overloaded."""
+        """Deletes a record. Returns whether it existed. Raises overloaded."""
 
         def delete(store: DiskRecords, bounds: Bounds) -> bool:
             with self._one:
@@ -77,12 +78,12 @@ class DiskMemory:
         return await self._run(delete)
 
     async def _sweep_until_cancelled(self) -> None:
-        """Deletes on time what has ended; all of it, once the config says so."""
+        """Deletes expired records on time, and all records once the config turns storing off."""
         while True:
             try:
                 await asyncio.get_running_loop().run_in_executor(self._threads, self._sweep)
             except (OSError, sqlite3.Error) as error:
-                log.error("what was remembered cannot be deleted in time: %s", error)
+                log.error("expired answers cannot be deleted: %s", error)
             await asyncio.sleep(SWEEP_S)
 
     async def close(self) -> None:
@@ -110,7 +111,7 @@ class DiskMemory:
             raise _unusable("too many calls wait for it")
         self._waiting += 1
 
-        # Nobody waits for work that was given up: then nothing of it stays in the queue of a disk that hangs.
+        # Drop abandoned work, so that it does not pile up in the queue of a disk that hangs.
         given = [work]
 
         def done() -> _Done | None:
@@ -120,7 +121,7 @@ class DiskMemory:
             async with asyncio.timeout(_DISK_S):
                 return cast(_Done, await asyncio.get_running_loop().run_in_executor(self._threads, done))
         except TimeoutError:
-            raise _unusable("it does not answer") from None
+            raise _unusable("it does not respond") from None
         except (OSError, sqlite3.Error) as error:
             raise _unusable(str(error)) from error
         finally:
@@ -150,7 +151,7 @@ class DiskMemory:
         with self._one:
             self._forget_store()
             if forget(self._folder):
-                log.info("nothing is remembered any more: what was remembered is deleted")
+                log.info("answers are no longer stored; those that were stored have been deleted")
 
     def _close(self) -> None:
         with self._one:
@@ -163,7 +164,7 @@ class DiskMemory:
 
 
 def _unusable(reason: str) -> GatewayError:
-    log.error("the memory of responses cannot be used: %s", reason)
+    log.error("the store of responses cannot be used: %s", reason)
     return GatewayError(
-        Kind.OVERLOADED, "The gateway cannot reach what it remembers. Send the whole conversation instead."
+        Kind.OVERLOADED, "The gateway cannot read stored responses at the moment. Send the whole conversation instead."
     )

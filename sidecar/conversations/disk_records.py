@@ -1,7 +1,7 @@
 """Records in SQLite, one file for all workers of a host.
 
-The file says how many records there are, how large they are and when they go; whose they are and what is in them is sealed. What
-is deleted is overwritten.
+The file reveals how many records there are, their sizes and when they expire; owners and contents are encrypted.
+Deleted data is overwritten.
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ log = logging.getLogger(__name__)
 FILE_NAME: Final = "responses.sqlite"
 _LOCK = "responses.lock"
 _FILE_MODE = 0o600
-# Another worker writes a record, or evicts some: milliseconds. A backup that holds the file longer makes a call forget.
+# Another worker writing or evicting a record takes milliseconds. If a backup holds the file longer, a call's answer
+# is not stored.
 _BUSY_S = 2.0
-# Of a row besides what is sealed: two digests, a time, its part of the indices.
+# Bytes of a row in addition to the sealed content: two digests, a time, index entries.
 _ROW_BYTES = 256
-# Of the schema. A file of another one is begun again: what is in it is gone within hours anyway.
+# Version of the schema. A file of another version is recreated, since its contents would expire within hours anyway.
 _VERSION = 1
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS key (name INTEGER PRIMARY KEY CHECK (name = 0), digest BLOB NOT NULL)",
@@ -37,7 +38,7 @@ _SCHEMA = (
         plain_bytes INTEGER NOT NULL, sealed BLOB NOT NULL)""",
     "CREATE INDEX IF NOT EXISTS by_age ON records (used_ms)",
     "CREATE INDEX IF NOT EXISTS by_owner ON records (owner, used_ms)",
-    # Sums that are right whatever changes a row. Owner x'' is all of them.
+    # Sums that stay correct whatever changes a row. Owner x'' is the sum over all.
     "CREATE TABLE IF NOT EXISTS sums (owner BLOB NOT NULL PRIMARY KEY, bytes INTEGER NOT NULL) WITHOUT ROWID",
     """CREATE TRIGGER IF NOT EXISTS came AFTER INSERT ON records BEGIN
         INSERT INTO sums VALUES (NEW.owner, NEW.bytes), (x'', NEW.bytes)
@@ -55,7 +56,7 @@ class DiskRecords:
     disk cannot be used; a file that is none, or was written with another key, is told to the log and begun again."""
 
     def __init__(self, folder: Path, key: bytes | None) -> None:
-        """`key`: None for that of the folder's own file."""
+        """`key`: None for the one in the folder's key file."""
         self._folder = folder
         self._path = folder / FILE_NAME
         self._key = key
@@ -64,7 +65,8 @@ class DiskRecords:
         self.sealing = self._open()
 
     def put(self, address: Address, sealed: bytes, plain_bytes: int, now_s: float, bounds: Bounds) -> bool:
-        """Keeps what `sealing` has sealed, of so many bytes; the oldest go where there is no room. False: it is too large."""
+        """Stores a sealed record, evicting the oldest ones if there is no room. `plain_bytes` is its size before
+        sealing. Returns False if it is too large."""
         size = len(sealed) + _ROW_BYTES
         if size > min(bounds.owner_bytes, bounds.bytes):
             return False
@@ -82,7 +84,7 @@ class DiskRecords:
         return True
 
     def get(self, addresses: Sequence[Address], now_s: float, bounds: Bounds, reading: Reading) -> dict[str, bytes]:
-        """Those that are there, sealed, by id. Raises TooLargeError."""
+        """Returns the sealed records that exist, by id. Raises TooLargeError."""
         found: dict[str, bytes] = {}
         left = reading.plain_bytes
         query = "SELECT plain_bytes, sealed FROM records WHERE name = ? AND used_ms > ?"
@@ -102,30 +104,29 @@ class DiskRecords:
 
     @staticmethod
     def _begin_time_again(connection: sqlite3.Connection, names: list[bytes], now_s: float) -> None:
-        """Where that can be written down: what was found is no worse without it."""
+        """Restarts the lifetime if possible; a failure does not affect the records that were found."""
         try:
             connection.execute("BEGIN IMMEDIATE")
             times = [(_ms(now_s), name) for name in names]
             connection.executemany("UPDATE records SET used_ms = ? WHERE name = ?", times)
             connection.execute("COMMIT")
-        except sqlite3.OperationalError as error:  # the disk is full, or somebody holds the file
-            log.warning("%s: what was used is not kept for longer: %s", FILE_NAME, error)
+        except sqlite3.OperationalError as error:  # the disk is full, or another process holds the file
+            log.warning("%s: the lifetime of the records in use cannot be extended: %s", FILE_NAME, error)
             if connection.in_transaction:
                 connection.rollback()
 
     def delete(self, address: Address) -> bool:
-        """Whether it was there."""
+        """Deletes a record. Returns whether it existed."""
         with self._used() as connection:
             return connection.execute("DELETE FROM records WHERE name = ?", (self.sealing.name(address),)).rowcount > 0
 
     def sweep(self, now_s: float, bounds: Bounds) -> None:
-        """Deletes what has ended, and gives the room back to the disk."""
+        """Deletes expired records and returns their space to the disk."""
         with self._used() as connection:
             connection.execute("DELETE FROM records WHERE used_ms <= ?", (_ms(now_s - bounds.keep_s),))
-            connection.executescript("PRAGMA incremental_vacuum")  # `execute` would take one step, which is a page
-            connection.execute(
-                "PRAGMA wal_checkpoint(TRUNCATE)"
-            ).fetchall()  # what was deleted is in the log until then
+            # `execute` would run a single step, which frees one page
+            connection.executescript("PRAGMA incremental_vacuum")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # deleted data stays in the WAL until then
 
     def close(self) -> None:
         if self._connection is not None:
@@ -139,7 +140,7 @@ class DiskRecords:
 
     @contextmanager
     def _used(self) -> Iterator[sqlite3.Connection]:
-        """The connection to the file that has the name now. One that cannot be read is replaced, and the error goes on."""
+        """The connection to the current file. A file that cannot be read is replaced, and the error is raised."""
         if self._connection is None or self._file != _identity(self._path):
             self.close()
             self.sealing = self._open()
@@ -154,7 +155,7 @@ class DiskRecords:
             raise
 
     def _replace(self, error: sqlite3.Error) -> None:
-        """Unless another worker has done so."""
+        """Replaces the file, unless another worker has done so."""
         with _locked(self._folder):
             self.close()
             if self._file == _identity(self._path):
@@ -174,9 +175,7 @@ class DiskRecords:
         return sealing
 
     def _begin_again(self, error: sqlite3.Error) -> None:
-        log.error(
-            "%s cannot be read (%s): what was remembered is forgotten, and a new file is begun", self._path, error
-        )
+        log.error("%s cannot be read (%s). Its stored answers are lost, and a new file is created.", self._path, error)
         remove_files(self._folder)
 
     def _require_key(self, connection: sqlite3.Connection, sealing: Sealing) -> None:
@@ -184,7 +183,7 @@ class DiskRecords:
         if row is not None and row[0] == sealing.check:
             return
         if row is not None:
-            text = "%s was written with another key: what was remembered is forgotten, and the file is begun again"
+            text = "%s was written with another key. Its stored answers are lost, and the file is recreated."
             log.error(text, self._path)
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("DELETE FROM records")
@@ -193,12 +192,12 @@ class DiskRecords:
 
     def _connected(self, sealing: Sealing) -> sqlite3.Connection:
         self._path.touch(_FILE_MODE)
-        # Calls come from several threads, one at a time. Transactions are begun by hand.
+        # Used by several threads, one at a time. Transactions are started explicitly.
         connection = sqlite3.connect(self._path, timeout=_BUSY_S, check_same_thread=False, isolation_level=None)
         try:
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # before there are tables
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has to be set before the first table
             connection.execute("PRAGMA journal_mode = WAL")
-            # What a worker wrote survives the worker; the last moments before a power cut may be forgotten.
+            # Committed data survives the worker; the last moments before a power failure may be lost.
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA secure_delete = ON")
             if connection.execute("PRAGMA user_version").fetchone()[0] != _VERSION:
@@ -215,7 +214,7 @@ class DiskRecords:
 
 
 def forget(folder: Path) -> bool:
-    """Removes all records. Whether there were any. Raises OSError."""
+    """Removes all records. Returns whether there were any. Raises OSError."""
     if not (folder / FILE_NAME).exists():
         return False
     with _locked(folder):
@@ -230,7 +229,7 @@ def remove_files(folder: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One process at a time opens or replaces the files."""
+    """Lets one process at a time open or replace the files."""
     descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -248,7 +247,7 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 def _is_unreadable(error: sqlite3.Error) -> bool:
-    """Extended codes have the plain one in their lowest byte."""
+    """Extended result codes contain the primary one in their lowest byte."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNREADABLE
 
 

@@ -1,4 +1,4 @@
-"""The key where the config names none: a file of the state directory, made with the first record."""
+"""The encryption key if the config names none: a file in the state directory, created with the first record."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _MODE = 0o600
 
 
 def key_in(folder: Path) -> bytes:
-    """The key, a new one where there is none or what is there is none. One process at a time. Raises OSError."""
+    """Returns the key, creating a new one if it is missing or invalid. Only one process may call this at a time.
+    Raises OSError."""
     path = folder / KEY_FILE
     try:
         text = path.read_bytes().decode("ascii", "replace")
@@ -25,7 +26,7 @@ def key_in(folder: Path) -> bytes:
         return _made(path)
     if _FORM.fullmatch(text):
         return bytes.fromhex(text)
-    log.error("%s holds no key; a new one is made, and what was remembered by the old one is forgotten", path)
+    log.error("%s holds no valid key. A new one is created, and the answers stored with the old one are lost.", path)
     return _made(path)
 
 

@@ -1,4 +1,4 @@
-"""Names and contents of records, as they lie on the disk: neither says anything without the key."""
+"""Encrypts the names and contents of records on disk; neither reveals anything without the key."""
 
 from __future__ import annotations
 
@@ -14,26 +14,29 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 KEY_BYTES = 32
 _NONCE_BYTES = 12
-# Conversations are text: a third of their size, for a millisecond a 100 KB.
+# Conversations are text: they compress to a third, at a millisecond per 100 KB.
 _COMPRESSION = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Of a record: whose it is, and its id."""
+    """Identifies a record: its owner and its id."""
 
     owner: str
     id: str
 
     def __bytes__(self) -> bytes:
-        """No two are the same."""
+        """An unambiguous encoding."""
         owner = self.owner.encode()
         return len(owner).to_bytes(4, "big") + owner + self.id.encode()
 
 
 class Sealing:
-    """By one key. A record is sealed with AES-256-GCM, by a key of its own that comes of its address, and bound to that address:
-    moved to another owner or id, it does not open."""
+    """Encryption with one key.
+
+    A record is sealed with AES-256-GCM, using a key derived from its address, and bound to that address: under
+    another owner or id it cannot be opened.
+    """
 
     def __init__(self, key: bytes) -> None:
         self._names = _derived(key, b"names of records")
@@ -41,7 +44,7 @@ class Sealing:
         self.check = _derived(key, b"which key this is")
 
     def name(self, address: Address) -> bytes:
-        """What the record is found by."""
+        """The name under which the record is stored."""
         return hmac.digest(self._names, b"record" + bytes(address), "sha256")
 
     def owner(self, owner: str) -> bytes:
@@ -53,7 +56,7 @@ class Sealing:
         return nonce + self._cipher(address).encrypt(nonce, zlib.compress(value, _COMPRESSION), bytes(address))
 
     def unseal(self, address: Address, sealed: bytes) -> bytes | None:
-        """None where it was sealed by another key or for another address, or changed since."""
+        """None if it was sealed with another key or for another address, or has been modified."""
         nonce, rest = sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:]
         try:
             return zlib.decompress(self._cipher(address).decrypt(nonce, rest, bytes(address)))

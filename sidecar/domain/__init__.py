@@ -1,1 +1,1 @@
-"""Values that every part shares: snapshots of the configuration, calls, secrets, the table of failures. No I/O."""
+"""Values that all parts share: snapshots of the configuration, calls, secrets, the table of failures. No I/O."""

@@ -1,4 +1,5 @@
-"""What a servicer hands to the gateway and what it gets back. Values: what comes of a call is never written into it."""
+"""What a servicer passes to the gateway, and what it gets back. All values are immutable: results are never written
+into a call."""
 
 from __future__ import annotations
 
@@ -7,15 +8,15 @@ from typing import Any, NamedTuple
 from adapters import Envelope, Task
 from sidecar.domain.snapshot import Consumer
 
-# Names and values, as metadata or HTTP headers have them.
+# Pairs of name and value, as in gRPC metadata or HTTP headers.
 Headers = tuple[tuple[str, str], ...]
 
 
 class Call(NamedTuple):
-    """What a servicer hands over: who calls which route with what.
+    """One call: who calls which route, with what.
 
-    Either `request` (a canonical message) or `envelope` with `client_format` (a body not translated yet) is set.
-    `deadline` is the caller's, on the event loop's clock; None where the caller set none.
+    Either `request` (a canonical message) or `envelope` with `client_format` (a body that is not translated yet) is
+    set. `deadline` is the caller's, in event loop time; None if the caller set none.
     """
 
     task: Task
@@ -28,13 +29,13 @@ class Call(NamedTuple):
     request: Any = None
     envelope: Envelope | None = None
     client_format: str | None = None
-    size_bytes: int = 0  # of what the caller sent
-    counts: bool = False  # asks only how many tokens the body has
-    compacts: bool = False  # asks for the conversation, made shorter
+    size_bytes: int = 0  # size of what the caller sent
+    counts: bool = False  # only asks how many tokens the body has
+    compacts: bool = False  # asks for a compacted conversation
 
 
 class Count(NamedTuple):
-    """Of a body's tokens. `answer` has the provider's body where the caller speaks its format."""
+    """The number of tokens of a body. `answer` holds the provider's body if the caller speaks its format."""
 
     answer: Answer
     tokens: int
@@ -42,11 +43,13 @@ class Count(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """A whole answer: `body` where the provider's bytes pass unchanged, else `message`.
+    """A whole answer: `body` if the provider's bytes pass through unchanged, otherwise `message`.
 
-    `upstream` served it, `usage` is what that one counted (None: nothing), `left_out` names what of the request had no place
-    there. `headers` are those of limits and budgets, as they are after the call. `write_s`: how long the client may take for a
-    piece of the answer.
+    `upstream`: name of the upstream that answered.
+    `usage`: as that upstream reported it; None if it did not.
+    `left_out`: members of the request that the upstream cannot express.
+    `headers`: of limits and budgets, as of the end of the call.
+    `write_s`: seconds that the client may take to accept a piece of the answer.
     """
 
     upstream: str
@@ -56,8 +59,8 @@ class Answer(NamedTuple):
     left_out: tuple[str, ...]
     headers: Headers
     write_s: float
-    size_bytes: int = 0  # of the provider's
+    size_bytes: int = 0  # of the provider's answer
 
 
-# A piece of a streamed answer: bytes to pass on, chunks (or the bytes of each, as a typed message), or None for "still silent".
+# A piece of a streamed answer: bytes to pass on, chunks (or their serialised messages), or None for a keepalive.
 Piece = bytes | list[Any] | None

@@ -1,4 +1,4 @@
-"""Who makes a call, whichever service it came by."""
+"""Who makes a call, independent of the service that it came through."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ LOCAL_CONSUMER = "local"
 
 
 class Caller(NamedTuple):
-    """One call's caller. `deadline` is on the event loop's clock, None where the caller set none."""
+    """The caller of one call. `deadline` is in event loop time; None if the caller set none."""
 
     user: str  # the front's user, or "local"
-    local: bool  # came by the local gRPC port or socket; a front user may be called "local" too
+    local: bool  # came through the local gRPC port or socket; a user of the front may be called "local" too
     request_id: str
     deadline: float | None

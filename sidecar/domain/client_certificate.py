@@ -1,4 +1,4 @@
-"""Who the gateway is to a provider that asks for a client certificate: chain and key in memory, as they were read."""
+"""The gateway's client certificate for a provider that requires one: chain and key in memory, as they were read."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sidecar.domain.secret import Secret
 
 
 class EncryptedKeyError(ValueError):
-    """The key wants a passphrase, and nobody is there to type one."""
+    """The key is protected by a passphrase, which nobody can enter."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientCertificate:
-    """PEM. The paths are for messages, and `path` for the metric of the expiry (seconds since 1970)."""
+    """Chain and key in PEM. The paths are for messages; `path` also labels the expiry metric (Unix time)."""
 
     path: str
     key_path: str
@@ -27,20 +27,20 @@ class ClientCertificate:
     expires_s: int = 0
 
     def show_in(self, context: ssl.SSLContext) -> None:
-        """`context` presents it where the other side asks. Raises SSLError where chain and key do not belong together or cannot
-        be read, EncryptedKeyError, OSError."""
+        """Makes `context` present the certificate on request. Raises SSLError if chain and key do not match or are
+        invalid, EncryptedKeyError, OSError."""
         with _in_a_file(f"{self.key.reveal()}\n{self.chain}") as path:
             context.load_cert_chain(path, password=_refuse)
 
 
 def _refuse() -> str:
-    # Without this OpenSSL would ask on the terminal.
+    # Without this, OpenSSL would ask for a passphrase on the terminal.
     raise EncryptedKeyError("The key is encrypted.")
 
 
 @contextmanager
 def _in_a_file(text: str) -> Iterator[str]:
-    """OpenSSL's chains come from files only. Where there is a file in memory, the key never touches a disk."""
+    """OpenSSL only reads chains from files. An in-memory file keeps the key off every disk."""
     if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
         fd = os.memfd_create("client-certificate", os.MFD_CLOEXEC)
         try:
@@ -50,7 +50,7 @@ def _in_a_file(text: str) -> Iterator[str]:
         finally:
             os.close(fd)
         return
-    with tempfile.NamedTemporaryFile("w") as file:  # 0600
+    with tempfile.NamedTemporaryFile("w") as file:  # mode 0600
         file.write(text)
         file.flush()
         yield file.name

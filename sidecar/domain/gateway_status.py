@@ -1,6 +1,6 @@
-"""The state of a running gateway, as the supervisor knows it: what a worker asks for when somebody wants to see it.
+"""The state of a running gateway, as the supervisor knows it. Workers request it for the home page and the CLI.
 
-Nothing in it is secret, but only operators may see `OperatorStatus`; the worker that asks says whose status it wants.
+None of it is secret, but only operators may see `OperatorStatus`; the requesting worker says for whom it asks.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ USAGE_DAYS = 30
 
 @dataclass(frozen=True, slots=True)
 class UpstreamFailure:
-    """The newest failed attempt at an upstream. `text` has no key, no prompt and no answer in it."""
+    """The newest failed attempt at an upstream. `text` contains no key, prompt or answer."""
 
     time_s: float  # Unix time
-    kind: str  # of adapters.Kind
+    kind: str  # value of adapters.Kind
     text: str
 
 
@@ -31,7 +31,7 @@ class UpstreamStatus:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Sums of calls. `name` is a day (2026-11-22), a route or a consumer."""
+    """Totals of calls. `name` is a day (2026-11-22), a route or a consumer."""
 
     name: str
     calls: int = 0
@@ -48,23 +48,24 @@ class WorkerStatus:
     pid: int
     started_s: float  # Unix time
     state: str  # serving, starting, draining, hangs
-    silent_s: float | None = None  # since its last sign of life; None: it gave none yet
+    silent_s: float | None = None  # since its last heartbeat; None before the first one
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigStatus:
-    """The configuration in use, and what is wrong with the one on the disk, if that is another."""
+    """The configuration in use, and the problems of a newer one on disk."""
 
     hash: str
     routes: int
     problems: tuple[str, ...] = ()
-    unconfirmed: bool = False  # it waits for `sidecar reload`
+    unconfirmed: bool = False  # waits for `sidecar reload`
     warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateStatus:
-    """A certificate of the front. `usable`: whether the files on the disk can be served; the front keeps what it has if not."""
+    """A certificate of the front. `usable`: whether the files on disk can be served; otherwise the front keeps the
+    old ones."""
 
     subject: str
     issuer: str
@@ -75,7 +76,7 @@ class CertificateStatus:
 
 @dataclass(frozen=True, slots=True)
 class OperatorStatus:
-    """For admins alone."""
+    """The part of the status that is for admins only."""
 
     days: tuple[Spent, ...] = ()  # of all consumers
     consumers: tuple[Spent, ...] = ()
@@ -87,10 +88,10 @@ class OperatorStatus:
 
 @dataclass(frozen=True, slots=True)
 class GatewayStatus:
-    """`days` and `routes` are what one consumer used in the last `USAGE_DAYS` days, today included; days without calls are left
-    out. `ca_pem` is what clients must trust, "" where the front has a certificate of another authority."""
+    """`days` and `routes` are the usage of one consumer in the last `USAGE_DAYS` days, including today and without
+    empty days. `ca_pem` is the CA that clients have to trust; "" if the front's certificate has another issuer."""
 
-    workers: int = 0  # that serve
+    workers: int = 0  # serving workers
     upstreams: tuple[UpstreamStatus, ...] = ()
     days: tuple[Spent, ...] = ()
     routes: tuple[Spent, ...] = ()

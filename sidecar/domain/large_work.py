@@ -1,12 +1,12 @@
-"""Work on large bodies, beside the event loop.
+"""Processes large bodies without blocking the event loop.
 
-Reading, translating and writing a body of 31 MB takes 0.1 to 5 s. It is done in a thread, one such piece of work at a time,
-and the loop takes the interpreter back every SWITCH_S: a small call waits for a moment at each of its turns, and for the
-longest single step in C, which is one pass over the bytes (20 to 40 ms for 31 MB). More threads would not be faster, as they
-share one interpreter, and would leave the loop a smaller part of it.
+Reading, translating and writing a body of 31 MB takes 0.1 to 5 s. This happens in a thread, one piece of work at a
+time, and the event loop regains the GIL every SWITCH_S. A small call is delayed a little in each of its turns, and
+by the longest single step in C, which is one pass over the bytes (20 to 40 ms for 31 MB). More threads would not be
+faster, since they share the GIL, and would leave the loop a smaller share of it.
 
-Freed memory goes back to the system: blocks of this size are mapped each by itself, and what small ones leave free in between
-is handed back a moment after the last large body. Without that a worker keeps what its busiest second needed.
+Freed memory is returned to the system: blocks of this size are mapped individually, and small free blocks are
+trimmed shortly after the last large body. Otherwise a worker would keep the memory of its busiest second.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
-# Below this the work takes a millisecond or two, and a thread costs a tenth of one.
+# Below this, the work takes a millisecond or two, and a thread adds a tenth of one.
 LARGE_BYTES = 256 * 1024
-# How long the thread may keep the interpreter while the loop wants it. Python's own value is 5 ms, and a small call wants it ten
-# times. Costs nothing while no large body is there.
+# How long the thread may keep the GIL while the loop waits for it. Python's default is 5 ms, and a small call needs
+# the GIL ten times. Costs nothing without large bodies.
 SWITCH_S = 0.0005
-# After the last large body: a burst is one such time.
+# Delay after the last large body, so that memory is trimmed once per burst.
 _TRIM_AFTER_S = 0.5
-# glibc's mallopt(3). Set by hand, the sizes stay: by itself it raises both with each large block, up to 32 and 64 MB.
+# glibc's mallopt(3). Once set, both thresholds stay; by default glibc raises them with each large block, up to 32
+# and 64 MB.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _TRIM_BYTES = 4 * 1024 * 1024
 
@@ -34,7 +35,7 @@ _Done = TypeVar("_Done")
 
 
 class _Lane:
-    """The thread, and the time after it."""
+    """The worker thread, and the trimming of memory afterwards."""
 
     def __init__(self) -> None:
         self.executor = ThreadPoolExecutor(1, thread_name_prefix="large-work")
@@ -53,8 +54,8 @@ _LANE = _Lane()
 async def off_loop(
     size_bytes: int, work: Callable[_Given, _Done], *given: _Given.args, **named: _Given.kwargs
 ) -> _Done:
-    """What `work` gives, which reads or writes so many bytes: done here where they are few, else in the thread. Pure work only:
-    it may still run when its caller has gone."""
+    """Runs `work`, which reads or writes `size_bytes` bytes: inline if they are few, otherwise in the thread.
+    Returns its result. Only for pure functions, since the work may outlive a cancelled caller."""
     if size_bytes <= LARGE_BYTES:
         return work(*given, **named)
     try:
@@ -64,10 +65,10 @@ async def off_loop(
 
 
 def prepare_process() -> None:
-    """Once, in a process that serves."""
+    """Call once in a process that serves."""
     sys.setswitchinterval(SWITCH_S)
     libc: Any = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):  # another C library gives back by itself, or not at all
+    if hasattr(libc, "mallopt"):  # other C libraries lack mallopt and decide on their own
         libc.mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES)
         libc.mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
 

@@ -1,4 +1,4 @@
-"""Origins of web pages, as an operator allows them and as browsers write them."""
+"""Origins of web pages, as operators allow them and as browsers send them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-ANY: Final = "*"  # every origin
+ANY: Final = "*"  # any origin
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """One that may call. `host` may begin with "*." (every subdomain); `port` is "" for the scheme's own and "*" for any."""
+    """An allowed origin. `host` may begin with "*." (any subdomain); `port` is "" for the scheme's default and "*"
+    for any."""
 
     scheme: str
     host: str
@@ -19,7 +20,7 @@ class Origin:
 
     @classmethod
     def parsed(cls, text: str) -> Origin | None:
-        """Of `scheme://host[:port]`, in lower case, as browsers write it; None for anything else."""
+        """Parses `scheme://host[:port]` in lower case, as browsers send it; returns None for anything else."""
         found = _ORIGIN.fullmatch(text)
         if found is None or ("*" in text and found["host"].startswith("[")):
             return None
@@ -35,7 +36,7 @@ class Origin:
 
     @property
     def pattern(self) -> str:
-        """A regular expression for the whole of an Origin header."""
+        """A regular expression for the whole value of an Origin header."""
         host = re.escape(self.host.removeprefix("*."))
         if self.host.startswith("*."):
             host = rf"(?:[a-z0-9-]+\.)+{host}"

@@ -1,4 +1,4 @@
-"""Takes a secret out of text that will be shown: whole, in pieces, and in base64."""
+"""Removes a secret from text that will be shown: in full, in parts, and in base64."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from functools import lru_cache
 from sidecar.domain.secret import Secret
 
 _REDACTED = "***"
-# Providers quote keys cut short or encoded. In a secret of 16 characters and more any 8 in a row count as the secret: less says
-# nothing to whoever does not have the rest, and would take common words out of error texts.
+# Providers quote keys truncated or encoded. For a secret of 16 characters or more, any 8 consecutive ones count as
+# the secret: fewer reveal nothing, and would redact ordinary words.
 _PIECE = 8
 _LONG = 2 * _PIECE
-# More secrets than a config has in use; working one out costs 0.2 ms.
+# More secrets than a config has in use; preparing one takes 0.2 ms.
 _PIECES_KEPT = 256
 
 
 def without_secret(text: str, secret: Secret) -> str:
-    """`text` with "***" in place of the secret, of pieces of it, and of its base64."""
+    """Replaces the secret, parts of it and its base64 by "***"."""
     if not secret.reveal():
         return text
     return _without(text.replace(secret.reveal(), _REDACTED), _pieces(secret))
@@ -35,14 +35,15 @@ def _pieces(secret: Secret) -> frozenset[str]:
 
 
 def _base64(data: bytes, offset: int) -> str:
-    """The characters that encode `data` alone when it begins `offset` bytes (0 to 2) into a group of three."""
+    """The base64 characters that depend on `data` alone, if it begins `offset` bytes (0 to 2) into a group of
+    three."""
     first, end = -(-8 * offset // 6), 8 * (offset + len(data)) // 6
     return b64encode(bytes(offset) + data).decode()[first:end]
 
 
 def _without(text: str, pieces: frozenset[str]) -> str:
     shown: list[str] = []
-    kept_from = 0  # what comes before it is in `shown`, or hidden
+    kept_from = 0  # everything before this is in `shown` or redacted
     for at in range(len(text) - _PIECE + 1 if pieces else 0):
         if text[at : at + _PIECE] in pieces:
             if at > kept_from or not shown:

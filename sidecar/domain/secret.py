@@ -7,9 +7,10 @@ from typing import final
 
 @final
 class Secret:
-    """A provider key or token. Prints, formats and compares without showing; `reveal()` is the only way to the value.
+    """A provider key or token. Printing, formatting and comparing do not reveal it; `reveal()` is the only way to
+    the value.
 
-    It pickles (the supervisor hands the snapshot to its workers over a private socket) and never reaches a log that way.
+    It can be pickled, since the supervisor sends the snapshot to its workers over a private socket.
     """
 
     __slots__ = ("_value",)

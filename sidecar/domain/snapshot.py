@@ -1,6 +1,6 @@
-"""The configuration as the workers use it: frozen, checked, secrets resolved. `config.load` makes it, the gateway reads it.
+"""The configuration as the workers use it: frozen, validated, with secrets resolved. `config.load` creates it.
 
-Apart from config/ so that a worker does not import YAML.
+Separate from config/ so that workers do not import YAML.
 """
 
 from __future__ import annotations
@@ -27,58 +27,62 @@ class Timeouts:
     write_s: float = 30.0  # how long the core waits for a client to take a piece (gRPC and Envoy; Nginx: send_timeout)
 
 
-# What a limit or a budget does while the shared store cannot be reached: refuse, hold each gateway to its share, or let
-# everything pass. Tokens and money are booked afterwards in any case.
+# How a limit or budget decides while the shared store is unavailable: refuse, enforce each gateway's share, or let
+# everything pass. Tokens and money are recorded afterwards in any case.
 WhenUnavailable = Literal["deny", "local_share", "allow"]
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """So much of something in so long a time, or at once. On a route it holds for all its callers together, on a consumer
-    for all its routes together; `each` gives every consumer of the route (every route of the consumer) a bucket of its own."""
+    """An amount per period, or a number of concurrent calls.
+
+    On a route it applies to all its callers together, on a consumer to all its routes together. `each` gives every
+    consumer of the route (every route of the consumer) a separate bucket.
+    """
 
     unit: Literal["requests", "tokens", "concurrent"]
     count: int
-    per_s: int = 0  # 0 for concurrent
+    per_s: int = 0  # 0 for concurrent calls
     each: bool = False
-    # Where a store is shared: what holds while it cannot be reached.
+    # With a shared store: what applies while it is unavailable.
     when_unavailable: WhenUnavailable = "local_share"
-    # "leased": workers hold slices of it, so that a call asks nobody; a little more or less gets through.
+    # "leased": workers hold slices of the limit, so that a call needs no round trip; slightly more or less may pass.
     mode: Literal["exact", "leased"] = "exact"
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Money that may be spent in a calendar day or month (UTC). `each` as in Limit."""
+    """Money that may be spent per calendar day or month (UTC). `each` as in Limit."""
 
     micro_dollars: int
     per: Literal["day", "month"]
-    soft: float = 0.8  # from this share on the answer says so
+    soft: float = 0.8  # from this share on, answers carry a warning
     each: bool = False
     when_unavailable: WhenUnavailable = "deny"  # as in Limit
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Micro-dollars for a million tokens: 2_500_000 is $2.50 a million. In place of the price table's."""
+    """Micro-dollars per million tokens: 2_500_000 is $2.50 per million. Overrides the price table."""
 
     input: int
     output: int
-    cached_input: int | None = None  # None: as input
-    cache_write: int | None = None  # None: as input
-    call: int = 0  # micro-dollars for each call, in addition to its tokens
-    # (input tokens, the price of a whole call that has more of them), rising. Only the price table has such.
+    cached_input: int | None = None  # None: same as input
+    cache_write: int | None = None  # None: same as input
+    call: int = 0  # micro-dollars per call, in addition to its tokens
+    # ascending pairs (input tokens, the price of the whole call above that); only from the price table
     above: tuple[tuple[int, Price], ...] = ()
-    cache_write_1h: int | None = None  # written to be kept for an hour; None: twice the input
-    tiers: tuple[tuple[str, Price], ...] = ()  # by the provider's word for its service tier; others are at this price
+    cache_write_1h: int | None = None  # write to a cache that is kept for an hour; None: twice the input
+    # by the service tier that the provider reports; other tiers have this price
+    tiers: tuple[tuple[str, Price], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """Further attempts of one call, over all its upstreams together, before the first output has reached the caller."""
+    """Additional attempts of one call, over all its upstreams together, before any output has reached the caller."""
 
     budget: int = 1
-    backoff_s: float = 0.25  # full jitter: up to this, doubled with each attempt
+    backoff_s: float = 0.25  # full jitter: up to this, doubling with each attempt
     backoff_max_s: float = 8.0
 
 
@@ -88,14 +92,14 @@ class Breaker:
 
     consecutive_failures: int = 5
     error_ratio: float = 0.5
-    calls_min: int = 20  # in the window, before the ratio counts
+    calls_min: int = 20  # calls in the window before the ratio applies
     window_s: float = 30.0
     open_s: float = 10.0  # then one real call probes
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What may be under way and waiting at once. Over it: overloaded, at once."""
+    """How many calls may run and be queued. Beyond that, calls fail at once with overloaded."""
 
     concurrent_max: int
     queue_max: int = 0
@@ -104,15 +108,15 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """How a token is fetched, where the config has no key: a form posted to `url`, or a GET of it where `form` is None
-    (managed identity). The answer is OAuth's: access_token and expires_in."""
+    """How to fetch a token if the config has no key: a form posted to `url`, or a GET if `form` is None (managed
+    identity). The answer is OAuth's: access_token and expires_in."""
 
     url: str
     form: tuple[tuple[str, str], ...] | None = None  # never secret
     headers: tuple[tuple[str, str], ...] = ()  # never secret
     client_id: str = ""
     client_secret: Secret | None = None
-    basic: bool = False  # id and secret go into Basic auth rather than into the form
+    basic: bool = False  # send id and secret as Basic auth instead of in the form
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,94 +129,95 @@ class CaBundle:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """One target of a route: a provider's model with a key."""
+    """One target of a route: a provider's model, with a key."""
 
     provider: str  # key of adapters.providers.PROVIDERS
     model: str
     base_url: str  # without a trailing slash
     key: Secret | None
-    headers: tuple[tuple[str, str], ...] = ()  # from the config, in addition to the provider's own; never secret
+    headers: tuple[tuple[str, str], ...] = ()  # configured ones, in addition to the provider's; never secret
     options: Mapping[str, Any] = field(default_factory=dict)  # Target.options
-    auth: str | None = None  # in place of the provider's own scheme
-    grant: Grant | None = None  # in place of a key
-    ca_file: CaBundle | None = None  # to trust instead of the system's
-    client_certificate: ClientCertificate | None = None  # to show where the provider asks for one
-    proxy: str | None = field(default=None, repr=False)  # URL, with user and password where it wants them
-    weight: int = 1  # its share where the route's strategy is "weighted"; 0: only as a fallback
-    price: Price | None = None  # in place of the table's
+    auth: str | None = None  # replaces the provider's scheme
+    grant: Grant | None = None  # replaces a key
+    ca_file: CaBundle | None = None  # trusted instead of the system's
+    client_certificate: ClientCertificate | None = None  # presented if the provider asks for one
+    proxy: str | None = field(default=None, repr=False)  # URL, with user and password if needed
+    weight: int = 1  # share of calls with strategy "weighted"; 0: only as a fallback
+    price: Price | None = None  # overrides the price table
     cost: Literal["tokens", "provider"] | None = (
-        None  # "provider": what it says it bills, where it says so; None: tokens
+        None  # "provider": use the cost that the provider reports, if any; None: compute it from tokens
     )
-    name: str = ""  # what x-sidecar-upstream says where a route has several; "" means the provider
-    # Of a wildcard route, whose model is not known yet: patterns of models' names, and the prices of those.
+    name: str = ""  # value of x-sidecar-upstream if the route has several upstreams; "" means the provider
+    # For a wildcard route, whose model is not known in advance: patterns of model names with their prices.
     price_rules: tuple[tuple[str, Price], ...] = ()
-    template: Upstream | None = None  # that of the wildcard route, where this is the one for a name
+    template: Upstream | None = None  # model of the wildcard route from which this upstream was derived
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A public name for an upstream and its settings. A name that ends in `*` is a wildcard (sidecar/domain/wildcard.py)."""
+    """A public name for one or more upstreams, with settings. A name ending in `*` is a wildcard
+    (sidecar/domain/wildcard.py)."""
 
     name: str
     task: Task
     upstreams: tuple[Upstream, ...]  # never empty
     timeouts: Timeouts = Timeouts()
-    response_bytes_max: int = 64 * 1024 * 1024  # what one answer may hold
-    # Silence of a REST stream after which a comment says that it lives; 0: none does. Balancers cut at 60 s, some at 30.
+    response_bytes_max: int = 64 * 1024 * 1024  # maximum size of an answer
+    # Silence of a REST stream after which a keepalive comment is sent; 0: never. Load balancers cut after 60 s, some
+    # after 30.
     stream_keepalive_s: float = 15.0
-    # "ordered": the first that is fit, the others as fallbacks. "weighted", "least_in_flight": the first by chance or by load.
+    # "ordered": the first healthy one, the others as fallbacks. "weighted", "least_in_flight": the first by weight
+    # or load.
     strategy: Literal["ordered", "weighted", "least_in_flight"] = "ordered"
     retries: Retries = Retries()
     breaker: Breaker = Breaker()
-    admission: Admission | None = None  # in each worker
+    admission: Admission | None = None  # per worker
     limits: tuple[Limit, ...] = ()
     budgets: tuple[Budget, ...] = ()
     mlflow_limit: tuple[int, str, str | None] | None = (
-        None  # MLflow's calls, renewal_period, key: its clients read them back
+        None  # MLflow's (calls, renewal_period, key), which its clients read back
     )
-    mlflow_dialect: Literal["a", "b"] = "a"  # of /gateway/{name}/invocations where nothing else decides
-    fallback_on: frozenset[Kind] = (
-        frozenset()
-    )  # refusals of the request after which another upstream is asked all the same
-    aliases: tuple[str, ...] = ()  # other names of it; in metrics, limits and lists it has the one
+    mlflow_dialect: Literal["a", "b"] = "a"  # dialect of /gateway/{name}/invocations if nothing else decides
+    fallback_on: frozenset[Kind] = frozenset()  # kinds of refusals after which another upstream is tried anyway
+    aliases: tuple[str, ...] = ()  # further names; metrics, limits and lists use `name`
 
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """Somebody who calls: users of the front, the local gRPC port and socket, or both. The first that matches a call is its
-    consumer."""
+    """A named caller: users of the front, the local gRPC port and socket, or both. A call belongs to the first
+    consumer that matches."""
 
     name: str
-    users: tuple[str, ...] = ()  # names or globs of the front's users
+    users: tuple[str, ...] = ()  # names or globs of users of the front
     local: bool = False  # the local gRPC port and socket
     admin: bool = False
     allow: tuple[str, ...] = ("*",)  # globs of route names
-    deny: tuple[str, ...] = ()  # stronger than allow
+    deny: tuple[str, ...] = ()  # overrides allow
     limits: tuple[Limit, ...] = ()
     budgets: tuple[Budget, ...] = ()
-    allow_written: bool = field(default=False, compare=False)  # whether the file has `allow`, or it is the default
+    allow_written: bool = field(default=False, compare=False)  # whether the file sets `allow`
 
 
 @dataclass(frozen=True, slots=True)
 class Cors:
-    """Which web pages may call from a browser: origins as sidecar.domain.origins has them."""
+    """Which web pages may call from a browser: origins in the form of sidecar.domain.origins."""
 
     origins: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RedisServer:
-    """Redis or Valkey. `addresses` are host and port: of the server, of some of a cluster's nodes, or of the sentinels that know
-    the master's; or one path of a unix socket with port 0."""
+    """Redis or Valkey. `addresses` are pairs of host and port: the server, some nodes of a cluster, or the
+    sentinels that know the master. Alternatively a single pair of a unix socket's path and port 0."""
 
     addresses: tuple[tuple[str, int], ...]
     db: int = 0
     tls: bool = False
-    ca: CaBundle | None = None  # to trust instead of the system's
+    ca: CaBundle | None = None  # trusted instead of the system's
     username: str = ""
     password: Secret | None = None
     cluster: bool = False
-    sentinel: str = ""  # the name by which the sentinels know the master
+    sentinel: str = ""  # name of the master as the sentinels know it
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +248,7 @@ class SharedStore:
 
 @dataclass(frozen=True, slots=True)
 class Remembering:
-    """What is kept of answers to callers of the Responses API, so that they can go on from them by an id."""
+    """Stored answers of the Responses API, which callers can continue by id."""
 
     remember_s: float  # after their last use
     bytes_max: int = 1024**3  # on the disk or in the store, of all consumers
@@ -253,23 +258,24 @@ class Remembering:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A whole configuration. `routes` keeps the file's order. `hash` is the first 12 hex digits of the SHA-256 of the file."""
+    """A whole configuration. `routes` keeps the order of the file. `hash` is the first 12 hex digits of the file's
+    SHA-256."""
 
     routes: Mapping[str, Route]
     hash: str
     warnings: tuple[str, ...] = ()
-    # None: no such section. Every user may call every route then and is a consumer of its own name; nobody is admin.
+    # None: no such section. Then any user may call any route, is its own consumer, and nobody is an admin.
     consumers: tuple[Consumer, ...] | None = None
     secrets_in_prompts: Literal["refuse", "log", "off"] = "refuse"
-    manage_routes: bool = False  # whether admins may make and remove routes by call
+    manage_routes: bool = False  # whether admins may create and delete routes through the API
     admission: Admission = Admission(1000)  # of one worker, over all its routes
     cors: Cors = Cors()
-    store: SharedStore | None = None  # None: this machine counts for itself
-    responses: Remembering | None = None  # None: nothing is remembered
+    store: SharedStore | None = None  # None: this machine counts alone
+    responses: Remembering | None = None  # None: answers are not stored
 
 
 def target_of(upstream: Upstream) -> Target:
-    """What an adapter may know of an upstream."""
+    """The part of an upstream that adapters may know."""
     from adapters.providers import PROVIDERS
 
     return Target(PROVIDERS[upstream.provider], upstream.model, upstream.base_url, upstream.options, upstream.headers)

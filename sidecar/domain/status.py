@@ -1,4 +1,5 @@
-"""What each service answers to each kind of failure: the rows of llm_gateway_client.kinds, and what a gateway adds to them."""
+"""How each kind of failure is reported by each service: the rows of llm_gateway_client.kinds, extended for the
+gateway."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from adapters import GatewayError, Kind
 
 @dataclass(frozen=True, slots=True)
 class StatusRow:
-    """One row: gRPC code, HTTP status, OpenAI's `error.type`, its `error.code` where the provider gives none."""
+    """One row: gRPC code, HTTP status, OpenAI's `error.type`, and its `error.code` if the provider gives none."""
 
     grpc: grpc.StatusCode
     http: int
@@ -21,7 +22,7 @@ class StatusRow:
     another_upstream_may_help: bool = False
 
 
-# Kinds after which another upstream of the route may do better.
+# Kinds after which another upstream of the route may succeed.
 _ANOTHER_UPSTREAM_MAY_HELP = frozenset(
     {
         Kind.RATE_LIMITED,
@@ -33,7 +34,7 @@ _ANOTHER_UPSTREAM_MAY_HELP = frozenset(
         Kind.UPSTREAM_PROTOCOL,
     }
 )
-# Codes and words stand in the client's package, which both ends read: it knows no grpc.
+# The codes are strings in the client's package, which both ends use: it does not depend on grpc.
 STATUS_ROWS: dict[Kind, StatusRow] = {
     kind: StatusRow(grpc.StatusCode[row.grpc], row.http, row.type, row.code, kind in _ANOTHER_UPSTREAM_MAY_HELP)
     for kind in Kind
@@ -45,17 +46,17 @@ def status_row(error: GatewayError) -> StatusRow:
     return STATUS_ROWS[error.kind]
 
 
-# MLflow's clients retry 429, 500, 502 and 503 for a minute and more, each time with another call of the provider; by then the
-# gateway has made its own further attempts.
+# MLflow's clients retry 429, 500, 502 and 503 for over a minute, each time with another call to the provider,
+# although the gateway has already made its own retries.
 _ON_MLFLOW_PATHS = {Kind.UPSTREAM_UNAVAILABLE: 504, Kind.UPSTREAM_PROTOCOL: 424}
-# A provider's own 429: waiting for it is the gateway's work. Ours stays 429, for it costs no call of a provider.
+# A provider's 429: waiting for it is the gateway's task. Our own stays 429, since it costs no call to a provider.
 _PROVIDERS_LIMIT = frozenset({Kind.RATE_LIMITED, Kind.QUOTA_EXHAUSTED})
-# Found by ourselves in the caller's request, not by the provider: there MLflow's servers answer as FastAPI does.
+# Found in the caller's request by the gateway rather than the provider; MLflow's servers answer like FastAPI here.
 _REFUSED_BY_US = frozenset({Kind.INVALID_REQUEST, Kind.UNSUPPORTED_PARAMETER})
 
 
 def mlflow_status(error: GatewayError, violation: int) -> int:
-    """The HTTP status on MLflow's paths; `violation` is the status on this path of a request that is invalid in itself."""
+    """The HTTP status on MLflow's paths. `violation` is this path's status for a request that is invalid in itself."""
     if error.status is None and error.kind in _REFUSED_BY_US:
         return violation
     if error.status is not None and error.kind in _PROVIDERS_LIMIT:
@@ -63,18 +64,20 @@ def mlflow_status(error: GatewayError, violation: int) -> int:
     return _ON_MLFLOW_PATHS.get(error.kind) or status_row(error).http
 
 
-# Kinds after which the same call may succeed a little later. Not a timeout: the provider may have done, and billed, the work.
+# Kinds after which the same call may succeed a little later. Not a timeout: the provider may have done and billed
+# the work.
 TRANSIENT = frozenset({Kind.RATE_LIMITED, Kind.OVERLOADED, Kind.STORE_UNAVAILABLE, Kind.UPSTREAM_UNAVAILABLE})
 _OVERLOADED_RETRY_AFTER_S = 1.0
 
 
 def retry_after_s(error: GatewayError) -> float | None:
-    """How long a client should wait, where that is known."""
+    """Seconds that a client should wait, if known."""
     if error.retry_after_s is None and error.kind is Kind.OVERLOADED:
         return _OVERLOADED_RETRY_AFTER_S
     return error.retry_after_s
 
 
 def client_may_retry(error: GatewayError) -> bool:
-    """Not where the gateway has tried again already: its attempts times those of the client would be many."""
+    """Whether the client should retry. Not if the gateway has retried: its attempts and the client's would
+    multiply."""
     return error.kind in TRANSIENT and not error.retried

@@ -1,4 +1,4 @@
-"""Rate and concurrency limits that hold over all workers of a machine: docs/concepts/limits.md."""
+"""Rate and concurrency limits shared by all workers of a machine: docs/concepts/limits.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which buckets a call has to ask: the limits of its route, of its consumer, and of both, each as a key and a rate."""
+"""Determines the buckets of a call: the limits of its route, of its consumer, and of both, as keys and rates."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from sidecar.limits.table import key_of
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bucket:
-    """One limit in one scope. `key` holds the scope, the unit and the period but not the count: a limit whose count is changed
-    goes on with what was used of it. `rate` is None for what is limited at once (`unit` is "concurrent")."""
+    """One limit in one scope.
+
+    `key` identifies scope, unit and period but not the count, so that a limit whose count changes keeps its state.
+    `rate` is None for concurrent calls (`unit` is "concurrent").
+    """
 
     key: bytes
     unit: str
@@ -28,7 +31,7 @@ class Bucket:
 
 
 def buckets_of(route: Route, consumer: Consumer) -> tuple[Bucket, ...]:
-    """Where two limits say the same of the same scope, the stricter one."""
+    """Returns the buckets; of equal limits in the same scope, the stricter one."""
     both = ("both", route.name, consumer.name)
     of_both = f'of route "{route.name}" for consumer "{consumer.name}"'
     found: dict[bytes, Bucket] = {}
@@ -59,7 +62,8 @@ def _bucket(key: bytes, limit: Limit, words: str) -> Bucket:
 
 
 def share_of(bucket: Bucket, gateways: int) -> Bucket:
-    """What one of so many gateways may let in on its own, 1 at least. It counts in a bucket of its own."""
+    """The bucket for one of `gateways` gateways deciding alone: its share of the limit, at least 1. It has a
+    separate state."""
     count = max(1, bucket.count // gateways)
     rate = bucket.rate
     if rate is not None:

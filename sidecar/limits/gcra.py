@@ -1,9 +1,9 @@
-"""The rate limit as arithmetic: one 64-bit number per bucket, and functions from it to it. No clock, no store.
+"""Rate limiting as pure arithmetic on one 64-bit number per bucket. No clock, no storage.
 
-The number is a bucket's "theoretical arrival time" in nanoseconds: when all that was let in so far will have drained away. It is
-the generic cell rate algorithm (ITU-T I.371): a bucket of `count` that is empty at first lets `count` units in at once, and from
-then on one for each `interval_ns`. In any stretch of time W at most `count` + W / `interval_ns` units get in, and on top of that
-what calls still under way had reserved at its beginning and then gave back.
+The number is the bucket's "theoretical arrival time" in nanoseconds: when everything that was let in so far will
+have drained. This is the generic cell rate algorithm (ITU-T I.371): an empty bucket of `count` lets `count` units in
+at once, and one more every `interval_ns`. In any period W at most `count` + W / `interval_ns` units get in, plus
+what running calls had reserved at its beginning and then returned.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 NS = 1_000_000_000
-# How many windows a bucket can be behind. Calls that took more than they had reserved are charged in full, which may lock a
-# bucket for a while; a provider's absurd usage figure, or a clock that jumped back, must not lock it for years.
+# How many windows a bucket may be behind. Calls that used more than they reserved are charged in full, which may
+# lock a bucket for a while; an absurd usage report or a clock that jumped back must not lock it for years.
 _BEHIND_WINDOWS_MAX = 10
 
 
 class Rate(NamedTuple):
-    """`units` in `window_ns`; a unit drains in `interval_ns`. Nanoseconds are whole, so the window is longer than what was
-    configured by less than `units` nanoseconds: the limit is never exceeded, and 1,000,000 a second at worst 0.1 % stricter."""
+    """`units` per `window_ns`; one unit drains in `interval_ns`. Nanoseconds are integers, so the window exceeds
+    the configured one by less than `units` nanoseconds: the limit is never exceeded, and at 1,000,000 per second
+    it is at most 0.1 % stricter."""
 
     units: int
     interval_ns: int
@@ -26,8 +27,13 @@ class Rate(NamedTuple):
 
 
 class Taken(NamedTuple):
-    """What became of a reservation. `cost` is what was charged, 0 where it was refused; `tat_ns` is the bucket's new state then
-    as before. `retry_after_ns`: when the same cost would get in, if nobody else came. `reset_ns`: until the bucket is empty."""
+    """The result of a reservation.
+
+    `cost`: units charged; 0 if refused.
+    `tat_ns`: the new state of the bucket, unchanged if refused.
+    `retry_after_ns`: when the same cost would fit if nothing else came.
+    `reset_ns`: until the bucket is empty.
+    """
 
     tat_ns: int
     allowed: bool
@@ -46,10 +52,10 @@ def rate_of(count: int, per_s: int) -> Rate:
 
 
 def take(tat_ns: int, now_ns: int, cost: int, rate: Rate) -> Taken:
-    """Reserves `cost` units, or says when they can be had.
+    """Reserves `cost` units, or computes when they will be available.
 
-    A cost above the whole count is charged as the count, so such a call gets in once the bucket is empty; `settle` then charges
-    the rest, and those after it wait. To refuse it for ever would be wrong: a cost is an estimate.
+    A cost above the count is charged as the count, so that such a call gets in once the bucket is empty; `settle`
+    then charges the rest, and later calls wait. Refusing it permanently would be wrong, since a cost is an estimate.
     """
     count, interval_ns, window_ns = rate
     if count < 1:
@@ -67,11 +73,11 @@ def take(tat_ns: int, now_ns: int, cost: int, rate: Rate) -> Taken:
 
 
 def settle(tat_ns: int, difference: int, rate: Rate) -> int:
-    """The state after it turned out that `difference` units more (or fewer) than reserved were used: the same as if the truth had
-    been known when they were reserved."""
+    """Returns the state after `difference` units more (or fewer) than reserved were used, as if that had been known
+    from the beginning."""
     return tat_ns + difference * rate.interval_ns
 
 
 def used_ns(tat_ns: int, now_ns: int) -> int:
-    """Until the bucket is empty."""
+    """Nanoseconds until the bucket is empty."""
     return max(0, tat_ns - now_ns)

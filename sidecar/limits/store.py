@@ -1,7 +1,9 @@
-"""The buckets of all workers: two operations, `reserve` before a call and `settle` after it, over two tables in one folder.
+"""The buckets of all workers, with two operations: `reserve` before a call and `settle` after it. They are kept in
+two tables in one folder.
 
-What several machines would share offers the same two. The clock is CLOCK_MONOTONIC, which on Linux is one for all processes of a
-machine and never jumps; the folder is made anew with each start of the gateway, so no number outlives the clock it was made by.
+A store shared by several machines offers the same operations. The clock is CLOCK_MONOTONIC, which on Linux is common
+to all processes of a machine and never jumps. The folder is recreated at each start of the gateway, so no state
+outlives its clock.
 """
 
 from __future__ import annotations
@@ -16,18 +18,18 @@ from sidecar.limits import gcra
 from sidecar.limits.buckets import Bucket
 from sidecar.limits.table import Table
 
-# 0.8 MB. When all are in use, the bucket that is nearest to empty makes room.
+# 0.8 MB. When all rows are in use, the bucket that is nearest to empty is replaced.
 _RATE_ROWS = 32_768
-# Routes and consumers with a limit of what is under way at once. 5.3 MB.
+# Routes and consumers with a concurrency limit. 5.3 MB.
 _CONCURRENT_ROWS = 2_048
-# A column for each worker's slot: 99 workers, in three generations at most while they are replaced.
+# One column per worker slot: 99 workers, in up to three generations while they are replaced.
 COLUMNS = 320
-# gcra.take takes what is this far ahead for less; here it keeps the number within its 64 bits.
+# gcra.take clips states further ahead than this; here it keeps the number within 64 bits.
 _TAT_NS_MAX = 2**62
 
 
 class Level(NamedTuple):
-    """A bucket as a caller may see it."""
+    """The state of a bucket, as callers may see it."""
 
     bucket: Bucket
     remaining: int
@@ -35,8 +37,8 @@ class Level(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """Why a call must not go on. `retry_after_ns` is when all buckets would let it in if nobody else came; None where that
-    depends on when a call that is under way ends."""
+    """Why a call is refused. `retry_after_ns` is when all buckets would admit it if nothing else came; None if that
+    depends on a running call ending."""
 
     bucket: Bucket
     retry_after_ns: int | None
@@ -44,16 +46,17 @@ class Refused(NamedTuple):
 
 @dataclass(slots=True)
 class Reservation:
-    """What `reserve` found; `refused` is None where everything was taken. `costs` are the units taken from each bucket."""
+    """The result of `reserve`; `refused` is None if everything was taken. `costs` are the units taken from each
+    bucket."""
 
     buckets: Sequence[Bucket]
     levels: list[Level]
     costs: list[int]
     refused: Refused | None = None
-    note: str = ""  # for callers: how it was decided, where that was not by the store
+    note: str = ""  # tells callers how the decision was made, if not by the store
 
     def put_back(self) -> None:
-        """Nothing was taken after all: what is left is what was before."""
+        """Undoes the reservation in `levels`: nothing was taken after all."""
         for index, (bucket, remaining, reset_ns) in enumerate(self.levels):
             cost = self.costs[index]
             drained_ns = cost * bucket.rate.interval_ns if bucket.rate is not None else 0
@@ -62,18 +65,18 @@ class Reservation:
 
 
 class LimitStore:
-    """Opened by each worker with its slot, and by the supervisor, which calls `forget_worker` alone."""
+    """Opened by each worker with its slot, and by the supervisor, which only calls `forget_worker`."""
 
     def __init__(self, folder: Path, slot: int, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
-        """Raises OSError where the files cannot be had."""
+        """Raises OSError if the files cannot be opened."""
         self._slot = slot
         self._now_ns = now_ns
         self._rates = Table(folder / "rates", rows=_RATE_ROWS, width=1)
         self._concurrent = Table(folder / "concurrent", rows=_CONCURRENT_ROWS, width=COLUMNS)
 
     def reserve(self, buckets: Sequence[Bucket], tokens: int) -> Reservation:
-        """Takes one request, `tokens` and one place from every bucket, or from none. Under one lock, so that of N processes that
-        ask for the last unit exactly one gets it."""
+        """Takes one request, `tokens` and one concurrency slot from every bucket, or nothing from any. Holds one
+        lock, so that of several processes competing for the last unit exactly one gets it."""
         reservation = Reservation(buckets, [], [])
         if not buckets:
             return reservation
@@ -130,8 +133,11 @@ class LimitStore:
         writes.append((table, at, table.words[at] + 1))
 
     def settle(self, reservation: Reservation, *, kept: bool, tokens: int) -> None:
-        """Ends a reservation: places become free. `kept`: the call counts, and took `tokens`; otherwise everything goes back.
-        Levels are as they are then."""
+        """Ends a reservation and frees its concurrency slots.
+
+        `kept`: the call counts and used `tokens`; otherwise everything is returned. The reservation's levels are
+        updated.
+        """
         if not reservation.buckets or reservation.refused is not None:
             return
         self._rates.lock()
@@ -163,7 +169,7 @@ class LimitStore:
             self._concurrent.words[at] -= 1
 
     def levels(self, buckets: Sequence[Bucket]) -> list[Level]:
-        """What is left of each bucket, for somebody who only looks: nothing is taken and no row is made."""
+        """Reads the state of each bucket without taking anything or creating rows."""
         self._rates.lock()
         try:
             now_ns = self._now_ns()
@@ -181,7 +187,7 @@ class LimitStore:
         return Level(bucket, min(bucket.count, remaining), used_ns)
 
     def under_way(self, key: bytes) -> int:
-        """Calls of all workers that hold a place of this bucket."""
+        """Calls of all workers that hold a concurrency slot of this bucket."""
         self._rates.lock()
         try:
             row = self._concurrent.find(key)
@@ -190,7 +196,8 @@ class LimitStore:
             self._rates.unlock()
 
     def forget_worker(self, slot: int) -> None:
-        """Frees the places that a dead worker held: its column becomes zero. Nobody else writes there, so without the lock."""
+        """Frees the concurrency slots of a dead worker by clearing its column. No other process writes there, so no
+        lock is needed."""
         for row in range(self._concurrent.used):
             self._concurrent.words[row * COLUMNS + slot] = 0
 
@@ -213,7 +220,7 @@ class LimitStore:
     def _concurrent_row(self, key: bytes) -> int | None:
         table = self._concurrent
         row = table.claim(key)
-        if row is None:  # a row in which nothing is under way says nothing
+        if row is None:  # a row without running calls can be reused
             row = next((each for each in range(table.rows) if self._under_way(each) == 0), None)
             if row is not None:
                 table.give(row, key)

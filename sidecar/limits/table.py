@@ -1,9 +1,11 @@
-"""Numbers that all worker processes share: a file in memory with rows of 64-bit words, found by a 128-bit key.
+"""Numbers shared by all worker processes: a memory-mapped file with rows of 64-bit words, addressed by a 128-bit
+key.
 
-Rows are only ever added, or given to another key. A process remembers where it found a key; the key stands in the file beside the
-row, so that what it remembers can be checked. Writers hold the file's lock, `flock(2)`, half the price of a byte-range lock: the
-kernel takes it from a process that dies. It belongs to the open file: one thread uses a table, as workers do. Eight aligned bytes
-are written by one instruction, so a reader without the lock sees a word as it was or as it is.
+Rows are only added or reassigned to another key. A process caches where it found a key, and the key is stored with
+the row, so that the cache can be verified. Writers hold the file's `flock(2)` lock, which costs half of a byte-range
+lock and is released by the kernel when its process dies. It belongs to the open file, so only one thread may use a
+table, as in a worker. Eight aligned bytes are written by one instruction, so a reader without the lock sees either
+the old or the new word.
 """
 
 from __future__ import annotations
@@ -24,16 +26,16 @@ _HEADER_WORDS = 8
 _MAGIC_AT, _ROWS_AT, _WORDS_AT, _USED_AT, _COLUMNS_AT, _HOLDER_AT = range(6)
 _FILE_MODE = 0o600
 _EXCLUSIVE = fcntl.LOCK_EX | fcntl.LOCK_NB
-# A writer is done in 10 µs; after that many turns it has lost its processor, for milliseconds on a busy machine.
+# A writer takes 10 µs; after this many attempts it has been descheduled, for milliseconds on a busy machine.
 _YIELDS = 20
 _PAUSE_S = 0.0001
-# To look at who holds the lock costs 50 µs: every 10 ms or so.
+# Finding out who holds the lock takes 50 µs, so it happens every 10 ms or so.
 _ATTEMPTS_PER_LOOK = 50
 _PIECE_BYTES = 1024 * 1024
 
 
 def key_of(*parts: str) -> bytes:
-    """128 bits of a hash: two of 30,000 keys are the same once in 10^29 configurations."""
+    """A hash of 128 bits: two of 30,000 keys collide in one of 10^29 configurations."""
     digest = blake2b(digest_size=KEY_BYTES)
     for part in parts:
         data = part.encode("utf-8", "surrogateescape")
@@ -42,11 +44,11 @@ def key_of(*parts: str) -> bytes:
 
 
 class Table:
-    """`words` is all of the table's numbers: those of row r are words[r * width : (r + 1) * width]."""
+    """`words` holds all numbers of the table: those of row r are words[r * width : (r + 1) * width]."""
 
     def __init__(self, path: Path, *, rows: int, width: int) -> None:
-        """Opens the file, and makes it with its full size if it is not there: a disk that is full must say so now, and not kill
-        a worker that writes later. Raises OSError; ValueError for a file of another shape."""
+        """Opens the file, creating it in full size if necessary: a full disk has to fail here, not kill a worker
+        that writes later. Raises OSError; ValueError for a file of another shape."""
         self.rows = rows
         self.width = width
         self._keys_at = _HEADER_WORDS * _WORD_BYTES
@@ -80,8 +82,9 @@ class Table:
             raise ValueError(f"{path}: not a table of this version")
 
     def lock(self) -> None:
-        """Waits while another process writes: microseconds. Not for one that is stopped (SIGSTOP, a debugger, a frozen group): it
-        would hold up everybody, so its lock is passed over and a number or two may be wrong until it goes on."""
+        """Takes the lock, waiting microseconds while another process writes. A stopped process (SIGSTOP, debugger,
+        frozen cgroup) would block everyone, so its lock is ignored; a number or two may be wrong when it
+        continues."""
         try:
             fcntl.flock(self._fd, _EXCLUSIVE)
         except BlockingIOError:
@@ -90,7 +93,7 @@ class Table:
         self._header[_HOLDER_AT] = self._pid
 
     def _waited_for_lock(self) -> bool:
-        """False: its holder is stopped."""
+        """Waits for the lock. Returns False if its holder is stopped."""
         for _ in range(_YIELDS):
             os.sched_yield()
             if _try_lock(self._fd):
@@ -108,21 +111,21 @@ class Table:
 
     @property
     def used(self) -> int:
-        """Rows that have a key: the first ones."""
+        """Number of rows with a key; they come first."""
         return self._header[_USED_AT]
 
     @property
     def columns(self) -> int:
-        """Columns that somebody said they use: the first ones."""
+        """Number of columns in use; they come first."""
         return self._header[_COLUMNS_AT]
 
     def use_column(self, column: int) -> None:
-        """With the lock."""
+        """Requires the lock."""
         if column >= self.columns:
             self._header[_COLUMNS_AT] = column + 1
 
     def find(self, key: bytes) -> int | None:
-        """The key's row. With the lock, or by the only process that adds rows."""
+        """Returns the row of the key. Requires the lock, unless only this process adds rows."""
         row = self._found.get(key)
         if row is not None:
             at = self._keys_at + row * KEY_BYTES
@@ -134,7 +137,8 @@ class Table:
         return row
 
     def claim(self, key: bytes) -> int | None:
-        """The key's row, a new one of zeros if it has none; None when the table is full. With the lock."""
+        """Returns the row of the key, adding one of zeros if necessary; None if the table is full. Requires the
+        lock."""
         row = self.find(key)
         if row is not None:
             return row
@@ -146,19 +150,19 @@ class Table:
         return row
 
     def give(self, row: int, key: bytes) -> None:
-        """Takes the row from the key it has; its words become zero. With the lock."""
-        self._name(row, b"\0" * KEY_BYTES)  # whoever dies in the middle leaves a row that nobody finds
+        """Reassigns the row to the key and clears its words. Requires the lock."""
+        self._name(row, b"\0" * KEY_BYTES)  # a process that dies halfway leaves a row that no key finds
         for at in range(row * self.width, (row + 1) * self.width):
             self.words[at] = 0
         self._name(row, key)
 
     def key(self, row: int) -> bytes:
-        """Of a row that is in use."""
+        """The key of a row in use."""
         at = self._keys_at + row * KEY_BYTES
         return bytes(self._map[at : at + KEY_BYTES])
 
     def close(self) -> None:
-        """Gives up the lock, too, if this process holds it."""
+        """Also releases the lock if this process holds it."""
         self.words.release()
         self._header.release()
         self._map.close()
@@ -171,7 +175,7 @@ class Table:
             self._found[key] = row
 
     def _search(self, key: bytes) -> int | None:
-        """Every key of the table, as fast as memory is read; once per process and key."""
+        """Scans all keys at memory speed; happens once per process and key."""
         end = self._keys_at + self.used * KEY_BYTES
         at = self._map.find(key, self._keys_at, end)
         while at != -1:
@@ -191,7 +195,7 @@ def _try_lock(fd: int) -> bool:
 
 
 def _holder(fd: int) -> int:
-    """The pid of the process that took the lock last; 0 where nobody ever has."""
+    """The pid of the process that took the lock last; 0 if none has."""
     return int.from_bytes(os.pread(fd, _WORD_BYTES, _HOLDER_AT * _WORD_BYTES), "little")
 
 
@@ -209,6 +213,7 @@ def _allocate(fd: int, size: int) -> None:
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
             raise
-        # A file system that cannot promise space: zeros take it, a hole would kill whoever writes into it on a full disk.
+        # The file system cannot reserve space, so write zeros: writing to a hole on a full disk would kill the
+        # process.
         for at in range(0, size, _PIECE_BYTES):
             os.pwrite(fd, bytes(min(_PIECE_BYTES, size - at)), at)

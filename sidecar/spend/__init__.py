@@ -1,1 +1,1 @@
-"""What calls cost, who spent it, and where it ends: docs/concepts/limits.md."""
+"""What calls cost, who spent it, and how budgets limit it: docs/concepts/limits.md."""

@@ -1,4 +1,4 @@
-"""What was spent, on the disk: one SQLite table, written by the supervisor alone and read by whoever may read the file."""
+"""Spend on disk: one SQLite table, written only by the supervisor, read by anyone with access to the file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from sidecar.spend.ledger import COUNTERS, Charge, Ledger, Line
 _Read = TypeVar("_Read")
 FILE_NAME = "spend.sqlite"
 _FILE_MODE = 0o600
-# Another program that reads, or a backup, holds the file for this long at most before a flush waits for its next turn.
+# How long a flush waits for another program that holds the file (a reader, a backup) before it leaves the work to
+# its next turn.
 _BUSY_S = 1.0
 _COLUMNS = ("day", "consumer", "route", *COUNTERS)
 _SCHEMA = f"""CREATE TABLE IF NOT EXISTS spend (
@@ -24,11 +25,11 @@ _SCHEMA = f"""CREATE TABLE IF NOT EXISTS spend (
     {", ".join(f"{name} INTEGER NOT NULL" for name in COUNTERS)},
     PRIMARY KEY (day, consumer, route)
 ) WITHOUT ROWID"""
-# Where several gateways count together: the ids of what has been added, and since when this file has the rows of all of them.
+# With a shared store: ids of added bookings, and since when this file contains the rows of all gateways.
 _SHARED = """CREATE TABLE IF NOT EXISTS booked (id TEXT PRIMARY KEY, at_s INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS recent (at_s INTEGER NOT NULL, id TEXT NOT NULL, text TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"""
-# A settle may come again for a day; 30 bytes each.
+# A booking may arrive again for a day; 30 bytes each.
 _IDS_KEPT_S = 2 * DAY_S
 _SWEEP_S = 3_600
 # What has been added so recently may be missing elsewhere, if the store loses its data now, and comes again.
@@ -45,7 +46,7 @@ _READ = "SELECT {} FROM spend WHERE day >= ? ORDER BY day, consumer, route"
 
 
 class Booking(NamedTuple):
-    """What one call adds. `id` is that of its reservation: it is added once, however often it comes. `text` is its entry in the
+    """What one call adds. `id` is that of its reservation and makes adding idempotent. `text` is its entry in the
     ledger of the store."""
 
     id: str
@@ -61,13 +62,13 @@ def booking(id_: str, day: int, route: str, consumer: str, counts: Iterable[int]
 
 
 class Archive:
-    """The writer's end. Raises sqlite3.Error where the file cannot be used."""
+    """The writing end. Raises sqlite3.Error if the file cannot be used."""
 
     def __init__(self, path: Path) -> None:
         path.touch(_FILE_MODE)
         # Flushes run in threads, one at a time.
         self._connection = sqlite3.connect(path, timeout=_BUSY_S, check_same_thread=False)
-        # A write-ahead log: readers never wait. FULL: what a flush wrote survives a power cut.
+        # WAL: readers never wait. FULL: whatever was flushed survives a power failure.
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
         with self._connection:
@@ -75,7 +76,8 @@ class Archive:
             for name in _missing(self._connection):  # a file of an earlier release
                 self._connection.execute(f"ALTER TABLE spend ADD COLUMN {name} INTEGER NOT NULL DEFAULT 0")
             self._connection.executescript(_SHARED)
-        # Rows are added in threads, one after the other, and one that was not waited for may still add some at the end.
+        # Bookings are added in threads, one after the other; one that was not awaited may still be running at the
+        # end.
         self._turn = threading.Lock()
         self._swept_s = self._recent_swept_s = 0
         self._written: dict[tuple[int, str, str], Charge] = {}
@@ -86,8 +88,8 @@ class Archive:
             ledger.restore(line, today)
 
     def write(self, lines: Iterable[Line]) -> int:
-        """Replaces what has changed since the last time; returns how many lines that were. What fails is written the next
-        time: a line holds all of its day."""
+        """Writes the lines that changed since the last call, and returns their number. Failed lines are written
+        next time: a line holds all of its day."""
         seen = {(line.day, line.consumer, line.route): line.counts for line in lines}
         changed = {key: counts for key, counts in seen.items() if any(counts) and self._written.get(key) != counts}
         if changed:
@@ -99,7 +101,7 @@ class Archive:
         return len(changed)
 
     def book(self, bookings: Iterable[Booking], now_s: int) -> list[Booking]:
-        """Adds them, in one transaction; returns those that had not been added before."""
+        """Adds bookings in one transaction; returns those that are new."""
         fresh = []
         with self._turn, self._connection:
             for each in bookings:
@@ -138,8 +140,8 @@ class Archive:
             )
 
     def follows(self, epoch: int, since_s: int) -> None:
-        """From `since_s` on rows of other gateways are added too, those of the store's data of this epoch. The first time is
-        kept, unless rows of the same data were missed since."""
+        """Records that from `since_s` on the rows of other gateways are added as well, from the store's data of
+        this epoch. The first time is kept, unless rows of the same data were missed in between."""
         again = self.epoch == epoch
         with self._turn, self._connection:
             keep = "REPLACE" if again else "IGNORE"
@@ -148,7 +150,7 @@ class Archive:
 
     @property
     def epoch(self) -> int | None:
-        """Of the store's data that it follows."""
+        """The epoch of the store's data that it follows."""
         return self._fact("epoch")
 
     def _fact(self, name: str) -> int | None:
@@ -157,7 +159,7 @@ class Archive:
         return None if found is None else int(found[0])
 
     def is_complete(self, today: Today) -> bool:
-        """Whether it has had all rows of this month: it began before."""
+        """Whether it has all rows of this month, because it started before."""
         since_s = self._fact("shared_since")
         month_begins_s = day_of(first_of_month(today)) * DAY_S
         return since_s is not None and since_s < month_begins_s
@@ -168,16 +170,16 @@ class Archive:
 
 
 def read_since(path: Path, first_day: str) -> list[Line]:
-    """Lines of `first_day` (2026-11-01) and later, by day, consumer and route. Raises sqlite3.Error."""
+    """Returns the lines of `first_day` (2026-11-01) and later, by day, consumer and route. Raises sqlite3.Error."""
     return opened(path, lambda connection: list(_since(connection, first_day)))
 
 
 def opened(path: Path, read: Callable[[sqlite3.Connection], _Read]) -> _Read:
-    """What `read` finds in the archive, which it can only read. Raises sqlite3.Error."""
+    """Returns what `read` finds in the archive, opened read-only. Raises sqlite3.Error."""
     try:
         return _opened(path, read, "mode=ro")
     except sqlite3.OperationalError:
-        # Even a reader makes the log's index, for which a full disk has no space. Where there is no log, nobody writes.
+        # Even readers create the WAL index, which fails on a full disk. Without a WAL there is no writer.
         log = path.with_name(f"{path.name}-wal")
         if log.exists() and log.stat().st_size:
             raise

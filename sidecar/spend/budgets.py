@@ -1,4 +1,4 @@
-"""Which budgets a call has to keep, and whether they are spent."""
+"""The budgets of a call, and whether they are exceeded."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MICRO = 1_000_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Allowance:
-    """One budget in one scope. `route` or `consumer` is "" where it holds for all of them."""
+    """One budget in one scope. `route` or `consumer` is "" if it applies to all of them."""
 
     key: bytes
     route: str
@@ -29,24 +29,24 @@ class Allowance:
 
     @property
     def scope(self) -> str:
-        """As in: route "chat" and consumer "team"."""
+        """For example: route "chat" and consumer "team"."""
         names = [f'route "{self.route}"'] * bool(self.route) + [f'consumer "{self.consumer}"'] * bool(self.consumer)
         return " and ".join(names)
 
     @property
     def amount(self) -> str:
-        """As in: $5.00 per day."""
+        """For example: $5.00 per day."""
         return f"{dollars(self.micro_dollars)} per {self.per}"
 
     @property
     def header_text(self) -> str:
-        """Without names: a header is ASCII."""
+        """Without names, because headers are ASCII."""
         scope = ["route"] * bool(self.route) + ["consumer"] * bool(self.consumer)
         return f"{self.amount} for this {' and '.join(scope)}"
 
 
 class Warned(NamedTuple):
-    """A budget that is past its soft threshold, though not spent. `used` is the share, below 1."""
+    """A budget past its soft threshold but not exceeded. `used` is a share below 1."""
 
     allowance: Allowance
     used: float
@@ -73,8 +73,8 @@ def _key(route: str, consumer: str) -> bytes:
 
 
 def check(allowances: Sequence[Allowance], ledger: Ledger, today: Today, now_s: float) -> Warned | None:
-    """The budget that is nearest to its end, if one is past its soft threshold. Raises budget_exceeded when one is spent, with
-    the time until the last such resets. Calls in progress then still end, and are charged."""
+    """Returns the budget closest to its end, if one is past its soft threshold. Raises budget_exceeded if any is
+    exceeded, with the time until the last of those resets. Running calls still finish and are charged."""
     warned: Warned | None = None
     exceeded: Warned | None = None
     for each in allowances:
@@ -94,13 +94,13 @@ def check(allowances: Sequence[Allowance], ledger: Ledger, today: Today, now_s: 
 
 
 def budget_exceeded(allowance: Allowance, resets_s: int, now_s: float, why: str = "") -> GatewayError:
-    """`why` is a sentence in addition."""
+    """`why` is an additional sentence."""
     text = f"Budget exceeded for {allowance.scope}: {allowance.amount}. {why}It resets at {timestamp(resets_s)}."
     return GatewayError(Kind.BUDGET_EXCEEDED, text, retry_after_s=max(0.0, resets_s - now_s))
 
 
 def dollars(micro_dollars: int) -> str:
-    """As in $1.50: two digits of cents, or as many more as there are."""
+    """Formats as $1.50, with two digits of cents or more if needed."""
     whole, rest = divmod(micro_dollars, _MICRO)
     digits = f"{rest:06}".rstrip("0")
     return f"${whole}.{digits:0<2}"

@@ -1,4 +1,4 @@
-"""Days and months, UTC: when a budget resets."""
+"""Days and months in UTC, for the reset of budgets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Today(NamedTuple):
 
 
 class Calendar:
-    """Works a day out once."""
+    """Caches the current day."""
 
     def __init__(self) -> None:
         self._today = today_at(0.0)
@@ -38,12 +38,12 @@ def today_at(now_s: float) -> Today:
 
 
 def date_of(day: int) -> str:
-    """As in 2026-11-22."""
+    """Formats as 2026-11-22."""
     return (date(1970, 1, 1) + timedelta(days=day)).isoformat()
 
 
 def day_of(text: str) -> int:
-    """The reverse. Raises ValueError."""
+    """The inverse of date_of. Raises ValueError."""
     return (date.fromisoformat(text) - date(1970, 1, 1)).days
 
 
@@ -53,5 +53,5 @@ def first_of_month(today: Today) -> str:
 
 
 def timestamp(time_s: float) -> str:
-    """As in 2026-12-01T00:00:00Z."""
+    """Formats as 2026-12-01T00:00:00Z."""
     return datetime.fromtimestamp(time_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

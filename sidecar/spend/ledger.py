@@ -1,6 +1,6 @@
-"""What was spent, in memory that all workers share: a row for each consumer of each route, and sums that budgets ask.
+"""Spend in memory that all workers share: a row per consumer and route, and the sums that budgets check.
 
-A call adds to it when it ends; nothing is written to a disk then. The supervisor reads the rows once a second (archive.py).
+Calls add to it when they end, without writing to disk. The supervisor reads the rows once a second (archive.py).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Literal, NamedTuple
 from sidecar.limits.table import Table, key_of
 from sidecar.spend.calendar import Today
 
-# Of a row: two days lie in it, even and odd ones, so that the last second of yesterday can still be read after midnight.
+# Per row: it holds two days, an even and an odd one, so that the last second of yesterday can be read after
+# midnight.
 COUNTERS = (
     "calls",
     "input_tokens",
@@ -27,15 +28,15 @@ COUNTERS = (
 )
 _DAY_WORDS = 1 + len(COUNTERS)
 _NAMES_AT = 2 * _DAY_WORDS + 1
-# Both names of a row in UTF-8: of a route and of a user, at most 128 characters each.
+# Both names of a row in UTF-8: a route and a user, at most 128 characters each.
 _NAMES_BYTES_MAX = 640
 _WIDTH = _NAMES_AT + _NAMES_BYTES_MAX // 8
-# 6.7 MB. Rows of nobody who called since yesterday make room.
+# 6.7 MB. Rows of consumers without a call since yesterday are replaced.
 _PAIR_ROWS = 8_192
-# A sum for each route, each consumer and each pair of them: three times as many at most. 1.6 MB.
+# One sum per route, consumer and pair of both: at most three times as many. 1.6 MB.
 _SUM_ROWS = 32_768
 _DAY, _DAY_SPENT, _MONTH, _MONTH_SPENT = range(4)
-# Where more consumers call more routes in two days than there are rows: their money is not lost, only who spent it.
+# If more consumers call more routes in two days than there are rows, only the attribution of their spend is lost.
 OTHER = "(other)"
 
 
@@ -76,10 +77,10 @@ def pair_key(route: str, consumer: str) -> bytes:
 
 
 class Ledger:
-    """Opened by each worker and by the supervisor. One thread of a process writes; any may read."""
+    """Opened by each worker and by the supervisor. One thread per process may write; any may read."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises OSError where the files cannot be had."""
+        """Raises OSError if the files cannot be opened."""
         self._pairs = Table(folder / "pairs", rows=_PAIR_ROWS, width=_WIDTH)
         self._sums = Table(folder / "sums", rows=_SUM_ROWS, width=4)
         self._keys: dict[tuple[str, str], tuple[bytes, bytes, bytes]] = {}
@@ -88,7 +89,7 @@ class Ledger:
         self._pairs.unlock()
 
     def add(self, route: str, consumer: str, charge: Charge, today: Today) -> None:
-        """To the pair's row and to the sums of route, consumer and pair."""
+        """Adds to the row of the pair, and to the sums of route, consumer and pair."""
         keys = self._keys.get((route, consumer))
         if keys is None:
             keys = self._keys[route, consumer] = (route_key(route), consumer_key(consumer), pair_key(route, consumer))
@@ -102,7 +103,7 @@ class Ledger:
             self._pairs.unlock()
 
     def restore(self, line: Line, today: Today) -> None:
-        """What a former run of the gateway wrote down, of this month."""
+        """Restores what an earlier run of the gateway archived this month."""
         route, consumer, money = line.route, line.consumer, line.counts.micro_dollars
         of_today = line.day == today.day
         self._pairs.lock()
@@ -115,7 +116,7 @@ class Ledger:
             self._pairs.unlock()
 
     def spent(self, key: bytes, per: Literal["day", "month"], today: Today) -> int:
-        """Micro-dollars of this day or month. Without the lock: the period's word is written after its sum was made zero."""
+        """Micro-dollars of this day or month. Needs no lock: the period is written after its sum was cleared."""
         row = self._sums.find(key)
         if row is None:
             return 0
@@ -126,8 +127,8 @@ class Ledger:
         return words[at + _MONTH_SPENT] if words[at + _MONTH] == today.month else 0
 
     def sums(self, today: Today) -> Iterator[tuple[bytes, bool, int, int]]:
-        """Of every route, consumer and pair that spent something this month: key, whether it spent something today, and the
-        micro-dollars of both."""
+        """For every route, consumer and pair that spent something this month: key, whether it spent something
+        today, and the micro-dollars of day and month."""
         words = self._sums.words
         for row in range(self._sums.used):
             at = row * 4
@@ -136,9 +137,11 @@ class Ledger:
                 yield self._sums.key(row), is_today, words[at + _DAY_SPENT] if is_today else 0, words[at + _MONTH_SPENT]
 
     def lines(self) -> Iterator[Line]:
-        """Everything that is in the rows: at most two days of each pair. Without the lock, which no worker should have to wait
-        for: a row is copied, and a day of it holds if it has not been reset meanwhile. A call that is just being added may be
-        there in part; the next reading has it whole."""
+        """Returns all rows, at most two days of each pair.
+
+        Takes no lock, because no worker should wait for it: a row is copied, and a day is valid if it was not reset
+        meanwhile. A call that is just being added may be included in part; the next reading has all of it.
+        """
         words = self._pairs.words
         for at in range(0, self._pairs.used * _WIDTH, _WIDTH):
             row = memoryview(bytes(words[at : at + _WIDTH])).cast("q")
@@ -174,7 +177,7 @@ class Ledger:
         if row is None and (row := self._idle_row(day)) is not None:
             table.give(row, key)
         if row is None or names is None:
-            return 0  # OTHER's: the first that was made
+            return 0  # the row of OTHER, which was created first
         length, text = names
         at = row * _WIDTH + _NAMES_AT
         table.words[at : at + len(text) // 8] = memoryview(text).cast("q")
@@ -214,7 +217,7 @@ class Ledger:
 
 
 def _packed(route: str, consumer: str) -> tuple[int, bytes] | None:
-    """Both lengths in one word, and the text in whole words; None where it is too long."""
+    """Encodes both lengths in one word, and the text in whole words; None if it is too long."""
     first, second = route.encode("utf-8", "replace"), consumer.encode("utf-8", "replace")
     text = first + second
     if len(text) > _NAMES_BYTES_MAX:

@@ -1,5 +1,8 @@
-"""Prices of models whose upstream states none, from the table of `genai-prices`. In the supervisor, when a configuration is read:
-workers find every price in their snapshot and never load the table."""
+"""Prices of models for upstreams that configure none, from the table of `genai-prices`.
+
+Runs in the supervisor when it reads a configuration: workers find every price in their snapshot and never load the
+table.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,8 @@ from sidecar.domain.wildcard import STAR
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice
 
-# Our providers -> the table's. Where one's address is changed in the config, somebody else sends the bill: no price then.
+# Our providers -> the table's. If a provider's address is changed in the config, someone else bills, so there is no
+# price.
 _TABLE: Final = {
     "openai": "openai",
     "azure": "azure",
@@ -37,14 +41,17 @@ _TABLE: Final = {
     "cohere-v1": "cohere",
     "databricks": "databricks",
 }
-# Runs on this machine: known to cost nothing.
+# Runs on this machine, so it costs nothing.
 _FREE: Final = frozenset({"local"})
 _MICRO = 1_000_000
 
 
 def with_prices(snapshot: Snapshot, now_s: float, before: tuple[Snapshot, Snapshot] | None = None) -> Snapshot:
-    """The same snapshot, every upstream with a price where one is known as of `now_s`. `before`: an earlier snapshot without and
-    with prices; routes that are the same object there are the same here, so that a change of one route stays small."""
+    """Returns the snapshot with a price for every upstream whose price as of `now_s` is known.
+
+    `before`: an earlier snapshot, without and with prices. Routes that are the same object there stay the same here,
+    so that changing one route remains a small change.
+    """
     known: dict[tuple[str, str, Task], Price | None] = {}
     bare, priced = ({}, {}) if before is None else (before[0].routes, before[1].routes)
     routes = {
@@ -75,7 +82,7 @@ def _priced(upstream: Upstream, task: Task, known: dict[tuple[str, str, Task], P
 
 
 def table_price(provider: str, model: str, task: Task, now_s: float) -> Price | None:
-    """None where the table does not know the model, or does not price it by tokens."""
+    """None if the table does not know the model, or does not price it by tokens."""
     if provider in _FREE:
         return Price(0, 0)
     if provider not in _TABLE:
@@ -96,7 +103,7 @@ def table_price(provider: str, model: str, task: Task, now_s: float) -> Price | 
 
 
 def _with_tiers(model: ModelInfo, task: Task, at: datetime) -> Price | None:
-    """The price of a row, with those of its service tiers that differ."""
+    """The price of a row, including its service tiers with a different price."""
     price = price_of(model.get_prices(at), task)
     if price is None or task is Task.EMBEDDINGS:
         return price
@@ -110,8 +117,8 @@ def _is_tier(when: Mapping[str, str]) -> bool:
 
 
 def table_rules(provider: str, task: Task, now_s: float) -> tuple[tuple[str, Price], ...]:
-    """All models of a provider that the table prices by tokens, in the order in which the table tries them: a pattern that is
-    searched in the model's name in small letters, and its price."""
+    """All models of a provider that the table prices by tokens, in the table's order: a pattern to search for in
+    the lower-case model name, and its price."""
     if provider not in _TABLE:
         return ()
     from genai_prices.data_snapshot import get_snapshot
@@ -129,7 +136,7 @@ def table_rules(provider: str, task: Task, now_s: float) -> tuple[tuple[str, Pri
 
 
 def _pattern(match: Any) -> str:
-    """The table's logic of a model's name as one regular expression."""
+    """The table's match logic for a model name as one regular expression."""
     for attribute, before, after in _CLAUSES:
         if hasattr(match, attribute):
             return f"{before}{re.escape(getattr(match, attribute).lower())}{after}"
@@ -144,7 +151,7 @@ _CLAUSES = (("equals", r"\A", r"\Z"), ("starts_with", r"\A", ""), ("ends_with", 
 
 
 def price_of(found: ModelPrice, task: Task) -> Price | None:
-    """A row of the table as a price; its steps become `above`."""
+    """Converts a row of the table to a price; its steps become `above`."""
     members: dict[str, Any] = {key: getattr(found, key, None) for key in _MEMBERS}
     if members["input_mtok"] is None or (members["output_mtok"] is None and task is not Task.EMBEDDINGS):
         return None
@@ -158,7 +165,7 @@ _MEMBERS = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok", 
 
 
 def _at(values: Iterable[Any], start: int, call: int) -> Price:
-    """The price where a call has more than `start` input tokens."""
+    """The price of a call with more than `start` input tokens."""
     input_, output, cached, written = (_micro(value, start) for value in values)
     return Price(input_ or 0, output or 0, cached, written, call)
 

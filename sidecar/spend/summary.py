@@ -1,4 +1,4 @@
-"""Sums of the archive, for people who look at it: by day, by route, by consumer."""
+"""Totals of the archive for people: by day, by route, by consumer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 from sidecar.domain.gateway_status import Spent
 from sidecar.spend.archive import opened
 
-# A page shows no more; the rest of the names is one row.
+# A page does not show more names; the others are combined in one row.
 NAMES_MAX = 200
 OTHERS = "(others)"
 _SUMS = "SUM(calls), SUM(input_tokens), SUM(output_tokens), SUM(micro_dollars)"
@@ -17,8 +17,8 @@ _SUMS = "SUM(calls), SUM(input_tokens), SUM(output_tokens), SUM(micro_dollars)"
 def spent(
     path: Path, first_day: str, by: Literal["day", "route", "consumer"], consumer: str | None = None
 ) -> tuple[Spent, ...]:
-    """What was used on `first_day` (2026-11-01) and later, of one consumer or (None) of all: days in their order, names by
-    what they cost. Raises sqlite3.Error."""
+    """Returns the usage since `first_day` (2026-11-01), of one consumer or of all (None): days in order, names by
+    cost. Raises sqlite3.Error."""
     order = "name" if by == "day" else "SUM(micro_dollars) DESC, SUM(calls) DESC, name"
     whose = "" if consumer is None else " AND consumer = ?"
     query = f"SELECT {by} AS name, {_SUMS} FROM spend WHERE day >= ?{whose} GROUP BY {by} ORDER BY {order}"

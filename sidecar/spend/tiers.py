@@ -1,4 +1,5 @@
-"""Which price of a model holds for a call: providers charge more for a fast tier, and less for one that may wait. Pure."""
+"""Chooses the price by service tier: providers charge more for a fast tier, and less for one that may wait. Pure
+functions."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ _MEMBER = "service_tier"
 
 
 def may_apply(price: Price, requested: str) -> Iterable[Price]:
-    """Before the provider has said its tier. One that was asked for by name may be given or not; where none was, the provider's
-    own settings decide, and they may say any."""
+    """Returns the tiers that may apply before the provider reports one. A tier requested by name may or may not be
+    granted; without one, the provider's own settings decide, and any tier may apply."""
     if not price.tiers:
         return (price,)
     if not requested:
@@ -24,14 +25,18 @@ def may_apply(price: Price, requested: str) -> Iterable[Price]:
 
 
 def dearest(price: Price, requested: str, tokens: TokenCounts) -> int:
-    """Micro-dollars of what a call may cost at most. `requested`: "" for none, or one that the provider picks."""
+    """The maximum cost of a call in micro-dollars. `requested` is "" if none was requested or the provider may
+    choose."""
     return max(cost_micro_dollars(each, tokens) for each in may_apply(price, requested))
 
 
 def charged(price: Price, named: str, requested: str, tokens: TokenCounts, *, estimated: bool) -> int:
-    """Micro-dollars of a call that has ended. The tier that the answer names decides; one that `price` does not have is at its
-    own prices. Where it names none, a tier that was asked for counts if it is the dearer; and of a call that broke off, the
-    dearest that may apply."""
+    """The cost of an ended call in micro-dollars.
+
+    The tier that the answer reports decides; `price` itself applies to tiers that it does not list. If none is
+    reported, the requested tier counts if it is more expensive; if the call broke off, the most expensive tier that
+    may apply.
+    """
     if not price.tiers:
         return cost_micro_dollars(price, tokens)
     if named:
@@ -42,7 +47,7 @@ def charged(price: Price, named: str, requested: str, tokens: TokenCounts, *, es
 
 
 def requested_tier(call: Call, upstream: Upstream) -> str:
-    """By name; "" where the caller leaves it to the provider, or the route drops it."""
+    """The tier requested by name; "" if the caller leaves it to the provider, or the route drops it."""
     if _MEMBER in upstream.options.get("drop_params", ()):
         return ""
     if call.envelope is not None:

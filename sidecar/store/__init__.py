@@ -1,4 +1,4 @@
-"""Where limits and money are counted: one interface, in memory of this machine or in Redis: docs/concepts/limits.md."""
+"""Where limits and money are counted: one interface, in shared memory or in Redis: docs/concepts/limits.md."""
 
 from __future__ import annotations
 

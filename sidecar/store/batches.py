@@ -1,7 +1,7 @@
-"""Operations on their way to the script: those that are asked for in one turn of the loop go together.
+"""Batches operations for the script: those requested in one turn of the event loop are sent together.
 
-Few scripts are under way at once: what comes meanwhile is in the next one, so the busier the store, the larger the batches. A
-script holds up everybody else while it runs, which bounds its size.
+Only a few scripts run at once, and everything that arrives meanwhile goes into the next one: the busier the store,
+the larger the batches. A script blocks everyone else while it runs, which bounds its size.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from functools import partial
 from sidecar.store.line import Line, StoreError, Unanswered
 from sidecar.store.operations import SCRIPT_SHA, Operation
 
-# Of one script: 0.8 ms of the server.
+# Operations per script: 0.8 ms of the server.
 OPERATIONS_MAX = 32
-# Of one worker, at once.
+# Concurrent scripts of one worker.
 _SCRIPTS_MAX = 2
 
 _TURN_S = 0.001
@@ -24,7 +24,7 @@ Answer = list[int]
 
 
 class Batches:
-    """`timeout_s` is how long an operation may take from `put` to its answer, whatever it waits for."""
+    """`timeout_s` bounds the time from `put` to the answer, including all waiting."""
 
     def __init__(self, line: Line, prefix: bytes, timeout_s: float) -> None:
         self._line = line
@@ -38,7 +38,7 @@ class Batches:
         self._under_way = 0
 
     def put(self, operation: Operation) -> asyncio.Future[Answer]:
-        """Raises Unanswered or Refused."""
+        """Runs an operation. Raises Unanswered or Refused."""
         future: asyncio.Future[Answer] = self._loop.create_future()
         self._queue.append((operation, future))
         until = self._loop.time() + self._timeout_s
@@ -51,12 +51,12 @@ class Batches:
         return future
 
     def close(self) -> None:
-        """What has no answer yet gets none."""
+        """Fails all operations without an answer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         while self._due:
-            _fail(self._due.popleft()[1], Unanswered("the connection was given up"))
+            _fail(self._due.popleft()[1], Unanswered("the connection was closed"))
         self._queue.clear()
 
     def _flush(self) -> None:
@@ -66,7 +66,7 @@ class Batches:
             words: list[bytes] = []
             while self._queue and len(futures) < OPERATIONS_MAX:
                 operation, future = self._queue.popleft()
-                if not future.done():  # nobody waits for it any more, and it has not been sent
+                if not future.done():  # abandoned before it was sent
                     futures.append(future)
                     words += operation
             if futures:
@@ -88,8 +88,8 @@ class Batches:
             self._flush()
 
     def _expire(self) -> None:
-        """When the oldest operation is due. uvloop runs timers before it reads: if this process was held up, the answer may be
-        there and not read yet, so what is overdue gets one more turn."""
+        """Called when the oldest operation is due. uvloop runs timers before it reads: if this process was blocked,
+        the answer may be there but unread, so overdue operations get one more turn."""
         while self._due and self._due[0][1].done():
             self._due.popleft()
         if not self._due:
@@ -102,11 +102,11 @@ class Batches:
     def _give_up(self) -> None:
         overdue = self._loop.time() - _TURN_S
         while self._due and (self._due[0][1].done() or self._due[0][0] <= overdue):
-            _fail(self._due.popleft()[1], Unanswered("there was no answer in time"))
+            _fail(self._due.popleft()[1], Unanswered("no answer in time"))
         self._expire()
 
 
 def _fail(future: asyncio.Future[Answer], error: StoreError) -> None:
     if not future.done():
         future.set_exception(error)
-        future.exception()  # whoever waited may have left: no complaint about it
+        future.exception()  # the waiting call may be gone; do not report the exception as never retrieved

@@ -1,4 +1,4 @@
-"""From the address in the config to a line to the master: TLS, credentials, sentinels, a cluster's node."""
+"""Connects to the master, given the addresses in the config: TLS, credentials, sentinels, cluster nodes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from sidecar.domain.snapshot import RedisServer, SharedStore
 from sidecar.store.line import Line, Refused, StoreError, Unanswered
 from sidecar.store.operations import SCRIPT, prefix_of
 
-# A handshake takes several round trips, TLS with a fresh key among them. Calls do not wait for it: they are decided without.
+# A handshake takes several round trips, including TLS with a new key. Calls do not wait for it: they are decided
+# without the store.
 _CONNECT_S = 2.0
 _MOVES_MAX = 3
 _MOVED = re.compile(r"(?:MOVED|ASK) [0-9]+ (.*):([0-9]+)$")
@@ -21,7 +22,8 @@ _MOVED = re.compile(r"(?:MOVED|ASK) [0-9]+ (.*):([0-9]+)$")
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """`life` names the data: another server, another life of it or an emptied one has another. `epoch` None: it has no sums."""
+    """`life` identifies the data: another server, another life of it or an emptied one has a different value.
+    `epoch` is None if it has no sums."""
 
     line: Line
     life: bytes
@@ -29,7 +31,7 @@ class Connected:
 
 
 class Connector:
-    """Raises StoreError where no master with the script can be had."""
+    """Raises StoreError if no master that can run the script is reachable."""
 
     def __init__(self, store: SharedStore) -> None:
         self._server = store.redis
@@ -47,7 +49,7 @@ class Connector:
 
     async def _connect(self) -> Connected:
         addresses = (await self._master(),) if self._server.sentinel else self._server.addresses
-        failure: StoreError = Unanswered("there is no address")
+        failure: StoreError = Unanswered("no address is configured")
         for address in addresses:
             try:
                 return await self._connect_to(*address)
@@ -74,7 +76,8 @@ class Connector:
         raise Unanswered("the cluster has no master for the keys")
 
     async def _prepared(self, line: Line) -> Connected:
-        """Raises StoreError for what is no master, and Refused with MOVED for another node of a cluster."""
+        """Verifies and prepares the connection. Raises StoreError if this is not a master, and Refused with MOVED
+        for another node of a cluster."""
         epoch = await line.ask("GET", self._prefix + b"epoch")
         role = await line.ask("ROLE")
         if role[0] != b"master":
@@ -103,7 +106,7 @@ class Connector:
         return line
 
     async def _context(self, server: RedisServer) -> ssl.SSLContext | None:
-        """Reading the system's certificates takes tens of milliseconds: in a thread, and once."""
+        """Loading the system's certificates takes tens of milliseconds, so it happens in a thread, once."""
         if not server.tls:
             return None
         if self._tls is None:
@@ -112,8 +115,8 @@ class Connector:
         return self._tls
 
     async def _master(self) -> tuple[str, int]:
-        """The first sentinel that answers knows it."""
-        failure: StoreError = Unanswered("there is no sentinel")
+        """Returns the master according to the first sentinel that answers."""
+        failure: StoreError = Unanswered("no sentinel answered")
         for host, port in self._server.addresses:
             try:
                 async with self._sentinel(host, port) as line:
@@ -129,7 +132,7 @@ class Connector:
 
     @asynccontextmanager
     async def _sentinel(self, host: str, port: int) -> AsyncIterator[Line]:
-        """Sentinels are asked without the password, which is that of the servers."""
+        """Sentinels are queried without the password, which is that of the servers."""
         line = await self._open(host, port, replace(self._server, password=None, db=0))
         try:
             yield line

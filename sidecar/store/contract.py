@@ -1,9 +1,10 @@
-"""What a store of limits and money offers. There are two: memory that the workers of a machine share, and Redis.
+"""The interface of a store for limits and money. There are two: memory shared by the workers of one machine, and
+Redis.
 
-admit     before a call is sent: takes what it needs of every limit and budget, or nothing of any
-settle    when it has ended: what was taken becomes what was used
-release   when it has failed: everything goes back
-spent     what a budget has left, for pages and metrics
+    admit     before a call is sent: reserves from every limit and budget, or from none
+    settle    at its end: replaces the reservation by the actual usage
+    release   if it failed: returns everything
+    spent     what was spent of a budget, for pages and metrics
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from sidecar.spend.ledger import Charge
 
 
 class Rules:
-    """What holds for one consumer on one route, as long as both have the same limits and budgets."""
+    """The limits and budgets of one consumer on one route. Valid as long as both keep the same ones."""
 
     __slots__ = ("allowances", "buckets", "consumer", "encoded", "made_of", "route")
 
@@ -28,18 +29,18 @@ class Rules:
         self.consumer = consumer.name
         self.buckets: tuple[Bucket, ...] = buckets_of(route, consumer)
         self.allowances: tuple[Allowance, ...] = allowances_of(route, consumer)
-        self.encoded: Any = None  # what a store makes of them, once
+        self.encoded: Any = None  # cached by the store, in its own form
 
 
 def made_of(
     route: Route, consumer: Consumer
 ) -> tuple[tuple[Limit, ...], tuple[Budget, ...], tuple[Limit, ...], tuple[Budget, ...]]:
-    """What Rules are made of. Another configuration has other tuples, though they may be equal."""
+    """What Rules are derived from. Another configuration has different tuples, even if they are equal."""
     return route.limits, route.budgets, consumer.limits, consumer.budgets
 
 
 class Needs(Protocol):
-    """What a call will use at most, as far as that is known before it is sent. Worked out when it is read."""
+    """The most a call can use, as far as that is known before it is sent. Computed on access."""
 
     @property
     def tokens(self) -> int: ...
@@ -49,22 +50,23 @@ class Needs(Protocol):
 
 
 class Admitted(NamedTuple):
-    """`reservation.refused` names the limit that refused, and then nothing was taken. `warned` is the budget that is nearest to
-    its end, if one is past its soft threshold."""
+    """`reservation.refused` is the limit that refused, in which case nothing was taken. `warned` is the budget
+    closest to its end, if one is past its soft threshold."""
 
     reservation: Reservation
     warned: Warned | None
 
 
 class Store(Protocol):
-    """For one worker, whose calls are on one loop."""
+    """The store of one worker, whose calls run on one event loop."""
 
     def admit(self, rules: Rules, needs: Needs) -> Admitted | Awaitable[Admitted]:
-        """At once where no other machine has to be asked. Raises budget_exceeded, with the time until the budget resets."""
+        """Reserves; returns an awaitable only if another machine has to be asked. Raises budget_exceeded, with the
+        time until the budget resets."""
         ...
 
     def settle(self, rules: Rules, reservation: Reservation, charge: Charge) -> None:
-        """The call counts, and used as much as `charge` has. Levels of the reservation are as they are then."""
+        """The call counts, and used what `charge` says. Updates the levels of the reservation."""
         ...
 
     def release(self, rules: Rules, reservation: Reservation) -> None:
@@ -72,11 +74,11 @@ class Store(Protocol):
         ...
 
     def spent(self, allowance: Allowance) -> int:
-        """Micro-dollars of the budget's day or month, as far as this machine knows."""
+        """Micro-dollars spent in the budget's current day or month, as far as this machine knows."""
         ...
 
     async def reached(self) -> None:
-        """Returns once it can be asked, or when a start has waited for that long enough."""
+        """Returns once the store is reachable, or once a start has waited for it long enough."""
         ...
 
     async def close(self) -> None: ...
@@ -84,8 +86,8 @@ class Store(Protocol):
 
 @runtime_checkable
 class ShowsLevels(Protocol):
-    """A store that can tell at once what is left of limits, to somebody who only looks."""
+    """A store that can report the levels of limits at once."""
 
     def levels(self, buckets: Sequence[Bucket]) -> list[Level]:
-        """In the order of `buckets`. Nothing is taken."""
+        """The levels in the order of `buckets`. Takes nothing."""
         ...

@@ -1,4 +1,4 @@
-"""What an operator sees of a worker's store."""
+"""Metrics of a worker's store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sidecar.telemetry.metrics import Metrics
 
 
 class Counters(Protocol):
-    """`decided` is for a call that was decided without the store, by the policies of its limits and budgets."""
+    """`decided` counts calls decided without the store, by the policies of their limits and budgets."""
 
     def reachable(self, *, yes: bool) -> None: ...
 

@@ -1,5 +1,5 @@
-"""Money as a ledger: rows of the store's stream are folded into this gateway's archive, each of them once, and out of the archive
-the sums come back if the store has lost them.
+"""The ledger of a shared store: its rows are folded into this gateway's archive, each exactly once, and the sums
+are restored from the archive if the store has lost them.
 
 Every gateway has a group of its own on the stream, and so every archive has all rows of all gateways. A row is written with its
 id in one transaction with the sum, then acknowledged, then trimmed once all groups are past it: whoever dies in between reads
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 _PAUSE_S = 0.25
 _PROBE_S = (0.1, 0.25)
 _TRIM_S = 1.0
-# Gateways that come back to a store without data make their groups again: nothing is trimmed before.
+# After the store lost its data, gateways need this long to recreate their groups. Nothing is trimmed before.
 _TRIM_LATER_S = 30.0
 _GROUPS_S = 60.0
 # Whoever loads the sums has so long for it.
@@ -40,15 +40,17 @@ _LOADING_MS = 5_000
 # An archive that begins in the middle of the month waits for one that does not.
 _INCOMPLETE_WAITS_S = 1.0
 _PAGE = 65_536
-_START_S = 2.0  # a start waits no longer for it, twice as long as for archives that know more
-# A budget that a configuration adds begins at what the ledger has; a counter is never below the ledger for longer.
+_START_S = 2.0  # a start does not wait any longer for it; twice the wait for archives that know more
+# How often the sums of newly configured budgets are raised to what the ledger has.
 _RAISE_S = 5.0
-# Not in a store that has lost its data until workers have sent again what it lacks (session.py): it would count twice.
+# After the store lost its data, not before workers have sent what it lacks (session.py); otherwise that would count
+# twice.
 _RAISE_LATER_S = 60.0
 
 
 class LedgerFold:
-    """The supervisor's end of the store. `spent` is what this machine let pass without it: nothing, once it is there again."""
+    """The supervisor's side of the store. `spent` is what this machine let pass during an outage; it is cleared
+    when the store returns."""
 
     def __init__(
         self,
@@ -79,13 +81,13 @@ class LedgerFold:
         self.expired = 0  # reservations that nobody settled: calls of a killed worker, perhaps
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Runs until it is cancelled."""
         while True:
             try:
                 await self._follow()
             except (StoreError, sqlite3.Error) as error:
                 if not self._failing:
-                    _log.warning("The ledger of the store is not folded: %s. The gateway keeps trying.", error)
+                    _log.warning("Cannot archive the ledger of the store: %s. Retrying.", error)
                 self._failing = True
             await asyncio.sleep(random.uniform(*_PROBE_S))
 
@@ -99,7 +101,7 @@ class LedgerFold:
             self.following.set()
             self._spent.clear()
             if self._failing:
-                _log.info("The ledger of the store is folded again.")
+                _log.info("The ledger of the store is being archived again.")
             self._failing = False
             looked = raised = counted = 0.0
             trim_from = time.monotonic() + _TRIM_LATER_S
@@ -122,8 +124,8 @@ class LedgerFold:
             line.abort()
 
     async def prepare(self) -> None:
-        """Before the workers start: a store without sums gets them, so that the first calls find it ready. What fails here is
-        tried again by run()."""
+        """Restores the sums of an empty store before the workers start, so that it is ready for the first calls.
+        run() retries whatever fails here."""
         with suppress(sqlite3.Error, TimeoutError):
             async with asyncio.timeout(_START_S):
                 while True:
@@ -132,7 +134,7 @@ class LedgerFold:
                     await asyncio.sleep(random.uniform(*_PROBE_S))
 
     async def _is_loaded(self) -> bool:
-        """Loads the sums, if it is this gateway's turn."""
+        """Loads the sums if it is this gateway's turn. Returns whether they are loaded."""
         try:
             connected = await self._connector.connect()
         except StoreError:
@@ -145,7 +147,7 @@ class LedgerFold:
             connected.line.abort()
 
     async def catch_up(self) -> None:
-        """What is in the stream now, once: when the gateway ends. Without a store there is nothing to do."""
+        """Folds what is in the stream now, when the gateway stops. Does nothing if the store is unavailable."""
         try:
             connected = await self._connector.connect()
         except StoreError:

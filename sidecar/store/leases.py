@@ -1,8 +1,8 @@
-"""Limits of `mode: leased`: a worker holds a slice of the limit, and lets calls in by it without asking anybody.
+"""Limits with `mode: leased`: a worker holds a slice of the limit and admits calls from it without a round trip.
 
-A slice is a reservation of many units. When half of it is left the next one is asked for in the background; when it is used up,
-or five seconds old, it is settled with what was used of it. So a worker that is idle holds nothing, and one that is killed gives
-its slice back when it expires. Without a slice to be had, a call asks for what it needs itself: it is refused by the store alone.
+A slice is a reservation of many units. When half of it is used, the next one is requested in the background; once it
+is used up or five seconds old, it is settled with what was used. So an idle worker holds nothing, and the slice of a
+killed worker expires. If no slice is available, a call requests what it needs itself: only the store refuses calls.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from sidecar.store.line import StoreError, Unanswered
 from sidecar.store.operations import Operation
 from sidecar.store.session import Session
 
-# A worker holds two slices at most, each of a sixteenth of the limit: what a window may let in too much, and what may be refused
-# though other workers have it, is an eighth of the limit for each worker.
+# A worker holds at most two slices, each a sixteenth of the limit. So per worker, an eighth of the limit may be
+# admitted in excess in a window, or be refused although other workers hold it.
 SLICE_SHARE = 16
 _CALLS_MIN = 8
-# What was used in this time is the next slice, if it is large enough.
+# What was used in this time is the size of the next slice, if that is large enough.
 _AHEAD_S = 0.5
 _AGE_MAX_S = 5.0
 _TTL_MS = 10_000
-# Others may take a slice before the one that waited for it.
+# Other calls may use up a slice before the one that waited for it.
 _ATTEMPTS_MAX = 3
-# After a whole slice was refused, calls ask for themselves for so long.
+# After a whole slice was refused, calls make their own requests for this long.
 _SMALL_S = 0.25
 
 
@@ -40,7 +40,7 @@ class _Slice:
 
 
 class Lease:
-    """One limit, on one worker."""
+    """One limit on one worker."""
 
     def __init__(self, bucket: Bucket, session: Session) -> None:
         assert bucket.rate is not None
@@ -50,7 +50,7 @@ class Lease:
         self._now: _Slice | None = None
         self._next: _Slice | None = None
         self._asking: asyncio.Task[None] | None = None
-        self._owed = 0  # used beyond what was taken of slices, or below 0 given back: goes with the next settle
+        self._owed = 0  # units used beyond the slices; negative if too many were taken. Included in the next settle
         self._used = 0  # since `_measured`
         self._measured = 0.0
         self._small_until = 0.0
@@ -60,7 +60,7 @@ class Lease:
         return min(tokens, self.bucket.count) if self.bucket.unit == "tokens" else 1
 
     def take(self, units: int) -> bool:
-        """At once, or not: then `ask`."""
+        """Takes units from the slice. Returns whether it had enough; otherwise use `ask`."""
         now = self._now
         if now is None or now.left < units:
             if self._next is None or self._next.left < units:
@@ -74,7 +74,7 @@ class Lease:
         return True
 
     def correct(self, units: int) -> None:
-        """So many more were used than taken; below 0, fewer."""
+        """Corrects the units taken by a call; negative if it used fewer."""
         now = self._now
         if units < 0 and now is not None and now.units - now.left >= -units:
             now.left -= units
@@ -82,8 +82,8 @@ class Lease:
             self._owed += units
 
     async def ask(self, units: int) -> Refused | None:
-        """For one call: by a whole slice that others wait for too, else what the call needs. None: it is taken. Raises
-        StoreError."""
+        """Takes units for one call: through a whole slice that others share, or else just what the call needs.
+        Returns None if taken. Raises StoreError."""
         for _ in range(_ATTEMPTS_MAX):
             if self._session.now() < self._small_until:
                 break
@@ -97,11 +97,11 @@ class Lease:
             return Refused(self.bucket, wait_us * 1_000)
         self._used += units
         slice_.left -= units
-        self._end(slice_)  # it is used up: the settle says that
+        self._end(slice_)  # used up, as its settle will say
         return None
 
     def tick(self) -> None:
-        """Once a second: what is old goes back."""
+        """Called once a second: settles old slices."""
         oldest = self._session.now() - _AGE_MAX_S
         if self._now is not None and self._now.since < oldest:
             self._end(self._now)
@@ -122,7 +122,7 @@ class Lease:
             self._end(_Slice(self._session.new_number(), 0, 0, 0.0))
 
     def level(self) -> Level:
-        """What is left by the last answer, and of the slice."""
+        """What is left according to the last answer, plus the slice."""
         rate = self.bucket.rate
         assert rate is not None
         held = sum(slice_.left for slice_ in (self._now, self._next) if slice_ is not None)
@@ -146,12 +146,13 @@ class Lease:
                 self._end(self._next)
                 self._next = slice_
         except StoreError:
-            self._small_until = self._session.now() + _SMALL_S  # calls ask themselves, and are decided without it
+            # calls make their own requests, which are decided without the store
+            self._small_until = self._session.now() + _SMALL_S
         finally:
             self._asking = None
 
     async def _ask(self, units: int) -> tuple[_Slice | None, int]:
-        """A slice, or the wait in microseconds."""
+        """Returns a slice, or the wait in microseconds."""
         session = self._session
         number = session.new_number()
         requests, tokens = (units, 0) if self.bucket.unit == "requests" else (0, units)
@@ -160,7 +161,7 @@ class Lease:
         try:
             answer = await session.ask(Operation(words, self._rules))
             if answer[0] not in (0, 1):
-                raise Unanswered("it was settled before it came")
+                raise Unanswered("the answer came after the settlement")
         except BaseException:  # it may have been taken
             session.settle(number, release)
             raise
@@ -172,7 +173,7 @@ class Lease:
         return _Slice(number, units, units, session.now()), 0
 
     def _end(self, slice_: _Slice | None) -> None:
-        """Settles it with what was used, and what else is owed."""
+        """Settles a slice with what was used of it and what else is owed."""
         if slice_ is None:
             return
         used = slice_.units - slice_.left + self._owed
@@ -187,7 +188,7 @@ Taken = tuple[tuple[Lease, int], ...]
 
 
 class Leases:
-    """Of one worker."""
+    """The leases of one worker."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -198,7 +199,7 @@ class Leases:
         return tuple(self._of(bucket) for bucket in buckets)
 
     def _of(self, bucket: Bucket) -> Lease:
-        """A limit whose count has changed is another one; what was held of the old one goes back."""
+        """A limit whose count changed is a different limit; what was held of the old one is returned."""
         key = (bucket.key, bucket.count)
         lease = self._leases.get(key)
         if lease is None:
@@ -206,7 +207,7 @@ class Leases:
         return lease
 
     async def take(self, leases: Sequence[Lease], tokens: int) -> tuple[Taken, Refused | None]:
-        """All or nothing. Raises StoreError."""
+        """Takes from all leases or from none. Raises StoreError."""
         taken: list[tuple[Lease, int]] = []
         try:
             for lease in leases:
@@ -222,7 +223,7 @@ class Leases:
         return tuple(taken), None
 
     def take_now(self, leases: Sequence[Lease], tokens: int) -> Taken | None:
-        """The same at once; None where somebody has to be asked."""
+        """Like `take` without waiting; None if a request is necessary."""
         taken: list[tuple[Lease, int]] = []
         for lease in leases:
             units = lease.cost(tokens)

@@ -1,7 +1,7 @@
-"""One connection to Redis or Valkey: commands go out as they come, answers come in the same order. hiredis reads and writes.
+"""One pipelined connection to Redis or Valkey. hiredis encodes commands and parses answers, which arrive in order.
 
-A client library costs four times as much CPU for a command (docs/decisions/0031), and what is needed here is little: no pool, no
-retries of its own, and no waiting that nobody asked for.
+A client library takes four times as much CPU per command (docs/decisions/0031), and little of it is needed here: no
+pool, no retries, no implicit waiting.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from typing import Any, cast
 
 import hiredis
 
-# More unanswered commands than this on one connection: the server is stuck, and what waits is of no use any more.
+# Unanswered commands on one connection. Beyond this the server is stuck, and queueing more is pointless.
 _WAITING_MAX = 10_000
 _ANSWER_S = 5.0
 
 
 class StoreError(Exception):
-    """Nothing is known of what was asked, or it was not done."""
+    """The command was not executed, or its result is unknown."""
 
 
 class Unanswered(StoreError):
-    """No answer in time, or the connection was lost: the script may have run or may run yet."""
+    """No answer in time, or the connection was lost: the script may have run, or may still run."""
 
 
 class Refused(StoreError):
-    """The server answered with an error; `code` is its first word, such as EMPTY, READONLY or MOVED."""
+    """The server answered with an error. `code` is its first word, such as EMPTY, READONLY or MOVED."""
 
     @property
     def code(self) -> str:
@@ -35,13 +35,13 @@ class Refused(StoreError):
 
 
 class Line(asyncio.Protocol):
-    """`asyncio.get_running_loop().create_connection(Line, ...)` makes one. Futures raise Unanswered or Refused."""
+    """Create with `asyncio.get_running_loop().create_connection(Line, ...)`. Futures raise Unanswered or Refused."""
 
     def __init__(self) -> None:
         self._reader = hiredis.Reader()
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._transport: asyncio.Transport | None = None
-        self.lost: Callable[[], None] | None = None  # called once, when the connection is gone
+        self.lost: Callable[[], None] | None = None  # called once, when the connection is lost
 
     @property
     def is_open(self) -> bool:
@@ -71,25 +71,25 @@ class Line(asyncio.Protocol):
     def ask(self, *command: bytes | str | int) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         if self._transport is None or len(self._waiting) >= _WAITING_MAX:
-            future.set_exception(Unanswered("there is no connection"))
+            future.set_exception(Unanswered("not connected"))
             return future
         self._waiting.append(future)
         self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]
         return future
 
     def abort(self) -> None:
-        """Without a word to the server."""
+        """Closes without sending anything."""
         if self._transport is not None:
             self._transport.abort()
 
 
 async def answer(line: Line, *command: bytes | str | int) -> Any:
-    """For what nobody waits for. Raises StoreError."""
+    """Runs a background command. Raises StoreError."""
     try:
         async with asyncio.timeout(_ANSWER_S):
             return await line.ask(*command)
     except TimeoutError:
-        raise Unanswered("there was no answer in time") from None
+        raise Unanswered("no answer in time") from None
 
 
 def _resolve(future: asyncio.Future[Any], answer: Any) -> None:

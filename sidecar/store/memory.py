@@ -1,4 +1,4 @@
-"""The store of one machine: buckets and sums in memory that all its workers share. It answers at once."""
+"""The store of a single machine: buckets and sums in memory shared by its workers. It answers immediately."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NOTHING = Reservation((), [], [])
 
 
 class SharedMemory:
-    """`limits` and `ledger` are in the run directory; they are closed with this."""
+    """`limits` and `ledger` are in the run directory and are closed together with this store."""
 
     def __init__(self, limits: LimitStore, ledger: Ledger, now_s: Callable[[], float] = time.time) -> None:
         self.limits = limits
@@ -24,7 +24,7 @@ class SharedMemory:
         self._calendar = Calendar()
 
     def admit(self, rules: Rules, needs: Needs) -> Admitted:
-        """Money is not reserved: a budget refuses once it is spent."""
+        """Money is not reserved: a budget refuses once it is exceeded."""
         warned = None
         if rules.allowances:
             now_s = self._now_s()
@@ -49,7 +49,7 @@ class SharedMemory:
         return self.limits.levels(buckets)
 
     async def reached(self) -> None:
-        """It always can be asked."""
+        """Always reachable."""
 
     async def close(self) -> None:
         self.limits.close()

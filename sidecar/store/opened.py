@@ -1,4 +1,4 @@
-"""A worker's store, put together from its parts."""
+"""Assembles a worker's store from its parts."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from sidecar.telemetry.metrics import Metrics
 def open_store(
     store: SharedStore, memory: SharedMemory, run_dir: Path, store_dir: Path, gateway: str, metrics: Metrics
 ) -> RedisStore:
-    """Connects in the background: until it has, calls are decided as if the store were away. `memory` has this machine's shares.
-    Raises OSError where the files cannot be had."""
+    """Connects in the background; until then, calls are decided as if the store were unavailable. `memory` holds
+    this machine's shares. Raises OSError if the files cannot be opened."""
     counters = StoreMetrics(metrics)
     spent = SpentSince(run_dir)
     session = Session(store, gateway.encode(), UnsentSettles(store_dir), counters)

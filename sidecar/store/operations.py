@@ -1,4 +1,4 @@
-"""What goes to the script, as bytes: rules and operations. script.lua says what each means and answers."""
+"""Encodes rules and operations for the script. script.lua documents their meaning and the answers."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from sidecar.limits import Bucket
 from sidecar.spend.budgets import Allowance
 
 SCRIPT = resources.files(__package__).joinpath("script.lua").read_bytes()
-# Of its name in the store, too: two releases with different scripts run next to each other.
+# Part of the script's name in the store: releases with different scripts can run side by side.
 SCRIPT_SHA = hashlib.sha1(SCRIPT, usedforsecurity=False).hexdigest().encode()
-# Of the keys and their values. A release that changes them counts this up, and counts from the archive.
+# Version of the keys and values. A release that changes them increments this, and restores the sums from the
+# archive.
 VERSION = 1
-# A Lua number is whole below 2^53; the script adds to this once.
+# Lua numbers are exact below 2^53, and the script adds to this one.
 _WINDOW_NS_MAX = 2**52
 _KINDS = {"requests": "r", "tokens": "t", "concurrent": "c"}
 TTL_MS = 60_000
 
 
 class Operation(NamedTuple):
-    """One of a script's operations."""
+    """One operation of a script."""
 
     words: bytes
     rules: bytes = b""
@@ -43,7 +44,7 @@ def slot_of(installation: str) -> bytes:
 
 
 def rules_of(buckets: Iterable[Bucket], allowances: Iterable[Allowance]) -> bytes:
-    """Flat, as the script reads it: kind, name, a, b for each, limits first."""
+    """Flattened for the script: kind, name, a, b for each rule, limits first."""
     flat: list[str | int] = []
     for bucket in buckets:
         name = _text(bucket.key)
@@ -51,7 +52,7 @@ def rules_of(buckets: Iterable[Bucket], allowances: Iterable[Allowance]) -> byte
             flat += ("c", f"c:{name}", bucket.count, 0)
             continue
         interval_ns, window_ns = bucket.rate.interval_ns, bucket.rate.window_ns
-        if window_ns > _WINDOW_NS_MAX:  # a limit for years, in whole units of what drains in 52 days
+        if window_ns > _WINDOW_NS_MAX:  # a limit over years, in whole multiples of what drains in 52 days
             window_ns = max(1, _WINDOW_NS_MAX // interval_ns) * interval_ns
         flat += (_KINDS[bucket.unit], f"g:{name}", interval_ns, window_ns)
     for allowance in allowances:
@@ -60,7 +61,8 @@ def rules_of(buckets: Iterable[Bucket], allowances: Iterable[Allowance]) -> byte
 
 
 def sum_name(key: bytes, per: str) -> str:
-    """Of a budget's sum, without the prefix. The period is part of it: a day and a month of one scope are two sums."""
+    """The name of a budget's sum, without the prefix. It includes the period: a day and a month of one scope have
+    separate sums."""
     return f"b:{_text(key)}:{per[0]}"
 
 

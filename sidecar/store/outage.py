@@ -1,11 +1,12 @@
-"""Decisions while the store is away: each limit and each budget of a call says what holds then (`when_unavailable`).
+"""Decides calls while the store is unavailable, by the policy (`when_unavailable`) of each of their limits and
+budgets.
 
     deny          the call is refused
-    local_share   this gateway lets in its share: the limit divided by the gateways that were last seen, or what was left of the
-                  budget, divided likewise
+    local_share   this gateway admits its share: the limit divided by the number of gateways last seen, or
+                  what was left of the budget, divided in the same way
     allow         the call passes
 
-Whatever passes is booked when the store is there again.
+Whatever passes is recorded when the store returns.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from sidecar.spend.ledger import Ledger
 from sidecar.store.contract import Needs, Rules
 
 _DENY, _LOCAL = "deny", "local_share"
-# A wait that is short for a caller and long for a store that restarts.
+# Retry-After for callers: short for them, long for a store that restarts.
 _RETRY_S = 1.0
-# Budgets that are shared out during one outage. 64 KB.
+# Budgets that are divided during one outage. 64 KB.
 _SHARES = 4_096
 
 
 @dataclass(slots=True)
 class Share:
-    """What a call took of the shares of this machine. `money` are keys of budgets, each charged with `micro`."""
+    """What a call took from the shares of this machine. `money` lists keys of budgets, each charged with `micro`."""
 
     reservation: Reservation
     money: tuple[bytes, ...] = ()
@@ -40,14 +41,16 @@ class Share:
 
 
 class SpentSince:
-    """Micro-dollars that this machine let pass since the store went away, by budget, in memory that its workers share."""
+    """Micro-dollars per budget that this machine let pass since the store became unavailable, in memory shared by
+    its workers."""
 
     def __init__(self, folder: Path) -> None:
         """Raises OSError."""
         self._table = Table(folder / "outage", rows=_SHARES, width=1)
 
     def take(self, wanted: list[tuple[bytes, int]], micro: int) -> int | None:
-        """`wanted` are budgets and what is left of each for this machine. All or nothing; the index of the first that refuses."""
+        """`wanted` lists budgets and what is left of each for this machine. Takes from all or none; returns the
+        index of the first one that refuses."""
         self._table.lock()
         try:
             rows = [self._table.claim(key) for key, _ in wanted]
@@ -70,7 +73,7 @@ class SpentSince:
             self._table.unlock()
 
     def clear(self) -> None:
-        """The store is there again, and counts what passed."""
+        """The store has returned and counts what passed."""
         self._table.lock()
         for row in range(self._table.used):
             self._table.words[row] = 0
@@ -81,7 +84,7 @@ class SpentSince:
 
 
 class LocalShares:
-    """`ledger` has the sums of all gateways, as they were folded last."""
+    """`ledger` has the sums of all gateways as of the last fold."""
 
     def __init__(
         self, limits: LimitStore, ledger: Ledger, spent: SpentSince, now_s: Callable[[], float] = time.time
@@ -94,8 +97,8 @@ class LocalShares:
         self._shares: dict[tuple[bytes, int, int], Bucket] = {}
 
     def admit(self, rules: Rules, needs: Needs, gateways: int) -> Share:
-        """Raises store_unavailable where a rule denies, budget_exceeded where a share of one is used up. `reservation.refused`
-        as ever; `note` names the policies."""
+        """Raises store_unavailable if a rule denies, budget_exceeded if a budget's share is used up. A limit's
+        refusal is in `reservation.refused` as usual; `note` names the policies."""
         for rule in _all(rules):
             if rule.when_unavailable == _DENY:
                 raise _denied(rule)
@@ -130,7 +133,7 @@ class LocalShares:
         if refusing is not None:
             each = allowances[refusing]
             ends_s = today.day_ends_s if each.per == "day" else today.month_ends_s
-            why = "The store of budgets is away, and what this gateway may spend on its own is spent. "
+            why = "The store of budgets is unavailable, and this gateway has spent its share. "
             raise budget_exceeded(each, ends_s, now_s, why)
 
     def _share(self, bucket: Bucket, gateways: int) -> Bucket:
@@ -144,7 +147,7 @@ class LocalShares:
 
 
 def note_of(rules: Rules) -> str:
-    """As in: away; local_share."""
+    """For example: away; local_share."""
     used = dict.fromkeys(each.when_unavailable for each in _all(rules))
     return f"away; {', '.join(used)}"
 
@@ -154,7 +157,7 @@ def _all(rules: Rules) -> tuple[Bucket | Allowance, ...]:
 
 
 def _key(allowance: Allowance) -> bytes:
-    """Sixteen bytes: a budget's key is that of its scope, which has a day and a month."""
+    """Sixteen bytes. A budget's key is that of its scope, which may have a budget per day and one per month."""
     return bytes((allowance.key[0] ^ allowance.per.encode()[0], *allowance.key[1:]))
 
 
@@ -163,5 +166,5 @@ def _denied(rule: Bucket | Allowance) -> GatewayError:
         name = f"The limit {rule.words}"
     else:
         name = f"The budget of {rule.scope}: {rule.amount}"
-    text = f"{name} cannot be checked: the store that the gateways share does not answer. Retry in a moment."
+    text = f"{name} cannot be checked, because the shared store does not answer. Retry in a moment."
     return GatewayError(Kind.STORE_UNAVAILABLE, text, retry_after_s=_RETRY_S)

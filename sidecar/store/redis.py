@@ -1,4 +1,4 @@
-"""The store that several gateways share: every call asks it, in one script for all limits and budgets of the call."""
+"""The store shared by several gateways. Each call runs one script for all its limits and budgets."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from sidecar.store.outage import LocalShares, Share, note_of
 from sidecar.store.session import Session
 
 _US_NS = 1_000
-_START_S = 2.0  # a connection on a busy machine takes a tenth of it
-# Of a script's answer: status, first refusing rule, wait, what that depends on; then the levels.
+_START_S = 2.0  # a connection on a busy machine takes a tenth of this
+# Layout of the script's answer: status, first refusing rule, wait, what that depends on; then the levels.
 _LEVELS_AT = 4
 _TAKEN, _REFUSED = 1, 0
 _ON_CALLS, _NEVER = 1, 2
 
 
 class _Encoded(NamedTuple):
-    """Rules by who is asked: the script, for those in `rules` (`exact` and then `allowances`), and this worker's leases. Two
-    budgets of one scope and period are one sum: the smaller holds."""
+    """Rules grouped by who decides: the script those in `rules` (`exact`, then `allowances`), this worker the
+    leases. Two budgets with the same scope and period share a sum; the smaller one applies."""
 
     exact: tuple[Bucket, ...]
     leases: tuple[Lease, ...]
@@ -47,17 +47,18 @@ class _Encoded(NamedTuple):
 
 @dataclass(slots=True)
 class Held(Reservation):
-    """A reservation in the store. `number` 0: the store was not asked. `share`: what was taken on this machine instead."""
+    """A reservation in the store. `number` is 0 if the store was not asked; `share` is what was taken on this
+    machine instead."""
 
     number: int = 0
     tokens: int = 0
     micro: int = 0
     share: Share | None = None
-    taken: Taken = ()  # of leases
+    taken: Taken = ()  # taken from leases
 
 
 class RedisStore:
-    """`session` is this worker's connection, `shares` decides while it is away."""
+    """`session` is this worker's connection; `shares` decides while the store is unavailable."""
 
     def __init__(
         self,
@@ -108,11 +109,11 @@ class RedisStore:
             words = operations.admit(session.host, held.number, held.tokens, held.micro)
             answer = await session.ask(Operation(words, encoded.rules))
             if answer[0] not in (_TAKEN, _REFUSED):
-                raise Unanswered("it was settled before it came")
+                raise Unanswered("the answer came after the settlement")
         except StoreError:
             _give_leases_back(held)
             return self._without(rules, needs, held)
-        except BaseException:  # the caller has left: whether it was taken is not known
+        except BaseException:  # the caller has left, so it is unknown whether it was taken
             _give_leases_back(held)
             self._give_back(held)
             raise
@@ -126,7 +127,7 @@ class RedisStore:
         return Admitted(held, self._warned(encoded, answer))
 
     def settle(self, rules: Rules, reservation: Reservation, charge: Charge) -> None:
-        """By its number, also where the store never knew of it: it is charged once."""
+        """Settles by number, even if the store has never seen the reservation: it is charged once."""
         held = reservation if isinstance(reservation, Held) else Held((), [], [])
         encoded = self._encoded(rules)
         tokens = charge.input_tokens + charge.output_tokens
@@ -152,11 +153,11 @@ class RedisStore:
                 _correct_levels(reservation, 0, 0)
 
     def spent(self, allowance: Allowance) -> int:
-        """Of all gateways, as of the last fold: a quarter of a second ago."""
+        """The sum over all gateways as of the last fold, a quarter of a second ago."""
         return self._ledger.spent(allowance.key, allowance.per, self._calendar.at(self._now_s()))
 
     async def reached(self) -> None:
-        """Returns after _START_S without it, too: a gateway starts while its store is away."""
+        """Returns after _START_S even without the store, so that a gateway starts during an outage."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_START_S):
                 await self._session.up.wait()
@@ -173,7 +174,7 @@ class RedisStore:
             self._session.settle(held.number, Operation(words))
 
     def _without(self, rules: Rules, needs: Needs, held: Held) -> Admitted:
-        """The store is away, or it is not known what it did: in any case this call is settled by its number later."""
+        """The store is unavailable, or its decision is unknown; either way the call is settled by its number later."""
         try:
             share = self._shares.admit(rules, needs, self._session.gateways)
         except GatewayError:
@@ -202,14 +203,14 @@ class RedisStore:
         name = f"Budget for {allowance.scope}: {allowance.amount}"
         if depends == _NEVER:
             text = (
-                f"{name}. This call may cost {dollars(micro)}, which is more. Lower max_tokens, or shorten the prompt."
+                f"{name}. This call may cost more than that: {dollars(micro)}. Lower max_tokens, or shorten the prompt."
             )
             return GatewayError(Kind.BUDGET_EXCEEDED, text)
         if depends == _ON_CALLS:
-            text = f"{name}. What is left of it is reserved by calls in progress. Retry when one has ended."
+            text = f"{name}. The rest is reserved by calls in progress. Retry when one has ended."
             return GatewayError(Kind.BUDGET_EXCEEDED, text)
         now_s = self._now_s()
-        why = f"This call may cost {dollars(micro)}, and {dollars(left)} is left. " if left > 0 else ""
+        why = f"This call may cost {dollars(micro)}, but only {dollars(left)} is left. " if left > 0 else ""
         return budget_exceeded(allowance, _ends_s(allowance, self._calendar.at(now_s)), now_s, why)
 
     def _read_levels(self, encoded: _Encoded, held: Held, answer: Answer) -> None:
@@ -236,7 +237,7 @@ class RedisStore:
         return made
 
     def _warned(self, encoded: _Encoded, answer: Answer) -> Warned | None:
-        """The budget that is nearest to its end, with what is reserved of it."""
+        """The budget closest to its end, including reservations."""
         warned: Warned | None = None
         if encoded.allowances:
             today = self._calendar.at(self._now_s())
@@ -263,7 +264,7 @@ def _ends_s(allowance: Allowance, today: Today) -> int:
 
 
 def _level(bucket: Bucket, level: int, *, taken: bool) -> Level:
-    """`level` is ns until the bucket is empty, or calls under way without this one."""
+    """`level` is the nanoseconds until the bucket is empty, or the number of other running calls."""
     if bucket.rate is None:
         return Level(bucket, max(0, bucket.count - level - taken), 0)
     used_ns = max(0, level)
@@ -271,7 +272,7 @@ def _level(bucket: Bucket, level: int, *, taken: bool) -> Level:
 
 
 def _correct_levels(held: Held, requests: int, tokens: int) -> None:
-    """As far as this call changes them; others may have come meanwhile."""
+    """Only accounts for this call; others may have changed the levels as well."""
     for index, (bucket, _, reset_ns) in enumerate(held.levels):
         if bucket.rate is not None:
             used = tokens if bucket.unit == "tokens" else requests

@@ -1,7 +1,8 @@
-"""A worker's end of the store: it is connected or it is away, it loses no settle, and it comes back without a rush.
+"""A worker's side of the store: tracks whether it is available, loses no settlement, reconnects gently.
 
-Whether the store is there is known before a call asks: after a cut, an error, or three answers in a row that did not come in
-time, nobody waits for it any more until a connection stands again. One task connects, one sends settles, one renews.
+Availability is known before a call asks: after a lost connection, an error, or three consecutive timeouts, calls are
+decided without the store until it is connected again. One task connects, one sends settlements, one renews
+reservations.
 """
 
 from __future__ import annotations
@@ -27,24 +28,23 @@ from sidecar.store.unsent import UnsentSettles
 
 _log = logging.getLogger(__name__)
 _TIMEOUTS_MAX = 3
-# At random between these, so that gateways do not knock together.
+# Random between these two, so that gateways do not reconnect in lockstep.
 _PROBE_S = (0.1, 0.25)
-# A settle waits for company this long.
+# How long a settlement waits for others to be sent with.
 _COMPANY_S = 0.005
-# Nobody waits for what is sent in the background: it gives the store up only where no call has done so long before. This process
-# itself may be held up for a second.
+# Timeout for background work. Longer than that of calls, so that calls detect an outage first.
 _BACKGROUND_S = 5.0
-# A replica that became the master lacks the last writes: what was acknowledged so recently is sent again, and known by its bit.
+# A replica that becomes master lacks the last writes, so recent settlements are sent again; their bit identifies them.
 _RESENT_S = 10.0
-# By a worker that was away meanwhile. What is older is in the archives, and counted by them (fold.py).
+# A worker that was disconnected sends settlements up to this age. Older ones are restored from archives (fold.py).
 _RESENT_MAX_S = 30.0
 _TICK_S = 5.0
 _RENEWED_S = 20.0
-# What no record in the file has room for is kept by the process, up to here.
+# Settlements without room in the file are kept by the process, up to this many.
 _UNSENT_MAX = 200_000
-# Codes of an error of the script itself, which comes again with the same words.
+# Codes of errors of the script itself, which would recur with the same arguments.
 _SCRIPT_FAILED = frozenset({"ERR", "WRONGTYPE"})
-# How long a worker that ends waits for the last acknowledgements.
+# How long a stopping worker waits for the last acknowledgements.
 _CLOSE_S = 1.0
 _LETTERS = string.ascii_letters + string.digits
 
@@ -56,7 +56,7 @@ class _Open:
 
 
 class Session:
-    """For one worker. `gateway` names the machine's gateway, the same after a restart."""
+    """The session of one worker. `gateway` names this machine's gateway and survives restarts."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class Session:
         counters: Counters,
         connector: Connector | None = None,
     ) -> None:
-        # Of this life of this worker: with a name that comes again, bits of the former would swallow new settles.
+        # Unique per process: with a recurring name, bits of an earlier process would suppress new settlements.
         self.host = "".join(secrets.choice(_LETTERS) for _ in range(9)).encode()
         self.gateways = 1
         self._timeout_s = store.timeout_s
@@ -86,9 +86,9 @@ class Session:
         self._outbox: deque[tuple[Operation, int | None]] = deque(unsent.found)
         self._recent: deque[tuple[float, Operation]] = deque()
         self._loop = asyncio.get_running_loop()
-        self.up = asyncio.Event()  # it can be asked
-        self._left = asyncio.Event()  # the connection is gone
-        self._arrived = asyncio.Event()  # there is a settle to send, or a connection to send it by
+        self.up = asyncio.Event()  # set while the store can be used
+        self._left = asyncio.Event()  # set when the connection is lost
+        self._arrived = asyncio.Event()  # set when there is a settlement to send, or a connection to send it on
         self._arrived.set()
         self._emptied = asyncio.Event()
         counters.reachable(yes=False)
@@ -99,7 +99,7 @@ class Session:
         return self._batches is not None
 
     def now(self) -> float:
-        """Of the loop's clock."""
+        """Event loop time."""
         return self._loop.time()
 
     def new_number(self) -> int:
@@ -107,10 +107,10 @@ class Session:
         return self._number
 
     async def ask(self, operation: Operation) -> Answer:
-        """Raises StoreError: it may have been done, or be done yet. Within the store's timeout, whatever happens."""
+        """Runs an operation within the store's timeout. Raises StoreError; the operation may still be executed then."""
         batches = self._batches
         if batches is None:
-            raise Unanswered("the store is away")
+            raise Unanswered("the store is unavailable")
         try:
             answer = await batches.put(operation)
         except Unanswered as error:
@@ -126,11 +126,11 @@ class Session:
         return answer
 
     def opened(self, number: int, hold: Operation) -> None:
-        """The reservation stands: it is renewed until it is settled, and a store that loses it gets it again."""
+        """Registers a reservation: it is renewed until it is settled, and restored if the store loses it."""
         self._open[number] = _Open(hold, self._loop.time())
 
     def settle(self, number: int, settle: Operation) -> None:
-        """Sent in the background, again and again until it is acknowledged: the store books it once."""
+        """Sends a settlement in the background until it is acknowledged. The store applies it once."""
         self._open.pop(number, None)
         self._arrived.set()
         if len(self._outbox) >= _UNSENT_MAX:
@@ -139,7 +139,7 @@ class Session:
         self._outbox.append((settle, self._unsent.keep(settle)))
 
     async def close(self) -> None:
-        """With the last settles, if the store is there."""
+        """Sends the last settlements if the store is available."""
         until = self._loop.time() + _CLOSE_S
         while self._outbox and self.is_up and self._loop.time() < until:
             self._emptied.clear()
@@ -153,10 +153,10 @@ class Session:
         self._unsent.close()
 
     def _leave(self, why: str, line: Line | None = None) -> None:
-        """`line`: only if that is still the connection."""
+        """`line`: only if this is still the current connection."""
         if self._batches is None or (line is not None and line is not self._line):
             return
-        _log.warning("The store of limits and budgets does not answer: %s. Calls are decided without it.", why)
+        _log.warning("The store of limits and budgets is unavailable: %s. Calls are decided without it.", why)
         self._disconnect()
         self._counters.reachable(yes=False)
         self._left.set()
@@ -187,7 +187,7 @@ class Session:
 
     def _begin(self, line: Line) -> None:
         if not self._was_up:
-            _log.info("The store of limits and budgets is there again.")
+            _log.info("The store of limits and budgets is available again.")
         self._was_up = True
         self._left.clear()
         self._line = line
@@ -203,11 +203,11 @@ class Session:
         return lambda: self._leave("the connection was lost") if line is self._line else None
 
     async def _catch_up(self, connected: Connected) -> None:
-        """Another server, another life of it, or other data: what it should know is sent, known by its number."""
+        """Sends what another server, another life of it, or one with other data should know."""
         line = connected.line
         try:
             if connected.epoch is None:
-                raise Unanswered("its sums are not loaded yet")
+                raise Unanswered("its sums are not restored yet")
             if connected.life != self._life:
                 oldest = self._loop.time() - _RESENT_MAX_S
                 again = [each.hold for each in self._open.values()]
@@ -227,7 +227,7 @@ class Session:
             async with asyncio.timeout(_BACKGROUND_S):
                 answers: list[Answer] = await line.ask(b"EVALSHA", SCRIPT_SHA, 1, self._prefix, *words)
         except TimeoutError:
-            raise Unanswered("there was no answer in time") from None
+            raise Unanswered("no answer in time") from None
         return answers
 
     async def _send_settles(self) -> None:
@@ -252,9 +252,9 @@ class Session:
             if error.code not in _SCRIPT_FAILED:
                 self._leave(str(error), line)
             elif self._at_a_time > 1:
-                self._at_a_time = 1  # one of them: which?
+                self._at_a_time = 1  # find out which one by sending them individually
             else:
-                _log.error("A settle was not understood by the store, and is dropped: %s", error)
+                _log.error("The store rejected a settlement, which is dropped: %s", error)
                 self._counters.lost()
                 self._outbox.popleft()
                 self._unsent.forget(some[0][1])

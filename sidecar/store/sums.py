@@ -1,4 +1,4 @@
-"""Sums of budgets in the store, as the ledger has them: set where the store has none, and raised where it has less."""
+"""Writes the sums of budgets to the store: sets missing ones, and raises those that are below the ledger."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _DAY_MS, _MONTH_MS = 172_800_000, 3_456_000_000
 # Months count from year 0 here, and from 1970 in the script.
 _MONTHS_BEFORE_1970 = 1970 * 12
 _RAISED_MAX = 500
-# name, kind, period, micro-dollars for each. Not around midnight, if this machine's clock is not the server's.
+# Arguments: name, kind, period, micro-dollars for each sum. Does nothing around midnight if the clocks of this
+# machine and the server disagree about the day.
 _RAISE = """
 if math.floor(redis.call('TIME')[1] / 86400) ~= tonumber(ARGV[1]) then return 0 end
 local raised = 0
@@ -32,7 +33,8 @@ return raised"""
 
 
 async def set_sums(line: Line, prefix: bytes, ledger: Ledger, today: Today) -> None:
-    """Of every route, consumer and pair that spent something this month. For a store that has lost them."""
+    """Sets the sums of every route, consumer and pair that spent something this month, in a store that has lost
+    them."""
     for key, is_today, of_day, of_month in ledger.sums(today):
         if is_today:
             await answer(line, "SET", _name(prefix, key, "day"), f"{today.day} {of_day} 0", "PX", _DAY_MS)
@@ -41,7 +43,7 @@ async def set_sums(line: Line, prefix: bytes, ledger: Ledger, today: Today) -> N
 
 
 async def raise_sums(line: Line, prefix: bytes, ledger: Ledger, budgets: Iterable[Allowance], today: Today) -> None:
-    """Those of `budgets` that are below the ledger: nobody counted them while no configuration had them."""
+    """Raises those of `budgets` that are below the ledger, because no configuration had them for a while."""
     words: list[str | int] = []
     for each in budgets:
         spent = ledger.spent(each.key, each.per, today)

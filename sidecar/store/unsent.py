@@ -1,7 +1,8 @@
-"""Settles that the store has not acknowledged: in a file in memory, so that the next worker sends what a killed one could not.
+"""Settlements that the store has not acknowledged, in a memory-mapped file, so that the next worker can send what a
+killed one could not.
 
-A worker takes the first file that nobody holds, with what is in it. A record is written before its length, and freed by setting
-that to zero, so that one which is half written is not there.
+A worker takes over the first file that no other one holds, including its contents. A record is written before its
+length, and freed by clearing the length, so a partly written one does not exist.
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ from sidecar.store.operations import Operation
 
 _log = logging.getLogger(__name__)
 _FILE_MODE = 0o600
-# 4 MB for a worker: most settles have 300 to 500 bytes. What does not fit is kept by the process alone.
+# 4 MB per worker; most settlements take 300 to 500 bytes. Those that do not fit are kept by the process only.
 RECORDS = 4_096
 _RECORD_BYTES = 1_024
-# Length of the rules in bits 32 to 47, of the words in bits 0 to 31; and the second in which it was written.
+# Length of the rules in bits 32 to 47, number of words in bits 0 to 31; and the second of writing.
 _HEAD = struct.Struct("<qq")
 _DATA_BYTES_MAX = _RECORD_BYTES - _HEAD.size
-# The store recognises a settle that it has booked for a day (script.lua). After that it must not come again.
+# The store recognises an applied settlement for a day (script.lua). After that it must not be sent again.
 _AGE_MAX_S = 23 * 3600
 _FILES_MAX = 1_000
 
 
 class UnsentSettles:
-    """`found` are those of workers that have ended, each with its record."""
+    """`found` holds the settlements of workers that have ended, each with its record."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises OSError where no file can be had."""
+        """Raises OSError if no file is available."""
         folder.mkdir(mode=0o700, exist_ok=True)
         self._fd, path = _first_free(folder)
         os.posix_fallocate(self._fd, 0, RECORDS * _RECORD_BYTES)
@@ -46,7 +47,7 @@ class UnsentSettles:
                 self._take_over(other)
 
     def keep(self, operation: Operation) -> int | None:
-        """The record that it has; None where it has none."""
+        """Returns the record of the operation; None if there was no room."""
         words, rules = operation
         data = words + rules
         if not self._free or len(data) > _DATA_BYTES_MAX:
@@ -59,7 +60,7 @@ class UnsentSettles:
         return record
 
     def forget(self, record: int | None) -> None:
-        """It is booked."""
+        """It has been applied."""
         if record is not None:
             at = record * _RECORD_BYTES
             self._map[at : at + 8] = b"\0" * 8
@@ -79,7 +80,10 @@ class UnsentSettles:
             words_end = at + _HEAD.size + (lengths & 0xFFFFFFFF)
             rules_end = words_end + (lengths >> 32)
             if rules_end > at + _RECORD_BYTES or not 0 <= time.time() - written_s < _AGE_MAX_S:
-                _log.error("A settle of %s was not sent to the store in a day, and is dropped.", time.ctime(written_s))
+                _log.error(
+                    "A settlement of %s could not be sent to the store for a day, and is dropped.",
+                    time.ctime(written_s),
+                )
                 self._map[at : at + 8] = b"\0" * 8
                 continue
             operation = Operation(self._map[at + _HEAD.size : words_end], self._map[words_end:rules_end])
@@ -87,7 +91,7 @@ class UnsentSettles:
         return found
 
     def _take_over(self, path: Path) -> None:
-        """What a worker left that no other one has followed."""
+        """Takes over the file of a worker without a successor."""
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             if not _locked(fd) or os.fstat(fd).st_size < RECORDS * _RECORD_BYTES:
@@ -118,7 +122,7 @@ def _first_free(folder: Path) -> tuple[int, Path]:
 
 
 def _locked(fd: int) -> bool:
-    """The kernel gives the lock back when the process ends."""
+    """The kernel releases the lock when the process ends."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

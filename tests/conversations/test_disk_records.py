@@ -162,7 +162,7 @@ def test_a_file_that_cannot_be_read_is_told_by_name_and_begun_again(
                 continue
     assert found[-1]
     assert FILE_NAME in caplog.text
-    assert "forgotten" in caplog.text
+    assert "answers are lost" in caplog.text
 
 
 def test_another_key_is_told_by_name_and_forgets_what_was_kept(
@@ -190,7 +190,7 @@ def test_a_key_file_that_holds_no_key_is_told_by_name_and_made_again(
     (tmp_path / KEY_FILE).write_text("not a key")
     with caplog.at_level(logging.ERROR):
         again = DiskRecords(tmp_path, None)
-    assert f"{KEY_FILE} holds no key" in caplog.text
+    assert f"{KEY_FILE} holds no valid key" in caplog.text
     assert "not a key" not in caplog.text
     assert get(again, ADA, "resp_1") is None
     assert put(again, ADA, "resp_1", b"y")
