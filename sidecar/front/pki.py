@@ -1,6 +1,7 @@
-"""A private CA and the server certificate of the front, for whoever has no real certificate yet.
+"""A private CA and the front's server certificate, for installations without a certificate of their own.
 
-Files in the state directory: ca.pem (clients trust this), ca.key, tls.crt (server and CA), tls.key; keys are 0600.
+Files in the state directory: ca.pem (clients trust this), ca.key, tls.crt (server and CA), tls.key. Keys have mode
+0600.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _log = logging.getLogger("sidecar")
 _CA_DAYS = 3650
-# Clients (Apple's) refuse server certificates that are valid for more than 825 days, even from a private CA.
+# Apple's clients reject server certificates that are valid for more than 825 days, even from a private CA.
 _SERVER_DAYS = 397
 _RENEW_BEFORE = timedelta(days=30)
-# Machines' clocks differ.
+# Clocks of machines differ.
 _CLOCK_SKEW = timedelta(hours=1)
 _COMMON_NAME_CHARACTERS_MAX = 64
 
@@ -34,7 +35,7 @@ _Pair = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """Where the files are. `ca` is what clients need to trust."""
+    """Paths of the files. `ca` is what clients need to trust."""
 
     ca: Path
     certificate: Path
@@ -42,11 +43,12 @@ class Certificates:
 
 
 def ensure_certificates(folder: Path, hosts: tuple[str, ...] = (), now: datetime | None = None) -> Certificates:
-    """Makes what is missing, expires within 30 days, or does not name all of `hosts`, localhost and this machine.
+    """Creates what is missing, expires within 30 days, or does not cover all of `hosts`, localhost and this
+    machine.
 
-    `hosts` are DNS names or addresses; a wildcard address (0.0.0.0, ::) is left out. A new CA is made only when the old
-    one is missing, unreadable or expiring, because every client must be told of it. Raises OSError, ValueError for a name
-    that cannot stand in a certificate.
+    `hosts` are DNS names or addresses; wildcard addresses (0.0.0.0, ::) are skipped. A new CA is created only if the
+    old one is missing, unreadable or about to expire, because it has to be distributed to all clients. Raises
+    OSError; ValueError for a name that a certificate cannot contain.
     """
     moment = now or datetime.now(UTC)
     files = Certificates(folder / "ca.pem", folder / "tls.crt", folder / "tls.key")
@@ -55,8 +57,8 @@ def ensure_certificates(folder: Path, hosts: tuple[str, ...] = (), now: datetime
     if authority is None:
         if files.ca.exists():
             _log.warning(
-                "%s and ca.key are not in use any more: they are damaged, not one pair, or near their end. There is a new CA, "
-                "which clients have to be told of; a backup of both files, put back before a start, brings the old one back.",
+                "%s and ca.key are no longer used: they are damaged, do not match, or are about to expire. A new CA was created, "
+                "which all clients have to trust. To keep the old one, restore both files from a backup and start again.",
                 files.ca,
             )
         authority = _make_authority(moment)
@@ -65,7 +67,7 @@ def ensure_certificates(folder: Path, hosts: tuple[str, ...] = (), now: datetime
     server = _load(files.certificate, files.key, moment)
     if server is None or not _serves(server[0], authority[0], names):
         if files.certificate.exists():
-            _log.info("%s was replaced by one of the same CA.", files.certificate)
+            _log.info("%s was replaced by a new certificate of the same CA.", files.certificate)
         certificate, key = _make_server(authority, names, moment)
         _write(files.key, _key_bytes(key))
         _write(files.certificate, _certificate_bytes(certificate) + _certificate_bytes(authority[0]), 0o644)
@@ -73,18 +75,19 @@ def ensure_certificates(folder: Path, hosts: tuple[str, ...] = (), now: datetime
 
 
 def check_pair(certificate: Path, key: Path) -> None:
-    """An operator's own files. Raises ValueError unless they are a PEM chain and its unencrypted key; OSError."""
+    """Checks an operator's own files. Raises ValueError unless they are a PEM chain and its unencrypted key;
+    OSError."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
             certificate, key, password=lambda: b""
-        )  # it would ask for one
+        )  # OpenSSL would prompt for a password
     except ssl.SSLError as error:
         why = f": {error.reason}" if error.reason else ""
-        raise ValueError(f"{certificate} and {key} are no PEM chain with its unencrypted key{why}") from None
+        raise ValueError(f"{certificate} and {key} are not a PEM chain and its unencrypted key{why}") from None
 
 
 def first_certificate(text: str) -> str:
-    """Of a PEM chain: the server's own. Raises ValueError where there is none."""
+    """Returns the first certificate of a PEM chain, the server's own. Raises ValueError if there is none."""
     begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
     first, _, _ = text.partition(end)
     return f"{first[first.index(begin) :]}{end}"
@@ -92,7 +95,7 @@ def first_certificate(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """What a certificate says of itself. `ends_s` is a Unix time."""
+    """The contents of a certificate. `ends_s` is a Unix time."""
 
     subject: str
     issuer: str
@@ -101,7 +104,7 @@ class Described:
 
 
 def describe(pem: str) -> Described:
-    """The first certificate of a PEM chain. Raises ValueError."""
+    """Describes the first certificate of a PEM chain. Raises ValueError."""
     certificate = x509.load_pem_x509_certificate(first_certificate(pem).encode())
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -131,7 +134,7 @@ def _names(hosts: tuple[str, ...]) -> list[x509.GeneralName]:
 
 
 def _load(certificate: Path, key: Path, now: datetime) -> _Pair | None:
-    """None: missing, broken, not belonging together, or to be renewed."""
+    """Returns None if they are missing, broken, do not match, or are due for renewal."""
     try:
         loaded = x509.load_pem_x509_certificate(certificate.read_bytes())
         private = serialization.load_pem_private_key(key.read_bytes(), password=None)

@@ -1,4 +1,4 @@
-"""The two programs that can be the front, under one set of names: what the supervisor and the tests know of them."""
+"""The programs that can serve as the front, behind a common interface for the supervisor and the tests."""
 
 from __future__ import annotations
 
@@ -14,41 +14,43 @@ from sidecar.front.settings import FrontError, FrontSettings
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One of them. See nginx.py and envoy/ for what each function promises."""
+    """One of them. nginx.py and envoy/ document each function."""
 
     name: str
     title: str
-    """As in messages."""
+    """Its name in messages."""
     find: Callable[[], Path]
     render: Callable[[FrontSettings, Path], Path]
     check: Callable[[Path, Path | None], None]
     command: Callable[[Path, Path], tuple[list[str], Path]]
     stop_signal: signal.Signals
-    """Ends it, and lets calls finish if there is no `drain`."""
+    """Ends it; lets calls finish unless there is a `drain`."""
     death_signal: signal.Signals
-    """What it gets when its parent dies."""
+    """The signal it receives if its parent dies."""
     take_cors: Callable[[FrontSettings, Path], object]
-    """(settings, folder): writes which web pages may call; effective after `reload_signal`, or by itself where there is none."""
+    """(settings, folder): writes which web pages may call. Takes effect after `reload_signal`, or at once if there
+    is none."""
     take_certificate: Callable[[FrontSettings, Path], object]
-    """The same of the certificate's and the key's paths."""
+    """Likewise for the paths of certificate and key."""
     drain: Callable[[Path, float], Awaitable[None]] | None = None
-    """(folder, seconds at most): lets calls finish; to be called before `stop_signal`."""
+    """(folder, maximum seconds): lets calls finish; call it before `stop_signal`."""
     reload_signal: signal.Signals | None = None
-    """Makes it read its certificate again, calls under way going on. None: it notices by itself. One that cannot be used is
-    refused in its log, and the old one stays."""
+    """Makes it reload its certificate while calls continue. None: it notices a change itself. It logs an invalid
+    one and keeps the old one."""
     take_users: Callable[[Path, Path], None] | None = None
-    """(users file, folder): makes a changed users file effective. None: it is read at every request."""
+    """(users file, folder): applies a changed users file. None: the file is read for every request."""
 
 
 def program(name: str) -> Program:
-    """By its name on the command line. Raises FrontError."""
+    """Returns the program by its command-line name. Raises FrontError."""
     try:
         return PROGRAMS[name]
     except KeyError:
-        raise FrontError(f"There is no front {name!r}. Choose one of {', '.join(PROGRAMS)}.") from None
+        raise FrontError(f"Unknown front {name!r}. Choose one of {', '.join(PROGRAMS)}.") from None
 
 
-# A killed master would leave Nginx's workers behind, so it gets SIGTERM and takes them along; Envoy is one process.
+# If killed, an Nginx master would leave its workers behind, so it gets SIGTERM and ends them; Envoy is a single
+# process.
 PROGRAMS = {
     each.name: each
     for each in (

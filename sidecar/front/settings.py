@@ -1,4 +1,4 @@
-"""What is true of both front proxies: what differs between two fronts, where templates lie, how files are written."""
+"""What both fronts have in common: settings, the location of templates, how files are written."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from pathlib import Path
 
 from sidecar.domain.sizes import REQUEST_BYTES_MAX
 
-# The kernel's limit on a unix socket's path (sun_path is 108 bytes with its zero).
+# The kernel's limit on the path of a unix socket (sun_path has 108 bytes, including the final zero).
 SOCKET_PATH_BYTES_MAX = 107
-# Calls at once from one address: three quarters of what a front took in all when this was chosen. It keeps one client from taking
-# every place.
-# At once, of all clients and to the core.
+# Concurrent calls of one address, and of all clients to the core. Three quarters of a front's capacity when this was
+# chosen, so that one client cannot use all of it.
 CONNECTIONS = 4096
 CALLS_PER_CLIENT = 768
-METRICS_SOCKET = "metrics.sock"  # in the folder's run/: GET /metrics is what the front counted
+METRICS_SOCKET = "metrics.sock"  # in the folder's run/: GET /metrics returns what the front counted
 
 
 class FrontError(Exception):
@@ -25,64 +24,68 @@ class FrontError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FrontSettings:
-    """What differs between two fronts. Relative paths are taken from the current folder of the caller of render()."""
+    """The settings of one front. Relative paths are relative to the current folder of render()'s caller."""
 
     core_sockets: tuple[Path, ...]
-    """One a worker slot; a symlink that is swapped by rename is picked up by new connections."""
+    """One per worker slot. A symlink replaced by a rename takes effect for new connections."""
     users_file: Path
-    """See users.py. Read at every request."""
+    """See users.py. Read for every request."""
     tls_certificate: Path
     tls_key: Path
     listen_host: str = "127.0.0.1"
     listen_port: int = 5000
     more_hosts: tuple[str, ...] = ()
-    """Further addresses of the same port, such as "::" beside "0.0.0.0"."""
+    """Additional addresses of the same port, such as "::" next to "0.0.0.0"."""
     plain_addresses: tuple[tuple[str, int], ...] = ()
-    """Hosts and ports without TLS, for a balancer that ends it."""
+    """Hosts and ports without TLS, for a load balancer that terminates it."""
     trusted_proxies: tuple[str, ...] = ()
-    """Networks whose word on a caller's address and path prefix is believed: X-Forwarded-For and X-Forwarded-Prefix."""
+    """Networks trusted to report the caller's address and path prefix: X-Forwarded-For and X-Forwarded-Prefix."""
     proxy_protocol: bool = False
-    """The trusted proxies say it by PROXY protocol instead, at the beginning of every connection."""
+    """The trusted proxies report the address through PROXY protocol instead, at the beginning of every connection."""
     worker_processes: int = 1
     worker_connections: int = CONNECTIONS
     """Per process; a REST call takes 4, a gRPC call 2."""
     body_bytes_max: int = REQUEST_BYTES_MAX
-    """Larger requests are 413, REST and gRPC. Must be below the core's own message limit."""
+    """Larger requests get 413, REST and gRPC. Must be below the core's message limit."""
     body_buffer_bytes: int | None = None
-    """Larger bodies go through a file in the private folder. None: none does, so prompts never touch the disk."""
+    """Larger bodies are buffered in a file of the private folder. None: never, so that prompts do not touch the
+    disk."""
     read_timeout_s: int = 3900
-    """Longest silence of the core. Must exceed the longest total time of any route, or the front answers 504 first."""
+    """Longest silence of the core. Must exceed the total time of every route, or the front answers 504 first."""
     header_timeout_s: int = 15
-    """How long a client may take for TLS and for the head of a request, each."""
+    """How long a client may take for the TLS handshake and for the head of a request, each."""
     body_timeout_s: int = 30
-    """Nginx cuts a sender who is silent for so long in the middle of a body; Envoy, which has no such clock, one whose request
-    is not whole after ten times as long."""
+    """Nginx disconnects a client that pauses this long in the middle of a body. Envoy, which has no such timer,
+    disconnects one whose request is incomplete after ten times as long."""
     cors_origins: tuple[str, ...] = ()
-    """Of web pages that may call from a browser; see sidecar.domain.origins."""
+    """Web pages that may call from a browser; see sidecar.domain.origins."""
     calls_per_client: int = CALLS_PER_CLIENT
-    """Nginx answers 429 to more at once from one address. Envoy has no such limit."""
+    """Nginx answers 429 to more concurrent calls of one address. Envoy has no such limit."""
     send_timeout_s: int = 30
-    """How long a client may take nothing of its answer before it is cut."""
+    """How long a client may stop reading its answer before it is disconnected."""
     shutdown_timeout_s: int = 900
-    """How long calls may still run after SIGQUIT or SIGHUP."""
+    """How long running calls may take after SIGQUIT or SIGHUP."""
     error_log: Path | None = None
-    """None: stderr."""
+    """None: standard error."""
     access_log: Path | None = None
-    """None: none. Holds no query strings, no credentials and no user name that was not checked."""
+    """None: no access log. It contains no query strings, no credentials and no unauthenticated user names."""
     log_level: str = "warn"
     modules: tuple[Path, ...] = ()
-    """Modules to load: a vendor's nginx has njs as a file (ngx_http_js_module.so); the wheel has it built in."""
+    """Modules to load: njs is a file in distribution packages of nginx (ngx_http_js_module.so), and built into the
+    wheel."""
     headers_more: bool = True
-    """Whether this nginx has the headers-more module (the wheel has): then every x-sidecar-* header of a gRPC client is
-    dropped; without it only x-sidecar-user is overwritten, the one name that the core believes."""
+    """Whether this nginx has the headers-more module, as the wheel does: then every x-sidecar-* header of gRPC
+    clients is dropped. Otherwise only x-sidecar-user is overwritten, the only one that the core trusts."""
     health_interval_s: float = 0.5
-    """How often Envoy asks each worker for its health, and so how soon it finds one that is back."""
+    """How often Envoy probes the health of each worker, and thus how soon it notices that one has returned."""
     user: str | None = None
-    """Account of the worker processes when started by root. None: the folder's owner (a new folder gets its parent's)."""
+    """Account of the worker processes if started by root. None: the owner of the folder (a new folder gets its
+    parent's)."""
 
 
 def templates(program: str = "nginx") -> Path:
-    """The folder of a program's templates: beside the package in a checkout, inside it in an installed wheel. FrontError."""
+    """The folder of a program's templates: next to the package in a checkout, inside it in a wheel. Raises
+    FrontError."""
     package = Path(__file__).parents[1]
     for folder in (package / "_deploy" / program, package.parent / "deploy" / program):
         if folder.is_dir():
@@ -93,7 +96,8 @@ def templates(program: str = "nginx") -> Path:
 
 
 def make_folder(folder: Path) -> None:
-    """The folder and its run/, both 0700, of the account that owns the folder above. FileNotFoundError without that."""
+    """Creates the folder and its run/ with mode 0700, owned by the owner of the parent. Raises FileNotFoundError
+    without a parent."""
     for each in (folder, folder / "run"):
         if not each.exists():
             each.mkdir()
@@ -102,7 +106,7 @@ def make_folder(folder: Path) -> None:
 
 
 def write(path: Path, content: str | bytes) -> None:
-    """In one step: readers see the old file or the new one. 0600, of the folder's owner."""
+    """Writes atomically: readers see the old file or the new one. Mode 0600, owned by the folder's owner."""
     fresh = path.with_name(path.name + ".new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -112,7 +116,8 @@ def write(path: Path, content: str | bytes) -> None:
 
 
 def socket_path(path: Path, folder: Path) -> str:
-    """As a program started in `folder` will reach it: relative where that is shorter. A symlink stays one. FrontError."""
+    """The path as a program started in `folder` uses it: relative if that is shorter. Symlinks are kept. Raises
+    FrontError."""
     absolute = str(path.absolute())
     shortest = min(absolute, os.path.relpath(absolute, folder), key=len)
     if len(os.fsencode(shortest)) > SOCKET_PATH_BYTES_MAX:

@@ -159,7 +159,10 @@ def test_a_folder_is_no_config_file(tmp_path: Path) -> None:
     ("given", "words"),
     [
         (("--host", "no such host"), "Choose another with --host."),
-        (("--tls-certificate", "config.yaml", "--tls-key", "config.yaml"), "are no PEM chain with its unencrypted key"),
+        (
+            ("--tls-certificate", "config.yaml", "--tls-key", "config.yaml"),
+            "are not a PEM chain and its unencrypted key",
+        ),
     ],
     ids=["host", "certificate"],
 )

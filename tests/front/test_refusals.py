@@ -66,10 +66,10 @@ async def test_the_front_refuses(front: Front, core: Core, what: str, version: i
     assert again.status_code == 200
 
 
-CHAT_IS_THERE = "There is POST /v1/chat/completions: a base URL for OpenAI's clients ends in /v1."
+CHAT_IS_THERE = "Use POST /v1/chat/completions: the base URL of OpenAI's clients ends in /v1."
 DEPLOYMENTS_ARE_THERE = (
-    "There are POST /openai/deployments/NAME/chat/completions, .../completions and .../embeddings: the endpoint of Azure's "
-    "clients is this gateway's URL without a path."
+    "The paths are POST /openai/deployments/NAME/chat/completions, .../completions and .../embeddings: the endpoint of "
+    "Azure's clients is this gateway's URL without a path."
 )
 NEAR = {
     "/chat/completions": f"Unknown path /chat/completions. {CHAT_IS_THERE}",
@@ -82,20 +82,20 @@ NEAR = {
     "/v1/openai/deployments/a/embeddings?api-version=1": (
         f"Unknown path /v1/openai/deployments/a/embeddings. {DEPLOYMENTS_ARE_THERE}"
     ),
-    "/v1//embeddings": "Unknown path /v1//embeddings. There is POST /v1/embeddings: a base URL for OpenAI's clients ends in /v1.",
-    "/messages": "Unknown path /messages. There is POST /v1/messages: a base URL for Anthropic's clients ends before /v1.",
-    "/responses": "Unknown path /responses. There is POST /v1/responses: a base URL for OpenAI's clients ends in /v1.",
+    "/v1//embeddings": "Unknown path /v1//embeddings. Use POST /v1/embeddings: the base URL of OpenAI's clients ends in /v1.",
+    "/messages": "Unknown path /messages. Use POST /v1/messages: the base URL of Anthropic's clients ends before /v1.",
+    "/responses": "Unknown path /responses. Use POST /v1/responses: the base URL of OpenAI's clients ends in /v1.",
     "/v1/audio/speech": (
         "Unknown path /v1/audio/speech. Chat, completions and embeddings are served here: POST /v1/chat/completions, for one."
     ),
-    "/healthz": "Unknown path /healthz. There is GET /health.",
-    "/v1/nothing": "Unknown path /v1/nothing. GET /docs lists the paths.",
-    "/v1/%22,%22a": "Unknown path. GET /docs lists the paths.",
-    "/v1/<b>": "Unknown path. GET /docs lists the paths.",
-    "/.env": "Unknown path. GET /docs lists the paths.",
-    f"/{'a' * 300}": f"Unknown path /{'a' * 199}. GET /docs lists the paths.",
-    f"/a{'/' * 9_000}b": f"Unknown path /a{'/' * 198}. GET /docs lists the paths.",
-    "/chat" * 2_000: f"Unknown path {'/chat' * 40}. There is POST /v1/chat/completions.",
+    "/healthz": "Unknown path /healthz. Use GET /health.",
+    "/v1/nothing": "Unknown path /v1/nothing. See GET /docs for all paths.",
+    "/v1/%22,%22a": "Unknown path. See GET /docs for all paths.",
+    "/v1/<b>": "Unknown path. See GET /docs for all paths.",
+    "/.env": "Unknown path. See GET /docs for all paths.",
+    f"/{'a' * 300}": f"Unknown path /{'a' * 199}. See GET /docs for all paths.",
+    f"/a{'/' * 9_000}b": f"Unknown path /a{'/' * 198}. See GET /docs for all paths.",
+    "/chat" * 2_000: f"Unknown path {'/chat' * 40}. Use POST /v1/chat/completions.",
 }
 
 

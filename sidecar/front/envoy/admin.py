@@ -1,4 +1,4 @@
-"""Envoy's admin socket, as far as we use it: to let calls under way finish, and to read a counter."""
+"""Uses Envoy's admin socket to let running calls finish, and to read counters."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ _SOCKET = "run/admin.sock"
 _ANSWER_TIMEOUT_S = 5.0  # it answers in milliseconds; a busy machine takes longer
 _ANSWER_BYTES_MAX = 4 * 1024 * 1024
 _PAUSE_S = 0.05
-# Calls at the public listener. A client's idle connection is none.
+# Running calls on the public listener. Idle connections do not count.
 _ACTIVE = "http.front.downstream_rq_active"
 
 
 async def drain(folder: Path, grace_s: float) -> None:
-    """Refuses new connections, tells kept ones to go; returns once no call is left, after `grace_s`, or if Envoy is gone."""
+    """Refuses new connections and asks existing ones to close. Returns once no call is left, after `grace_s`, or if
+    Envoy is gone."""
     try:
         async with asyncio.timeout(grace_s):
             await ask(folder, "POST", "/drain_listeners?graceful")
@@ -30,18 +31,19 @@ async def drain(folder: Path, grace_s: float) -> None:
 
 
 async def counter(folder: Path, name: str) -> int:
-    """One of Envoy's own counters or gauges; 0 while it does not exist. OSError, http.client.HTTPException."""
+    """Returns one of Envoy's counters or gauges; 0 if it does not exist yet. Raises OSError,
+    http.client.HTTPException."""
     text = await ask(folder, "GET", f"/stats?filter=^{name}$")
     return sum(int(line.rpartition(": ")[2]) for line in text.splitlines() if line.startswith(f"{name}: "))
 
 
 async def ask(folder: Path, verb: str, path: str) -> str:
-    """The body of an answer. OSError, http.client.HTTPException."""
+    """Returns the body of an answer. Raises OSError, http.client.HTTPException."""
     return await asyncio.to_thread(_ask, folder, verb, path)
 
 
 def _ask(folder: Path, verb: str, path: str) -> str:
-    # The socket's path may be longer than the kernel takes, so it is named by its folder's descriptor.
+    # The socket's path may exceed the kernel's limit, so it is addressed through its folder's descriptor.
     descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     connection = http.client.HTTPConnection("admin")
     try:

@@ -1,6 +1,7 @@
-"""Envoy behind a balancer: further addresses, listeners without TLS, and whose word on a caller's address is believed.
+"""Envoy behind a load balancer: additional addresses, listeners without TLS, and who is trusted to name the
+caller's address.
 
-Each function gives lines of envoy.yaml, with their indentation; no line where there is nothing to say.
+Each function returns lines of envoy.yaml with their indentation; none if nothing is configured.
 """
 
 from __future__ import annotations
@@ -22,14 +23,15 @@ _IP_MATCHER = "type.googleapis.com/xds.type.matcher.v3.IPMatcher"
 _HEADER_INPUT = "type.googleapis.com/envoy.type.matcher.v3.HttpRequestHeaderMatchInput"
 
 PREFIX = "x-forwarded-prefix"
-# The supervisor asks for the front's health from this machine.
+# The supervisor probes the front's health from this machine.
 _LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 Json = dict[str, object]
 
 
 def believes_headers(settings: FrontSettings) -> bool:
-    """A balancer that speaks PROXY protocol passes on what clients say, so nobody can be believed about a header."""
+    """A balancer that speaks PROXY protocol forwards headers unchanged, so forwarding headers cannot be trusted
+    then."""
     return bool(settings.trusted_proxies) and not settings.proxy_protocol
 
 
@@ -45,7 +47,8 @@ def proxy_protocol(settings: FrontSettings) -> Iterator[str]:
 
 
 def from_trusted(settings: FrontSettings) -> str:
-    """More of a filter chain's match: connections of others are closed, for what they say of their address is not true."""
+    """An additional condition of the filter chain: other connections are closed, since their claimed address cannot
+    be trusted."""
     if not settings.proxy_protocol:
         return ""
     return f", direct_source_prefix_ranges: {json.dumps(_ranges(_may_connect(settings)))}"
@@ -64,14 +67,14 @@ def remote_address(settings: FrontSettings) -> Iterator[str]:
 
 
 def forwarded(settings: FrontSettings) -> str:
-    """The pattern of the headers of this kind that nobody is believed about."""
+    """The pattern of forwarding headers that are not trusted from anyone."""
     if not believes_headers(settings):
         return "x-forwarded-.*"
     return f"x-forwarded-{all_but(('for', 'prefix'))}".replace("\\", "\\\\")
 
 
 def prefix_filter(settings: FrontSettings) -> Iterator[str]:
-    """Takes x-forwarded-prefix away from whoever is not trusted."""
+    """Removes x-forwarded-prefix unless the peer is trusted."""
     if not believes_headers(settings):
         return
     skip: Json = {"action": {"name": "skip", "typed_config": {"@type": _SKIP}}}
@@ -87,7 +90,7 @@ def prefix_filter(settings: FrontSettings) -> Iterator[str]:
 
 
 def plain_listeners(settings: FrontSettings) -> Iterator[str]:
-    """HTTP/1.1 and HTTP/2 without TLS, with all that the TLS listener does behind it."""
+    """Listeners for HTTP/1.1 and HTTP/2 without TLS, otherwise identical to the TLS listener."""
     for number, (host, port) in enumerate(settings.plain_addresses):
         filters = [_listener_filter()] if settings.proxy_protocol else []
         match = {"direct_source_prefix_ranges": _ranges(_may_connect(settings))} if settings.proxy_protocol else {}
@@ -115,12 +118,12 @@ def _may_connect(settings: FrontSettings) -> list[str]:
 def _is_wildcard(host: str) -> bool:
     try:
         return ip_address(host).is_unspecified
-    except ValueError:  # a name
+    except ValueError:  # a host name
         return True
 
 
 def _ranges(networks: Iterable[str]) -> list[Json]:
-    parsed = dict.fromkeys(map(ip_network, networks))  # each once: Envoy refuses what overlaps as a whole
+    parsed = dict.fromkeys(map(ip_network, networks))  # merged, since Envoy rejects overlapping ranges
     return [{"address_prefix": str(each.network_address), "prefix_len": each.prefixlen} for each in parsed]
 
 

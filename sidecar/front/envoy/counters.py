@@ -1,9 +1,9 @@
-"""What Envoy counts of each answer: an access log that writes no line. sidecar.supervisor.metrics.envoy reads it."""
+"""What Envoy counts per answer: an access log without output. sidecar.supervisor.metrics.envoy reads the counters."""
 
 from __future__ import annotations
 
 _STATS = "type.googleapis.com/envoy.extensions.access_loggers.stats.v3.Config"
-# Each is one of a few words or numbers: nothing that a client sends becomes one.
+# Each label takes one of a few values; none comes from a client.
 _GROUP = {"name": "group", "value_format": "%METADATA(ROUTE:sidecar.front:group)%"}
 _TAGS = (
     _GROUP,
@@ -13,7 +13,7 @@ _TAGS = (
 
 
 def counters() -> dict[str, object]:
-    """One logger, for all answers."""
+    """The logger, for all answers."""
     answers = {"stat": {"name": "answers", "tags": list(_TAGS)}, "value_fixed": 1}
     took = {"stat": {"name": "took", "tags": [_GROUP]}, "unit": "Milliseconds", "value_format": "%DURATION%"}
     config = {"@type": _STATS, "stat_prefix": "front", "counters": [answers], "histograms": [took]}

@@ -1,4 +1,4 @@
-"""An allow-list for Envoy's header_mutation filter, which can only remove by pattern: the pattern of all other names."""
+"""An allow-list for Envoy's header_mutation filter, which can only remove by pattern: a pattern of all other names."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from collections.abc import Iterable
 
 
 def all_but(allowed: Iterable[str]) -> str:
-    """An RE2 pattern that matches the whole of every header name except the `allowed` ones; `x-a*` allows a beginning.
+    """Returns an RE2 pattern that matches every header name except the `allowed` ones; `x-a*` allows a prefix.
 
-    RE2 knows no negation, so the pattern spells it out letter by letter: "anything but `a` or `b` here, or `a` and then ...".
+    RE2 has no negation, so the pattern is spelled out letter by letter: "anything but `a` or `b` here, or `a` and
+    then ...".
     """
     return _others(sorted(set(allowed)))
 
 
 def _others(names: list[str]) -> str:
-    """What is none of `names` (suffixes of them, seen from where we stand)."""
+    """Matches whatever is not among `names`, which are suffixes from the current position on."""
     branches = [] if "" in names else [""]
     firsts = sorted({name[0] for name in names if name})
     branches.append(f"[^{''.join(map(re.escape, firsts))}].*" if firsts else ".+")

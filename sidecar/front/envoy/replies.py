@@ -1,4 +1,4 @@
-"""What Envoy says when Envoy itself refuses: to REST callers Nginx's own words, to gRPC callers a status and a text."""
+"""The answers of Envoy's own refusals: Nginx's texts for REST callers, a status and a text for gRPC callers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sidecar.front.bindings import answers_as_anthropic
 from sidecar.front.settings import FrontError, templates
 from sidecar.openapi.bindings import bindings_of, service
 
-# HTTP status -> (gRPC status, text), as deploy/nginx/grpc_error_pages.conf and grpc_errors.conf say it.
+# HTTP status -> (gRPC status, text), the same as in deploy/nginx/grpc_error_pages.conf and grpc_errors.conf.
 _GRPC: dict[tuple[int, ...], tuple[int, str]] = {
     (401,): (
         16,
@@ -20,17 +20,17 @@ _GRPC: dict[tuple[int, ...], tuple[int, str]] = {
     ),
     (403,): (7, "Not allowed."),
     (413,): (3, "The request is larger than this gateway accepts."),
-    (404, 405, 501): (12, "No such service."),
+    (404, 405, 501): (12, "There is no such service."),
     (408, 502, 503): (14, "The gateway core does not answer."),
     (504,): (4, "The gateway core was silent for too long."),
 }
 _GRPC_DEFAULT = (13, "The request is malformed, or the front failed.")
-# Refused before the transcoder made a gRPC call of it: then content-type is still the client's own word.
+# Refused before the transcoder turned it into a gRPC call, so content-type is still the client's.
 _BEFORE_TRANSCODER = (401, 404)
-# Calls at once from one address: Envoy does not count them.
+# Concurrent calls of one address, which Envoy does not count.
 _NGINX_ALONE = 429
 _TRANSCODED = "/sidecar.v1.RestService/"
-# What request.lua found wrong with the query.
+# Problems of the query that request.lua found.
 _QUERY = "%DYNAMIC_METADATA(sidecar.front:query)%"
 Json = dict[str, object]
 _HAS_QUERY: Json = {
@@ -44,7 +44,7 @@ _CHALLENGE = {"www-authenticate": 'Basic realm="sidecar"'}
 
 
 def mappers() -> list[str]:
-    """One line of YAML a mapper; the first that matches wins."""
+    """One line of YAML per mapper; the first match applies."""
     return [f"- {json.dumps(mapper)}" for mapper in (*_for_grpc(), *_for_anthropic(), *_for_rest())]
 
 
@@ -64,7 +64,8 @@ def _for_grpc() -> Iterator[Json]:
 
 
 def _for_anthropic() -> Iterator[Json]:
-    """For callers of its paths, before and after the transcoder has changed them: the same object, two members before it."""
+    """For the Anthropic paths, before and after the transcoder changed them: the same object, wrapped in two more
+    members."""
     bindings = [each for each in bindings_of(service()) if answers_as_anthropic(each.rpc)]
     paths = (re.escape(each.path) + r"(\?.*)?" for each in bindings)
     rpcs = (re.escape(_TRANSCODED + each.rpc) for each in bindings)
@@ -101,14 +102,14 @@ def _for_rest() -> Iterator[Json]:
 
 
 def _no_websocket(body: str) -> Json:
-    """Envoy refuses upgrades with 403 before the core could answer; Codex goes on with POST only on 426."""
+    """Envoy refuses upgrades with 403 before the core could answer; Codex only falls back to POST after 426."""
     wanted = {"header_filter": {"header": {"name": "upgrade", "present_match": True}}}
     refused = _rest({"and_filter": {"filters": [_status("EQ", 403), wanted]}}, 426, body)
     return {**refused, "status_code": 426}
 
 
 def _nginx_words() -> dict[str, str]:
-    """Status -> JSON, from the file Nginx reads: one place for the words of both."""
+    """Status -> JSON, from the file that Nginx reads, so that both fronts share their texts."""
     text = (templates("nginx") / "errors.conf").read_text()
     found = dict(re.findall(r"^ +(\S+) '({\"error\".*})';$", text, re.MULTILINE))
     if not {"401", "503", '"~^4"', "default"} <= found.keys():
@@ -120,7 +121,7 @@ def _nginx_words() -> dict[str, str]:
 
 
 def _grpc(which: Json, code: int, text: str) -> Json:
-    # The mark keeps the REST filters away, where a call is refused before it has a route that turns them off.
+    # This header disables the REST filters for a call refused before it has a route, which would turn them off.
     headers = {"grpc-status": str(code), "x-front-refused": "1"} | (_CHALLENGE if code == 16 else {})
     return {"filter": which, **_answer(headers, text.replace("%", "%%"))}
 
@@ -135,7 +136,7 @@ def _rest(which: Json, status: int, body: str, *, with_id: bool = False) -> Json
 
 
 def _answer(headers: dict[str, str], text: str) -> Json:
-    """`text` is a format: a per cent sign is written twice."""
+    """`text` is a format string: percent signs are doubled."""
     added = [
         {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
         for key, value in headers.items()

@@ -1,7 +1,8 @@
-"""Envoy's REST routes, from the google.api.http bindings: what each path takes, and how the rest is refused.
+"""Envoy's REST routes, generated from the google.api.http bindings: what each path accepts, and how the rest is
+refused.
 
-The transcoder reads the same bindings from the descriptor set; a route here lets a call through to it. Refusals are written
-out because the transcoder's own are others than Nginx's.
+The transcoder reads the same bindings from the descriptor set; a route here lets a call through to it. Refusals are
+explicit, because the transcoder's own differ from Nginx's.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ from sidecar.front.bindings import BindingError
 from sidecar.front.groups import group_of
 from sidecar.openapi.bindings import HttpBinding, bindings_of
 
-# A path variable as it stands in the request: ASCII letters, digits and ._~:@+-, any of them written as %41 too. The
-# transcoder decodes it. %2F is no slash, and nothing else may be written so: what reaches protobuf is then valid UTF-8.
+# A path variable as it appears in the request: ASCII letters, digits and ._~:@+-, each possibly percent-encoded. The
+# transcoder decodes it. %2F is not a slash, and nothing else may be percent-encoded, so that protobuf gets valid
+# UTF-8.
 _SEGMENT = "(?:[A-Za-z0-9._~:@+-]|%(?:2[BbDdEe]|3[0-9Aa]|4[0-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9AaEe]))+"
-# The same where the variable may hold slashes; %2F is one then. `*` ends the name of a wildcard route.
+# The same for a variable that may contain slashes, where %2F is one. `*` ends the name of a wildcard route.
 _LONG_SEGMENT = "(?:[A-Za-z0-9._~:@+*-]|%(?:2[AaBbDdEeFf]|3[0-9Aa]|4[0-9A-Fa-f]|5[0-9AaFf]|6[1-9A-Fa-f]|7[0-9AaEe]))+"
 _LONG = f"{_LONG_SEGMENT}(?:/{_LONG_SEGMENT})*"
 _SLASH_MAY_FOLLOW = "/api/"  # as in bindings.py
-# What a query parameter may hold: printable ASCII, as it stands or as %41.
+# A query parameter may contain printable ASCII, plain or percent-encoded.
 _VALUE = "(?:[!-\"$'-~]|%(?:[2-6][0-9A-Fa-f]|7[0-9A-Ea-e]))*"
 _JSON = "(?i)application/json *(;[ -~]*)?"
 _CODING = "(?i)(identity|gzip|x-gzip|zstd)?"  # the core decompresses
@@ -36,14 +38,14 @@ _OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disa
 _CREDENTIALS_OFF = {"users": _OFF}
 _TRANSCODER_OFF = {"rest_transcoder": _OFF}
 
-COUNTED = "sidecar.front"  # the metadata that a route is counted by
+COUNTED = "sidecar.front"  # metadata key of a route's counters
 Json = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One HTTP method and path of one RPC. `query`: the fields of its message that neither path nor body takes, and what
-    is not read."""
+    """One HTTP method and path of one RPC. `query`: fields of its message that neither path nor body fills, and
+    parameters that are ignored."""
 
     rpc: str
     verb: str
@@ -53,19 +55,20 @@ class Rule:
 
 
 def rest_routes(rest: ServiceDescriptor, public: frozenset[str]) -> list[str]:
-    """One line of YAML a route, in the order in which Envoy tries them; `*core` stands for the action. Raises BindingError."""
+    """One line of YAML per route, in matching order; `*core` stands for the action. Raises BindingError."""
     by_path: dict[str, list[Rule]] = {}
     for binding in bindings_of(rest):
         by_path.setdefault(binding.path, []).append(_rule(binding))
     ordered = sorted(by_path.items(), key=lambda item: _order(item[0]))
-    # All that asks for one method, then what is left of a path: a variable path may take a method that an exact one does not.
+    # First every specific method, then the rest of each path: a variable path may have a method that an exact one
+    # lacks.
     one = [line for path, group in ordered for line in _method_routes(path, group, public)]
     return [*one, *(_wrong_method(path, _with_overlapping(path, by_path), public) for path in dict(ordered))]
 
 
 def queries(rest: ServiceDescriptor) -> list[tuple[str, tuple[str, ...]]]:
-    """The paths that take query parameters, without a last slash, as Lua patterns, and their names. The first that fits counts.
-    Raises BindingError."""
+    """The paths with query parameters, as Lua patterns without a trailing slash, with the parameters' names. The
+    first match applies. Raises BindingError."""
     found: dict[str, dict[str, None]] = {}
     long: dict[str, frozenset[str]] = {}
     for rule in map(_rule, bindings_of(rest)):
@@ -85,13 +88,13 @@ def _lua_pattern(path: str, long: frozenset[str]) -> str:
 
 
 def _order(path: str) -> int:
-    """A path without variables is matched exactly, and first: /v1/models/all would otherwise be the model "all". Of the others
-    those come first that have more of it written out."""
+    """Paths without variables come first and match exactly: /v1/models/all would otherwise be the model "all". Of
+    the others, those with more literal text come first."""
     return -len(re.sub(r"{\w+}", "", path)) if "{" in path else -_ALL
 
 
 def unknown_paths() -> list[str]:
-    """One route a kind of path that is near one there is; the last takes all that is left."""
+    """One route per pattern of almost correct paths; the last one matches everything else."""
     return [_line(_regex(f"(?i){pattern}"), off=False, status=404, body=text) for pattern, text in refusals.NEAR]
 
 
@@ -134,12 +137,12 @@ def _wrong_method(path: str, group: list[Rule], public: frozenset[str]) -> str:
 
 
 def _counted_as(path: str) -> dict[str, Any]:
-    """What the counters read of a route."""
+    """What the counters read from a route."""
     return {"metadata": {"filter_metadata": {COUNTED: {"group": group_of(path)}}}}
 
 
 def _with_overlapping(path: str, by_path: dict[str, list[Rule]]) -> list[Rule]:
-    """What a path takes: its own methods, then those of paths with a variable whose value it is."""
+    """What a path accepts: its own methods, then those of paths with a variable that can have this value."""
     group = list(by_path[path])
     if "{" in path:
         return group
@@ -166,8 +169,8 @@ def _where(path: str, long: frozenset[str]) -> Json:
 
 
 def _query(names: tuple[str, ...]) -> Iterator[Json]:
-    """These names in any order and no others, each at most once: the transcoder would let ?name= overwrite a path variable of
-    that name."""
+    """These names in any order, no others, each at most once: the transcoder would let ?name= overwrite a path
+    variable of that name."""
     one = f"(?:{'|'.join(names)})={_VALUE}" if names else ""
     yield _header(":path", rf"[^?]*(?:\?(?:{one}{f'(?:&{one})*' if len(names) > 1 else ''})?)?")
     for name in names if len(names) > 1 else ():
