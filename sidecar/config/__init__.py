@@ -1,6 +1,6 @@
 """YAML -> a frozen Snapshot, or everything that is wrong with it. docs/reference/config.md describes the file.
 
-`load` is pure but for `read_file`; `load_file` and `check` are the same with the disk behind them.
+`load` is pure apart from `read_file`; `load_file` and `check` work on files.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
     "secret_keys",
 ]
 
-# Stands for the local model's address where nobody will call it: in checks, and before the model has been started.
+# Stands for the local model's address where it will not be called: in checks, and before the model has started.
 LOCAL_UNKNOWN = "http://127.0.0.1:0/v1"
 
 
@@ -53,19 +53,20 @@ def load(
     route_files: Mapping[str, str] | None = None,
     read_secret: ReadFile | None = None,
 ) -> Snapshot:
-    """A checked configuration with its secrets resolved. Raises ConfigErrors with every problem found.
+    """Returns a validated configuration with its secrets resolved. Raises ConfigErrors with every problem found.
 
-    `read_file` takes a path as it is written (relative to the config's directory) and gives the content, or None where
-    there is no such file. `file` is for messages. `directory` is where relative paths of `ca_file` start (default: that
-    of `file`).
-    `local_base_url` is where the embedded model answers; without it the provider `local` is an error.
+    `read_file` takes a path as written (relative to the config's directory) and returns the content, or None if
+    there is no such file. `file` is the name in messages. `directory` is where relative paths of `ca_file` start
+    (default: that of `file`). `local_base_url` is the address of the embedded model; without it, the provider
+    `local` is an error.
 
-    `route_files` has the routes that are managed through the API, one a file, by the file's name for messages. Such a file
-    holds `routes:` or `endpoints:` and nothing else, checked as those of the main file are: `defaults:` holds for them, names
-    are unique over all files, a problem's `file` names the file. Their routes follow the main file's, in the order given.
-    A key in them is written `secret:NAME` (`secret_keys` has the settings that are keys), which `read_secret(NAME)` turns into
-    the content, or None where there is no such secret; NAME never leads out of a directory. Variables, paths and keys
-    themselves are refused there, and so are `ca_file` and `client_certificate`. `hash` covers all files.
+    `route_files` holds the routes that are managed through the API, one per file, by the file's name in messages.
+    Such a file contains only `routes:` or `endpoints:`, validated like those of the main file: `defaults:` apply,
+    names are unique over all files, and a problem's `file` names the file. Their routes follow the main file's, in
+    the given order. Keys in them are written `secret:NAME` (`secret_keys` lists the settings that are keys).
+    `read_secret(NAME)` returns the content, or None if there is no such secret; NAME never leads out of a directory.
+    Variables, paths and plain keys are refused there, and so are `ca_file` and `client_certificate`. `hash` covers
+    all files.
     """
     report = Report(file)
     start = os.path.dirname(file) if directory is None else directory
@@ -89,7 +90,8 @@ def _nothing(path: str) -> str | None:
 
 
 def secret_keys(provider: str) -> frozenset[str]:
-    """The settings below `model.config` of a provider that are keys; every provider's where there is no such."""
+    """The settings below a provider's `model.config` that are keys; those of all providers if there is no such
+    provider."""
     row = PROVIDERS.get(provider_name(provider))
     if row is None:
         return SECRET_KEYS
@@ -98,14 +100,15 @@ def secret_keys(provider: str) -> frozenset[str]:
 
 
 def load_file(path: str, env: Mapping[str, str], *, local_base_url: str | None = None) -> Snapshot:
-    """`load` of a file; messages name it as `path` does. Raises ConfigErrors, also where it cannot be read."""
+    """Loads a file; messages name it as `path` does. Raises ConfigErrors, also if it cannot be read."""
     directory = os.path.dirname(os.path.abspath(path))
     text = read_config(path)
     return load(text, env, file=path, read_file=reader(directory), local_base_url=local_base_url, directory=directory)
 
 
 def check(path: str, env: Mapping[str, str]) -> tuple[int, list[str]]:
-    """What `sidecar check FILE` exits with and prints: 1 and the problems, or 0 and the warnings and one line "ok"."""
+    """Returns what `sidecar check FILE` exits with and prints: 1 and the problems, or 0, the warnings and one line
+    "ok"."""
     try:
         snapshot = load_file(path, env, local_base_url=LOCAL_UNKNOWN)
     except ConfigErrors as errors:

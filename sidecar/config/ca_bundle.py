@@ -1,4 +1,5 @@
-"""A bundle of CA certificates: read and tried when the config is, and kept. A file that is lost or cut later changes nothing."""
+"""CA bundles, read and validated together with the config, and kept. Losing or truncating the file later has no
+effect."""
 
 from __future__ import annotations
 
@@ -17,14 +18,14 @@ _CERTIFICATE = re.compile(f"{_BEGIN}[A-Za-z0-9+/=\\s]*{_END}")
 
 
 def ca_bundle(entry: MappingEntry, path: str, scope: Scope) -> CaBundle | None:
-    """None with a problem reported: what a worker could not use is refused here, with its line."""
+    """Returns None with a problem reported. What a worker could not use is refused here, with its line."""
     node = entry.value
     written = fields.text(node, path, scope.report)
     if written is None:
         return None
     if scope.sources.read_secret is not None:
-        hint = "a route managed through the API names no files"
-        scope.report.error(node.line, path, "is for the config file", hint)
+        hint = "a route managed through the API cannot name files"
+        scope.report.error(node.line, path, "is only allowed in the config file", hint)
         return None
     try:
         content = scope.sources.file(written)
@@ -44,15 +45,15 @@ def ca_bundle(entry: MappingEntry, path: str, scope: Scope) -> CaBundle | None:
 
 @lru_cache(maxsize=64)
 def _certificates(content: str) -> tuple[str, str]:
-    """The certificates alone, without the text that bundles have between them; and what is wrong, or ""."""
+    """Returns the certificates without the text between them, and what is wrong, or ""."""
     found = _CERTIFICATE.findall(content)
     pem = "\n".join(found) + "\n"
     if not found and _BEGIN not in content:
-        return pem, "holds no PEM certificate"
+        return pem, "contains no PEM certificate"
     if len(found) != content.count(_BEGIN):
-        return pem, "is cut off or damaged: a certificate in it has no end"
+        return pem, "is truncated or damaged: a certificate in it has no end"
     try:
         ssl.create_default_context(cadata=pem)
     except (ssl.SSLError, ValueError):
-        return pem, "holds a certificate that cannot be read"
+        return pem, "contains an invalid certificate"
     return pem, ""

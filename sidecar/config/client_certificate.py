@@ -1,5 +1,5 @@
-"""`client_certificate:` of a route: chain and key, read and tried when the config is, and kept. Files that are lost, cut or no
-longer fit together later change nothing."""
+"""`client_certificate:` of a route: chain and key, read and validated together with the config, and kept. Losing,
+truncating or mismatching the files later has no effect."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _KEY_BEGIN = re.compile(r"-----BEGIN ([A-Z0-9 ]{0,32}PRIVATE KEY)-----")
 
 
 def client_certificate(entry: MappingEntry, path: str, scope: Scope) -> ClientCertificate | None:
-    """None with a problem reported: what a worker could not use is refused here, with its line."""
+    """Returns None with a problem reported. What a worker could not use is refused here, with its line."""
     report, line = scope.report, entry.line
     if scope.sources.read_secret is not None:
-        hint = "a route managed through the API names no files"
-        report.error(line, path, "is for the config file", hint)
+        hint = "a route managed through the API cannot name files"
+        report.error(line, path, "is only allowed in the config file", hint)
         return None
     entries = fields.mapping(entry.value, path, report, KEYS)
     if entries is None:
@@ -68,35 +68,36 @@ def _file(entry: MappingEntry, path: str, written: str, scope: Scope) -> str | N
 
 def _warn_of_end(expires_s: int, line: int, path: str, report: Report) -> None:
     if expires_s <= time.time():
-        report.warn(line, path, "holds a certificate that has expired", "the provider will refuse it")
+        report.warn(line, path, "contains an expired certificate", "the provider will refuse it")
 
 
 @lru_cache(maxsize=64)
 def _pair(certificate: str, key: str) -> tuple[str, Secret, int, str]:
-    """Chain, key, the end of the first certificate, and what is wrong, or ""."""
+    """Returns chain, key, expiry of the first certificate, and what is wrong, or ""."""
     nothing = Secret("")
     found = _CERTIFICATE.findall(certificate)
     if not found or len(found) != certificate.count("-----BEGIN CERTIFICATE-----"):
-        return "", nothing, 0, "the file of the certificate holds no PEM certificate, or is cut off"
+        return "", nothing, 0, "the certificate file contains no PEM certificate, or is truncated"
     private = _private_key(key)
     if not private:
-        return "", nothing, 0, "the file of the key holds no PEM private key, or is cut off"
+        return "", nothing, 0, "the key file contains no PEM private key, or is truncated"
     chain, secret = "\n".join(found) + "\n", Secret(private)
     made = ClientCertificate("", "", chain, secret)
     try:
         made.show_in(ssl.create_default_context(cadata=found[0]))
     except EncryptedKeyError:
-        return "", nothing, 0, "the key is encrypted: nobody is there to type a passphrase"
+        return "", nothing, 0, "the key is encrypted, and a passphrase cannot be entered"
     except ssl.SSLError as error:
         mismatch = error.reason == "KEY_VALUES_MISMATCH"
-        return "", nothing, 0, _MISMATCH if mismatch else "certificate or key cannot be read: the file is damaged"
+        return "", nothing, 0, _MISMATCH if mismatch else "the certificate or the key is damaged"
     except (OSError, ValueError):
-        return "", nothing, 0, "certificate or key cannot be read: the file is damaged"
+        return "", nothing, 0, "the certificate or the key is damaged"
     return chain, secret, _expires_s(found[0]), ""
 
 
 def _private_key(content: str) -> str:
-    """The first PEM block of one, with the headers that an encrypted one has; "" where there is none, or no end of it."""
+    """Returns the first PEM block of a private key, including the headers of an encrypted one; "" if there is none,
+    or it has no end."""
     begin = _KEY_BEGIN.search(content)
     if begin is None:
         return ""
@@ -105,10 +106,10 @@ def _private_key(content: str) -> str:
     return "" if end < 0 else content[begin.start() : end + len(last)]
 
 
-_MISMATCH = "certificate and key do not belong together"
+_MISMATCH = "the certificate and the key do not match"
 
 
 def _expires_s(pem: str) -> int:
-    from cryptography import x509  # off the start path: few configs have a client certificate
+    from cryptography import x509  # imported late: few configs have a client certificate
 
     return int(x509.load_pem_x509_certificate(pem.encode("ascii")).not_valid_after_utc.timestamp())

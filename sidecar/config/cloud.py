@@ -1,7 +1,7 @@
-"""Azure and Databricks: where their keys and addresses are not those of the upstream as they are.
+"""Azure and Databricks, whose keys and addresses need to be derived.
 
-Azure OpenAI has two forms: {base}/openai/deployments/{deployment}/... with ?api-version=, and {base}/openai/v1/... as at OpenAI.
-Either cloud takes a key or token that is in the config, or credentials by which the gateway fetches one.
+Azure OpenAI has two forms: {base}/openai/deployments/{deployment}/... with ?api-version=, and {base}/openai/v1/...
+as at OpenAI. Both clouds accept a key or token from the config, or credentials with which the gateway fetches one.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from sidecar.config.yaml_tree import MappingEntry
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Grant
 
-# MLflow's values of openai_api_type, and how people write them.
+# MLflow's values of openai_api_type, in the spellings people use.
 AZURE_TYPES = {"azure": "api-key", "azuread": "bearer", "azure-ad": "bearer", "azure_ad": "bearer"}
 # Microsoft's documented addresses; each can be overridden, for other clouds and for tests.
 _ENTRA = "https://login.microsoftonline.com/{}/oauth2/v2.0/token"
 _ENTRA_SCOPE = "https://cognitiveservices.azure.com/.default"
 _IDENTITY = "http://169.254.169.254/metadata/identity/oauth2/token"
-# What Microsoft's samples use; Foundry's model inference has no form without a version.
+# The version in Microsoft's samples; Foundry's model inference has no form without a version.
 _FOUNDRY_VERSION = "2024-05-01-preview"
 _IDENTITY_VERSION = "2018-02-01"
-# Any of these says how to be let in; one that was read wrongly has had its message.
+# Any of these provides credentials; if one is invalid, that has been reported already.
 _AZURE_KEYS = frozenset({"openai_api_key", "api_key", "azure_client_secret", "azure_managed_identity"})
-# api-version of the form without versions; Azure's own samples pass them there.
+# api-version of the form without versions, as in Azure's own samples.
 _UNVERSIONED = ("v1", "preview", "latest")
 
 
 @dataclass(slots=True)
 class ProviderConfig:
-    """What `config:` of a model holds, sorted by what its keys set."""
+    """The contents of a model's `config:`, sorted by what its keys set."""
 
     key: Secret | None = None
     base_url: str | None = None
@@ -41,15 +41,15 @@ class ProviderConfig:
     options: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, Secret] = field(default_factory=dict)
-    model: str | None = None  # in place of the route's, in the request
+    model: str | None = None  # replaces the route's name in the request
     auth: str | None = None
     grant: Grant | None = None
-    of_url: Mapping[str, str | None] = field(default_factory=dict)  # settings that the base URL says too (Azure)
+    of_url: Mapping[str, str | None] = field(default_factory=dict)  # settings that the base URL also contains (Azure)
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigKeys:
-    """The keys of `config:`, and where it is, for messages."""
+    """The keys of `config:`, and their path for messages."""
 
     entries: Mapping[str, MappingEntry]
     line: int
@@ -64,8 +64,8 @@ class ConfigKeys:
 
 
 def azure(found: ProviderConfig, keys: ConfigKeys, model: str | None, *, mlflow: bool) -> None:
-    """A deployment is named like the model where no name is given. `mlflow`: the config says provider openai, and MLflow's
-    rules hold: base, version and deployment must be there."""
+    """The deployment defaults to the model's name. `mlflow`: the config says provider openai, so MLflow's rules
+    apply: base, version and deployment are required."""
     settings = found.settings
     _of_url(found, keys)
     kind = settings.get("api_type", "azure").lower()
@@ -88,12 +88,12 @@ def azure(found: ProviderConfig, keys: ConfigKeys, model: str | None, *, mlflow:
 
 
 def _of_url(found: ProviderConfig, keys: ConfigKeys) -> None:
-    """What the URL of a call says, where no key says it. That the two differ is an error."""
+    """Takes settings from the URL unless a key sets them. A contradiction is an error."""
     named = {"deployment": "openai_deployment_name", "api_version": "openai_api_version"}
     for setting, value in found.of_url.items():
         if value is None or found.settings.setdefault(setting, value) == value:
             continue
-        keys.wrong(named[setting], "differs from what the base URL says", "leave one of the two off")
+        keys.wrong(named[setting], "contradicts the base URL", "remove one of the two")
 
 
 def _azure_address(found: ProviderConfig, settings: Mapping[str, str], deployment: str) -> None:
@@ -121,14 +121,14 @@ def _azure_grant(found: ProviderConfig, keys: ConfigKeys) -> Grant | None:
         for name in ("azure_tenant_id", "azure_client_id"):
             if name in keys.entries and "azure_client_secret" not in keys.entries:
                 keys.wrong(
-                    name, "is of no use here", "azure_client_secret or azure_managed_identity: true goes with it"
+                    name, "has no effect here", "it requires azure_client_secret or azure_managed_identity: true"
                 )
         return None
     if secret is not None and managed:
-        keys.wrong("azure_managed_identity", "and azure_client_secret are two ways to one token", "keep one")
+        keys.wrong("azure_managed_identity", "and azure_client_secret exclude each other", "keep one")
     for name in ("openai_api_key", "api_key"):
         if name in keys.entries:
-            keys.wrong(name, "would not be used: a token is fetched", "keep one of the two")
+            keys.wrong(name, "would not be used, because a token is fetched", "keep one of the two")
     scope = settings.get("scope", _ENTRA_SCOPE)
     if managed:
         return _identity_grant(settings, scope.removesuffix("/.default"))
@@ -149,7 +149,7 @@ def _identity_grant(settings: Mapping[str, str], resource: str) -> Grant:
 
 
 def databricks(found: ProviderConfig, keys: ConfigKeys) -> None:
-    """`host` is the workspace's; a token is in the config or is fetched (OAuth, machine to machine)."""
+    """`host` is the workspace's. The token is in the config or is fetched (OAuth machine to machine)."""
     settings, secret = found.settings, found.secrets.get("client_secret")
     if "host" not in keys.entries:
         keys.missing("host")
@@ -157,7 +157,9 @@ def databricks(found: ProviderConfig, keys: ConfigKeys) -> None:
     if len(one) == 1:
         keys.missing(({"client_id", "client_secret"} - one).pop())
     elif one and "token" in keys.entries:
-        keys.wrong("token", "would not be used: a token is fetched", "keep token, or client_id and client_secret")
+        keys.wrong(
+            "token", "would not be used, because a token is fetched", "keep token, or client_id and client_secret"
+        )
     elif not one and "token" not in keys.entries:
         keys.missing("token")
     if found.base_url is None:

@@ -1,4 +1,4 @@
-"""`consumers:` -> who calls, what they may call and how much."""
+"""`consumers:` -> who may call which routes, and how much."""
 
 from __future__ import annotations
 
@@ -19,28 +19,30 @@ from sidecar.domain.snapshot import Consumer
 from sidecar.domain.wildcard import STAR, is_wildcard
 
 _ROLES = ("admin",)
-# What calls on the local gRPC port are called where no consumer claims them.
+# The consumer of calls on the local gRPC port, unless another one claims them.
 _LOCAL: Final = "local"
-# Each has its own metrics and buckets; a file with more was generated from a list of people, and `users` takes lists.
+# Each has its own metrics and buckets. A larger file was generated from a list of people, for which `users` takes
+# lists.
 CONSUMERS_MAX = 1_000
 _ENTRIES_MAX = 10_000
-# Globs are tried on every route when a consumer first calls, names are looked up: 64 nasty ones on 6,001 routes take 50 ms.
+# A consumer's first call matches its globs against all routes, while names are looked up: 64 complex ones on 6,001
+# routes take 50 ms.
 _GLOBS_MAX = 64
 
 
 def _read_names(entry: MappingEntry, path: str, scope: Scope) -> tuple[str, ...] | None:
-    """Names and globs; None where nothing legal is there."""
+    """Returns names and globs; None if nothing valid is there."""
     if len(entry.value.items) > _ENTRIES_MAX:
         scope.report.error(entry.line, path, f"more than {_ENTRIES_MAX:,} entries")
         return None
     found = fields.texts(entry.value, path, scope.report)
     if found is not None and sum(map(is_glob, found)) > _GLOBS_MAX:
-        scope.report.error(entry.line, path, f"more than {_GLOBS_MAX} globs", "whole names may be more")
+        scope.report.error(entry.line, path, f"more than {_GLOBS_MAX} globs", "plain names may be more")
     return found
 
 
 def _read_roles(entry: MappingEntry, path: str, scope: Scope) -> bool:
-    """Whether `admin` is among them."""
+    """Whether `admin` is among the roles."""
     roles = fields.texts(entry.value, path, scope.report) or ()
     for index, role in enumerate(roles):
         if role not in _ROLES:
@@ -80,7 +82,8 @@ CONSUMER = Section(
             "allow",
             _NAMES,
             "Globs of the routes it may call.",
-            f"One that matches no route gets a warning. At most {_GLOBS_MAX} with `*`, `?` or `[`, and {_ENTRIES_MAX:,} names.",
+            f"A glob that matches no route causes a warning. At most {_GLOBS_MAX} with `*`, `?` or `[`, and "
+            f"{_ENTRIES_MAX:,} names.",
             default="every route",
             never_empty=True,
         ),
@@ -91,11 +94,12 @@ CONSUMER = Section(
 
 
 def consumers(node: Node, routes: Collection[str], aliases: Mapping[str, str], scope: Scope) -> tuple[Consumer, ...]:
-    """In the file's order. `routes`: every name there is, for globs that match none; `aliases`: alias -> route."""
+    """Returns the consumers in the file's order. `routes`: all names, to warn of globs without a match; `aliases`:
+    alias -> route."""
     report = scope.report
     if fields.empty(node) or (node.kind == "list" and not node.items):
-        hint = "leave `consumers:` out and every user may call every route"
-        report.error(node.line, "consumers", "there are none: nobody could call anything", hint)
+        hint = "without `consumers:`, any user may call any route"
+        report.error(node.line, "consumers", "is empty, so nobody could call anything", hint)
         return ()
     items = fields.expect_list(node, "consumers", report) or ()
     if len(items) > CONSUMERS_MAX:
@@ -122,36 +126,40 @@ def _consumer(node: Node, path: str, seen: Names, claims: _Claims, check: _Route
         return None
     made = Consumer(name, **values, allow_written="allow" in entries)
     if not made.users and not made.local and "users" not in entries and "local" not in entries:
-        report.error(node.line, path, f'nobody can be "{name}"', "`users:` of the front proxy, or `local: true`")
+        report.error(
+            node.line, path, f'no caller can match "{name}"', "set `users:` of the front proxy, or `local: true`"
+        )
     elif not made.users and not made.local:
-        report.error(node.line, path, f'nobody can be "{name}"', "`users:` is empty and `local:` is not true")
+        report.error(node.line, path, f'no caller can match "{name}"', "`users:` is empty and `local:` is not true")
     if name == _LOCAL and not made.local:
-        words = '"local" is the name of callers on the local gRPC port'
+        words = '"local" is reserved for callers on the local gRPC port'
         report.error(node.line, f"{path}.name", words, "add `local: true`")
     claims.make(node, name, made.users, made.local, path)
     return made
 
 
 class _Claims:
-    """Who was claimed by which consumer, in the file's order: the first that matches a call is its consumer."""
+    """Which users each consumer claims, in the file's order: a call belongs to the first one that matches."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
-        self._users: dict[str, str] = {}  # user or glob -> words for the first consumer that names it
+        self._users: dict[str, str] = {}  # user or glob -> a description of the first consumer that names it
         self._globs: list[str] = []
         self._local: str | None = None
 
     def make(self, node: Node, name: str, users: tuple[str, ...], local: bool, path: str) -> None:
         ours = f'"{name}" in line {node.line}'
         if local and self._local is not None:
-            self._report.error(node.line, f"{path}.local", "the local gRPC port has its consumer", self._local)
+            self._report.error(node.line, f"{path}.local", "another consumer has the local gRPC port", self._local)
         taken = {user: before for user in users if (before := self._before(user)) is not None}
         if users and len(taken) == len(set(users)) and not local:
-            words = f'nobody can be "{name}": {self._words(taken)}'
-            self._report.error(node.line, path, words, "the first consumer that names a user has it")
+            words = f'no caller can match "{name}": {self._words(taken)}'
+            self._report.error(node.line, path, words, "a user belongs to the first consumer that names it")
         elif taken:
             line = node.entries["users"].line
-            self._report.warn(line, f"{path}.users", self._words(taken), "the first consumer that names a user has it")
+            self._report.warn(
+                line, f"{path}.users", self._words(taken), "a user belongs to the first consumer that names it"
+            )
         if local and self._local is None:
             self._local = ours
         for user in users:
@@ -173,7 +181,7 @@ class _Claims:
 
 
 class _RouteGlobs:
-    """Finds entries of `allow` and `deny` that match no route: a typing error that opens or closes nothing."""
+    """Warns of entries in `allow` and `deny` that match no route: typos that allow or deny nothing."""
 
     def __init__(self, routes: Collection[str], aliases: Mapping[str, str], report: Report) -> None:
         self._names = dict.fromkeys(routes)
@@ -186,7 +194,7 @@ class _RouteGlobs:
         for index, item in enumerate(node.items):
             if item.kind == "scalar" and item.text in self._aliases and item.text not in self._names:
                 words = f'{_user(item.text)} is an alias of route "{self._aliases[item.text]}"'
-                self._report.error(item.line, f"{path}[{index}]", words, "name the route: it is meant under every name")
+                self._report.error(item.line, f"{path}[{index}]", words, "name the route, which covers all its names")
             elif item.kind == "scalar" and item.text and not self._matches(item.text):
                 hint = near_miss(item.text, self._names) if not is_glob(item.text) else ""
                 self._report.warn(item.line, f"{path}[{index}]", f"{_user(item.text)} matches no route", hint)
@@ -196,7 +204,7 @@ class _RouteGlobs:
             return glob in self._names or glob.startswith(self._starts)
         if glob not in self._known:
             matches = re.compile(translate(glob)).match
-            start = re.split(r"[*?\[]", glob, maxsplit=1)[0]  # a part of a wildcard's names may be meant
+            start = re.split(r"[*?\[]", glob, maxsplit=1)[0]  # may match some names of a wildcard route
             own = any(start.startswith(each) or each.startswith(start) for each in self._starts)
             self._known[glob] = own or any(matches(name) for name in self._names)
         return self._known[glob]
@@ -207,6 +215,6 @@ def is_glob(text: str) -> bool:
 
 
 def _user(text: str) -> str:
-    """Fit to be shown: people choose users' names and globs, but a key may have slipped in."""
+    """Makes a user's name or glob safe to show: a key may have been pasted there."""
     harmless = shown_path(re.sub(r"[*?@\[\]!]", "-", text)).startswith('"')
     return f'"{text}"' if harmless and len(text) <= 128 and text.isprintable() else shown(text)

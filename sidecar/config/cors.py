@@ -10,7 +10,7 @@ from sidecar.config.yaml_tree import MappingEntry
 from sidecar.domain.origins import ANY, Origin
 from sidecar.domain.snapshot import Cors
 
-# A front looks at the patterns one after the other.
+# A front tests the patterns one after the other.
 _ORIGINS_MAX = 100
 
 
@@ -29,7 +29,7 @@ def _origins(entry: MappingEntry, path: str, scope: Scope) -> tuple[str, ...] | 
             scope.report.error(line, f"{path}[{index}]", "is not the origin of a web page", _hint(origin))
         found[origin] = None
     if ANY in found and len(found) > 1:
-        scope.report.error(entry.line, path, '"*" is every origin', "leave out the others, or the star")
+        scope.report.error(entry.line, path, '"*" allows every origin', "remove the others, or the star")
     return tuple(found)
 
 
@@ -38,7 +38,7 @@ def _hint(origin: str) -> str:
         return "every page of a file or a sandbox is null, so it cannot be told from others"
     without_path = "/".join(origin.split("/")[:3])
     if Origin.parsed(without_path) is not None:
-        return "an origin has no path, and no slash at its end"
+        return "an origin has no path and no trailing slash"
     if Origin.parsed(f"https://{origin}") is not None:
         return "write the scheme too, such as https://app.example.com"
     return 'such as https://app.example.com, https://*.example.com or "http://localhost:*"'

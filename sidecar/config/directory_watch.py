@@ -1,4 +1,4 @@
-"""Tells when something happens in a set of directories, which may change."""
+"""Reports changes in a set of directories, which may vary."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import threading
 
 from watchfiles import awatch
 
-# Events of one write come together; a directory that never rests is looked at anyway.
+# Events of one write are grouped; a directory that keeps changing is reported anyway.
 _QUIET_MS = 50
 _BUSY_MS = 400
-# Linux gives up after 40 symlinks too.
+# Linux also gives up after 40 symlinks.
 _SYMLINKS_MAX = 40
 
-Place = tuple[str, int, int]  # directory, device, inode: one that was replaced is another place
+Place = tuple[str, int, int]  # directory, device, inode: a replaced directory is a different place
 
 
 class DirectoryWatch:
-    """watchfiles on a set of directories that may change."""
+    """Runs watchfiles on a set of directories that may vary."""
 
     def __init__(self, wake: asyncio.Event) -> None:
         self._wake = wake
@@ -27,14 +27,14 @@ class DirectoryWatch:
         self._task: asyncio.Task[None] | None = None
 
     async def on(self, places: frozenset[Place]) -> None:
-        """Returns once the directories are watched, or cannot be (then polling is all there is)."""
+        """Returns once the directories are watched, or cannot be; then only polling is left."""
         if self._task is not None and not self._task.done() and places == self._places:
             return
         await self.off()
         self._places, self._stop = places, threading.Event()
         directories = [directory for directory, _, _ in places]
         self._task = asyncio.create_task(self._notice(directories))
-        # awatch sets up its watches before it first waits, which is in the task's first step.
+        # awatch sets up its watches before its first await, which is within the task's first step.
         await asyncio.sleep(0)
 
     async def off(self) -> None:
@@ -56,12 +56,12 @@ class DirectoryWatch:
                 stop_event=self._stop,
             ):
                 self._wake.set()
-        except (OSError, RuntimeError):  # a directory went away just now, or the system has no watches left
+        except (OSError, RuntimeError):  # a directory has just been removed, or the system has no watches left
             return
 
 
 def directories_of(path: str) -> list[str]:
-    """Of the path, of where it really is, and of each symlink between."""
+    """The directory of the path, of its real path, and of every symlink in between."""
     try:
         found = [os.path.dirname(os.path.abspath(path)), os.path.dirname(os.path.realpath(path))]
         for _ in range(_SYMLINKS_MAX):
@@ -69,7 +69,7 @@ def directories_of(path: str) -> list[str]:
                 break
             path = os.path.join(os.path.dirname(path), os.readlink(path))
             found.append(os.path.dirname(os.path.abspath(path)))
-    except (OSError, ValueError):  # a literal key need not make a legal path
+    except (OSError, ValueError):  # a literal key need not be a valid path
         return []
     return found
 

@@ -1,4 +1,4 @@
-"""Readers of single values: a node in, a checked value out, or None with a line in the report."""
+"""Readers of single values: take a node, and return a validated value, or None with a problem reported."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, None: 
 _SIZE = re.compile(r"([0-9]{1,12}) ?(KiB|MiB|GiB)?")
 BYTES = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, None: 1}
 _DECIMAL = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,12}))?")
-# A day: longer is a mistake in the unit, and asyncio's timers need a bound.
+# One day: more is a mistaken unit, and asyncio's timers need a bound.
 DURATION_S_MAX = 86_400.0
-# urlsplit drops tabs and newlines in silence, so they are looked for before.
+# urlsplit silently drops tabs and newlines, so they are checked before.
 _URL_CHARS = re.compile(r"[\x21-\x7e]+")
 
 
 def kind_of(node: Node) -> str:
-    """What the user wrote, in words."""
+    """Describes the kind of value that the user wrote."""
     return _KINDS.get(node.kind) or yaml_type(node)
 
 
@@ -37,8 +37,8 @@ def empty(node: Node) -> bool:
 def mapping(
     node: Node, path: str, report: Report, known: Collection[str], ignored: str = ""
 ) -> dict[str, MappingEntry] | None:
-    """The entries that have a value; unknown keys are reported, but for those that begin with `ignored`. `key:` with nothing
-    behind it counts as absent."""
+    """Returns the entries that have a value; `key:` without one counts as absent. Reports unknown keys, except
+    those with the prefix `ignored`."""
     if node.kind != "mapping":
         report.error(node.line, path, f"expected a mapping, found {kind_of(node)}")
         return None
@@ -49,7 +49,8 @@ def mapping(
 
 
 def text(node: Node, path: str, report: Report) -> str | None:
-    """A string. What YAML 1.1 reads as something else is refused: `no` as a name is a mistake to show, not to guess."""
+    """Reads a string. What YAML 1.1 interprets differently is refused: `no` as a name is an error rather than a
+    guess."""
     found = kind_of(node)
     if found == "text":
         if node.text:
@@ -63,7 +64,7 @@ def text(node: Node, path: str, report: Report) -> str | None:
 
 
 def expect_list(node: Node, path: str, report: Report) -> list[Node] | None:
-    """Its items; None with a problem where it is no list."""
+    """Returns the items; None with a problem reported if it is not a list."""
     if node.kind == "list":
         return node.items
     report.error(node.line, path, f"expected a list, found {kind_of(node)}")
@@ -71,7 +72,7 @@ def expect_list(node: Node, path: str, report: Report) -> list[Node] | None:
 
 
 def texts(node: Node, path: str, report: Report) -> tuple[str, ...] | None:
-    """A list of strings."""
+    """Reads a list of strings."""
     items = expect_list(node, path, report)
     if items is None:
         return None
@@ -87,7 +88,7 @@ def integer(node: Node, path: str, report: Report, least: int, most: int) -> int
 
 
 def duration(node: Node, path: str, report: Report) -> float | None:
-    """Seconds, from a number or from text such as 500ms, 30s, 5m, 1h."""
+    """Reads seconds from a number or from text such as 500ms, 30s, 5m, 1h."""
     seconds = _seconds(node)
     if seconds is not None and 0.001 <= seconds <= DURATION_S_MAX:
         return seconds
@@ -96,7 +97,7 @@ def duration(node: Node, path: str, report: Report) -> float | None:
 
 
 def long_duration(node: Node, path: str, report: Report, least_s: float, most_s: float) -> float | None:
-    """Seconds, for what is no timer: from so many to so many, which are days."""
+    """Reads seconds for something that is not a timer, within limits that may be days."""
     seconds = _seconds(node)
     if seconds is not None and least_s <= seconds <= most_s:
         return seconds
@@ -111,12 +112,12 @@ def _seconds(node: Node) -> float | None:
 
 
 def duration_or_off(node: Node, path: str, report: Report) -> float | None:
-    """Seconds as `duration` has them; 0.0 for `off`."""
+    """Like `duration`; returns 0.0 for `off`."""
     return 0.0 if node.kind == "scalar" and node.text == "off" else duration(node, path, report)
 
 
 def size(node: Node, path: str, report: Report, least: int, most: int) -> int | None:
-    """Bytes, from a number or from text such as 64MiB."""
+    """Reads bytes from a number or from text such as 64MiB."""
     match = _SIZE.fullmatch(node.text) if node.kind == "scalar" else None
     if match:
         count = int(match[1]) * BYTES[match[2]]
@@ -127,7 +128,7 @@ def size(node: Node, path: str, report: Report, least: int, most: int) -> int | 
 
 
 def word(node: Node, path: str, report: Report, known: tuple[_Word, ...], what: str = "word") -> _Word | None:
-    """One of `known`, as it is written: `off` too, which YAML 1.1 reads as false. `what` is for the message."""
+    """Reads one of `known`, as written: also `off`, which YAML 1.1 reads as false. `what` is for the message."""
     for choice in known:
         if node.kind == "scalar" and node.text == choice:
             return choice
@@ -143,14 +144,15 @@ def boolean(node: Node, path: str, report: Report) -> bool | None:
 
 
 def truth(node: Node) -> bool | None:
-    """What YAML 1.1 reads as true or false, from a variable too; None for anything else."""
+    """What YAML 1.1 reads as true or false, also from a variable; None for anything else."""
     if node.kind == "scalar" and yaml_type(replace(node, variable=False, plain=node.plain or node.variable)) == _TRUTH:
         return node.text.lower() in ("true", "yes", "on")
     return None
 
 
 def decimal(node: Node, places: int) -> int | None:
-    """A number of at most `places` decimals times 10**places, exactly. None for anything else; the caller says why."""
+    """Returns a number of at most `places` decimals times 10**places, exactly. None for anything else; the caller
+    reports it."""
     match = _DECIMAL.fullmatch(node.text) if node.kind == "scalar" else None
     if match is None:
         return None
@@ -159,7 +161,7 @@ def decimal(node: Node, places: int) -> int | None:
 
 
 def share(node: Node, path: str, report: Report) -> float | None:
-    """From above 0 to 1."""
+    """Reads a share above 0 and up to 1."""
     millionths = decimal(node, 6)
     if millionths is not None and 0 < millionths <= 1_000_000:
         return millionths / 1_000_000
@@ -168,8 +170,8 @@ def share(node: Node, path: str, report: Report) -> float | None:
 
 
 def url(node: Node, path: str, report: Report, *, user: bool = False) -> SplitResult | None:
-    """An http(s) URL without query or fragment, and without user and password unless it may have them (`user`). Never shown in a
-    message: it may hold a password."""
+    """Reads an http(s) URL without query or fragment, and without user and password unless `user` allows them.
+    Messages never show it, because it may contain a password."""
     value = text(node, path, report)
     if value is None:
         return None
@@ -180,9 +182,9 @@ def url(node: Node, path: str, report: Report, *, user: bool = False) -> SplitRe
 
 
 def url_problem(value: str, *, user: bool = False) -> tuple[str, str] | None:
-    """Message and hint."""
+    """Returns message and hint."""
     if not _URL_CHARS.fullmatch(value):
-        return "must be a URL", "it has blanks, control or non-ASCII characters"
+        return "must be a URL", "it contains blanks, control or non-ASCII characters"
     try:
         parts = urlsplit(value)
         host, _ = parts.hostname, parts.port
@@ -191,9 +193,9 @@ def url_problem(value: str, *, user: bool = False) -> tuple[str, str] | None:
     if parts.scheme not in ("http", "https") or not host:
         return "must be a URL that starts with http:// or https://", ""
     if "@" in parts.netloc and not user:
-        return "must not hold a user or password", "the key has its own place"
+        return "must not contain a user or password", "use the setting for the key"
     if "?" in value or "#" in value:
-        return "must not hold a query or fragment", ""
+        return "must not contain a query or fragment", ""
     return None
 
 

@@ -1,7 +1,8 @@
-"""Whether a file is finished: nobody has it open for writing, and it looks as it did a moment ago.
+"""Tells whether a file is finished: no process has it open for writing, and it has not changed for a moment.
 
-Linux answers the first for local files: a read lease (`F_SETLEASE`) is refused while any process has the file open for
-writing. It is given back at once. Elsewhere (NFS, macOS, a file of another user) nobody can say, and only time helps.
+For local files Linux knows the first: a read lease (`F_SETLEASE`) is refused while any process has the file open for
+writing. The lease is released at once. Elsewhere (NFS, macOS, a file of another user) it is unknown, so only waiting
+helps.
 """
 
 from __future__ import annotations
@@ -15,25 +16,27 @@ import sys
 from dataclasses import dataclass
 from functools import lru_cache
 
-# Where the kernel sees every writer. Others see those of this machine only, or refuse leases for reasons of their own.
+# File systems on which the kernel sees every writer. Others only see those of this machine, or refuse leases for
+# other reasons.
 _LOCAL = frozenset(
     {"bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "ramfs", "rootfs", "tmpfs", "xfs", "zfs"}
 )
-# Directories of one config; a mount that changes meanwhile only makes a wait longer or shorter.
+# Directories of one config. If a mount changes in the meantime, a wait only becomes longer or shorter.
 _DIRECTORIES_MAX = 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A file at one moment. Two equal marks: nothing was written between them (but for a clock tick, see Watcher)."""
+    """The state of a file at one moment. If two marks are equal, nothing was written in between (within the clock's
+    resolution, see Watcher)."""
 
-    identity: tuple[int, ...]  # device, inode, size, mtime, ctime in ns; or the errno that kept it from being looked at
-    written: bool | None  # whether a process has it open for writing; None: it cannot be known here
-    changed_s: float = 0.0  # since the epoch
+    identity: tuple[int, ...]  # device, inode, size, mtime, ctime in ns; or the errno of the failed access
+    written: bool | None  # whether a process has it open for writing; None if unknown
+    changed_s: float = 0.0  # Unix time
 
 
 def mark(path: str) -> Mark:
-    """The file behind `path`, through every symlink. Never blocks, never raises."""
+    """Returns the mark of the file behind `path`, following symlinks. Never blocks, never raises."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError as error:
@@ -53,7 +56,8 @@ def _written(fd: int, path: str) -> bool | None:
     if sys.platform != "linux" or _filesystem(os.path.dirname(os.path.realpath(path))) not in _LOCAL:
         return None
     try:
-        # A writer that comes in the microseconds of the lease waits for its end, and we get a signal: SIGIO would end us.
+        # A writer that arrives during the microseconds of the lease waits for its release, and we get SIGIO, which
+        # is fatal by default.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError as error:
@@ -64,7 +68,7 @@ def _written(fd: int, path: str) -> bool | None:
 
 @lru_cache(_DIRECTORIES_MAX)
 def _filesystem(directory: str) -> str:
-    """The type of the file system that a real path lies on, "" where it is not known."""
+    """The type of the file system of a real path; "" if unknown."""
     found, longest = "", -1
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
@@ -72,7 +76,7 @@ def _filesystem(directory: str) -> str:
                 before, _, after = line.partition(" - ")
                 point = _unescaped(before.split(" ")[4])
                 inside = directory == point or directory.startswith(point.rstrip("/") + "/")
-                if inside and len(point) >= longest:  # a later mount on the same point covers the earlier
+                if inside and len(point) >= longest:  # a later mount on the same point hides the earlier one
                     found, longest = after.split(" ", 1)[0], len(point)
     except (OSError, IndexError):
         return ""
@@ -80,6 +84,6 @@ def _filesystem(directory: str) -> str:
 
 
 def _unescaped(text: str) -> str:
-    for code in ("040", "011", "012", "134"):  # blank, tab, line end, backslash last
+    for code in ("040", "011", "012", "134"):  # blank, tab, newline, and backslash last
         text = text.replace(f"\\{code}", chr(int(code, 8)))
     return text

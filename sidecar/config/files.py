@@ -1,4 +1,4 @@
-"""The disk behind a config: the file itself and the secrets next to it."""
+"""Reads the config file and the secrets next to it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from sidecar.config.problems import ConfigErrors, Problem
 
 ReadFile = Callable[[str], str | None]
 
-# A config is at most 16 Mi characters (see _tree); one byte more is read to notice.
+# A config has at most 16 Mi characters (see yaml_tree); one more byte is read to detect more.
 _CONFIG_BYTES_MAX = 64 * 1024 * 1024
 # Keys are small, CA bundles some hundred KiB.
 _FILE_BYTES_MAX = 4 * 1024 * 1024
 
 
 def read_config(path: str) -> str:
-    """The config's text. Raises ConfigErrors where it cannot be read or is not UTF-8."""
+    """Returns the config's text. Raises ConfigErrors if it cannot be read or is not UTF-8."""
     try:
         data = _read(path, _CONFIG_BYTES_MAX)
     except OSError as error:
@@ -32,7 +32,8 @@ def read_config(path: str) -> str:
 
 
 def reader(directory: str) -> ReadFile:
-    """Reads secrets and CA bundles, relative to `directory`. Raises OSError for one that exists but cannot be read."""
+    """Returns a function that reads secrets and CA bundles relative to `directory`. It raises OSError for a file
+    that exists but cannot be read."""
 
     def read(path: str) -> str | None:
         data = _read(os.path.join(directory, path), _FILE_BYTES_MAX)
@@ -43,14 +44,14 @@ def reader(directory: str) -> ReadFile:
 
 
 def _read(path: str, bytes_max: int) -> bytes | None:
-    """None where there is no regular file of that name (a pipe would block, a directory is no key)."""
+    """Returns None unless there is a regular file of that name (a pipe would block, a directory is not a key)."""
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return None
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     except OSError as error:
-        # A literal key is tried as a path too: one that is too long for a name, or loops, is no file.
+        # A literal key is also tried as a path: one that is too long for a name, or loops, is not a file.
         if error.errno in _NO_SUCH_NAME:
             return None
         raise

@@ -1,4 +1,4 @@
-"""Kinds of values: how each is read, and what the JSON Schema and the pages say of it."""
+"""Kinds of values: how each is read, and how the JSON Schema and the pages describe it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,17 @@ from sidecar.config.scope import Scope
 from sidecar.config.yaml_tree import MappingEntry
 
 Schema = dict[str, Any]
-# A value, or None with a problem in the report of the scope. The text is the path for messages.
+# Returns a value, or None with a problem reported in the scope. The text is the path for messages.
 Read = Callable[[MappingEntry, str, Scope], Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`words` names the values in a page's table, `written` is a sentence on how they are written. `text` writes a default; ""
-    is not shown. `unit` ends the name of the attribute, as in `idle_s`. A kind without `read` is read by the section's own
-    code, because it needs more than the value."""
+    """`words` describes the values in a page's table, `written` is a sentence on the notation, `text` formats a
+    default ("" is not shown), `unit` is the suffix of the attribute, as in `idle_s`.
+
+    A kind without `read` is read by the section's own code, because it needs more than the value.
+    """
 
     schema: Schema
     words: str = ""
@@ -30,7 +32,7 @@ class Kind:
 
 
 def plain(reader: Callable[..., Any], *arguments: Any) -> Read:
-    """A reader of `fields` as a kind has it."""
+    """Adapts a reader of `fields` to a kind."""
 
     def read(entry: MappingEntry, path: str, scope: Scope) -> Any:
         return reader(entry.value, path, scope.report, *arguments)
@@ -44,7 +46,7 @@ def integer(least: int, most: int) -> Kind:
 
 
 def size(least: int, most: int) -> Kind:
-    """Bytes."""
+    """A size in bytes."""
     shapes: list[Schema] = [
         {"type": "integer", "minimum": least, "maximum": most},
         {"type": "string", "pattern": "^[0-9]+ ?(KiB|MiB|GiB)?$"},
@@ -56,7 +58,7 @@ def size(least: int, most: int) -> Kind:
 
 
 def _size_text(count: int) -> str:
-    """As `fields.size` reads it."""
+    """Formats a size so that `fields.size` reads it."""
     unit = next(unit for unit in ("GiB", "MiB", "KiB", None) if count % fields.BYTES[unit] == 0)
     return f"{count // fields.BYTES[unit]}{unit or ''}"
 
@@ -72,12 +74,13 @@ def _listed(known: tuple[str, ...]) -> str:
 
 
 def reference(name: str) -> Schema:
-    """To a section in `$defs`."""
+    """A reference to a section in `$defs`."""
     return {"$ref": f"#/$defs/{name}"}
 
 
 def or_variable(schema: Schema) -> Schema:
-    """The schema of a single value, or text with a variable in it. Lists, mappings and any text have no need of that."""
+    """The schema of a single value, or a text containing a variable. Not needed for lists, mappings and arbitrary
+    text."""
     types = schema.get("type")
     if "$ref" in schema or types in ("object", "array") or isinstance(types, list):
         return schema
@@ -98,7 +101,7 @@ def list_of(item: Schema, most: int | None = None, read: Read | None = None, *, 
 
 
 def _duration_text(seconds: float) -> str:
-    """As `fields.duration` reads it."""
+    """Formats a duration so that `fields.duration` reads it."""
     return f"{seconds * 1000:g}ms" if seconds < 1 else f"{seconds:g}s"
 
 

@@ -1,4 +1,4 @@
-"""How much: `limits:`, `budgets:` and MLflow's `limit:`, on a route or on a consumer."""
+"""`limits:`, `budgets:` and MLflow's `limit:` on a route or a consumer."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from sidecar.domain.snapshot import Budget, Limit
 
 UNITS: Final = ("requests", "tokens", "concurrent")
 _MLFLOW_SCOPES: Final = ("user", "route", "endpoint")
-# Each is a bucket that every call of the scope has to ask.
+# Each is a bucket that every call in the scope has to check.
 SCOPE_MAX = 16
-# A bucket's word counts nanoseconds: more in a period would round to none.
+# A bucket counts in nanoseconds: with more units per period, an interval would round to zero.
 COUNT_MAX = 1_000_000_000
-# Of a limit, whatever it counts.
+# Maximum count of a limit, of any unit.
 _MORE = ("each", "when_unavailable", "mode")
-# What `per:` knows besides the words: "30s".
+# `per:` also accepts the form "30s".
 LETTERS = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
 _SHORT = re.compile(r"([0-9]* ?)([smhd])")
 
@@ -44,7 +44,7 @@ def _period(node: Node, path: str, report: Report) -> int | None:
 
 
 def _mlflow_period(node: Node, path: str, report: Report) -> str | None:
-    """The text as it is written: MLflow's clients read it back."""
+    """Returns the text as written, since MLflow's clients read it back."""
     written = node.text if node.kind == "scalar" else ""
     if period_s(written) is not None:
         return written
@@ -53,7 +53,7 @@ def _mlflow_period(node: Node, path: str, report: Report) -> str | None:
 
 
 def period_s(written: str) -> int | None:
-    """Seconds of a period; None where it is none, or longer than a limit can be."""
+    """Returns the seconds of a period; None if it is invalid, or longer than a limit allows."""
     try:
         seconds = periods.seconds_of(written)
     except ValueError:
@@ -92,9 +92,10 @@ MLFLOW_LIMIT: Section[MlflowLimit] = Section(
 
 
 def limit_of(calls: int, renewal_period: str, key: str | None) -> Limit:
-    """What MLflow's limit means here. Key "user": each consumer of the route has its own; else all share one.
+    """Converts MLflow's limit. Key "user": each consumer of the route has a separate one; otherwise all share one.
 
-    Raises ValueError for a period or a count that the config refuses too."""
+    Raises ValueError for a period or a count that the config refuses too.
+    """
     per_s = period_s(renewal_period)
     if per_s is None or not 1 <= calls <= COUNT_MAX:
         raise ValueError("unknown renewal_period, or calls out of range")
@@ -103,7 +104,7 @@ def limit_of(calls: int, renewal_period: str, key: str | None) -> Limit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Limiting:
-    """`limits:` and `budgets:` of a route or of a consumer; `each` names the other one, which may have its own."""
+    """`limits:` and `budgets:` of a route or a consumer. `each` names the other one, for separate limits per item."""
 
     of: Literal["route", "consumer"]
     each: Literal["consumer", "route"]
@@ -141,7 +142,7 @@ class Limiting:
     def _each(self, entry: MappingEntry, path: str, scope: Scope) -> bool | None:
         if entry.value.kind == "scalar" and entry.value.text == self.each:
             return True
-        hint = f"on a {self.of} it is `each: {self.each}`, or left out for all together"
+        hint = f"on a {self.of}, write `each: {self.each}`, or omit it for a shared limit"
         scope.report.error(entry.line, path, "unknown word", hint)
         return None
 
@@ -157,18 +158,18 @@ class Limiting:
             return None
         units = [unit for unit in UNITS if unit in entries]
         if len(units) != 1:
-            hint = "each limit is an item of its own"
+            hint = "write each limit as a separate item"
             scope.report.error(node.line, path, f"needs one of {', '.join(UNITS)}", hint)
             return None
         (unit,) = units
         values = self.limit.values(entries, path, scope)
         if unit == "concurrent" and "per" in entries:
-            words = "is not for concurrent: that counts what is under way"
+            words = "does not apply to concurrent calls"
             scope.report.error(entries["per"].line, f"{path}.per", words)
         elif unit != "concurrent" and "per" not in entries:
             scope.report.error(node.line, f"{path}.per", "is missing", periods.WORDS)
         if unit == "concurrent" and values.get("mode") == "leased":
-            words = "is exact for concurrent: places cannot be held ahead"
+            words = "must be exact for concurrent calls, which cannot be leased"
             scope.report.error(entries["mode"].line, f"{path}.mode", words)
         per_s = 0 if unit == "concurrent" else values.get("per_s")
         if unit not in values or per_s is None:
@@ -201,7 +202,7 @@ def _limit_section(of: str, each: Kind) -> Section[dict[str, Any]]:
 
 
 def _items_of(read: Callable[[Node, str, Scope], _Item | None], same: Callable[[_Item], object]) -> Read:
-    """A list's reader, where `read` is that of an item. No two items may be the `same`."""
+    """A reader of lists, given a reader of items. No two items may be the `same`."""
 
     def read_list(entry: MappingEntry, path: str, scope: Scope) -> tuple[_Item, ...] | None:
         items = fields.expect_list(entry.value, path, scope.report)
@@ -229,7 +230,7 @@ def _too_many(entry: MappingEntry, path: str, scope: Scope) -> None:
 
 OF_ROUTE: Final = Limiting("route", "consumer")
 OF_CONSUMER: Final = Limiting("consumer", "route")
-# What counts calls and money of one route. MLflow writes `limit:` with nothing behind it where there is none.
+# What counts calls and money of one route. MLflow writes `limit:` without a value if there is none.
 ROUTE_LIMITING = (
     Field(
         "limit",
@@ -248,7 +249,8 @@ ROUTE_LIMITING = (
 
 
 def limiting(values: Mapping[str, Any], entries: Entries, path: str, scope: Scope) -> dict[str, Any]:
-    """The attributes of Route that ROUTE_LIMITING's values give: MLflow's limit is the first of the limits too."""
+    """The attributes of Route for the values of ROUTE_LIMITING. MLflow's limit also becomes the first of the
+    limits."""
     mlflow: MlflowLimit | None = values.get("mlflow_limit")
     limits: tuple[Limit, ...] = values.get("limits", ())
     if mlflow is not None:

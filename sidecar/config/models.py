@@ -1,6 +1,6 @@
 """`model:`, `fallbacks:`, `models:` and `strategy:` of a route -> its upstreams.
 
-One shape behind all three: a list with a strategy. `model:` is a list of one, `fallbacks:` what follows it in order.
+All three are a list with a strategy: `model:` is a list of one, and `fallbacks:` continues it in order.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ STRATEGIES: Final[tuple[Strategy, ...]] = ("ordered", "weighted", "least_in_flig
 # A call tries few of them, and each is a metric label.
 UPSTREAMS_MAX = 8
 _WEIGHT_MAX = 1_000_000
-# A header and a metric label: what is not of this shows as "_".
+# Characters allowed in a header and a metric label; others become "_".
 _UNFIT = re.compile(r"[^A-Za-z0-9._:/@+-]")
 _NAME_CHARS_MAX = 120
 
 
-# Any case, `-` and `_` alike: more than an enum can say.
+# Any case, `-` and `_` alike, which an enum cannot express.
 _PROVIDER = Kind({"anyOf": [{"enum": list(PROVIDERS)}, {"type": "string"}]}, "provider")
 MODEL = Section(
     "model",
@@ -99,7 +99,7 @@ MODELS = (
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What a route's models come to."""
+    """The models of a route."""
 
     upstreams: tuple[Upstream, ...]
     strategy: Strategy
@@ -108,12 +108,12 @@ class Targets:
 def targets(
     node: Node, entries: Entries, path: str, task: Task | None, settings: Settings, strategy: Strategy, scope: Scope
 ) -> Targets | None:
-    """None with problems reported."""
+    """Returns None with problems reported."""
     report = scope.report
     nodes = _nodes(node, entries, path, scope)
     if "strategy" in entries and "models" not in entries:
         line = entries["strategy"].line
-        report.error(line, f"{path}.strategy", "goes with `models:`", "`fallbacks:` are tried in order")
+        report.error(line, f"{path}.strategy", "requires `models:`", "`fallbacks:` are tried in order")
     if len(nodes) > UPSTREAMS_MAX:
         report.error(nodes[UPSTREAMS_MAX][0].line, path, f"more than {UPSTREAMS_MAX} models")
         return None
@@ -128,12 +128,12 @@ def targets(
 
 
 def _nodes(node: Node, entries: Entries, path: str, scope: Scope) -> list[tuple[Node, str]]:
-    """Each model's node with its path."""
+    """Yields each model's node with its path."""
     report = scope.report
     if (entry := entries.get("models")) is not None:
         for key in ("model", "fallbacks"):
             if key in entries:
-                report.error(entries[key].line, path, f"{key} and models are two ways to say one thing", "keep one")
+                report.error(entries[key].line, path, f"{key} and models exclude each other", "keep one")
         found = _items(entry, f"{path}.models", scope)
         if not found and entry.value.kind == "list":
             report.error(entry.line, f"{path}.models", "is empty")
@@ -158,7 +158,7 @@ def _target(
         return None
     made = upstream(entries, path, task, scope)
     if "weight" in entries and strategy != "weighted":
-        scope.report.error(entries["weight"].line, f"{path}.weight", "goes with `strategy: weighted`")
+        scope.report.error(entries["weight"].line, f"{path}.weight", "requires `strategy: weighted`")
     values = MODEL.values(entries, path, scope)
     if made is None:
         return None
@@ -172,9 +172,8 @@ def _target(
 
 
 def named(upstreams: Sequence[Upstream]) -> tuple[Upstream, ...]:
-    """With names that tell them apart: the provider where it is there once, else provider/model, else with a number behind.
-
-    A single upstream keeps none: it is called by its provider."""
+    """Gives upstreams distinct names: the provider if it occurs once, else provider/model, else with a number
+    appended. A single upstream keeps an empty name, which stands for its provider."""
     if len(upstreams) == 1:
         return (replace(upstreams[0], name=""),)
     providers = Counter(each.provider for each in upstreams)

@@ -1,4 +1,4 @@
-"""Money: `budgets:`, `price:` and `cost:`. It is read as decimal text and never becomes a float."""
+"""Money: `budgets:`, `price:` and `cost:`. Parsed from decimal text, never through a float."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from sidecar.domain.snapshot import Budget, Price
 
 _BUDGET_PERIODS: Final = ("day", "month")
 _COSTS: tuple[Literal["tokens", "provider"], ...] = ("tokens", "provider")
-# Nobody's bill is higher; in micro-dollars it is far below 2**63.
+# More than anyone's bill; in micro-dollars far below 2**63.
 _DOLLARS_MAX = 1_000_000_000
 _MICRO_DIGITS = 6
 
 
 def _dollars(node: Node, path: str, report: Report) -> int | None:
-    """Micro-dollars."""
+    """Reads dollars as micro-dollars."""
     micro = fields.decimal(node, _MICRO_DIGITS)
     if micro is not None and micro <= _DOLLARS_MAX * 10**_MICRO_DIGITS:
         return micro
@@ -30,10 +30,10 @@ def _dollars(node: Node, path: str, report: Report) -> int | None:
 
 
 def _spendable(node: Node, path: str, report: Report) -> int | None:
-    """Micro-dollars, more than none."""
+    """Reads micro-dollars above zero."""
     micro = _dollars(node, path, report)
     if micro == 0:
-        report.error(node.line, path, "must be more than 0", "`deny` keeps a consumer from a route")
+        report.error(node.line, path, "must be more than 0", "use `deny` to keep a consumer from a route")
     return micro or None
 
 
@@ -75,8 +75,8 @@ def _tiers(entry: MappingEntry, path: str, scope: Scope) -> tuple[tuple[str, Pri
     found: list[tuple[str, Price]] = []
     for name, each in node.entries.items():
         if name == AUTO or not TIER.fullmatch(name):
-            hint = "the provider's word in small letters, such as flex or priority"
-            report.error(each.line, path, f"{shown(name)} is no service tier", hint)
+            hint = "use the provider's name in lower case, such as flex or priority"
+            report.error(each.line, path, f"{shown(name)} is not a service tier", hint)
         elif (price := _TIER_PRICE.read(each.value, join(path, name), scope)) is not None:
             found.append((name, price))
     return tuple(found)
@@ -120,7 +120,7 @@ COST_FIELD = Field(
 )
 
 
-# YAML has no other words for these.
+# `per:` is a word of the calendar.
 WHEN_UNAVAILABLE = choice(("deny", "local_share", "allow"))
 AWAY = "With a `store`: what happens while it is down. Calls are refused, held to this gateway's share of the limit, or admitted."
 
@@ -137,5 +137,5 @@ def budget_section(scope_name: str, each: Kind) -> Section[Budget]:
             Field("each", each, "Each consumer (or route) has its own budget; without it, all share one."),
             Field("when_unavailable", WHEN_UNAVAILABLE, AWAY),
         ),
-        "Money that may be spent in a calendar day or month (UTC).",
+        "Money that may be spent per calendar day or month (UTC).",
     )

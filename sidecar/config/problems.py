@@ -1,4 +1,4 @@
-"""What is wrong with a config file, worded so that it can be found: file, line, path, message, hint."""
+"""Problems of a config file, worded so that they can be located: file, line, path, message, hint."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-_NOT_SHOWN = "(not shown: it may hold a secret)"
-# What may be shown of a name that we do not know. A provider key has capitals or digits, and people do write
+_NOT_SHOWN = "(not shown: it may contain a secret)"
+# Unknown names that are safe to show. A provider key has capitals or digits, and people write
 # `{openai_api_key:sk-...}` without the blank, which makes the secret part of a name.
 _HARMLESS = re.compile(r"(?!sk[_-]|key[_-])[a-z]{1,20}[0-9]{0,3}(?:[_-][a-z]{1,20}[0-9]{0,3}){0,5}")
-# The same for variables and for the parts of a path, which have their own habits; in a random key letters follow digits.
+# The same for variables and for the parts of a path, which follow other conventions; in a random key, letters follow
+# digits.
 _HARMLESS_VARIABLE = re.compile(r"(?:[A-Z]{0,20}[0-9]{0,3}(?:_|$)){1,8}|(?:[a-z]{0,20}[0-9]{0,3}(?:_|$)){1,8}")
-# No word may be empty: then a run of dashes could be shared out among twelve of them in billions of ways.
+# Words must not be empty, or a run of dashes could be divided among twelve of them in billions of ways.
 _HARMLESS_PART = re.compile(r"(?!sk[_-])[._ ~-]*(?:(?:[A-Za-z]{1,20}[0-9]{0,5}|[0-9]{1,5})(?:[._ -]+|$)){0,12}")
-# Of names that have a word among their parts.
+# For names that contain a word.
 _PARTS_MAX = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding. `line` counts from 1 (0: the whole file). `path` is like `routes[2].model.provider`, or empty."""
+    """One problem. `line` counts from 1 (0: the whole file). `path` is like `routes[2].model.provider`, or empty."""
 
     file: str
     line: int
@@ -36,7 +37,7 @@ class Problem:
 
 
 class ConfigErrors(Exception):
-    """A config that cannot be used; `problems` has everything found, in the file's order, one file after the other."""
+    """The config cannot be used. `problems` lists everything that was found, file by file and in order."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         found = list(problems)
@@ -47,7 +48,7 @@ class ConfigErrors(Exception):
 
 @dataclass(slots=True)
 class Report:
-    """Where one load collects its findings."""
+    """Collects the problems of one load."""
 
     file: str
     problems: list[Problem] = field(default_factory=list)
@@ -55,7 +56,7 @@ class Report:
     _unreadable: set[tuple[int, str]] = field(default_factory=set)
 
     def of_file(self, file: str) -> Report:
-        """The same report, about another file."""
+        """The same report, for another file."""
         return Report(file, self.problems, self.warnings)
 
     def error(self, line: int, path: str, message: str, hint: str = "") -> None:
@@ -63,7 +64,7 @@ class Report:
             self.problems.append(Problem(self.file, line, path, message, hint))
 
     def unreadable(self, line: int, path: str, message: str, hint: str = "") -> None:
-        """An error of a value that is not known at all: no other error about it is reported after it."""
+        """Reports an error for a value that is unknown; further errors about it are suppressed."""
         self.error(line, path, message, hint)
         self._unreadable.add((line, path))
 
@@ -71,14 +72,14 @@ class Report:
         self.warnings.append(Problem(self.file, line, path, message, hint))
 
     def fatal(self, line: int, message: str, hint: str = "") -> ConfigErrors:
-        """For what makes further reading pointless: `raise report.fatal(...)`."""
+        """For errors that make further reading pointless: `raise report.fatal(...)`."""
         self.error(line, "", message, hint)
         return ConfigErrors(self.problems)
 
 
 def near_miss(word: str, known: Iterable[str]) -> str:
-    """`did you mean "openai"?`, or the choices where nothing is near and they are few, or nothing. A word that is one of the
-    parts of a choice (`api` of `chat_api`) is near it."""
+    """Returns `did you mean "openai"?`, or the choices if none is similar and there are few, or "". A word that is
+    part of a choice (`api` of `chat_api`) counts as similar."""
     choices = list(known)
     near = difflib.get_close_matches(word[:64], choices, n=1, cutoff=0.6)
     near = near or [each for each in choices if word in each.split("_")][:_PARTS_MAX]
@@ -89,20 +90,20 @@ def near_miss(word: str, known: Iterable[str]) -> str:
 
 
 def shown(name: str) -> str:
-    """A name the user wrote, quoted, or words for it where it could be part of a secret."""
+    """Returns a name from the file in quotes, or a placeholder if it could be part of a secret."""
     return f'"{name}"' if _HARMLESS.fullmatch(name) else _NOT_SHOWN
 
 
 def shown_parameter(name: str) -> str:
-    """The same for a request's parameter, which may have its place before it: `a.b[].c`."""
+    """The same for a request parameter, which may be preceded by its path: `a.b[].c`."""
     return f'"{name}"' if all(map(_HARMLESS.fullmatch, name.replace("[]", "").split("."))) else _NOT_SHOWN
 
 
 def shown_variable(name: str) -> str:
-    """The name of an environment variable, or words for it where somebody may have put a key behind the $."""
+    """The same for an environment variable, since a key may have been put after the $."""
     return name if _HARMLESS_VARIABLE.fullmatch(name) else _NOT_SHOWN
 
 
 def shown_path(path: str) -> str:
-    """A path, quoted, or words for it where a part of it looks like a key."""
+    """The same for a path, parts of which may look like a key."""
     return f'"{path}"' if all(map(_HARMLESS_PART.fullmatch, path.split("/"))) else _NOT_SHOWN

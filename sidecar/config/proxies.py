@@ -1,4 +1,4 @@
-"""`proxy:` of a provider: a URL, with user and password where it wants them, or the proxies of the environment."""
+"""`proxy:` of a provider: a URL, including user and password if needed, or the proxies of the environment."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _SEPARATORS = re.compile(r"[,\s]+")
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentProxies:
-    """HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY as they were at the start; in small letters too, which win."""
+    """HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY as of the start; lower-case names take precedence."""
 
     https: str | None = field(repr=False)
     http: str | None = field(repr=False)
     no_proxy: tuple[str, ...]
 
     def of(self, base_url: str) -> str | None:
-        """For a provider. This machine itself is never behind a proxy."""
+        """Returns the proxy for a provider. This machine itself is never behind a proxy."""
         parts = urlsplit(base_url)
         host = parts.hostname or ""
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -42,15 +42,15 @@ def proxy(entry: MappingEntry, path: str, scope: Scope) -> Proxy | None:
     node, managed = entry.value, scope.sources.read_secret is not None
     if node.kind == "scalar" and node.text == ENVIRONMENT:
         if managed:
-            hint = "a route managed through the API does not read the server's environment"
-            scope.report.error(node.line, path, "is for the config file", hint)
+            hint = "a route managed through the API cannot read the server's environment"
+            scope.report.error(node.line, path, "is only allowed in the config file", hint)
             return None
         return _of_environment(scope.sources.env, node, path, scope.report)
     found = fields.url(node, path, scope.report, user=not managed)
     if found is None:
         return None
     if found.password and not node.variable:
-        scope.report.warn(node.line, path, "the proxy's password itself is in the file", "use $NAME in the URL")
+        scope.report.warn(node.line, path, "contains the proxy's password in plain text", "use $NAME in the URL")
     return node.text.rstrip("/")
 
 
@@ -58,8 +58,11 @@ def _of_environment(env: Mapping[str, str], node: Node, path: str, report: Repor
     names = {name: _first(env, name) for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")}
     for name, value in names.items():
         if value and fields.url_problem(value, user=True):
-            hint = "http:// or https://, with the user's and password's special characters escaped; SOCKS is not spoken"
-            report.error(node.line, path, f"environment variable {name} is no URL of an HTTP proxy", hint)
+            hint = (
+                "http:// or https://, with the user's and password's special characters percent-encoded; SOCKS is "
+                "not supported"
+            )
+            report.error(node.line, path, f"environment variable {name} is not the URL of an HTTP proxy", hint)
             return None
     https, http, every = names.values()
     excepted = tuple(filter(None, _SEPARATORS.split(_first(env, "NO_PROXY"))))
@@ -72,8 +75,8 @@ def _first(env: Mapping[str, str], name: str) -> str:
 
 
 def _excepts(entry: str, host: str, port: int) -> bool:
-    """One entry of NO_PROXY: `*`, a domain with all below it (with or without a dot before), or an address, each with a port or
-    without; or a network of addresses."""
+    """Whether one entry of NO_PROXY applies: `*`, a domain including its subdomains (with or without a leading
+    dot), or an address, each with an optional port; or a network of addresses."""
     if entry == "*":
         return True
     try:

@@ -1,4 +1,4 @@
-"""`responses:` -> what is remembered for callers of the Responses API."""
+"""`responses:` -> which answers of the Responses API are stored."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from sidecar.config.yaml_tree import MappingEntry
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Remembering
 
-# Below a second nobody can go on from an answer; OpenAI keeps its own for 30 days.
+# Nobody can continue an answer in less than a second; OpenAI stores its own for 30 days.
 _REMEMBER_S = (1.0, 30 * 86_400.0)
-# One short conversation; a disk of its own.
+# From one short conversation to a dedicated disk.
 _BYTES = (64 * 1024, 1024 * 1024**3)
 _KEY_CHARS_MIN = 32
 
@@ -22,7 +22,7 @@ _KEY_CHARS_MIN = 32
 def _key(entry: MappingEntry, path: str, scope: Scope) -> Secret | None:
     found = secret(entry.value, path, scope.report, scope.sources)
     if found is not None and len(found.reveal()) < _KEY_CHARS_MIN:
-        hint = "make one by `openssl rand -hex 32`"
+        hint = "create one with `openssl rand -hex 32`"
         scope.report.error(entry.line, path, f"has fewer than {_KEY_CHARS_MIN} characters", hint)
         return None
     return found

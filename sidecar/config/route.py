@@ -27,7 +27,7 @@ from sidecar.domain.wildcard import STAR, is_wildcard
 
 TYPE_KEYS = ("route_type", "endpoint_type")
 TYPES: Mapping[str, Task] = {f"llm/v1/{task}": task for task in Task}
-# What a completions route calls at the provider, where the provider's row does not fit the model.
+# Which API of the provider serves a completions route, if the default for the provider does not fit the model.
 _COMPLETIONS_APIS = ("chat", "completions")
 _CHAT_APIS = ("chat", "responses")
 _STREAM_ENDS = ("done", "finish", "close")
@@ -51,9 +51,9 @@ def _headers(entry: MappingEntry, path: str, scope: Scope) -> tuple[tuple[str, s
     found: list[tuple[str, str]] = []
     for name, item in entry.value.entries.items():
         if not _HEADER_NAME.fullmatch(name):
-            report.error(item.line, path, "a header's name is not legal")
+            report.error(item.line, path, "contains an invalid header name")
         elif name.lower() in _SECRET_HEADERS:
-            report.error(item.line, path, f'"{name}" would hold a secret', "keys belong into model.config")
+            report.error(item.line, path, f'"{name}" would contain a secret', "put keys into model.config")
         elif name.lower() in _OUR_HEADERS:
             report.error(item.line, path, f'"{name}" is set by the gateway')
         elif (value := header_value(item.value, f"{path}.{name}", report)) is not None:
@@ -66,7 +66,7 @@ _HEADERS = Kind(
     {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}, "mapping", _headers
 )
 _OPTIONS = ("default_max_tokens", "drop_params", "strict", "completions_api", "chat_api", "stream_end")
-# What drop_params may list.
+# Names that drop_params may contain.
 _KNOWN = sorted({*DROPPABLE, *SHORT_NAMES})
 _DROPPABLE = [*_KNOWN, *sorted(PROVIDERS_OWN - {*_KNOWN})]
 
@@ -76,7 +76,7 @@ def _drop_params(entry: MappingEntry, path: str, scope: Scope) -> tuple[str, ...
     for index, name in enumerate(found or ()):
         line, place = entry.value.items[index].line, f"{path}[{index}]"
         if name in NEVER_DROPPED:
-            scope.report.error(line, place, f"no call can do without {shown(name)}")
+            scope.report.error(line, place, f"{shown(name)} is required in every call")
         elif name not in _DROPPABLE:
             hint = (
                 near_miss(name, _KNOWN) or near_miss(name, PROVIDERS_OWN) or "docs/reference/providers.md has the names"
@@ -176,7 +176,7 @@ ROUTE = Section(
 
 
 def route(node: Node, path: str, defaults: Settings, seen: Names, scope: Scope) -> tuple[str | None, Route | None]:
-    """Its name, and the route where all of it is right; what is wrong goes to the report."""
+    """Returns its name, and the route if all of it is valid; problems are reported."""
     entries = ROUTE.entries(node, path, scope)
     if entries is None:
         return None, None
@@ -200,7 +200,7 @@ def route(node: Node, path: str, defaults: Settings, seen: Names, scope: Scope) 
 
 
 def _aliases(entries: Entries, path: str, name: str | None, seen: Names, scope: Scope) -> tuple[str, ...]:
-    """None is a name or an alias of any other route."""
+    """Aliases must differ from the names and aliases of all other routes."""
     if "aliases" not in entries:
         return ()
     entry = entries["aliases"]
@@ -210,7 +210,10 @@ def _aliases(entries: Entries, path: str, name: str | None, seen: Names, scope: 
         return ()
     if items and name is not None and is_wildcard(name):
         scope.report.error(
-            entry.line, f"{path}.aliases", "a wildcard route has none", "its names are what * stands for"
+            entry.line,
+            f"{path}.aliases",
+            "a wildcard route cannot have aliases",
+            "it already answers to every name with its prefix",
         )
         return ()
     found = (taken(item, f"{path}.aliases[{at}]", ALIAS, seen, scope) for at, item in enumerate(items))
@@ -218,13 +221,15 @@ def _aliases(entries: Entries, path: str, name: str | None, seen: Names, scope: 
 
 
 def _check_stars(name: str, upstreams: tuple[Upstream, ...], node: Node, path: str, report: Report) -> None:
-    """In a model's name a star is the rest of the name that a caller wrote."""
+    """A star in a model's name is replaced by the rest of the name that a caller used."""
     stars = [each for each in upstreams if STAR in each.model or quote(STAR) in each.base_url]
     if is_wildcard(name) and not stars:
-        hint = 'name: "*" in a model passes what the caller wrote there'
-        report.warn(node.line, path, "is a wildcard route whose models have no *: all names get the same model", hint)
+        hint = 'write name: "*" in a model to pass the rest of the name on'
+        report.warn(
+            node.line, path, "is a wildcard route whose models have no *, so all names get the same model", hint
+        )
     if not is_wildcard(name) and stars:
-        report.error(node.line, f"{path}.model.name", "has a *", "only a wildcard route has a rest to put there")
+        report.error(node.line, f"{path}.model.name", "has a *", "only allowed in a wildcard route")
 
 
 def task_of(
@@ -251,7 +256,7 @@ def _shown_type(written: str) -> str:
 
 
 def _for_all(values: Mapping[str, Any], targets: Targets) -> tuple[Upstream, ...]:
-    """The upstreams with what the route has for all of them."""
+    """The upstreams, with the route's settings that apply to all of them."""
     options = {key: values[key] for key in _OPTIONS if values.get(key, False) is not False}
     made = (with_settings(each, values.get("headers", ()), options) for each in targets.upstreams)
     price, cost = values.get("price"), values.get("cost")
@@ -262,23 +267,25 @@ def _check_chat_api(
     entry: MappingEntry, path: str, task: Task, upstreams: tuple[Upstream, ...], report: Report
 ) -> None:
     if task is not Task.CHAT:
-        report.error(entry.line, path, "is for routes of type llm/v1/chat")
+        report.error(entry.line, path, "is only for routes of type llm/v1/chat")
     elif entry.value.text == "responses" and not any(
         "responses" in PROVIDERS[made.provider].also for made in upstreams
     ):
         names = ", ".join(name for name, row in PROVIDERS.items() if "responses" in row.also)
-        report.error(entry.line, path, "no provider of this route has the Responses API", f"it is known of: {names}")
+        report.error(
+            entry.line, path, "no provider of this route has the Responses API", f"providers that have it: {names}"
+        )
 
 
 def _check_completions_api(
     entry: MappingEntry, path: str, task: Task, upstreams: tuple[Upstream, ...], report: Report
 ) -> None:
     if task is not Task.COMPLETIONS:
-        report.error(entry.line, path, "is for routes of type llm/v1/completions")
+        report.error(entry.line, path, "is only for routes of type llm/v1/completions")
         return
     for name in dict.fromkeys(made.provider for made in upstreams) if entry.value.text == "completions" else ():
         if task not in FORMATS[PROVIDERS[name].format].provider:
-            report.error(entry.line, path, f'"{name}" has no completions of its own', "leave it out: chat answers")
+            report.error(entry.line, path, f'"{name}" has no completions API', "remove the key; chat is used instead")
 
 
 _API_CHECKS = {"completions_api": _check_completions_api, "chat_api": _check_chat_api}

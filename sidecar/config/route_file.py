@@ -1,4 +1,4 @@
-"""One file of a route managed through the API, read by itself: what a change costs must not grow with the number of routes."""
+"""Reads the file of a single managed route, so that the cost of a change does not grow with the number of routes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from sidecar.domain.snapshot import Route
 
 @dataclass(frozen=True, slots=True)
 class BaseConfig:
-    """What route files need of a main file that was loaded without problems. `splits`: whether it has traffic splits, which
-    name other routes, so that a route cannot be judged by itself."""
+    """What route files need from a main file that was loaded without problems. `splits`: whether it has traffic
+    splits, which refer to other routes, so that a route cannot be validated on its own."""
 
     settings: Settings
     scope: Scope
@@ -32,7 +32,7 @@ class BaseConfig:
 def read_base(
     text: str, env: Mapping[str, str], *, read_file: ReadFile, directory: str, local_base_url: str | None
 ) -> BaseConfig:
-    """Of the main file's text; arguments as `load` has them. Raises ConfigErrors."""
+    """Reads the main file's text; arguments as for `load`. Raises ConfigErrors."""
     report = Report("")
     root = parse(text, report)
     expand_tree(root, env, report)
@@ -42,8 +42,9 @@ def read_base(
 
 
 def load_route_file(text: str, file: str, base: BaseConfig, read_secret: ReadFile) -> Mapping[str, Route] | None:
-    """The routes of one file, as `load` with it among `route_files` has them; the caller makes sure that their
-    names are free. None: a split or an alias is among them, and only `load` can say. Raises ConfigErrors."""
+    """Returns the routes of one file, as `load` would with it among `route_files`; the caller ensures that their
+    names are free. Returns None if they include a split or an alias, which only `load` can validate. Raises
+    ConfigErrors."""
     report = Report(file)
     scope = Scope(report, Sources({}, _nothing, read_secret), base.scope.directory, base.scope.local_base_url)
     root = parse(text, report)
@@ -59,7 +60,8 @@ def load_route_file(text: str, file: str, base: BaseConfig, read_secret: ReadFil
 
 
 def digest(text: str, route_files: Mapping[str, str]) -> str:
-    """Of the main file alone what `sha256sum` says; else of that and each route file's name and content."""
+    """For the main file alone, the same as `sha256sum`; otherwise a hash of it and of each route file's name and
+    content."""
     found = hashlib.sha256(text.encode())
     if route_files:
         parts = [found.digest()]

@@ -1,14 +1,14 @@
-"""What is changed at run time, on the disk next to the config: `routes.d/`, private to its owner.
+"""Routes and limits that were changed at run time, on disk next to the config: `routes.d/`, private to its owner.
 
-    routes.d/NAME.yaml           a route managed through the API; keys are in it as `secret:NAME-...`
+    routes.d/NAME.yaml           a route managed through the API; keys in it are `secret:NAME-...`
     routes.d/secrets/NAME-...    a key
-    routes.d/limits/NAME.json    limits that were set through the API, also of routes of the config file
+    routes.d/limits/NAME.json    limits set through the API, also for routes of the config file
 
 NAME is the route's, with `,` for a slash, `=` for a colon and `+` for a star.
 
-Each file appears, changes and goes in one step, and is on the disk before the next one begins: keys first, then the route. So
-whatever moment the machine stops at, a route is there whole or not at all; what may be left over is a key that no route names,
-and `sweep` removes it.
+Every file is created, changed and removed atomically, and synced before the next one: first keys, then the route. So
+whenever the machine stops, a route exists completely or not at all. At worst a key remains that no route names;
+`sweep` removes it.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ from sidecar.domain.snapshot import Limit
 DIRECTORY = "routes.d"
 _DIR_MODE = 0o700
 _FILE_MODE = 0o600
-# A name's letters are those of a route; "~" is none of them, so a half-written file is never taken for a whole one.
+# Names consist of the characters of a route's; "~" is not among them, so a partly written file is never taken for a
+# complete one.
 _HALF = "~"
 _NOT_FIRST = re.compile(r"^[.]|[^A-Za-z0-9_.-]")
 _ROUTE_CHARS = 100
-# One for one, and none of them legal in a name: 128 characters still fit into a file's name, and the way back is the same.
+# One for one, and none of them valid in a name: 128 characters still fit into a file name, and the mapping is
+# reversible.
 _SPECIAL = {"/": ",", ":": "=", "*": "+"}
 _TO_FILE = str.maketrans(_SPECIAL)
 _FROM_FILE = str.maketrans({file: name for name, file in _SPECIAL.items()})
@@ -39,7 +41,7 @@ _REFERENCE = re.compile(r'"secret:([A-Za-z0-9_.-]+)"')
 
 
 class RouteFiles:
-    """`routes.d/` next to one config file. Made on the first write. Every method may raise OSError."""
+    """`routes.d/` next to one config file, created on the first write. Every method may raise OSError."""
 
     def __init__(self, config_directory: str) -> None:
         self.root = Path(config_directory) / DIRECTORY
@@ -48,11 +50,11 @@ class RouteFiles:
         self.version = 0  # counts changes of routes
 
     def path(self, name: str) -> Path:
-        """Where the route of this name is."""
+        """The file of the route with this name."""
         return self.root / f"{name.translate(_TO_FILE)}.yaml"
 
     def texts(self) -> dict[str, str]:
-        """Text of each route's file, by its path, in the order of names. May raise ValueError too (not UTF-8)."""
+        """The text of each route's file by path, in the order of names. May also raise ValueError (not UTF-8)."""
         return {str(path): path.read_text("utf-8") for path in _files(self.root, ".yaml")}
 
     def has(self, name: str) -> bool:
@@ -60,15 +62,15 @@ class RouteFiles:
         return self.path(name).is_file()
 
     def secret(self, name: str) -> str | None:
-        """A key by the name that `secret:` has; None where there is none."""
+        """Returns a key by its name in `secret:`; None if there is none."""
         try:
             return (self.secrets / name).read_text("utf-8", "surrogateescape")
         except FileNotFoundError:
             return None
 
     def put(self, name: str, text: str, keys: Mapping[str, str], *, keep_limits: bool) -> None:
-        """Makes a route, or replaces one whole. `keys`: by the names that `secret:` has in the text. Where this raises, the
-        route is as it was."""
+        """Creates a route, or replaces all of it. `keys`: by their names in `secret:`. If this raises, the route is
+        unchanged."""
         _make(self.root)
         before = self.path(name).read_text("utf-8") if self.has(name) else None
         try:
@@ -86,10 +88,10 @@ class RouteFiles:
             self._undo(name, before)
             raise
         finally:
-            self.version += 1  # last: whoever read the files meanwhile sees that they have changed since
+            self.version += 1  # last, so that readers of the files notice the change
 
     def remove(self, name: str) -> None:
-        """Takes the route's file away, then its limits and keys."""
+        """Removes the route's file, then its limits and keys."""
         before = self.path(name).read_text("utf-8")
         try:
             self.path(name).unlink()
@@ -108,13 +110,14 @@ class RouteFiles:
             self.sweep()
 
     def _forget(self, before: str, now: str) -> None:
-        """Removes the keys that only the old text names. What cannot be removed now goes with the next `sweep`."""
+        """Removes the keys that only the old text names. Those that cannot be removed now are removed by the next
+        `sweep`."""
         with suppress(OSError):
             for key in set(_REFERENCE.findall(before)) - set(_REFERENCE.findall(now)):
                 (self.secrets / key).unlink(missing_ok=True)
 
     def limits(self) -> dict[str, tuple[Limit, ...]]:
-        """What was set through the API, by route. Raises ValueError for a file that is not ours."""
+        """Limits set through the API, by route. Raises ValueError for a file in another format."""
         found = {}
         for path in _files(self._limits, ".json"):
             try:
@@ -125,7 +128,7 @@ class RouteFiles:
         return found
 
     def write_limits(self, name: str, limits: tuple[Limit, ...] | None) -> None:
-        """None: the config file's hold again."""
+        """None restores the limits of the config file."""
         path = self._limits / f"{name.translate(_TO_FILE)}.json"
         if limits is None:
             if path.exists():
@@ -138,7 +141,7 @@ class RouteFiles:
         _settle(self._limits)
 
     def sweep(self) -> None:
-        """Removes half-written files and keys that no route names: what a machine that stopped has left."""
+        """Removes partly written files and keys that no route names, which a crash may have left behind."""
         named = {name for text in self.texts().values() for name in _REFERENCE.findall(text)}
         for path in _files(self.secrets, ""):
             if path.name not in named:
@@ -149,8 +152,8 @@ class RouteFiles:
 
 
 def key_name(route: str) -> str:
-    """A new one for each key: the old one stays until the route that names it has been replaced. At most 128 characters, and
-    none of them is special to a path."""
+    """Returns a new name for each key: the old key stays until the route that names it was replaced. At most 128
+    characters, none of them special in a path."""
     return f"{_NOT_FIRST.sub('_', route[:_ROUTE_CHARS])}-{randomness.token_hex(8)}"
 
 
@@ -186,7 +189,7 @@ def _put(path: Path, text: str) -> None:
 
 
 def _settle(directory: Path) -> None:
-    """What was renamed or removed in it stays so."""
+    """Syncs the directory, so that renames and removals in it are durable."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)

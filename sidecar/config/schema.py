@@ -1,6 +1,7 @@
 """The JSON Schema of the config file, for editors: `python -m sidecar.config.schema > docs/reference/config.schema.json`.
 
-Made from the tables that the readers use. It knows less than `load` (no secrets, no duplicates, no limits between keys).
+Generated from the tables of the readers. It checks less than `load` (no secrets, no duplicates, no constraints
+between keys).
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ def _required(keys: tuple[str, ...]) -> list[Schema]:
 
 
 def _provider(name: str) -> Schema:
-    """What `config` may have where this is the provider."""
+    """What `config` may contain for this provider."""
     return {
         "if": {"properties": {"provider": {"const": name}}, "required": ["provider"]},
         "then": {"properties": {"config": _config(name)}},

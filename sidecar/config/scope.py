@@ -1,4 +1,4 @@
-"""What every part of one load needs."""
+"""Context shared by all readers of one load."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sidecar.config.secrets import Sources
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One file of a load: where its problems go and where its keys come from."""
+    """One file of a load: where its problems are reported and where its keys come from."""
 
     report: Report
     sources: Sources

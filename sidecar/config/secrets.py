@@ -1,10 +1,11 @@
-"""Where a key comes from: `$NAME`, `${NAME}`, `file:PATH`, the path of an existing file, or the text itself. Variables may be
-in the middle of the last three.
+"""Where a key comes from: `$NAME`, `${NAME}`, `file:PATH`, the path of an existing file, or the text itself. The
+last three may contain variables.
 
-Files of routes that are managed through the API have one form only, `secret:NAME`: whoever may make a route must not read the
-server's environment and files by it.
+Files of routes managed through the API only have the form `secret:NAME`: whoever may create a route must not read
+the server's environment and files through it.
 
-No message here ever holds a part of a value; names of variables and the path behind `file:` are shown unless they look like keys.
+Messages never contain a part of a value. Names of variables and paths after `file:` are shown unless they look like
+keys.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ from sidecar.domain.secret import Secret
 
 ReadFile = Callable[[str], str | None]
 
-# Of a file in the secrets directory; no path leads out of it.
+# File names in the secrets directory; no path leads out of it.
 SECRET_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 _SECRET = "secret:"
-# At the start of a file that a Windows editor saved; as it is read where bytes that are no UTF-8 are kept.
+# At the start of a file saved by a Windows editor; the second form if invalid UTF-8 is preserved.
 _BYTE_ORDER_MARK = "\ufeff"
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
-# Keys have tens to a few hundred characters, identity tokens some thousand; servers' header limits start at 8 KiB.
+# Keys have tens to a few hundred characters, identity tokens some thousand; servers limit headers to 8 KiB or more.
 _KEY_CHARS_MAX = 8192
 _ILLEGAL = re.compile(r"[\x00-\x1f\x7f-\x9f]|[^\x00-\xff]")
 
@@ -36,8 +37,9 @@ _ILLEGAL = re.compile(r"[\x00-\x1f\x7f-\x9f]|[^\x00-\xff]")
 class Sources:
     """Environment and files of one load. A file that several routes name is read once.
 
-    `read_secret` is set for files of routes that are managed through the API: it gives the content of one file of the secrets
-    directory, None where there is none, or OSError."""
+    `read_secret` is set for files of routes managed through the API: it returns the content of a file in the secrets
+    directory, or None, or raises OSError.
+    """
 
     env: Mapping[str, str]
     read_file: ReadFile
@@ -45,14 +47,14 @@ class Sources:
     _read: dict[str, str | None] = field(default_factory=dict)
 
     def file(self, path: str) -> str | None:
-        """Content, or None where there is no such file. Raises OSError."""
+        """Returns the content, or None if there is no such file. Raises OSError."""
         if path not in self._read:
             self._read[path] = self.read_file(path)
         return self._read[path]
 
 
 def secret(node: Node, path: str, report: Report, sources: Sources) -> Secret | None:
-    """The key, or None with a problem reported."""
+    """Returns the key, or None with a problem reported."""
     written = fields.text(node, path, report)
     if written is None:
         return None
@@ -76,21 +78,21 @@ def _resolve_stored(written: str, line: int, path: str, report: Report, sources:
     assert sources.read_secret is not None
     name = written.removeprefix(_SECRET)
     if name == written or not SECRET_NAME.fullmatch(name):
-        report.error(line, path, "here a key is written secret:NAME", "variables, paths and keys are refused")
+        report.error(line, path, "write the key as secret:NAME", "variables, paths and plain keys are refused here")
         return None
     content = sources.read_secret(name)
     if content is None:
-        report.error(line, path, "there is no stored secret of this name")
+        report.error(line, path, "no secret is stored under this name")
         return None
     return "the stored secret", content
 
 
 def _resolve(written: str, line: int, path: str, report: Report, sources: Sources) -> tuple[str, str] | None:
-    """Where the value came from, in words, and the value."""
+    """Returns a description of where the value came from, and the value."""
     if match := _VARIABLE.fullmatch(written):
         return _variable(match[1] or match[2], line, path, report, sources)
     if written.startswith(_SECRET):
-        report.error(line, path, "secret:NAME is for routes managed through the API", "use $NAME or file:PATH")
+        report.error(line, path, "secret:NAME is only for routes managed through the API", "use $NAME or file:PATH")
         return None
     if foreign := foreign_keys.as_written(written):
         report.error(line, path, *foreign)
@@ -117,13 +119,13 @@ def _file_or_literal(
 ) -> tuple[str, str] | None:
     content = sources.file(written) if len(written) <= 4096 and "\n" not in written and "\0" not in written else None
     if content is not None:
-        return "the file it names", content
+        return "the file that it names", content
     if written.startswith(("/", "./", "../", "~")):
-        hint = "a key that really starts like this goes into a variable: $NAME"
-        report.error(line, path, "looks like a path, but there is no such file", hint)
+        hint = "put a key that starts like this into a variable: $NAME"
+        report.error(line, path, "looks like a path, but the file does not exist", hint)
         return None
     if literal and not _value_problem(written):
-        report.warn(line, path, "the key itself is in the file", "use $NAME or file:PATH")
+        report.warn(line, path, "contains the key in plain text", "use $NAME or file:PATH")
     return "the key", written
 
 
@@ -145,7 +147,7 @@ def _value_problem(value: str) -> str:
     if words := foreign_keys.as_found(value):
         return words
     if _ILLEGAL.search(value):
-        return "has a control or non-Latin-1 character, which no header may have"
+        return "contains a control or non-Latin-1 character, which headers do not allow"
     if value != value.strip():
         return "starts or ends with a blank"
     return ""

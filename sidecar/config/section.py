@@ -15,7 +15,7 @@ from sidecar.config.yaml_tree import MappingEntry, Node
 
 _Value = TypeVar("_Value")
 Entries = Mapping[str, MappingEntry]
-# A look at the whole value, for what no single key can tell.
+# Checks a whole value for constraints between keys.
 Check = Callable[[Any, Entries, str, Report], None]
 
 
@@ -23,9 +23,10 @@ Check = Callable[[Any, Entries, str, Report], None]
 class Field:
     """One key. `doc` is a sentence or two of plain text; `page` is what only docs/reference/config.md adds, in Markdown.
 
-    `attribute` is the name in the section's value (default: the key). The default is that of the value's class; `default`
-    puts it in words where the class cannot. `hint` goes with "is missing". `mlflow`: MLflow has the key too.
-    `never_empty`: the key restricts somebody, so `key:` with nothing behind it is an error rather than absence."""
+    `attribute` is the name in the section's value (default: the key). The default value is that of the value's
+    class; `default` describes it if the class cannot. `hint` accompanies "is missing". `mlflow`: MLflow has the key
+    too. `never_empty`: the key restricts somebody, so `key:` without a value is an error rather than absence.
+    """
 
     key: str
     kind: Kind | Section[Any]
@@ -46,8 +47,8 @@ class Field:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Section(Generic[_Value]):
-    """`make` builds the value from its attributes; where it is a dataclass, that has the defaults. `shared`: the JSON Schema
-    has it once, in `$defs`. `ignored`: keys that begin like this may be there, and nothing reads them."""
+    """`make` builds the value from its attributes; if it is a dataclass, it has the defaults. `shared`: the JSON
+    Schema has it once, in `$defs`. `ignored`: keys with this prefix are allowed and not read."""
 
     name: str
     make: Callable[..., _Value]
@@ -64,8 +65,8 @@ class Section(Generic[_Value]):
         object.__setattr__(self, "keys", tuple(self._by_key))
 
     def entries(self, node: Node, path: str, scope: Scope, *, complete: bool = True) -> dict[str, MappingEntry] | None:
-        """The keys that are there and not empty; None where `node` is no mapping. Reports unknown keys, and missing ones if
-        the section has to be `complete`."""
+        """Returns the keys that are present and not empty; None if `node` is not a mapping. Reports unknown keys,
+        and missing ones if the section has to be `complete`."""
         entries = fields.mapping(node, path, scope.report, self._by_key, self.ignored)
         if entries is None:
             return None
@@ -73,13 +74,14 @@ class Section(Generic[_Value]):
             place = join(path, each.key)
             if each.never_empty and each.key in node.entries and each.key not in entries:
                 line = node.entries[each.key].line
-                scope.report.error(line, place, "has nothing behind it", "leave it out, or write []")
+                scope.report.error(line, place, "has no value", "remove the key, or write []")
             elif each.required and complete and each.key not in entries:
                 scope.report.error(node.line, place, "is missing", each.hint)
         return entries
 
     def values(self, entries: Entries, path: str, scope: Scope, base: Any = None) -> dict[str, Any]:
-        """Attributes by name, without those whose values are wrong. Sections below this one start from `base`'s."""
+        """Returns attributes by name, without those whose values are invalid. Subsections start from `base`'s
+        values."""
         values: dict[str, Any] = {}
         for key, entry in entries.items():
             row = self._by_key[key]
@@ -93,7 +95,7 @@ class Section(Generic[_Value]):
         return values
 
     def read(self, node: Node, path: str, scope: Scope, base: _Value | None = None) -> _Value | None:
-        """`base` with what is written here; without a base, a new value. None with a problem reported."""
+        """Returns `base` changed by what is written here; a new value without a base. None with a problem reported."""
         entries = self.entries(node, path, scope, complete=base is None)
         if entries is None:
             return base
@@ -106,22 +108,22 @@ class Section(Generic[_Value]):
         return made
 
     def default(self, row: Field) -> Any:
-        """What the value's class has where the key is absent; None where it has nothing."""
+        """The default of the value's class if the key is absent; None if it has none."""
         return default_of(self.make, row.target) if dataclasses.is_dataclass(self.make) else None
 
     def default_text(self, row: Field) -> str:
-        """As one would write it in the file; "" where there is nothing to write."""
+        """The default as written in the file; "" if there is none."""
         default = self.default(row)
         return "" if default is None else row.kind.text(default)
 
     def text(self, value: _Value) -> str:
-        """The keys that differ from a section with nothing in it, as one would write them."""
+        """The keys that differ from an empty section, as written in the file."""
         keys = [each for each in self.fields if getattr(value, each.target) != self.default(each)]
         written = ", ".join(f"{each.key}: {each.kind.text(getattr(value, each.target))}" for each in keys)
         return f"{{{written}}}" if written else ""
 
     def schema(self, *, complete: bool = True) -> Schema:
-        """An object of these keys only. Not `complete`: required keys may come from elsewhere."""
+        """An object with only these keys. Not `complete`: required keys may come from elsewhere."""
         made: Schema = {"type": "object", "properties": {each.key: self._schema(each) for each in self.fields}}
         if self.ignored:
             made["patternProperties"] = {f"^{self.ignored}": {"description": "Not read: a place for anchors."}}
@@ -132,11 +134,11 @@ class Section(Generic[_Value]):
         return {**made, "required": required} if required else made
 
     def shape(self) -> Schema:
-        """Below another section: a reference, or the schema of what may change a value from `defaults`."""
+        """The schema below another section: a reference, or the schema for changing a value from `defaults`."""
         return reference(self.name) if self.shared else self.schema(complete=False)
 
     def _schema(self, row: Field) -> Schema:
-        """The kind's, described by the row."""
+        """The schema of the kind, with the description of the row."""
         sentences = [row.doc]
         if isinstance(row.kind, Kind):
             sentences.append(row.kind.written)
@@ -147,7 +149,7 @@ class Section(Generic[_Value]):
 
 
 def default_of(made: Any, attribute: str) -> Any:
-    """The default of a dataclass's attribute; None where it has none, or is not there."""
+    """The default of a dataclass's attribute; None if it has none or does not exist."""
     for each in dataclasses.fields(made):
         if each.name == attribute:
             if each.default is not dataclasses.MISSING:

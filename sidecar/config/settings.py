@@ -1,4 +1,4 @@
-"""The settings of a route, which `defaults:` sets for all of them."""
+"""The settings of a route, which `defaults:` sets for all routes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from sidecar.domain.client_certificate import ClientCertificate
 from sidecar.domain.snapshot import Admission, Breaker, CaBundle, Retries, Route, Timeouts
 
 DIALECTS: Final = ("a", "b")
-# Below 1 KiB no answer fits; 1 GiB is more than a worker's memory should be trusted with.
+# No answer fits into less than 1 KiB; more than 1 GiB endangers a worker's memory.
 _RESPONSE_BYTES = (1024, 1024**3)
-# A caller waits for all attempts of a call together; more of them only make a provider's bad hour worse.
+# A caller waits for all attempts of a call; more of them only prolong a provider's outage.
 _RETRIES_MAX = 10
-# A failure count or a window's calls: beyond this a breaker never opens.
+# A failure count or a window's calls: with more, a breaker would never open.
 _BREAKER_COUNT_MAX = 100_000
-# Calls of one worker: each holds a socket and some ten KiB.
+# Calls per worker: each holds a socket and some ten KiB.
 _CONCURRENT_MAX = 100_000
 
 TIMEOUTS = Section(
@@ -47,7 +47,7 @@ TIMEOUTS = Section(
             "streamed: to its head, but only while another model can still be tried.",
             "Long prompts and reasoning models can be silent for more than a minute.",
         ),
-        Field("idle", DURATION, "The longest silence between two pieces of a stream."),
+        Field("idle", DURATION, "The longest pause between two pieces of a stream."),
         Field(
             "total",
             DURATION,
@@ -131,7 +131,7 @@ DIALECT = choice(DIALECTS)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What `defaults:` sets, and a route may set differently."""
+    """What `defaults:` sets and a route may override."""
 
     timeouts: Timeouts = field(default_factory=Timeouts)
     response_bytes_max: int = default_of(Route, "response_bytes_max")
@@ -146,15 +146,15 @@ class Settings:
     mlflow_dialect: Literal["a", "b"] = default_of(Route, "mlflow_dialect")
 
     def changed(self, values: Mapping[str, Any]) -> Settings:
-        """With those of `values` that are settings."""
+        """A copy changed by those of `values` that are settings."""
         return replace(self, **{key: value for key, value in values.items() if key in _ATTRIBUTES})
 
     def of_route(self) -> dict[str, Any]:
-        """Those that Route has; the others are its upstreams'."""
+        """The settings that Route has; the others belong to its upstreams."""
         return {each.name: getattr(self, each.name) for each in fields(self) if each.name not in UPSTREAM_KEYS}
 
 
-# What a model refuses that another may take: in the words of the file.
+# Refusals after which another model may succeed, by their names in the file.
 _FALLBACK_ON = {"context_length": FailureKind.CONTEXT_LENGTH_EXCEEDED, "content_filter": FailureKind.CONTENT_FILTERED}
 
 
@@ -180,7 +180,7 @@ _CLIENT_CERTIFICATE = Kind(
     client_certificate,
     text=lambda value: "",
 )
-# They belong to a provider's connection; a split has those of its destinations.
+# They belong to a provider's connection; a split uses those of its destinations.
 UPSTREAM_KEYS = ("ca_file", "client_certificate", "proxy")
 SETTINGS = Section(
     "defaults",
@@ -235,6 +235,7 @@ SETTINGS = Section(
             "Further attempts for one call.",
             "[Below](#retries-breaker-admission), like `breaker` and `admission`.",
         ),
+        Field("retries", RETRIES, "Retries of a call.", "[Below](#retries-breaker-admission), like the next two."),
         Field(
             "fallback_on",
             list_of({"enum": list(_FALLBACK_ON)}, read=_fallback_on),

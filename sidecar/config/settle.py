@@ -1,4 +1,4 @@
-"""Waits until files are finished: nobody writes them, and they have been unchanged for a moment. Decision 0015."""
+"""Waits until files are finished: no process writes them, and they have not changed for a moment. Decision 0015."""
 
 from __future__ import annotations
 
@@ -17,30 +17,28 @@ _log = logging.getLogger("sidecar")
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Times of following files, in seconds."""
+    """Timing of file changes, in seconds."""
 
-    look_s: float = 0.05  # between two looks at files that are not finished
-    closed_s: float = 0.2  # unchanged, and nobody has them open: editors write, close, and write again
-    unknown_s: float = (
-        2.0  # unchanged, where writers cannot be seen: longer than a copy over a network stalls as a rule
-    )
-    opening_s: float = 4.0  # unchanged, where it opens something: longer than a script pauses between two appends
-    poll_s: float = 5.0  # network file systems send no events, and a directory above what is watched may be swapped
-    warn_s: float = 10.0  # then the log says what is waited for
-    start_s: float = 30.0  # a start fails after that
+    look_s: float = 0.05  # between two checks of unfinished files
+    closed_s: float = 0.2  # unchanged, with no writer: editors write, close, and write again
+    unknown_s: float = 2.0  # unchanged, if writers cannot be detected: longer than a copy over a network usually stalls
+    opening_s: float = 4.0  # unchanged, if it grants access: longer than a script pauses between two appends
+    poll_s: float = 5.0  # network file systems send no events, and a directory above the watched ones may be replaced
+    warn_s: float = 10.0  # then the log says what is being waited for
+    start_s: float = 30.0  # a start fails after this
 
 
 TIMING: Final = Timing()
 
 
 def marks(paths: Iterable[str]) -> dict[str, Mark]:
-    """Blocks for about 20 us a file."""
+    """Blocks for about 20 µs per file."""
     return {path: mark(path) for path in paths}
 
 
 def until_finished(paths: Iterable[str], timing: Timing) -> None:
-    """Returns once nobody writes the files; where nobody can tell, once they are `unknown_s` old. Raises ConfigErrors for
-    one that is still written after `start_s`. Blocks."""
+    """Returns once no process writes the files; if that is unknown, once they are `unknown_s` old. Raises
+    ConfigErrors for one that is still being written after `start_s`. Blocks."""
     end_s = time.monotonic() + timing.start_s
     for path in paths:
         while (now := mark(path)).written or (
@@ -48,29 +46,29 @@ def until_finished(paths: Iterable[str], timing: Timing) -> None:
         ):
             if time.monotonic() > end_s:
                 words = f"is still being written after {timing.start_s:g} s"
-                hint = "start again once whatever has it open for writing is done"
+                hint = "start again once the writing process has closed it"
                 raise ConfigErrors([Problem(path, 0, "", words, hint)])
             time.sleep(timing.look_s)
 
 
 class Settling:
-    """Some files on their way to being finished. `looked` is called at each look."""
+    """Files that are being waited for. `looked` is called at each check."""
 
     def __init__(self, paths: Iterable[str], timing: Timing, looked: Callable[[], None]) -> None:
         self._paths = dict.fromkeys(paths)
         self._timing = timing
         self._looked = looked
-        self._marks: Mapping[str, Mark] | None = None  # of the last look
+        self._marks: Mapping[str, Mark] | None = None  # of the last check
         self._since_s = self._began_s = time.monotonic()
         self._cost_s = 0.0
         self._warned = False
 
     def add(self, paths: Iterable[str]) -> None:
-        """Further files; they are not finished before they were looked at."""
+        """Adds files, which count as unfinished until they were checked."""
         self._paths.update(dict.fromkeys(paths))
 
     async def finished(self) -> None:
-        """Returns once nobody writes them and they have been unchanged for the quiet time."""
+        """Returns once no process writes them and they have been unchanged for the quiet time."""
         while True:
             await self._look()
             assert self._marks is not None
@@ -89,7 +87,8 @@ class Settling:
         return self._marks == before
 
     async def stays(self, wanted_now: Callable[[], bool]) -> bool:
-        """Waits until they have been unchanged for `opening_s`; False when they change before or `wanted_now()`."""
+        """Waits until they have been unchanged for `opening_s`. Returns False if they change before, or once
+        `wanted_now()`."""
         while self._unchanged_s() < self._timing.opening_s:
             await self._pause()
             if wanted_now() or not await self.unchanged():
@@ -105,7 +104,7 @@ class Settling:
         self._looked()
 
     async def _pause(self) -> None:
-        # Thousands of key files take a while to look at: at most a fifth of a core goes into it.
+        # Checking thousands of key files takes a while: spend at most a fifth of a core on it.
         await asyncio.sleep(max(self._timing.look_s, 4 * self._cost_s))
 
     def _unchanged_s(self) -> float:
@@ -116,6 +115,8 @@ class Settling:
             return
         self._warned = True
         if written:
-            _log.warning("%s: open for writing in some process; it is read once that has closed it", written[0])
+            _log.warning(
+                "%s: another process has it open for writing; it is read once that process has closed it", written[0]
+            )
         else:
-            _log.warning("%s: keeps changing; it is read once it rests", next(iter(self._paths)))
+            _log.warning("%s: keeps changing; it is read once it has stopped changing", next(iter(self._paths)))

@@ -1,4 +1,4 @@
-"""MLflow 3.7's traffic splits: a route whose upstreams are those of other routes, by percentages.
+"""MLflow 3.7's traffic splits: routes whose upstreams are those of other routes, by percentages.
 
 They are in `routes:`, with or without what 2.5 to 2.8 called so; their keys tell them apart.
 """
@@ -64,7 +64,7 @@ SPLIT = Section(
         Field(
             "destinations",
             list_of(DESTINATION.schema(), least=1),
-            f"Who answers. At most {UPSTREAMS_MAX} get traffic.",
+            f"The routes that answer. At most {UPSTREAMS_MAX} may get traffic.",
             required=True,
         ),
         Field("routing_strategy", choice(_ROUTING), "The only strategy.", default="TRAFFIC_SPLIT"),
@@ -77,7 +77,7 @@ SPLIT = Section(
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A split as it was read: `route` lacks its upstreams until every route is known."""
+    """A split as read from the file: `route` lacks its upstreams until every route is known."""
 
     route: Route
     destinations: tuple[_Destination, ...]
@@ -91,7 +91,7 @@ def is_split(node: Node) -> bool:
 
 
 def split(node: Node, path: str, defaults: Settings, seen: Names, scope: Scope) -> tuple[str | None, Split | None]:
-    """Its name, and the split where it is right as far as it can be told by itself."""
+    """Returns its name, and the split if it is valid as far as that can be judged on its own."""
     report = scope.report
     entries = SPLIT.entries(node, path, scope)
     if entries is None:
@@ -129,7 +129,7 @@ def _destinations(entries: Entries, path: str, scope: Scope) -> tuple[_Destinati
         first.setdefault(each.name, each.line)
     total = sum(each.percentage for each in right)
     if total != _WHOLE:
-        report.error(value.line, path, f"the percentages sum to {total}, not {_WHOLE}")
+        report.error(value.line, path, f"the percentages add up to {total}, not {_WHOLE}")
         return None
     return right
 
@@ -140,7 +140,8 @@ def _destination(node: Node, path: str, scope: Scope) -> _Destination | None:
 
 
 def resolved(found: Mapping[str, Route | Split | None]) -> dict[str, Route]:
-    """Every route, in the same order; splits with their upstreams. What is wrong goes to its report and is left out."""
+    """Returns every route in the same order, with the upstreams of splits. Problems are reported, and those routes
+    are omitted."""
     routes: dict[str, Route] = {}
     for name, each in found.items():
         made = _resolve(each, found) if isinstance(each, Split) else each
@@ -153,9 +154,9 @@ def _resolve(each: Split, found: Mapping[str, Route | Split | None]) -> Route | 
     upstreams = []
     for destination in each.destinations:
         target = _target(destination, found, each.route.task, each.report)
-        # MLflow sends nothing to a destination of 0; a weight of 0 here would still make it a fallback.
+        # MLflow sends nothing to a destination of 0; here, a weight of 0 would make it a fallback.
         if target is not None and destination.percentage:
-            # Under the destination's name, by which MLflow's clients know it; no two of them have the same.
+            # Upstreams are named after the destination, which MLflow's clients know; destinations are unique.
             upstreams.append(replace(target.upstreams[0], weight=destination.percentage, name=destination.name))
     if len(upstreams) > UPSTREAMS_MAX:
         each.report.error(each.line, f"{each.path}.destinations", f"more than {UPSTREAMS_MAX} that get traffic")
@@ -174,7 +175,7 @@ def _target(
     target = found[destination.name]
     if is_wildcard(destination.name):
         report.error(
-            destination.line, path, f'"{destination.name}" is a wildcard route', "name one with a model of its own"
+            destination.line, path, f'"{destination.name}" is a wildcard route', "name a route with a fixed model"
         )
         return None
     if isinstance(target, Split):
@@ -182,7 +183,9 @@ def _target(
         return None
     if target is not None and target.task is not task:
         report.error(
-            destination.line, path, f'"{destination.name}" is of type llm/v1/{target.task}, this of llm/v1/{task}'
+            destination.line,
+            path,
+            f'"{destination.name}" is of type llm/v1/{target.task}, this split is of llm/v1/{task}',
         )
         return None
     return target

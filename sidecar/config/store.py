@@ -1,4 +1,4 @@
-"""`store:` -> the Redis or Valkey in which several gateways count limits and money together."""
+"""`store:` -> the Redis or Valkey server in which several gateways count limits and money together."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _DB_MAX = 9_999
 _ADDRESSES_MAX = 16
 _INSTALLATION = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _HINT = "rediss://host:6379, redis://host:6379/0 or unix:///path/of/socket"
-# A call waits for no store longer than its provider takes to answer; below this a healthy one would be given up.
+# Calls must not wait longer for a store than for a provider; with less, a healthy store would time out.
 _TIMEOUT_S = (0.005, 5.0)
 
 _Url = tuple[SplitResult, int]
 
 
 def _url(entry: MappingEntry, path: str, scope: Scope) -> _Url | None:
-    """The URL in its parts, and the database."""
+    """Returns the parts of the URL, and the database."""
     written = fields.text(entry.value, path, scope.report)
     if written is None:
         return None
@@ -45,14 +45,14 @@ def _url(entry: MappingEntry, path: str, scope: Scope) -> _Url | None:
     if parts.scheme not in _SCHEMES or not (parts.path if parts.scheme == "unix" else parts.netloc):
         problem("is not the URL of a Redis or Valkey", _HINT)
     elif "@" in parts.netloc:
-        problem("has a password or a user in it", "`username` and `password: $NAME` have their own keys")
+        problem("contains a password or a user", "use the keys `username` and `password: $NAME`")
     elif parts.query or parts.fragment:
-        problem("has more than an address and a database in it", _HINT)
+        problem("contains more than an address and a database", _HINT)
     else:
         number = "" if parts.scheme == "unix" else parts.path.strip("/")
         if not number or (number.isdecimal() and int(number) <= _DB_MAX):
             return parts, int(number or 0)
-        problem("names no database", "a number, as in redis://host:6379/0")
+        problem("does not end in a database number", "such as redis://host:6379/0")
     return None
 
 
@@ -79,7 +79,7 @@ def _server(url: _Url, **rest: Any) -> RedisServer:
 
 
 def _address(text: str, port: int) -> tuple[str, int]:
-    """A host of "" or a port of 0 where it is none."""
+    """Returns a host of "" or a port of 0 if the address is invalid."""
     found = re.fullmatch(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+))(?::([0-9]{1,5}))?", text)
     if found is None:
         return "", 0
@@ -91,22 +91,24 @@ def _check(server: RedisServer, entries: Entries, path: str, report: Report) -> 
     line = entries["url"].line
     if entries["url"].value.text.startswith("unix:"):
         if server.cluster or server.sentinel:
-            report.error(line, f"{path}.url", "a unix socket is one server", "leave out `cluster` and `sentinel`")
+            report.error(
+                line, f"{path}.url", "is a unix socket, which is a single server", "remove `cluster` and `sentinel`"
+            )
         return
     if len(server.addresses) > _ADDRESSES_MAX or not all(host and port for host, port in server.addresses):
-        report.error(line, f"{path}.url", "has an address that is none", _HINT)
+        report.error(line, f"{path}.url", "contains an invalid address", _HINT)
     elif len(server.addresses) > 1 and not (server.cluster or server.sentinel):
         report.error(
             line, f"{path}.url", "names several servers", "set `cluster: true`, or `sentinel` to the master's name"
         )
     if server.cluster and server.db:
-        report.error(line, f"{path}.url", "a cluster has one database", "leave out the number")
+        report.error(line, f"{path}.url", "a cluster has only one database", "remove the number")
     if server.cluster and server.sentinel:
-        report.error(line, path, "is either a cluster or watched by sentinels")
+        report.error(line, path, "cannot be both a cluster and watched by sentinels")
     if server.ca is not None and not server.tls:
         report.error(line, f"{path}.ca", "is for TLS", "begin the URL with rediss://")
     if server.username and server.password is None:
-        report.error(line, f"{path}.password", "is missing", "a username has one")
+        report.error(line, f"{path}.password", "is missing", "a username requires a password")
 
 
 def _seconds(entry: MappingEntry, path: str, scope: Scope) -> float | None:
@@ -161,7 +163,7 @@ STORE = Section(
         Field(
             "installation",
             Kind({"type": "string", "pattern": f"^{_INSTALLATION.pattern}$"}, "text", _installation),
-            "Gateways with the same name share all limits and budgets. It is part of every key in the store.",
+            "Gateways with the same name share all limits and budgets. The name is part of every key in the store.",
         ),
         Field(
             "archive",

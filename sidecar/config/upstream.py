@@ -19,7 +19,7 @@ from sidecar.config.section import Entries
 from sidecar.config.yaml_tree import MappingEntry, Node, yaml_type
 from sidecar.domain.snapshot import Upstream
 
-# Providers of MLflow's that have no row, and the way around where they offer OpenAI's API (addresses: their own documentation).
+# Providers of MLflow without a row here, and the base URL if they offer OpenAI's API (from their documentation).
 NOT_YET: Mapping[str, str] = {
     "amazon-bedrock": "https://bedrock-runtime.<region>.amazonaws.com/openai/v1",
     "bedrock": "https://bedrock-runtime.<region>.amazonaws.com/openai/v1",
@@ -30,19 +30,19 @@ NOT_YET: Mapping[str, str] = {
     "typesafe": "",
     "vertex-ai": "",
 }
-# Providers whose service is gone, and what followed.
+# Providers whose service has been shut down, and their successors.
 GONE: Mapping[str, str] = {
     "ai21labs": "its J2 models are gone; Jamba: use openai-compatible with base_url https://api.ai21.com/studio/v1",
     "palm": "its service is gone; Gemini followed: use gemini with gemini_api_key",
 }
-# Ids, versions, deployments, scopes (an address with a word behind it).
+# Ids, versions, deployments, scopes (an address with a suffix).
 _WORD = re.compile(r"[A-Za-z0-9_.:/-]{1,256}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]{1,4096}")
 
 
 def upstream(entries: Entries, path: str, task: Task | None, scope: Scope) -> Upstream | None:
-    """Of the keys of `model:`; that one is missing is reported elsewhere. None with problems reported. `task` is None where the
-    route's type was not legal."""
+    """Builds an upstream from the keys of `model:`; a missing one is reported elsewhere. None with problems
+    reported. `task` is None if the route's type is invalid."""
     report = scope.report
     model = fields.text(entries["name"].value, f"{path}.name", report) if "name" in entries else None
     row = _provider(entries["provider"].value, f"{path}.provider", report) if "provider" in entries else None
@@ -65,14 +65,14 @@ def upstream(entries: Entries, path: str, task: Task | None, scope: Scope) -> Up
 
 
 def _name_aws(entry: MappingEntry | None, path: str, report: Report) -> None:
-    """Bedrock's own credentials, by their line: they sign requests, which is not done here yet."""
+    """Bedrock's own credentials, which sign requests, are not supported yet; report their line."""
     if entry is not None and (aws := entry.value.entries.get("aws_config")) is not None:
-        hint = "a Bedrock API key is an api_key of openai-compatible"
+        hint = "use a Bedrock API key as api_key of openai-compatible"
         report.error(aws.line, f"{path}.config.aws_config", "is not supported", hint)
 
 
 def provider_name(written: str) -> str:
-    """MLflow reads providers in any case, `-` and `_` alike."""
+    """MLflow accepts providers in any case, with `-` and `_` alike."""
     name = written.lower().replace("_", "-")
     return ALIASES.get(name, name)
 
@@ -85,7 +85,7 @@ def _provider(node: Node, path: str, report: Report) -> Provider | None:
     if name in PROVIDERS:
         return PROVIDERS[name]
     if name in GONE:
-        report.error(node.line, path, f'provider "{name}" is no longer there', GONE[name])
+        report.error(node.line, path, f'provider "{name}" is no longer available', GONE[name])
     elif name in NOT_YET:
         hint = f"use openai-compatible with base_url {NOT_YET[name]}" if NOT_YET[name] else ""
         report.error(node.line, path, f'provider "{name}" is not yet supported', hint)
@@ -100,7 +100,7 @@ def _near_provider(name: str) -> str:
 
 
 def does(row: Provider, task: Task) -> bool:
-    """Whether some model of the provider does it."""
+    """Whether some model of the provider supports the task."""
     supported = FORMATS[row.format].provider
     return task in row.tasks and (task in supported or (task is Task.COMPLETIONS and Task.CHAT in supported))
 
@@ -108,18 +108,18 @@ def does(row: Provider, task: Task) -> bool:
 def _check_task(row: Provider, task: Task, line: int, path: str, report: Report) -> None:
     if not does(row, task):
         names = ", ".join(known for known in Task if does(row, known))
-        report.error(line, f"{path}.provider", f'"{row.name}" does not do {task}', f"it does {names}")
+        report.error(line, f"{path}.provider", f'"{row.name}" does not support {task}', f"it supports {names}")
 
 
 def config_keys(row: Provider) -> tuple[str, ...]:
-    """What may stand below `config:`. Azure is provider openai in MLflow's files."""
+    """The keys allowed below `config:`. Azure is provider openai in MLflow's files."""
     return tuple(dict.fromkeys([*row.config_keys, *(PROVIDERS["azure"].config_keys if row.name == "openai" else ())]))
 
 
 def _config(
     row: Provider, entry: MappingEntry | None, line: int, path: str, report: Report, sources: Sources, model: str | None
 ) -> tuple[Provider, ProviderConfig]:
-    """The row with what was found: Azure's where a config of provider openai turns out to be that."""
+    """Returns the row and its settings: Azure's row if a config of provider openai turns out to be that."""
     found = ProviderConfig()
     node = entry.value if entry else Node("mapping", line)
     entries = fields.mapping(node, path, report, config_keys(row))
@@ -130,7 +130,7 @@ def _config(
     if mlflow and _is_azure(keys):
         row = PROVIDERS["azure"]
         if "openai_organization" in entries:
-            keys.wrong("openai_organization", "is not for Azure")
+            keys.wrong("openai_organization", "does not apply to Azure")
     by_target: dict[str, str] = {}
     for name, item in entries.items():
         target = row.config_keys.get(name)
@@ -156,7 +156,7 @@ def _config(
 
 
 def _azure_parts(found: ProviderConfig, node: Node) -> Node:
-    """The node of the base alone; deployment and version of a call's URL go to `found`."""
+    """Returns the node of the base alone; deployment and version of a call's URL go to `found`."""
     url = azure_url(node)
     found.of_url = {"deployment": url.deployment, "api_version": url.version}
     return url.node
@@ -177,7 +177,7 @@ def _check_needed(row: Provider, by_target: Mapping[str, str], keys: ConfigKeys)
 
 
 def _is_azure(keys: ConfigKeys) -> bool:
-    """Whether provider openai is Azure's. `openai_api_type: openai` is the default and says nothing."""
+    """Whether provider openai is actually Azure's. `openai_api_type: openai` is the default and has no effect."""
     kind = keys.entries.get("openai_api_type")
     word = kind.value.text.lower() if kind is not None else "openai"
     if word in AZURE_TYPES:
@@ -187,7 +187,7 @@ def _is_azure(keys: ConfigKeys) -> bool:
         return False
     for name in keys.entries:
         if name in PROVIDERS["azure"].config_keys and name not in (*PROVIDERS["openai"].config_keys, "openai_api_type"):
-            keys.wrong(name, "is for Azure", "openai_api_type: azure, or provider: azure, goes with it")
+            keys.wrong(name, "is for Azure", "it requires openai_api_type: azure, or provider: azure")
     return False
 
 
@@ -214,28 +214,29 @@ def _set(found: ProviderConfig, target: str, node: Node, path: str, report: Repo
 
 
 def _setting(node: Node, name: str, path: str, report: Report) -> str | None:
-    """A value of Azure's or Databricks' keys that is not secret: a word, an address, or "yes" and "" for true and false."""
+    """Reads a value of Azure's or Databricks' keys that is not secret: a word, an address, or "yes" and "" for true
+    and false."""
     if name == "token_url":
         return base_url(node, path, report)
     if name == "managed_identity":
         answer = fields.boolean(node, path, report)
         return None if answer is None else "yes" * answer
-    # Dates are what api-versions look like, and YAML reads them as such.
+    # api-versions look like dates, and YAML reads them as such.
     value = node.text if node.kind == "scalar" and not fields.empty(node) else fields.text(node, path, report)
     if value is None or _WORD.fullmatch(value):
         return value
-    report.error(node.line, path, "is not legal here", "1 to 256 of A-Z a-z 0-9 _ - . : /")
+    report.error(node.line, path, "is not valid here", "1 to 256 of A-Z a-z 0-9 _ - . : /")
     return None
 
 
 def header_value(node: Node, path: str, report: Report) -> str | None:
-    """YAML's dates and numbers are taken as written: `anthropic_version: 2023-06-01` is how people write it."""
+    """YAML's dates and numbers are taken as written: people write `anthropic_version: 2023-06-01`."""
     if node.kind != "scalar" or yaml_type(node) == "nothing":
         fields.text(node, path, report)
         return None
     if _HEADER_VALUE.fullmatch(node.text) and node.text == node.text.strip():
         return node.text
-    report.error(node.line, path, "is not a legal header value", "printable ASCII, no blank at either end")
+    report.error(node.line, path, "is not a valid header value", "printable ASCII, no blank at either end")
     return None
 
 
@@ -252,5 +253,5 @@ def _option(node: Node, path: str, report: Report) -> str | int | float | bool |
 
 
 def with_settings(made: Upstream, headers: tuple[tuple[str, str], ...], options: Mapping[str, Any]) -> Upstream:
-    """The route's own headers and options in addition to those of `model.config`."""
+    """Adds the route's own headers and options to those of `model.config`."""
     return replace(made, headers=made.headers + headers, options={**made.options, **options})

@@ -1,8 +1,8 @@
 """Variables in the values of the file: `$NAME` and `${NAME}` are the environment's, `$$` is a dollar.
 
-A value is replaced once, after the file was parsed: what a variable holds is never read as YAML or as a variable again. Keys
-are left to `secrets`, which says where each came from and never shows it. Files of routes that are managed through the API
-have no variables: whoever may make a route must not read the server's environment by it.
+Values are substituted once, after parsing: the value of a variable is never interpreted as YAML or as a variable
+again. Keys are left to `secrets`, which reports where each came from and never shows it. Files of routes managed
+through the API have no variables: whoever may create a route must not read the server's environment through it.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ SECRET_KEYS = frozenset(
     for key, target in row.config_keys.items()
     if target.partition(":")[0] in _SECRET_TARGETS
 )
-# Sections with secrets in them, whose own readers look them up.
+# Sections that contain secrets, which their own readers resolve.
 _WITH_SECRETS = ("config", "responses")
 _SECRETS = SECRET_KEYS | {"encryption_key"}
-# Top-level keys for anchors: nothing reads what is below them.
+# Top-level keys for anchors, whose contents are not read.
 IGNORED = "x-"
 
 
 class UnknownVariableError(ValueError):
-    """Why a text has no value: message and hint. Names are shown as `problems.shown_variable` allows."""
+    """Why a text cannot be expanded: message and hint. Names are shown as `problems.shown_variable` allows."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -42,18 +42,18 @@ class UnknownVariableError(ValueError):
 
 
 def expanded(text: str, env: Mapping[str, str], *, show: bool = True) -> str:
-    """The text with its variables' values. Raises UnknownVariableError. Not `show`: a bare `$word` in it may be a part of a
-    key, and is not shown."""
+    """Returns the text with its variables substituted. Raises UnknownVariableError. Without `show`, a bare `$word`
+    may be part of a key and is not shown."""
 
     def value(match: re.Match[str]) -> str:
         name = match["word"] or match["braced"]
         if match["dollar"]:
             return "$"
         if name is None:
-            raise UnknownVariableError("holds a $ that begins no variable", SYNTAX)
+            raise UnknownVariableError("contains a $ that does not begin a variable", SYNTAX)
         found = env.get(name)
         if not found:
-            words = shown_variable(name) if show or match["braced"] else "(not shown: it may be a part of a key)"
+            words = shown_variable(name) if show or match["braced"] else "(not shown: it may be part of a key)"
             state = "not set" if found is None else "empty"
             raise UnknownVariableError(f"environment variable {words} is {state}", "" if show else SYNTAX)
         return found
@@ -62,13 +62,13 @@ def expanded(text: str, env: Mapping[str, str], *, show: bool = True) -> str:
 
 
 def expand_tree(root: Node, env: Mapping[str, str], report: Report) -> None:
-    """Puts the variables' values into the tree, in place. What is unknown goes to the report, and no other problem of the same
-    place is reported after it."""
+    """Substitutes variables in the tree, in place. Unknown ones are reported, and further problems of the same
+    place are suppressed."""
     _Expansion(env, report).below(root, "", top=True)
 
 
 class _Expansion:
-    """One walk. A node that aliases name is walked once: its values are the same everywhere."""
+    """One walk over the tree. A node that several aliases name is walked once: its values are the same everywhere."""
 
     def __init__(self, env: Mapping[str, str], report: Report) -> None:
         self._env = env
@@ -76,7 +76,7 @@ class _Expansion:
         self._walked: set[int] = set()
 
     def below(self, node: Node, path: str, *, top: bool = False, keys: bool = False) -> None:
-        """`keys`: the mapping is one of those that have secrets in them."""
+        """`keys`: the mapping is one of those that contain secrets."""
         if id(node) in self._walked:
             return
         self._walked.add(id(node))
@@ -87,7 +87,7 @@ class _Expansion:
                 self._entry(entry, name, path)
 
     def _entry(self, entry: MappingEntry, name: str, path: str) -> None:
-        if id(entry) not in self._walked:  # `<<` shares entries: read twice, a `$$` would be a `$` and then a variable
+        if id(entry) not in self._walked:  # `<<` shares entries: read twice, `$$` would become `$` and then a variable
             self._walked.add(id(entry))
             entry.value = self._value(entry.value, f"{path}.{name}" if path else name, keys=name in _WITH_SECRETS)
 
@@ -102,6 +102,6 @@ class _Expansion:
         except UnknownVariableError as error:
             self._report.unreadable(node.line, path, error.message, error.hint)
             return node
-        # Another node: an alias may name the same one in the place of a key, where it stays as it is written. What a variable
-        # gives is text, however it looks.
+        # A new node, since an alias may name the old one in place of a key, where it stays as written. A variable's
+        # value is always text.
         return replace(node, text=text, variable="$" in node.text.replace("$$", ""))

@@ -1,8 +1,8 @@
-"""Follows a config file: every change that matters becomes a finished Snapshot, or the reasons why not.
+"""Follows a config file: every relevant change becomes a complete Snapshot, or a list of problems.
 
-The directories are watched, not the file, because an `mv` or a ConfigMap's `..data` swap puts another file in its
-place. What counts is content: the config's text and that of every secret file it names. Routes managed through the API
-(`routes.d/`) are loaded with it, but not watched: the gateway writes them itself.
+Directories are watched instead of the file, because a `mv` or a ConfigMap's `..data` swap puts another file in its
+place. Only content counts: the text of the config and of every secret file that it names. Routes managed through the
+API (`routes.d/`) are loaded with it, but not watched: the gateway writes them itself.
 
 Nothing is read while it is being written (decision 0015): `sidecar.config.settle` waits for that.
 """
@@ -21,14 +21,14 @@ from sidecar.config.route_store import RouteFiles
 from sidecar.config.settle import TIMING, Settling, Timing, marks, until_finished
 from sidecar.domain.snapshot import Snapshot
 
-# inotify's default is 8,192 watches a user; secrets of one config lie in a few directories. The rest is polled.
+# inotify's default is 8,192 watches per user; a config's secrets are in a few directories. The rest is polled.
 _PLACES_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigChange:
-    """One change. `snapshot` is None where the new content cannot be used (`problems` says why): the old one stays.
-    `asks`: whoever asked for it and waits; they want it even if it opens something."""
+    """One change. `snapshot` is None if the new content is invalid (see `problems`), in which case the old one
+    stays. `asks`: requests that triggered it; they want it applied even if it grants access."""
 
     snapshot: Snapshot | None
     problems: tuple[Problem, ...] = ()
@@ -37,7 +37,7 @@ class ConfigChange:
 
 @dataclass(eq=False, slots=True)
 class Ask:
-    """Somebody who wants the config read again. `verdict` gets why it was refused, "" where it is in use."""
+    """A request to read the config again. `verdict` gets the reason of a refusal, or "" once it is in use."""
 
     verdict: asyncio.Future[str] | None = None
 
@@ -47,12 +47,12 @@ class Ask:
 
 
 class Watcher:
-    """Loads one config and follows it. For one event loop; `reloads` is iterated once.
+    """Loads one config and follows it. For one event loop; iterate `reloads` once.
 
-    `load()` first, then `async for reload in watcher.reloads()`: nothing that changes in between is missed. Without
-    `load()` the first reload comes at once. `local_base_url` may be set later; it holds from the next load. `made` are the
-    routes managed through the API. `opens` says of a snapshot whether it opens what was shut: then its files must have been
-    unchanged for longer.
+    Call `load()` first, then `async for reload in watcher.reloads()`: no change in between is missed. Without
+    `load()`, the first reload comes at once. `local_base_url` may be set later and applies to the next load. `made`
+    are the routes managed through the API. `opens` tells whether a snapshot grants access that did not exist before:
+    then its files must have been unchanged for longer.
     """
 
     def __init__(
@@ -66,26 +66,26 @@ class Watcher:
         timing: Timing = TIMING,
     ) -> None:
         self.local_base_url = local_base_url
-        self.made_version = -1  # of `made` as the last load saw it
-        self.started = asyncio.Event()  # set once changes are seen
+        self.made_version = -1  # of `made` as of the last load
+        self.started = asyncio.Event()  # set once changes are detected
         self.path = path
         self._env = env
         self._directory = os.path.dirname(os.path.abspath(path))
         self._made = made
         self._read = reader(self._directory)
-        self._text: str | None = None  # what was looked at last; None: nothing yet
+        self._text: str | None = None  # what was read last; None before the first time
         self._failure: ConfigErrors | None = None  # why there was no text
-        self._files: dict[str, str | None] = {}  # secret files as they were then, by path as written
+        self._files: dict[str, str | None] = {}  # secret files as of then, by path as written
         self._opens = opens
         self._timing = timing
-        self._forced = False  # to be read even if nothing changed
+        self._forced = False  # read even if nothing changed
         self._asks: list[Ask] = []
         self._wake = asyncio.Event()
-        self.looks = 0  # how often it has looked at the files
+        self.looks = 0  # how often the files were checked
 
     def load_finished(self) -> Snapshot:
-        """`load`, once nobody writes the config or a file that it names. Raises ConfigErrors, also where that does not end.
-        Blocks."""
+        """Like `load`, once no process writes the config or a file that it names. Raises ConfigErrors, also if that
+        takes too long. Blocks."""
         until_finished([os.path.abspath(self.path)], self._timing)
         while True:
             seen = self._looked_at(self._files)
@@ -96,7 +96,7 @@ class Watcher:
                 return snapshot
 
     def load(self) -> Snapshot:
-        """The config as it is now. Raises ConfigErrors. Blocks meanwhile: 6,001 routes take about a second."""
+        """Loads the config as it is now. Raises ConfigErrors. Blocks: 6,001 routes take about a second."""
         self._text, self._failure, self._files = None, None, {}
         try:
             self._text = read_config(self.path)
@@ -113,8 +113,8 @@ class Watcher:
         made: Mapping[str, str] | None = None,
         key: ReadFile | None = None,
     ) -> Snapshot:
-        """`text` in place of the file's, and where they are given `made` (texts by file name) and `key` in place of what
-        routes.d/ holds. Raises ConfigErrors. What is followed stays as it is."""
+        """Loads `text` instead of the file's and, if given, `made` (texts by file name) and `key` instead of the
+        contents of routes.d/. Raises ConfigErrors. What is followed does not change."""
         if self._made is not None and made is None:
             self.made_version = self._made.version
             try:
@@ -133,7 +133,7 @@ class Watcher:
         )
 
     def read_base(self, text: str) -> BaseConfig:
-        """What a file of routes needs of `text` to be read by itself. Raises ConfigErrors."""
+        """Reads from `text` what a route file needs to be read on its own. Raises ConfigErrors."""
         return read_base(
             text,
             self._env,
@@ -144,18 +144,18 @@ class Watcher:
 
     @property
     def text(self) -> str | None:
-        """The file as it was looked at last."""
+        """The file as it was read last."""
         return self._text
 
     def poke(self, ask: Ask | None = None) -> None:
-        """Load again even if nothing changed, for `ask` if one is given. Call it on the event loop."""
+        """Loads again even if nothing changed, for `ask` if given. Call it on the event loop."""
         self._forced = True
         if ask is not None:
             self._asks.append(ask)
         self._wake.set()
 
     async def reloads(self) -> AsyncIterator[ConfigChange]:
-        """Every change, for ever; never raises. Closing or cancelling it ends the watch."""
+        """Yields every change, indefinitely; never raises. Closing or cancelling it ends the watch."""
         watch = DirectoryWatch(self._wake)
         try:
             while True:
@@ -172,7 +172,7 @@ class Watcher:
             await watch.off()
 
     async def _look(self) -> ConfigChange | None:
-        """What is there once it is finished; None where that is what was there before."""
+        """Returns the content once it is finished; None if it has not changed."""
         self.looks += 1
         if not self._forced and not await asyncio.to_thread(self._changed):
             return None
@@ -191,7 +191,8 @@ class Watcher:
             self._asks, self._forced = [*asks, *self._asks], self._forced or forced
 
     async def _stays(self, reload: ConfigChange, settling: Settling) -> bool:
-        """Whether what opens something stays as it is for long enough, or somebody waits for it."""
+        """Waits until a change that grants access has been unchanged for long enough, or was requested. Returns
+        whether it still applies."""
         if reload.asks or reload.snapshot is None:
             return True
         if not await asyncio.to_thread(self._opens, reload.snapshot):
@@ -208,7 +209,7 @@ class Watcher:
             return ConfigChange(None, tuple(errors.problems), asks)
 
     def _looked_at(self, files: Mapping[str, str | None]) -> list[str]:
-        """Paths of the config and of what it names."""
+        """Paths of the config and of the files that it names."""
         return [os.path.abspath(self.path), *(os.path.join(self._directory, path) for path in files)]
 
     def _changed(self) -> bool:
@@ -234,7 +235,7 @@ class Watcher:
             return _unreadable(error)
 
     def _places(self) -> frozenset[Place]:
-        """Directories where a change may show: of the config, of secret files, and of every symlink on the way."""
+        """Directories in which a change may show: of the config, of secret files, and of every symlink on the way."""
         directories = dict.fromkeys(directories_of(self.path))
         for path in self._files:
             directories.update(dict.fromkeys(directories_of(os.path.join(self._directory, path))))
@@ -249,4 +250,4 @@ async def _wait(wake: asyncio.Event, poll_s: float) -> None:
 
 
 def _unreadable(error: OSError) -> str:
-    return f"\0{error.errno}"  # no key has a NUL, so this equals no content
+    return f"\0{error.errno}"  # no key contains a NUL, so this differs from any content

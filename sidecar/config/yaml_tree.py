@@ -1,4 +1,4 @@
-"""YAML text -> a tree that knows its lines. Built from the C parser's events, without recursion and within limits."""
+"""Parses YAML into a tree with line numbers, from the events of the C parser, without recursion and within limits."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import yaml
 
 from sidecar.config.problems import ConfigErrors, Report, shown
 
-# 6,001 routes are about 1.2 MB; a file beyond this is not a config.
+# 6,001 routes are about 1.2 MB; a larger file is not a config.
 TEXT_CHARS_MAX = 16 * 1024 * 1024
-# Nodes once aliases are expanded: 6,001 full routes have about 200,000; "billion laughs" files have 10^9.
+# Nodes after expanding aliases: 6,001 complete routes have about 200,000; "billion laughs" files have 10^9.
 NODES_MAX = 1_000_000
-# The deepest legal place (routes, item, model, config, key) is 6; this bounds every later recursion.
+# The deepest valid place (routes, item, model, config, key) is 6; this bounds all later recursion.
 HEIGHT_MAX = 32
 
 _NOT_YAML = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -31,11 +31,11 @@ class Node:
     kind: Literal["scalar", "list", "mapping"]
     line: int
     text: str = ""
-    plain: bool = False  # written without quotes: YAML may see a number or a boolean in it
-    variable: bool = False  # a variable's value is in it: text, which readers of numbers and booleans take too
+    plain: bool = False  # unquoted: YAML may interpret it as a number or a boolean
+    variable: bool = False  # contains a variable's value: text, which readers of numbers and booleans accept too
     items: list[Node] = field(default_factory=list)
     entries: dict[str, MappingEntry] = field(default_factory=dict)
-    size: int = 1  # nodes below it, itself included, aliases expanded
+    size: int = 1  # number of nodes including itself, with aliases expanded
     height: int = 1
     closed: bool = True
     key: Node | None = None  # while a mapping is read: the key that waits for its value
@@ -51,7 +51,7 @@ class MappingEntry:
 
 
 def yaml_type(node: Node) -> str:
-    """What YAML 1.1 makes of a scalar: "text", or "a number", "a date", "true or false", "nothing"."""
+    """How YAML 1.1 interprets a scalar: "text", or "a number", "a date", "true or false", "nothing"."""
     if not node.plain or node.variable:
         return "text"
     if _NUMBER.fullmatch(node.text):
@@ -64,7 +64,8 @@ def yaml_type(node: Node) -> str:
 
 
 def parse(text: str, report: Report) -> Node:
-    """The file's one document. Raises ConfigErrors where reading cannot go on; duplicate keys only go to the report."""
+    """Parses the file's single document. Raises ConfigErrors if parsing cannot continue; duplicate keys are only
+    reported."""
     text = text.removeprefix("\ufeff")
     if len(text) > TEXT_CHARS_MAX:
         raise report.fatal(0, f"larger than {TEXT_CHARS_MAX // 1024 // 1024} MiB")
@@ -87,7 +88,7 @@ def _events(text: str, report: Report) -> Iterator[yaml.Event]:
 
 
 def _syntax_error(error: yaml.MarkedYAMLError, text: str, report: Report) -> ConfigErrors:
-    """The parser's own words are fixed sentences and hold nothing of the file; its `context` may."""
+    """The parser's messages are fixed sentences that quote nothing of the file; its `context` may."""
     lines = text.rstrip("\n").split("\n")
     mark = error.problem_mark or error.context_mark
     line = min(mark.line + 1, len(lines)) if mark else 1
@@ -96,12 +97,12 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str, report: Report) -> Con
     if "\t" in source[: len(source) - len(source.lstrip())]:
         hint = "indent with blanks, not tabs"
     elif error.context_mark and error.context_mark.line + 1 < line:
-        hint = f"what it belongs to begins in line {error.context_mark.line + 1}"
+        hint = f"the enclosing block begins in line {error.context_mark.line + 1}"
     return report.fatal(line, f"not YAML: {error.problem or 'malformed'}", hint)
 
 
 class _Builder:
-    """Puts events together. `_open` is the stack of unfinished lists and mappings."""
+    """Assembles events. `_open` is the stack of unfinished lists and mappings."""
 
     def __init__(self, report: Report) -> None:
         self._report = report
@@ -124,7 +125,7 @@ class _Builder:
             elif isinstance(event, yaml.DocumentStartEvent):
                 self._documents += 1
                 if self._documents > 1:
-                    raise self._report.fatal(line, "a second YAML document starts here", "one file holds one document")
+                    raise self._report.fatal(line, "a second YAML document starts here", "a file contains one document")
         return self._root
 
     def _scalar(self, event: yaml.ScalarEvent, line: int) -> Node:

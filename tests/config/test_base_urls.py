@@ -53,8 +53,8 @@ def test_what_the_url_says_and_a_key_says_otherwise_is_an_error() -> None:
     config = f"base_url: '{url}', api_key: {KEY}, openai_deployment_name: e, openai_api_version: '2023-05-15'"
     place = "config.yaml:4: routes[0].model.config."
     assert sorted(problems(route(provider="azure", config=config))) == [
-        f"{place}openai_api_version: differs from what the base URL says; leave one of the two off",
-        f"{place}openai_deployment_name: differs from what the base URL says; leave one of the two off",
+        f"{place}openai_api_version: contradicts the base URL; remove one of the two",
+        f"{place}openai_deployment_name: contradicts the base URL; remove one of the two",
     ]
     config = f"host: https://a/serving-endpoints/other/invocations, token: {KEY}"
     (problem,) = problems(route(provider="databricks", name="m", config=config))

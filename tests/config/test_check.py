@@ -20,7 +20,7 @@ def test_a_good_file_is_ok_with_its_routes_warnings_and_hash(tmp_path: Path) -> 
     path = _written(tmp_path, route(config="openai_api_key: literal"))
     code, lines = check(path, ENV)
     assert code == 0
-    assert lines[0].startswith(f"warning: {path}:4: routes[0].model.config.openai_api_key: the key itself")
+    assert lines[0].startswith(f"warning: {path}:4: routes[0].model.config.openai_api_key: contains the key")
     assert lines[1].startswith("ok: 1 route (hash ")
 
 
@@ -54,7 +54,7 @@ def test_a_key_file_of_bytes_that_are_no_text_is_refused(tmp_path: Path) -> None
     (tmp_path / "key").write_bytes(b"\xff\xfe\x00")
     code, lines = check(_written(tmp_path, route(config="openai_api_key: file:key")), {})
     assert code == 1
-    assert "which no header may have" in lines[0]
+    assert "which headers do not allow" in lines[0]
 
 
 def test_a_pipe_is_no_key_file_and_does_not_block(tmp_path: Path) -> None:

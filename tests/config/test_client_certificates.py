@@ -66,14 +66,14 @@ def test_the_key_is_shown_nowhere() -> None:
 @pytest.mark.parametrize(
     ("chain", "key", "words"),
     [
-        ("", KEY, "the file of the certificate holds no PEM certificate, or is cut off"),
-        (CHAIN[: len(CHAIN) // 2], KEY, "the file of the certificate holds no PEM certificate, or is cut off"),
-        (CHAIN, "", "the file of the key holds no PEM private key, or is cut off"),
-        (CHAIN, KEY[: len(KEY) // 2], "the file of the key holds no PEM private key, or is cut off"),
-        (CHAIN, issued()[1], "certificate and key do not belong together"),
-        (CHAIN, encrypted(KEY), "the key is encrypted: nobody is there to type a passphrase"),
-        (CHAIN, KEY.replace(KEY.split("\n")[1], "AAAA"), "certificate or key cannot be read: the file is damaged"),
-        (CHAIN.replace(CHAIN.split("\n")[2], "AAAA"), KEY, "certificate or key cannot be read: the file is damaged"),
+        ("", KEY, "the certificate file contains no PEM certificate, or is truncated"),
+        (CHAIN[: len(CHAIN) // 2], KEY, "the certificate file contains no PEM certificate, or is truncated"),
+        (CHAIN, "", "the key file contains no PEM private key, or is truncated"),
+        (CHAIN, KEY[: len(KEY) // 2], "the key file contains no PEM private key, or is truncated"),
+        (CHAIN, issued()[1], "the certificate and the key do not match"),
+        (CHAIN, encrypted(KEY), "the key is encrypted, and a passphrase cannot be entered"),
+        (CHAIN, KEY.replace(KEY.split("\n")[1], "AAAA"), "the certificate or the key is damaged"),
+        (CHAIN.replace(CHAIN.split("\n")[2], "AAAA"), KEY, "the certificate or the key is damaged"),
     ],
 )
 def test_what_the_gateway_could_not_use_is_refused_with_its_line(chain: str, key: str, words: str) -> None:
@@ -98,7 +98,7 @@ def test_one_that_has_ended_is_a_warning() -> None:
     now = datetime.now(UTC)
     chain, key = issued(not_before=now - timedelta(days=9), not_after=now - timedelta(days=1))
     made = loaded(route("client_certificate: {certificate: client.pem}"), {"client.pem": chain + key})
-    assert made.warnings == (f"{PLACE}holds a certificate that has expired; the provider will refuse it",)
+    assert made.warnings == (f"{PLACE}contains an expired certificate; the provider will refuse it",)
 
 
 def test_relative_paths_start_at_the_config_files_directory_and_defaults_hold_for_all() -> None:

@@ -11,7 +11,10 @@ from sidecar.upstream.credentials import headers_for
 from tests.config.loading import loaded, problems, route
 
 BASE = "https://unit.openai.azure.com"
-MLFLOW = f"openai_api_key: $OPENAI_API_KEY, openai_api_base: {BASE}/, openai_api_version: 2024-10-21, openai_deployment_name: dep"
+MLFLOW = (
+    f"openai_api_key: $OPENAI_API_KEY, openai_api_base: {BASE}/, openai_api_version: 2024-10-21, "
+    "openai_deployment_name: dep"
+)
 _CONFIG = "config.yaml:4: routes[0].model.config"
 
 
@@ -39,7 +42,7 @@ def test_mlflows_azure_wants_all_it_wants_in_mlflow(missing: str) -> None:
 
 def test_mlflows_azure_takes_no_organization() -> None:
     text = route(config=f"openai_api_type: azure, {MLFLOW}, openai_organization: x")
-    assert problems(text) == [f"{_CONFIG}.openai_organization: is not for Azure"]
+    assert problems(text) == [f"{_CONFIG}.openai_organization: does not apply to Azure"]
 
 
 @pytest.mark.parametrize("base", [BASE, f"{BASE}/", f"{BASE}/openai", f"{BASE}/openai/v1", f"{BASE}/openai/v1/"])
@@ -108,14 +111,14 @@ _SECRET = "azure_client_secret: $OPENAI_API_KEY"
             "azure",
             f"{_BASE}, api_key: $OPENAI_API_KEY, azure_tenant_id: t",
             (
-                f"{_CONFIG}.azure_tenant_id: is of no use here; "
-                "azure_client_secret or azure_managed_identity: true goes with it"
+                f"{_CONFIG}.azure_tenant_id: has no effect here; "
+                "it requires azure_client_secret or azure_managed_identity: true"
             ),
         ),
         (
             "azure",
             f"{_BASE}, api_key: $OPENAI_API_KEY, azure_managed_identity: true",
-            f"{_CONFIG}.api_key: would not be used: a token is fetched; keep one of the two",
+            f"{_CONFIG}.api_key: would not be used, because a token is fetched; keep one of the two",
         ),
         (
             "azure",
@@ -133,7 +136,8 @@ _SECRET = "azure_client_secret: $OPENAI_API_KEY"
         (
             "databricks",
             "host: https://x.net, client_id: c, client_secret: $OPENAI_API_KEY, token: $OPENAI_API_KEY",
-            f"{_CONFIG}.token: would not be used: a token is fetched; keep token, or client_id and client_secret",
+            f"{_CONFIG}.token: would not be used, because a token is fetched; keep token, or client_id and "
+            "client_secret",
         ),
     ],
 )

@@ -110,7 +110,7 @@ def test_allow_and_deny_are_globs_and_deny_is_stronger(
         (
             ["{name: 'a b', users: [a]}"],
             (
-                "6: consumers[0].name: (not shown: it may hold a secret) is not a legal name; "
+                "6: consumers[0].name: (not shown: it may contain a secret) is not a valid name; "
                 "1 to 128 letters, digits, _, -, ., @ and + are allowed"
             ),
         ),
@@ -118,27 +118,27 @@ def test_allow_and_deny_are_globs_and_deny_is_stronger(
             ["{name: a, users: [a]}", "{name: a, users: [b]}"],
             '7: consumers[1].name: "a" is taken; first in line 6',
         ),
-        (["{name: a}"], '6: consumers[0]: nobody can be "a"; `users:` of the front proxy, or `local: true`'),
+        (["{name: a}"], '6: consumers[0]: no caller can match "a"; set `users:` of the front proxy, or `local: true`'),
         (
             ["{name: a, users: [], local: false}"],
-            '6: consumers[0]: nobody can be "a"; `users:` is empty and `local:` is not true',
+            '6: consumers[0]: no caller can match "a"; `users:` is empty and `local:` is not true',
         ),
         (
             ["{name: a, local: true}", "{name: b, local: true, users: [b]}"],
-            '7: consumers[1].local: the local gRPC port has its consumer; "a" in line 6',
+            '7: consumers[1].local: another consumer has the local gRPC port; "a" in line 6',
         ),
         (
             ["{name: a, users: [ann, bob]}", "{name: b, users: [bob, ann]}"],
             (
-                '7: consumers[1]: nobody can be "b": "bob" is "a" in line 6, "ann" is "a" in line 6; '
-                "the first consumer that names a user has it"
+                '7: consumers[1]: no caller can match "b": "bob" is "a" in line 6, "ann" is "a" in line 6; '
+                "a user belongs to the first consumer that names it"
             ),
         ),
         (
             ["{name: a, users: ['*']}", "{name: b, users: [bob]}"],
             (
-                '7: consumers[1]: nobody can be "b": "bob" is "a" in line 6; '
-                "the first consumer that names a user has it"
+                '7: consumers[1]: no caller can match "b": "bob" is "a" in line 6; '
+                "a user belongs to the first consumer that names it"
             ),
         ),
         (
@@ -149,16 +149,16 @@ def test_allow_and_deny_are_globs_and_deny_is_stronger(
         (["{name: a, user: [a], local: true}"], '6: consumers[0]: unknown key "user"; did you mean "users"?'),
         (
             ["{name: local, users: [a]}"],
-            '6: consumers[0].name: "local" is the name of callers on the local gRPC port; add `local: true`',
+            '6: consumers[0].name: "local" is reserved for callers on the local gRPC port; add `local: true`',
         ),
         (["{name: a, users: [a], local: 1}"], "6: consumers[0].local: expected true or false"),
         (
             ["{name: a, users: [a], allow: }"],
-            "6: consumers[0].allow: has nothing behind it; leave it out, or write []",
+            "6: consumers[0].allow: has no value; remove the key, or write []",
         ),
         (
             ["{name: a, users: [a], deny: ~}"],
-            "6: consumers[0].deny: has nothing behind it; leave it out, or write []",
+            "6: consumers[0].deny: has no value; remove the key, or write []",
         ),
         (["{name: a, users: [a], allow: chat}"], "6: consumers[0].allow: expected a list, found text"),
         (
@@ -167,13 +167,13 @@ def test_allow_and_deny_are_globs_and_deny_is_stronger(
         ),
         (
             [f"{{name: a, users: [a], allow: [{', '.join(f'c{n}*' for n in range(65))}]}}"],
-            "6: consumers[0].allow: more than 64 globs; whole names may be more",
+            "6: consumers[0].allow: more than 64 globs; plain names may be more",
         ),
         (
             ["{name: a, users: [a], limits: [{requests: 1, per: day, each: consumer}]}"],
             (
                 "6: consumers[0].limits[0].each: unknown word; "
-                "on a consumer it is `each: route`, or left out for all together"
+                "on a consumer, write `each: route`, or omit it for a shared limit"
             ),
         ),
         (["7"], "6: consumers[0]: expected a mapping, found a number"),
@@ -185,9 +185,9 @@ def test_each_mistake_has_its_message(items: list[str], message: str) -> None:
 
 @pytest.mark.parametrize("value", ["", " []", " ~"])
 def test_an_empty_section_is_refused_for_it_would_mean_everybody_or_nobody(value: str) -> None:
-    hint = "leave `consumers:` out and every user may call every route"
+    hint = "without `consumers:`, any user may call any route"
     assert problems(f"{ONE}consumers:{value}\n") == [
-        f"config.yaml:5: consumers: there are none: nobody could call anything; {hint}"
+        f"config.yaml:5: consumers: is empty, so nobody could call anything; {hint}"
     ]
 
 
@@ -201,7 +201,7 @@ def test_warnings_for_globs_of_no_route_and_for_users_that_are_taken() -> None:
         'config.yaml:6: consumers[0].deny[0]: "emb" matches no route; known: chat',
         (
             'config.yaml:7: consumers[1].users: "ann" is "a" in line 6; '
-            "the first consumer that names a user has it"
+            "a user belongs to the first consumer that names it"
         ),
     )  # fmt: skip
 

@@ -43,11 +43,11 @@ def test_each_form_of_a_limit_is_read(written: str, limit: Limit) -> None:
     ("written", "path", "message"),
     [
         ("{requests: 1}", "[0].per", "is missing; second, minute, hour, day, month or year"),
-        ("{per: minute}", "[0]", "needs one of requests, tokens, concurrent; each limit is an item of its own"),
+        ("{per: minute}", "[0]", "needs one of requests, tokens, concurrent; write each limit as a separate item"),
         (
             "{requests: 1, tokens: 2, per: day}",
             "[0]",
-            "needs one of requests, tokens, concurrent; each limit is an item of its own",
+            "needs one of requests, tokens, concurrent; write each limit as a separate item",
         ),
         ("{requests: 0, per: day}", "[0].requests", "expected a whole number from 1 to 1000000000"),
         ("{requests: 1.5, per: day}", "[0].requests", "expected a whole number from 1 to 1000000000"),
@@ -55,7 +55,7 @@ def test_each_form_of_a_limit_is_read(written: str, limit: Limit) -> None:
         (
             "{concurrent: 1, per: day}",
             "[0].per",
-            "is not for concurrent: that counts what is under way",
+            "does not apply to concurrent calls",
         ),
         (
             "{requests: 1, per: fortnight}",
@@ -70,7 +70,7 @@ def test_each_form_of_a_limit_is_read(written: str, limit: Limit) -> None:
         (
             "{requests: 1, per: day, each: route}",
             "[0].each",
-            "unknown word; on a route it is `each: consumer`, or left out for all together",
+            "unknown word; on a route, write `each: consumer`, or omit it for a shared limit",
         ),
         ("{requests: 1, per: day}, {requests: 2, per: 24h}", "[1]", "limits the same as line 5; keep one"),
         ("{calls: 1}", "[0].renewal_period", "is missing"),
@@ -84,8 +84,8 @@ def test_each_mistake_in_a_limit_has_its_message(written: str, path: str, messag
 def test_limits_are_a_list_of_at_most_16_and_never_empty_by_accident() -> None:
     place = "config.yaml:5: routes[0].limits"
     assert problems(route("limits: {requests: 1}")) == [f"{place}: expected a list, found a mapping"]
-    assert problems(route("limits:")) == [f"{place}: has nothing behind it; leave it out, or write []"]
-    assert problems(route("budgets: ~"))[0].endswith("has nothing behind it; leave it out, or write []")
+    assert problems(route("limits:")) == [f"{place}: has no value; remove the key, or write []"]
+    assert problems(route("budgets: ~"))[0].endswith("has no value; remove the key, or write []")
     assert made("limits: []").limits == ()
     many = ", ".join(f"{{requests: 1, per: {seconds}s}}" for seconds in range(1, 17))
     assert len(made(f"limits: [{many}]").limits) == 16
@@ -160,13 +160,13 @@ def test_budgets_are_exact(written: str, budget: Budget) -> None:
 
 
 _DOLLARS = "expected dollars such as 12.50, with at most six decimals"
-_DOLLAR = "holds a $ that begins no variable; $NAME and ${NAME} are variables, $$ is a dollar"
+_DOLLAR = "contains a $ that does not begin a variable; $NAME and ${NAME} are variables, $$ is a dollar"
 
 
 @pytest.mark.parametrize(
     ("written", "path", "message"),
     [
-        ("{dollars: 0, per: day}", ".dollars", "must be more than 0; `deny` keeps a consumer from a route"),
+        ("{dollars: 0, per: day}", ".dollars", "must be more than 0; use `deny` to keep a consumer from a route"),
         ("{dollars: 0.0000001, per: day}", ".dollars", _DOLLARS),
         ("{dollars: 1e3, per: day}", ".dollars", _DOLLARS),
         ("{dollars: -1, per: day}", ".dollars", _DOLLARS),
@@ -212,10 +212,10 @@ def test_a_price_stands_on_the_route_or_a_model() -> None:
     for tier, words in (
         ("flex: {input: 1}", ".tiers.flex.output: is missing; 0 is a price too"),
         ("flex: {input: 1, output: 1, tiers: {}}", '.tiers.flex: unknown key "tiers"'),
-        ("auto: {input: 1, output: 1}", '.tiers: "auto" is no service tier; the provider\'s word in small letters'),
+        ("auto: {input: 1, output: 1}", '.tiers: "auto" is not a service tier; the provider\'s word in small letters'),
         (
             "Flex: {input: 1, output: 1}",
-            ".tiers: (not shown: it may hold a secret) is no service tier; the provider's word",
+            ".tiers: (not shown: it may contain a secret) is not a service tier; use the provider's name",
         ),
     ):
         (problem,) = problems(route(f"price: {{input: 1, output: 1, tiers: {{{tier}}}}}"))

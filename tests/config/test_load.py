@@ -119,9 +119,9 @@ def test_a_bundle_is_tried_when_the_file_is_read_and_kept_as_it_was() -> None:
         assert ssl.create_default_context(cadata=bundle(text)).cert_store_stats()["x509_ca"] == 2
     place = 'config.yaml:5: routes[0].ca_file: file "ca.pem" '
     for text, words in (
-        ("", "holds no PEM certificate"),
-        (one + two[: len(two) // 2], "is cut off or damaged: a certificate in it has no end"),
-        (one.replace(one.split("\n")[2], "AAAA"), "holds a certificate that cannot be read"),
+        ("", "contains no PEM certificate"),
+        (one + two[: len(two) // 2], "is truncated or damaged: a certificate in it has no end"),
+        (one.replace(one.split("\n")[2], "AAAA"), "contains an invalid certificate"),
     ):
         assert problems(route("ca_file: ca.pem"), {"ca.pem": text}) == [place + words]
 
@@ -161,10 +161,10 @@ def test_the_hash_follows_the_text_but_not_the_secrets() -> None:
 def test_warnings_name_the_line() -> None:
     text = route(config="api_key: x, base_url: http://llm.example/v1")
     assert loaded(text.replace("openai", "openai-compatible", 1)).warnings == (
-        "config.yaml:4: routes[0].model.config.api_key: the key itself is in the file; use $NAME or file:PATH",
+        "config.yaml:4: routes[0].model.config.api_key: contains the key in plain text; use $NAME or file:PATH",
         (
-            "config.yaml:4: routes[0].model.config.base_url: plain http to another machine: keys and prompts travel "
-            "unencrypted; use https"
+            "config.yaml:4: routes[0].model.config.base_url: uses plain http to another machine; keys and prompts are "
+            "sent unencrypted; use https"
         ),
     )
 

@@ -45,12 +45,12 @@ def _url(value: str) -> str:
         ("a: [1", "config.yaml:1: not YAML: did not find expected ',' or ']'"),
         ("[]", "config.yaml:1: expected a mapping, found a list"),
         ("routes: {}", "config.yaml:1: routes: expected a list, found a mapping"),
-        ("routes: []", "config.yaml:1: there are no routes; `routes:` or `endpoints:` holds at least one"),
+        ("routes: []", "config.yaml:1: there are no routes; `routes:` or `endpoints:` needs at least one"),
         (route() + "route: x\n", 'config.yaml:5: unknown key "route"; did you mean "routes"?'),
         (
             route().replace("name: chat", "name: häuser"),
             (
-                "config.yaml:2: routes[0].name: (not shown: it may hold a secret) is not a legal name; "
+                "config.yaml:2: routes[0].name: (not shown: it may contain a secret) is not a valid name; "
                 "1 to 128 letters, digits, _, -, ., : and / are allowed, and * at the end for a wildcard route"
             ),
         ),
@@ -83,14 +83,14 @@ def _url(value: str) -> str:
         (
             route(provider="palm", config="palm_api_key: $OPENAI_API_KEY"),
             (
-                'config.yaml:4: routes[0].model.provider: provider "palm" is no longer there; '
+                'config.yaml:4: routes[0].model.provider: provider "palm" is no longer available; '
                 "its service is gone; Gemini followed: use gemini with gemini_api_key"
             ),
         ),
         (
             route(provider="ai21labs", config="ai21labs_api_key: $OPENAI_API_KEY"),
             (
-                'config.yaml:4: routes[0].model.provider: provider "ai21labs" is no longer there; its J2 models are gone; '
+                'config.yaml:4: routes[0].model.provider: provider "ai21labs" is no longer available; its J2 models are gone; '
                 "Jamba: use openai-compatible with base_url https://api.ai21.com/studio/v1"
             ),
         ),
@@ -103,7 +103,7 @@ def _url(value: str) -> str:
         ),
         (
             route(type="llm/v1/embeddings", provider="anthropic", config="anthropic_api_key: $OPENAI_API_KEY"),
-            'config.yaml:4: routes[0].model.provider: "anthropic" does not do embeddings; it does chat, completions',
+            'config.yaml:4: routes[0].model.provider: "anthropic" does not support embeddings; it supports chat, completions',
         ),
         (
             route(model="{provider: local, name: x}"),
@@ -122,7 +122,7 @@ def _url(value: str) -> str:
         ),
         (
             route(config="openai_api_key: $OPENAI_API_KEY, openai_deployment_name: x"),
-            f"{_CONFIG}.openai_deployment_name: is for Azure; openai_api_type: azure, or provider: azure, goes with it",
+            f"{_CONFIG}.openai_deployment_name: is for Azure; it requires openai_api_type: azure, or provider: azure",
         ),
         (
             route(provider="mistral", config="mistral_api_key: $OPENAI_API_KEY, api_key: $OPENAI_API_KEY"),
@@ -131,7 +131,7 @@ def _url(value: str) -> str:
         (route(provider="togetherai", config=""), f"{_CONFIG}.togetherai_api_key: is missing"),
         (
             route("completions_api: completions", type="llm/v1/chat"),
-            "config.yaml:5: routes[0].completions_api: is for routes of type llm/v1/completions",
+            "config.yaml:5: routes[0].completions_api: is only for routes of type llm/v1/completions",
         ),
         (
             route("completions_api: legacy", type="llm/v1/completions"),
@@ -145,20 +145,23 @@ def _url(value: str) -> str:
                 config="anthropic_api_key: $OPENAI_API_KEY",
             ),
             (
-                'config.yaml:5: routes[0].completions_api: "anthropic" has no completions of its own; '
-                "leave it out: chat answers"
+                'config.yaml:5: routes[0].completions_api: "anthropic" has no completions API; '
+                "remove the key; chat is used instead"
             ),
         ),
         (_url("ftp://x"), f"{_CONFIG}.base_url: {_URL}"),
         (_url("llm.example/v1"), f"{_CONFIG}.base_url: {_URL}"),
         (
             _url("https://me:pw@x/v1"),
-            f"{_CONFIG}.base_url: must not hold a user or password; the key has its own place",
+            f"{_CONFIG}.base_url: must not contain a user or password; use the setting for the key",
         ),
-        (_url("https://x/v1?a=b"), f"{_CONFIG}.base_url: must not hold a query or fragment"),
+        (_url("https://x/v1?a=b"), f"{_CONFIG}.base_url: must not contain a query or fragment"),
         (_url("https://x:99999/v1"), f"{_CONFIG}.base_url: must be a URL; host or port is malformed"),
         (_url("$URL"), f"{_CONFIG}.base_url: environment variable URL is not set"),
-        (_url("https://x/ v1"), f"{_CONFIG}.base_url: must be a URL; it has blanks, control or non-ASCII characters"),
+        (
+            _url("https://x/ v1"),
+            f"{_CONFIG}.base_url: must be a URL; it contains blanks, control or non-ASCII characters",
+        ),
         (route("timeouts: {total: 0}"), f"config.yaml:5: routes[0].timeouts.total: {_DURATION}"),
         (route("timeouts: {total: 1:30}"), f"config.yaml:5: routes[0].timeouts.total: {_DURATION}"),
         (route("timeouts: {total: 2d}"), f"config.yaml:5: routes[0].timeouts.total: {_DURATION}"),
@@ -188,17 +191,17 @@ def _url(value: str) -> str:
         ),
         (
             route("drop_params: [messages]"),
-            'config.yaml:5: routes[0].drop_params[0]: no call can do without "messages"',
+            'config.yaml:5: routes[0].drop_params[0]: "messages" is required in every call',
         ),
         (
             route("headers: {Authorization: x}"),
-            'config.yaml:5: routes[0].headers: "Authorization" would hold a secret; keys belong into model.config',
+            'config.yaml:5: routes[0].headers: "Authorization" would contain a secret; put keys into model.config',
         ),
         (route("headers: {Host: x}"), 'config.yaml:5: routes[0].headers: "Host" is set by the gateway'),
         (
             route('headers: {X-A: "a\\nb"}'),
             (
-                "config.yaml:5: routes[0].headers.X-A: is not a legal header value; "
+                "config.yaml:5: routes[0].headers.X-A: is not a valid header value; "
                 "printable ASCII, no blank at either end"
             ),
         ),

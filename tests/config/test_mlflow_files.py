@@ -19,14 +19,14 @@ ENV |= {"AZURE_AAD_TOKEN": "token", "DATABRICKS_SECRET": "secret", "AWS_BEARER_T
 REFUSED = {
     "2.5": [],
     "2.8": [
-        'config.yaml:45: routes[6].model.provider: provider "palm" is no longer there',
-        'config.yaml:51: routes[7].model.provider: provider "ai21labs" is no longer there',
+        'config.yaml:45: routes[6].model.provider: provider "palm" is no longer available',
+        'config.yaml:51: routes[7].model.provider: provider "ai21labs" is no longer available',
         'config.yaml:57: routes[8].model.provider: provider "bedrock" is not yet supported',
         "config.yaml:60: routes[8].model.config.aws_config: is not supported",
         "config.yaml:67: routes[9].model.name: is missing",
         "config.yaml:71: routes[10].model.config.host: is missing",
         "config.yaml:71: routes[10].model.config.token: is missing",
-        "config.yaml:72: routes[11].name: (not shown: it may hold a secret) is not a legal name",
+        "config.yaml:72: routes[11].name: (not shown: it may contain a secret) is not a valid name",
     ],
     "2.22": [],
     "3.17": [

@@ -82,14 +82,14 @@ def test_names_tell_the_models_apart_and_fit_into_a_header(models: list[str], na
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (several(A, extra=f"model: {B}"), "6: routes[0]: model and models are two ways to say one thing; keep one"),
+        (several(A, extra=f"model: {B}"), "6: routes[0]: model and models exclude each other; keep one"),
         (
             several(A, extra="fallbacks: []"),
-            "6: routes[0]: fallbacks and models are two ways to say one thing; keep one",
+            "6: routes[0]: fallbacks and models exclude each other; keep one",
         ),
         (several(extra="models: []").replace("    models:\n", ""), "4: routes[0].models: is empty"),
         (several(*[A] * 9), "13: routes[0]: more than 8 models"),
-        (several(A, weighted(C, 2)), "6: routes[0].models[1].weight: goes with `strategy: weighted`"),
+        (several(A, weighted(C, 2)), "6: routes[0].models[1].weight: requires `strategy: weighted`"),
         (
             several(weighted(A, 0), weighted(C, 0), extra="strategy: weighted"),
             "5: routes[0].models: no model has a weight above 0; the first choice is by weight",
@@ -104,11 +104,11 @@ def test_names_tell_the_models_apart_and_fit_into_a_header(models: list[str], na
         ),
         (
             several(C, key="fallbacks", extra=f"model: {A}\nstrategy: weighted"),
-            "7: routes[0].strategy: goes with `models:`; `fallbacks:` are tried in order",
+            "7: routes[0].strategy: requires `models:`; `fallbacks:` are tried in order",
         ),
         (
             several(A, C).replace("v1/chat", "v1/embeddings"),
-            '6: routes[0].models[1].provider: "anthropic" does not do embeddings; it does chat, completions',
+            '6: routes[0].models[1].provider: "anthropic" does not support embeddings; it supports chat, completions',
         ),
         (
             several(A, C.replace("anthropic,", "antropic,")),
@@ -116,7 +116,7 @@ def test_names_tell_the_models_apart_and_fit_into_a_header(models: list[str], na
         ),
         (
             several(A, C, extra="completions_api: completions").replace("v1/chat", "v1/completions"),
-            '7: routes[0].completions_api: "anthropic" has no completions of its own; leave it out: chat answers',
+            '7: routes[0].completions_api: "anthropic" has no completions API; remove the key; chat is used instead',
         ),
         (route(f"fallbacks: {C}"), "5: routes[0].fallbacks: expected a list, found a mapping"),
     ],
@@ -269,11 +269,11 @@ def test_a_destinations_own_settings_travel_with_its_model() -> None:
         (
             "name: small, t",
             "name: text, t",
-            '6: routes[0].destinations[0].name: "text" is of type llm/v1/completions, this of llm/v1/chat',
+            '6: routes[0].destinations[0].name: "text" is of type llm/v1/completions, this split is of llm/v1/chat',
         ),
         ("name: small, t", "name: ab, t", '6: routes[0].destinations[0].name: "ab" is a traffic split itself; name an endpoint'),
         ("name: small, t", "name: other, t", '7: routes[0].destinations[1]: duplicate destination "other"; first in line 6'),
-        ("age: 80", "age: 70", "6: routes[0].destinations: the percentages sum to 90, not 100"),
+        ("age: 80", "age: 70", "6: routes[0].destinations: the percentages add up to 90, not 100"),
         (
             "age: 80",
             "age: 80.5",

@@ -37,21 +37,21 @@ def test_names_of_models_are_names_of_routes(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        (".", "does not fit into a URL"),
-        ("..", "does not fit into a URL"),
-        ("a/../b", "does not fit into a URL"),
-        ("a/./b", "does not fit into a URL"),
-        ("/a", "does not fit into a URL"),
-        ("a/", "does not fit into a URL"),
-        ("a//b", "does not fit into a URL"),
-        ("a/..", "does not fit into a URL"),
+        (".", "cannot be part of a URL"),
+        ("..", "cannot be part of a URL"),
+        ("a/../b", "cannot be part of a URL"),
+        ("a/./b", "cannot be part of a URL"),
+        ("/a", "cannot be part of a URL"),
+        ("a/", "cannot be part of a URL"),
+        ("a//b", "cannot be part of a URL"),
+        ("a/..", "cannot be part of a URL"),
         ("limits/a", "begins with limits/"),
         ("a/mlflow", "ends in /mlflow"),
-        ("a b", "is not a legal name"),
-        ("a*b", "is not a legal name"),
-        ("*a", "is not a legal name"),
-        ("a%2Fb", "is not a legal name"),
-        ("x" * 129, "is not a legal name"),
+        ("a b", "is not a valid name"),
+        ("a*b", "is not a valid name"),
+        ("*a", "is not a valid name"),
+        ("a%2Fb", "is not a valid name"),
+        ("x" * 129, "is not a valid name"),
     ],
 )
 def test_names_that_paths_would_lose_or_mistake_are_refused(name: str, words: str) -> None:
@@ -70,8 +70,8 @@ def test_aliases_are_names_too_and_taken_once() -> None:
         assert problems(text.replace("[e]", f"[{wrong}]"))[0].startswith("config.yaml:9: routes[1].aliases[0]: ")
     assert 'routes[1].name: "b" is taken; first in line 5' in problems(text.replace('name: "d"', 'name: "b"'))[0]
     assert "expected a list" in problems(_named("a", "aliases: b"))[0]
-    assert "is not a legal name" in problems(_named("a", "aliases: ['b*']"))[0]
-    assert "a wildcard route has none" in problems(_named("a/*", "aliases: [b]", "*"))[0]
+    assert "is not a valid name" in problems(_named("a", "aliases: ['b*']"))[0]
+    assert "a wildcard route cannot have aliases" in problems(_named("a/*", "aliases: [b]", "*"))[0]
 
 
 def test_a_wildcard_has_its_star_at_the_end_and_a_model_to_put_the_rest_into() -> None:
@@ -80,14 +80,14 @@ def test_a_wildcard_has_its_star_at_the_end_and_a_model_to_put_the_rest_into() -
     (warning,) = loaded(_named("openai/*")).warnings
     assert "all names get the same model" in warning
     (problem,) = problems(_named("openai/gpt", model="gpt-*"))
-    assert problem.endswith("routes[0].model.name: has a *; only a wildcard route has a rest to put there")
+    assert problem.endswith("routes[0].model.name: has a *; only allowed in a wildcard route")
 
 
 def test_a_split_is_no_wildcard_and_sends_nothing_to_one() -> None:
     split = "  - {{name: {}, task_type: llm/v1/chat, destinations: [{{name: {}, traffic_percentage: 100}}]}}\n"
     text = _named("a/*", model="*")
     assert '"a/*" is a wildcard route' in problems(text + split.format("s", '"a/*"'))[0]
-    assert "is not a legal name" in problems(_named("a") + split.format('"s/*"', "a"))[0]
+    assert "is not a valid name" in problems(_named("a") + split.format('"s/*"', "a"))[0]
 
 
 CONSUMER = "consumers: [{name: c, users: [u], %s}]\n"
@@ -110,7 +110,7 @@ def test_globs_that_nothing_answers_still_get_one() -> None:
 def test_an_alias_in_a_consumers_rules_is_an_error_that_names_the_route() -> None:
     (problem,) = problems(_named("a", "aliases: [b]") + CONSUMER % "deny: [b]")
     assert problem.endswith(
-        'consumers[0].deny[0]: "b" is an alias of route "a"; name the route: it is meant under every name'
+        'consumers[0].deny[0]: "b" is an alias of route "a"; name the route, which covers all its names'
     )
 
 

@@ -23,7 +23,7 @@ def test_user_and_password_stay_in_the_url_and_out_of_what_is_printed() -> None:
     assert snapshot.warnings == ()
     assert "p%3Aw" not in repr(snapshot)
     (warning,) = loaded(route("proxy: http://u:pw@proxy:3128")).warnings
-    assert warning.endswith("the proxy's password itself is in the file; use $NAME in the URL")
+    assert warning.endswith("contains the proxy's password in plain text; use $NAME in the URL")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_no_proxy_names_addresses_and_networks(entry: str, excepted: bool) -> No
 def test_a_proxy_that_is_not_http_is_refused_without_its_password() -> None:
     for value in ("socks5://u:secret@p:1", "http://u:secret@p:99999"):
         (problem,) = problems(route("proxy: environment"), HTTPS_PROXY=value)
-        assert "environment variable HTTPS_PROXY is no URL of an HTTP proxy" in problem
+        assert "environment variable HTTPS_PROXY is not the URL of an HTTP proxy" in problem
         assert "secret" not in problem
 
 
@@ -89,5 +89,7 @@ def test_routes_managed_through_the_api_get_the_defaults_and_choose_none_of_thes
     assert routes is not None
     assert routes["other"].upstreams[0].proxy == PROXY
     for wrong in ("proxy: environment", "proxy: http://u:p@proxy:1"):
-        with pytest.raises(ConfigErrors, match=r"is for the config file|must not hold a user or password"):
+        with pytest.raises(
+            ConfigErrors, match=r"is only allowed in the config file|must not contain a user or password"
+        ):
             load_route_file(made + f"    {wrong}\n", "other.yaml", base, lambda name: "sk-1")

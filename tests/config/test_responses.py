@@ -59,7 +59,7 @@ def test_with_a_store_all_gateways_have_one_key() -> None:
         ),
         (
             "{remember: 1h, encryption_key: short-but-secret-9}",
-            "responses.encryption_key: has fewer than 32 characters; make one by `openssl rand -hex 32`",
+            "responses.encryption_key: has fewer than 32 characters; create one with `openssl rand -hex 32`",
         ),
         ("1h", "responses: expected a mapping, found text"),
     ],

@@ -57,27 +57,27 @@ def test_json_is_yaml_so_a_file_may_be_written_as_json() -> None:
 )  # fmt: skip
 def test_nothing_but_a_stored_secret_is_read(key: str) -> None:
     assert problems({"x.yaml": made(key=key)}) == [
-        "x.yaml:4: routes[0].model.config.openai_api_key: here a key is written secret:NAME; "
-        "variables, paths and keys are refused"
+        "x.yaml:4: routes[0].model.config.openai_api_key: write the key as secret:NAME; "
+        "variables, paths and plain keys are refused here"
     ]
 
 
 def test_a_secret_that_is_gone_says_so() -> None:
     place = "x.yaml:4: routes[0].model.config.openai_api_key"
-    assert problems({"x.yaml": made(key="secret:gone")}) == [f"{place}: there is no stored secret of this name"]
+    assert problems({"x.yaml": made(key="secret:gone")}) == [f"{place}: no secret is stored under this name"]
 
 
 def test_the_main_file_does_not_take_the_form_of_the_others() -> None:
     (problem,) = problems({}, made())
-    assert problem.endswith("secret:NAME is for routes managed through the API; use $NAME or file:PATH")
+    assert problem.endswith("secret:NAME is only for routes managed through the API; use $NAME or file:PATH")
 
 
 def test_a_ca_file_is_refused_and_its_existence_not_told() -> None:
     for path in ("key", "gone"):
         (problem,) = problems({"x.yaml": made(extra=f"ca_file: {path}")})
-        assert (
-            problem
-            == "x.yaml:5: routes[0].ca_file: is for the config file; a route managed through the API names no files"
+        assert problem == (
+            "x.yaml:5: routes[0].ca_file: is only allowed in the config file; "
+            "a route managed through the API cannot name files"
         )
 
 
@@ -85,7 +85,8 @@ def test_a_client_certificate_is_refused_and_its_existence_not_told() -> None:
     for path in ("key", "gone"):
         (problem,) = problems({"x.yaml": made(extra=f"client_certificate: {{certificate: {path}}}")})
         assert problem == (
-            "x.yaml:5: routes[0].client_certificate: is for the config file; a route managed through the API names no files"
+            "x.yaml:5: routes[0].client_certificate: is only allowed in the config file; a route managed "
+            "through the API cannot name files"
         )
 
 

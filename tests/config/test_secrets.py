@@ -34,7 +34,7 @@ def test_a_key_is_read_from_variables_and_files_without_its_last_newline(written
 def test_a_literal_key_works_with_a_warning_that_does_not_show_it() -> None:
     assert _key(_with(CANARY)) == CANARY
     (warning,) = loaded(_with(CANARY)).warnings
-    assert warning == f"{PLACE}: the key itself is in the file; use $NAME or file:PATH"
+    assert warning == f"{PLACE}: contains the key in plain text; use $NAME or file:PATH"
 
 
 @pytest.mark.parametrize(
@@ -44,26 +44,26 @@ def test_a_literal_key_works_with_a_warning_that_does_not_show_it() -> None:
         ("${EMPTY}", "environment variable EMPTY is empty"),
         (
             "$A-B",
-            "environment variable (not shown: it may be a part of a key) is not set; "
+            "environment variable (not shown: it may be part of a key) is not set; "
             "$NAME and ${NAME} are variables, $$ is a dollar",
         ),
-        ("${A", "holds a $ that begins no variable; $NAME and ${NAME} are variables, $$ is a dollar"),
+        ("${A", "contains a $ that does not begin a variable; $NAME and ${NAME} are variables, $$ is a dollar"),
         ("file:gone", 'file "gone" does not exist; paths start at the config file\'s directory'),
         ("file:", 'file "" does not exist; paths start at the config file\'s directory'),
         (
             "/run/gone",
-            (
-                "looks like a path, but there is no such file; "
-                "a key that really starts like this goes into a variable: $NAME"
-            ),
+            ("looks like a path, but the file does not exist; put a key that starts like this into a variable: $NAME"),
         ),
         ("file:empty", 'file "empty" is empty'),
-        ("file:two-lines", 'file "two-lines" has a control or non-Latin-1 character, which no header may have'),
+        ("file:two-lines", 'file "two-lines" contains a control or non-Latin-1 character, which headers do not allow'),
         ("file:blank", 'file "blank" starts or ends with a blank'),
         ("file:long", 'file "long" is longer than 8192 characters'),
-        ("$CONTROL", "environment variable CONTROL has a control or non-Latin-1 character, which no header may have"),
-        ("a\\tb", "the key has a control or non-Latin-1 character, which no header may have"),
-        ("schlüssel€", "the key has a control or non-Latin-1 character, which no header may have"),
+        (
+            "$CONTROL",
+            "environment variable CONTROL contains a control or non-Latin-1 character, which headers do not allow",
+        ),
+        ("a\\tb", "the key contains a control or non-Latin-1 character, which headers do not allow"),
+        ("schlüssel€", "the key contains a control or non-Latin-1 character, which headers do not allow"),
         ("", "must not be empty"),
     ],
 )

@@ -75,7 +75,7 @@ def test_a_dollar_that_begins_no_variable_is_refused_with_how_to_write_one(value
     text = route(f'headers: {{X-A: "{value}"}}')
     hint = "$NAME and ${NAME} are variables, $$ is a dollar"
     assert problems(text, HOST="h") == [
-        f"config.yaml:5: routes[0].headers.X-A: holds a $ that begins no variable; {hint}"
+        f"config.yaml:5: routes[0].headers.X-A: contains a $ that does not begin a variable; {hint}"
     ]
 
 

@@ -21,7 +21,7 @@ _LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("", "config.yaml:1: the file is empty; it needs `routes:` or `endpoints:`"),
         ("# nothing\n", "config.yaml:1: the file is empty; it needs `routes:` or `endpoints:`"),
         ("---\n", "config.yaml:1: the file is empty; it needs `routes:` or `endpoints:`"),
-        (route() + "---\nx: 1\n", "config.yaml:5: a second YAML document starts here; one file holds one document"),
+        (route() + "---\nx: 1\n", "config.yaml:5: a second YAML document starts here; a file contains one document"),
         (
             "routes:\n\t- name: x\n",
             "config.yaml:2: not YAML: found character that cannot start any token; indent with blanks, not tabs",
@@ -29,7 +29,7 @@ _LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("routes:\n- a: 'b\n", "config.yaml:2: not YAML: found unexpected end of stream"),
         (
             "routes: [1,\n2,\n3\n",
-            "config.yaml:3: not YAML: did not find expected ',' or ']'; what it belongs to begins in line 1",
+            "config.yaml:3: not YAML: did not find expected ',' or ']'; the enclosing block begins in line 1",
         ),
         ("routes: \x01", "config.yaml:1: character U+0001 is not allowed in YAML"),
         ("routes:\n  \ud800", "config.yaml:2: character U+D800 is not allowed in YAML"),

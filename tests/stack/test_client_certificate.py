@@ -46,7 +46,7 @@ def test_a_client_certificate_is_followed_and_never_lost(tmp_path: Path) -> None
             before = refused()
             (tmp_path / "client.key").write_bytes(strangers.issue_cert("x.example").private_key_pem.bytes())
             wait_until(lambda: refused() > before, 30, "the mismatch is seen")
-            assert "client_certificate: certificate and key do not belong together" in stack.log
+            assert "client_certificate: the certificate and the key do not match" in stack.log
             assert _check(tmp_path) == 1
             before = refused()
             (tmp_path / "client.pem").unlink()
