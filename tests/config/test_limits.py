@@ -212,7 +212,7 @@ def test_a_price_stands_on_the_route_or_a_model() -> None:
     for tier, words in (
         ("flex: {input: 1}", ".tiers.flex.output: is missing; 0 is a price too"),
         ("flex: {input: 1, output: 1, tiers: {}}", '.tiers.flex: unknown key "tiers"'),
-        ("auto: {input: 1, output: 1}", '.tiers: "auto" is not a service tier; the provider\'s word in small letters'),
+        ("auto: {input: 1, output: 1}", '.tiers: "auto" is not a service tier; use the provider\'s name in lower case'),
         (
             "Flex: {input: 1, output: 1}",
             ".tiers: (not shown: it may contain a secret) is not a service tier; use the provider's name",
