@@ -27,6 +27,8 @@ EXAMPLES = (
     "docs/reference/config.md",
     "docs/concepts/limits.md",
     "docs/concepts/reliability.md",
+    "docs/concepts/routes.md",
+    "docs/concepts/security.md",
     "docs/reference/routes.md",
 )
 _FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from adapters import GatewayError, Kind
 from sidecar.domain.status import STATUS_ROWS, client_may_retry, mlflow_status
+from tools.api_page import api_page
 from tools.config_page import config_page
 from tools.metrics_page import metrics_page
 from tools.providers_page import providers_page
@@ -94,6 +95,7 @@ def _mlflow(kind: Kind) -> int:
 
 
 PAGES: dict[str, Callable[[], str]] = {
+    "docs/reference/api.md": api_page,
     "docs/reference/config.md": config_page,
     "docs/reference/errors.md": errors_page,
     "docs/reference/metrics.md": metrics_page,

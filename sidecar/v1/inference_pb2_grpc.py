@@ -75,7 +75,7 @@ class InferenceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamChat(self, request, context):
-        """StreamChat answers as it is produced. Accumulating the chunks gives what Chat would have answered.
+        """StreamChat streams the answer as it is produced. The chunks together are what Chat would return.
         buf:lint:ignore RPC_REQUEST_STANDARD_NAME
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
@@ -92,7 +92,7 @@ class InferenceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def StreamComplete(self, request, context):
-        """StreamComplete continues a text as it is produced.
+        """StreamComplete continues a text, and streams the continuation as it is produced.
         buf:lint:ignore RPC_REQUEST_STANDARD_NAME
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
@@ -101,8 +101,8 @@ class InferenceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Embed(self, request, context):
-        """Embed turns texts into vectors. Answers can be large: 1,000 vectors of 1,536 numbers are 12 MB, so set the client's
-        receive limit (`grpc.max_receive_message_length`, 4 MB by default) to the server's 64 MiB.
+        """Embed turns texts into vectors. Answers can be large: 1,000 vectors of 1,536 numbers are 12 MB. Set the client's receive
+        limit (`grpc.max_receive_message_length`, 4 MB by default) to the server's 64 MiB.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -27,12 +27,12 @@ if _version_not_supported:
 
 
 class RestServiceStub:
-    """RestService is OpenAI's, Anthropic's and MLflow's HTTP APIs, carried by gRPC. Each of them is a *door*: its own shapes of
-    requests, answers and errors before the same routes, limits and accounts.
+    """RestService is the HTTP APIs of OpenAI, Anthropic and MLflow, carried over gRPC. Each of them is called a *door*: it has its
+    own formats of requests, answers and errors, in front of the same routes, limits and budgets.
 
-    MLflow has three dialects: A (2.5 to 2.8: routes, candidates), B (2.9 and later: endpoints, OpenAI's shapes) and C (the
-    paths below /gateway of its 3.9+ server). docs/reference/mlflow.md says what differs from MLflow's own servers. Error bodies are Anthropic's
-    below /v1/messages, OpenAI's on other paths with /v1/ in them and MLflow's on the rest.
+    MLflow has three dialects: A (2.5 to 2.8: routes, candidates), B (2.9 and later: endpoints, OpenAI's formats) and C (the
+    paths below /gateway of its 3.9+ server). docs/reference/mlflow.md says what differs from MLflow's own servers. Error bodies
+    are Anthropic's below /v1/messages, OpenAI's on other paths with /v1/ in them, and MLflow's on the rest.
     """
 
     def __init__(self, channel):
@@ -234,12 +234,12 @@ class RestServiceStub:
 
 
 class RestServiceServicer:
-    """RestService is OpenAI's, Anthropic's and MLflow's HTTP APIs, carried by gRPC. Each of them is a *door*: its own shapes of
-    requests, answers and errors before the same routes, limits and accounts.
+    """RestService is the HTTP APIs of OpenAI, Anthropic and MLflow, carried over gRPC. Each of them is called a *door*: it has its
+    own formats of requests, answers and errors, in front of the same routes, limits and budgets.
 
-    MLflow has three dialects: A (2.5 to 2.8: routes, candidates), B (2.9 and later: endpoints, OpenAI's shapes) and C (the
-    paths below /gateway of its 3.9+ server). docs/reference/mlflow.md says what differs from MLflow's own servers. Error bodies are Anthropic's
-    below /v1/messages, OpenAI's on other paths with /v1/ in them and MLflow's on the rest.
+    MLflow has three dialects: A (2.5 to 2.8: routes, candidates), B (2.9 and later: endpoints, OpenAI's formats) and C (the
+    paths below /gateway of its 3.9+ server). docs/reference/mlflow.md says what differs from MLflow's own servers. Error bodies
+    are Anthropic's below /v1/messages, OpenAI's on other paths with /v1/ in them, and MLflow's on the rest.
     """
 
     def ChatCompletions(self, request, context):
@@ -325,7 +325,7 @@ class RestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ConnectResponses(self, request, context):
-        """ConnectResponses is how Codex begins a session: it asks for a websocket, hears 426 and goes on with POST.
+        """ConnectResponses is how Codex begins a session: it asks for a websocket, gets 426, and continues with POST.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
@@ -334,8 +334,8 @@ class RestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CountResponseTokens(self, request, context):
-        """CountResponseTokens is OpenAI's count of what a request would take: the provider's where that counts, else an estimate, and
-        then the header x-sidecar-estimated says so. It takes a request of the limits, and no tokens or money.
+        """CountResponseTokens is OpenAI's count of the tokens of a request: the provider's own count if it has one, else an estimate,
+        marked by the header x-sidecar-estimated. It counts as one request for limits, and uses no tokens or money.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         buf:lint:ignore RPC_REQUEST_STANDARD_NAME
@@ -345,7 +345,7 @@ class RestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CompactResponse(self, request, context):
-        """CompactResponse has a conversation made shorter by OpenAI; other providers have no such call, and it is refused.
+        """CompactResponse lets OpenAI shorten a conversation. Other providers have no such call, and it is refused.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         buf:lint:ignore RPC_REQUEST_STANDARD_NAME
@@ -373,8 +373,8 @@ class RestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CancelResponse(self, request, context):
-        """CancelResponse ends an answer that is made in the background, of which there is none here: refused by name, 404 for an answer
-        that is not remembered.
+        """CancelResponse would end an answer that is made in the background. There are none here, so it is refused by name, or with 404
+        for an answer that is not remembered.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
@@ -383,7 +383,7 @@ class RestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateConversation(self, request, context):
-        """CreateConversation is how clients of OpenAI's Conversations API begin. It is refused, and the error says what to use instead.
+        """CreateConversation is the first call of clients of OpenAI's Conversations API. It is refused; the error says what to use.
         buf:lint:ignore RPC_REQUEST_STANDARD_NAME
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
@@ -402,8 +402,8 @@ class RestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CountMessageTokens(self, request, context):
-        """CountMessageTokens is Anthropic's count of what a message would take: the provider's where that is Anthropic, else an estimate,
-        and then the header x-sidecar-estimated says so. It takes a request of the limits, and no tokens or money.
+        """CountMessageTokens is Anthropic's count of the tokens of a message: Anthropic's own count on its routes, else an estimate,
+        marked by the header x-sidecar-estimated. It counts as one request for limits, and uses no tokens or money.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
@@ -412,8 +412,8 @@ class RestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListModels(self, request, context):
-        """ListModels is OpenAI's list of models: one entry a route. With the header `anthropic-version` it is Anthropic's, of the routes
-        that chat.
+        """ListModels is OpenAI's list of models, with one entry per route. With the header `anthropic-version` it is Anthropic's list,
+        of chat routes only.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
@@ -440,7 +440,7 @@ class RestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateMlflowRoute(self, request, context):
-        """CreateMlflowRoute makes a route: {name, route_type, model: {name, provider, config}}. Admins only, see RouteService.
+        """CreateMlflowRoute creates a route: {name, route_type, model: {name, provider, config}}. Admins only, see RouteService.
         buf:lint:ignore RPC_REQUEST_STANDARD_NAME
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
@@ -459,8 +459,8 @@ class RestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateMlflowRoute(self, request, context):
-        """UpdateMlflowRoute replaces a route that was made by a call, whole; the body is as for making one, and names the same route
-        or none. Ours: MLflow has no such call. Admins only.
+        """UpdateMlflowRoute replaces a whole route that was created through the API. The body is that of CreateMlflowRoute, with the
+        same name or none. MLflow has no such call. Admins only.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
@@ -469,7 +469,7 @@ class RestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteMlflowRoute(self, request, context):
-        """DeleteMlflowRoute removes a route that was made by a call. Admins only.
+        """DeleteMlflowRoute deletes a route that was created through the API. Admins only.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
@@ -478,8 +478,8 @@ class RestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def QueryMlflowRoute(self, request, context):
-        """QueryMlflowRoute calls a route. Dialects A and B share this path; which one it is tell the client's User-Agent, then the
-        members of the body, then the route's `mlflow_dialect`.
+        """QueryMlflowRoute calls a route. Dialects A and B share this path. The client's User-Agent decides which one is meant, then
+        the members of the body, then the route's `mlflow_dialect`.
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE
         """
@@ -808,12 +808,12 @@ def add_RestServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RestService:
-    """RestService is OpenAI's, Anthropic's and MLflow's HTTP APIs, carried by gRPC. Each of them is a *door*: its own shapes of
-    requests, answers and errors before the same routes, limits and accounts.
+    """RestService is the HTTP APIs of OpenAI, Anthropic and MLflow, carried over gRPC. Each of them is called a *door*: it has its
+    own formats of requests, answers and errors, in front of the same routes, limits and budgets.
 
-    MLflow has three dialects: A (2.5 to 2.8: routes, candidates), B (2.9 and later: endpoints, OpenAI's shapes) and C (the
-    paths below /gateway of its 3.9+ server). docs/reference/mlflow.md says what differs from MLflow's own servers. Error bodies are Anthropic's
-    below /v1/messages, OpenAI's on other paths with /v1/ in them and MLflow's on the rest.
+    MLflow has three dialects: A (2.5 to 2.8: routes, candidates), B (2.9 and later: endpoints, OpenAI's formats) and C (the
+    paths below /gateway of its 3.9+ server). docs/reference/mlflow.md says what differs from MLflow's own servers. Error bodies
+    are Anthropic's below /v1/messages, OpenAI's on other paths with /v1/ in them, and MLflow's on the rest.
     """
 
     @staticmethod

@@ -26,12 +26,12 @@ if _version_not_supported:
 
 
 class RouteServiceStub:
-    """RouteService lists what a caller may call, and lets admins change it at run time. It makes no provider calls.
+    """RouteService lists the routes that a caller may call, and lets admins change them at run time. It makes no provider calls.
 
-    Who is an admin says the config (`consumers:`, roles); anybody else gets PERMISSION_DENIED. Where the config does not turn
-    managing on (`manage_routes: true`), CreateRoute, UpdateRoute and DeleteRoute are FAILED_PRECONDITION. When a call that
-    changes something answers, every later call on any worker sees its effect, and a restart keeps it. UNAVAILABLE means that
-    the change may have happened: look before you repeat it. After any other error nothing has changed.
+    The config says who is an admin (`consumers:`, roles); all others get PERMISSION_DENIED. Without `manage_routes: true` in the
+    config, CreateRoute, UpdateRoute and DeleteRoute fail with FAILED_PRECONDITION. When a call that changes something returns,
+    every later call on any worker sees its effect, and a restart keeps it. UNAVAILABLE means that the change may have happened:
+    look before you repeat it. After any other error nothing has changed.
     """
 
     def __init__(self, channel):
@@ -83,31 +83,31 @@ class RouteServiceStub:
 
 
 class RouteServiceServicer:
-    """RouteService lists what a caller may call, and lets admins change it at run time. It makes no provider calls.
+    """RouteService lists the routes that a caller may call, and lets admins change them at run time. It makes no provider calls.
 
-    Who is an admin says the config (`consumers:`, roles); anybody else gets PERMISSION_DENIED. Where the config does not turn
-    managing on (`manage_routes: true`), CreateRoute, UpdateRoute and DeleteRoute are FAILED_PRECONDITION. When a call that
-    changes something answers, every later call on any worker sees its effect, and a restart keeps it. UNAVAILABLE means that
-    the change may have happened: look before you repeat it. After any other error nothing has changed.
+    The config says who is an admin (`consumers:`, roles); all others get PERMISSION_DENIED. Without `manage_routes: true` in the
+    config, CreateRoute, UpdateRoute and DeleteRoute fail with FAILED_PRECONDITION. When a call that changes something returns,
+    every later call on any worker sees its effect, and a restart keeps it. UNAVAILABLE means that the change may have happened:
+    look before you repeat it. After any other error nothing has changed.
     """
 
     def ListRoutes(self, request, context):
-        """ListRoutes answers in the order of the config file, then the routes that were made by call; a page at a time.
-        Errors: INVALID_ARGUMENT for a page token this service did not give out.
+        """ListRoutes returns the routes in the order of the config file, then those that were created through the API, in pages.
+        Errors: INVALID_ARGUMENT for an invalid page token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetRoute(self, request, context):
-        """GetRoute answers one route. Errors: NOT_FOUND for a name that no route has.
+        """GetRoute returns one route. Errors: NOT_FOUND if no route has the name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateRoute(self, request, context):
-        """CreateRoute makes a route beside those of the config file. Errors: ALREADY_EXISTS for a name that is taken,
+        """CreateRoute creates a route in addition to those of the config file. Errors: ALREADY_EXISTS if the name is taken,
         INVALID_ARGUMENT with every problem found (the same checks as for the file).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -115,39 +115,39 @@ class RouteServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def UpdateRoute(self, request, context):
-        """UpdateRoute replaces a route that CreateRoute made, whole; what SetLimits said holds on. Errors: NOT_FOUND; FAILED_PRECONDITION for a route of the config
-        file, which only its owner changes; INVALID_ARGUMENT as above.
+        """UpdateRoute replaces a whole route that CreateRoute created; limits from SetLimits stay. Errors: NOT_FOUND;
+        FAILED_PRECONDITION for a route of the config file, which only its owner changes; INVALID_ARGUMENT as above.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteRoute(self, request, context):
-        """DeleteRoute removes a route that CreateRoute made, with its key and its limits; calls under way finish. Errors: as
-        UpdateRoute.
+        """DeleteRoute deletes a route that CreateRoute created, with its key and its limits; calls in progress finish. Errors: as
+        for UpdateRoute.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetLimits(self, request, context):
-        """GetLimits answers the rate limits of a route. Anybody who may call the route may ask. Errors: NOT_FOUND.
+        """GetLimits returns the rate limits of a route to anyone who may call it. Errors: NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetLimits(self, request, context):
-        """SetLimits replaces the rate limits of a route, also of one from the config file, whose own do not come back by themselves;
-        admins only, whether or not routes are managed by call. Errors: NOT_FOUND, INVALID_ARGUMENT.
+        """SetLimits replaces the rate limits of a route, including one from the config file, until they are set again. For admins
+        only, whether or not `manage_routes` is on. Errors: NOT_FOUND, INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListUpstreams(self, request, context):
-        """ListUpstreams says how the upstreams of the routes that you may call are: whether workers have ejected them, and how they
-        last failed. Ejections are as of now, failures up to a second old. Errors: NOT_FOUND for a name that no route has.
+        """ListUpstreams returns the state of the upstreams of the routes that you may call: whether workers have ejected them, and
+        their last failure. Ejections are current, failures up to a second old. Errors: NOT_FOUND if no route has the name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -205,12 +205,12 @@ def add_RouteServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RouteService:
-    """RouteService lists what a caller may call, and lets admins change it at run time. It makes no provider calls.
+    """RouteService lists the routes that a caller may call, and lets admins change them at run time. It makes no provider calls.
 
-    Who is an admin says the config (`consumers:`, roles); anybody else gets PERMISSION_DENIED. Where the config does not turn
-    managing on (`manage_routes: true`), CreateRoute, UpdateRoute and DeleteRoute are FAILED_PRECONDITION. When a call that
-    changes something answers, every later call on any worker sees its effect, and a restart keeps it. UNAVAILABLE means that
-    the change may have happened: look before you repeat it. After any other error nothing has changed.
+    The config says who is an admin (`consumers:`, roles); all others get PERMISSION_DENIED. Without `manage_routes: true` in the
+    config, CreateRoute, UpdateRoute and DeleteRoute fail with FAILED_PRECONDITION. When a call that changes something returns,
+    every later call on any worker sees its effect, and a restart keeps it. UNAVAILABLE means that the change may have happened:
+    look before you repeat it. After any other error nothing has changed.
     """
 
     @staticmethod
