@@ -29,6 +29,7 @@ from adapters.contract import (
     Target,
     Task,
 )
+from adapters.copies import pieces
 from adapters.errors import GatewayError, Kind, replace_error
 from adapters.event_templates import EventTemplate, template_of, unescaped
 from adapters.fit import allowed
@@ -95,6 +96,7 @@ __all__ = [
     "has_output",
     "inputs_in",
     "latest_usage",
+    "pieces",
     "replace_error",
     "service_tier_in",
     "side_of",

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from adapters.copies import copied
 from adapters.json_object import MALFORMED
 from sidecar.v1 import inference_pb2 as pb
 
@@ -50,8 +51,7 @@ def identified(request: pb.ChatRequest, *, unique: bool) -> pb.ChatRequest:
     ids = [call.id for message in request.messages for call in message.tool_calls]
     if not ids or (all(ids) and not (unique and len(set(ids)) < len(ids)) and not _has_nameless_results(request)):
         return request
-    out = pb.ChatRequest()
-    out.CopyFrom(request)
+    out = copied(request)
     walk = _Ids(unique)
     for message in out.messages:
         for call in message.tool_calls:

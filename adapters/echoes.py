@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from adapters.call_ids import identified
+from adapters.copies import copied
 from adapters.echo_names import ECHOES, NESTED, OTHER, OTHER_IN_CALL, PARTS, TEXTS, Known
 from adapters.fit import Fit
 from adapters.json_object import MALFORMED, callers_object, object_text
@@ -57,8 +58,7 @@ def fit_history(request: pb.ChatRequest, echoes: Echoes, fit: Fit) -> pb.ChatReq
     for number, message in enumerate(request.messages):
         if _may_hold(message):
             if out is request:
-                out = pb.ChatRequest()
-                out.CopyFrom(request)
+                out = copied(request)
             _Fitting(out.messages[number], f"messages[{number}]", echoes, left_out).run()
     fit.leave_out_echoes(left_out)
     return out

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from adapters.copies import copied
 from adapters.fit import Fit
 from adapters.json_object import MALFORMED, callers_object, object_text
 from adapters.members import CHAT, COMPLETIONS, EMBEDDINGS, Meaning, Member
@@ -93,9 +94,7 @@ class _Walk:
 
     def _own(self) -> Any:
         if not self._owned:
-            made = type(self.now)()
-            made.CopyFrom(self.now)
-            self.now, self._owned = made, True
+            self.now, self._owned = copied(self.now), True
         return self.now
 
     def _goes(self, name: str, param: str, value: Any) -> bool:

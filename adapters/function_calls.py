@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import msgspec
 
+from adapters.copies import copied
 from adapters.json_object import object_text
 from adapters.thoughts import opened
 from sidecar.v1 import inference_pb2 as pb
@@ -16,8 +17,7 @@ def functions_as_tools(request: pb.ChatRequest) -> pb.ChatRequest:
     """The request, or a copy."""
     if not any(f'"{_MEMBER}"' in message.extra_json for message in request.messages):
         return request
-    out = pb.ChatRequest()
-    out.CopyFrom(request)
+    out = copied(request)
     waiting: list[pb.ToolCall] = []
     for number, message in enumerate(out.messages):
         if message.role == pb.ROLE_ASSISTANT and (call := _call_of(message, f"call_{number}")) is not None:

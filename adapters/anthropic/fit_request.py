@@ -10,6 +10,7 @@ from adapters.anthropic.fit_blocks import fit_part, fit_results, says_nothing
 from adapters.anthropic.foreign import HINTS
 from adapters.anthropic.thinking_effort import fit_effort
 from adapters.contract import Target
+from adapters.copies import copied, extend
 from adapters.fit import refuse
 from adapters.json_object import OBJECTS, Obj, callers_object, object_text, of_request
 from adapters.tool_names import shorten
@@ -24,12 +25,11 @@ _SYSTEM = (pb.ROLE_SYSTEM, pb.ROLE_DEVELOPER)
 
 def fit_request(request: pb.ChatRequest, target: Target) -> pb.ChatRequest:
     """Raises unsupported_parameter for what asks for something that only Anthropic can do."""
-    out = pb.ChatRequest()
-    out.CopyFrom(request)
+    out = copied(request)
     found = _found_tools(out.messages)
     messages = _messages(out.messages, target)
     del out.messages[:]
-    out.messages.extend(messages)
+    extend(out.messages, messages)
     fitted = (_tool(tool, target, f"tools[{n}]", found) for n, tool in enumerate(out.tools))
     tools = [tool for tool in fitted if tool is not None]
     del out.tools[:]
@@ -62,13 +62,13 @@ def _messages(messages: Sequence[pb.Message], target: Target) -> list[pb.Message
         if message.role in _SYSTEM and parts and parts[0].text.startswith(_BILLING):
             del parts[0]
         del message.content[:]
-        message.content.extend(parts)
+        extend(message.content, parts)
         for call in message.tool_calls:
             call.ClearField("extra_json")
         if says_nothing(message):
             continue
         if out and message.role == out[-1].role and message.role in (pb.ROLE_ASSISTANT, pb.ROLE_USER):
-            out[-1].content.extend(message.content)
+            extend(out[-1].content, message.content)
             out[-1].tool_calls.extend(message.tool_calls)
         else:
             out.append(message)

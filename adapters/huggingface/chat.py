@@ -10,6 +10,7 @@ from dataclasses import replace
 import msgspec
 
 from adapters.contract import Context, HttpCall, ProviderSide, Target, Task
+from adapters.copies import copied
 from adapters.fit import Fit
 from adapters.fit_request import fit_chat
 from adapters.json_schema import described
@@ -48,8 +49,7 @@ def _with_grammar(request: pb.ChatRequest, fit: Fit) -> pb.ChatRequest:
     schema = request.response_format.json_schema
     if wanted not in ("json_object", "json_schema", "text"):
         return request
-    out = pb.ChatRequest()
-    out.CopyFrom(request)
+    out = copied(request)
     out.ClearField("response_format")
     if wanted == "json_schema" and schema.schema_json:
         made = msgspec.json.encode({"type": "json_object", "value": described(schema, fit)})

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from adapters.contract import Target
+from adapters.copies import copied
 
 # MLflow 2.8's factors: the upper end of the provider's own range. OpenAI's format goes to 2.
 _BY_FORMAT: Mapping[str, float] = {"openai": 2.0, "cohere": 5.0, "cohere-v1": 5.0}
@@ -23,7 +24,6 @@ def fit(request: Any, target: Target) -> Any:
     times = factor(target)
     if times == 1.0 or not request.HasField("temperature"):
         return request
-    scaled = type(request)()
-    scaled.CopyFrom(request)
+    scaled = copied(request)
     scaled.temperature = request.temperature * times
     return scaled

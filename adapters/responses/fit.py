@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from adapters.contract import Target
+from adapters.copies import copied, extend
 from adapters.responses.tool_names import INPUT, wrapped
 from adapters.tool_results import have_media, with_media_behind
 from sidecar.v1 import inference_pb2 as pb
@@ -51,12 +52,11 @@ def fit_request(request: pb.ChatRequest, target: Target) -> pb.ChatRequest:
     openais = target.provider.name in _OPENAIS
     if openais and not moves:
         return request
-    out = pb.ChatRequest()
-    out.CopyFrom(request)
+    out = copied(request)
     if moves:
         messages = with_media_behind(out.messages)
         del out.messages[:]
-        out.messages.extend(messages)
+        extend(out.messages, messages)
     if not openais:
         _fit_members(out, target)
     return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from adapters.contract import Envelope
+from adapters.copies import extend
 from adapters.errors import GatewayError, Kind
 from adapters.json_object import Obj, decoded_string, of_request
 from adapters.responses.items import Conversation
@@ -115,7 +116,7 @@ class _Reader:
         conversation.read(raw, "input")
         if not any(message.role != pb.ROLE_SYSTEM for message in conversation.messages):
             raise of_request("input", "a text or items, at least one")
-        self.request.messages.extend(conversation.messages)
+        extend(self.request.messages, conversation.messages)
         self.left_out |= conversation.left_out
 
     def _read_tools(self) -> None:

@@ -11,7 +11,7 @@ from sidecar.domain.large_work import LARGE_BYTES, off_loop
 from sidecar.gateway.gateway import Gateway
 from sidecar.transport.abort import answers_errors
 from sidecar.transport.caller import Context, caller_of, write_within
-from sidecar.transport.unknown_fields import refuse_unknown_fields
+from sidecar.transport.unknown_fields import refuse_unknown_fields, refuse_unknown_fields_of_large
 from sidecar.v1 import inference_pb2 as pb
 from sidecar.v1 import inference_pb2_grpc
 
@@ -47,7 +47,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         if call.size_bytes <= LARGE_BYTES:
             refuse_unknown_fields(request)
         else:
-            await off_loop(call.size_bytes, refuse_unknown_fields, request)
+            await off_loop(call.size_bytes, refuse_unknown_fields_of_large, request)
         answer = await self._gateway.unary(call)
         if answer.headers:
             context.set_trailing_metadata(answer.headers)
@@ -75,7 +75,10 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             return data
 
         call = self._call(request, context, task, operation, stream=True)
-        await off_loop(call.size_bytes, refuse_unknown_fields, request)
+        if call.size_bytes <= LARGE_BYTES:
+            refuse_unknown_fields(request)
+        else:
+            await off_loop(call.size_bytes, refuse_unknown_fields_of_large, request)
         answer = self._gateway.stream(call, encode_chunk=encode_chunk)
         async with answer:
             async for messages in answer:
