@@ -46,6 +46,7 @@ SLOW_FOLDERS = frozenset(
         "faults",
         "floods",
         "front",
+        "garbage",
         "gateway",
     }
     | {

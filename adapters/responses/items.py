@@ -6,6 +6,8 @@ provider's own tools is an echo: it is left out elsewhere, and said.
 
 from __future__ import annotations
 
+import re
+
 from adapters.errors import GatewayError, Kind
 from adapters.json_object import Obj, decoded_string, of_request
 from adapters.responses.parts import read_content
@@ -26,6 +28,16 @@ _REFERENCE = (
     "'{path}' refers to an item of an earlier answer that is not remembered here. Send the items themselves (set store to false "
     "in the client), or have the operator set `responses: {{remember: 1h}}` in the config."
 )
+# As OpenAI names the types of items and tools.
+_TYPE_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+
+
+def type_name(obj: Obj, kind: str) -> str:
+    """`kind`, the type of an item or a tool that is left out: callers read it in a header. Raises invalid_request for what cannot
+    be one."""
+    if _TYPE_NAME.fullmatch(kind) is None:
+        raise of_request(obj.at("type"), "the name of a type")
+    return kind
 
 
 class Conversation:
@@ -63,7 +75,7 @@ class Conversation:
             text = f"'{item.path}' is an item of type {kind}, which only OpenAI's own models can follow."
             raise GatewayError(Kind.UNSUPPORTED_PARAMETER, text, param=item.at("type"))
         else:  # what a tool of the provider's did
-            self.left_out[f"input[].{kind}"] = None
+            self.left_out[f"input[].{type_name(item, kind)}"] = None
 
     def _turn(self) -> pb.Message:
         """The assistant's turn that is under way."""

@@ -8,7 +8,7 @@ from adapters.contract import Envelope
 from adapters.copies import extend
 from adapters.errors import GatewayError, Kind
 from adapters.json_object import Obj, decoded_string, of_request
-from adapters.responses.items import Conversation
+from adapters.responses.items import Conversation, type_name
 from adapters.responses.tool_names import flat_name
 from sidecar.v1 import inference_pb2 as pb
 
@@ -141,7 +141,7 @@ class _Reader:
         elif not kind:
             raise of_request(tool.at("type"), "a string")
         else:  # a tool of the provider's own
-            self.left_out[f"tools[].{kind}"] = None
+            self.left_out[f"tools[].{type_name(tool, kind)}"] = None
 
     def _read_function(self, tool: Obj, namespace: str) -> None:
         function = self.request.tools.add().function

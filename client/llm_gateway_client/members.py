@@ -67,7 +67,10 @@ class Members:
             return None
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise wrong(self.at(name), "a number")
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise wrong(self.at(name), "a number") from None
 
     def integer(self, name: str) -> int | None:
         """Of 32 bits. 1.0 counts as 1: JSON has one kind of number."""

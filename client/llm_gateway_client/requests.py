@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Generic, TypedDict, TypeVar
 
+from llm_gateway_client.errors import of_kind
 from llm_gateway_client.values import (
     ChatChunk,
     ChatResponse,
@@ -125,7 +127,7 @@ def list_routes(page_token: str) -> Call[RoutePage]:
 
 
 def get_route(name: str) -> Call[Route]:
-    return Call("GetRoute", {"name": name}, repeatable=True)
+    return Call("GetRoute", {"name": _existing(name)}, repeatable=True)
 
 
 def create_route(name: str, task: str, model: Json, settings: Json | None) -> Call[Route]:
@@ -133,24 +135,26 @@ def create_route(name: str, task: str, model: Json, settings: Json | None) -> Ca
 
 
 def update_route(name: str, task: str, model: Json, settings: Json | None) -> Call[Route]:
-    return Call("UpdateRoute", _spec(name, task, model, settings))
+    return Call("UpdateRoute", _spec(_existing(name), task, model, settings))
 
 
 def delete_route(name: str) -> Call[None]:
-    return Call("DeleteRoute", {"name": name})
+    return Call("DeleteRoute", {"name": _existing(name)})
 
 
 def get_limits(route: str) -> Call[list[RateLimit]]:
-    return Call("GetLimits", {"route": route}, repeatable=True)
+    return Call("GetLimits", {"route": _existing(route)}, repeatable=True)
 
 
 def set_limits(route: str, limits: Sequence[RateLimit]) -> Call[list[RateLimit]]:
-    return Call("SetLimits", {"route": route, "limits": tuple(limits)}, repeatable=True)
+    return Call(
+        "SetLimits", {"route": _existing(route), "limits": tuple(map(_limit, limits, count()))}, repeatable=True
+    )
 
 
 def query(name: str, dialect: str, data: Json, route: Route | None) -> Call[dict[str, Any]]:
     """MLflow's query (mlflow_dialects.py). `route` is needed where the target is gRPC."""
-    return Call("Query", {"name": name, "dialect": dialect, "data": dict(data), "route": route})
+    return Call("Query", {"name": _existing(name), "dialect": dialect, "data": dict(data), "route": route})
 
 
 def task_of(word: str) -> str:
@@ -161,11 +165,39 @@ def task_of(word: str) -> str:
     return task
 
 
+def _existing(name: str) -> str:
+    """The name of a route that there may be. Over REST it is a part of the path, which proxies and HTTP libraries shorten where
+    it has dots or doubled slashes, and some of MLflow's paths begin or end in a name of their own: it would be the path of
+    something else. The gateway gives no route such a name."""
+    _string(name, "name")
+    parts = name.split("/")
+    taken = len(parts) > 1 and (parts[0] == "limits" or parts[-1] == "mlflow")
+    if taken or any(part in ("", ".", "..") for part in parts):
+        raise of_kind("route_not_found", f'There is no route "{name[:128]}".', param="name")
+    return name
+
+
+def _string(value: object, param: str) -> None:
+    if not isinstance(value, str):
+        raise of_kind("invalid_request", f"'{param}' must be a string.", param=param)
+
+
+def _limit(limit: RateLimit, index: int) -> RateLimit:
+    for name, value in (("count", limit.count), ("per_seconds", limit.per_seconds)):
+        if type(value) is not int or not -(2**63) <= value < 2**63:
+            param = f"limits[{index}].{name}"
+            raise of_kind("invalid_request", f"'{param}' must be a whole number.", param=param)
+    return limit
+
+
 def _spec(name: str, task: str, model: Json, settings: Json | None) -> Json:
     """`model` is {"provider", "name", "config"} of the config file."""
     unknown = set(model) - {"provider", "name", "config"}
     if unknown:
         raise ValueError(f"A model has provider, name and config, not {', '.join(sorted(unknown))}.")
+    _string(name, "name")
+    for member in ("provider", "name"):
+        _string(model.get(member) or "", f"model.{member}")
     return {"name": name, "task": task_of(task), "model": dict(model), "settings": dict(settings or {})}
 
 

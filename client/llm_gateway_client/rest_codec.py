@@ -61,7 +61,7 @@ def chunk_of(call: Call[T], chunk: Json) -> T:
 def object_of(body: bytes) -> dict[str, Any]:
     try:
         value = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
         raise BadAnswer("The answer is no JSON object: is this a gateway's address?", kind="malformed_answer")

@@ -52,7 +52,7 @@ def _words(body: bytes) -> Json:
     """message, type, param, code: whichever there are."""
     try:
         value = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"message": body[: 4 * _TEXT_CHARS_MAX].decode("utf-8", "replace")[:_TEXT_CHARS_MAX].strip()}
     if not isinstance(value, dict):
         return {}

@@ -122,10 +122,10 @@ def _config(pairs: list[str]) -> dict[str, Any]:
 def _object(settings: str) -> dict[str, Any]:
     try:
         found = json.loads(settings)
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise Failure("--settings takes one JSON object")  # without what was written: it may hold a key
+        raise Failure("--settings takes one JSON object.")  # without what was written: it may hold a key
     return found
 
 

@@ -21,6 +21,8 @@ BYTES = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, None: 1}
 _DECIMAL = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,12}))?")
 # One day: more is a mistaken unit, and asyncio's timers need a bound.
 DURATION_S_MAX = 86_400.0
+# The name of a model: an ARN or a path has a few hundred characters.
+LINE_CHARS_MAX = 1024
 # urlsplit silently drops tabs and newlines, so they are checked before.
 _URL_CHARS = re.compile(r"[\x21-\x7e]+")
 
@@ -60,6 +62,18 @@ def text(node: Node, path: str, report: Report) -> str | None:
         report.error(node.line, path, f"expected text, but YAML reads this as {found}", "put it in quotes")
     else:
         report.error(node.line, path, f"expected text, found {found}")
+    return None
+
+
+def line(node: Node, path: str, report: Report) -> str | None:
+    """Text that fits on one line: no control characters, and at most LINE_CHARS_MAX."""
+    found = text(node, path, report)
+    if found is None or (found.isprintable() and len(found) <= LINE_CHARS_MAX):
+        return found
+    if len(found) > LINE_CHARS_MAX:
+        report.error(node.line, path, f"is longer than {LINE_CHARS_MAX:,} characters")
+    else:
+        report.error(node.line, path, "has a character in it that cannot be printed, such as a line break")
     return None
 
 

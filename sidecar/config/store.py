@@ -50,7 +50,7 @@ def _url(entry: MappingEntry, path: str, scope: Scope) -> _Url | None:
         problem("contains more than an address and a database", _HINT)
     else:
         number = "" if parts.scheme == "unix" else parts.path.strip("/")
-        if not number or (number.isdecimal() and int(number) <= _DB_MAX):
+        if not number or (number.isascii() and number.isdecimal() and len(number) < 10 and int(number) <= _DB_MAX):
             return parts, int(number or 0)
         problem("does not end in a database number", "such as redis://host:6379/0")
     return None

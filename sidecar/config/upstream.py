@@ -44,7 +44,7 @@ def upstream(entries: Entries, path: str, task: Task | None, scope: Scope) -> Up
     """Builds an upstream from the keys of `model:`; a missing one is reported elsewhere. None with problems
     reported. `task` is None if the route's type is invalid."""
     report = scope.report
-    model = fields.text(entries["name"].value, f"{path}.name", report) if "name" in entries else None
+    model = fields.line(entries["name"].value, f"{path}.name", report) if "name" in entries else None
     row = _provider(entries["provider"].value, f"{path}.provider", report) if "provider" in entries else None
     if row is None:
         _name_aws(entries.get("config"), path, report)

@@ -223,7 +223,7 @@ async def _send(client: Any, grant: Grant) -> tuple[int, bytes]:
 def _read(status: int, body: bytes, requested_at_s: float) -> _Token:
     try:
         answer = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         answer = None
     fields: dict[str, Any] = answer if isinstance(answer, dict) else {}
     if status != 200:

@@ -137,6 +137,7 @@ class _Http2:
         self._grpc: dict[int, str] = {}
         self._body: dict[int, bytes] = {}
         self._ended: set[int] = set()
+        self._unsent: dict[int, bytes] = {}
 
     def ask(self, requests: Sequence[tuple[Fields, bytes]]) -> list[Answer]:
         self._h2.initiate_connection()
@@ -146,17 +147,32 @@ class _Http2:
             streams.append(stream)
             self._h2.send_headers(stream, list(fields), end_stream=not body)
             if body:
-                self._h2.send_data(stream, body, end_stream=True)
-        self._socket.sendall(self._h2.data_to_send())
+                self._unsent[stream] = body
+        self._send()
         while not self._ended.issuperset(streams):
             data = self._socket.recv(65_536)
             if not data:
                 break
             for event in self._h2.receive_data(data):
                 self._take(event)
-            self._socket.sendall(self._h2.data_to_send())
+            self._send()
         self._socket.close()
         return [Answer(self._status.get(each, 0), self._body.get(each, b""), self._grpc.get(each)) for each in streams]
+
+    def _send(self) -> None:
+        """As much of the bodies as the other side takes now."""
+        for stream, body in list(self._unsent.items()):
+            if stream in self._ended:
+                del self._unsent[stream]
+                continue
+            while body and (room := min(self._h2.local_flow_control_window(stream), self._h2.max_outbound_frame_size)):
+                self._h2.send_data(stream, body[:room], end_stream=len(body) <= room)
+                body = body[room:]
+            if body:
+                self._unsent[stream] = body
+            else:
+                del self._unsent[stream]
+        self._socket.sendall(self._h2.data_to_send())
 
     def _take(self, event: h2.events.Event) -> None:
         if isinstance(event, h2.events.ResponseReceived | h2.events.TrailersReceived):

@@ -39,6 +39,6 @@ def page(items: list[Item], request: rest_pb2.ListResponseInputItemsRequest) -> 
 def _limit(text: str) -> int:
     if not text:
         return _LIMIT
-    if not (text.isdecimal() and len(text) <= 3 and 1 <= int(text) <= _LIMIT_MAX):
+    if not (text.isascii() and text.isdecimal() and len(text) <= 3 and 1 <= int(text) <= _LIMIT_MAX):
         raise GatewayError(Kind.INVALID_REQUEST, f"'limit' must be from 1 to {_LIMIT_MAX}.", param="limit")
     return int(text)

@@ -15,6 +15,8 @@ from sidecar.worker.rest.mlflow_dialect import provider_name
 
 # MLflow's own page size; a route takes some 150 bytes.
 PAGE_SIZE = 3000
+# More routes than any configuration has.
+_INDEX_MAX = 2**31
 _TOKEN_CHARS_MAX = 64
 
 
@@ -86,7 +88,7 @@ def _start(token: str) -> int:
     try:
         value = json.loads(base64.b64decode(token[:_TOKEN_CHARS_MAX], validate=True))
         index = value["index"]
-        if type(index) is int and index >= 0 and len(token) <= _TOKEN_CHARS_MAX:
+        if type(index) is int and 0 <= index <= _INDEX_MAX and len(token) <= _TOKEN_CHARS_MAX:
             return index
     except (binascii.Error, ValueError, TypeError, KeyError, RecursionError):
         pass

@@ -79,6 +79,6 @@ def _place(names: list[str], name: str) -> int:
 def _limit(text: str) -> int:
     if not text:
         return _LIMIT_MAX
-    if not (text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= _LIMIT_MAX):
+    if not (text.isascii() and text.isdecimal() and len(text) <= 4 and 1 <= int(text) <= _LIMIT_MAX):
         raise GatewayError(Kind.INVALID_REQUEST, f"'limit' must be from 1 to {_LIMIT_MAX}.", param="limit")
     return int(text)
