@@ -20,6 +20,7 @@ class Kind(StrEnum):
     PERMISSION_DENIED = "permission_denied"
     ROUTE_NOT_FOUND = "route_not_found"
     ALREADY_EXISTS = "already_exists"
+    CONFLICT = "conflict"
     FAILED_PRECONDITION = "failed_precondition"
     NOT_CONFIRMED = "not_confirmed"
     RATE_LIMITED = "rate_limited"

@@ -30,14 +30,16 @@ MEANINGS = {
     Kind.PERMISSION_DENIED: "The caller may not do this.",
     Kind.ROUTE_NOT_FOUND: "There is no route with this name, or the caller may not call it.",
     Kind.ALREADY_EXISTS: "A route with this name exists.",
+    Kind.CONFLICT: "Somebody else changed the route or its limits at the same time. `etag` is the current version: read it, then "
+    "repeat the change.",
     Kind.FAILED_PRECONDITION: "Routes cannot be managed through the API here, or this one is in the config file.",
     Kind.NOT_CONFIRMED: "A change of routes was not confirmed in time. It may have happened: check before you repeat it.",
     Kind.RATE_LIMITED: "Too many calls, by a limit of the gateway or the provider. Wait as long as the answer says.",
     Kind.QUOTA_EXHAUSTED: "The provider's account has no credit left.",
     Kind.BUDGET_EXCEEDED: "The budget of the caller or of the route is exceeded.",
     Kind.OVERLOADED: "The gateway is at capacity.",
-    Kind.STORE_UNAVAILABLE: "The store is down, and a limit or budget of the call is set to refuse without it, or the call "
-    "continues from a remembered answer.",
+    Kind.STORE_UNAVAILABLE: "The store is down, and a limit or budget of the call is set to refuse without it, the call "
+    "continues from a remembered answer, or it changes a route or limits.",
     Kind.UPSTREAM_TIMEOUT: "The provider did not connect, answer or continue in time.",
     Kind.UPSTREAM_UNAVAILABLE: "There is no connection to the provider, or it reports a failure.",
     Kind.UPSTREAM_REJECTED_CREDENTIALS: "The provider rejected the gateway's key: the operator has to fix the key.",

@@ -202,6 +202,25 @@ SUPERVISOR = (
         "1",
         "Reservations of all gateways that expired because nobody settled them: calls of a killed worker.",
     ),
+    Row(
+        "sidecar_managed_copy_in_use",
+        (),
+        "1, with a store",
+        "Whether the gateway serves its own copy of managed routes and limits because the store is down; they cannot be changed "
+        "then ([More than one machine](../concepts/scale.md#routes-and-limits-on-all-gateways)).",
+    ),
+    Row(
+        "sidecar_managed_refused",
+        (),
+        "1, with a store",
+        "Managed routes and limits of other gateways that this one cannot use; it keeps its own versions, and logs the reason.",
+    ),
+    Row(
+        "sidecar_managed_change",
+        (),
+        "1, with a store",
+        "Number of the last change to managed routes and limits that this gateway has; the same on all gateways.",
+    ),
 )
 FRONT = (
     Row(

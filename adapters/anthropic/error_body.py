@@ -23,6 +23,7 @@ _TYPES = {
     Kind.PERMISSION_DENIED: "permission_error",
     Kind.ROUTE_NOT_FOUND: "not_found_error",
     Kind.ALREADY_EXISTS: "conflict_error",
+    Kind.CONFLICT: "conflict_error",
     Kind.FAILED_PRECONDITION: "conflict_error",
     Kind.RATE_LIMITED: "rate_limit_error",
     Kind.QUOTA_EXHAUSTED: "billing_error",

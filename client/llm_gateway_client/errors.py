@@ -18,6 +18,7 @@ class SidecarError(Exception):
     `http_status` and `grpc_code` (a name) are what the one and the other service answer to that kind; None where no answer
     came. `retry_after_s`: how long to wait, where that is known. `param`: the member at fault. `may_retry`: whether the same
     call may succeed a little later. `code` is a provider's own code, where REST passes one on.
+    `etag` is the version that a route or its limits have now, where another change was faster.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class SidecarError(Exception):
         param: str | None = None,
         code: str | None = None,
         may_retry: bool = False,
+        etag: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -43,6 +45,7 @@ class SidecarError(Exception):
         self.param = param
         self.code = code
         self.may_retry = may_retry
+        self.etag = etag
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _restored, (type(self), self.message, {**self.__dict__})
@@ -74,7 +77,7 @@ class NotFound(SidecarError):
 
 
 class Conflict(SidecarError):
-    """The name is taken, or the gateway's state does not allow it."""
+    """The name is taken, somebody else has changed the route meanwhile, or the gateway's state does not allow it."""
 
 
 class RateLimited(SidecarError):
@@ -134,6 +137,7 @@ FAMILIES: Final[Mapping[str, type[SidecarError]]] = {
     "permission_denied": PermissionDenied,
     "route_not_found": NotFound,
     "already_exists": Conflict,
+    "conflict": Conflict,
     "failed_precondition": Conflict,
     "not_confirmed": Unavailable,
     "rate_limited": RateLimited,

@@ -111,10 +111,16 @@ _RPCS: dict[str, Rpc] = {
         _ROUTES, "CreateRoute", lambda body: routes_pb2.CreateRouteRequest(route=_spec(body)), _route_of
     ),
     "UpdateRoute": _rpc(
-        _ROUTES, "UpdateRoute", lambda body: routes_pb2.UpdateRouteRequest(route=_spec(body)), _route_of
+        _ROUTES,
+        "UpdateRoute",
+        lambda body: routes_pb2.UpdateRouteRequest(route=_spec(body), etag=body["etag"]),
+        _route_of,
     ),
     "DeleteRoute": _rpc(
-        _ROUTES, "DeleteRoute", lambda body: routes_pb2.DeleteRouteRequest(name=body["name"]), lambda _: None
+        _ROUTES,
+        "DeleteRoute",
+        lambda body: routes_pb2.DeleteRouteRequest(name=body["name"], etag=body["etag"]),
+        lambda _: None,
     ),
     "GetLimits": _rpc(
         _ROUTES, "GetLimits", lambda body: routes_pb2.GetLimitsRequest(route=body["route"]), message_values.limits_of
@@ -122,7 +128,9 @@ _RPCS: dict[str, Rpc] = {
     "SetLimits": _rpc(
         _ROUTES,
         "SetLimits",
-        lambda body: routes_pb2.SetLimitsRequest(route=body["route"], limits=[_limit(each) for each in body["limits"]]),
+        lambda body: routes_pb2.SetLimitsRequest(
+            route=body["route"], limits=[_limit(each) for each in body["limits"]], etag=body["etag"]
+        ),
         message_values.limits_of,
     ),
 }

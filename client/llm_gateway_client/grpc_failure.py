@@ -19,6 +19,7 @@ _KIND_OF_CODE = {
     "PERMISSION_DENIED": "permission_denied",
     "NOT_FOUND": "route_not_found",
     "ALREADY_EXISTS": "already_exists",
+    "ABORTED": "conflict",
     "FAILED_PRECONDITION": "failed_precondition",
     "UNIMPLEMENTED": "method_not_allowed",
     "CANCELLED": "cancelled",
@@ -35,7 +36,10 @@ def failure(error: grpc.RpcError, request_id: str, begun: bool) -> SidecarError:
     if kind is not None:
         pushback = trailers.get("grpc-retry-pushback-ms")
         may_retry = code in ("UNAVAILABLE", "RESOURCE_EXHAUSTED") and pushback != "-1" and not begun
-        return of_kind(kind, message, retry_after_s=wait_s, request_id=request_id, param=param, may_retry=may_retry)
+        etag = str(trailers.get("etag", "")).strip('"')
+        return of_kind(
+            kind, message, retry_after_s=wait_s, request_id=request_id, param=param, may_retry=may_retry, etag=etag
+        )
     return _own_failure(code, message, request_id, begun)
 
 

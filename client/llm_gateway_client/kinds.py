@@ -30,6 +30,7 @@ KINDS: Final[Mapping[str, StatusRow]] = {
     "permission_denied": StatusRow("PERMISSION_DENIED", 403, "permission_error", "permission_denied"),
     "route_not_found": StatusRow("NOT_FOUND", 404, "invalid_request_error", "model_not_found"),
     "already_exists": StatusRow("ALREADY_EXISTS", 409, "invalid_request_error", "already_exists"),
+    "conflict": StatusRow("ABORTED", 409, "invalid_request_error", "conflict"),
     "failed_precondition": StatusRow("FAILED_PRECONDITION", 409, "invalid_request_error", "failed_precondition"),
     "not_confirmed": StatusRow("UNAVAILABLE", 503, "api_error", "not_confirmed"),
     "rate_limited": StatusRow("RESOURCE_EXHAUSTED", 429, "rate_limit_error", "rate_limit_exceeded"),

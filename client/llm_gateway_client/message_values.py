@@ -34,6 +34,7 @@ from llm_gateway_client.values import (
     Embedding,
     EmbedResponse,
     Json,
+    Limits,
     Logprobs,
     Message,
     Model,
@@ -102,15 +103,15 @@ def embeddings_of(answer: pb.EmbedResponse) -> EmbedResponse:
 
 def route_of(route: routes_pb2.Route) -> Route:
     task = routes_pb2.Task.Name(route.task).removeprefix(_TASK).lower()
-    return Route(route.name, task, Model(route.model.provider, route.model.name))
+    return Route(route.name, task, Model(route.model.provider, route.model.name), route.etag)
 
 
 def routes_of(answer: routes_pb2.ListRoutesResponse) -> RoutePage:
     return RoutePage(tuple(route_of(each) for each in answer.routes), answer.next_page_token)
 
 
-def limits_of(answer: routes_pb2.GetLimitsResponse | routes_pb2.SetLimitsResponse) -> list[RateLimit]:
-    return [
+def limits_of(answer: routes_pb2.GetLimitsResponse | routes_pb2.SetLimitsResponse) -> Limits:
+    limits = (
         RateLimit(
             routes_pb2.LimitUnit.Name(each.unit).removeprefix(_UNIT).lower(),
             each.count,
@@ -118,7 +119,8 @@ def limits_of(answer: routes_pb2.GetLimitsResponse | routes_pb2.SetLimitsRespons
             each.each_consumer,
         )
         for each in answer.limits
-    ]
+    )
+    return Limits(limits, answer.etag)
 
 
 def _head(answer: Any) -> tuple[str, int, str]:

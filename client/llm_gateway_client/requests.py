@@ -18,6 +18,7 @@ from llm_gateway_client.values import (
     CompletionResponse,
     EmbedResponse,
     Json,
+    Limits,
     Message,
     RateLimit,
     Route,
@@ -134,22 +135,22 @@ def create_route(name: str, task: str, model: Json, settings: Json | None) -> Ca
     return Call("CreateRoute", _spec(name, task, model, settings))
 
 
-def update_route(name: str, task: str, model: Json, settings: Json | None) -> Call[Route]:
-    return Call("UpdateRoute", _spec(_existing(name), task, model, settings))
+def update_route(name: str, task: str, model: Json, settings: Json | None, etag: str = "") -> Call[Route]:
+    return Call("UpdateRoute", {**_spec(_existing(name), task, model, settings), "etag": etag})
 
 
-def delete_route(name: str) -> Call[None]:
-    return Call("DeleteRoute", {"name": _existing(name)})
+def delete_route(name: str, etag: str = "") -> Call[None]:
+    return Call("DeleteRoute", {"name": _existing(name), "etag": etag})
 
 
-def get_limits(route: str) -> Call[list[RateLimit]]:
+def get_limits(route: str) -> Call[Limits]:
     return Call("GetLimits", {"route": _existing(route)}, repeatable=True)
 
 
-def set_limits(route: str, limits: Sequence[RateLimit]) -> Call[list[RateLimit]]:
-    return Call(
-        "SetLimits", {"route": _existing(route), "limits": tuple(map(_limit, limits, count()))}, repeatable=True
-    )
+def set_limits(route: str, limits: Sequence[RateLimit], etag: str = "") -> Call[Limits]:
+    """With `etag` it is not repeatable: a repeated call would not find the version that it builds on."""
+    checked = tuple(map(_limit, limits, count()))
+    return Call("SetLimits", {"route": _existing(route), "limits": checked, "etag": etag}, repeatable=not etag)
 
 
 def query(name: str, dialect: str, data: Json, route: Route | None) -> Call[dict[str, Any]]:

@@ -12,7 +12,7 @@ from llm_gateway_client.errors import BadAnswer
 from llm_gateway_client.json_values import read_chat, read_chat_chunk, read_completion, read_embeddings, read_route
 from llm_gateway_client.mlflow_limits import read_limit, write_limit
 from llm_gateway_client.requests import Call
-from llm_gateway_client.values import Json, RateLimit, Route, RoutePage
+from llm_gateway_client.values import Json, Limits, Route, RoutePage
 
 T = TypeVar("T")
 _PREFIX = "llm/v1/"
@@ -20,11 +20,12 @@ _PREFIX = "llm/v1/"
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """What to send. `path` starts with a slash; `body` None: none."""
+    """What to send. `path` starts with a slash; `body` None: none; `etag` "": whatever the version is."""
 
     method: str
     path: str
     body: Json | None = None
+    etag: str = ""
 
     @property
     def content(self) -> bytes | None:
@@ -99,10 +100,12 @@ def _read_routes(answer: Json) -> RoutePage:
     )
 
 
-def _read_limits(answer: Json) -> list[RateLimit]:
+def _read_limits(answer: Json) -> Limits:
     rows = answer.get("limits")
     try:
-        return [read_limit(each) for each in rows if isinstance(each, dict)] if isinstance(rows, list) else []
+        return (
+            Limits(read_limit(each) for each in rows if isinstance(each, dict)) if isinstance(rows, list) else Limits()
+        )
     except ValueError as error:
         raise BadAnswer(f"The answer holds what is not a limit. {error}", kind="malformed_answer") from None
 
@@ -115,9 +118,12 @@ _PATHS: dict[str, _Path] = {
     "GetRoute": _Path(lambda body: HttpRequest("GET", f"/api/2.0/endpoints/{_name(body)}"), _read_route),
     "CreateRoute": _Path(lambda body: HttpRequest("POST", "/api/2.0/gateway/routes/", _spec(body)), _read_route),
     "UpdateRoute": _Path(
-        lambda body: HttpRequest("PATCH", f"/api/2.0/gateway/routes/{_name(body)}", _spec(body)), _read_route
+        lambda body: HttpRequest("PATCH", f"/api/2.0/gateway/routes/{_name(body)}", _spec(body), body["etag"]),
+        _read_route,
     ),
-    "DeleteRoute": _Path(lambda body: HttpRequest("DELETE", f"/api/2.0/gateway/routes/{_name(body)}")),
+    "DeleteRoute": _Path(
+        lambda body: HttpRequest("DELETE", f"/api/2.0/gateway/routes/{_name(body)}", etag=body["etag"])
+    ),
     "GetLimits": _Path(
         lambda body: HttpRequest("GET", f"/api/2.0/gateway/limits/{_name(body, 'route')}"), _read_limits
     ),
@@ -126,6 +132,7 @@ _PATHS: dict[str, _Path] = {
             "POST",
             "/api/2.0/gateway/limits/",
             {"route": body["route"], "limits": [write_limit(each) for each in body["limits"]]},
+            body["etag"],
         ),
         _read_limits,
     ),

@@ -22,7 +22,10 @@ def failure(status: int, headers: Mapping[str, str], body: bytes, request_id: st
     request_id = headers.get("x-request-id", request_id)
     if code == _CORE_GONE:
         return Unreachable(str(words.get("message")), kind="unreachable", http_status=status, request_id=request_id)
-    kind = kind_of_http(status, code, _text(words.get("type")))
+    etag = etag_of(
+        headers
+    )  # MLflow's paths have no code: the version that holds now tells a conflict from other refusals
+    kind = "conflict" if status == 409 and etag else kind_of_http(status, code, _text(words.get("type")))
     error = of_kind(
         kind,
         _text(words.get("message")) or f"The gateway answered with HTTP {status}.",
@@ -31,9 +34,15 @@ def failure(status: int, headers: Mapping[str, str], body: bytes, request_id: st
         param=param,
         code=code,
         may_retry=status in (429, 503) and headers.get("x-should-retry") != "false",
+        etag=etag,
     )
     error.http_status = status
     return error
+
+
+def etag_of(headers: Mapping[str, str]) -> str:
+    """The version that an answer names; "" where there is none. A proxy that compresses makes it a weak one."""
+    return headers.get("etag", "").removeprefix("W/").strip('"')
 
 
 def failure_in_stream(event: Json, request_id: str) -> SidecarError:

@@ -12,10 +12,10 @@ import httpx
 from llm_gateway_client.errors import BadAnswer, Interrupted, TargetError, TimedOut, Unreachable
 from llm_gateway_client.requests import Call
 from llm_gateway_client.rest_codec import chunk_of, object_of, request_of
-from llm_gateway_client.rest_failure import failure, failure_in_stream
+from llm_gateway_client.rest_failure import etag_of, failure, failure_in_stream
 from llm_gateway_client.sse import Events
 from llm_gateway_client.targets import Target
-from llm_gateway_client.values import ChatChunk, ChatResponse
+from llm_gateway_client.values import ChatChunk, ChatResponse, Limits, Route
 
 T = TypeVar("T")
 # As the gateway's own limit of an answer.
@@ -49,6 +49,8 @@ def arguments_of(call: Call[Any], request_id: str, left_s: float) -> dict[str, A
     headers = {"x-request-id": request_id, "accept": "text/event-stream" if call.stream else "application/json"}
     if request.body is not None:
         headers["content-type"] = "application/json"
+    if request.etag:
+        headers["if-match"] = f'"{request.etag}"'
     timeout = httpx.Timeout(left_s, connect=min(left_s, _CONNECT_S_MAX))
     return {
         "method": request.method,
@@ -98,12 +100,16 @@ def check(response: httpx.Response, body: bytes, request_id: str) -> None:
         raise failure(response.status_code, response.headers, body, request_id)
 
 
-def with_left_out(value: T, response: httpx.Response) -> T:
-    """The value with what was left out of the request, which is a header: OpenAI's format has no member for it."""
-    header: str = response.headers.get("x-sidecar-left-out", "")
-    if not header or not isinstance(value, ChatResponse | ChatChunk):
-        return value
-    return replace(value, left_out=tuple(header.split(", ")))
+def with_headers(value: T, response: httpx.Response) -> T:
+    """The value with what formats have no member for: what was left out of the request, and the version of what was managed."""
+    if isinstance(value, ChatResponse | ChatChunk):
+        header: str = response.headers.get("x-sidecar-left-out", "")
+        return replace(value, left_out=tuple(header.split(", "))) if header else value
+    if isinstance(value, Route):
+        return replace(value, etag=etag_of(response.headers))
+    if isinstance(value, Limits):
+        value.etag = etag_of(response.headers)
+    return value
 
 
 class Chunks(Generic[T]):
@@ -133,7 +139,7 @@ class Chunks(Generic[T]):
             if chunk.get("error"):
                 raise failure_in_stream(chunk, self._id)
             value = chunk_of(self._call, chunk)
-            chunks.append(value if self._begun else with_left_out(value, self._response))
+            chunks.append(value if self._begun else with_headers(value, self._response))
             self._begun = True
         return chunks
 

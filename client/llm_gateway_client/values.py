@@ -7,7 +7,7 @@ of a comparison.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -251,11 +251,13 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A public name. `task` is "chat", "completions" or "embeddings"."""
+    """A public name. `task` is "chat", "completions" or "embeddings". `etag` is the version of a route that is managed through
+    the API; "" for one of the config file, and in lists by REST."""
 
     name: str
     task: str
     model: Model
+    etag: str = field(default="", compare=False)
 
     @property
     def route_type(self) -> str:
@@ -284,3 +286,11 @@ class RateLimit:
     per_seconds: int = 60
     each_consumer: bool = False
     """Whether each consumer has an allowance of its own; otherwise all share one."""
+
+
+class Limits(list[RateLimit]):
+    """The limits of a route. `etag` is their version."""
+
+    def __init__(self, limits: Iterable[RateLimit] = (), etag: str = "") -> None:
+        super().__init__(limits)
+        self.etag = etag

@@ -1,4 +1,4 @@
-"""`sidecar routes`: lists the routes of a running gateway, makes one, removes one."""
+"""`sidecar routes`: lists the routes of a running gateway, shows, makes, replaces and removes one."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sidecar.cli.inference import BYTE_ORDER_MARK, KnownStateDir, Target, connec
 from sidecar.cli.terminal import QUIET, console
 
 if TYPE_CHECKING:
+    from llm_gateway_client.values import RateLimit
     from rich.text import Text
 
 _LIST_TIMEOUT_S = 10.0
@@ -51,6 +52,14 @@ _Config = Annotated[
         "API key is on the command line.",
     ),
 ]
+_Etag = Annotated[
+    str,
+    typer.Option(
+        "--etag",
+        metavar="VERSION",
+        help="Change the route only if this is its version, as `sidecar routes show` prints it.",
+    ),
+]
 _Settings = Annotated[
     str, typer.Option("--settings", metavar="JSON", help="Other keys of the route, such as timeouts, as a JSON object.")
 ]
@@ -63,6 +72,9 @@ def register(app: typer.Typer) -> None:
     routes.callback(invoke_without_command=True, epilog="Example: sidecar routes")(listing)
     example = "Example: sidecar routes create mine --provider ollama --model llama3.2"
     routes.command(epilog=example)(create)
+    example = "Example: sidecar routes update mine --provider ollama --model llama3.3 --etag 6f1e0c3d5b7a9d21"
+    routes.command(epilog=example)(update)
+    routes.command(epilog="Example: sidecar routes show mine")(show)
     routes.command(epilog="Example: sidecar routes delete mine")(delete)
     app.add_typer(routes, name="routes")
 
@@ -88,13 +100,51 @@ def create(
     print(f"Created route {name}.")
 
 
-def delete(name: _Name, state_dir: KnownStateDir = None, target: Target = None) -> None:
+def update(
+    name: _Name,
+    provider: _Provider,
+    model: _Model,
+    task: _Task = Task.CHAT,
+    config: _Config = None,
+    settings: _Settings = "",
+    etag: _Etag = "",
+    state_dir: KnownStateDir = None,
+    target: Target = None,
+) -> None:
+    """Replace a route that is managed through the API.
+
+    It is replaced whole, with its API key; its limits stay. If somebody else has changed it meanwhile, nothing is
+    changed.
+    """
+    given = {"provider": provider, "name": model, "config": _config(config or [])}
+    more = _object(settings) if settings else None
+    with connected(target, state_dir) as client:
+        route = client.update_route(name, task, given, settings=more, etag=etag, timeout_s=_CHANGE_TIMEOUT_S)
+    print(f"Changed route {name}. Its version is {route.etag}.")
+
+
+def show(name: _Name, state_dir: KnownStateDir = None, target: Target = None) -> None:
+    """Print a route, its version for --etag, and its limits.
+
+    A route of the config file has no version: it is changed there.
+    """
+    with connected(target, state_dir) as client:
+        route = client.get_route(name, timeout_s=_LIST_TIMEOUT_S)
+        limits = client.get_limits(name, timeout_s=_LIST_TIMEOUT_S)
+    rows = [("name", route.name), ("task", route.task), ("provider", route.model.provider), ("model", route.model.name)]
+    rows.append(("version", route.etag or "none: it is in the config file"))
+    rows += [("limit", _limit_text(limit)) for limit in limits]
+    for title, value in rows:
+        print(f"{title:<10}{value}")
+
+
+def delete(name: _Name, etag: _Etag = "", state_dir: KnownStateDir = None, target: Target = None) -> None:
     """Remove a route that is managed through the API.
 
     Its API key is removed too. Calls in progress may finish.
     """
     with connected(target, state_dir) as client:
-        client.delete_route(name, timeout_s=_CHANGE_TIMEOUT_S)
+        client.delete_route(name, etag=etag, timeout_s=_CHANGE_TIMEOUT_S)
     print(f"Removed route {name}.")
 
 
@@ -105,6 +155,12 @@ def listing(context: typer.Context, state_dir: KnownStateDir = None, target: Tar
     """
     if context.invoked_subcommand is None:
         _print_routes(state_dir, target)
+
+
+def _limit_text(limit: RateLimit) -> str:
+    """Such as "100 requests in 60 s, each consumer"."""
+    text = f"{limit.count} {limit.unit}" + (f" in {limit.per_seconds} s" if limit.per_seconds else "")
+    return f"{text}, each consumer" if limit.each_consumer else text
 
 
 def _config(pairs: list[str]) -> dict[str, Any]:

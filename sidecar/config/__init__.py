@@ -20,6 +20,7 @@ from sidecar.config.upstream import provider_name
 from sidecar.config.variables import SECRET_KEYS, expand_tree
 from sidecar.config.yaml_tree import parse
 from sidecar.domain.snapshot import Snapshot
+from sidecar.domain.version import version_of
 
 __all__ = [
     "LOCAL_UNKNOWN",
@@ -76,7 +77,7 @@ def load(
     expand_tree(root, env, report)
     others = []
     for name, content in (route_files or {}).items():
-        its_scope = replace(scope, report=report.of_file(name), sources=stored)
+        its_scope = replace(scope, report=report.of_file(name), sources=stored, version=version_of(content))
         others.append((parse(content, its_scope.report), its_scope))
     values = read(root, others, scope)
     if report.problems:

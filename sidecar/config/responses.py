@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 from sidecar.config import fields
+from sidecar.config.encryption_key import ENCRYPTION_KEY
 from sidecar.config.kinds import Kind, plain, size
 from sidecar.config.problems import Report
-from sidecar.config.scope import Scope
-from sidecar.config.secrets import secret
 from sidecar.config.section import Entries, Field, Section
-from sidecar.config.yaml_tree import MappingEntry
-from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Remembering
 
 # Nobody can continue an answer in less than a second; OpenAI stores its own for 30 days.
 _REMEMBER_S = (1.0, 30 * 86_400.0)
 # From one short conversation to a dedicated disk.
 _BYTES = (64 * 1024, 1024 * 1024**3)
-_KEY_CHARS_MIN = 32
-
-
-def _key(entry: MappingEntry, path: str, scope: Scope) -> Secret | None:
-    found = secret(entry.value, path, scope.report, scope.sources)
-    if found is not None and len(found.reveal()) < _KEY_CHARS_MIN:
-        hint = "create one with `openssl rand -hex 32`"
-        scope.report.error(entry.line, path, f"has fewer than {_KEY_CHARS_MIN} characters", hint)
-        return None
-    return found
 
 
 def _check(found: Remembering, entries: Entries, path: str, report: Report) -> None:
@@ -70,7 +57,7 @@ RESPONSES = Section(
         ),
         Field(
             "encryption_key",
-            Kind({"type": "string"}, "key", _key),
+            ENCRYPTION_KEY,
             "The key that encrypts the answers: $NAME, ${NAME} or file:PATH, at least 32 random characters.",
             "If you change the key, stored answers can no longer be read.",
             default="a file in the state directory; required with a `store`",

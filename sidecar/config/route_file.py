@@ -17,6 +17,7 @@ from sidecar.config.top_level import LIST_KEYS, ROUTE_FILE, TOP, defaults_of, ga
 from sidecar.config.variables import expand_tree
 from sidecar.config.yaml_tree import Node, parse
 from sidecar.domain.snapshot import Route
+from sidecar.domain.version import version_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ def load_route_file(text: str, file: str, base: BaseConfig, read_secret: ReadFil
     names are free. Returns None if they include a split or an alias, which only `load` can validate. Raises
     ConfigErrors."""
     report = Report(file)
-    scope = Scope(report, Sources({}, _nothing, read_secret), base.scope.directory, base.scope.local_base_url)
+    sources = Sources({}, _nothing, read_secret)
+    scope = Scope(report, sources, base.scope.directory, base.scope.local_base_url, version_of(text))
     root = parse(text, report)
     if any(is_split(item) or "aliases" in item.entries for item in _items(root)):
         return None

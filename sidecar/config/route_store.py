@@ -3,6 +3,7 @@
     routes.d/NAME.yaml           a route managed through the API; keys in it are `secret:NAME-...`
     routes.d/secrets/NAME-...    a key
     routes.d/limits/NAME.json    limits set through the API, also for routes of the config file
+    routes.d/store               the last change of a shared store that these files contain
 
 NAME is the route's, with `,` for a slash, `=` for a colon and `+` for a star.
 
@@ -25,6 +26,7 @@ from pathlib import Path
 from sidecar.domain.snapshot import Limit
 
 DIRECTORY = "routes.d"
+_SEEN = "store"
 _DIR_MODE = 0o700
 _FILE_MODE = 0o600
 # Names consist of the characters of a route's; "~" is not among them, so a partly written file is never taken for a
@@ -113,7 +115,7 @@ class RouteFiles:
         """Removes the keys that only the old text names. Those that cannot be removed now are removed by the next
         `sweep`."""
         with suppress(OSError):
-            for key in set(_REFERENCE.findall(before)) - set(_REFERENCE.findall(now)):
+            for key in set(references(before)) - set(references(now)):
                 (self.secrets / key).unlink(missing_ok=True)
 
     def limits(self) -> dict[str, tuple[Limit, ...]]:
@@ -140,9 +142,25 @@ class RouteFiles:
         _put(path, json.dumps([asdict(limit) for limit in limits]))
         _settle(self._limits)
 
+    def seen(self) -> str:
+        """What `write_seen` wrote last; "" where these files were never those of a store."""
+        try:
+            return (self.root / _SEEN).read_text("ascii", "replace")
+        except FileNotFoundError:
+            return ""
+
+    def write_seen(self, text: str) -> None:
+        """ "": what is changed from now on, no store knows."""
+        path = self.root / _SEEN
+        if text:
+            _make(self.root)
+            _put(path, text)
+        else:
+            path.unlink(missing_ok=True)
+
     def sweep(self) -> None:
         """Removes partly written files and keys that no route names, which a crash may have left behind."""
-        named = {name for text in self.texts().values() for name in _REFERENCE.findall(text)}
+        named = {name for text in self.texts().values() for name in references(text)}
         for path in _files(self.secrets, ""):
             if path.name not in named:
                 path.unlink(missing_ok=True)
@@ -155,6 +173,11 @@ def key_name(route: str) -> str:
     """Returns a new name for each key: the old key stays until the route that names it was replaced. At most 128
     characters, none of them special in a path."""
     return f"{_NOT_FIRST.sub('_', route[:_ROUTE_CHARS])}-{randomness.token_hex(8)}"
+
+
+def references(text: str) -> list[str]:
+    """Names of the keys that a route's file names."""
+    return _REFERENCE.findall(text)
 
 
 def _files(directory: Path, end: str) -> list[Path]:

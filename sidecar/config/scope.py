@@ -16,3 +16,4 @@ class Scope:
     sources: Sources
     directory: str  # of the config file
     local_base_url: str | None
+    version: str = ""  # of a file of a route that is managed through the API

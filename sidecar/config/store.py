@@ -10,6 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from sidecar.config import fields
 from sidecar.config.archive import ARCHIVE
 from sidecar.config.ca_bundle import ca_bundle
+from sidecar.config.encryption_key import ENCRYPTION_KEY
 from sidecar.config.kinds import BOOLEAN, DURATION, TEXT, Kind
 from sidecar.config.problems import Report
 from sidecar.config.scope import Scope
@@ -163,7 +164,17 @@ STORE = Section(
         Field(
             "installation",
             Kind({"type": "string", "pattern": f"^{_INSTALLATION.pattern}$"}, "text", _installation),
-            "Gateways with the same name share all limits and budgets. The name is part of every key in the store.",
+            "Gateways with the same name share all limits and budgets, and the routes that are managed through the API. The "
+            "name is part of every key in the store.",
+        ),
+        Field(
+            "encryption_key",
+            ENCRYPTION_KEY,
+            "The key that encrypts managed routes and limits in the store: $NAME, ${NAME} or file:PATH, at least 32 random "
+            "characters, the same on all gateways.",
+            "Without it, routes with API keys cannot be created through the API "
+            "([More than one machine](../concepts/scale.md#routes-and-limits-on-all-gateways)).",
+            default="none",
         ),
         Field(
             "archive",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 from sidecar.config import fields
@@ -145,8 +146,16 @@ def gather(
             read_one = split if is_split(item) else route
             name, made = read_one(item, path, defaults, names, scope)
             if name is not None:
-                found[name] = made
+                found[name] = _versioned(made, scope.version)
     return some
+
+
+def _versioned(made: Route | Split | None, version: str) -> Route | Split | None:
+    if made is None or not version:
+        return made
+    if isinstance(made, Split):
+        return replace(made, route=replace(made.route, version=version))
+    return replace(made, version=version)
 
 
 def _items(key: str, node: Node, scope: Scope) -> list[Node]:

@@ -124,10 +124,11 @@ class Failed:
 @dataclass(frozen=True, slots=True)
 class PutRoute:
     """Make a route, or replace one that was made so. `spec` is the route in the config file's terms; its keys are in plain
-    text, so it is not printed."""
+    text, so it is not printed. `builds_on`: one of these is the version of the route that is replaced."""
 
     spec: Mapping[str, Any]
     replaces: bool
+    builds_on: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"PutRoute(replaces={self.replaces})"
@@ -135,17 +136,19 @@ class PutRoute:
 
 @dataclass(frozen=True, slots=True)
 class RemoveRoute:
-    """Remove a route that `PutRoute` made."""
+    """Remove a route that `PutRoute` made, if it has one of these versions."""
 
     name: str
+    builds_on: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PutLimits:
-    """From now on these are the route's limits, whatever the config file says."""
+    """From now on these are the route's limits, whatever the config file says, if its limits have one of these versions."""
 
     route: str
     limits: tuple[Limit, ...]
+    builds_on: tuple[str, ...]
 
 
 RouteChange = PutRoute | RemoveRoute | PutLimits
@@ -158,13 +161,17 @@ class Refusal:
     kind: Kind
     message: str
     param: str | None = None
+    retry_after_s: float | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, error: GatewayError) -> Refusal:
-        return cls(error.kind, error.message, error.param)
+        return cls(error.kind, error.message, error.param, error.retry_after_s, error.headers)
 
     def error(self) -> GatewayError:
-        return GatewayError(self.kind, self.message, param=self.param)
+        return GatewayError(
+            self.kind, self.message, param=self.param, retry_after_s=self.retry_after_s, headers=self.headers
+        )
 
 
 @dataclass(frozen=True, slots=True)

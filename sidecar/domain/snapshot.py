@@ -180,6 +180,7 @@ class Route:
     mlflow_dialect: Literal["a", "b"] = "a"  # dialect of /gateway/{name}/invocations if nothing else decides
     fallback_on: frozenset[Kind] = frozenset()  # kinds of refusals after which another upstream is tried anyway
     aliases: tuple[str, ...] = ()  # further names; metrics, limits and lists use `name`
+    version: str = ""  # of a route managed through the API (sidecar/domain/version.py); "": it is in the config file
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +245,7 @@ class SharedStore:
     timeout_s: float = 0.05
     installation: str = "default"
     archive: PostgresServer | None = None
+    encryption_key: Secret | None = None  # of what is managed through the API
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,46 +8,65 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
+from typing import TYPE_CHECKING
 
 from adapters import GatewayError, Kind
 from sidecar.config import ConfigErrors, Problem
+from sidecar.config.route_documents import (
+    LIMITS,
+    ROUTE,
+    NotUnderstood,
+    RouteDocument,
+    limits_document,
+    limits_of,
+    route_document,
+    route_of,
+)
 from sidecar.control.channel import ChangeRequest, PutLimits, PutRoute, Refusal, RemoveRoute
 from sidecar.domain.redaction import without_secret
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Route, Snapshot
+from sidecar.domain.version import limits_version
 from sidecar.supervisor.configuration import Configuration, Reading, RouteDraft
 from sidecar.supervisor.inline_keys import without_keys
+from sidecar.supervisor.route_taking import Behind, NotTaken
 from sidecar.supervisor.start.start_error import StartError
 from sidecar.worker.route_changes import no_route
 
+if TYPE_CHECKING:  # only with a store
+    from sidecar.supervisor.shared_routes import SharedRoutes
+
 _log = logging.getLogger("sidecar")
+# Others are at it at the same time: of each round one wins.
+_ATTEMPTS = 20
+_BEHIND_S = 0.05
 Step = Callable[[Snapshot], Awaitable[None]]
 
 
 class RouteAdmin:
     """`prepare` starts what a snapshot needs (raises StartError), `use` gives it to every worker and waits for each."""
 
-    def __init__(self, configuration: Configuration, prepare: Step, use: Step) -> None:
+    def __init__(
+        self, configuration: Configuration, prepare: Step, use: Step, shared: SharedRoutes | None = None
+    ) -> None:
         self._configuration = configuration
         self._files = configuration.files
         self._prepare = prepare
         self._use = use
         self.turn = asyncio.Lock()
+        self._shared = shared
+        if shared is not None:
+            shared.taker = self
 
     async def make(self, ask: ChangeRequest) -> Route | Refusal | None:
         """The route as every worker has it now (None: it is gone), or why nothing was changed."""
         async with self.turn:
             try:
-                match ask.change:
-                    case PutRoute() as change:
-                        return await self._put(change, ask.by)
-                    case RemoveRoute(name):
-                        await self._remove(name, ask.by)
-                        return None
-                    case PutLimits() as change:
-                        return await self._limit(change, ask.by)
+                return await self._make(ask)
             except GatewayError as error:
                 return Refusal.of(error)
             except OSError as error:
@@ -58,6 +77,26 @@ class RouteAdmin:
                 _log.exception("A bug in the gateway.")
                 return Refusal(Kind.INTERNAL, "The gateway failed.")
 
+    async def _make(self, ask: ChangeRequest) -> Route | None:
+        if self._shared is None:
+            return await self._change(ask)
+        for _ in range(_ATTEMPTS):
+            await self._shared.catch_up()
+            try:
+                return await self._change(ask)
+            except Behind:
+                await asyncio.sleep(random.uniform(0, _BEHIND_S))
+        raise GatewayError(Kind.OVERLOADED, "Nothing was changed: other gateways keep changing routes. Try again.")
+
+    async def _change(self, ask: ChangeRequest) -> Route | None:
+        match ask.change:
+            case PutRoute() as change:
+                return await self._put(change, ask.by)
+            case RemoveRoute() as change:
+                return await self._remove(change, ask.by)
+            case PutLimits() as change:
+                return await self._limit(change, ask.by)
+
     async def _put(self, change: PutRoute, by: str) -> Route:
         current = self._managed()
         name = change.spec.get("name")
@@ -65,34 +104,91 @@ class RouteAdmin:
             raise GatewayError(Kind.INVALID_REQUEST, "name: The name is missing.", param="name")
         if change.replaces:
             self._require_created(current, name)
+            _require_version(current.routes[name].version, change.builds_on, f'Route "{name}" was')
         elif name in current.routes:
             raise GatewayError(Kind.ALREADY_EXISTS, f'Route "{name[:128]}" already exists.', param="name")
         spec, keys = without_keys(change.spec, name)
         text = json.dumps({"routes": [spec]}, indent=1, ensure_ascii=False) + "\n"
         reading = await asyncio.to_thread(self._checked, RouteDraft(name, text, keys, change.replaces))
         await self._prepared(reading.snapshot)
-        await asyncio.to_thread(partial(self._files.put, name, text, keys, keep_limits=change.replaces))
+        limits = {} if change.replaces else {LIMITS + name: None}
+        async with self._on_all({ROUTE + name: route_document(text, keys), **limits}):
+            await asyncio.to_thread(partial(self._files.put, name, text, keys, keep_limits=change.replaces))
         await self._in_use(reading)
         _log.info("Route %s was %s by %s.", name, "changed" if change.replaces else "created", by)
         return reading.snapshot.routes[name]
 
-    async def _remove(self, name: str, by: str) -> None:
-        current = self._managed()
+    async def _remove(self, change: RemoveRoute, by: str) -> Route | None:
+        current, name = self._managed(), change.name
         self._require_created(current, name)
+        _require_version(current.routes[name].version, change.builds_on, f'Route "{name}" was')
         reading = await asyncio.to_thread(self._checked, RouteDraft(name, None))
-        await asyncio.to_thread(self._files.remove, name)
+        async with self._on_all({ROUTE + name: None, LIMITS + name: None}):
+            await asyncio.to_thread(self._files.remove, name)
         await self._in_use(reading)
         self._configuration.retry()
         _log.info("Route %s was removed by %s.", name, by)
+        return None
 
     async def _limit(self, change: PutLimits, by: str) -> Route:
-        if change.route not in self._configuration.snapshot.routes:
+        route = self._configuration.snapshot.routes.get(change.route)
+        if route is None:
             raise no_route(change.route)
-        await asyncio.to_thread(self._files.write_limits, change.route, change.limits)
+        _require_version(limits_version(route.limits), change.builds_on, f'The limits of route "{route.name}" were')
+        async with self._on_all({LIMITS + change.route: limits_document(change.limits)}):
+            await asyncio.to_thread(self._files.write_limits, change.route, change.limits)
         reading = await asyncio.to_thread(self._configuration.with_limits)
         await self._in_use(reading)
         _log.info("The limits of route %s were set by %s (%d).", change.route, by, len(change.limits))
         return reading.snapshot.routes[change.route]
+
+    def _on_all(self, documents: Mapping[str, bytes | None]) -> AbstractAsyncContextManager[None]:
+        """The change is made for all gateways that share a store, and inside the block here."""
+        return nullcontext() if self._shared is None else self._shared.change(documents)
+
+    async def take(self, name: str, document: bytes | None) -> None:
+        """A change of another gateway; `turn` is held, and `taken` follows. Raises NotTaken, OSError."""
+        kind, name = name[:2], name[2:]
+        try:
+            if kind == ROUTE:
+                await self._take_route(name, None if document is None else route_of(name, document))
+            elif kind == LIMITS:
+                limits = None if document is None else limits_of(name, document)
+                await asyncio.to_thread(self._files.write_limits, name, limits)
+                self._configuration.changed(await asyncio.to_thread(self._configuration.with_limits))
+            else:
+                raise NotTaken("this release does not know what it is")
+        except NotUnderstood as error:
+            raise NotTaken(str(error)) from None
+        except GatewayError as error:
+            raise NotTaken("; ".join(error.message.splitlines())) from None
+
+    async def _take_route(self, name: str, route: RouteDocument | None) -> None:
+        known = self._configuration.snapshot.routes.get(name)
+        if route is None:
+            if known is not None and known.version:
+                reading = await asyncio.to_thread(self._checked, RouteDraft(name, None))
+                if self._files.has(name):  # not where another gateway works on the same files
+                    await asyncio.to_thread(self._files.remove, name)
+                self._configuration.changed(reading)
+                self._configuration.retry()
+                _log.info("Route %s was removed by another gateway.", name)
+            return
+        if known is not None and not known.version:
+            raise NotTaken("the config file of this gateway has a route of that name")
+        draft = RouteDraft(name, route.text, route.keys, replaces=True)
+        try:
+            reading = await asyncio.to_thread(self._configuration.with_draft, draft)
+        except ConfigErrors as errors:
+            raise NotTaken("; ".join(_problem_text(errors.problems, draft).splitlines())) from None
+        await self._prepared(reading.snapshot)
+        await asyncio.to_thread(partial(self._files.put, name, route.text, route.keys, keep_limits=True))
+        self._configuration.changed(reading)
+        _log.info("Route %s was made or changed by another gateway.", name)
+
+    async def taken(self) -> None:
+        """Every worker has what was taken."""
+        await self._use(self._configuration.snapshot)
 
     async def _in_use(self, reading: Reading) -> None:
         self._configuration.changed(reading)
@@ -136,6 +232,13 @@ class RouteAdmin:
         except StartError as error:
             _log.error("A change of routes failed: %s.", error)
             raise GatewayError(Kind.FAILED_PRECONDITION, f"Nothing was changed: {error}") from None
+
+
+def _require_version(version: str, builds_on: tuple[str, ...], what_was: str) -> None:
+    """Raises conflict, with the version that holds now."""
+    if version not in builds_on:
+        words = f'{what_was} changed meanwhile; the version is now "{version}". Nothing of this change was made.'
+        raise GatewayError(Kind.CONFLICT, words, param="etag", headers=(("etag", f'"{version}"'),))
 
 
 def _problem_text(problems: list[Problem], draft: RouteDraft) -> str:

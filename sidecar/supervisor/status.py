@@ -45,7 +45,7 @@ _EJECTED = "sidecar_upstream_ejected"
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where the status comes from. `certificates` blocks."""
+    """Where the status comes from. `certificates` blocks. `notes`: what else an operator should know, a line each."""
 
     metrics: SupervisorMetrics
     archive: Path
@@ -53,6 +53,7 @@ class Sources:
     workers: Callable[[], Iterable[WorkerStatus]]
     certificates: Callable[[], tuple[CertificateStatus, ...]]
     ca: Callable[[], Path | None]
+    notes: Callable[[], tuple[str, ...]] = tuple
 
 
 class StatusBoard:
@@ -103,7 +104,8 @@ class StatusBoard:
         snapshot, refused = self._from.snapshot(), self.refused
         problems = () if refused is None else tuple(refused.why.split("\n"))
         unconfirmed = refused is not None and refused.unconfirmed
-        config = ConfigStatus(snapshot.hash, len(snapshot.routes), problems, unconfirmed, snapshot.warnings)
+        warnings = (*snapshot.warnings, *self._from.notes())
+        config = ConfigStatus(snapshot.hash, len(snapshot.routes), problems, unconfirmed, warnings)
         return OperatorStatus(
             days=self._spent(first_day, "day"),
             consumers=self._spent(first_day, "consumer"),

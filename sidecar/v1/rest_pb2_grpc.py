@@ -440,7 +440,9 @@ class RestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateMlflowRoute(self, request, context):
-        """CreateMlflowRoute creates a route: {name, route_type, model: {name, provider, config}}. Admins only, see RouteService.
+        """CreateMlflowRoute creates a route: {name, route_type, model: {name, provider, config}}. Admins only, see RouteService. The
+        header `etag` of an answer with one route, or with limits, is its version; `if-match` of a change is the version that it
+        builds on.
         buf:lint:ignore RPC_REQUEST_STANDARD_NAME
         buf:lint:ignore RPC_RESPONSE_STANDARD_NAME
         buf:lint:ignore RPC_REQUEST_RESPONSE_UNIQUE

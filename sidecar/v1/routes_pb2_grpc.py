@@ -30,8 +30,15 @@ class RouteServiceStub:
 
     The config says who is an admin (`consumers:`, roles); all others get PERMISSION_DENIED. Without `manage_routes: true` in the
     config, CreateRoute, UpdateRoute and DeleteRoute fail with FAILED_PRECONDITION. When a call that changes something returns,
-    every later call on any worker sees its effect, and a restart keeps it. UNAVAILABLE means that the change may have happened:
-    look before you repeat it. After any other error nothing has changed.
+    every later call on any worker sees its effect, and a restart keeps it. UNAVAILABLE with the reason NOT_CONFIRMED means that
+    the change may have happened: look before you repeat it. After any other error nothing has changed.
+
+    Gateways with the same store share the routes and limits that are managed here: all of them have a change within a second.
+    While the store is down, changes fail with UNAVAILABLE and the reason STORE_UNAVAILABLE.
+
+    A change builds on a version. With the `etag` that you read, it succeeds only if nobody has changed the route (or its limits)
+    since; without one, it builds on the version that the gateway has in use when the call arrives. Otherwise it fails with
+    ABORTED and the reason CONFLICT, and the trailing metadata `etag` has the current version.
     """
 
     def __init__(self, channel):
@@ -87,8 +94,15 @@ class RouteServiceServicer:
 
     The config says who is an admin (`consumers:`, roles); all others get PERMISSION_DENIED. Without `manage_routes: true` in the
     config, CreateRoute, UpdateRoute and DeleteRoute fail with FAILED_PRECONDITION. When a call that changes something returns,
-    every later call on any worker sees its effect, and a restart keeps it. UNAVAILABLE means that the change may have happened:
-    look before you repeat it. After any other error nothing has changed.
+    every later call on any worker sees its effect, and a restart keeps it. UNAVAILABLE with the reason NOT_CONFIRMED means that
+    the change may have happened: look before you repeat it. After any other error nothing has changed.
+
+    Gateways with the same store share the routes and limits that are managed here: all of them have a change within a second.
+    While the store is down, changes fail with UNAVAILABLE and the reason STORE_UNAVAILABLE.
+
+    A change builds on a version. With the `etag` that you read, it succeeds only if nobody has changed the route (or its limits)
+    since; without one, it builds on the version that the gateway has in use when the call arrives. Otherwise it fails with
+    ABORTED and the reason CONFLICT, and the trailing metadata `etag` has the current version.
     """
 
     def ListRoutes(self, request, context):
@@ -116,7 +130,7 @@ class RouteServiceServicer:
 
     def UpdateRoute(self, request, context):
         """UpdateRoute replaces a whole route that CreateRoute created; limits from SetLimits stay. Errors: NOT_FOUND;
-        FAILED_PRECONDITION for a route of the config file, which only its owner changes; INVALID_ARGUMENT as above.
+        FAILED_PRECONDITION for a route of the config file, which only its owner changes; ABORTED; INVALID_ARGUMENT as above.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,7 +153,7 @@ class RouteServiceServicer:
 
     def SetLimits(self, request, context):
         """SetLimits replaces the rate limits of a route, including one from the config file, until they are set again. For admins
-        only, whether or not `manage_routes` is on. Errors: NOT_FOUND, INVALID_ARGUMENT.
+        only, whether or not `manage_routes` is on. Errors: NOT_FOUND, ABORTED, INVALID_ARGUMENT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -209,8 +223,15 @@ class RouteService:
 
     The config says who is an admin (`consumers:`, roles); all others get PERMISSION_DENIED. Without `manage_routes: true` in the
     config, CreateRoute, UpdateRoute and DeleteRoute fail with FAILED_PRECONDITION. When a call that changes something returns,
-    every later call on any worker sees its effect, and a restart keeps it. UNAVAILABLE means that the change may have happened:
-    look before you repeat it. After any other error nothing has changed.
+    every later call on any worker sees its effect, and a restart keeps it. UNAVAILABLE with the reason NOT_CONFIRMED means that
+    the change may have happened: look before you repeat it. After any other error nothing has changed.
+
+    Gateways with the same store share the routes and limits that are managed here: all of them have a change within a second.
+    While the store is down, changes fail with UNAVAILABLE and the reason STORE_UNAVAILABLE.
+
+    A change builds on a version. With the `etag` that you read, it succeeds only if nobody has changed the route (or its limits)
+    since; without one, it builds on the version that the gateway has in use when the call arrives. Otherwise it fails with
+    ABORTED and the reason CONFLICT, and the trailing metadata `etag` has the current version.
     """
 
     @staticmethod

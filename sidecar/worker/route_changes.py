@@ -28,6 +28,7 @@ from sidecar.control.channel import (
 )
 from sidecar.domain.gateway_status import GatewayStatus
 from sidecar.domain.snapshot import Consumer, Limit, Route
+from sidecar.domain.version import limits_version
 from sidecar.gateway.consumers import require_admin
 from sidecar.gateway.gateway import Gateway
 
@@ -41,6 +42,7 @@ _STATUS_TIMEOUT_S = 5.0
 _WAITING_MAX = 256
 # A route with a long list of headers takes some KiB.
 _SPEC_BYTES_MAX = 256 * 1024
+Etags = Sequence[str]
 LIMITS_MAX = 16
 LIMIT_COUNT_MAX = 2**53 - 1
 
@@ -63,44 +65,52 @@ class RouteChanges:
         """
         return await self._put(consumer, spec, replaces=False)
 
-    async def update(self, consumer: Consumer, spec: Mapping[str, Any]) -> Route:
-        """Replaces all of a route that `create` made, and returns it. Raises what `create` raises, with
-        route_not_found in place of already_exists, and failed_precondition for a route of the config file."""
-        return await self._put(consumer, spec, replaces=True)
+    async def update(self, consumer: Consumer, spec: Mapping[str, Any], etags: Etags = ()) -> Route:
+        """Replaces all of a route that `create` made, and returns it. Its current version must be one of `etags`; without
+        any, the version that this worker has in use when it is called.
 
-    async def delete(self, consumer: Consumer, name: str) -> None:
+        Raises what `create` raises, with route_not_found in place of already_exists, failed_precondition for a route of
+        the config file, and conflict for another version.
+        """
+        return await self._put(consumer, spec, replaces=True, etags=etags)
+
+    async def delete(self, consumer: Consumer, name: str, etags: Etags = ()) -> None:
         """Deletes a route that `create` made, with its key. Running calls finish. Raises what `update` raises."""
         self._require_managing(consumer)
-        self._own(consumer, name)
-        await self._ask(RemoveRoute(name), consumer)
+        route = self._own(consumer, name)
+        await self._ask(RemoveRoute(name, tuple(etags) or (route.version,)), consumer)
 
-    async def set_limits(self, consumer: Consumer, route: str, limits: Sequence[Limit]) -> tuple[Limit, ...]:
+    async def set_limits(
+        self, consumer: Consumer, route: str, limits: Sequence[Limit], etags: Etags = ()
+    ) -> tuple[Limit, ...]:
         """Replaces the limits of a route, including one from the config file; an empty list removes them. Returns
-        the limits in force.
+        the limits in force. `etags`: see `update`, here of the limits.
 
         Works for admins whether or not routes are managed. Raises permission_denied, route_not_found,
-        invalid_request, not_confirmed.
+        invalid_request, conflict, not_confirmed.
         """
         require_admin(consumer)
-        self._own(consumer, route)
+        before = self._own(consumer, route).limits
         _check(limits)
-        changed = await self._ask(PutLimits(route, tuple(limits)), consumer)
+        builds_on = tuple(etags) or (limits_version(before),)
+        changed = await self._ask(PutLimits(route, tuple(limits), builds_on), consumer)
         return changed.limits if changed is not None else ()
 
     async def get_limits(self, consumer: Consumer, route: str) -> tuple[Limit, ...]:
         """Returns the limits in force, to anyone who may call the route. Raises route_not_found."""
         return self._visible(consumer, route).limits
 
-    async def _put(self, consumer: Consumer, spec: Mapping[str, Any], *, replaces: bool) -> Route:
+    async def _put(self, consumer: Consumer, spec: Mapping[str, Any], *, replaces: bool, etags: Etags = ()) -> Route:
         self._require_managing(consumer)
         if _json_bytes(spec) > _SPEC_BYTES_MAX:
             raise GatewayError(
                 Kind.REQUEST_TOO_LARGE, f"The description of a route must not exceed {_SPEC_BYTES_MAX} bytes."
             )
         name = spec.get("name")
+        builds_on = tuple(etags)
         if replaces and isinstance(name, str):
-            self._own(consumer, name)
-        changed = await self._ask(PutRoute(spec, replaces), consumer)
+            builds_on = builds_on or (self._own(consumer, name).version,)
+        changed = await self._ask(PutRoute(spec, replaces, builds_on), consumer)
         assert changed is not None
         return changed
 
@@ -129,12 +139,13 @@ class RouteChanges:
             raise no_route(name)
         return route
 
-    def _own(self, consumer: Consumer, name: str) -> None:
+    def _own(self, consumer: Consumer, name: str) -> Route:
         """Returns the route to change. It must be addressed by its own name, not by an alias."""
         route = self._visible(consumer, name)
         if route.name != name:
             words = f'"{name[:128]}" is an alias of route "{route.name}". Use that name to change it.'
             raise GatewayError(Kind.FAILED_PRECONDITION, words, param="name")
+        return route
 
     async def _ask(self, change: RouteChange, by: Consumer) -> Route | None:
         if self._supervisor is None:

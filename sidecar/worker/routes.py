@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 from adapters import GatewayError, Kind, Task
 from sidecar.domain.snapshot import Consumer, Limit, Route
+from sidecar.domain.version import limits_version
 from sidecar.gateway.consumers import require_admin
 from sidecar.gateway.gateway import Gateway
 from sidecar.home import UpstreamView
@@ -75,28 +76,30 @@ class RouteServicer(routes_pb2_grpc.RouteServiceServicer):
     async def UpdateRoute(self, request: pb.UpdateRouteRequest, context: Context) -> pb.UpdateRouteResponse:
         consumer = self._admin(context)
         refuse_unknown_fields(request)
-        return pb.UpdateRouteResponse(route=_message(await self._changes.update(consumer, _spec(request.route))))
+        changed = await self._changes.update(consumer, _spec(request.route), _etags(request.etag))
+        return pb.UpdateRouteResponse(route=_message(changed))
 
     @answers_errors
     async def DeleteRoute(self, request: pb.DeleteRouteRequest, context: Context) -> pb.DeleteRouteResponse:
         consumer = self._admin(context)
         refuse_unknown_fields(request)
-        await self._changes.delete(consumer, request.name)
+        await self._changes.delete(consumer, request.name, _etags(request.etag))
         return pb.DeleteRouteResponse()
 
     @answers_errors
     async def GetLimits(self, request: pb.GetLimitsRequest, context: Context) -> pb.GetLimitsResponse:
         consumer = self._consumer(context)
         refuse_unknown_fields(request)
-        return pb.GetLimitsResponse(limits=_messages(await self._changes.get_limits(consumer, request.route)))
+        limits = await self._changes.get_limits(consumer, request.route)
+        return pb.GetLimitsResponse(limits=_messages(limits), etag=limits_version(limits))
 
     @answers_errors
     async def SetLimits(self, request: pb.SetLimitsRequest, context: Context) -> pb.SetLimitsResponse:
         consumer = self._admin(context)
         refuse_unknown_fields(request)
         limits = [_limit(index, limit) for index, limit in enumerate(request.limits)]
-        holds = await self._changes.set_limits(consumer, request.route, limits)
-        return pb.SetLimitsResponse(limits=_messages(holds))
+        holds = await self._changes.set_limits(consumer, request.route, limits, _etags(request.etag))
+        return pb.SetLimitsResponse(limits=_messages(holds), etag=limits_version(holds))
 
     @answers_errors
     async def ListUpstreams(self, request: pb.ListUpstreamsRequest, context: Context) -> pb.ListUpstreamsResponse:
@@ -135,8 +138,15 @@ class RouteServicer(routes_pb2_grpc.RouteServiceServicer):
 def _message(route: Route) -> pb.Route:
     upstream = route.upstreams[0]
     return pb.Route(
-        name=route.name, task=_TASKS[route.task], model=pb.Model(provider=upstream.provider, name=upstream.model)
+        name=route.name,
+        task=_TASKS[route.task],
+        model=pb.Model(provider=upstream.provider, name=upstream.model),
+        etag=route.version,
     )
+
+
+def _etags(etag: str) -> tuple[str, ...]:
+    return (etag,) if etag else ()
 
 
 def _upstream(route: str, view: UpstreamView) -> pb.UpstreamState:

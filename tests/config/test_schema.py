@@ -40,7 +40,7 @@ KEYS = {
     "consumer_limit": "requests tokens concurrent per each when_unavailable mode",
     "route_budget": "dollars per soft each when_unavailable",
     "consumer_budget": "dollars per soft each when_unavailable",
-    "store": "redis timeout installation",
+    "store": "redis timeout installation encryption_key",
     "redis": "url ca username password cluster sentinel",
     "mlflow_limit": "calls renewal_period key",
     "price": "input output cached_input cache_write cache_write_1h tiers",

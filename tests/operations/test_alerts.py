@@ -275,6 +275,18 @@ def store_down(scene: Scene) -> Iterator[None]:
     scene.redis.start()
 
 
+@contextmanager
+def newer_release(scene: Scene) -> Iterator[None]:
+    """Another gateway writes what this one does not understand."""
+    state = "{sidecar:default}managed"
+    scene.redis.ask("HSET", f"{state}:documents", "r:newer", b'p{"form": 2}')
+    scene.redis.ask("SET", state, "lineage 1 first")
+    yield
+    scene.redis.ask("DEL", f"{state}:documents")
+    scene.redis.ask("ZADD", f"{state}:changes", 2, "r:newer")
+    scene.redis.ask("SET", state, "lineage 2 second")
+
+
 FAULTS: dict[str, tuple[Callable[[Scene], AbstractContextManager[None]], tuple[str, ...]]] = {
     "a provider answers 503": (
         provider_down,
@@ -290,7 +302,11 @@ FAULTS: dict[str, tuple[Callable[[Scene], AbstractContextManager[None]], tuple[s
     "a certificate near its end": (certificate_ends, ("SidecarCertificateExpires",)),
     "a client certificate near its end": (client_certificate_ends, ("SidecarClientCertificateExpires",)),
     "a budget is spent to nine tenths": (budget_nearly_spent, ("SidecarBudgetNearlySpent",)),
-    "the store is killed": (store_down, ("SidecarStoreUnreachable", "SidecarSpendNotBooked")),
+    "the store is killed": (
+        store_down,
+        ("SidecarStoreUnreachable", "SidecarSpendNotBooked", "SidecarManagedCopyInUse"),
+    ),
+    "a managed route of a newer release": (newer_release, ("SidecarManagedRefused",)),
     "the archive's Postgres is stopped": (archive_down, ("SidecarArchiveUnreachable",)),
     "three workers are killed": (workers_die, ("SidecarWorkersDie",)),
     "a worker hangs": (worker_hangs, ("SidecarWorkerHangs",)),

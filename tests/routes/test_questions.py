@@ -11,7 +11,7 @@ from adapters import GatewayError, Kind
 from sidecar.control.channel import ChangeRequest, ChangeResult, Refusal, RemoveRoute, StatusRequest
 from sidecar.worker.route_changes import Questions
 
-REMOVAL = RemoveRoute("mine")
+REMOVAL = RemoveRoute("mine", ())
 
 
 class Supervisor:

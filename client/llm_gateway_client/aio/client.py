@@ -19,6 +19,7 @@ from llm_gateway_client.values import (
     CompletionResponse,
     EmbedResponse,
     Json,
+    Limits,
     RateLimit,
     Route,
 )
@@ -147,25 +148,28 @@ class AsyncClient:
         model: Json,
         *,
         settings: Json | None = None,
+        etag: str = "",
         timeout_s: float | None = None,
     ) -> Route:
-        """Replaces a route that create_route made, whole. Raises Conflict for a route of the config file."""
-        return await self.call(requests.update_route(name, task, model, settings), timeout_s)
+        """Replaces a route that create_route made, whole. `etag`: only if this is its version. Raises Conflict for another
+        version, whose `etag` is the one that holds, and for a route of the config file."""
+        return await self.call(requests.update_route(name, task, model, settings, etag), timeout_s)
 
-    async def delete_route(self, name: str, *, timeout_s: float | None = None) -> None:
-        """Removes a route that create_route made, with its key and its limits; calls in progress finish."""
-        await self.call(requests.delete_route(name), timeout_s)
+    async def delete_route(self, name: str, *, etag: str = "", timeout_s: float | None = None) -> None:
+        """Removes a route that create_route made, with its key and its limits; calls in progress finish. Raises as
+        update_route."""
+        await self.call(requests.delete_route(name, etag), timeout_s)
 
-    async def get_limits(self, route: str, *, timeout_s: float | None = None) -> list[RateLimit]:
+    async def get_limits(self, route: str, *, timeout_s: float | None = None) -> Limits:
         """By REST only those on requests; the others are not in the answer."""
         return await self.call(requests.get_limits(route), timeout_s)
 
     async def set_limits(
-        self, route: str, limits: Sequence[RateLimit], *, timeout_s: float | None = None
-    ) -> list[RateLimit]:
-        """Replaces all limits of a route, for admins; returns those that hold now. By REST: all on requests, and ValueError for
-        others."""
-        return await self.call(requests.set_limits(route, limits), timeout_s)
+        self, route: str, limits: Sequence[RateLimit], *, etag: str = "", timeout_s: float | None = None
+    ) -> Limits:
+        """Replaces all limits of a route, for admins; returns those that hold now. `etag`: only if this is their version, else
+        Conflict. By REST: all on requests, and ValueError for others."""
+        return await self.call(requests.set_limits(route, limits, etag), timeout_s)
 
     async def call(self, call: Call[T], timeout_s: float | None = None) -> T:
         """Makes a call of requests.py: all methods above are made of it."""

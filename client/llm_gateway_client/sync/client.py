@@ -20,6 +20,7 @@ from llm_gateway_client.values import (
     CompletionResponse,
     EmbedResponse,
     Json,
+    Limits,
     RateLimit,
     Route,
 )
@@ -148,23 +149,28 @@ class Client:
         model: Json,
         *,
         settings: Json | None = None,
+        etag: str = "",
         timeout_s: float | None = None,
     ) -> Route:
-        """Replaces a route that create_route made, whole. Raises Conflict for a route of the config file."""
-        return self.call(requests.update_route(name, task, model, settings), timeout_s)
+        """Replaces a route that create_route made, whole. `etag`: only if this is its version. Raises Conflict for another
+        version, whose `etag` is the one that holds, and for a route of the config file."""
+        return self.call(requests.update_route(name, task, model, settings, etag), timeout_s)
 
-    def delete_route(self, name: str, *, timeout_s: float | None = None) -> None:
-        """Removes a route that create_route made, with its key and its limits; calls in progress finish."""
-        self.call(requests.delete_route(name), timeout_s)
+    def delete_route(self, name: str, *, etag: str = "", timeout_s: float | None = None) -> None:
+        """Removes a route that create_route made, with its key and its limits; calls in progress finish. Raises as
+        update_route."""
+        self.call(requests.delete_route(name, etag), timeout_s)
 
-    def get_limits(self, route: str, *, timeout_s: float | None = None) -> list[RateLimit]:
+    def get_limits(self, route: str, *, timeout_s: float | None = None) -> Limits:
         """By REST only those on requests; the others are not in the answer."""
         return self.call(requests.get_limits(route), timeout_s)
 
-    def set_limits(self, route: str, limits: Sequence[RateLimit], *, timeout_s: float | None = None) -> list[RateLimit]:
-        """Replaces all limits of a route, for admins; returns those that hold now. By REST: all on requests, and ValueError for
-        others."""
-        return self.call(requests.set_limits(route, limits), timeout_s)
+    def set_limits(
+        self, route: str, limits: Sequence[RateLimit], *, etag: str = "", timeout_s: float | None = None
+    ) -> Limits:
+        """Replaces all limits of a route, for admins; returns those that hold now. `etag`: only if this is their version, else
+        Conflict. By REST: all on requests, and ValueError for others."""
+        return self.call(requests.set_limits(route, limits, etag), timeout_s)
 
     def call(self, call: Call[T], timeout_s: float | None = None) -> T:
         """Makes a call of requests.py: all methods above are made of it."""

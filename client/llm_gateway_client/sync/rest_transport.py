@@ -12,7 +12,7 @@ import httpx
 
 from llm_gateway_client.requests import Call
 from llm_gateway_client.rest_codec import answer_of
-from llm_gateway_client.rest_http import Body, Chunks, arguments_of, check, settings_of, translated, with_left_out
+from llm_gateway_client.rest_http import Body, Chunks, arguments_of, check, settings_of, translated, with_headers
 from llm_gateway_client.targets import Target
 from llm_gateway_client.timing import within
 
@@ -31,7 +31,7 @@ class RestTransport:
             with self._opened(call, request_id, end_s) as response:
                 body = _body(response, end_s)
         check(response, body, request_id)
-        return with_left_out(answer_of(call, body), response)
+        return with_headers(answer_of(call, body), response)
 
     def stream(self, call: Call[T], request_id: str, left_s: float) -> Generator[T, None, None]:
         end_s, begun = time.monotonic() + left_s, list[bool]()

@@ -30,14 +30,16 @@ LIMIT_UNIT_TOKENS: LimitUnit
 LIMIT_UNIT_CONCURRENT: LimitUnit
 
 class Route(_message.Message):
-    __slots__ = ("name", "task", "model")
+    __slots__ = ("name", "task", "model", "etag")
     NAME_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     name: str
     task: Task
     model: Model
-    def __init__(self, name: _Optional[str] = ..., task: _Optional[_Union[Task, str]] = ..., model: _Optional[_Union[Model, _Mapping]] = ...) -> None: ...
+    etag: str
+    def __init__(self, name: _Optional[str] = ..., task: _Optional[_Union[Task, str]] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class Model(_message.Message):
     __slots__ = ("provider", "name")
@@ -110,10 +112,12 @@ class CreateRouteResponse(_message.Message):
     def __init__(self, route: _Optional[_Union[Route, _Mapping]] = ...) -> None: ...
 
 class UpdateRouteRequest(_message.Message):
-    __slots__ = ("route",)
+    __slots__ = ("route", "etag")
     ROUTE_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     route: RouteSpec
-    def __init__(self, route: _Optional[_Union[RouteSpec, _Mapping]] = ...) -> None: ...
+    etag: str
+    def __init__(self, route: _Optional[_Union[RouteSpec, _Mapping]] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class UpdateRouteResponse(_message.Message):
     __slots__ = ("route",)
@@ -122,10 +126,12 @@ class UpdateRouteResponse(_message.Message):
     def __init__(self, route: _Optional[_Union[Route, _Mapping]] = ...) -> None: ...
 
 class DeleteRouteRequest(_message.Message):
-    __slots__ = ("name",)
+    __slots__ = ("name", "etag")
     NAME_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     name: str
-    def __init__(self, name: _Optional[str] = ...) -> None: ...
+    etag: str
+    def __init__(self, name: _Optional[str] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class DeleteRouteResponse(_message.Message):
     __slots__ = ()
@@ -150,24 +156,30 @@ class GetLimitsRequest(_message.Message):
     def __init__(self, route: _Optional[str] = ...) -> None: ...
 
 class GetLimitsResponse(_message.Message):
-    __slots__ = ("limits",)
+    __slots__ = ("limits", "etag")
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     limits: _containers.RepeatedCompositeFieldContainer[RateLimit]
-    def __init__(self, limits: _Optional[_Iterable[_Union[RateLimit, _Mapping]]] = ...) -> None: ...
+    etag: str
+    def __init__(self, limits: _Optional[_Iterable[_Union[RateLimit, _Mapping]]] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class SetLimitsRequest(_message.Message):
-    __slots__ = ("route", "limits")
+    __slots__ = ("route", "limits", "etag")
     ROUTE_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     route: str
     limits: _containers.RepeatedCompositeFieldContainer[RateLimit]
-    def __init__(self, route: _Optional[str] = ..., limits: _Optional[_Iterable[_Union[RateLimit, _Mapping]]] = ...) -> None: ...
+    etag: str
+    def __init__(self, route: _Optional[str] = ..., limits: _Optional[_Iterable[_Union[RateLimit, _Mapping]]] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class SetLimitsResponse(_message.Message):
-    __slots__ = ("limits",)
+    __slots__ = ("limits", "etag")
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    ETAG_FIELD_NUMBER: _ClassVar[int]
     limits: _containers.RepeatedCompositeFieldContainer[RateLimit]
-    def __init__(self, limits: _Optional[_Iterable[_Union[RateLimit, _Mapping]]] = ...) -> None: ...
+    etag: str
+    def __init__(self, limits: _Optional[_Iterable[_Union[RateLimit, _Mapping]]] = ..., etag: _Optional[str] = ...) -> None: ...
 
 class ListUpstreamsRequest(_message.Message):
     __slots__ = ("route",)

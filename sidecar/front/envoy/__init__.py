@@ -54,6 +54,7 @@ _REQUEST = (
     "tracestate",
     "anthropic-version",
     "anthropic-beta",
+    "if-match",
     "x-sidecar-user",
 )
 _ANSWERED = (
@@ -63,6 +64,7 @@ _ANSWERED = (
         "x-request-id",
         "request-id",
         "x-should-retry",
+        "etag",
         "x-ratelimit-*",
         "x-sidecar-upstream",
         "x-sidecar-budget",

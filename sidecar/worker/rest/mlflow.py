@@ -9,10 +9,12 @@ from google.api.httpbody_pb2 import HttpBody
 from adapters import GatewayError, Kind
 from adapters.mlflow_client import members_of
 from sidecar.domain.snapshot import Consumer, Route
+from sidecar.domain.version import limits_version
 from sidecar.gateway.consumers import require_admin
 from sidecar.v1 import rest_pb2
 from sidecar.worker.rest import mlflow_lists as lists
 from sidecar.worker.rest.error_bodies import MLFLOW, MLFLOW_C, MLFLOW_TEXT
+from sidecar.worker.rest.etags import etags_of, versioned
 from sidecar.worker.rest.mlflow_admin import limits_json, limits_of, spec_of
 from sidecar.worker.rest.mlflow_dialect import B, C, client_version, dialect_of, is_known_to
 from sidecar.worker.rest.reply import Reply, answers_in
@@ -60,11 +62,13 @@ class MlflowPaths:
 
     @answers_in(MLFLOW_TEXT)
     async def GetMlflowRoute(self, request: rest_pb2.GetMlflowRouteRequest, reply: Reply) -> None:
-        await reply.json(lists.route(self._found(reply, request.name, "route")))
+        found = self._found(reply, request.name, "route")
+        await versioned(reply, lists.route(found), found.version)
 
     @answers_in(MLFLOW_TEXT)
     async def GetMlflowEndpoint(self, request: rest_pb2.GetMlflowEndpointRequest, reply: Reply) -> None:
-        await reply.json(lists.endpoint(self._found(reply, request.name, "endpoint")))
+        found = self._found(reply, request.name, "endpoint")
+        await versioned(reply, lists.endpoint(found), found.version)
 
     @answers_in(MLFLOW_TEXT)
     async def GetMlflowTrafficRoute(self, request: rest_pb2.GetMlflowTrafficRouteRequest, reply: Reply) -> None:
@@ -75,7 +79,8 @@ class MlflowPaths:
     async def CreateMlflowRoute(self, request: HttpBody, reply: Reply) -> None:
         consumer = self._admin(reply)
         spec = spec_of(await plain(request.data, reply.context))
-        await reply.json(lists.route(await self._changes.create(consumer, spec)))
+        made = await self._changes.create(consumer, spec)
+        await versioned(reply, lists.route(made), made.version)
 
     @answers_in(MLFLOW)
     async def UpdateMlflowRoute(self, request: rest_pb2.UpdateMlflowRouteRequest, reply: Reply) -> None:
@@ -83,25 +88,29 @@ class MlflowPaths:
         spec = spec_of(await plain(request.body.data, reply.context))
         if spec.setdefault("name", request.name) != request.name:
             raise GatewayError(Kind.INVALID_REQUEST, "The body and the path name different routes.", param="name")
-        await reply.json(lists.route(await self._changes.update(consumer, spec)))
+        changed = await self._changes.update(consumer, spec, etags_of(reply.context))
+        await versioned(reply, lists.route(changed), changed.version)
 
     @answers_in(MLFLOW_TEXT)
     async def DeleteMlflowRoute(self, request: rest_pb2.DeleteMlflowRouteRequest, reply: Reply) -> None:
-        await self._changes.delete(self._calls.consumer(reply.context), request.name)
+        await self._changes.delete(self._calls.consumer(reply.context), request.name, etags_of(reply.context))
         await reply.json({})
 
     @answers_in(MLFLOW_TEXT)
     async def GetMlflowLimits(self, request: rest_pb2.GetMlflowLimitsRequest, reply: Reply) -> None:
         limits = await self._changes.get_limits(self._calls.consumer(reply.context), request.route)
-        await reply.json(limits_json(limits))
+        await versioned(reply, limits_json(limits), limits_version(limits))
 
     @answers_in(MLFLOW)
     async def SetMlflowLimits(self, request: HttpBody, reply: Reply) -> None:
         """Keeps limits that MLflow's API cannot express."""
         consumer = self._admin(reply)
         name, limits = limits_of(await plain(request.data, reply.context))
-        kept = [each for each in await self._changes.get_limits(consumer, name) if each.unit != "requests"]
-        await reply.json(limits_json(await self._changes.set_limits(consumer, name, [*limits, *kept])))
+        before = await self._changes.get_limits(consumer, name)
+        kept = [each for each in before if each.unit != "requests"]
+        etags = etags_of(reply.context) or (limits_version(before),)
+        holds = await self._changes.set_limits(consumer, name, [*limits, *kept], etags)
+        await versioned(reply, limits_json(holds), limits_version(holds))
 
     def _admin(self, reply: Reply) -> Consumer:
         """Checks for an admin before the body is read: only admins learn what is wrong with it."""

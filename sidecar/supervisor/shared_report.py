@@ -1,0 +1,77 @@
+"""What an operator sees of a set of documents that gateways share: log lines, metrics, and notes on the home page."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+_log = logging.getLogger("sidecar")
+
+
+class SharedReport:
+    """`change` is the number of the last one that this gateway has. `refused`: why it keeps its own version, by what it is of."""
+
+    def __init__(self) -> None:
+        self.change = 0
+        self.refused: Mapping[str, str] = {}
+        self._away = "it has not answered yet"  # why the copy is in use; "": it is not
+        self._logged = False
+
+    def away(self, why: str) -> None:
+        """The store does not answer."""
+        if not self._logged:
+            _log.warning(
+                "The store cannot be reached: %s. Managed routes and limits are those of this gateway's copy (change %d), and "
+                "cannot be changed.",
+                why,
+                self.change,
+            )
+        self._away, self._logged = why, True
+
+    def there(self) -> None:
+        """It answers."""
+        if self._logged:
+            _log.info("The store is there again: managed routes and limits are those of all gateways.")
+        self._away, self._logged = "", False
+
+    def refuses(self, refused: Mapping[str, str]) -> None:
+        """All that cannot be taken now."""
+        for what, why in refused.items():
+            if self.refused.get(what) != why:
+                _log.error("Another gateway's %s is not taken, and this one keeps its own: %s.", what, why)
+        for what in self.refused.keys() - refused.keys():
+            _log.info("This gateway and the others agree on %s again.", what)
+        self.refused = dict(refused)
+
+    def notes(self) -> tuple[str, ...]:
+        """What an operator should know, a line each."""
+        found = [f"This gateway keeps its own {what}: {why}." for what, why in self.refused.items()]
+        if self._logged:
+            found.append(
+                f"The store cannot be reached ({self._away}): managed routes and limits are this gateway's copy."
+            )
+        return tuple(found)
+
+    def collect(self) -> Iterable[Metric]:
+        """As a Prometheus collector."""
+        from prometheus_client.core import GaugeMetricFamily
+
+        yield GaugeMetricFamily(
+            "sidecar_managed_copy_in_use",
+            "Whether the gateway serves its own copy of managed routes and limits because the store is down.",
+            value=bool(self._away),
+        )
+        yield GaugeMetricFamily(
+            "sidecar_managed_refused",
+            "Managed routes and limits of other gateways that this one cannot use; it keeps its own versions.",
+            value=len(self.refused),
+        )
+        yield GaugeMetricFamily(
+            "sidecar_managed_change",
+            "Number of the last change to managed routes and limits that this gateway has; the same on all gateways.",
+            value=self.change,
+        )
