@@ -30,7 +30,7 @@ from sidecar.store.opened import open_store
 from sidecar.store.outage import SpentSince
 from sidecar.telemetry.metrics import Metrics
 from tests.processes import reached
-from tests.store.servers import RedisProcess
+from tests.store.servers import RELEASES, RedisProcess
 
 IN_FLIGHT = 16
 _PROVIDER_S = (0.005, 0.015)
@@ -119,7 +119,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.store", description=__doc__)
     parser.add_argument("--calls", type=int, default=3_200, help="calls a round (default: 3200)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of every row (default: 5)")
-    parser.add_argument("--redis", default="8.2", choices=("6.2", "8.2"), help="release of the server (default: 8.2)")
+    parser.add_argument("--redis", default="8.2", choices=RELEASES, help="release of the server (default: 8.2)")
     return parser.parse_args()
 
 

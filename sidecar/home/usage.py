@@ -24,9 +24,20 @@ def limits_section(view: HomeView) -> Html:
 
 
 def _allowed(each: Allowed) -> Html:
-    share = min(1.0, max(0.0, each.used))
-    kind = "bad" if each.used >= 1 else "warn" if each.used >= _NEAR else "good"
-    bar = element(
+    words = joined(element("strong", each.amount), element("small", named(each.scope)))
+    left = joined(element("strong", each.left), element("small", each.resets) if each.resets else None)
+    return element(
+        "li",
+        element("div", words),
+        element("div", left, class_="left") if each.left else None,
+        None if each.used is None else _bar(each.used),
+    )
+
+
+def _bar(used: float) -> Html:
+    share = min(1.0, max(0.0, used))
+    kind = "bad" if used >= 1 else "warn" if used >= _NEAR else "good"
+    return element(
         "svg",
         element("rect", width=100, height=6, rx=3, class_="track"),
         element("rect", width=f"{100 * share:.1f}", height=6, rx=3, class_="fill") if share else None,
@@ -35,14 +46,6 @@ def _allowed(each: Allowed) -> Html:
         role="img",
         aria_label=f"{100 * share:.0f} % used",
         class_=f"bar {kind}",
-    )
-    words = joined(element("strong", each.amount), element("small", named(each.scope)))
-    left = joined(element("strong", each.left), element("small", each.resets) if each.resets else None)
-    return element(
-        "li",
-        element("div", words),
-        element("div", left, class_="left") if each.left else None,
-        bar if each.left else None,
     )
 
 

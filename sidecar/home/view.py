@@ -31,12 +31,12 @@ class RouteView:
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """A limit or a budget. `used` is a share, 0 to 1 and more; `left` and `resets` are words."""
+    """A limit or a budget. `used` is a share, 0 to 1 and more, None where it is not known; `left` and `resets` are words."""
 
     scope: str  # 'consumer "search-team"'
     amount: str  # "600 requests per minute", "$5.00 per day"
-    used: float = 0.0
-    left: str = ""  # "": not known here
+    used: float | None = None
+    left: str = ""
     resets: str = ""
 
 

@@ -10,7 +10,7 @@ Redis.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol
 
 from sidecar.domain.snapshot import Budget, Consumer, Limit, Route
 from sidecar.limits import Bucket, Level, Reservation, buckets_of
@@ -77,17 +77,12 @@ class Store(Protocol):
         """Micro-dollars spent in the budget's current day or month, as far as this machine knows."""
         ...
 
+    async def levels(self, buckets: Sequence[Bucket]) -> list[Level] | None:
+        """What is left of each, for somebody who only looks: nothing is taken. None while it cannot be asked."""
+        ...
+
     async def reached(self) -> None:
         """Returns once the store is reachable, or once a start has waited for it long enough."""
         ...
 
     async def close(self) -> None: ...
-
-
-@runtime_checkable
-class ShowsLevels(Protocol):
-    """A store that can report the levels of limits at once."""
-
-    def levels(self, buckets: Sequence[Bucket]) -> list[Level]:
-        """The levels in the order of `buckets`. Takes nothing."""
-        ...

@@ -45,7 +45,7 @@ class SharedMemory:
     def spent(self, allowance: Allowance) -> int:
         return self.ledger.spent(allowance.key, allowance.per, self._calendar.at(self._now_s()))
 
-    def levels(self, buckets: Sequence[Bucket]) -> list[Level]:
+    async def levels(self, buckets: Sequence[Bucket]) -> list[Level]:
         return self.limits.levels(buckets)
 
     async def reached(self) -> None:

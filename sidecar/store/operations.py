@@ -47,17 +47,22 @@ def rules_of(buckets: Iterable[Bucket], allowances: Iterable[Allowance]) -> byte
     """Flattened for the script: kind, name, a, b for each rule, limits first."""
     flat: list[str | int] = []
     for bucket in buckets:
-        name = _text(bucket.key)
+        name = bucket_name(bucket)
         if bucket.rate is None:
-            flat += ("c", f"c:{name}", bucket.count, 0)
+            flat += ("c", name, bucket.count, 0)
             continue
         interval_ns, window_ns = bucket.rate.interval_ns, bucket.rate.window_ns
         if window_ns > _WINDOW_NS_MAX:  # a limit over years, in whole multiples of what drains in 52 days
             window_ns = max(1, _WINDOW_NS_MAX // interval_ns) * interval_ns
-        flat += (_KINDS[bucket.unit], f"g:{name}", interval_ns, window_ns)
+        flat += (_KINDS[bucket.unit], name, interval_ns, window_ns)
     for allowance in allowances:
         flat += (allowance.per[0], sum_name(allowance.key, allowance.per), allowance.micro_dollars, 0)
     return msgspec.msgpack.encode(flat)
+
+
+def bucket_name(bucket: Bucket) -> str:
+    """Of a limit's key, without the prefix."""
+    return f"{'c' if bucket.rate is None else 'g'}:{_text(bucket.key)}"
 
 
 def sum_name(key: bytes, per: str) -> str:

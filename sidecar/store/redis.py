@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -21,6 +21,7 @@ from sidecar.store.batches import Answer
 from sidecar.store.contract import Admitted, Needs, Rules
 from sidecar.store.counters import Counters
 from sidecar.store.leases import Lease, Leases, Taken, give_back
+from sidecar.store.levels import read_levels
 from sidecar.store.line import StoreError, Unanswered
 from sidecar.store.operations import Operation
 from sidecar.store.outage import LocalShares, Share, note_of
@@ -155,6 +156,17 @@ class RedisStore:
     def spent(self, allowance: Allowance) -> int:
         """The sum over all gateways as of the last fold, a quarter of a second ago."""
         return self._ledger.spent(allowance.key, allowance.per, self._calendar.at(self._now_s()))
+
+    async def levels(self, buckets: Sequence[Bucket]) -> list[Level] | None:
+        """Over all gateways; what workers hold in slices counts as used."""
+        line = self._session.line
+        if line is None:
+            return None
+        try:
+            found = await read_levels(line, self._session.prefix, buckets)
+        except StoreError:
+            return None
+        return [_level(bucket, level, taken=False) for bucket, level in zip(buckets, found, strict=True)]
 
     async def reached(self) -> None:
         """Returns after _START_S even without the store, so that a gateway starts during an outage."""

@@ -106,12 +106,12 @@ local function give_back_expired(most)
   local ids = call('ZRANGEBYSCORE', DUE, '-inf', now_ms, 'LIMIT', 0, most)
   for _, id in ipairs(ids) do
     local taken = call('HGET', OPEN, id)
+    call('ZREM', DUE, id) -- first: a counter that nobody can read fails one script, and not all from then on
     if taken then
-      book(cmsgpack.unpack(taken), id, 0, 0, 0)
       call('HDEL', OPEN, id)
       call('XADD', LEDGER, '*', 'e', format('%s %d expired', id, today))
+      book(cmsgpack.unpack(taken), id, 0, 0, 0)
     end
-    call('ZREM', DUE, id)
   end
   return #ids
 end
@@ -205,16 +205,22 @@ local function settle(host, number, requests, tokens, micro, row, rules)
   local page, bit = settled_bit(host, number)
   if call('SETBIT', page, bit, 1) == 1 then return {2} end
   call('PEXPIRE', page, SETTLED_KEPT_MS)
+  if row ~= '' then -- first, and not settled without it: where a counter fails, the archives raise it to what the ledger has
+    local added = redis.pcall('XADD', LEDGER, '*', 'e', format('%s %d %s', id, today, row))
+    if type(added) == 'table' and added.err then
+      call('SETBIT', page, bit, 0)
+      error(added.err)
+    end
+  end
   local taken = call('HGET', OPEN, id)
   if taken then
-    book(cmsgpack.unpack(taken), id, requests, tokens, micro)
     call('HDEL', OPEN, id)
     call('ZREM', DUE, id)
+    book(cmsgpack.unpack(taken), id, requests, tokens, micro)
   elseif requests > 0 or tokens > 0 or micro > 0 then
     for i = 4, #rules, 4 do rules[i] = 0 end
     book(rules, id, requests, tokens, micro)
   end
-  if row ~= '' then call('XADD', LEDGER, '*', 'e', format('%s %d %s', id, today, row)) end
   return {taken and 1 or 4}
 end
 

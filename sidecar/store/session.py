@@ -70,13 +70,13 @@ class Session:
         self.host = "".join(secrets.choice(_LETTERS) for _ in range(9)).encode()
         self.gateways = 1
         self._timeout_s = store.timeout_s
-        self._prefix = operations.prefix_of(store.installation)
+        self.prefix = operations.prefix_of(store.installation)
         self._gateway = gateway
         self._connector = connector or Connector(store)
         self._unsent = unsent
         self._counters = counters
         self._number = 0
-        self._line: Line | None = None
+        self.line: Line | None = None  # while it is up
         self._batches: Batches | None = None
         self._timeouts = 0
         self._life = b""
@@ -154,7 +154,7 @@ class Session:
 
     def _leave(self, why: str, line: Line | None = None) -> None:
         """`line`: only if this is still the current connection."""
-        if self._batches is None or (line is not None and line is not self._line):
+        if self._batches is None or (line is not None and line is not self.line):
             return
         _log.warning("The store of limits and budgets is unavailable: %s. Calls are decided without it.", why)
         self._disconnect()
@@ -162,8 +162,8 @@ class Session:
         self._left.set()
 
     def _disconnect(self) -> None:
-        batches, line = self._batches, self._line
-        self._batches = self._line = None
+        batches, line = self._batches, self.line
+        self._batches = self.line = None
         self.up.clear()
         self._timeouts = 0
         if batches is not None:
@@ -190,9 +190,9 @@ class Session:
             _log.info("The store of limits and budgets is available again.")
         self._was_up = True
         self._left.clear()
-        self._line = line
+        self.line = line
         self.up.set()
-        self._batches = Batches(line, self._prefix, self._timeout_s)
+        self._batches = Batches(line, self.prefix, self._timeout_s)
         line.lost = self._lost_line(line)
         self._counters.reachable(yes=True)
         self._arrived.set()
@@ -200,7 +200,7 @@ class Session:
             self._leave("the connection was lost")
 
     def _lost_line(self, line: Line) -> Callable[[], None]:
-        return lambda: self._leave("the connection was lost") if line is self._line else None
+        return lambda: self._leave("the connection was lost") if line is self.line else None
 
     async def _catch_up(self, connected: Connected) -> None:
         """Sends what another server, another life of it, or one with other data should know."""
@@ -225,7 +225,7 @@ class Session:
         words = [word for operation in some for word in operation]
         try:
             async with asyncio.timeout(_BACKGROUND_S):
-                answers: list[Answer] = await line.ask(b"EVALSHA", SCRIPT_SHA, 1, self._prefix, *words)
+                answers: list[Answer] = await line.ask(b"EVALSHA", SCRIPT_SHA, 1, self.prefix, *words)
         except TimeoutError:
             raise Unanswered("no answer in time") from None
         return answers
@@ -236,7 +236,7 @@ class Session:
             self._arrived.clear()
             if len(self._outbox) < OPERATIONS_MAX:
                 await asyncio.sleep(_COMPANY_S)
-            while self._outbox and (line := self._line) is not None:
+            while self._outbox and (line := self.line) is not None:
                 await self._send_some(line)
             self._counters.unsent(len(self._outbox))
             self._emptied.set()
@@ -252,7 +252,8 @@ class Session:
             if error.code not in _SCRIPT_FAILED:
                 self._leave(str(error), line)
             elif self._at_a_time > 1:
-                self._at_a_time = 1  # find out which one by sending them individually
+                _log.error("The store's script failed on some settlements, which are now sent one by one: %s", error)
+                self._at_a_time = 1
             else:
                 _log.error("The store rejected a settlement, which is dropped: %s", error)
                 self._counters.lost()
@@ -273,8 +274,7 @@ class Session:
         while True:
             await asyncio.sleep(_TICK_S * random.uniform(0.8, 1.2))
             self._counters.unsent(len(self._outbox))
-            line = self._line
-            if line is not None:
+            if (line := self.line) is not None:
                 try:
                     await self._renew_once(line)
                 except StoreError as error:

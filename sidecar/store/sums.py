@@ -23,6 +23,7 @@ local raised = 0
 for i = 2, #ARGV, 4 do
   local key, period, spent = KEYS[1] .. ARGV[i], tonumber(ARGV[i + 2]), tonumber(ARGV[i + 3])
   local of, known, held = string.match(redis.call('GET', key) or '0 0 0', '^(%S+) (%S+) (%S+)$')
+  if not tonumber(of) or not tonumber(known) or not tonumber(held) then of, known, held = '0', '-1', '0' end
   if tonumber(of) < period then known = '0' end
   if tonumber(of) <= period and tonumber(known) < spent then
     redis.call('SET', key, string.format('%.0f %.0f %s', period, spent, held), 'PX', ARGV[i + 1])

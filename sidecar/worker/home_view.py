@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import islice
 
 from sidecar.domain.caller import Caller
@@ -17,18 +17,18 @@ from sidecar.home.words import count, dollars, duration
 from sidecar.limits import Bucket, Level, buckets_of
 from sidecar.spend.budgets import Allowance, allowances_of
 from sidecar.spend.calendar import date_of, timestamp, today_at
-from sidecar.store.contract import ShowsLevels
 from sidecar.worker.upstream_views import States, states_of, upstream_views
 
 # Longer tables help nobody; GET /v1/models lists all routes.
 ROUTES_SHOWN_MAX = 200
 _ALLOWED_SHOWN_MAX = 60
 _UPSTREAMS_SHOWN_MAX = 500
+_NOT_KNOWN = ("not known", "the shared store is down")
 _NS = 1_000_000_000
 _NUMBER = re.compile("[0-9]+")
 
 
-def home_view(
+async def home_view(
     gateway: Gateway, caller: Caller, consumer: Consumer, status: GatewayStatus | None, *, prefix: str, version: str
 ) -> HomeView:
     """`status` is None if the supervisor did not answer."""
@@ -37,9 +37,9 @@ def home_view(
     shown = list(islice(visible.values(), ROUTES_SHOWN_MAX))
     found = status or GatewayStatus()
     states = states_of(found)
-    allowed = list(_allowed(gateway, shown, consumer, now_s))
+    allowed = await _allowed(gateway, shown, consumer, now_s)
     if len(allowed) > _ALLOWED_SHOWN_MAX:
-        allowed.sort(key=lambda each: -each.used)
+        allowed.sort(key=lambda each: -(each.used or 0.0))
     operator = found.operator if consumer.admin else None
     return HomeView(
         consumer=consumer.name,
@@ -75,22 +75,24 @@ def _all_upstreams(routes: Mapping[str, Route], states: States) -> tuple[tuple[s
     return tuple(found[:_UPSTREAMS_SHOWN_MAX])
 
 
-def _allowed(gateway: Gateway, routes: Iterable[Route], consumer: Consumer, now_s: float) -> Iterator[Allowed]:
+async def _allowed(gateway: Gateway, routes: Iterable[Route], consumer: Consumer, now_s: float) -> list[Allowed]:
     """Every limit and budget once, those of the consumer first."""
     store = gateway.meter.store
     if store is None:
-        return
+        return []
     buckets = {bucket.key: bucket for route in routes for bucket in buckets_of(route, consumer)}
     ordered = sorted(buckets.values(), key=lambda bucket: not bucket.words.startswith("of consumer"))
-    if isinstance(store, ShowsLevels):
-        yield from map(_limit, store.levels(ordered))
+    levels = await store.levels(ordered)
+    if levels is None:
+        found = [Allowed(*_words(bucket), None, *_NOT_KNOWN) for bucket in ordered]
     else:
-        yield from (Allowed(*_words(bucket)) for bucket in ordered)
+        found = [_limit(level) for level in levels]
     budgets = {(each.key, each.per): each for route in routes for each in allowances_of(route, consumer)}
     today = today_at(now_s)
     for budget in sorted(budgets.values(), key=lambda each: bool(each.route)):
         ends_s = today.day_ends_s if budget.per == "day" else today.month_ends_s
-        yield _budget(budget, store.spent(budget), ends_s)
+        found.append(_budget(budget, store.spent(budget), ends_s))
+    return found
 
 
 def _words(bucket: Bucket) -> tuple[str, str]:

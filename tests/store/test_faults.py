@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from sidecar.domain.snapshot import Budget, Limit, Snapshot, WhenUnavailable
+from sidecar.spend.ledger import route_key
 from sidecar.store import operations
 from sidecar.store.counters import StoreMetrics
-from sidecar.store.operations import Operation
+from sidecar.store.operations import Operation, sum_name
 from sidecar.store.session import Session
 from sidecar.store.unsent import UnsentSettles
 from sidecar.telemetry.metrics import Metrics
@@ -26,7 +27,7 @@ from tests.limits.test_meter import PRICE
 from tests.processes import reached
 from tests.provider import Provider
 from tests.scale import SCALE
-from tests.store.fleet import Fleet
+from tests.store.fleet import PREFIX, Fleet
 from tests.store.hosts import shared
 from tests.store.proxy import Proxy
 from tests.store.servers import RedisProcess
@@ -205,3 +206,45 @@ async def test_what_another_release_left_holds_nobody_up(
         await fleet.agreed(redis)
         assert fleet.hosts[0].count("sidecar_store_lost_settles_total") == 1
         assert fleet.outcomes == {"ok": 20}
+
+
+async def test_a_settle_whose_counter_cannot_be_read_is_booked_all_the_same(
+    provider: Provider, redis: RedisProcess, tmp_path: Path
+) -> None:
+    """The script fails after it has begun. The row is in the ledger by then, and the counter is raised to it."""
+    fleet = Fleet(provider, snapshot(provider, "allow"), shared(redis.port), tmp_path)
+    async with fleet:
+        for _ in range(5):
+            await fleet.one(fleet.hosts[0])
+        await fleet.agreed(redis)
+    fleet.hosts.clear()  # they begin again, as gateways that know the store
+    async with fleet:
+        fleet.billing.gate = gate = provider.gate()
+        under_way = asyncio.create_task(fleet.one(fleet.hosts[0]))
+        await reached(lambda: redis.ask("HLEN", PREFIX + "open") == 1, 20, "a call under way")
+        redis.ask("SET", PREFIX + sum_name(route_key("chat"), "month"), "unreadable 0 0")
+        gate.open()
+        assert await under_way == "ok"
+        await fleet.agreed(redis)
+
+
+@pytest.mark.parametrize("key", ["ledger", "open"])
+async def test_a_settle_that_the_store_cannot_take_is_counted_as_lost_or_in_the_ledger(
+    key: str, provider: Provider, redis: RedisProcess, tmp_path: Path
+) -> None:
+    """Another program has overwritten a key."""
+    async with Fleet(provider, snapshot(provider, "allow"), shared(redis.port), tmp_path) as fleet:
+        await fleet.one(fleet.hosts[0])
+        await fleet.agreed(redis)
+        session = fleet.hosts[0].store._session
+        redis.ask("SET", PREFIX + key, "what another program wrote")
+        row = b'["chat","local",1,2,3,0,0,0,7,0,0,0]'
+        number = session.new_number()
+        session.settle(number, Operation(operations.settle(session.host, number, 1, 5, 7, row)))
+        await reached(lambda: not session._outbox, 20, "the settle")
+        redis.ask("DEL", PREFIX + key)
+        lost = int(fleet.hosts[0].count("sidecar_store_lost_settles_total"))
+        assert lost == (1 if key == "ledger" else 0)
+        booked = fleet.billing.micro_dollars + 7 * (1 - lost)
+        for host in fleet.hosts:
+            await host.has_booked(lambda found: found.micro_dollars == booked)

@@ -18,7 +18,7 @@ from sidecar.store.line import Line as Connection
 from sidecar.store.outage import SpentSince
 from tests.processes import reached
 from tests.store.hosts import shared
-from tests.store.servers import RedisProcess
+from tests.store.servers import RELEASES, RedisProcess, Release
 
 PREFIX = "{sidecar:default}1:"
 TODAY = 20_000
@@ -81,9 +81,9 @@ class Gateway:
         return sum(line.counts.calls for line in read_since(self.folder / "spend.sqlite", "2000-01-01"))
 
 
-@pytest.mark.parametrize("release", ["6.2", "8.2"])
-async def test_a_fold_that_dies_at_any_step_loses_and_doubles_nothing(release: str, tmp_path: Path) -> None:
-    with RedisProcess("6.2" if release == "6.2" else "8.2", tmp_path / "redis") as redis:
+@pytest.mark.parametrize("release", RELEASES)
+async def test_a_fold_that_dies_at_any_step_loses_and_doubles_nothing(release: Release, tmp_path: Path) -> None:
+    with RedisProcess(release, tmp_path / "redis") as redis:
         gateway = Gateway(redis, tmp_path / "a")
         await reached(lambda: (redis.ask("GET", PREFIX + "epoch") or b"").startswith(b"ready"), what="the sums")
         number = 0

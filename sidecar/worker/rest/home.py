@@ -32,7 +32,7 @@ class HomePaths:
         consumer = self._gateway.consumers.of(caller)
         status = await self._changes.status(consumer)
         prefix = prefix_of(reply.context)
-        view = home_view(self._gateway, caller, consumer, status, prefix=prefix, version=version_of())
+        view = await home_view(self._gateway, caller, consumer, status, prefix=prefix, version=version_of())
         body = await off_loop(LARGE_BYTES + 1, page, view)
         await send(reply, _HTML, body, POLICY, "no-store")
 

@@ -1,0 +1,37 @@
+"""What is left of limits in the store, read as script.lua reckons it, for somebody who only looks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from sidecar.limits import Bucket
+from sidecar.store.line import Line, Unanswered
+from sidecar.store.operations import bucket_name
+
+# Somebody waits for a page. Calls wait for nothing of this: it takes its turn on their connection.
+_ANSWER_S = 1.0
+
+
+async def read_levels(line: Line, prefix: bytes, buckets: Sequence[Bucket]) -> list[int]:
+    """In the order of `buckets`: nanoseconds until it is empty, or calls under way. Raises StoreError."""
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            seconds, micros = await line.ask("TIME")
+            now_us = int(seconds) * 1_000_000 + int(micros)
+            keys = [prefix + bucket_name(each).encode() for each in buckets]
+            return await asyncio.gather(
+                *(_level(line, key, each, now_us) for key, each in zip(keys, buckets, strict=True))
+            )
+    except TimeoutError:
+        raise Unanswered("there was no answer in time") from None
+
+
+async def _level(line: Line, key: bytes, bucket: Bucket, now_us: int) -> int:
+    if bucket.rate is None:
+        return int(await line.ask("ZCOUNT", key, f"({now_us // 1000}", "+inf"))
+    text = await line.ask("GET", key)
+    if text is None:
+        return 0
+    used_ns, at_us = map(int, text.split())
+    return max(0, used_ns - max(0, now_us - at_us) * 1000)
