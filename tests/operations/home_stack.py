@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,27 +40,36 @@ class Home:
         return users.api_key(user, self.passwords[user])
 
 
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What there is to see. `config` takes the provider and the port of a provider that is down; calls to the route `failing`
+    fail. `spend` has consumers with their calls on a busy day, and the routes that they call."""
+
+    config: Callable[[Provider, int], str]
+    failing: str
+    spend: tuple[tuple[tuple[str, int], ...], tuple[str, ...]]
+
+
 @contextmanager
-def home(folder: Path, front: str = "nginx", options: Sequence[str] = ()) -> Iterator[Home]:
-    """Serves inside the block. Its first call to the route `broken` has failed."""
+def home(folder: Path, front: str = "nginx", options: Sequence[str] = (), scene: Scene | None = None) -> Iterator[Home]:
+    """Serves inside the block. Its first calls to the failing route have failed."""
+    scene = scene or HOSTILE
     state = folder / "state"
     state.mkdir(mode=0o700)
     passwords = {name: users.add_user(state / "users", name) for name in (ADMIN, ALICE)}
-    _spend(state / FILE_NAME)
+    _spend(state / FILE_NAME, *scene.spend)
     port = free_port()
     plain = ("--http", f"127.0.0.1:{port}", "--trusted-proxy", "127.0.0.1")
     with (
         Provider() as provider,
-        Stack(folder, _config(provider), front=front, options=(*plain, *options)) as stack,
+        Stack(folder, scene.config(provider, free_port()), front=front, options=(*plain, *options)) as stack,
     ):
         found = Home(stack, provider, passwords, port)
-        _fail_once(found)
+        _fail(found, scene.failing)
         yield found
 
 
-def _config(provider: Provider) -> str:
-    closed = free_port()  # nobody listens there
-
+def _config(provider: Provider, closed: int) -> str:
     def model(name: str, base_url: str = provider.base_url) -> str:
         return (
             f"{{provider: openai-compatible, name: {json.dumps(name)}, config: {{base_url: '{base_url}', api_key: k}}}}"
@@ -105,15 +114,15 @@ consumers:
 """
 
 
-def _spend(path: Path) -> None:
-    """A month of three consumers; one of them has a name that no config would take, as users' names of a hand-written file."""
+def _spend(path: Path, consumers: Sequence[tuple[str, int]], routes: Sequence[str]) -> None:
+    """A month."""
     chance = random.Random(7)
     today = today_at(time.time()).day
     lines = []
     for back in range(_DAYS):
         weekend = (today - back) % 7 in (2, 3)
-        for consumer, size in (("search-team", 40), ("operators", 8), ("<b>shop</b>", 120)):
-            for route in ("chat", "team/assistant", "vectors"):
+        for consumer, size in consumers:
+            for route in routes:
                 calls = int(size * chance.uniform(0.2, 1.0) * (0.15 if weekend else 1.0))
                 charge = Charge(
                     calls,
@@ -127,9 +136,17 @@ def _spend(path: Path) -> None:
     archive.close()
 
 
-def _fail_once(home: Home) -> None:
+def _fail(home: Home, route: str) -> None:
     """In every worker: the connection is another each time, and so is the worker, sooner or later."""
-    body = {"model": "broken", "messages": [{"role": "user", "content": "hi"}]}
+    body = {"model": route, "messages": [{"role": "user", "content": "hi"}]}
     for _ in range(8):
         with httpx.Client(base_url=home.stack.url, verify=home.stack.trust(), trust_env=False) as http:
             http.post("/v1/chat/completions", json=body, headers={"authorization": f"Bearer {home.key(ADMIN)}"})
+
+
+# One consumer has a name that no config would accept, as a user's name of a hand-written file may be.
+HOSTILE = Scene(
+    _config,
+    "broken",
+    ((("search-team", 40), ("operators", 8), ("<b>shop</b>", 120)), ("chat", "team/assistant", "vectors")),
+)
