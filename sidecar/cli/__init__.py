@@ -1,4 +1,4 @@
-"""The `sidecar` command. Each command imports what it needs when it runs, so that `serve` and `--help` start fast."""
+"""The `sidecar` command. Commands import what they need when they run, so that `serve` and `--help` start fast."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ usage.register(app)
 
 
 def main() -> None:
-    """Exit code 0, 1 with one line on standard error, or 2 for wrong usage."""
+    """Returns exit code 0, 1 with one line on standard error, or 2 for wrong usage."""
     try:
         app()
     except StartError as error:
-        # A broken configuration has a line for each problem, and each names its place.
+        # An invalid configuration has one line per problem, each with its location.
         print(f"sidecar: {error}", file=sys.stderr)
         sys.exit(1)

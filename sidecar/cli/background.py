@@ -1,4 +1,5 @@
-"""`--detach`: runs the same command in a session of its own, which reports through a pipe that it is running or has failed."""
+"""`--detach`: runs the same command in a new session, which reports through a pipe that it is running or has
+failed."""
 
 from __future__ import annotations
 
@@ -19,12 +20,12 @@ from sidecar.supervisor.start.state import make_private
 
 
 class StartReport:
-    """The end that serves: reports once how the start went. Without a pipe it prints to stdout."""
+    """The reporting end: reports once how the start went. Without a pipe, prints to stdout."""
 
     def __init__(self, fd: int | None) -> None:
         self._fd = fd
         if fd is not None:
-            os.set_inheritable(fd, False)  # other processes must not hold it open
+            os.set_inheritable(fd, False)  # other processes must not keep it open
 
     def __enter__(self) -> StartReport:
         return self
@@ -49,7 +50,8 @@ class StartReport:
 
 
 def start_in_background(options: Options, arguments: list[str]) -> None:
-    """Returns once the gateway is running, and prints its text. Raises Failure with the reason if it does not start."""
+    """Returns once the gateway is running, and prints its text. Raises Failure with the reason if it does not
+    start."""
     make_private(options.state_dir)
     _fetch_model(options)
     logs = options.state_dir.absolute() / "logs"
@@ -87,12 +89,13 @@ def start_in_background(options: Options, arguments: list[str]) -> None:
 
 
 def _command() -> str:
-    """As it was called: `make up` runs it from a virtual environment that is not on the PATH."""
+    """The command as it was called: `make up` runs it from a virtual environment that is not on the PATH."""
     return sys.argv[0] if os.path.basename(sys.argv[0]) == "sidecar" else "sidecar"
 
 
 def _fetch_model(options: Options) -> None:
-    """Here, where the operator sees the progress bar. The background process reports everything else that is wrong."""
+    """Downloads the model here, where the operator sees the progress bar. The background process reports any other
+    problem."""
     if options.front is None:
         return
     from sidecar import local

@@ -1,4 +1,4 @@
-"""`sidecar check`: every problem of a config file with its line, as a person sees it in the file; never with a secret."""
+"""`sidecar check`: shows every problem of a config file at its line, without any secret."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 
 _LINE_CHARS_MAX = 120
 _HIDDEN = "***"
-# A value: what is between blanks and the marks of YAML.
+# A value: whatever is between blanks and YAML's punctuation.
 _VALUE = re.compile(r"[^\s,:{}\[\]\"'#]+")
-# What can be shown of one: short words of small letters, numbers, variables. Keys are longer, or mix letters and digits.
+# Values that are safe to show: short lower-case words, numbers, variables. Keys are longer, or mix letters and
+# digits.
 _HARMLESS = re.compile(
     r"\$?\{?[A-Z][A-Z0-9_]{0,40}\}?|[a-z]{1,20}(?:[_./-][a-z0-9]{1,12}){0,6}|[0-9]{1,9}[a-zA-Z]{0,2}|-{1,3}|[*&|>!]"
 )
 _LIKE_A_KEY = re.compile(r"(?:sk|pk|key|token|secret|bearer|xox|ghp|dapi|hf|gsk|xai|eyj)(?:[_./-]|$)", re.I)
-# Keys after which a value is shown, if it is harmless. Whatever is behind another key, or behind none, is not.
+# Keys whose values are shown if they are harmless. Values of other keys, or without a key, are not.
 _SHOWN_AFTER = frozenset(
     {"name", "provider", "route_type", "endpoint_type", "strategy", "route", "weight", "roles", "local", "per", "each"}
     | {
@@ -102,8 +103,8 @@ def _lines(file: str) -> list[str]:
 
 
 def offending(line: str, path: str) -> tuple[str, int, int]:
-    """A line of the file without what could be a secret, and where in it the last key of `path` is: column and width (0: not in
-    this line)."""
+    """Returns a line of the file without possible secrets, and the position of the last key of `path` in it: column
+    and width (0: not in this line)."""
     code, comment, _ = _without_comment(line.expandtabs(4))
     key = re.split(r"[.\[\]]+", path.rstrip("]"))[-1] if path else ""
     pieces: list[str] = []
@@ -127,7 +128,7 @@ def offending(line: str, path: str) -> tuple[str, int, int]:
 
 
 def _without_comment(line: str) -> tuple[str, str, str]:
-    """A comment may hold what is no longer in use; `#` begins one at the start of a line or after a blank."""
+    """Removes a comment, which may contain old keys; `#` begins one at the start of a line or after a blank."""
     found = re.search(r"(?:^|\s)#", line)
     return (line, "", "") if found is None else (line[: found.start()], "#", line[found.end() :])
 

@@ -15,11 +15,12 @@ _PROMPT = "> "
 
 
 def talk(client: Client, route: str, system: str | None, parameters: Mapping[str, Any]) -> None:
-    """Until an empty line or the end of the input. An answer that fails, or that Ctrl-C stops, is forgotten with its question."""
+    """Runs until an empty line or the end of the input. If an answer fails or is stopped with Ctrl-C, its question
+    is dropped as well."""
     from llm_gateway_client import Message, SidecarError
 
     try:
-        import readline  # noqa: F401  # arrow keys and history for input()
+        import readline  # noqa: F401  # enables arrow keys and history for input()
     except ImportError:
         pass
     notes = console(stderr=True)
@@ -32,7 +33,7 @@ def talk(client: Client, route: str, system: str | None, parameters: Mapping[str
         except KeyboardInterrupt:
             history.pop()
             print()
-            notes.print("Stopped. The question and what came of the answer are forgotten.", style=QUIET)
+            notes.print("Stopped. The question and the partial answer were dropped from the conversation.", style=QUIET)
         except SidecarError as error:
             history.pop()
             notes.print(f"{error.grpc_code or error.kind}: {' '.join(error.message.split())}", style=BAD)
@@ -41,13 +42,13 @@ def talk(client: Client, route: str, system: str | None, parameters: Mapping[str
 
 
 def stream_answer(client: Client, route: str, messages: list[Message], parameters: Mapping[str, Any]) -> str:
-    """Prints the answer as it comes, with a line break at its end, and returns it."""
-    with client.stream_chat(route, messages, **parameters) as chunks:  # left by Ctrl-C, it ends the call
+    """Prints the answer as it arrives, with a line break at the end, and returns it."""
+    with client.stream_chat(route, messages, **parameters) as chunks:  # leaving it on Ctrl-C ends the call
         return print_pieces(_text_of(chunk) for chunk in chunks)
 
 
 def print_pieces(pieces: Iterator[str]) -> str:
-    """As they come, with a line break at the end; the whole text."""
+    """Prints pieces as they arrive, with a line break at the end; returns the whole text."""
     with waiting("Waiting for the first output"):
         piece = next((each for each in pieces if each), "")
     text = piece
@@ -64,7 +65,7 @@ def _text_of(chunk: Any) -> str:
 
 
 def _question() -> str:
-    """ "" at the end of the conversation."""
+    """Returns "" at the end of the conversation."""
     try:
         return input(_PROMPT).strip()
     except (EOFError, KeyboardInterrupt):

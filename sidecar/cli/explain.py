@@ -1,4 +1,5 @@
-"""`sidecar explain ROUTE`: which upstream a call goes to and why, what limits it, and what the provider would get."""
+"""`sidecar explain ROUTE`: which upstream a call goes to and why, what limits it, and what the provider would
+receive."""
 
 from __future__ import annotations
 
@@ -27,17 +28,18 @@ _HELLO = "Say hello."
 _FROM_STDIN = "-"
 _STRATEGIES = {
     "ordered": "the first that is available; the others are its fallbacks",
-    "weighted": "by chance, as their weights say; the others are fallbacks",
+    "weighted": "chosen at random by weight; the others are fallbacks",
     "least_in_flight": "the one with the fewest calls in progress; the others are fallbacks",
 }
 _Route = Annotated[str, typer.Argument(metavar="ROUTE", help="Name of the route.", autocompletion=route_names)]
 _Prompt = Annotated[str | None, typer.Argument(metavar="PROMPT", help="Text of the prompt. Default: 'Say hello.'")]
 _Body = Annotated[
     str | None,
-    typer.Option("--body", metavar="FILE", help="A call in OpenAI's JSON, in place of PROMPT; - is standard input."),
+    typer.Option("--body", metavar="FILE", help="A request in OpenAI's JSON, instead of PROMPT; - is standard input."),
 ]
 _ForConsumer = Annotated[
-    str | None, typer.Option("--consumer", metavar="NAME", help="Consumer who calls. Default: local gRPC's.")
+    str | None,
+    typer.Option("--consumer", metavar="NAME", help="The calling consumer. Default: that of the local gRPC port."),
 ]
 
 
@@ -54,11 +56,11 @@ def explain(
     state_dir: KnownStateDir = None,
     target: Target = None,
 ) -> None:
-    """Show what would become of a call.
+    """Show what would happen to a call.
 
-    It reads the config file and sends nothing to a provider: which upstream would be called and why, which limits hold,
-    what of the call would be left out, and the JSON that the provider would get. A key is never shown. A running
-    gateway is asked how its upstreams are.
+    Reads the config file and sends nothing to a provider. Shows which upstream would be called and why, which limits
+    apply, what of the request would be left out, and the JSON that the provider would receive. API keys are never
+    shown. If the gateway is running, it is asked for the state of its upstreams.
     """
     from adapters import GatewayError
     from sidecar.gateway.explanation import explained
@@ -171,7 +173,7 @@ def _print_rows(out: Console, *rows: tuple[str, Iterable[str]]) -> None:
 
 
 def _print_upstreams(out: Console, route: Route, rows: Sequence[Explained], target: str) -> frozenset[str]:
-    """The names of those that all workers have ejected."""
+    """Prints the upstreams. Returns the names of those that all workers have ejected."""
     from rich.text import Text
 
     from sidecar.cli.upstreams import StatesUnknown, upstream_states, words_of
@@ -205,7 +207,7 @@ def _print_sent(out: Console, route: Route, rows: Sequence[Explained], ejected: 
     from rich.text import Text
 
     able = [each for each in rows if not each.refusal]
-    chosen = None  # by chance, or by load
+    chosen = None  # random, or depending on load
     if route.strategy == "ordered" and able:
         chosen = next((each for each in able if each.name not in ejected), able[0])
     for each in rows:
@@ -217,7 +219,7 @@ def _print_sent(out: Console, route: Route, rows: Sequence[Explained], ejected: 
         out.print(Text(f"{each.name} would get{mark}", "bold" if each is chosen else ""))
         out.print(f"  {each.method} {each.url}")
         out.print(
-            f"  {'your body as it is, but for documented edits' if each.passes else 'your body, translated'}",
+            f"  {'your body unchanged, apart from documented edits' if each.passes else 'your body, translated'}",
             style=QUIET,
         )
         left_out = ", ".join(each.left_out)

@@ -6,4 +6,4 @@ from sidecar.supervisor.start.start_error import StartError
 
 
 class Failure(StartError):
-    """The command cannot do what was asked; the message is the line for the operator."""
+    """The command failed; the message is the line for the operator."""

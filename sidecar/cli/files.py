@@ -1,4 +1,4 @@
-"""Commands that read or write files: users, render, version. None needs a running gateway."""
+"""Commands that only read or write files: users, render, version. None of them needs a running gateway."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def users_remove(name: _Name, state_dir: StateDirOption = STATE_DIR, file: _User
 
 
 def _update_env_file(state_dir: Path, name: str, password: str | None) -> None:
-    """The env file of the state directory may hold this user's password: it gets the new one, or loses it."""
+    """Updates or removes this user's password in the env file of the state directory, if it is there."""
     from sidecar.identity.users import api_key
     from sidecar.supervisor.start.announcement import env_text, read_env
     from sidecar.supervisor.start.state import write_private
@@ -129,7 +129,7 @@ _CREDENTIALS = ("SIDECAR_USER", "SIDECAR_PASSWORD", "SIDECAR_API_KEY")
 
 @dataclass(frozen=True, slots=True)
 class _RenderOptions:
-    """An option for each field."""
+    """One option per field."""
 
     output: Annotated[Path, typer.Option("--output", metavar="PATH", help="Folder to write to. Created if missing.")]
     state_dir: StateDirOption = STATE_DIR
@@ -225,7 +225,7 @@ def _origins(texts: Iterable[str]) -> tuple[str, ...]:
     for text in texts:
         if text != ANY and Origin.parsed(text) is None:
             raise Failure(
-                f"--cors-origin {text} is no origin. Write https://app.example.com, https://*.example.com or *."
+                f"--cors-origin {text} is not an origin. Write https://app.example.com, https://*.example.com or *."
             )
     return tuple(dict.fromkeys(texts))
 
@@ -236,7 +236,7 @@ def version() -> None:
 
 
 def version_text() -> str:
-    """As in `sidecar 0.1.0, Python 3.11.9, grpcio 1.85.1`."""
+    """For example `sidecar 0.1.0, Python 3.11.9, grpcio 1.85.1`."""
     import platform
     from importlib import metadata
 

@@ -1,4 +1,4 @@
-"""Commands that call a running gateway with the Python client: chat, complete, embed; `routes` has its own file."""
+"""Commands that call a running gateway with the Python client: chat, complete, embed. `routes` has its own file."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from sidecar.supervisor.start.options import GRPC_ADDRESS, STATE_DIR
 if TYPE_CHECKING:
     from llm_gateway_client import Client
 
-# Before a text that PowerShell pipes, or that a Windows editor saved.
+# Precedes a text that PowerShell pipes or a Windows editor saved.
 BYTE_ORDER_MARK = "\ufeff"
-# What `. .sidecar/env` sets.
+# The variables set by `. .sidecar/env`.
 _LOCAL_TARGET = "SIDECAR_GRPC_LOCAL"
-# Nobody waits for a completion.
+# Timeout of shell completion, which should not block the user.
 _COMPLETION_S = 1.0
 
 
 def route_names(incomplete: str) -> list[str]:
-    """For the shell: routes of the running gateway that begin so; none where it cannot be asked."""
+    """For shell completion: routes of the running gateway with this prefix; none if it cannot be reached."""
     try:
         with connected(None, None) as client:
             return [
@@ -155,7 +155,8 @@ def _stdin_text() -> str:
 
 @contextmanager
 def connected(target: str | None, state_dir: Path | None) -> Iterator[Client]:
-    """A client of the running gateway, without retries: a person sees the failure and decides. It becomes one line."""
+    """A client of the running gateway, without retries: a person sees the failure and decides. Failures become one
+    line."""
     import os
 
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC's own log lines would mix with ours
@@ -178,8 +179,8 @@ def connected(target: str | None, state_dir: Path | None) -> Iterator[Client]:
 
 
 def known_target(state_dir: Path | None) -> str:
-    """Where the gateway listens for this machine: as the named state directory says; where none is named, as the environment
-    says (`. .sidecar/env`), else the default state directory, else the default address."""
+    """Where the gateway listens for this machine: as the given state directory says; if none is given, as the
+    environment says (`. .sidecar/env`), else the default state directory, else the default address."""
     import os
 
     from sidecar.supervisor.start.announcement import read_env

@@ -1,4 +1,4 @@
-"""The options of the commands that run the gateway: names, help, and what a value may be."""
+"""The options of the commands that run the gateway: names, help, and allowed values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sidecar.supervisor.start.options import (
 
 
 class Front(StrEnum):
-    """The programs that can be the front."""
+    """The programs that can serve as the front."""
 
     NGINX = "nginx"
     ENVOY = "envoy"
@@ -32,14 +32,14 @@ class AccessLog(StrEnum):
 
 
 class GrpcServer(StrEnum):
-    """What serves the local gRPC port and socket."""
+    """Which server serves the local gRPC port and socket."""
 
     NATIVE = NATIVE
     GRPCIO = GRPCIO
 
 
 StateDirOption = Annotated[
-    Path, typer.Option("--state-dir", metavar="PATH", help="Folder of keys, users, sockets and logs (mode 0700).")
+    Path, typer.Option("--state-dir", metavar="PATH", help="Folder for keys, users, sockets and logs (mode 0700).")
 ]
 ConfigPathOption = Annotated[
     Path | None,
@@ -59,7 +59,7 @@ HttpOption = Annotated[
     typer.Option(
         "--http",
         metavar="HOST:PORT",
-        help="Listen without TLS too, for a balancer that ends it. Other than on loopback the address must be in a "
+        help="Also listen without TLS, for a load balancer that terminates it. Unless on loopback, the address must be in a "
         "--trusted-proxy network, or be given twice. Example: --http 127.0.0.1:8080",
     ),
 ]
@@ -68,7 +68,7 @@ TrustedProxyOption = Annotated[
     typer.Option(
         "--trusted-proxy",
         metavar="CIDR",
-        help="Believe this proxy or network about a caller's address (X-Forwarded-For) and path prefix "
+        help="Trust this proxy or network to report a caller's address (X-Forwarded-For) and path prefix "
         "(X-Forwarded-Prefix); may be given several times. Example: --trusted-proxy 10.0.0.0/8",
     ),
 ]
@@ -76,7 +76,7 @@ ProxyProtocolOption = Annotated[
     bool,
     typer.Option(
         "--proxy-protocol",
-        help="The trusted proxies tell the caller's address by PROXY protocol, on every connection. "
+        help="The trusted proxies report the caller's address through PROXY protocol, on every connection. "
         "Example: --trusted-proxy 10.0.0.0/8 --proxy-protocol",
     ),
 ]
@@ -87,7 +87,7 @@ CallsPerClientOption = Annotated[
         min=1,
         max=1_000_000,
         metavar="N",
-        help="Calls in progress that one address may have; more get 429. Nginx only. Example: --calls-per-client 2000",
+        help="Maximum concurrent calls from one address; more get 429. Nginx only. Example: --calls-per-client 2000",
     ),
 ]
 PortOption = Annotated[
@@ -95,7 +95,9 @@ PortOption = Annotated[
 ]
 TlsCertificateOption = Annotated[
     Path | None,
-    typer.Option("--tls-certificate", metavar="PATH", help="PEM chain to serve. Default: one from the private CA."),
+    typer.Option(
+        "--tls-certificate", metavar="PATH", help="PEM certificate chain to serve. Default: one from the private CA."
+    ),
 ]
 TlsKeyOption = Annotated[Path | None, typer.Option("--tls-key", metavar="PATH", help="Private key of the chain, PEM.")]
 UsersFileOption = Annotated[
@@ -103,7 +105,7 @@ UsersFileOption = Annotated[
     typer.Option(
         "--users-file",
         metavar="PATH",
-        help="Users of the front, from a file that others keep (a mounted secret); it is read, never written. Default: "
+        help="File with the users of the front, such as a mounted secret; it is read, never written. Default: "
         "`users` in the state directory. Example: --users-file /etc/llm-gateway/users/users",
     ),
 ]
@@ -118,7 +120,7 @@ MetricsOption = Annotated[
     typer.Option(
         "--metrics",
         metavar="HOST:PORT",
-        help=f"Address of /metrics, or `off`. Other than on loopback it must be given twice, because it asks for no "
+        help=f"Address of /metrics, or `off`. Unless on loopback, it must be given twice, because it requires no "
         f"credentials. Default: {METRICS_ADDRESS}. Example: --metrics 10.0.0.5:9464 --metrics 10.0.0.5:9464",
     ),
 ]
@@ -131,7 +133,7 @@ AccessLogOption = Annotated[
 GrpcServerOption = Annotated[
     GrpcServer,
     typer.Option(
-        "--grpc-server", help="What serves local gRPC clients. `grpcio`: gRPC's own server, at several times the CPU."
+        "--grpc-server", help="Server for local gRPC clients. `grpcio`: gRPC's own server, at several times the CPU."
     ),
 ]
 GraceOption = Annotated[
@@ -145,13 +147,14 @@ DelayOption = Annotated[
         min=0,
         max=3600,
         metavar="SECONDS",
-        help="When stopping, first say 503 on /health for so long and serve on: balancers notice. Example: --drain-delay 10",
+        help="When stopping, first answer 503 on /health for this long while serving on, so that load balancers notice. "
+        "Example: --drain-delay 10",
     ),
 ]
 HangOption = Annotated[
     float,
     typer.Option(
-        "--hang-timeout", min=1, metavar="SECONDS", help="Replace a worker after this long without a sign of life."
+        "--hang-timeout", min=1, metavar="SECONDS", help="Replace a worker after this long without a heartbeat."
     ),
 ]
 DetachOption = Annotated[

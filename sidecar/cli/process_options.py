@@ -1,4 +1,4 @@
-"""What the commands that run the gateway make of their options."""
+"""Turns the options of the commands that run the gateway into values."""
 
 from __future__ import annotations
 
@@ -58,13 +58,13 @@ from sidecar.supervisor.start.options import (
     Options,
 )
 
-# `start` takes MLflow's flags and defaults.
+# `start` has MLflow's flags and defaults.
 MLFLOW_PORT = 5000
 
 
 @dataclass(frozen=True, slots=True)
 class CoreOptions:
-    """What `serve` takes: an option for each field."""
+    """The options of `serve`, one per field."""
 
     state_dir: StateDirOption = STATE_DIR
     config_path: ConfigPathOption = None
@@ -103,7 +103,7 @@ class CoreOptions:
 
 @dataclass(frozen=True, slots=True)
 class GatewayOptions(CoreOptions):
-    """What `up` takes: those of the core, and those of the front."""
+    """The options of `up`: those of the core and those of the front."""
 
     front: FrontOption = Front.NGINX
     host: HostOption = None
@@ -117,7 +117,7 @@ class GatewayOptions(CoreOptions):
     calls_per_client: CallsPerClientOption = CALLS_PER_CLIENT
 
     def options(self) -> Options:
-        """Raises StartError for an address that is not on loopback, Failure for half a certificate."""
+        """Raises StartError for an address that is not on loopback, Failure for an incomplete certificate."""
         trusted = trusted_networks(self.trusted_proxy or (), "--trusted-proxy")
         return replace(
             CoreOptions.options(self),
@@ -137,7 +137,7 @@ class GatewayOptions(CoreOptions):
 
 @dataclass(frozen=True, slots=True)
 class MlflowOptions(GatewayOptions):
-    """What `start` takes."""
+    """The options of `start`."""
 
     port: PortOption = MLFLOW_PORT
 
@@ -146,7 +146,7 @@ _Chosen = TypeVar("_Chosen")
 
 
 def takes(kind: type[_Chosen]) -> Callable[[Callable[[_Chosen], None]], Callable[..., None]]:
-    """Decorates a command: it gets one value of `kind`, and has an option for each of its fields."""
+    """Decorates a command that takes one value of `kind`: it gets an option for each field."""
     hints = get_type_hints(kind, include_extras=True)
     parameters = [
         inspect.Parameter(
@@ -160,7 +160,7 @@ def takes(kind: type[_Chosen]) -> Callable[[Callable[[_Chosen], None]], Callable
         def command(**values: Any) -> None:
             run(kind(**values))
 
-        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # read by typer
         command.__annotations__ = hints
         return command
 
@@ -172,7 +172,7 @@ def _default(each: Field[Any]) -> Any:
 
 
 def hosts_of(chosen: list[str] | None) -> tuple[str, ...]:
-    """Each once; what `--host` means where it is not given."""
+    """Each host once; the default if `--host` is not given."""
     return tuple(dict.fromkeys(chosen or (FRONT_HOST,)))
 
 
@@ -183,7 +183,8 @@ def _access_log(chosen: AccessLog) -> str:
 
 
 def tls_of(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | None:
-    """None: the certificate of the private CA. Raises Failure for half a pair and for a missing file."""
+    """Returns None for the certificate of the private CA. Raises Failure for an incomplete pair and for a missing
+    file."""
     if certificate is None and key is None:
         return None
     if certificate is None or key is None:
@@ -195,7 +196,8 @@ def tls_of(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | No
 
 
 def users_file_of(chosen: Path | None) -> Path | None:
-    """Absolute. Raises Failure for a file that cannot be read, or has no user: nobody could call."""
+    """Returns an absolute path. Raises Failure for a file that cannot be read or has no users, since nobody could
+    call."""
     from sidecar.identity.users import list_users
 
     if chosen is None:

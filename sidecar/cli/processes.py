@@ -16,7 +16,7 @@ from sidecar.cli.process_options import CoreOptions, GatewayOptions, MlflowOptio
 from sidecar.cli.terminal import waiting
 from sidecar.supervisor.start.options import STATE_DIR
 
-# Workers confirm within 10 s or are replaced; a first route of the local model fetches 93 MB.
+# Workers confirm within 10 s or are replaced; the first route of the local model downloads 93 MB.
 _RELOAD_S = 120.0
 
 
@@ -33,9 +33,10 @@ def register(app: typer.Typer) -> None:
 def up(chosen: GatewayOptions) -> None:
     """Run the whole gateway.
 
-    It starts the workers, a front proxy with TLS and credentials, and the embedded model if a route uses it. SIGHUP
-    reloads the configuration and the certificate. SIGUSR2 (or `sidecar restart`) replaces the workers without losing a
-    call. SIGTERM or Ctrl-C stops the gateway after the calls in progress have ended; a second one stops it at once.
+    Starts the workers, a front proxy with TLS and authentication, and the embedded model if a route uses it. SIGHUP
+    reloads the configuration and the certificate. SIGUSR2 (or `sidecar restart`) replaces the workers without losing
+    a call. SIGTERM or Ctrl-C stops the gateway after the calls in progress have ended; a second one stops it at
+    once.
     """
     _run(chosen)
 
@@ -44,7 +45,7 @@ def up(chosen: GatewayOptions) -> None:
 def start(chosen: MlflowOptions) -> None:
     """Run it with MLflow's flags and defaults.
 
-    The same as `up` on port 5000, which speaks HTTPS here.
+    The same as `up`, but on port 5000. It serves HTTPS.
     """
     _run(chosen)
 
@@ -53,7 +54,7 @@ def start(chosen: MlflowOptions) -> None:
 def serve(chosen: CoreOptions) -> None:
     """Run the gRPC core without a front proxy.
 
-    It starts the workers with their sockets and the local gRPC port, but no front proxy and no embedded model. Your own
+    Starts the workers with their sockets and the local gRPC port, but no front proxy and no embedded model. Your own
     front proxy connects to run/w0.sock, run/w1.sock and so on in the state directory: see `sidecar render nginx`.
     """
     _run(chosen)
@@ -62,9 +63,9 @@ def serve(chosen: CoreOptions) -> None:
 def reload(state_dir: StateDirOption = STATE_DIR) -> None:
     """Reload the configuration and certificate.
 
-    It waits for the running gateway and prints the result: exit code 0 once the configuration is in use, 1 with the
-    reasons if it is refused. It also confirms a configuration that waits because it would let callers do more (see the
-    log). A file that is still being written is read once its writer has closed it.
+    Waits for the running gateway and prints the result: exit code 0 once the configuration is in use, 1 with the
+    reasons if it is refused. It also confirms a configuration that is pending because it would let callers do more
+    (see the log). A file that is still being written is read once its writer has closed it.
     """
     from sidecar.supervisor.reload_socket import ask_for_reload
     from sidecar.supervisor.start.state import run_dir
@@ -75,7 +76,8 @@ def reload(state_dir: StateDirOption = STATE_DIR) -> None:
             verdict = ask_for_reload(run_dir(state_dir), _RELOAD_S)
     except TimeoutError:
         raise Failure(
-            f"The gateway has not loaded its configuration within {_RELOAD_S:g} s and keeps trying. It waits for files that "
+            f"The gateway has not loaded its configuration within {_RELOAD_S:g} s and keeps trying. It waits for "
+            "files that "
             "another process has open for writing; the gateway's log names them."
         ) from None
     except OSError as error:
@@ -90,7 +92,7 @@ def reload(state_dir: StateDirOption = STATE_DIR) -> None:
 def restart(state_dir: StateDirOption = STATE_DIR) -> None:
     """Replace the workers without losing a call.
 
-    The same as SIGUSR2. It returns at once; the log shows when all workers are new.
+    The same as SIGUSR2. Returns at once; the log reports when all workers are new.
     """
     os.kill(_running(state_dir), signal.SIGUSR2)
 
@@ -98,7 +100,7 @@ def restart(state_dir: StateDirOption = STATE_DIR) -> None:
 def down(state_dir: StateDirOption = STATE_DIR) -> None:
     """Stop the gateway.
 
-    It waits until the calls in progress and the gateway itself have ended.
+    Waits until the calls in progress and the gateway itself have ended.
     """
     from sidecar.supervisor.start.state import wait_until_free
 
@@ -131,6 +133,6 @@ def _run(chosen: CoreOptions) -> None:
     try:
         with StartReport(chosen.ready_fd) as report:
             code = run(replace(options, log_path=chosen.log_file), report.serving)
-    except KeyboardInterrupt:  # before it listens to signals itself: it was fetching the model
+    except KeyboardInterrupt:  # before it handles signals itself, while the model is downloaded
         code = 128 + signal.SIGINT
     sys.exit(code)

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _LIST_TIMEOUT_S = 10.0
-# The server waits 30 s for its supervisor, and says then that nothing was confirmed.
+# The server waits 30 s for its supervisor, and then answers that nothing was confirmed.
 _CHANGE_TIMEOUT_S = 40.0
 _FROM_STDIN = "-"
 _LITERALS = {"true": True, "false": False}
 
 
 class Task(StrEnum):
-    """What a route does."""
+    """The task of a route."""
 
     CHAT = "chat"
     COMPLETIONS = "completions"
@@ -168,7 +168,7 @@ def _config(pairs: list[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
-            raise Failure("--config must be KEY=VALUE.")  # without what was written: it may be a key
+            raise Failure("--config must be KEY=VALUE.")  # never quotes the input, which may be a key
         if value == _FROM_STDIN:
             value = sys.stdin.readline().removeprefix(BYTE_ORDER_MARK).rstrip("\r\n")
         values[key] = _LITERALS.get(value, value)
@@ -203,7 +203,7 @@ def _print_routes(state_dir: Path | None, target: str | None) -> None:
         if known is None:
             rows.append((route.name, route.task, route.model.provider, route.model.name, Text(why, QUIET)))
             continue
-        for index, each in enumerate(known):  # the fallbacks of a route are rows below it
+        for index, each in enumerate(known):  # fallbacks of a route are rows below it
             first = (route.name, route.task) if index == 0 else ("", "")
             rows.append((*first, each.model.provider, each.model.name, Text(*words_of(each, found.workers))))
     _print_rows(rows)

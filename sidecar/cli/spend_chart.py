@@ -1,4 +1,4 @@
-"""Bars for the terminal: what was used, day by day and by consumer."""
+"""Bar charts for the terminal: usage by day and by consumer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One bar. `size` is how long it is, next to the others."""
+    """One bar. `size` determines its length relative to the others."""
 
     name: str
     size: int
@@ -27,7 +27,8 @@ class Row:
 
 
 def print_chart(lines: Sequence[Line], first_day: int, last_day: int) -> None:
-    """Days from `first_day` to `last_day` (from 1970 on), those without calls too; then consumers, the dearest first."""
+    """Prints all days from `first_day` to `last_day` (since 1970), including those without calls; then consumers,
+    the most expensive first."""
     from sidecar.spend.calendar import date_of
 
     measure, what = _measure(lines)
@@ -43,7 +44,7 @@ def print_chart(lines: Sequence[Line], first_day: int, last_day: int) -> None:
 
 
 def _measure(lines: Iterable[Line]) -> tuple[Callable[[Line], int], str]:
-    """Money where there is any: models without prices, such as local ones, have tokens alone."""
+    """Uses money if there is any: models without prices, such as local ones, only have tokens."""
     if any(line.counts.micro_dollars for line in lines):
         return (lambda line: line.counts.micro_dollars), "Dollars"
     return (lambda line: line.counts.input_tokens + line.counts.output_tokens), "Tokens"
@@ -75,7 +76,8 @@ def _print_rows(title: str, rows: Sequence[Row]) -> None:
 
 
 def _bar(size: int, most: int) -> str:
-    """As wide as _BAR_WIDTH, so that what follows is in a column. Something is never nothing."""
+    """A bar of exactly _BAR_WIDTH characters, so that what follows is aligned. A value above zero is always
+    visible."""
     if not most or not size:
         return " " * _BAR_WIDTH
     eighths = max(1, round(size / most * _BAR_WIDTH * 8))

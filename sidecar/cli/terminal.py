@@ -1,4 +1,4 @@
-"""What the commands print: in colours on a terminal, as plain text elsewhere. NO_COLOR is honoured (rich does that)."""
+"""Output of the commands: coloured on a terminal, plain text elsewhere. Respects NO_COLOR (through rich)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-# A file or a pipe has no edge to fold lines at.
+# Files and pipes have no width at which to wrap.
 _WIDTH_MAX = 10_000
 GOOD, WARN, BAD, QUIET = "green", "yellow", "bold red", "dim"
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Prints what it is given as it is: brackets and colons are no markup."""
+    """Prints text literally: brackets and colons are not markup."""
     from rich.console import Console
 
     made = Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=True)
@@ -27,7 +27,7 @@ def console(*, stderr: bool = False) -> Console:
 
 @contextmanager
 def waiting(text: str) -> Iterator[None]:
-    """Shows on a terminal, with the time that has passed, that something is being waited for; it leaves no trace."""
+    """Shows on a terminal that something is being waited for, with the elapsed time; disappears afterwards."""
     if not sys.stderr.isatty():
         yield
         return

@@ -1,4 +1,4 @@
-"""The state of upstreams, as a running gateway tells it by gRPC."""
+"""The state of upstreams, as reported by a running gateway through gRPC."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ _TIMEOUT_S = 10.0
 
 
 class StatesUnknown(Exception):
-    """The gateway does not say; the message says why."""
+    """The gateway does not report it; the message says why."""
 
 
 def upstream_states(target: str, route: str = "") -> routes_pb2.ListUpstreamsResponse:
-    """Of one route, or of all that may be called here. Raises StatesUnknown: REST has no such call, the gateway may not run."""
+    """States of one route, or of all that may be called here. Raises StatesUnknown: REST has no such call, the
+    gateway may not be running."""
     if "://" in target:
-        raise StatesUnknown("not told over REST")
+        raise StatesUnknown("not available over REST")
     import grpc
 
     from sidecar.v1 import routes_pb2, routes_pb2_grpc
@@ -33,12 +34,12 @@ def upstream_states(target: str, route: str = "") -> routes_pb2.ListUpstreamsRes
             found: routes_pb2.ListUpstreamsResponse = stub.ListUpstreams(request, timeout=_TIMEOUT_S)
         except grpc.RpcError as error:
             gone = error.code() is grpc.StatusCode.UNAVAILABLE
-            raise StatesUnknown(f"not known: {f'no gateway at {target}' if gone else error.code().name}") from None
+            raise StatesUnknown(f"unknown: {f'no gateway at {target}' if gone else error.code().name}") from None
     return found
 
 
 def words_of(upstream: routes_pb2.UpstreamState, workers: int) -> tuple[str, str]:
-    """Its state for a person, and a style."""
+    """Returns its state for a person, and a style."""
     words, style = "available", GOOD
     if upstream.ejected_by:
         words = f"ejected by {upstream.ejected_by} of {workers} worker{'s' * (workers != 1)}"

@@ -1,4 +1,5 @@
-"""`sidecar usage`: tokens and money by consumer, route and day, from the state directory; the gateway may run or not."""
+"""`sidecar usage`: tokens and money by consumer, route and day, from the state directory, whether or not the
+gateway runs."""
 
 from __future__ import annotations
 
@@ -158,7 +159,7 @@ def _print_table(lines: Sequence[Line]) -> None:
         table.add_row("all", "", "", *_cells(total))
     console = Console(markup=False, highlight=False, emoji=False)
     if not console.is_terminal:
-        console.width = _WIDTH_MAX  # a file or a pipe has no edge to fold names at
+        console.width = _WIDTH_MAX  # files and pipes have no width at which to wrap names
     console.print(table if lines else "No calls.")
 
 

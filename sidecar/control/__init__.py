@@ -1,1 +1,1 @@
-"""The conversation between supervisor and worker, and what a change of configuration is on it."""
+"""The protocol between supervisor and worker, including changes of the configuration."""

@@ -1,13 +1,14 @@
-"""What supervisor and worker say to each other, over a private socket pair that the worker inherits.
+"""Messages between supervisor and worker, over a private socket pair that the worker inherits.
 
-The supervisor starts `python -m sidecar.worker --control-fd N`, sends `Configure`, and waits for `Ready`. Messages are
-pickled: the socket exists only between the two, and a snapshot (with its secrets) must never touch the disk. End of file on
-either side means that the other is gone: a worker then stops at once.
+The supervisor starts `python -m sidecar.worker --control-fd N`, sends `Configure`, and waits for `Ready`. Messages
+are pickled: the socket only connects the two, and a snapshot (with its secrets) must never be written to disk. End
+of file means that the other side is gone; a worker then stops at once.
 
-Either side may begin. The supervisor sends `Configure`, `LoadSnapshot` and `Patch`, and is answered in that order; a worker's
-`ChangeRequest` carries a number and is answered by a `ChangeResult` with the same, whenever that is, and a `StatusRequest` by a
-`StatusResult`. What comes in the meantime is served. From `Ready` on a worker sends a `Beat` every `beat_s`, which nobody
-answers; one that stops doing so hangs. Nobody answers `UpstreamFailures` either.
+Either side may start. The supervisor sends `Configure`, `LoadSnapshot` and `Patch`, which are answered in that
+order. A worker's `ChangeRequest` carries a number and is answered by a `ChangeResult` with the same number, in any
+order; likewise `StatusRequest` and `StatusResult`. Meanwhile, other messages are handled. From `Ready` on, a worker
+sends a `Beat` every `beat_s`, which is not answered; a worker that stops doing so hangs. `UpstreamFailures` is not
+answered either.
 """
 
 from __future__ import annotations
@@ -24,19 +25,20 @@ from sidecar.control.snapshot_patch import Patch
 from sidecar.domain.gateway_status import GatewayStatus, UpstreamFailure
 from sidecar.domain.snapshot import Limit, Route, Snapshot
 
-# A worker asks each connection to go elsewhere at this age (a GOAWAY that lets its calls finish), so that a replaced worker is
-# rid of its clients without a call meeting its shutdown, which gRPC answers with CANCELLED. Channels on the local port spread
-# over the workers again that way. A reconnect costs 0.3 ms; a caller's 10-minute streams lie on 60 connections at most.
+# A worker asks each connection to close at this age (a GOAWAY that lets its calls finish), so that a replaced worker
+# loses its clients before its shutdown, which gRPC would answer with CANCELLED. It also spreads channels on the
+# local port over the workers again. A reconnect costs 0.3 ms; a caller's 10-minute streams occupy 60 connections at
+# most.
 CONNECTION_AGE_S = 10.0
 
-# What serves the local listeners: our own transport or grpcio's (docs/decisions/0016).
+# Server of the local listeners: our own transport or grpcio's (docs/decisions/0016).
 NATIVE, GRPCIO = "native", "grpcio"
 GRPC_SERVERS = (NATIVE, GRPCIO)
 
 _LENGTH_BYTES = 4
-# Larger ones are read in a thread: 6,001 routes take 0.1 s, in which no call would go on.
+# Larger messages are unpickled in a thread: 6,001 routes take 0.1 s, during which no call would proceed.
 _SMALL_BYTES_MAX = 64 * 1024
-# 6,001 routes pickle to about 3 MB; more than this is a broken peer.
+# 6,001 routes pickle to about 3 MB; anything larger comes from a broken peer.
 _MESSAGE_BYTES_MAX = 256 * 1024 * 1024
 
 
@@ -44,31 +46,31 @@ _MESSAGE_BYTES_MAX = 256 * 1024 * 1024
 class WorkerSettings:
     """What a worker needs to know in addition to the routes.
 
-    `run_dir` holds the sockets, and the files that all workers count in (sidecar.limits, sidecar.spend); its path is short enough
-    for a socket name (107 bytes in all). The worker binds `w<slot>-<pid>.sock` for the front and `s<slot>-<pid>.sock` for
-    the local gRPC socket in it and removes them when it stops.
+    `run_dir` holds the sockets and the files in which all workers count (sidecar.limits, sidecar.spend); its path is
+    short enough for socket names (107 bytes in all). The worker binds `w<slot>-<pid>.sock` for the front and
+    `s<slot>-<pid>.sock` for local gRPC in it, and removes them when it stops.
     """
 
     slot: int  # lowest number not used by a living worker
     run_dir: str
-    state_dir: str | None = None  # what outlives the gateway; None: nothing does
+    state_dir: str | None = None  # for what outlives the gateway; None: nothing does
     front: bool = True
     grpc_socket: bool = True
-    grpc_address: str | None = None  # "127.0.0.1:50051", bound with SO_REUSEPORT by every worker
-    metrics_fd: int | None = None  # an inherited file of sidecar.telemetry.metric_memory; None: metrics are not shown
+    grpc_address: str | None = None  # "127.0.0.1:50051", bound by every worker with SO_REUSEPORT
+    metrics_fd: int | None = None  # an inherited file of sidecar.telemetry.metric_memory; None: metrics are not exposed
     message_bytes_max: int = 64 * 1024 * 1024
     access_log: str = "off"  # json, human, off: one log line per call, on standard error
-    log_path: str | None = None  # the file that standard error is, where it has a name that may go to another file
-    beat_s: float | None = None  # seconds between two signs of life; None: it gives none
-    stack_fd: int | None = None  # an inherited file: SIGUSR1 writes the stacks of all threads to it
-    grpc_server: str = NATIVE  # of the local listeners; one of GRPC_SERVERS
-    store_dir: str = ""  # of what a shared store has not acknowledged
-    gateway: str = ""  # its name among those that share the store
+    log_path: str | None = None  # the file behind standard error, if it may be rotated
+    beat_s: float | None = None  # seconds between heartbeats; None: no heartbeats
+    stack_fd: int | None = None  # an inherited file, to which SIGUSR1 writes the stacks of all threads
+    grpc_server: str = NATIVE  # for the local listeners; one of GRPC_SERVERS
+    store_dir: str = ""  # for settlements that a shared store has not acknowledged
+    gateway: str = ""  # name of this gateway among those that share the store
 
 
 @dataclass(frozen=True, slots=True)
 class Configure:
-    """Supervisor's first message."""
+    """The supervisor's first message."""
 
     settings: WorkerSettings
     snapshot: Snapshot
@@ -76,31 +78,32 @@ class Configure:
 
 @dataclass(frozen=True, slots=True)
 class LoadSnapshot:
-    """A new configuration: one assignment in the worker, calls under way keep theirs."""
+    """A new configuration. Applying it is one assignment in the worker; running calls keep theirs."""
 
     snapshot: Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """Another worker serves in its place: no new connections. What comes on those it has is still served; `Drain` follows."""
+    """Another worker serves in its place: accept no new connections, but serve the existing ones. `Drain` follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotReady:
-    """Health says NOT_SERVING and `/health` 503: load balancers go elsewhere, everything else is served. `Drain` follows."""
+    """Report NOT_SERVING for health and 503 for `/health`, so that load balancers go elsewhere; serve everything
+    else. `Drain` follows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drain:
-    """Health turns NOT_SERVING, no new calls, those under way get `grace_s` to finish; then the process ends with code 0."""
+    """Report NOT_SERVING, refuse new calls, give running ones `grace_s` to finish; then exit with code 0."""
 
     grace_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The worker serves: health is SERVING on these sockets (None where switched off)."""
+    """The worker serves: health is SERVING on these sockets (None if switched off)."""
 
     pid: int
     front_path: str | None
@@ -156,7 +159,7 @@ RouteChange = PutRoute | RemoveRoute | PutLimits
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A GatewayError on its way (exceptions with keywords do not pickle)."""
+    """A GatewayError in transit (exceptions with keyword arguments cannot be pickled)."""
 
     kind: Kind
     message: str
@@ -176,7 +179,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class ChangeRequest:
-    """A worker asks the supervisor to make a change that a caller requested; the worker has checked permission."""
+    """A worker asks the supervisor for a change that a caller requested; the worker has checked permission."""
 
     number: int
     change: RouteChange
@@ -185,7 +188,8 @@ class ChangeRequest:
 
 @dataclass(frozen=True, slots=True)
 class ChangeResult:
-    """The change was made and every worker uses it (the route as it is now; None: it is gone), or why not."""
+    """The change was made and every worker uses it (the route as it is now; None if deleted), or the reason of a
+    refusal."""
 
     number: int
     outcome: Route | Refusal | None
@@ -193,7 +197,8 @@ class ChangeResult:
 
 @dataclass(frozen=True, slots=True)
 class StatusRequest:
-    """A worker asks how the gateway is, for one consumer; it has checked whether that may see the `operator` part."""
+    """A worker asks for the gateway's status for one consumer; it has checked whether that may see the `operator`
+    part."""
 
     number: int
     consumer: str
@@ -202,7 +207,7 @@ class StatusRequest:
 
 @dataclass(frozen=True, slots=True)
 class StatusResult:
-    """The answer to the request of that number."""
+    """The answer to the request with this number."""
 
     number: int
     status: GatewayStatus
@@ -210,15 +215,18 @@ class StatusResult:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamFailures:
-    """The newest failure of each (route, upstream) of a worker: those since the last time."""
+    """A worker's newest failure for each (route, upstream) since the last report."""
 
     failures: Mapping[tuple[str, str], UpstreamFailure]
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A sign of life of the worker's event loop, and for how long it was held since the last one: the sum of the holds that
-    were longer than a second, and what the worker's thread had of the CPU in them. 0: there were none."""
+    """A heartbeat of the worker's event loop.
+
+    Reports the blocks longer than a second since the last one: their total duration, and the CPU time of the
+    worker's thread during them. 0 if there were none.
+    """
 
     held_s: float = 0.0
     on_cpu_s: float = 0.0
@@ -256,13 +264,13 @@ class Channel:
         return cls(*await asyncio.open_unix_connection(sock=sock))
 
     async def send(self, message: Message) -> None:
-        """Raises ConnectionError when the other side is gone."""
+        """Raises ConnectionError if the other side is gone."""
         data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
         self._writer.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
         await self._writer.drain()
 
     def send_if_read(self, message: Message) -> bool:
-        """Without waiting: False, and nothing is sent, while the other side has not read what was sent before."""
+        """Never waits: returns False without sending while the other side has not read earlier messages."""
         if self._writer.is_closing() or self._writer.transport.get_write_buffer_size():
             return False
         data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
@@ -270,7 +278,7 @@ class Channel:
         return True
 
     async def receive(self) -> Message | None:
-        """The next message; None at the end of the other side."""
+        """Returns the next message; None once the other side has closed."""
         try:
             size = int.from_bytes(await self._reader.readexactly(_LENGTH_BYTES), "big")
             if size > _MESSAGE_BYTES_MAX:

@@ -1,4 +1,4 @@
-"""The difference between two snapshots, for workers: one route that changes should not send 6,001 of them."""
+"""The difference between two snapshots, so that changing one route does not send 6,001 of them to each worker."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass, fields, replace
 
 from sidecar.domain.snapshot import Route, Snapshot
 
-# With more than this share of the routes new, the whole snapshot is as cheap.
+# If more than this share of the routes is new, sending the whole snapshot is as cheap.
 _SHARE_MAX = 0.1
-# What a patch carries itself; every other field must be the same object, or equal.
+# The fields that a patch carries; all others must be identical or equal.
 _CARRIED = ("routes", "hash", "warnings")
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """From the snapshot with the hash `before` to the one with the hash `hash`: without `gone`, with `put` (a name that is there
-    keeps its place, a new one comes last)."""
+    """Changes the snapshot with hash `before` into the one with hash `hash`: removes `gone`, adds `put` (existing
+    names keep their place, new ones come last)."""
 
     before: str
     hash: str
@@ -26,7 +26,8 @@ class Patch:
 
 
 def between(old: Snapshot, new: Snapshot) -> Patch | None:
-    """None where the whole snapshot has to go. Routes are compared by identity: a change by call keeps the others."""
+    """Returns None if the whole snapshot has to be sent. Routes are compared by identity: a change through the API
+    keeps the others."""
     if any(
         getattr(old, field.name) != getattr(new, field.name) for field in fields(Snapshot) if field.name not in _CARRIED
     ):
@@ -39,7 +40,7 @@ def between(old: Snapshot, new: Snapshot) -> Patch | None:
 
 
 def patched(old: Snapshot, patch: Patch) -> Snapshot:
-    """`old` after the patch. Raises ValueError for another snapshot than it was made from."""
+    """Applies the patch to `old`. Raises ValueError if it was made for another snapshot."""
     if old.hash != patch.before:
         raise ValueError("a patch for another snapshot")
     routes = dict(old.routes)

@@ -1,1 +1,1 @@
-"""The supervisor: it starts, configures, replaces and stops every other process of the gateway."""
+"""The supervisor starts, configures, replaces and stops every other process of the gateway."""

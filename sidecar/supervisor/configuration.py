@@ -1,5 +1,5 @@
-"""Where the configuration comes from: the file that was named, or the packaged default in the state directory, and the routes and
-limits that are managed through the API, in `routes.d/` in the same folder."""
+"""The source of the configuration: the config file, or the packaged default in the state directory, plus the routes
+and limits managed through the API, in `routes.d/` in the same folder."""
 
 from __future__ import annotations
 
@@ -27,35 +27,38 @@ _log = logging.getLogger("sidecar")
 
 @dataclass(frozen=True, slots=True)
 class RouteDraft:
-    """A route's file as it would be; `text` None: without it. `keys` are not in the secrets directory yet."""
+    """A proposed route file; `text` is None to delete it. `keys` are not in the secrets directory yet."""
 
     name: str
     text: str | None
     keys: Mapping[str, str] = field(default_factory=dict, repr=False)
-    replaces: bool = False  # the limits that were set through the API stay
+    replaces: bool = False  # keep the limits that were set through the API
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A configuration: as the files of routes say it, and with the limits that were set through the API."""
+    """A configuration, both as the files define it and with the limits that were set through the API."""
 
     bare: Snapshot
     snapshot: Snapshot
-    made: Mapping[str, str] | None = None  # texts of the routes managed through the API, by path; None: as on the disk
+    made: Mapping[str, str] | None = None  # texts of the routes managed through the API, by path; None: as on disk
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigRefused:
-    """Why a reload is not taken. `unconfirmed`: it can be, once somebody says so."""
+    """Why a reload is refused. `unconfirmed`: it can be applied once an operator confirms it."""
 
     why: str
     unconfirmed: bool = False
 
 
 class Configuration:
-    """The file, read at the start and again whenever it changes. `local_base_url` is where the local model answers.
+    """The config file, read at the start and again whenever it changes. `local_base_url` is the address of the
+    local model.
 
-    `taken` says which reading is in use: `snapshot` is that, and what a change through the API is checked against."""
+    `taken` tells which reading is in use: it becomes `snapshot`, and changes through the API are validated against
+    it.
+    """
 
     def __init__(self, options: Options, state: StateDir, local_base_url: str | None, timing: Timing = TIMING) -> None:
         self._option = "--config-path" if options.config_path else "--state-dir"
@@ -71,11 +74,11 @@ class Configuration:
             opens=lambda snapshot: widening(self._in_use.bare, snapshot).opens,
             timing=timing,
         )
-        self._text = ""  # of the main file, as it is in use
+        self._text = ""  # of the main file in use
         self._reading: Reading | None = None
-        self._base: BaseConfig | None = None  # of the text, once somebody needed it
-        self._made: Mapping[str, str] | None = None  # texts of routes managed through the API, by path: the same
-        self._refused = False  # whether the file says something else that cannot be used
+        self._base: BaseConfig | None = None  # parsed from the text on first use
+        self._made: Mapping[str, str] | None = None  # texts of routes managed through the API in use, by path
+        self._refused = False  # whether the file on disk differs and is invalid
 
     @property
     def _in_use(self) -> Reading:
@@ -84,12 +87,12 @@ class Configuration:
 
     @property
     def snapshot(self) -> Snapshot:
-        """What is in use."""
+        """The snapshot in use."""
         return self._in_use.snapshot
 
     def load(self) -> Snapshot:
-        """The first reading; it writes the packaged default where that is used for the first time. Raises StartError with every
-        problem found, one per line."""
+        """Reads the configuration for the first time, writing the packaged default if that is used for the first
+        time. Raises StartError with every problem, one per line."""
         if self._is_ours and not self._path.exists():
             write_private(self._path, default_config())
         if not self._path.is_file():
@@ -97,7 +100,7 @@ class Configuration:
             raise StartError(f"The config file {self._path} {why}. Choose another with {self._option}.")
         try:
             self.files.sweep()
-        except (OSError, ValueError) as error:  # only tidying: what must be read is read below
+        except (OSError, ValueError) as error:  # only cleanup: what is needed is read below
             _log.warning("%s: %s", self.files.root, error)
         try:
             reading = self._limited(self._watcher.load_finished())
@@ -108,47 +111,48 @@ class Configuration:
         return reading.snapshot
 
     def taken(self, reading: Reading) -> None:
-        """What `up_to_date` gave is in use from now on."""
+        """Marks the result of `up_to_date` as the one in use."""
         self._text = self._watcher.text or ""
         self._reading = reading
         self._base, self._made = None, None
 
     def changed(self, reading: Reading) -> None:
-        """What `with_draft` or `with_limits` gave is in use from now on: the same main file, with a change through the API."""
+        """Marks the result of `with_draft` or `with_limits` as the one in use: the same main file, with a change
+        through the API."""
         self._reading = reading
         self._made = reading.made
 
     @property
     def looks(self) -> int:
-        """How often it has looked for changes."""
+        """How often it has checked for changes."""
         return self._watcher.looks
 
     def retry(self) -> None:
-        """A route is gone: a file that was refused may be good now."""
+        """Reads again after a route was removed: a file that was refused may be valid now."""
         if self._refused:
             self.poke()
 
     def poke(self) -> None:
-        """Reads it again even if nothing changed."""
+        """Reads again even if nothing changed."""
         self._watcher.poke()
 
     def ask(self, ask: Ask) -> None:
-        """The same for somebody who wants it even if it opens something."""
+        """Reads again on request, applying the result even if it grants access."""
         self._watcher.poke(ask)
 
     async def changes(self) -> AsyncIterator[ConfigChange]:
-        """Each new reading of the file, good or not. `up_to_date` turns it into what can be taken."""
+        """Yields each new reading of the file, valid or not. Pass it to `up_to_date`."""
         async for reload in self._watcher.reloads():
             yield reload
 
     def up_to_date(self, reload: ConfigChange) -> Reading | ConfigRefused:
-        """The reading with what was changed through the API since, or why it is not used (logged). Nothing may be changed through
-        the API meanwhile. Blocks."""
+        """Returns the reading combined with the changes made through the API, or why it is refused (also logged).
+        No change may be made through the API meanwhile. Blocks."""
         reading, problems = None, reload.problems
         try:
             bare = reload.snapshot
             if bare is not None and self._watcher.made_version != self.files.version:
-                bare = self._watcher.load_text(self._watcher.text or "")  # the file may be written again by now
+                bare = self._watcher.load_text(self._watcher.text or "")  # the file may have been written again by now
             reading = None if bare is None else self._limited(bare)
         except ConfigErrors as errors:
             problems = tuple(errors.problems)
@@ -161,14 +165,15 @@ class Configuration:
         if losses := widening(self._in_use.bare, reading.bare).losses:
             if not reload.asks:
                 return self._unconfirmed(reading.bare, losses)
-            _log.warning("%s: Loaded because the operator confirmed it: %s.", self._path, "; ".join(losses))
+            _log.warning("%s: Applied, because an operator confirmed it: %s.", self._path, "; ".join(losses))
         _warn(reading.snapshot)
         return reading
 
     def _unconfirmed(self, bare: Snapshot, losses: Sequence[str]) -> ConfigRefused:
         why = "; ".join(losses)
         _log.error(
-            "%s: Configuration %s needs confirmation; the old one stays in use. The file no longer has something that kept "
+            "%s: Configuration %s needs confirmation; the old one stays in use. The file no longer contains "
+            "something that kept "
             "callers out or limited them: %s. To confirm it, run `sidecar reload --state-dir %s` (or send SIGHUP).",
             self._path,
             bare.hash,
@@ -178,7 +183,7 @@ class Configuration:
         return ConfigRefused(why, unconfirmed=True)
 
     def with_draft(self, draft: RouteDraft) -> Reading:
-        """What is in use, with a route's file in place of what is there. Raises ConfigErrors. Blocks."""
+        """Returns the configuration in use with one route file changed. Raises ConfigErrors. Blocks."""
         path = str(self.files.path(draft.name))
         before = self.files.texts() if self._made is None else self._made
         made = {name: text for name, text in before.items() if name != path}
@@ -197,8 +202,8 @@ class Configuration:
     def _by_itself(
         self, draft: RouteDraft, path: str, before: Mapping[str, str], made: Mapping[str, str], key: ReadFile
     ) -> Snapshot | None:
-        """None where splits may name the route, or its name is an alias: then everything has to be read. A new route is the last
-        one until then."""
+        """Returns None if splits may refer to the route, or its name is an alias: then everything has to be read. A
+        new route comes last until then."""
         if self._base is None:
             self._base = self._watcher.read_base(self._text)
         if self._base.splits or any("destinations" in text for text in before.values()):
@@ -216,11 +221,11 @@ class Configuration:
         return replace(self._in_use.bare, routes=routes, hash=digest(self._text, made))
 
     def with_limits(self) -> Reading:
-        """What is in use, with the limits that are on the disk now. Raises ConfigErrors."""
+        """Returns the configuration in use with the limits that are on disk now. Raises ConfigErrors."""
         return self._limited(self._in_use.bare, made=self._made)
 
     def _limited(self, bare: Snapshot, but: str | None = None, made: Mapping[str, str] | None = None) -> Reading:
-        """With the limits that were set through the API, except for one route. Raises ConfigErrors."""
+        """Applies the limits that were set through the API, except those of one route. Raises ConfigErrors."""
         try:
             limits = self.files.limits()
         except (OSError, ValueError) as error:
@@ -229,12 +234,13 @@ class Configuration:
 
 
 def default_config() -> str:
-    """The configuration of a first start: the embedded model's three routes."""
+    """The configuration of a first start: three routes of the embedded model."""
     return (resources.files("sidecar.config") / "default.yaml").read_text(encoding="utf-8")
 
 
 def _limited(snapshot: Snapshot, limits: Mapping[str, tuple[Limit, ...]]) -> Snapshot:
-    """The hash covers them. MLflow's own form of a limit goes where ours is replaced: it would not be true any more."""
+    """Replaces limits, and covers them in the hash. MLflow's form of a limit is dropped, as it would no longer be
+    accurate."""
     known = {name: each for name, each in limits.items() if name in snapshot.routes}
     if not known:
         return snapshot

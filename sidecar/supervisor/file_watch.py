@@ -1,6 +1,6 @@
-"""Follows a small file by looking at it: no limit on watches, no difference between edits, renames and network disks.
+"""Follows a small file by polling, which needs no watches and treats edits, renames and network file systems alike.
 
-A file that is being written is looked at once its writer has closed it.
+A file that is being written is read once its writer has closed it.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from pathlib import Path
 from sidecar.config.file_marks import mark
 
 _log = logging.getLogger("sidecar")
-# Users must come and go within 5 s; one look costs 20 us.
+# Changes of users have to take effect within 5 s; one check takes 20 µs.
 _PAUSE_S = 0.5
 
 
 async def on_change(path: Path, act: Callable[[], None]) -> None:
-    """Calls `act` at once and after each change of the file, until it is cancelled. After an OSError it tries again."""
+    """Calls `act` at once and after each change of the file, until it is cancelled. Retries after an OSError."""
     seen: object = None
     while True:
         now = mark(str(path))
-        # Where nobody can tell who writes, the next look is soon enough to mend what was read in the half.
+        # If writers cannot be detected, the next check corrects a partial read soon enough.
         if now != seen and not now.written:
             try:
                 act()

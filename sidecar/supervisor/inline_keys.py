@@ -1,6 +1,7 @@
-"""Takes the keys out of a route that came through the API: they go into the secrets directory, the route's file names them.
+"""Moves the keys of a route that came through the API into the secrets directory; the route's file refers to them.
 
-What would make the gateway read its own environment or files is refused: whoever may make routes must not see those by it.
+Refuses anything that would make the gateway read its own environment or files: whoever may create routes must not
+read those through it.
 """
 
 from __future__ import annotations
@@ -12,17 +13,17 @@ from adapters import GatewayError, Kind
 from sidecar.config import secret_keys
 from sidecar.config.route_store import key_name
 
-# Of whatever provider: where the provider is misspelt, the key must not stay in the text either.
+# Of any provider: if the provider is misspelled, its key must not stay in the text either.
 SECRET_KEYS: Final = secret_keys("")
-# Keys that name a file of the server's.
+# Settings that name a file of the server.
 FILE_KEYS: Final = frozenset({"ca_file", "client_certificate"})
 _REFERENCES = ("$", "file:", "secret:", "/", "./", "../", "~")
-# The deepest legal place of the file is 6 levels down; this bounds the recursion here.
+# The deepest valid place in the file is 6 levels down; this bounds the recursion.
 _DEPTH_MAX = 32
 
 
 def without_keys(spec: Mapping[str, Any], name: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """The route as its file says it, and the keys by the names that `secret:` has there. Raises invalid_request."""
+    """Returns the route for its file, and the keys by their names in `secret:`. Raises invalid_request."""
     keys: dict[str, str] = {}
     found = _walk(spec, "", name, keys, 0)
     assert isinstance(found, dict)
@@ -31,7 +32,7 @@ def without_keys(spec: Mapping[str, Any], name: str) -> tuple[dict[str, Any], di
 
 def _walk(value: Any, path: str, name: str, keys: dict[str, str], depth: int) -> Any:
     if depth > _DEPTH_MAX:
-        raise GatewayError(Kind.INVALID_REQUEST, f"A route is nested at most {_DEPTH_MAX} levels deep.")
+        raise GatewayError(Kind.INVALID_REQUEST, f"A route can be nested at most {_DEPTH_MAX} levels deep.")
     if isinstance(value, list):
         return [_walk(each, f"{path}[{index}]", name, keys, depth + 1) for index, each in enumerate(value)]
     if not isinstance(value, Mapping):
@@ -42,7 +43,7 @@ def _walk(value: Any, path: str, name: str, keys: dict[str, str], depth: int) ->
         if key in FILE_KEYS:
             raise GatewayError(
                 Kind.INVALID_REQUEST,
-                f"{where}: A route that is made through the API must not name files of the server.",
+                f"{where}: A route created through the API cannot name files of the server.",
                 param=where,
             )
         if key in SECRET_KEYS and isinstance(each, str):
@@ -56,7 +57,7 @@ def _keep(value: str, where: str, name: str, keys: dict[str, str]) -> str:
     if value.startswith(_REFERENCES):
         raise GatewayError(
             Kind.INVALID_REQUEST,
-            f"{where}: Give the key itself. Variables, files and paths of the server are refused through the API.",
+            f"{where}: Pass the key itself. Variables, files and paths of the server are refused through the API.",
             param=where,
         )
     stored = key_name(name)

@@ -1,4 +1,4 @@
-"""Log lines for people: time, level, text. Nothing logged anywhere holds a secret."""
+"""Log lines for people: time, level, text. No log line anywhere contains a secret."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from sidecar.telemetry.log_output import LogHandler, LogOutput
 
 
 def log_to_stderr(path: Path | None = None) -> None:
-    """`path` is the file that standard error is, if that is one which is rotated."""
+    """`path` is the file behind standard error, if it is one that gets rotated."""
     output = LogOutput()
     if path is not None:
         output.keep_to(path)
     logging.basicConfig(level=logging.INFO, handlers=[LogHandler(output)], force=True)
-    # At INFO it logs how many files changed; our own lines show the result.
+    # At INFO it logs how many files changed; our own lines report the result.
     logging.getLogger("watchfiles").setLevel(logging.WARNING)

@@ -1,8 +1,9 @@
-"""Logs are bounded: a file of `logs/` that has grown to its size becomes `NAME.1`, what was that becomes `NAME.2`, and so on.
+"""Rotates logs: a file of `logs/` that has reached its maximum size becomes `NAME.1`, the old `NAME.1` becomes
+`NAME.2`, and so on.
 
-Ours is renamed, and every process goes on in a new one within a second (sidecar.telemetry.log_output): no line is lost.
-What other programs write (Nginx, Envoy, the local model) is copied and cut off, because they hold the file open: a line
-that they write in between is lost.
+Our own logs are renamed, and every process continues in the new file within a second (sidecar.telemetry.log_output),
+so no line is lost. Logs of other programs (Nginx, Envoy, the local model) are copied and truncated, because they
+keep the file open: a line written in between is lost.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from pathlib import Path
 from typing import NoReturn
 
 _log = logging.getLogger("sidecar")
-# Older files of each log.
+# Number of rotated files per log.
 KEPT = 4
-# At 4,000 calls a second a log grows by 1.5 MB in that time.
+# At 4,000 calls per second, a log grows by 1.5 MB in this time.
 _LOOK_S = 1.0
 
 
 class LogFiles:
-    """`own` is what standard error is a file of; None where it is none."""
+    """`own` is the file behind standard error, or None."""
 
     def __init__(self, folder: Path, own: Path | None, bytes_max: int) -> None:
         self._folder = folder
@@ -31,7 +32,7 @@ class LogFiles:
         self._failing = False
 
     async def keep(self) -> NoReturn:
-        """Bounds them until it is cancelled. In a thread: a disk that hangs holds nobody up."""
+        """Rotates the logs until it is cancelled. Works in a thread, so that a hanging disk blocks nothing else."""
         while True:
             await asyncio.sleep(_LOOK_S)
             await asyncio.to_thread(self.bound)
@@ -43,7 +44,7 @@ class LogFiles:
                     self._begin_again(path)
         except OSError as error:
             if not self._failing:
-                _log.error("A log file cannot be rotated: %s. The gateway keeps trying.", error)
+                _log.error("A log file cannot be rotated: %s. Retrying.", error)
             self._failing = True
         else:
             self._failing = False
@@ -58,7 +59,7 @@ class LogFiles:
         try:
             with open(_numbered(path, 1), "wb", opener=_private) as copy, path.open("rb") as log:
                 shutil.copyfileobj(log, copy)
-        finally:  # where there is no space for the copy, being bounded matters more than what it says
+        finally:  # without space for the copy, bounding the log matters more than its contents
             os.truncate(path, 0)
 
 

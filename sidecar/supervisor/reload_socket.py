@@ -1,4 +1,5 @@
-"""`sidecar reload`: a connection to run/reload.sock asks the supervisor to load its configuration, and gets the result."""
+"""`sidecar reload`: connecting to run/reload.sock makes the supervisor reload its configuration, and returns the
+result."""
 
 from __future__ import annotations
 
@@ -14,14 +15,14 @@ from sidecar.config.watcher import Ask
 from sidecar.domain.snapshot import Snapshot
 
 _NAME = "reload.sock"
-# Reasons of a file with a mistake on every line; the rest is in the log.
+# Number of reported problems; the rest is in the log.
 _REASONS_CHARS_MAX = 64 * 1024
 _VERDICT_BYTES_MAX = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`why` "": the configuration `hash` with so many routes is in use."""
+    """`why` is "" if the configuration with this `hash` and number of routes is in use."""
 
     why: str
     hash: str
@@ -29,7 +30,7 @@ class Verdict:
 
 
 class ReloadSocket:
-    """Listens from `open` to `close`. The directory is private: whoever comes in is the operator."""
+    """Listens from `open` to `close`. The directory is private, so whoever connects is the operator."""
 
     def __init__(self, reload: Callable[[Ask], None], in_use: Callable[[], Snapshot]) -> None:
         self._reload = reload
@@ -41,7 +42,7 @@ class ReloadSocket:
         self._server = await asyncio.start_unix_server(self._serve, run / _NAME)
 
     def close(self) -> None:
-        """Whoever waits for a verdict gets none."""
+        """Drops clients that are waiting for a result."""
         if self._server is not None:
             self._server.close()
         for task in self._waiting:
@@ -55,7 +56,7 @@ class ReloadSocket:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         verdict_text: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._reload(Ask(verdict_text))
-        gone = asyncio.ensure_future(reader.read(1))  # the command was ended: nobody waits any more
+        gone = asyncio.ensure_future(reader.read(1))  # the command was ended
         futures: list[asyncio.Future[Any]] = [verdict_text, gone]
         try:
             await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
@@ -72,7 +73,7 @@ class ReloadSocket:
 
 
 def ask_for_reload(run: Path, timeout_s: float) -> Verdict:
-    """Returns once the gateway has read its configuration. Raises OSError (nobody listens), TimeoutError."""
+    """Returns once the gateway has reloaded its configuration. Raises OSError (nothing listens), TimeoutError."""
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(timeout_s)
         sock.connect(str(run / _NAME))

@@ -1,6 +1,8 @@
-"""Changes of routes through the API: one at a time, checked like the config file, on the disk, then in every worker.
+"""Changes routes through the API: one at a time, validated like the config file, written to disk, then applied to
+every worker.
 
-`turn` is held by whoever gives the workers another snapshot, so a change and a reload of the file never overtake each other.
+`turn` is held whenever the workers are given a snapshot, so that changes and reloads of the file never overtake each
+other.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ Step = Callable[[Snapshot], Awaitable[None]]
 
 
 class RouteAdmin:
-    """`prepare` starts what a snapshot needs (raises StartError), `use` gives it to every worker and waits for each."""
+    """`prepare` starts what a snapshot needs (raises StartError); `use` passes it to every worker and waits for
+    each."""
 
     def __init__(
         self, configuration: Configuration, prepare: Step, use: Step, shared: SharedRoutes | None = None
@@ -63,7 +66,7 @@ class RouteAdmin:
             shared.taker = self
 
     async def make(self, ask: ChangeRequest) -> Route | Refusal | None:
-        """The route as every worker has it now (None: it is gone), or why nothing was changed."""
+        """Returns the route as every worker has it now (None if deleted), or why nothing was changed."""
         async with self.turn:
             try:
                 return await self._make(ask)
@@ -73,8 +76,8 @@ class RouteAdmin:
                 _log.error("A change of routes failed: %s.", error)
                 words = f"The gateway cannot write to routes.d ({error.strerror}). Nothing was changed."
                 return Refusal(Kind.FAILED_PRECONDITION, words)
-            except Exception:  # noqa: BLE001 one caller's answer; the supervisor goes on
-                _log.exception("A bug in the gateway.")
+            except Exception:  # noqa: BLE001 one caller's answer; the supervisor continues
+                _log.exception("Unexpected exception; this is a bug in the gateway.")
                 return Refusal(Kind.INTERNAL, "The gateway failed.")
 
     async def _make(self, ask: ChangeRequest) -> Route | None:
@@ -101,7 +104,7 @@ class RouteAdmin:
         current = self._managed()
         name = change.spec.get("name")
         if not isinstance(name, str):
-            raise GatewayError(Kind.INVALID_REQUEST, "name: The name is missing.", param="name")
+            raise GatewayError(Kind.INVALID_REQUEST, "name: The route has no name.", param="name")
         if change.replaces:
             self._require_created(current, name)
             _require_version(current.routes[name].version, change.builds_on, f'Route "{name}" was')
@@ -195,7 +198,7 @@ class RouteAdmin:
         await self._use(reading.snapshot)
 
     def _managed(self) -> Snapshot:
-        """The worker has asked already, but may have been a reload behind."""
+        """The worker has checked this already, but may have been one reload behind."""
         current = self._configuration.snapshot
         if not current.manage_routes:
             raise GatewayError(
@@ -212,7 +215,7 @@ class RouteAdmin:
             raise GatewayError(Kind.FAILED_PRECONDITION, words, param="name")
 
     def _checked(self, draft: RouteDraft) -> Reading:
-        """The configuration with the change. Blocks: reads the whole configuration."""
+        """Returns the configuration with the change. Blocks: reads the whole configuration."""
         try:
             return self._configuration.with_draft(draft)
         except ConfigErrors as errors:
@@ -242,7 +245,7 @@ def _require_version(version: str, builds_on: tuple[str, ...], what_was: str) ->
 
 
 def _problem_text(problems: list[Problem], draft: RouteDraft) -> str:
-    """All problems, one per line, as those of the file but without a place in a file."""
+    """All problems, one per line, in the form of those of the file but without a location."""
     lines = []
     for problem in problems:
         place = _place(problem.path)

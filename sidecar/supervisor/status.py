@@ -1,7 +1,7 @@
-"""How the running gateway is, for whoever looks: the home page, `sidecar routes`.
+"""The status of the running gateway, for the home page and `sidecar routes`.
 
-It joins what the parts of the supervisor know: what workers tell of their upstreams, the record of spend, processes, the
-configuration, certificates. It is put together at most once a second for each consumer, however many look.
+Combines what the parts of the supervisor know: the workers' reports about upstreams, the archive of spend,
+processes, the configuration, certificates. Built at most once a second per consumer.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from sidecar.supervisor.metrics.page import SupervisorMetrics
 
 _log = logging.getLogger("sidecar")
 _FRESH_S = 1.0
-# Consumers whose status is kept for that second.
+# Consumers whose status is cached for that second.
 _KEPT_MAX = 1_000
-# Upstreams whose newest failure is remembered; the oldest makes room.
+# Upstreams whose newest failure is remembered; the oldest ones are dropped.
 _FAILURES_MAX = 5_000
 _EJECTED = "sidecar_upstream_ejected"
 
@@ -57,7 +57,7 @@ class Sources:
 
 
 class StatusBoard:
-    """One per supervisor. `refused` is why the configuration on the disk is not in use, None while it is."""
+    """One per supervisor. `refused` is why the configuration on disk is not in use; None while it is."""
 
     def __init__(self, sources: Sources) -> None:
         self.refused: ConfigRefused | None = None
@@ -67,7 +67,7 @@ class StatusBoard:
         self._turn = asyncio.Lock()
 
     def failed(self, report: UpstreamFailures) -> None:
-        """A worker's news."""
+        """Notes a worker's report."""
         for where, failure in report.failures.items():
             known = self._failures.pop(where, None)
             self._failures[where] = failure if known is None or known.time_s <= failure.time_s else known
@@ -75,7 +75,7 @@ class StatusBoard:
             del self._failures[next(iter(self._failures))]
 
     async def answer(self, request: StatusRequest) -> GatewayStatus:
-        """Never raises: what cannot be read is left out, and logged."""
+        """Never raises: whatever cannot be read is omitted, and logged."""
         whose = (request.consumer, request.operator)
         async with self._turn:
             made_s, status = self._known.get(whose, (0.0, GatewayStatus()))

@@ -1,8 +1,9 @@
-"""What a configuration opens that the one before it kept shut, and whether something in it says so.
+"""Detects what a new configuration permits that the old one did not, and whether that is explicit.
 
-What is added to a file opens on purpose: a user, an entry of `allow`, a role. What opens because something is *missing* may
-be half a file: no `consumers`, no `allow` where there was one, fewer entries of `deny`, a consumer that no longer claims its
-users so that another does, fewer limits or budgets. Such losses want to be confirmed.
+An addition grants access on purpose: a user, an entry of `allow`, a role. What grants access because something is
+*missing* may be a truncated file: no `consumers`, no `allow` where there was one, fewer entries of `deny`, a
+consumer that no longer claims its users so that another one does, fewer limits or budgets. Such losses need
+confirmation.
 """
 
 from __future__ import annotations
@@ -18,25 +19,25 @@ from sidecar.domain.snapshot import Consumer, Limit, Route, Snapshot
 from sidecar.gateway.consumers import Consumers
 from sidecar.gateway.route_names import RouteNames
 
-# More losses than this fill a log line and say nothing new.
+# More losses than this only fill the log line.
 _LOSSES_MAX = 8
 _NAMES_MAX = 3
-# No user of a front has a blank in its name (decision 0004), so nothing but a glob can claim this one.
+# Names of front users contain no blanks (decision 0004), so only a glob can claim this one.
 _ANYBODY = "any body"
-# Legal in the names of users and of what wildcard routes answer, and at the end of neither in anybody's file.
+# Valid in names of users and of routes that wildcards answer, and improbable at the end of either.
 _ANYTHING = "_"
 
 
 @dataclass(frozen=True, slots=True)
 class Widening:
-    """`opens`: somebody may do more than before. `losses`: sentences on what is missing that had kept it shut."""
+    """`opens`: somebody may do more than before. `losses`: sentences about what is missing that had prevented it."""
 
     opens: bool
     losses: tuple[str, ...] = ()
 
 
 def widening(before: Snapshot, after: Snapshot) -> Widening:
-    """Of `after` against `before`. Pure. A route is known by its name: one that is new is measured by the old globs."""
+    """Compares `after` with `before`. Pure. Routes are identified by name; a new one is judged by the old globs."""
     losses, opens = [], False
     if before.consumers is not None and after.consumers is None:
         count = len(after.routes)
@@ -55,7 +56,7 @@ def widening(before: Snapshot, after: Snapshot) -> Widening:
 
 
 def _overtaken(before: Snapshot, after: Snapshot) -> list[str]:
-    """A route that is gone, whose name a wildcard answers now, without the route's limits."""
+    """A removed route whose name is now answered by a wildcard, without the route's limits."""
     names, losses = RouteNames(after), []
     for name in before.routes.keys() - after.routes.keys() if names.wildcards else ():
         if (wildcard := names.answered(name)) is not None and name not in names.exact:
@@ -67,7 +68,7 @@ def _overtaken(before: Snapshot, after: Snapshot) -> list[str]:
 
 
 def _pairs(before: Snapshot, after: Snapshot) -> Iterable[Widening]:
-    """One for each two consumers that a caller had and has, by an example of such callers."""
+    """Yields the pairs of consumers that a caller had and has, using one example caller for each pair."""
     was, now = Consumers(replace(before, routes=after.routes)), Consumers(after)
     named = {consumer.name: consumer for consumer in before.consumers or ()}
     old_claims, new_claims = _Claims(before), _Claims(after)
@@ -75,7 +76,7 @@ def _pairs(before: Snapshot, after: Snapshot) -> Iterable[Widening]:
     for caller in _callers(before, after):
         old, new = old_claims.of(caller, was), new_claims.of(caller, now)
         kept = _claimed(named.get(new.name), caller)
-        key = (old.name if old.name in named else "", new.name, kept)  # whom nobody claims is a consumer of its own
+        key = (old.name if old.name in named else "", new.name, kept)  # a caller that none claims is its own consumer
         if old == new or key in seen:
             continue
         seen.add(key)
@@ -83,7 +84,7 @@ def _pairs(before: Snapshot, after: Snapshot) -> Iterable[Widening]:
         if (old.allow, old.deny) != (new.allow, new.deny):
             routes = was.routes(old)
             opened = [name for name in now.routes(new) if name not in routes]
-            # Of what wildcards answer only the globs say which names there are.
+            # For names answered by wildcards, only the globs show which ones exist.
             examples = (_example(glob) for glob in (*old.deny, *old.allow, *new.allow) if now.names.wildcards)
             opened += [name for name in examples if now.find(new, name) is not None and was.find(old, name) is None]
             opened = list(dict.fromkeys(opened))
@@ -91,7 +92,7 @@ def _pairs(before: Snapshot, after: Snapshot) -> Iterable[Widening]:
 
 
 class _Claims:
-    """Consumers.of for thousands of callers: only globs are tried one after the other."""
+    """Consumers.of for thousands of callers: only globs are tried one by one."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._consumers = snapshot.consumers or ()
@@ -127,7 +128,7 @@ def _same(old: Consumer, new: Consumer, opened: list[str]) -> Widening:
 
 
 def _moved(old: Consumer, new: Consumer, opened: list[str], kept: bool) -> Widening:
-    """`kept`: the new consumer claimed the caller before too, but the old one came first."""
+    """`kept`: the new consumer claimed the caller before as well, but the old one came first."""
     uncapped = _uncapped(f'consumer "{old.name}"', old, new)
     opens = bool(opened) or bool(uncapped) or (new.admin and not old.admin)
     if not opens or not kept:
@@ -140,7 +141,7 @@ def _moved(old: Consumer, new: Consumer, opened: list[str], kept: bool) -> Widen
 
 
 def _uncapped(who: str, old: Consumer | Route, new: Consumer | Route) -> list[str]:
-    """Another count is an edit; one limit of its unit fewer is a loss."""
+    """A changed count is an edit; one limit fewer of a unit is a loss."""
     found = []
     if _count(old.limits) - _count(new.limits):
         units = _count(old.limits) - _count(new.limits)
@@ -155,14 +156,14 @@ def _count(limits: Iterable[Limit]) -> Counter[str]:
 
 
 def _callers(before: Snapshot, after: Snapshot) -> Iterable[Caller]:
-    """Everybody who is named, somebody for each glob, somebody whom nothing names, and the local gRPC port and socket."""
+    """All named users, one example per glob, one that nothing names, and the local gRPC port and socket."""
     listed = [user for each in (before, after) for consumer in each.consumers or () for user in consumer.users]
     users = dict.fromkeys([*map(_example, listed), _ANYBODY])
     return [Caller(user, False, "", None) for user in users] + [Caller(LOCAL_CONSUMER, True, "", None)]
 
 
 def _claimed(consumer: Consumer | None, caller: Caller) -> bool:
-    """Whether the consumer, as it was, claimed the caller too."""
+    """Whether the old consumer also claimed the caller."""
     if consumer is None:
         return False
     return consumer.local if caller.local else _first(consumer.users, caller.user) is not None

@@ -1,9 +1,9 @@
-"""One log line per call, for whoever operates the gateway: who called what, how it ended, what it cost in tokens and time.
+"""One log line per call for operators: who called what, how it ended, and what it took in tokens and time.
 
-Never a prompt, an answer or a key. JSON for machines, words for a terminal; neither can be forged by control characters.
+Never a prompt, an answer or a key. JSON for machines, words for a terminal; control characters cannot forge either.
 
-Lines are written by a thread, in batches, so that a slow terminal or a stuck pipe never holds up a call. What such a pipe
-does not take is dropped, and counted in a line of its own.
+A thread writes lines in batches, so that a slow terminal or a stuck pipe never delays a call. What such a pipe does
+not accept is dropped, and the number of dropped lines is logged.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple
 
-# A call waits for nobody; its line does for this long, to be written with others.
+# How long a line may wait in order to be written together with others.
 _BATCH_S = 0.05
-# Some 3 MB: what a pipe that nobody reads may cost a worker.
+# Some 3 MB: what an unread pipe may cost a worker.
 _LINES_MAX = 10_000
-# A route's or consumer's name is 128 characters at most; what else a caller says is cut.
+# Names of routes and consumers have 128 characters at most; anything else from a caller is truncated.
 _TEXT_MAX = 128
 _Write = Callable[[bytes], object]
 
 
-class CallEntry(NamedTuple):  # a frozen dataclass of so many fields takes 2 µs to make
-    """One call that has ended. Times in seconds, `at_s` since 1970. None: not known, or it did not come that far."""
+class CallEntry(NamedTuple):  # a frozen dataclass with so many fields takes 2 µs to construct
+    """One call that has ended. Durations in seconds, `at_s` in Unix time. None: unknown, or not reached."""
 
     at_s: float
     request_id: str
@@ -44,7 +44,7 @@ class CallEntry(NamedTuple):  # a frozen dataclass of so many fields takes 2 µs
 
 
 def json_line(entry: CallEntry) -> bytes:
-    """An object with the members of CallEntry, times in milliseconds, what is None left out."""
+    """An object with the members of CallEntry, times in milliseconds, without members that are None."""
     parts = [
         f'{{"time":"{_time(entry.at_s)}","message":"call","request_id":{_quoted(entry.request_id)},'
         f'"consumer":{_name(entry.consumer)},"route":{_name(entry.route)},"operation":{_name(entry.operation)},'
@@ -65,23 +65,23 @@ def json_line(entry: CallEntry) -> bytes:
 
 
 def _quoted(text: str) -> str:
-    """As JSON, in ASCII and nothing that means anything to a terminal."""
+    """Encodes as ASCII JSON without terminal control characters."""
     if text.isalnum() and text.isascii():
         return f'"{text[:_TEXT_MAX]}"'
     return _json(text[:_TEXT_MAX])[:-1].decode()
 
 
-# Names of the config come again and again; a caller's own, of routes that are none, push each other out.
+# Names of the config recur; a caller's unknown names displace each other.
 _name = lru_cache(1024)(_quoted)
 
 
 def _json(value: object) -> bytes:
-    """In ASCII, with DEL escaped too: nothing in the line means anything to a terminal."""
+    """Encodes as ASCII, escaping DEL too, so that nothing in the line affects a terminal."""
     return json.dumps(value, separators=(",", ":")).replace("\x7f", "\\u007f").encode() + b"\n"
 
 
 def human_line(entry: CallEntry) -> bytes:
-    """For a terminal: only printable ASCII gets there as it is."""
+    """For a terminal; only printable ASCII is passed through."""
     tokens = ""
     if entry.input_tokens is not None or entry.output_tokens is not None:
         tokens = f" {entry.input_tokens or 0}+{entry.output_tokens or 0} tokens"
@@ -90,7 +90,8 @@ def human_line(entry: CallEntry) -> bytes:
     more = "" if entry.attempts <= 1 else f" in {entry.attempts} attempts"
     text = (
         f"{_time(entry.at_s)} {_plain(entry.outcome)} {_plain(entry.operation)} {_plain(entry.route)} "
-        f"for {_plain(entry.consumer)}{by}{more} {entry.total_s * 1000:.0f} ms{first}{tokens} [{_plain(entry.request_id)}]\n"
+        f"for {_plain(entry.consumer)}{by}{more} {entry.total_s * 1000:.0f} ms{first}{tokens} "
+        f"[{_plain(entry.request_id)}]\n"
     )
     return text.encode()
 
@@ -116,12 +117,12 @@ FORMATS: dict[str, Callable[[CallEntry], bytes] | None] = {"json": json_line, "h
 
 
 class AccessLog:
-    """For one event loop. `close` writes what is left."""
+    """The access log of one event loop. `close` writes what is left."""
 
     def __init__(
         self, line: Callable[[CallEntry], bytes] | None, write: _Write | None = None, *, blocks: bool = True
     ) -> None:
-        """`write` takes whole lines; standard error by default. It runs in a thread unless it never `blocks`."""
+        """`write` accepts complete lines; standard error by default. It runs in a thread unless it never `blocks`."""
         self._line = line
         self._write = write or _to_stderr
         self._blocks = blocks
@@ -131,7 +132,7 @@ class AccessLog:
         self._writing: asyncio.Task[None] | None = None
 
     def add(self, entry: CallEntry) -> None:
-        """Returns at once, whatever becomes of the line."""
+        """Returns at once, whatever happens to the line."""
         if self._line is None:
             return
         if len(self._waiting) >= _LINES_MAX:
@@ -161,7 +162,7 @@ class AccessLog:
         return b"".join(lines)
 
     async def close(self, within_s: float = 1.0) -> None:
-        """Writes what is left, unless that takes longer than `within_s`."""
+        """Writes what is left, within `within_s`."""
         if self._timer is not None:
             self._timer.cancel()
             self._flush()
@@ -176,5 +177,5 @@ def _to_stderr(data: bytes) -> None:
     try:
         while view:
             view = view[os.write(2, view) :]
-    except OSError:  # nobody reads it any more
+    except OSError:  # the reader is gone
         return

@@ -1,8 +1,8 @@
-"""Where log lines go: to standard error, by a thread of its own, so that whoever logs never waits for a full disk or a pipe that
-nobody reads. What cannot be written is dropped, and a line says how many were.
+"""Writes log lines to standard error in a dedicated thread, so that logging never waits for a full disk or an
+unread pipe. Lines that cannot be written are dropped, and their number is logged.
 
-Where standard error is a file that has a name (`--detach`), the thread looks each second whether the name still means that file;
-after a rotation, by the supervisor or by logrotate, it goes on in the new one. Each process does so by itself.
+If standard error is a named file (`--detach`), the thread checks every second whether the name still refers to it;
+after a rotation, by the supervisor or logrotate, it continues in the new file. Each process does so independently.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import time
 from collections import deque
 from pathlib import Path
 
-# What a pipe that nobody reads may cost a process: some 10,000 lines.
+# What an unread pipe may cost a process: some 10,000 lines.
 _BYTES_MAX = 3 * 1024 * 1024
 _LOOK_S = 1.0
-# A record is waited for, so that it comes before what the process does next, and is there when it is killed then. Once that took
-# longer than this nobody waits, until all is written.
+# Logging a record waits until it is written, so that it precedes what the process does next and survives a kill.
+# Once that has taken longer than this, nothing waits until all is written.
 _RECORD_S = 0.5
-# What is left at the end of the process is waited for that long.
+# How long the end of the process waits for what is left.
 _END_S = 1.0
 _FILE_MODE = 0o600
 _STDOUT, _STDERR = 1, 2
@@ -28,12 +28,12 @@ _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
 class LogOutput:
-    """Of one process."""
+    """The log output of one process."""
 
     def __init__(self) -> None:
         self._path: Path | None = None
         self._waiting: deque[bytes] = deque()
-        self._bytes = 0  # of those
+        self._bytes = 0  # bytes in the queue
         self._dropped = 0  # lines
         self._cut = False  # the last line was written in part
         self._changed = threading.Condition()
@@ -42,13 +42,13 @@ class LogOutput:
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def keep_to(self, path: Path) -> None:
-        """Standard error is the file of this name, and goes on in whatever file gets the name."""
+        """Standard error is the file with this name, and follows the name to another file."""
         with self._changed:
             self._path = path
             self._changed.notify_all()
 
     def put(self, lines: bytes) -> None:
-        """Whole lines. Returns at once, from any thread."""
+        """Queues complete lines. Returns at once, from any thread."""
         with self._changed:
             if self._bytes + len(lines) > _BYTES_MAX:
                 self._dropped += lines.count(b"\n")
@@ -58,7 +58,7 @@ class LogOutput:
             self._changed.notify_all()
 
     def flush(self, within_s: float = _END_S) -> None:
-        """Returns once all is written, or when the time is up."""
+        """Returns once everything is written, or when the time is up."""
         end_s = time.monotonic() + within_s
         with self._changed:
             while self._waiting or self._busy:
@@ -69,7 +69,7 @@ class LogOutput:
                 self._changed.wait(left_s)
 
     def put_record(self, line: bytes) -> None:
-        """`put`, and it is written when this returns, unless the output is stuck."""
+        """Like `put`, but returns once the line is written, unless the output is stuck."""
         self.put(line)
         if not self._stuck:
             self.flush(_RECORD_S)
@@ -92,7 +92,7 @@ class LogOutput:
                 self._dropped += lost
 
     def _write(self, lines: list[bytes], dropped: int) -> int:
-        """How many lines are lost."""
+        """Writes the lines and returns how many were lost."""
         if dropped:
             lines.append(_dropped_line(dropped))
         for number, each in enumerate(lines):
@@ -107,14 +107,14 @@ class LogOutput:
         try:
             while view:
                 view = view[os.write(_STDERR, view) :]
-        except OSError:  # the disk is full, or nobody reads it any more
+        except OSError:  # the disk is full, or the reader is gone
             self._cut = self._cut or len(view) < size
             return False
         self._cut = False
         return True
 
     def follow(self) -> None:
-        """Goes on in the file that has the name now; makes it where there is none. Blocks."""
+        """Switches to the file that has the name now, creating it if necessary. Blocks."""
         if self._path is None:
             return
         try:
@@ -122,7 +122,7 @@ class LogOutput:
             if named is not None and os.path.samestat(now, named):
                 return
             fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
-        except OSError:  # no space even for that: the old file goes on
+        except OSError:  # no space for a new file either: keep the old one
             return
         if os.path.samestat(now, os.fstat(_STDOUT)):
             os.dup2(fd, _STDOUT)
@@ -131,7 +131,7 @@ class LogOutput:
 
 
 class LogHandler(logging.Handler):
-    """Records of `logging` as lines of a LogOutput."""
+    """Converts records of `logging` to lines of a LogOutput."""
 
     def __init__(self, output: LogOutput, who: str = "") -> None:
         super().__init__()

@@ -1,12 +1,12 @@
-"""The numbers of a worker's metrics, in memory that the supervisor reads: an anonymous file (memfd) that both have open.
+"""A worker's metrics in memory that the supervisor reads: an anonymous file (memfd) that both have open.
 
-It lies on no disk, so that a full one cannot stop a call. It has no name, so that nothing is left behind whoever is killed. It is
-the supervisor's, so that counters outlive the workers. Space is taken before it is used: where there is none, the worker
-keeps a series for itself and asks again later, and the file says how many there are of those.
+It is not on a disk, so a full one cannot stop a call. It has no name, so nothing is left behind by a kill. It
+belongs to the supervisor, so counters outlive the workers. Space is allocated before it is used; if there is none,
+the worker keeps a series privately, tries again later, and the file counts such series.
 
-The file is words of eight bytes: MAGIC, how many words are in use, how many series found no room; then for each series the length
-of its key, the key (JSON, padded), its value. One process writes, in one thread; a series is complete before the
-number of words covers it.
+The file consists of words of eight bytes: MAGIC, number of words in use, number of series without room; then for
+each series the length of its key, the key (JSON, padded) and its value. One thread of one process writes. A series
+is complete before the number of words covers it.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ _log = logging.getLogger(__name__)
 _WORD = 8
 _MAGIC = int.from_bytes(b"scmetric", "little")
 _MAGIC_AT, _USED_AT, _LOST_AT, _FIRST_AT = range(4)
-# A gateway with ten routes and a few consumers; it doubles when it is full.
+# Enough for ten routes and a few consumers; doubles when it is full.
 _BYTES = 256 * 1024
-# A million series: more than that nobody scrapes.
+# A million series, more than anyone scrapes.
 _BYTES_MAX = 256 * 1024 * 1024
-# How often a series without room asks again.
+# How often a series without room tries again.
 _AGAIN_S = 10.0
 
 
 class Series(NamedTuple):
-    """One number of one worker. `at` is its byte in the file."""
+    """One number of one worker. `at` is the byte offset in the file."""
 
     kind: str  # counter, gauge, histogram
     metric: str
-    name: str  # of the sample: the metric's with _total, _bucket, _sum
+    name: str  # of the sample: the metric's name with _total, _bucket, _sum
     labels: tuple[tuple[str, str], ...]
     help: str
     value: float
@@ -48,7 +48,7 @@ class Series(NamedTuple):
 
 
 def make(slot: int) -> int:
-    """A new file; its descriptor. Raises OSError where there is none to be had."""
+    """Creates a file and returns its descriptor. Raises OSError if that fails."""
     fd = os.memfd_create(f"sidecar-metrics-{slot}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         os.fchmod(fd, 0o600)
@@ -61,7 +61,7 @@ def make(slot: int) -> int:
 
 
 class MetricMemory:
-    """The writer's end. `numbers[place]` is a value. Raises OSError or ValueError where the file cannot be used."""
+    """The writing end. `numbers[place]` is a value. Raises OSError or ValueError if the file cannot be used."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -82,7 +82,7 @@ class MetricMemory:
         self._words, self.numbers = view.cast("q"), view.cast("d")
 
     def place(self, key: bytes) -> int | None:
-        """Where the series' value is; a new one is 0. None: there is no room."""
+        """Returns where the series' value is, creating one of 0; None if there is no room."""
         found = self._places.get(key)
         if found is not None:
             return found
@@ -102,7 +102,7 @@ class MetricMemory:
         return end - 1
 
     def place_again(self, key: bytes) -> int | None:
-        """`place` for a series that found no room: only now and then it is looked for."""
+        """Like `place` for a series that found no room before; only tries now and then."""
         return self.place(key) if time.monotonic() >= self._again_s else None
 
     def _has_room(self, size: int) -> bool:
@@ -122,7 +122,7 @@ class MetricMemory:
             self._again_s = time.monotonic() + _AGAIN_S
             if not self._logged:
                 self._logged = True
-                _log.error("There is no memory for more metrics: %s. Calls are served; new series are missing.", error)
+                _log.error("Out of memory for metrics: %s. Calls are served, but new series are missing.", error)
             return False
         for each in old[:2]:
             each.release()
@@ -134,8 +134,8 @@ class MetricMemory:
 
 
 def read(fd: int) -> tuple[list[Series], int]:
-    """Everything a worker counted, and how many of its series are not there. Raises OSError, ValueError or LookupError for what
-    is half written: the next reading is whole."""
+    """Returns everything a worker counted, and how many of its series are missing. Raises OSError, ValueError or
+    LookupError for what is partly written; the next reading is complete."""
     data = os.pread(fd, _FIRST_AT * _WORD, 0)
     used, lost = (int.from_bytes(data[at * _WORD : (at + 1) * _WORD], "little") for at in (_USED_AT, _LOST_AT))
     data = os.pread(fd, used * _WORD, 0)
@@ -148,7 +148,8 @@ def read(fd: int) -> tuple[list[Series], int]:
 
 
 def sums(fds: Iterable[int], metric: str) -> dict[tuple[tuple[str, str], ...], float]:
-    """One metric, added up over workers, by its labels. Raises as `read`. Others are not looked at: there may be many."""
+    """Adds up one metric over workers, by labels. Raises what `read` raises. Skips other metrics, of which there
+    may be many."""
     found: dict[tuple[tuple[str, str], ...], float] = defaultdict(float)
     wanted = json.dumps(metric).encode()
     for fd in fds:
@@ -165,14 +166,14 @@ def sums(fds: Iterable[int], metric: str) -> dict[tuple[tuple[str, str], ...], f
 
 
 def clear_gauges(fd: int) -> None:
-    """After the end of the worker: what it had under way is no more."""
+    """Call it after the worker has ended: its running calls are gone."""
     for series in read(fd)[0]:
         if series.kind == "gauge":
             os.pwrite(fd, bytes(_WORD), series.at)
 
 
 def _keys(data: bytes) -> Iterator[tuple[bytes, int]]:
-    """Keys, and at which byte the value is."""
+    """Yields keys and the byte offsets of their values."""
     at = _FIRST_AT * _WORD
     while at < len(data):
         length = int.from_bytes(data[at : at + _WORD], "little")
@@ -182,7 +183,7 @@ def _keys(data: bytes) -> Iterator[tuple[bytes, int]]:
 
 
 def merged(workers: Iterable[Iterable[Series]]) -> list[Metric]:
-    """The sums over all workers, as Prometheus wants them: a histogram's buckets add up to +Inf."""
+    """The sums over all workers in Prometheus' form: buckets of a histogram are cumulative up to +Inf."""
     from prometheus_client import Metric
 
     metrics: dict[str, Metric] = {}

@@ -1,7 +1,8 @@
-"""Every metric of a worker, each with its worst-case number of series. Labels come from config and user file only.
+"""All metrics of a worker, each with its maximum number of series. Labels only come from the config and the users
+file.
 
-R routes (plus "unknown"), O = 5 operations, C consumers (the user file's plus "local"), K outcomes ("ok" and
-the kinds: tools/metrics_page.py counts them), P providers in use, U upstreams of all routes. Series appear with their first
+R routes (plus "unknown"), O = 5 operations, C consumers (the users file's plus "local"), K outcomes ("ok" and the
+kinds: tools/metrics_page.py counts them), P providers in use, U upstreams of all routes. Series are created on first
 use. The supervisor's own metrics are in supervisor/metrics/.
 """
 
@@ -13,20 +14,20 @@ from sidecar.telemetry.metric_memory import MetricMemory
 from sidecar.telemetry.series import Calls, Labelled, Number, Timing
 
 _log = logging.getLogger(__name__)
-# LLM latencies: cached embeddings answer in milliseconds, long reasoning takes minutes. 5 ms to 10 min.
+# LLM latencies: cached embeddings take milliseconds, long reasoning takes minutes. 5 ms to 10 min.
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
-# What the gateway itself adds: hundreds of microseconds when all is well.
+# The gateway's own overhead: normally hundreds of microseconds.
 OVERHEAD_BUCKETS_S = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 
 UNKNOWN_ROUTE = "unknown"
-# A reason of sidecar_retries_total in addition to the kinds of failure.
+# A reason in sidecar_retries_total, in addition to the kinds of failure.
 STALE_CONNECTION = "stale_connection"
-# A member of sidecar_left_out_total that is not of the closed list.
+# Label of sidecar_left_out_total for members outside the known list.
 OTHER = "other"
 
 
 class Metrics:
-    """The worker's metrics, in `memory`, where the supervisor reads them; without one they are this process's own."""
+    """The worker's metrics, in `memory` that the supervisor reads; without it, private to this process."""
 
     def __init__(self, memory: MetricMemory | None = None) -> None:
         self._memory = memory
@@ -37,11 +38,11 @@ class Metrics:
         self._of_store()
 
     def _of_calls(self) -> None:
-        # R x O x C x K at worst; in practice a route has one task and a consumer few outcomes
+        # R x O x C x K at worst; in practice a route has one task, and a consumer few outcomes
         self.requests = self._counter(
             "sidecar_requests_total", "Calls that have ended, by outcome.", "route", "operation", "consumer", "outcome"
         )
-        # R x 2 operations a task x 20
+        # R x 2 operations per task x 20
         self.duration = self._seconds(
             "sidecar_request_duration_seconds",
             "Seconds from the decoded request to the last byte of the answer.",
@@ -60,7 +61,8 @@ class Metrics:
         # R x 2 x 15
         self.overhead = self._seconds(
             "sidecar_overhead_seconds",
-            "Seconds that the gateway itself adds to a call: the total without waiting for the provider and the client.",
+            "Seconds that the gateway itself adds to a call: the total without waiting for the provider and the "
+            "client.",
             OVERHEAD_BUCKETS_S,
             "route",
             "operation",
@@ -154,7 +156,7 @@ class Metrics:
         )
 
     def _of_store(self) -> None:
-        """Where limits and budgets are shared with other gateways."""
+        """Only if limits and budgets are shared with other gateways."""
         # 1
         self.store_unreachable = self._gauge(
             "sidecar_store_unreachable", "Number of workers that cannot reach the store of limits and budgets."
@@ -166,9 +168,9 @@ class Metrics:
         # 1
         self.store_lost = self._counter(
             "sidecar_store_lost_settles_total",
-            "Ended calls that will never be booked because too many waited for the store of limits and budgets.",
+            "Ended calls that are lost to the store of limits and budgets because too many were waiting for it.",
         )
-        # 7 at most: the policies of a call's limits and budgets together
+        # 7 at most: combinations of the policies of a call's limits and budgets
         self.store_decisions = self._counter(
             "sidecar_store_decisions_total",
             "Calls that were decided without the store of limits and budgets, by policy.",
@@ -176,7 +178,7 @@ class Metrics:
         )
 
     def _counter(self, name: str, text: str, *labels: str) -> Labelled[Number]:
-        """Prometheus calls the metric without the _total of its samples."""
+        """Prometheus names the metric without the _total of its samples."""
         metric = name.removesuffix("_total")
         return Labelled(labels, lambda of: Number(self._memory, "counter", metric, name, of, text))
 
@@ -184,15 +186,15 @@ class Metrics:
         return Labelled(labels, lambda of: Timing(self._memory, name, of, text, bounds))
 
     def _gauge(self, name: str, text: str, *labels: str) -> Labelled[Number]:
-        """Summed over the workers that live."""
+        """Summed over the living workers."""
         return Labelled(labels, lambda of: Number(self._memory, "gauge", name, name, of, text))
 
 
 def memory_of(fd: int) -> MetricMemory | None:
-    """A file of sidecar.telemetry.metric_memory. Counters in it go on from where the slot's last worker left them. None, with a
-    line in the log, where it cannot be used."""
+    """Opens a file of sidecar.telemetry.metric_memory. Its counters continue from the slot's last worker. Returns
+    None, with a log line, if it cannot be used."""
     try:
         return MetricMemory(fd)
     except (OSError, ValueError) as error:
-        _log.error("The metrics of this worker are not shown: their memory cannot be used (%s).", error)
+        _log.error("The metrics of this worker are missing: their memory cannot be used (%s).", error)
         return None

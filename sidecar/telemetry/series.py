@@ -17,7 +17,7 @@ _KINDS_AT = range(len(_TOKEN_KINDS))
 
 
 class Number:
-    """One series in `memory`; this process's own where there is none, or no room in it. For one thread."""
+    """One series in `memory`; private to this process without it, or if it is full. For one thread."""
 
     __slots__ = ("_key", "_memory", "_place", "value")
 
@@ -57,7 +57,7 @@ class Number:
 
 
 class Timing:
-    """A histogram: a sum, and a number for each bucket, each of which counts what is above the one before."""
+    """A histogram: a sum, and one number per bucket, each counting only values above the previous bound."""
 
     __slots__ = ("_bounds", "_buckets", "_sum")
 
@@ -80,7 +80,7 @@ _Made = TypeVar("_Made", Number, Timing)
 
 
 class Labelled(Generic[_Made]):
-    """A metric: a series for each set of labels, made with its first use."""
+    """A metric: one series per set of labels, created on first use."""
 
     __slots__ = ("_make", "_names", "_series")
 
@@ -97,7 +97,7 @@ class Labelled(Generic[_Made]):
 
 
 class CallSeries:
-    """The series of one consumer's calls of one route by one operation, looked up once; each is made with its first use."""
+    """The series of one consumer's calls of one route and operation, looked up once; each is created on first use."""
 
     __slots__ = ("_duration", "_first_token", "_labels", "_metrics", "_outcomes", "_overhead", "_tokens")
 
@@ -118,7 +118,8 @@ class CallSeries:
         overhead_s: float | None,
         tokens: Sequence[int] | None,
     ) -> None:
-        """A call that has ended. `tokens` by kind, in the order of spend.cost.TokenCounts. None: not known, or not measured."""
+        """Counts a call that has ended. `tokens` are in the order of spend.cost.TokenCounts. None: unknown, or not
+        measured."""
         number = self._outcomes.get(outcome)
         if number is None:
             number = self._outcomes[outcome] = self._metrics.requests(*self._labels, outcome)
@@ -144,7 +145,7 @@ class CallSeries:
 
 
 class Calls:
-    """What calls are counted in when they end, by route, operation and consumer."""
+    """Counts ended calls by route, operation and consumer."""
 
     __slots__ = ("_metrics", "_series")
 

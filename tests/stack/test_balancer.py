@@ -55,8 +55,8 @@ def test_a_gateway_behind_proxy_protocol_finds_out_that_it_serves(
     [
         (("--http", "0.0.0.0:0"), "has no TLS"),
         (("--trusted-proxy", "10.0.0.1/8"), "Did you mean 10.0.0.0/8?"),
-        (("--proxy-protocol",), "needs --trusted-proxy"),
-        (("--front", "envoy", "--calls-per-client", "5"), "is for Nginx"),
+        (("--proxy-protocol",), "requires --trusted-proxy"),
+        (("--front", "envoy", "--calls-per-client", "5"), "requires Nginx"),
     ],
 )
 def test_what_cannot_be_is_one_line(arguments: tuple[str, ...], why: str, tmp_path: Path) -> None:

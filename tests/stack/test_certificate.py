@@ -96,7 +96,7 @@ def test_the_front_follows_renewed_files_by_itself_and_never_half_of_them(
             before, new = _served(stack), (folder / "tls.crt").read_text()
             _put(folder / "tls.key", given / "tls.key", how=folder.name)
             wait_until(lambda: stack.metric("sidecar_certificate_files_usable") == 0, 30, "that the two do not fit")
-            words = f"goes on with the certificate that it has: {given / 'tls.crt'} and {given / 'tls.key'}"
+            words = f"keeps its old certificate: {given / 'tls.crt'} and {given / 'tls.key'}"
             wait_until(lambda words=words: words in stack.log, 30, words)  # type: ignore[misc]
             assert _served(stack) == before
             _put(folder / "tls.crt", given / "tls.crt", how=folder.name)

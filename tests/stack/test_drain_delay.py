@@ -59,7 +59,9 @@ async def test_a_balancer_has_its_time_to_notice_and_streams_that_are_cut_say_so
         await reached(lambda: provider.gate("hold").waiting == 2, 30, "both streams half-way")
 
         stack.process.send(signal.SIGTERM)
-        await asyncio.to_thread(stack.process.wait_for_line, f"SIGTERM: Stopping in {DELAY_S:g} s, not ready")
+        await asyncio.to_thread(
+            stack.process.wait_for_line, f"SIGTERM: Stopping in {DELAY_S:g} s; serving until then, but not ready"
+        )
         while (not_ready := await balancer.get("/health")).status_code == 200:
             await asyncio.sleep(0)  # both workers hear of it within milliseconds
         assert not_ready.status_code == 503

@@ -122,7 +122,7 @@ def test_calls_succeed_while_the_disk_is_full_and_spend_is_whole_afterwards(
         it.process.wait_for_line("Rolling restart: 2 new workers are serving", 30)
         it.ask_each()
         assert "SIGBUS" not in it.process.output
-        it.process.wait_for_line("The spend cannot be saved: database or disk is full. The gateway keeps trying")
+        it.process.wait_for_line("Cannot save the spend: database or disk is full. Retrying")
         assert it.metric("sidecar_requests_total") == it.calls.total()
         assert it.metric("sidecar_spend_micro_dollars_total") == it.spent.total()
         assert it.metric("sidecar_metrics_complete") == 1

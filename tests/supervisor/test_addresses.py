@@ -46,8 +46,8 @@ def test_the_last_one_counts_as_with_every_option() -> None:
 @pytest.mark.parametrize(
     ("texts", "why"),
     [
-        (["0.0.0.0:1"], r"say it twice: --metrics 0\.0\.0\.0:1 --metrics 0\.0\.0\.0:1"),
-        (["127.0.0.1:1", "0.0.0.0:1"], "say it twice"),
+        (["0.0.0.0:1"], r"repeat the option: --metrics 0\.0\.0\.0:1 --metrics 0\.0\.0\.0:1"),
+        (["127.0.0.1:1", "0.0.0.0:1"], "repeat the option"),
         (["9464"], "is not an address"),
     ],
 )
@@ -66,8 +66,8 @@ def test_localhost_is_one_address() -> None:
         ("10.0.0.1/8", r"Did you mean 10\.0\.0\.0/8\?"),
         ("balancer", "is not a network"),
         ("10.0.0.0/33", "is not a network"),
-        ("0.0.0.0/0", "is everybody"),
-        ("::/0", "is everybody"),
+        ("0.0.0.0/0", "includes everybody"),
+        ("::/0", "includes everybody"),
         ("", "is not a network"),
     ],
 )
@@ -84,7 +84,7 @@ def test_an_address_is_a_network_of_one() -> None:
 
 
 def test_what_a_front_cannot_do_is_refused_before_anything_starts() -> None:
-    with pytest.raises(StartError, match="--calls-per-client is for Nginx"):
+    with pytest.raises(StartError, match="--calls-per-client requires Nginx"):
         FrontOptions(program="envoy", calls_per_client=10)
-    with pytest.raises(StartError, match="--proxy-protocol needs --trusted-proxy"):
+    with pytest.raises(StartError, match="--proxy-protocol requires --trusted-proxy"):
         FrontOptions(proxy_protocol=True)

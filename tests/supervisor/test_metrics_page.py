@@ -108,7 +108,7 @@ def test_a_worker_counts_on_what_it_can_where_memory_does_not_grow_and_the_page_
     assert fd is not None
     fcntl.fcntl(fd, _F_ADD_SEALS, _F_SEAL_GROW)  # the kernel refuses, as where memory is short
     output = _worker(fd, 5_000)
-    assert output.count("There is no memory for more metrics: ") == 1
+    assert output.count("Out of memory for metrics: ") == 1
     text = _ask(port, "/metrics")[1]
     assert 'sidecar_upstream_requests_total{outcome="ok",provider="openai"} 1.0' in text
     assert "sidecar_metrics_complete 0.0" in text

@@ -1,1 +1,1 @@
-"""The metrics page: the supervisor's own, the workers', the front's, and what was spent."""
+"""The metrics page: metrics of the supervisor, the workers, the front, and spend."""

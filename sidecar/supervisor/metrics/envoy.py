@@ -1,6 +1,7 @@
-"""Envoy's own counters under the names that dashboards and alerts know, in addition to the originals.
+"""Exposes Envoy's counters under the names that our dashboards and alerts use, in addition to the originals.
 
-Calls are counted by a log that writes nothing (sidecar.front.envoy.counters), by group of paths and class as Nginx's are.
+Calls are counted by an access log without output (sidecar.front.envoy.counters), grouped by path and class like
+Nginx's.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 _FRONT = ("envoy_http_conn_manager_prefix", "front")
 _CORE = ("envoy_cluster_name", "core")
-# Envoy's name, the label that makes it ours -> our name.
+# Envoy's name and the label value that selects ours -> our name.
 _COUNTERS = {
     ("envoy_http_basic_auth_denied", _FRONT): "sidecar_front_auth_failures",
     ("envoy_http_downstream_rq_too_large", _FRONT): "sidecar_front_too_large",
@@ -28,17 +29,18 @@ _HELP = {
     "sidecar_front_too_large": "Requests that the front refused because their body is too large.",
     "sidecar_front_connect_errors": "Times the front could not reach a worker.",
 }
-# Names that Prometheus' own linter refuses; other metrics of Envoy's, or ours, say the same.
+# Names that Prometheus' linter rejects; other metrics contain the same information.
 _LEFT_OUT = frozenset(
     {"envoy_cluster_membership_total", "envoy_lua_lua_vm_count", "envoy_server_days_until_first_cert_expiring"}
 )
 _MS = "_ms"
-_ANSWERS = "envoy_front_answers"  # of sidecar.front.envoy.counters, as is the other
+_ANSWERS = "envoy_front_answers"  # from sidecar.front.envoy.counters, like the next one
 _TIMES = "envoy_front_took"  # milliseconds
 
 
 def translated(families: Iterable[Metric]) -> Iterator[Metric]:
-    """The families, and ours made of them. A counter that Envoy has not used yet is 0 in ours: alerts want one."""
+    """Returns the families, plus ours derived from them. Ours is 0 for a counter that Envoy has not used yet, for
+    alerts."""
     from prometheus_client.core import CounterMetricFamily
 
     counts = dict.fromkeys(_COUNTERS.values(), 0.0)
@@ -73,8 +75,9 @@ def translated(families: Iterable[Metric]) -> Iterator[Metric]:
 
 
 def _each_name_once(families: list[Metric]) -> Iterator[Metric]:
-    """Envoy has counters that differ in a last `_total` alone, which the parser gives to every counter; Envoy writes the one
-    without it first. That one gets its name back, and has no type: a page on which a name stands twice is refused as a whole."""
+    """Some of Envoy's counters differ only in a trailing `_total`, which the parser appends to every counter; Envoy
+    lists the one without it first. That one gets its original name and no type, because Prometheus rejects a
+    page with a duplicate name."""
     from prometheus_client.core import UnknownMetricFamily
 
     last = {family.name: family for family in families}
@@ -88,7 +91,7 @@ def _each_name_once(families: list[Metric]) -> Iterator[Metric]:
 
 
 def _in_seconds(family: Metric) -> Metric:
-    """A histogram of Envoy's own in Prometheus' base unit, and named so."""
+    """Converts one of Envoy's histograms to Prometheus' base unit, including its name."""
     from prometheus_client.core import HistogramMetricFamily
 
     name = f"{family.name.removesuffix(_MS)}_seconds"
@@ -104,7 +107,7 @@ def _in_seconds(family: Metric) -> Metric:
 
 
 def _durations(family: Metric) -> Metric:
-    """Milliseconds to seconds."""
+    """Converts milliseconds to seconds."""
     from prometheus_client.core import HistogramMetricFamily
 
     buckets: dict[str, list[tuple[str, float]]] = {}
@@ -126,7 +129,7 @@ def _durations(family: Metric) -> Metric:
 
 
 def _group(labels: Mapping[str, str]) -> str:
-    """A request without a route of its own has none."""
+    """A request without a route has no group."""
     found = labels.get("group", "-")
     return OTHER if found == "-" else found
 

@@ -1,7 +1,7 @@
-"""What the front counted, its connections and its certificate, for the supervisor's page. Read anew at each scrape.
+"""The front's counters, connections and certificate, read at each scrape.
 
-Nginx keeps its counters behind a unix socket in its private folder; connections are the kernel's to know, the certificate
-is what a handshake shows. Whatever cannot be read just then is left out, as it is of a process that is down.
+Nginx exposes its counters on a unix socket in its private folder; connections come from the kernel, and the
+certificate from a TLS handshake. Whatever cannot be read is omitted, as if the process were down.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
 _log = logging.getLogger("sidecar")
-# A front that does not answer on its own socket in this time is not worth the scrape's.
+# If the front does not answer on its own socket within this time, the scrape goes on without it.
 _TIMEOUT_S = 2.0
 _PAGE_BYTES_MAX = 4 * 1024 * 1024
 _ESTABLISHED = "01"  # linux/tcp_states.h
 
 
 class FrontMetrics:
-    """A collector. `ports` are those that clients connect to, `served` gives the certificate that the front shows (DER), `page`
-    is the unix socket where the front serves `GET /metrics`; `translated` makes of its families what is shown."""
+    """A collector. `ports` are those that clients connect to, `served` returns the certificate that the front
+    presents (DER), `page` is the unix socket on which the front serves `GET /metrics`, and `translated` converts
+    its families."""
 
     def __init__(
         self,
@@ -74,7 +75,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self._path = path
 
     def connect(self) -> None:
-        # By way of its folder: the whole path may be longer than a socket's may be (107 bytes).
+        # Through a descriptor of its folder, because the path may exceed the limit for sockets (107 bytes).
         folder = os.open(self._path.parent, os.O_PATH | os.O_DIRECTORY)
         try:
             self.sock = socket.socket(socket.AF_UNIX)
@@ -97,7 +98,7 @@ def _get(socket_path: Path, path: str) -> str:
 
 
 def established(ports: Collection[int]) -> int | None:
-    """TCP connections of this machine that were accepted on the ports. None where the kernel does not say."""
+    """Number of TCP connections accepted on the ports on this machine. None if the kernel does not tell."""
     found = None
     for name in ("tcp", "tcp6"):
         try:
@@ -113,7 +114,7 @@ def _is_on(columns: list[str], ports: Collection[int]) -> bool:
 
 
 def expires_at(certificate: bytes | None) -> float | None:
-    """When a certificate (DER) ends, in seconds since 1970. None where there is none, or none to read."""
+    """Expiry of a certificate (DER) in Unix time. None if it is missing or unreadable."""
     from cryptography import x509
 
     if certificate is None:

@@ -1,4 +1,4 @@
-"""The supervisor's own metrics, and the loopback page that shows them together with those of all workers."""
+"""The supervisor's own metrics, and the page that combines them with those of all workers."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Metric
 
 _log = logging.getLogger("sidecar")
-# A series that a worker is just making can be read half-way; the next reading is whole.
+# A series that a worker is just creating may be read incompletely; the next reading is complete.
 _READS_MAX = 5
 _READ_PAUSE_S = 0.02
-# At once: a scraper has one or two. The port may be open to a network.
+# Concurrent requests: one or two scrapers are normal, but the port may be open to a network.
 _CONNECTIONS_MAX = 64
 _TEXT = "text/plain; charset=utf-8"
-_READ_TIMEOUT_S = 5.0  # a scraper that says nothing must not hold a thread
+_READ_TIMEOUT_S = 5.0  # a silent client must not hold a thread
 
 
 class SupervisorMetrics:
-    """What only the supervisor knows, in this process's memory; and the memory of the workers' metrics, a file for each slot."""
+    """Metrics that only the supervisor has, in this process's memory, plus the memory of the workers' metrics, one
+    file per slot."""
 
     def __init__(self) -> None:
-        # In the environment it would turn the supervisor's own metrics into files.
+        # In the environment, this would turn the supervisor's own metrics into files.
         os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
         from prometheus_client import CollectorRegistry, Counter, Gauge, disable_created_metrics
 
-        disable_created_metrics()  # those of workers have none either
+        disable_created_metrics()  # workers do not have these either
         self._memories: dict[int, int | None] = {}
         self.registry = CollectorRegistry()
         self.registry.register(_OfWorkers(self._memories))
@@ -69,7 +70,7 @@ class SupervisorMetrics:
             registry=self.registry,
         )
         for result in ("success", "failure", "unconfirmed"):
-            self.config_reloads.labels(result)  # alerts want a 0 before the first failure
+            self.config_reloads.labels(result)  # alerts need a 0 before the first failure
         # 1
         self._taken = gauge(
             "sidecar_config_last_reload_successful",
@@ -83,7 +84,7 @@ class SupervisorMetrics:
             "Whether the configuration on disk would let callers do more and waits for `sidecar reload`.",
             registry=self.registry,
         )
-        # 1: the label changes, the old one goes
+        # 1: when the label changes, the old series is removed
         self._config_info = gauge(
             "sidecar_config_info",
             "Hash of the configuration in use; the value is always 1.",
@@ -93,7 +94,7 @@ class SupervisorMetrics:
         # client certificates of the configuration
         self._client_certificates = gauge(
             "sidecar_client_certificate_expiry_timestamp_seconds",
-            "Unix time at which a client certificate that the gateway shows to providers expires.",
+            "Unix time at which a client certificate of the gateway expires.",
             ("file",),
             registry=self.registry,
         )
@@ -102,7 +103,7 @@ class SupervisorMetrics:
         # 2
         self.front_reloads = counter(
             "sidecar_front_reloads_total",
-            "Renewed certificates that the front was given; success is seen by a handshake.",
+            "Renewed certificates given to the front, by result; success is verified with a handshake.",
             ("result",),
             registry=self.registry,
         )
@@ -111,13 +112,13 @@ class SupervisorMetrics:
         # 1
         self._certificate_usable = gauge(
             "sidecar_certificate_files_usable",
-            "Whether the certificate and key files of the front fit together; if not, the front keeps what it has.",
+            "Whether the certificate and key files of the front match; if not, the front keeps the old ones.",
             registry=self.registry,
         )
         self.certificate_usable(usable=True)
 
     def reloaded(self, result: Literal["success", "failure", "unconfirmed"]) -> None:
-        """A changed configuration was read, and is used, cannot be, or waits until it is confirmed."""
+        """A changed configuration was read: it is in use, was refused, or waits for confirmation."""
         self.config_reloads.labels(result).inc()
         self._taken.set(result == "success")
         self._unconfirmed.set(result == "unconfirmed")
@@ -127,7 +128,7 @@ class SupervisorMetrics:
         self._certificate_usable.set(usable)
 
     def loop_held(self, position: int, held_s: float) -> None:
-        """0 makes the series: alerts want one before the first hold."""
+        """0 creates the series, which alerts need before the first block."""
         self._loop_held.labels(str(position)).inc(held_s)
 
     def use_config(self, snapshot: Snapshot) -> None:
@@ -138,26 +139,27 @@ class SupervisorMetrics:
             self._client_certificates.labels(path).set(expires_s)
 
     def memory_of(self, slot: int) -> int | None:
-        """The descriptor that a worker of this slot counts in; None where there is no memory, which the log and the page say."""
+        """Returns the descriptor in which a worker of this slot counts; None if there is no memory, which is logged
+        and shown on the page."""
         fd = self._memories.get(slot)
         if fd is None:
             try:
                 fd = metric_memory.make(slot)
             except OSError as error:
                 _log.error(
-                    "There is no memory for a worker's metrics: %s. Its calls are missing from the metrics page.", error
+                    "Out of memory for a worker's metrics: %s. Its calls are missing from the metrics page.", error
                 )
             self._memories[slot] = fd
         return fd
 
     def forget_worker(self, slot: int) -> None:
-        """Drops what a dead worker left in its gauges; its counters go on in the slot's next worker."""
+        """Clears the gauges of a dead worker; its counters continue in the slot's next worker."""
         fd = self._memories.get(slot)
         if fd is not None:
             metric_memory.clear_gauges(fd)
 
     def sums(self, metric: str) -> dict[tuple[tuple[str, str], ...], float]:
-        """A metric of the workers, added up, by its labels; nothing where a worker is just writing it. Blocks."""
+        """Adds up a metric of the workers by its labels; empty if a worker is writing it just now. Blocks."""
         for _ in range(_READS_MAX):
             try:
                 return metric_memory.sums([fd for fd in tuple(self._memories.values()) if fd is not None], metric)
@@ -166,7 +168,7 @@ class SupervisorMetrics:
         return {}
 
     def close(self) -> None:
-        """After the last worker has ended."""
+        """Call it after the last worker has ended."""
         for fd in self._memories.values():
             if fd is not None:
                 os.close(fd)
@@ -174,14 +176,14 @@ class SupervisorMetrics:
 
 
 def client_certificates(snapshot: Snapshot) -> dict[str, int]:
-    """When each ends, in seconds since 1970, by path."""
+    """Expiry of each client certificate in Unix time, by path."""
     upstreams = (upstream for route in snapshot.routes.values() for upstream in route.upstreams)
     found = {upstream.client_certificate for upstream in upstreams if upstream.client_certificate is not None}
     return {each.path: each.expires_s for each in found}
 
 
 class _OfWorkers:
-    """A collector of what all workers counted, and whether that is all of it."""
+    """A collector of what all workers counted, and whether that is complete."""
 
     def __init__(self, memories: Mapping[int, int | None]) -> None:
         self._memories = memories
@@ -197,13 +199,14 @@ class _OfWorkers:
         yield from metric_memory.merged(workers)
         yield GaugeMetricFamily(
             "sidecar_metrics_complete",
-            "Whether this page has everything that the workers count: 0 while there is no memory for some of it.",
+            "Whether this page includes all metrics of the workers: 0 while memory for some of them is missing.",
             value=complete,
         )
 
 
 class MetricsPage:
-    """`GET /metrics` and `GET /health` on a port, in threads of its own: a scrape never stalls the supervisor's loop."""
+    """Serves `GET /metrics` and `GET /health` on a port, in dedicated threads, so that a scrape never blocks the
+    supervisor."""
 
     def __init__(self, server: _Server, thread: threading.Thread) -> None:
         self._server = server
@@ -211,7 +214,7 @@ class MetricsPage:
 
     @classmethod
     def open(cls, address: Address, registry: CollectorRegistry, healthy: Callable[[], bool]) -> MetricsPage:
-        """Listens and serves from now on; `healthy` is asked by other threads. Raises OSError."""
+        """Starts listening and serving. `healthy` is called from other threads. Raises OSError."""
         server = _Server((address.host, address.port), registry, healthy)
         thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
         thread.start()
@@ -235,7 +238,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(address, _Page)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """One connection too many is closed."""
+        """Closes connections beyond the maximum."""
         if self._places.acquire(blocking=False):
             super().process_request(request, client_address)
         else:
@@ -269,9 +272,9 @@ class _Page(BaseHTTPRequestHandler):
         for attempt in range(1, _READS_MAX + 1):
             try:
                 body = encoder(self.server.registry)
-            except (ValueError, LookupError, RuntimeError, OSError) as error:  # of what is half written
+            except (ValueError, LookupError, RuntimeError, OSError) as error:  # partly written
                 if attempt == _READS_MAX:
-                    _log.warning("The metrics could not be read: %r.", error)
+                    _log.warning("Cannot read the metrics: %r.", error)
                     self._answer(503, _TEXT, b"The metrics could not be read. Try again.\n")
                     return
                 time.sleep(_READ_PAUSE_S)
@@ -287,4 +290,4 @@ class _Page(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Scrapes are no news."""
+        """Scrapes are not logged."""

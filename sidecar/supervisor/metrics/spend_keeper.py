@@ -1,5 +1,5 @@
-"""What the workers count together, from the supervisor's side: a dead worker's places are freed, money goes to the disk each
-second, and budgets are metrics."""
+"""The supervisor's side of what the workers count together: frees the slots of dead workers, archives spend every
+second, and exposes budgets as metrics."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from sidecar.store.fold import LedgerFold
 
 _log = logging.getLogger("sidecar")
-# A power cut loses what was spent since the last time.
+# A power failure loses what was spent since the last flush.
 _FLUSH_S = 1.0
-# Budgets with `each` make one for every pair that spent something.
+# Budgets with `each` have one for every pair that spent something.
 SERIES_MAX = 1_000
 _NOBODY = Consumer("nobody")
 
 
 class SpendKeeper:
-    """Opened before the first worker starts, closed after the last has ended."""
+    """Opened before the first worker starts, closed after the last one has ended."""
 
     def __init__(
         self,
@@ -96,15 +96,16 @@ class SpendKeeper:
         return cls(limits, ledger, archive, now_s, fold, archiving)
 
     def use(self, snapshot: Snapshot) -> None:
-        """Whose budgets are shown."""
+        """Sets the snapshot whose budgets are shown."""
         self._snapshot = snapshot
 
     def forget_worker(self, slot: int) -> None:
-        """Its process is gone: calls it had under way are, too."""
+        """The process is gone, and so are its running calls."""
         self._limits.forget_worker(slot)
 
     async def keep(self) -> None:
-        """Flushes until it is cancelled. In a thread: a disk that hangs holds nobody up. With a store its rows are folded."""
+        """Flushes until it is cancelled, in a thread, so that a hanging disk blocks nothing else. With a store,
+        folds its rows."""
         if self._fold is not None:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._fold.run())
@@ -115,12 +116,13 @@ class SpendKeeper:
             await asyncio.to_thread(self.flush)
 
     async def prepare(self) -> None:
-        """Before the first worker. Not for long: a gateway starts while its store is away."""
+        """Prepares the store before the first worker, but not for long: a gateway also starts while its store is
+        unavailable."""
         if self._fold is not None:
             await self._fold.prepare()
 
     async def catch_up(self) -> None:
-        """After the last worker: its last calls are in the store's ledger."""
+        """Call it after the last worker: its last calls are in the ledger of the store."""
         if self._fold is not None:
             await self._fold.catch_up()
         if self._archiving is not None:
@@ -133,26 +135,27 @@ class SpendKeeper:
             self._archive.write(self._ledger.lines())
         except sqlite3.Error as error:
             if not self._failing:
-                _log.error("The spend cannot be saved: %s. The gateway keeps trying.", error)
+                _log.error("Cannot save the spend: %s. Retrying.", error)
             self._failing = True
         else:
             self._failing = False
 
     def close(self) -> None:
-        """With a last flush."""
+        """Flushes once more, then closes."""
         self.flush()
         self._archive.close()
         self._ledger.close()
         self._limits.close()
 
     def collect(self) -> Iterable[Metric]:
-        """As a Prometheus collector: budgets of the newest snapshot, those of routes first, SERIES_MAX at most."""
+        """Collects the budgets of the newest snapshot, those of routes first, SERIES_MAX at most."""
         from prometheus_client.core import GaugeMetricFamily
 
         today = today_at(self._now_s())
         family = GaugeMetricFamily(
             "sidecar_budget_used_ratio",
-            "Share of a budget that is spent; calls are refused from 1. Without a consumer it is the budget of the whole route.",
+            "Share of a budget that is spent; calls are refused from 1. Without a consumer label, the budget is "
+            "that of the whole route.",
             labels=("route", "consumer", "per"),
         )
         shown: set[tuple[str, str, str]] = set()

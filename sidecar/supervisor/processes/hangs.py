@@ -1,6 +1,7 @@
-"""Workers that hang: noticed by their silence, and what can be seen of them from outside.
+"""Detects hanging workers by missing heartbeats, and describes them from outside.
 
-Silence counts only while the supervisor itself ran: a machine that slept, a stopped or starved supervisor blame no worker.
+Silence only counts while the supervisor itself was running: a machine that slept, or a stopped or starved
+supervisor, is not held against a worker.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from typing import NoReturn, Protocol, TypeVar
 
 from sidecar.supervisor.processes import process
 
-# How often it looks, as a share of the silence it waits for: so a hang is noticed a tenth late.
+# Interval of checks as a share of the silence: a hang is detected at most a tenth late.
 _LOOKS = 10
-# A process that runs writes its stacks within milliseconds, a busy machine included.
+# A running process writes its stacks within milliseconds, even on a busy machine.
 _STACK_WITHIN_S = 1.0
 _POLL_S = 0.02
-# Some forty frames each of a dozen threads.
+# Some forty frames for each of a dozen threads.
 _STACK_BYTES_MAX = 64 * 1024
 _STATES = {
     "R": "it is running",
@@ -33,7 +34,7 @@ _STOPPED = "Tt"
 
 
 class Silent(Protocol):
-    """Of a worker: when it last gave a sign of life (monotonic; None: it has not begun to)."""
+    """A worker's last heartbeat (monotonic time; None before the first one)."""
 
     last_sign_s: float | None
 
@@ -44,8 +45,8 @@ _Silent = TypeVar("_Silent", bound=Silent)
 async def watch(
     living: Callable[[], Iterable[_Silent]], hang_s: float, hangs: Callable[[_Silent, float], None]
 ) -> NoReturn:
-    """Calls `hangs` with each worker that was silent for `hang_s`, and for how long: at each look again while the worker is among
-    the living, until it is cancelled."""
+    """Calls `hangs` with each worker that has been silent for `hang_s`, and the duration; repeatedly while it is
+    among the living. Runs until it is cancelled."""
     pause_s = hang_s / _LOOKS
     seen_s = time.monotonic()
     while True:
@@ -62,14 +63,14 @@ async def watch(
 
 
 class LogThrottle:
-    """Whose turn it is to be logged: once in `pause_s` for each position."""
+    """Limits logging to one line per `pause_s` and position."""
 
     def __init__(self, pause_s: float) -> None:
         self._pause_s = pause_s
         self._last: dict[int, tuple[float, int]] = {}
 
     def turn(self, position: int) -> int | None:
-        """How many turns were left out since the last one; None: this one is left out."""
+        """Returns how many lines were suppressed since the last one; None to suppress this one."""
         now_s = time.monotonic()
         last_s, left_out = self._last.get(position, (-self._pause_s, 0))
         if now_s - last_s < self._pause_s:
@@ -80,7 +81,7 @@ class LogThrottle:
 
 
 def open_stack_file() -> int | None:
-    """A file in memory for a worker's stacks; None where there is none to be had."""
+    """Opens an in-memory file for a worker's stacks; None if that fails."""
     try:
         return os.memfd_create("sidecar-stack", os.MFD_CLOEXEC)
     except OSError:
@@ -88,8 +89,8 @@ def open_stack_file() -> int | None:
 
 
 async def describe(worker_process: asyncio.subprocess.Process, stack_fd: int | None) -> str:
-    """What a process does that answers no more, in words for the log: its state, and the stacks of its threads where it can still
-    write them. Takes a second at most."""
+    """Describes an unresponsive process for the log: its state, and the stacks of its threads if it can still write
+    them. Takes a second at most."""
     state = _state(worker_process.pid)
     words = _STATES.get(state, f"its state is {state}")
     if state in _STOPPED:
@@ -107,7 +108,7 @@ def _state(pid: int) -> str:
 
 
 async def _stack(worker_process: asyncio.subprocess.Process, fd: int) -> str:
-    """What faulthandler writes at SIGUSR1. It is whole when it has not grown for two looks."""
+    """Returns what faulthandler writes on SIGUSR1. It is complete once it has not grown between two checks."""
     process.signal_one(worker_process, signal.SIGUSR1)
     end_s = time.monotonic() + _STACK_WITHIN_S
     sizes = [0]

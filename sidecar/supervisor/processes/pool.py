@@ -1,8 +1,8 @@
-"""N places, each with a worker that serves; what dies comes back, and the front never notices a change of process.
+"""N positions with one serving worker each. Dead workers are replaced without the front noticing.
 
-A *position* (0 to N-1) is a place, whose symlinks lead to the worker that serves there (socket_links.py). A *slot* is a worker's
-identity among the living, the lowest free number when it starts: during a rolling restart the new worker of position 0 has slot
-N. Metric files are named by slot, and so are the sockets behind the symlinks.
+A *position* (0 to N-1) owns symlinks that lead to the worker that serves there (socket_links.py). A *slot*
+identifies a living worker: the lowest free number when it starts. During a rolling restart, the new worker of
+position 0 has slot N. Metric files and the sockets behind the symlinks are named by slot.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from sidecar.supervisor.start.options import HANG_S
 
 _log = logging.getLogger("sidecar")
 GRPC_SOCKET = "grpc.sock"
-# How long a killed worker may take to be gone, before another one starts next to what is left of it.
+# How long a killed worker may take to disappear before another one starts next to it.
 _GONE_S = 1.0
-# A loop that is held again and again is one line a minute.
+# A loop that is blocked repeatedly is logged once a minute.
 _HELD_LOG_S = 60.0
 
 
 class Pool:
-    """The workers. Made with the settings they share (slot is filled in) and the snapshot to begin with. `ended` gets the
-    slot of each worker whose process is gone."""
+    """The workers. `settings` are what they share (slot is filled in), `snapshot` is the initial one. `ended`
+    receives the slot of each worker whose process is gone."""
 
     def __init__(
         self,
@@ -57,11 +57,11 @@ class Pool:
         self._command = command
         self._ended = ended
         self._serving: list[WorkerHandle | None] = [None] * count
-        self._changing = [asyncio.Lock() for _ in range(count)]  # one start at a time in each position
+        self._changing = [asyncio.Lock() for _ in range(count)]  # one start at a time per position
         self._crash_loops = [CrashLoop() for _ in range(count)]
-        self._slots: dict[int, WorkerHandle | None] = {}  # None: its process is being started
-        self._retired: set[WorkerHandle] = set()  # replaced, still there for the calls they have
-        self._left = asyncio.Event()  # one of those has ended
+        self._slots: dict[int, WorkerHandle | None] = {}  # None while its process is being started
+        self._retired: set[WorkerHandle] = set()  # replaced, but still finishing their calls
+        self._left = asyncio.Event()  # set when one of those has ended
         self._tasks: set[asyncio.Task[object]] = set()
         self._closing = asyncio.Event()
         self._hang_s = hang_s
@@ -75,7 +75,7 @@ class Pool:
         return self._snapshot
 
     def statuses(self) -> list[WorkerStatus]:
-        """Of all living workers, for people."""
+        """The status of all living workers, for people."""
         return [worker.status(self._state_of(worker)) for worker in self._living()]
 
     def _state_of(self, worker: WorkerHandle) -> str:
@@ -86,7 +86,7 @@ class Pool:
         return "starting" if worker.ready is None else "draining"
 
     async def start(self) -> None:
-        """Starts a worker in each position, side by side. Raises WorkerFailed when one cannot serve."""
+        """Starts a worker in each position, in parallel. Raises WorkerFailed if one cannot serve."""
         for position in range(len(self._serving)):
             self._metrics.loop_held(position, 0.0)
         self._watching = asyncio.create_task(hangs.watch(self._living, self._hang_s, self._silent))
@@ -100,17 +100,20 @@ class Pool:
             self._links.name_first(GRPC_SOCKET)
 
     async def reload(self, snapshot: Snapshot) -> None:
-        """Gives all workers the snapshot and waits for each: those that start (their local gRPC port takes calls before they are
-        in their place), serve, are retired, and drain. One that does not take it is replaced."""
+        """Passes the snapshot to all workers and waits for each, including those that are starting (their local
+        gRPC port accepts calls before they are in position), retired or draining. One that does not confirm is
+        replaced."""
         self._snapshot = snapshot
         async with asyncio.TaskGroup() as reloads:
             for worker in self._living():
                 reloads.create_task(self._reload_one(worker, snapshot))
 
     async def restart(self, lame_duck_s: float, grace_s: float) -> None:
-        """Rolling restart: in each position a new worker, its health, the swap. The old one takes no new connections and goes on
-        for `lame_duck_s`, until its clients have moved, then it drains. The next position does not wait for that, but a third
-        restart does: three generations at once are enough."""
+        """Rolling restart: starts a new worker in each position, waits for its health, then switches over. The old
+        one accepts no new connections and continues for `lame_duck_s`, until its clients have moved, then it
+        drains. The next position does not wait for that, but a third restart does: at most three generations
+        coexist.
+        """
         while len(self._retired) > len(self._serving):
             self._left.clear()
             await self._left.wait()
@@ -136,12 +139,12 @@ class Pool:
         await worker.drain(grace_s)
 
     async def leave(self) -> None:
-        """All workers tell load balancers to go elsewhere, and serve on."""
+        """All workers make load balancers go elsewhere, and continue to serve."""
         self._leaving = True
         await asyncio.gather(*(worker.not_ready() for worker in self._living()))
 
     async def drain(self, grace_s: float) -> None:
-        """No restarts any more; all workers finish their calls, side by side, and end."""
+        """Stops restarting; all workers finish their calls in parallel, and end."""
         self._closing.set()
         for worker in self._living():
             if worker.ready is None:
@@ -151,14 +154,14 @@ class Pool:
         await self._all_ended()
 
     async def kill(self) -> None:
-        """Ends all workers at once."""
+        """Kills all workers at once."""
         self._closing.set()
         for worker in self._living():
             worker.kill()
         await self._all_ended()
 
     def takes_calls(self) -> bool:
-        """Whether a worker serves and no load balancer is told to go elsewhere. From any thread."""
+        """Whether a worker is serving and load balancers are welcome. Callable from any thread."""
         return not self._leaving and not self._closing.is_set() and any(self._serving)
 
     def _living(self) -> list[WorkerHandle]:
@@ -184,7 +187,7 @@ class Pool:
         self._run(self._watch(worker))
         try:
             await worker.configure(self._snapshot)
-            while worker.snapshot is not self._snapshot:  # reloaded meanwhile
+            while worker.snapshot is not self._snapshot:  # reloaded in the meantime
                 await worker.reload(self._snapshot)
             if self._leaving:
                 await worker.not_ready()
@@ -206,8 +209,8 @@ class Pool:
             self._hung(worker, f"hangs: no sign of life for {silent_s:.1f} s")
 
     def _hung(self, worker: WorkerHandle, why: str) -> None:
-        """The front is led past it at once. It is looked at and then killed, which also ends the connections that wait at its
-        listeners, and another one starts."""
+        """Redirects the front at once, then records the worker's state and kills it, which also closes the
+        connections waiting at its listeners. Another one is started."""
         worker.hangs = True
         self._metrics.worker_hangs.inc()
         serving = self._serving[worker.position] is worker
@@ -243,7 +246,7 @@ class Pool:
         worker.close()
         del self._slots[worker.slot]
         self._metrics.forget_worker(worker.slot)
-        self._ended(worker.slot)  # before another worker can have the slot
+        self._ended(worker.slot)  # before another worker can get the slot
         self._retired.discard(worker)
         self._left.set()
         serving = self._serving[worker.position] is worker
@@ -258,7 +261,7 @@ class Pool:
         self._run(self._refill(worker.position, time.monotonic() - worker.started_s))
 
     async def _refill(self, position: int, lived_s: float) -> None:
-        """Until a worker serves in the position again: never gives up, but tries less often while it fails."""
+        """Retries until a worker serves in the position again, at growing intervals while that fails."""
         while not await self._closing_within(self._crash_loops[position].pause_s(lived_s)):
             began_s = time.monotonic()
             async with self._changing[position]:

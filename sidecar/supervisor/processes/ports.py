@@ -1,4 +1,4 @@
-"""Ports are tried before anything starts, so that one in use is one line and not a crash of a child."""
+"""Tries ports before anything starts, so that a port in use is one line instead of a crashing process."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ _ADVICE = {
 
 
 def probe(address: Address, what: str, option: str) -> Address:
-    """Binds and lets go. Returns the address with its port filled in when it was 0; StartError when it cannot be bound."""
+    """Binds and releases a port. Returns the address, with the port filled in if it was 0. Raises StartError if it
+    cannot be bound."""
     if address.port == 0:
         try:
             address = address.with_port(free_port(address.host))
-        except OSError:  # the bind below says why
+        except OSError:  # the bind below reports the reason
             pass
     with _bound(address, what, option, reuse_address=True) as sock:
         return address.with_port(sock.getsockname()[1])
 
 
 def probed(front: FrontOptions) -> FrontOptions:
-    """With ports that are free in place of 0: one for all hosts of the TLS port. StartError when one cannot be bound."""
+    """Fills in free ports for 0; all hosts share the TLS port. Raises StartError if one cannot be bound."""
     first = probe(front.addresses[0], "front port", "--port")
     front = replace(front, port=first.port)
     for address in front.addresses[1:]:
@@ -40,9 +41,11 @@ def probed(front: FrontOptions) -> FrontOptions:
 
 
 def reserve(address: Address, what: str, option: str) -> tuple[Address, socket.socket]:
-    """Like `probe`, but keeps a socket that never listens on the port, in the way SO_REUSEPORT lets workers join.
+    """Like `probe`, but keeps a socket on the port that never listens, so that workers can join through
+    SO_REUSEPORT.
 
-    The plain bind comes first: with SO_REUSEPORT two supervisors would share the port and steal each other's calls.
+    The plain bind comes first: with SO_REUSEPORT, two supervisors would share the port and receive each other's
+    calls.
     """
     address = probe(address, what, option)
     return address, _bound(address, what, option, reuse_address=False)
@@ -52,9 +55,10 @@ def _bound(address: Address, what: str, option: str, *, reuse_address: bool) -> 
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
-        # SO_REUSEADDR lets old connections in TIME_WAIT be; a listener still makes the bind fail (Linux).
+        # SO_REUSEADDR ignores old connections in TIME_WAIT; a listener still makes the bind fail (Linux).
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR if reuse_address else socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:  # `::` is IPv6 alone, as the fronts bind it: IPv4 may be another's, or ours
+        # `::` is IPv6 only, as the fronts bind it: IPv4 may be in use by another program, or by us
+        if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((address.host, address.port))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Child processes: each in a process group of its own, each killed by the kernel when the supervisor dies."""
+"""Child processes: each has its own process group, and is killed by the kernel when the supervisor dies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-# What programs that are not ours get to see: no provider keys.
+# The environment of third-party programs: no provider keys.
 _ENV_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "LD_LIBRARY_PATH")
 _LAUNCH = str(Path(__file__).with_name("launch.py"))
 
@@ -25,9 +25,10 @@ async def spawn(
     output: IO[bytes] | None = None,
     death_signal: signal.Signals = signal.SIGKILL,
 ) -> asyncio.subprocess.Process:
-    """Starts `command`. `output` takes its stdout and stderr; None: both go to the supervisor's stderr.
+    """Starts `command`. `output` receives its stdout and stderr; None: the supervisor's stderr.
 
-    Must be called in the main thread: the parent-death signal is sent when the *thread* that started the child ends.
+    Must be called in the main thread: the parent-death signal is sent when the *thread* that started the process
+    ends.
     """
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-I", "-S", _LAUNCH, str(int(death_signal)), str(os.getpid())),
@@ -43,19 +44,20 @@ async def spawn(
 
 
 def plain_env() -> dict[str, str]:
-    """The environment for programs that are not ours."""
+    """The environment for third-party programs."""
     return {name: os.environ[name] for name in _ENV_KEPT if name in os.environ}
 
 
 def own_env() -> dict[str, str]:
-    """The environment for our own programs run with `python -P -m`: they load this very code, wherever we run."""
+    """The environment for our own programs run with `python -P -m`: they load this code, whatever the current
+    folder is."""
     root = str(Path(__file__).parents[3])
     rest = os.environ.get("PYTHONPATH")
     return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{rest}" if rest else root}
 
 
 def signal_group(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    """Signals the child and what it started; nothing happens when all of it is gone."""
+    """Signals the process and its descendants; does nothing if all are gone."""
     try:
         os.killpg(process.pid, number)
     except ProcessLookupError:
@@ -63,7 +65,7 @@ def signal_group(process: asyncio.subprocess.Process, number: signal.Signals) ->
 
 
 def signal_one(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    """Signals the child alone; nothing happens when it has ended."""
+    """Signals only the process; does nothing if it has ended."""
     if process.returncode is None:
         try:
             process.send_signal(number)
@@ -82,7 +84,7 @@ def describe_exit(code: int) -> str:
 
 
 async def ended(process: asyncio.subprocess.Process, within_s: float) -> bool:
-    """Waits for the end of the child; False when the time is up first."""
+    """Waits for the process to end. Returns False if the time is up first."""
     try:
         async with asyncio.timeout(within_s):
             await process.wait()
@@ -92,7 +94,7 @@ async def ended(process: asyncio.subprocess.Process, within_s: float) -> bool:
 
 
 async def in_daemon_thread(work: Callable[[], None]) -> None:
-    """Like asyncio.to_thread, but the end of the process does not wait for it: for downloads that take minutes."""
+    """Like asyncio.to_thread, but exiting does not wait for it: for downloads that take minutes."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[None] = loop.create_future()
 
@@ -108,11 +110,11 @@ async def in_daemon_thread(work: Callable[[], None]) -> None:
         failed: BaseException | None = None
         try:
             work()
-        except BaseException as error:  # noqa: BLE001 it is raised again where somebody waits
+        except BaseException as error:  # noqa: BLE001 it is re-raised in the waiting task
             failed = error
         try:
             loop.call_soon_threadsafe(finish, failed)
-        except RuntimeError:  # the loop is closed: nobody waits any more
+        except RuntimeError:  # the loop is closed, so no task is waiting
             return
 
     threading.Thread(target=run, name="aside", daemon=True).start()
@@ -120,17 +122,17 @@ async def in_daemon_thread(work: Callable[[], None]) -> None:
 
 
 class CrashLoop:
-    """How long to wait before the next start: not at all after a single crash, longer when starts keep failing."""
+    """The wait before the next start: none after a single crash, longer if starts keep failing."""
 
-    _LONG_ENOUGH_S = 10.0  # who lived that long was not in a crash loop
+    _LONG_ENOUGH_S = 10.0  # a process that lived this long was not in a crash loop
     _FIRST_PAUSE_S = 0.25
-    _PAUSE_S_MAX = 5.0  # an operator who mends the cause should not wait longer
+    _PAUSE_S_MAX = 5.0  # an operator who fixes the cause should not wait longer
 
     def __init__(self) -> None:
         self._failures = 0
 
     def pause_s(self, lived_s: float) -> float:
-        """Seconds to wait after a life of `lived_s` seconds."""
+        """Returns the seconds to wait after a process lived for `lived_s` seconds."""
         self._failures = 0 if lived_s >= self._LONG_ENOUGH_S else self._failures + 1
         if self._failures <= 1:
             return 0.0

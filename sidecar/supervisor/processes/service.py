@@ -1,4 +1,4 @@
-"""A process that is not a worker (Nginx, the local model): started, waited for, restarted when it dies."""
+"""A process other than a worker (front, local model): started, awaited, restarted when it dies."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from sidecar.supervisor.start.start_error import StartError
 
 _log = logging.getLogger("sidecar")
 _PROBE_PAUSE_S = 0.05
-# The last lines of a child's log go into the message when it does not start; more than this nobody reads.
+# Lines of the log that are quoted if the program does not start.
 _REASON_BYTES_MAX = 400
 
 
 class Service:
-    """One program. `command` is called at each start. Its output goes to `log_path`. `ready` says whether it answers.
+    """One program.
 
-    `death_signal` is what it gets when the supervisor dies: SIGTERM for a master that must take its children with it.
-    `drain` lets its work end, within the seconds given, before the stop signal, which may cut it.
+    `command` is called for each start. Output goes to `log_path`. `ready` tells whether it answers. `death_signal`
+    is what it receives when the supervisor dies: SIGTERM for a master process that has to end its children. `drain`
+    lets its work finish within the given seconds, before the stop signal, which may cut it.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Service:
         self._closing = False
 
     async def start(self) -> None:
-        """Starts the program and waits until it is ready; from then on it is kept alive. Raises StartError."""
+        """Starts the program, waits until it is ready, and keeps it alive from then on. Raises StartError."""
         try:
             spawned = await self._spawn()
         except OSError as error:
@@ -75,7 +76,7 @@ class Service:
         self._watch = asyncio.create_task(self._keep_alive())
 
     def signal(self, number: signal.Signals) -> None:
-        """Signals the program itself, not what it started."""
+        """Signals the program itself, not its descendants."""
         if self._process is not None:
             process.signal_one(self._process, number)
 
@@ -94,7 +95,7 @@ class Service:
         await self.kill()
 
     async def kill(self) -> None:
-        """Ends it and what it started at once."""
+        """Kills it and its descendants at once."""
         self._closing = True
         if self._watch is not None:
             self._watch.cancel()
@@ -114,7 +115,7 @@ class Service:
         while self._process is not None:
             began_s = time.monotonic()
             code = await self._process.wait()
-            # Children of a killed master live on and would hold the port.
+            # Children of a killed master survive and would hold the port.
             process.signal_group(self._process, signal.SIGKILL)
             _log.error("%s died with %s. Restarting it.", self.name, process.describe_exit(code))
             await asyncio.sleep(crash_loop.pause_s(time.monotonic() - began_s))
@@ -122,4 +123,4 @@ class Service:
 
     def _last_words(self) -> str:
         text = self._log_path.read_bytes()[-_REASON_BYTES_MAX:].decode("utf-8", "replace").strip()
-        return text.splitlines()[-1] if text else f"it wrote nothing; see {self._log_path}"
+        return text.splitlines()[-1] if text else f"it logged nothing; see {self._log_path}"

@@ -1,5 +1,5 @@
-"""The names under which a position's sockets are found, whichever worker serves there: the front and local clients never notice a
-change of process."""
+"""Symlinks to the sockets of whichever worker serves in a position, so that the front and local clients do not
+notice a replacement."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ class SocketLinks:
         self._folder = folder
 
     def lead(self, position: int, ready: Ready | None) -> None:
-        """To the sockets of a worker that is ready."""
+        """Points to the sockets of a worker that is ready."""
         assert ready is not None
         for kind, path in (("w", ready.front_path), ("s", ready.grpc_path)):
             if path is not None:
                 _point(self._folder / f"{kind}{position}.sock", Path(path).name)
 
     def name_first(self, name: str) -> None:
-        """Another name for the local gRPC socket of position 0."""
+        """An additional name for the local gRPC socket of position 0."""
         _point(self._folder / name, "s0.sock")
 
 
 def _point(link: Path, target: str) -> None:
-    """Makes or moves a symlink in one step."""
+    """Creates or changes a symlink atomically."""
     fresh = link.with_name(f".{link.name}.new")
     try:
         os.unlink(fresh)

@@ -1,4 +1,4 @@
-"""One worker process, seen from the supervisor: started, configured, reloaded, drained, ended."""
+"""One worker process from the supervisor's side: started, configured, reloaded, drained, ended."""
 
 from __future__ import annotations
 
@@ -36,34 +36,35 @@ from sidecar.domain.gateway_status import GatewayStatus, WorkerStatus
 from sidecar.domain.snapshot import Route, Snapshot
 from sidecar.supervisor.processes import hangs, process
 
-# What runs as a worker; `--control-fd N` is added. The supervisor's own tests put a double in its place.
+# The command of a worker, to which `--control-fd N` is added. Tests of the supervisor replace it.
 WORKER_COMMAND = (sys.executable, "-P", "-m", "sidecar.worker")
 # Importing gRPC on a busy machine takes seconds; a worker that is not ready by then never will be.
 _READY_TIMEOUT_S = 30.0
-# Reading 6,001 routes takes a worker 0.1 s; one that does not answer by then hangs.
+# A worker reads 6,001 routes in 0.1 s; one that does not answer by then hangs.
 _RELOAD_TIMEOUT_S = 10.0
-# What a worker may take beyond its grace to close its sockets.
+# Time beyond its grace for a worker to close its sockets.
 _END_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What workers ask for and tell; none raises. `change`: the route as it is now, None where it is gone, or why not."""
+    """Handles requests and reports of workers; none of these raises. `change` returns the route as it is now (None
+    if deleted), or the reason of a refusal."""
 
     change: Callable[[ChangeRequest], Awaitable[Route | Refusal | None]]
     status: Callable[[StatusRequest], Awaitable[GatewayStatus]]
     failed: Callable[[UpstreamFailures], None]
 
 
-Held = Callable[["WorkerHandle", Beat], None]  # a worker's loop was held
+Held = Callable[["WorkerHandle", Beat], None]  # a worker's event loop was blocked
 
 
 class WorkerFailed(Exception):
-    """The worker cannot serve; the message says why, for the operator."""
+    """The worker cannot serve; the message gives the reason for the operator."""
 
 
 class WorkerHandle:
-    """A living worker process. `slot` names its metrics and sockets, `position` the place it serves in (0 to N-1)."""
+    """A living worker process. `slot` names its metrics and sockets, `position` is where it serves (0 to N-1)."""
 
     def __init__(
         self,
@@ -79,8 +80,8 @@ class WorkerHandle:
         self.process = spawned
         self.ready: Ready | None = None
         self.expected_to_end = False
-        self.hangs = False  # somebody has seen it, and it is going to be killed
-        self.last_sign_s: float | None = None  # monotonic, when it last gave a sign of life
+        self.hangs = False  # the hang was detected, and the worker is about to be killed
+        self.last_sign_s: float | None = None  # monotonic time of the last heartbeat
         self.started_s = time.monotonic()
         self._ending = asyncio.Event()
         self._snapshot: Snapshot | None = None
@@ -90,7 +91,7 @@ class WorkerHandle:
         self._changing: set[asyncio.Task[None]] = set()
         self._answers: asyncio.Queue[Message | None] = asyncio.Queue()
         self._reader: asyncio.Task[None] | None = None
-        self._turn = asyncio.Lock()  # one question at a time: answers carry no number
+        self._turn = asyncio.Lock()  # one request at a time: answers carry no number
 
     @property
     def slot(self) -> int:
@@ -98,7 +99,7 @@ class WorkerHandle:
 
     @property
     def snapshot(self) -> Snapshot | None:
-        """What it answers by."""
+        """The snapshot that it uses."""
         return self._snapshot
 
     @property
@@ -106,7 +107,7 @@ class WorkerHandle:
         return f"{self.position} (pid {self.process.pid})"
 
     def status(self, state: str) -> WorkerStatus:
-        """For people. `state` is what its pool makes of it."""
+        """For people. `state` comes from the pool."""
         now_s = time.monotonic()
         silent_s = None if self.last_sign_s is None else now_s - self.last_sign_s
         return WorkerStatus(self.position, self.process.pid, time.time() - (now_s - self.started_s), state, silent_s)
@@ -121,7 +122,7 @@ class WorkerHandle:
         *,
         held: Held = lambda worker, beat: None,
     ) -> WorkerHandle:
-        """Starts the process; it waits for `configure`."""
+        """Starts the process, which then waits for `configure`."""
         ours, theirs = socket.socketpair()
         settings = replace(settings, stack_fd=hangs.open_stack_file())
         kept = (theirs.fileno(), settings.stack_fd, settings.metrics_fd)
@@ -142,7 +143,7 @@ class WorkerHandle:
         return handle
 
     async def configure(self, snapshot: Snapshot) -> None:
-        """Hands over settings and routes, and waits until it serves. Raises WorkerFailed."""
+        """Sends settings and routes, and waits until it serves. Raises WorkerFailed."""
         answer = await self._ask(Configure(self.settings, snapshot), _READY_TIMEOUT_S)
         if isinstance(answer, Failed):
             raise WorkerFailed(answer.message)
@@ -152,14 +153,14 @@ class WorkerHandle:
         self._snapshot = snapshot
 
     async def reload(self, snapshot: Snapshot) -> None:
-        """Raises WorkerFailed when it does not confirm the snapshot."""
+        """Raises WorkerFailed if it does not confirm the snapshot."""
         async with self._turn:
             if not await self._reloaded(snapshot):
                 raise WorkerFailed(await self._why_not("did not confirm the new configuration", _RELOAD_TIMEOUT_S))
             self._snapshot = snapshot
 
     async def _reloaded(self, snapshot: Snapshot) -> bool:
-        """By what has changed, where that is little; whole, where it is not or did not fit."""
+        """Sends a patch if the change is small; the whole snapshot otherwise, or if the patch did not apply."""
         patch = None if self._snapshot is None else between(self._snapshot, snapshot)
         for question in (patch, LoadSnapshot(snapshot)):
             if question is not None:
@@ -171,7 +172,7 @@ class WorkerHandle:
         return False
 
     async def retire(self, lame_duck_s: float) -> None:
-        """Lets its clients move to the worker in its place; returns when they had their time, or when it is to end."""
+        """Lets its clients move to its replacement; returns once their time is up, or once it has to end."""
         try:
             await self._channel.send(Retire())
             async with asyncio.timeout(lame_duck_s):
@@ -180,14 +181,14 @@ class WorkerHandle:
             pass
 
     async def not_ready(self) -> None:
-        """From now on it tells load balancers to go elsewhere, and serves on."""
+        """Makes load balancers go elsewhere from now on, while it continues to serve."""
         try:
             await self._channel.send(NotReady())
         except ConnectionError:
             pass  # it is ending already
 
     async def drain(self, grace_s: float) -> int:
-        """Lets it finish its calls and waits for its end; returns its exit code. Past its grace it is killed."""
+        """Lets it finish its calls, waits for its end, and returns the exit code. Kills it after its grace."""
         if not self.expected_to_end:
             self.expected_to_end = True
             self._ending.set()
@@ -205,7 +206,7 @@ class WorkerHandle:
         process.signal_group(self.process, signal.SIGKILL)
 
     def close(self) -> None:
-        """After its end: frees the channel and removes sockets that a kill left behind."""
+        """Call it after its end: frees the channel and removes sockets that a killed worker left behind."""
         self._ending.set()
         if self._reader is not None:
             self._reader.cancel()
@@ -218,7 +219,7 @@ class WorkerHandle:
                 pass
 
     async def describe(self) -> str:
-        """What it does, as text for the log: for one that no longer answers."""
+        """Describes what an unresponsive worker is doing, for the log."""
         return await hangs.describe(self.process, self.settings.stack_fd)
 
     async def _ask(self, question: Message, timeout_s: float) -> Message | None:
@@ -226,12 +227,12 @@ class WorkerHandle:
             return await self._answer_to(question, timeout_s)
 
     async def _answer_to(self, question: Message, timeout_s: float) -> Message | None:
-        """While it is this question's turn."""
+        """Only called while this request is active."""
         if (
             self._reader is None or self._reader.done()
-        ):  # the worker is gone, and what it still said answers earlier questions
+        ):  # the worker is gone; remaining messages answer earlier requests
             return None
-        while not self._answers.empty():  # late answers to questions given up on
+        while not self._answers.empty():  # late answers to abandoned requests
             if self._answers.get_nowait() is None:
                 return None
         try:
@@ -242,7 +243,7 @@ class WorkerHandle:
             return None
 
     async def _read(self) -> None:
-        """Sorts what comes: a question of the worker's is a task of its own, anything else answers a question of ours."""
+        """Dispatches messages: a request of the worker becomes a task, anything else answers one of our requests."""
         try:
             while (message := await self._channel.receive()) is not None:
                 if isinstance(message, Beat):
@@ -257,10 +258,11 @@ class WorkerHandle:
                     task.add_done_callback(self._changing.discard)
                 else:
                     if isinstance(message, Ready) and self.settings.beat_s is not None:
-                        self.last_sign_s = time.monotonic()  # one that hangs before its first beat hangs, too
+                        # so that a worker hanging before its first heartbeat is detected, too
+                        self.last_sign_s = time.monotonic()
                     self._answers.put_nowait(message)
         finally:
-            self._answers.put_nowait(None)  # also when `close` ends it: nobody waits for an answer of the dead
+            self._answers.put_nowait(None)  # also when `close` ends this: no one waits for an answer of a dead worker
 
     async def _answer(self, ask: ChangeRequest | StatusRequest) -> None:
         result: ChangeResult | StatusResult
@@ -271,7 +273,7 @@ class WorkerHandle:
         try:
             await self._channel.send(result)
         except ConnectionError:
-            pass  # the worker died, and its caller with it knows no more than that; the change stands
+            pass  # the worker died, so its caller does not learn more; the change stands
 
     async def _why_not(self, what: str, timeout_s: float, *, describe: bool = False) -> str:
         if await process.ended(self.process, 1.0):

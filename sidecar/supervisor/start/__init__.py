@@ -1,1 +1,1 @@
-"""From options to a running gateway: state directory, order of the start, checks, what the operator reads."""
+"""From options to a running gateway: state directory, start order, checks, what the operator reads."""

@@ -1,4 +1,4 @@
-"""Where the gateway may listen, and whom it believes: addresses and networks as the operator writes them."""
+"""Where the gateway may listen and whom it trusts: addresses and networks as operators write them."""
 
 from __future__ import annotations
 
@@ -27,37 +27,40 @@ class Address:
 
 
 def loopback_address(text: str, option: str) -> Address | None:
-    """`HOST:PORT` or `off` (None). Raises StartError for anything else and for hosts that other machines can reach."""
+    """Parses `HOST:PORT` or `off` (None). Raises StartError for anything else, and for hosts that other machines
+    can reach."""
     if text == OFF:
         return None
     address, ip = _parsed(text, option)
     if not ip.is_loopback:
         raise StartError(
-            f"{option} {text} is not a loopback address. This port has no TLS and no credentials: other machines must use the "
+            f"{option} {text} is not a loopback address. This port has no TLS and no credentials: other machines "
+            "have to use the "
             "front port."
         )
     return address
 
 
 def metrics_address(texts: Sequence[str], option: str) -> Address | None:
-    """`HOST:PORT` or `off` (None); the last one counts. Raises StartError for one that other machines can reach, unless it is
-    given twice."""
+    """Parses `HOST:PORT` or `off` (None); the last value applies. Raises StartError for an address that other
+    machines can reach, unless it is given twice."""
     text = texts[-1]
     if text == OFF:
         return None
     address, ip = _parsed(text, option)
     if not ip.is_loopback and texts.count(text) < 2:
         raise StartError(
-            f"{option} {text} can be reached by other machines and asks nobody who they are: the page shows names of routes and "
-            "consumers, and what they spend. If that network is yours alone, say it twice: "
+            f"{option} {text} can be reached by other machines and requires no credentials: the page shows names "
+            "of routes and "
+            "consumers, and what they spend. If only you use that network, repeat the option: "
             f"{option} {text} {option} {text}."
         )
     return address
 
 
 def plain_addresses(texts: Sequence[str], trusted: Iterable[Network], option: str) -> tuple[Address, ...]:
-    """`HOST:PORT` each, for a balancer that ends TLS. Raises StartError for one that other machines can reach, unless it lies in
-    a network that is trusted, or is given twice."""
+    """Parses `HOST:PORT` values for a load balancer that terminates TLS. Raises StartError for an address that
+    other machines can reach, unless it is in a trusted network or given twice."""
     networks = tuple(trusted)
     found: dict[Address, None] = {}
     for text in texts:
@@ -65,8 +68,10 @@ def plain_addresses(texts: Sequence[str], trusted: Iterable[Network], option: st
         trusting = any(ip in network for network in networks)
         if not (ip.is_loopback or trusting) and texts.count(text) < 2:
             raise StartError(
-                f"{option} {text} can be reached by other machines and has no TLS: whoever listens in between reads prompts and "
-                "API keys. Give an address in a --trusted-proxy network, or say it twice if that network is yours alone: "
+                f"{option} {text} can be reached by other machines and has no TLS: anyone on the network path "
+                "can read prompts and "
+                "API keys. Use an address in a --trusted-proxy network, or repeat the option if only you use "
+                "that network: "
                 f"{option} {text} {option} {text}."
             )
         found[address] = None
@@ -74,7 +79,8 @@ def plain_addresses(texts: Sequence[str], trusted: Iterable[Network], option: st
 
 
 def trusted_networks(texts: Iterable[str], option: str) -> tuple[Network, ...]:
-    """Addresses and networks of proxies. Raises StartError for what is none, and for everybody."""
+    """Parses addresses and networks of proxies. Raises StartError for an invalid one, and for one that includes
+    everybody."""
     found: dict[Network, None] = {}
     for text in texts:
         try:
@@ -86,7 +92,7 @@ def trusted_networks(texts: Iterable[str], option: str) -> tuple[Network, ...]:
         if str(network.network_address) != text.partition("/")[0].lower() and "/" in text:
             raise StartError(f"{option} {text} is not the first address of its network. Did you mean {network}?")
         if network.prefixlen == 0:
-            raise StartError(f"{option} {text} is everybody: each caller could say that it has any address.")
+            raise StartError(f"{option} {text} includes everybody: any caller could claim any address.")
         found[network] = None
     return tuple(found)
 
@@ -95,7 +101,7 @@ def _parsed(text: str, option: str) -> tuple[Address, IPv4Address | IPv6Address]
     host, _, port = text.rpartition(":")
     host = host.strip("[]")
     if host == "localhost":
-        host = "127.0.0.1"  # one address: gRPC would bind both families and the port probe see one
+        host = "127.0.0.1"  # only one address: gRPC would bind both families, while the port probe tries one
     try:
         ip, number = ip_address(host), int(port)
     except ValueError:

@@ -1,4 +1,5 @@
-"""What the operator gets once it serves: the file to source, and the text with examples to copy. No secret in the text."""
+"""What the operator gets once the gateway is running: a file to source, and a text with examples to copy. The text
+contains no secret."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from sidecar.supervisor.start.addresses import Address
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """How the operator comes in. All None: the users' passwords are not known here."""
+    """Credentials for the operator. All None if the users' passwords are not known here."""
 
     user: str | None = None
     password: str | None = None
@@ -21,7 +22,7 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where it serves and how to come in. None: switched off."""
+    """Where the gateway serves and how to log in. None: switched off."""
 
     state_dir: Path
     front: Address | None
@@ -34,21 +35,21 @@ class Endpoints:
 
 
 def env_values(endpoints: Endpoints) -> dict[str, str]:
-    """The variables of `<state>/env`; what is switched off or not known is left out."""
+    """The variables of `<state>/env`; whatever is switched off or unknown is omitted."""
     values: dict[str, str | None] = {}
     if endpoints.front is not None:
         values["SIDECAR_URL"] = f"https://{endpoints.front}"
         values["SIDECAR_CA"] = str(endpoints.ca) if endpoints.ca else None
         values["SIDECAR_GRPC"] = str(endpoints.front)
-    # Also where there is no front: this file is the only place that keeps the password for the next `up`.
+    # Even without a front: only this file keeps the password for the next `up`.
     values["SIDECAR_USER"] = endpoints.credential.user
     values["SIDECAR_PASSWORD"] = endpoints.credential.password
     values["SIDECAR_API_KEY"] = endpoints.credential.api_key
     if endpoints.grpc is not None:
-        # gRPC's clients read a URI.
+        # gRPC's clients parse a URI.
         values["SIDECAR_GRPC_LOCAL"] = str(endpoints.grpc)
     elif endpoints.grpc_socket is not None:
-        # gRPC's clients read a URI.
+        # gRPC's clients parse a URI.
         values["SIDECAR_GRPC_LOCAL"] = "unix:" + str(endpoints.grpc_socket).replace("%", "%25")
     if endpoints.metrics is not None:
         values["SIDECAR_METRICS"] = f"http://{endpoints.metrics}/metrics"
@@ -56,15 +57,15 @@ def env_values(endpoints: Endpoints) -> dict[str, str]:
 
 
 def env_text(values: dict[str, str]) -> str:
-    """The file for `. <state>/env`."""
+    """The contents of the file for `. <state>/env`."""
     lines = ["# Written by sidecar at each start. Holds a password: keep it private.\n"]
     lines += [f"export {name}={shlex.quote(value)}\n" for name, value in values.items()]
     return "".join(lines)
 
 
 def read_env(path: Path) -> dict[str, str]:
-    """What an earlier start wrote; empty when there is nothing to read. A damaged line says nothing: each start writes it again,
-    and only the first user's password is lost with it."""
+    """Reads what an earlier start wrote; empty if there is nothing to read. Damaged lines are skipped: each start
+    writes the file again, and only the first user's password is lost."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -75,19 +76,19 @@ def read_env(path: Path) -> dict[str, str]:
             name, _, quoted = line.removeprefix("export ").partition("=")
             try:
                 values[name] = "".join(shlex.split(quoted))
-            except ValueError:  # a quote without its end
+            except ValueError:  # an unterminated quote
                 continue
     return values
 
 
 def known_credential(path: Path) -> Credential:
-    """The user of an earlier start, as its env file has it."""
+    """The user of an earlier start, according to its env file."""
     values = read_env(path)
     return Credential(values.get("SIDECAR_USER"), values.get("SIDECAR_PASSWORD"), values.get("SIDECAR_API_KEY"))
 
 
 def serving_text(endpoints: Endpoints, chat_route: str | None, first_answer: str | None) -> str:
-    """URLs, user and examples. `chat_route` None: no route to show a chat with."""
+    """URLs, user and examples. `chat_route` is None if there is no route for a chat example."""
     values = env_values(endpoints)
     env = endpoints.state_dir / "env"
     rows = [
@@ -103,7 +104,7 @@ def serving_text(endpoints: Endpoints, chat_route: str | None, first_answer: str
     if chat_route is not None:
         lines += ["", f"Load the settings, then try it: . {shlex.quote(str(env))}"]
         if endpoints.front is not None:
-            own_ca = endpoints.ca is not None  # else a certificate that clients trust anyway
+            own_ca = endpoints.ca is not None  # otherwise clients trust the certificate anyway
             trust = {"trust": _CURL_TRUST if own_ca else "", "trust_env": _SDK_TRUST if own_ca else ""}
             lines += ["", _REST_EXAMPLES % {"route": chat_route, **trust}]
         if "SIDECAR_GRPC_LOCAL" in values:

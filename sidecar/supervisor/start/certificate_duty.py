@@ -1,4 +1,4 @@
-"""The front follows a renewed certificate by itself, and whether it did is seen by a handshake."""
+"""Gives the front renewed certificates, and verifies the change with a handshake."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from sidecar.supervisor.start.self_check import Entrance, served
 from sidecar.supervisor.start.served_certificate import ServedCertificate
 
 _log = logging.getLogger("sidecar")
-# One look at two files costs 40 us, and a certificate is renewed a month before its end.
+# Checking two files takes 40 µs, and certificates are renewed a month before they expire.
 _PAUSE_S = 0.5
-# Of the private CA's own certificate, which is renewed a month before its end too.
+# For the private CA's own certificate, which is also renewed a month before it expires.
 _OWN_S = 3600.0
-# Nginx starts new processes for it, on a busy machine too.
+# Nginx starts new processes for it, also on a busy machine.
 _FOLLOW_S = 20.0
 _HANDSHAKE_PAUSE_S = 0.1
 
 
 def take(certificate: ServedCertificate) -> bool:
-    """Whether there is another one to serve. Raises ValueError for files that are no pair, OSError. Blocks."""
+    """Returns whether there is a new certificate to serve. Raises ValueError for files that do not match, OSError.
+    Blocks."""
     return certificate.take(pki.check_pair, write)
 
 
 class CertificateDuty:
-    """`renew` makes the private CA's certificate anew where it is about to end (None: the operator's own files). `switch` gives
-    the front what is to be served now."""
+    """`renew` recreates the private CA's certificate when it is about to expire (None for an operator's own files).
+    `switch` makes the front use the new one."""
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ class CertificateDuty:
         self._refusal = ""
 
     async def follow(self) -> None:
-        """Until it is cancelled."""
+        """Runs until it is cancelled."""
         looks = 0
         while True:
             await asyncio.sleep(_PAUSE_S)
@@ -69,11 +70,11 @@ class CertificateDuty:
             new = await asyncio.to_thread(take, self._certificate)
         except (OSError, ValueError) as error:
             if str(error) != self._refusal:
-                _log.error("The front goes on with the certificate that it has: %s.", error)
+                _log.error("The front keeps its old certificate: %s.", error)
             self._refusal = str(error)
             self._metrics.certificate_usable(usable=False)
             if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
-                self._certificate.look_again()  # descriptors or a disk that is away come back without a change of the file
+                self._certificate.look_again()  # descriptors or an absent disk may return without a change of the file
             return
         self._refusal = ""
         self._metrics.certificate_usable(usable=True)

@@ -1,4 +1,4 @@
-"""Whose credential a start announces: the first user's, which it makes, or that of an earlier start."""
+"""The credential that a start announces: of a first user, which it creates, or of an earlier start."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FIRST_USER = "sidecar"
 
 
 def first_user(state: StateDir) -> Credential:
-    """The credential of the last start, or a new user where there is none yet."""
+    """Returns the credential of the last start, or creates a user if there is none yet."""
     from sidecar.identity import users
 
     if not users.list_users(state.users):
@@ -23,11 +23,11 @@ def first_user(state: StateDir) -> Credential:
 
 
 def known_user(users_file: Path, env: Path) -> Credential:
-    """The credential of the last start, if the file still has its user. OSError."""
+    """Returns the credential of the last start, if its user still exists. Raises OSError."""
     from sidecar.identity import users
 
     known = known_credential(env)
     if known.user not in users.list_users(users_file) or known.api_key is None:
-        _log.info("%s holds no password of a user. Use your own, or run `sidecar users add NAME`.", env)
+        _log.info("%s contains no user's password. Use your own, or run `sidecar users add NAME`.", env)
         return Credential()
     return known

@@ -1,4 +1,4 @@
-"""Which routes are the embedded model's."""
+"""Which routes use the embedded model."""
 
 from __future__ import annotations
 

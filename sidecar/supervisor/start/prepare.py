@@ -1,4 +1,5 @@
-"""What is done before the gateway's first process starts: ports, configuration, the model, tables. It raises what is wrong."""
+"""Everything that happens before the gateway's first process starts: ports, configuration, model, tables. Raises
+what is wrong."""
 
 from __future__ import annotations
 
@@ -47,7 +48,8 @@ class Parts:
 
 
 def prepare(options: Options, state: StateDir, cleanup: ExitStack) -> Parts:
-    """Tries the ports, reads the configuration, fetches the model, opens the shared tables. Blocks. Raises StartError."""
+    """Tries the ports, reads the configuration, fetches the model, opens the shared tables. Blocks. Raises
+    StartError."""
     ports = _bind(options, cleanup)
     services = Services.open(options, state, ports.front)
     services.find_front()

@@ -1,4 +1,4 @@
-"""The supervisor's life: start everything in order, follow the configuration, stop everything in the reverse order."""
+"""The supervisor's life: start everything in order, follow the configuration, stop everything in reverse order."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from sidecar.supervisor.start.stop_signals import StopSignals
 from sidecar.supervisor.status import Sources, StatusBoard
 
 _log = logging.getLogger("sidecar")
-Announce = Callable[[str], None]  # called once it serves, with the text for the operator
+Announce = Callable[[str], None]  # called once it is serving, with the text for the operator
 
 
 def run(options: Options, announce: Announce, worker_command: Sequence[str] = WORKER_COMMAND) -> int:
@@ -52,7 +52,7 @@ def run(options: Options, announce: Announce, worker_command: Sequence[str] = WO
 
 
 class Supervisor:
-    """Made by `run`; `run()` starts the processes and ends with them."""
+    """Created by `run`; `run()` starts the processes and ends with them."""
 
     def __init__(
         self,
@@ -210,7 +210,7 @@ class Supervisor:
             stop = asyncio.create_task(self._leave())
             done, _ = await asyncio.wait([stop, *duties], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                task.result()  # a duty only ends by a bug: say so loudly
+                task.result()  # only a bug ends such a task: report it
         finally:
             self._reload_socket.close()
             for task in (stop, *duties):
@@ -218,7 +218,7 @@ class Supervisor:
             await asyncio.gather(*duties, return_exceptions=True)
 
     async def _leave(self) -> None:
-        """Returns when the gateway is to stop: load balancers have had their time to notice."""
+        """Returns when the gateway has to stop: load balancers have had their time to notice."""
         await self._stop.first.wait()
         if self._options.drain_delay_s:
             await self._pool.leave()
@@ -236,7 +236,7 @@ class Supervisor:
                 ask.answer("" if refused is None else refused.why)
 
     async def _take(self, reload: ConfigChange) -> ConfigRefused | None:
-        """None: it is in use."""
+        """None if it is in use."""
         reading = await asyncio.to_thread(self._configuration.up_to_date, reload)
         if isinstance(reading, ConfigRefused):
             return reading
@@ -285,7 +285,7 @@ class Supervisor:
 
 
 async def _finished_before(task: asyncio.Task[None], event: asyncio.Event) -> bool:
-    """Waits for whichever comes first; True when the task has ended."""
+    """Waits for whichever comes first. Returns whether the task has ended."""
     waiting = asyncio.create_task(event.wait())
     await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()

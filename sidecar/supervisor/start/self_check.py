@@ -1,7 +1,7 @@
-"""Two checks of the own front proxy: it serves, and a chat comes back.
+"""Checks our own front proxy: that it serves, and that a chat is answered.
 
-It must present exactly the certificate it was given. Who signed that, and for which names, is for clients to judge: a real
-certificate names the public host, and is used here on loopback.
+It must present exactly the certificate that it was given. Issuer and names are not verified: a public certificate
+names the public host, but is used on loopback here.
 """
 
 from __future__ import annotations
@@ -17,22 +17,23 @@ from sidecar.supervisor.start.addresses import Address
 from sidecar.supervisor.start.options import FrontOptions
 
 _HEALTH_TIMEOUT_S = 2.0
-# The embedded model answers a few tokens in a second; a busy CI box takes a minute.
+# The embedded model answers a few tokens within a second; a busy CI machine takes a minute.
 _CHAT_TIMEOUT_S = 120.0
 _ANSWER_BYTES_MAX = 1024 * 1024
-# By the config: no consumer, or not this route (404); a limit, or a budget that was spent before the restart (429).
+# By the config: no consumer or not this route (404); a limit, or a budget spent before the restart (429).
 _NOT_FOR_THIS_USER = frozenset({404, 429})
-_PROXY_LINE = b"PROXY UNKNOWN\r\n"  # our own connection: nobody else's address
+_PROXY_LINE = b"PROXY UNKNOWN\r\n"  # our own connection, so no other address applies
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class FirstChatFailed(Exception):
-    """No chat came back; the message says what came instead."""
+    """The chat failed; the message says what was received instead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
-    """Where to knock. `preface` goes before TLS: a front behind a balancer may wait for a line of PROXY protocol."""
+    """Where to connect. `preface` is sent before TLS: a front behind a load balancer may expect a PROXY protocol
+    header."""
 
     address: Address
     preface: bytes = b""
@@ -43,12 +44,12 @@ class Entrance:
 
 
 def reachable(address: Address) -> Address:
-    """The address to call a server bound to `address` by, from this machine."""
+    """The address for calling a server bound to `address` from this machine."""
     return Address(_WILDCARDS.get(address.host, address.host), address.port)
 
 
 def served(entrance: Entrance) -> bytes | None:
-    """The certificate that a handshake shows, DER; None where there is no handshake."""
+    """Returns the certificate presented in a handshake (DER); None if the handshake fails."""
     host = reachable(entrance.address)
     try:
         with socket.create_connection((host.host, host.port), timeout=_HEALTH_TIMEOUT_S) as connection:
@@ -69,7 +70,8 @@ def healthy(entrance: Entrance, certificate: Path) -> bool:
 
 
 def first_chat(entrance: Entrance, certificate: Path, api_key: str, route: str) -> str | None:
-    """Asks the route for a few words and returns them; None where this user may not, or not now. Raises FirstChatFailed."""
+    """Asks the route for a few words and returns them; None if this user may not call it, or not now. Raises
+    FirstChatFailed."""
     body = {"model": route, "messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 12}
     headers = {"content-type": "application/json", "authorization": f"Bearer {api_key}"}
     try:
@@ -77,7 +79,7 @@ def first_chat(entrance: Entrance, certificate: Path, api_key: str, route: str) 
             entrance, certificate, "POST", "/v1/chat/completions", json.dumps(body).encode(), headers, _CHAT_TIMEOUT_S
         )
     except (OSError, http.client.HTTPException) as error:
-        raise FirstChatFailed(f"The first chat got no answer: {error}.") from None
+        raise FirstChatFailed(f"The first chat was not answered: {error}.") from None
     if status in _NOT_FOR_THIS_USER:
         return None
     if status != 200:
@@ -117,12 +119,12 @@ def _call(
 def _anybody() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE  # what is shown is compared with the file, which is stricter than any chain
+    context.verify_mode = ssl.CERT_NONE  # the certificate is compared with the file, which is stricter than any chain
     return context
 
 
 def _refuse_another(sock: socket.socket, certificate: Path) -> None:
-    """Before anything is sent: an API key must not go to whoever else listens there."""
+    """Called before anything is sent: an API key must not go to another server on this port."""
     assert isinstance(sock, ssl.SSLSocket)
     from sidecar.front.pki import first_certificate
 

@@ -1,7 +1,7 @@
-"""The certificate that the front serves: a copy of the operator's chain and key, taken when the two fit together.
+"""The certificate that the front serves: a copy of the operator's chain and key, made while the two match.
 
-The front reads the copy alone. A file that is lost, cut, half renewed or another key's changes nothing, not even for a front
-that has to be started again.
+The front only reads the copy. Losing, truncating or half-renewing the files has no effect, even on a front that is
+restarted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _DIGITS = 16
 
 
 class ServedCertificate:
-    """`source`: chain and key as they are named. `folder`: private, for the copies, each in a folder of its own."""
+    """`source`: the operator's chain and key. `folder`: private, for the copies, each in a separate folder."""
 
     def __init__(self, source: tuple[Path, Path], folder: Path) -> None:
         self._source = source
@@ -28,7 +28,7 @@ class ServedCertificate:
         self.chain, self.key = source
 
     def changed(self) -> bool:
-        """Whether the files look otherwise than at the last look, and nobody writes to them now."""
+        """Whether the files have changed since the last check, and no process is writing them."""
         marks = [mark(str(each)) for each in self._source]
         if marks == self._seen or any(each.written for each in marks):
             return False
@@ -36,12 +36,13 @@ class ServedCertificate:
         return True
 
     def look_again(self) -> None:
-        """The next `changed` is true."""
+        """Makes the next `changed` return True."""
         self._seen = None
 
     def take(self, check: Callable[[Path, Path], None], write: Callable[[Path, bytes], None]) -> bool:
-        """Whether there is another certificate to serve now, at `chain` and `key`. `check` raises ValueError for files that
-        are no pair, `write` writes a private file. Raises ValueError with the files' own names, OSError."""
+        """Copies a changed certificate to `chain` and `key`. Returns whether there is a new one. `check` raises
+        ValueError for files that do not match, `write` writes a private file. Raises ValueError with the names
+        of the operator's files, OSError."""
         contents = [each.read_bytes().removeprefix(_BYTE_ORDER_MARK) for each in self._source]
         digest = hashlib.sha256(b"\0".join(contents)).hexdigest()[:_DIGITS]
         folder = self._folder / digest
@@ -62,6 +63,6 @@ class ServedCertificate:
             raise ValueError(text) from None
         before, (self.chain, self.key) = self.chain.parent, copies
         for old in self._folder.iterdir():
-            if old not in (folder, before):  # the one before may be read until the front has followed
+            if old not in (folder, before):  # the previous copy may be read until the front has switched
                 shutil.rmtree(old, ignore_errors=True)
         return True

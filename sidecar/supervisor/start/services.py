@@ -1,6 +1,7 @@
 """What `up` runs in addition to the workers: the local model, and the front with its certificate and users.
 
-`serve` runs neither."""
+`serve` runs neither.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +28,15 @@ from sidecar.supervisor.start.served_certificate import ServedCertificate
 from sidecar.supervisor.start.start_error import StartError
 from sidecar.supervisor.start.state import StateDir
 
-if TYPE_CHECKING:  # `serve` starts without it
+if TYPE_CHECKING:  # not needed by `serve`
     from sidecar.front.programs import Program
     from sidecar.front.settings import FrontSettings
 
-# Loading takes half a second from a warm disk, a minute from a cold one on a busy box.
+# Loading takes half a second from a warm disk, and a minute from a cold one on a busy machine.
 _MODEL_READY_S = 120.0
 _FRONT_READY_S = 20.0
-# The workers have ended by then; the front only sends what slow readers have not taken (its send_timeout is 30 s).
+# The workers have ended by then; the front only sends what slow clients have not received (its send_timeout is 30
+# s).
 _FRONT_QUIT_S = 35.0
 _MODEL_STOP_S = 5.0
 # The front must outwait the longest call, or it answers 504 first.
@@ -43,14 +45,14 @@ _FRONT_READ_MARGIN_S = 60
 
 
 class Services:
-    """The local model, which will listen on `local_port`, and the front, whose ports are free. None: there are none of them."""
+    """The local model, which will listen on `local_port`, and the front, whose ports are free. None: not run."""
 
     def __init__(self, options: Options, state: StateDir, front: FrontOptions | None, local_port: int | None) -> None:
         self._options = options
         self._state = state
         self._options_of_front = front
         self._front: Service | None = None
-        self._front_settings: FrontSettings | None = None  # as it runs
+        self._front_settings: FrontSettings | None = None  # as it is running
         self._front_reload: signal.Signals | None = None
         self._following: list[asyncio.Task[None]] = []
         self._certificate: ServedCertificate | None = None
@@ -74,7 +76,7 @@ class Services:
 
     @property
     def local_base_url(self) -> str | None:
-        """Where the local model answers; None where there is no front."""
+        """The address of the local model; None without a front."""
         if self._local_port is None:
             return None
         from sidecar import local
@@ -83,17 +85,17 @@ class Services:
 
     @property
     def ca(self) -> Path | None:
-        """What clients must trust; None where there is no front, or one with a certificate of the operator's."""
+        """The CA that clients have to trust; None without a front, or with an operator's certificate."""
         front = self._options_of_front
         return self._state.root / "ca.pem" if front is not None and front.tls is None else None
 
     @property
     def certificate(self) -> Path:
-        """As the front reads it."""
+        """The certificate as the front reads it."""
         return self._state.root / "tls.crt" if self._certificate is None else self._certificate.chain
 
     def certificates(self) -> tuple[CertificateStatus, ...]:
-        """What the front serves, and the private CA behind it. Blocks."""
+        """Returns what the front serves, and the private CA behind it. Blocks."""
         from sidecar.front import pki
 
         found = []
@@ -109,7 +111,7 @@ class Services:
         return tuple(found)
 
     def fetch_model(self, snapshot: Snapshot) -> None:
-        """Fetches the model's file if a route uses it and it is not there. Blocks. Raises StartError."""
+        """Fetches the model's file if a route uses it and it is missing. Blocks. Raises StartError."""
         if self.local_base_url is None or self._model is not None or not uses_local_model(snapshot):
             return
         from sidecar import local
@@ -120,7 +122,7 @@ class Services:
             raise StartError(str(error)) from None
 
     async def start_local(self, snapshot: Snapshot) -> None:
-        """Starts the local model if a route uses it and it does not run yet; the file is there. Raises StartError."""
+        """Starts the local model if a route uses it and it is not running; its file exists. Raises StartError."""
         url, port, model = self.local_base_url, self._local_port, self._model
         if url is None or port is None or model is None or self._local is not None or not uses_local_model(snapshot):
             return
@@ -142,7 +144,7 @@ class Services:
         self._local = service
 
     def find_front(self) -> None:
-        """Before anything runs: that there is such a program, and a certificate with its key. Raises StartError."""
+        """Checks before anything runs that the program exists, and a certificate with its key. Raises StartError."""
         front = self._options_of_front
         if front is None:
             return
@@ -159,7 +161,7 @@ class Services:
             raise StartError(f"The front cannot start: {error}.") from None
 
     async def start_front(self, snapshot: Snapshot, metrics: SupervisorMetrics) -> None:
-        """Certificate, first user, Nginx or Envoy; returns once `GET /health` comes back through it. Raises StartError."""
+        """Starts the front; returns once `GET /health` succeeds through it. Raises StartError."""
         front = self._options_of_front
         if front is None:
             return
@@ -192,7 +194,7 @@ class Services:
         self._follow(program, front, metrics)
 
     def _follow(self, program: Program, front: FrontOptions, metrics: SupervisorMetrics) -> None:
-        """Users and certificates come and go while the front runs."""
+        """Applies changes of users and certificates while the front runs."""
         from sidecar.front import pki
         from sidecar.supervisor.start.certificate_duty import CertificateDuty
 
@@ -217,7 +219,7 @@ class Services:
         self._following.append(asyncio.create_task(duty.follow()))
 
     async def use(self, snapshot: Snapshot) -> None:
-        """The front follows what the configuration says of it: which web pages may call."""
+        """Applies what the configuration says about the front: which web pages may call."""
         front, settings = self._options_of_front, self._front_settings
         if front is None or settings is None or settings.cors_origins == snapshot.cors.origins:
             return
@@ -228,7 +230,7 @@ class Services:
         self._signal_front()
 
     def reload_front(self) -> None:
-        """The front reads its files again, and the certificate is looked at anew, also where it was refused before."""
+        """Makes the front reload its files, and checks the certificate again even if it was refused before."""
         if self._certificate is not None:
             self._certificate.look_again()
         self._signal_front()
@@ -238,7 +240,8 @@ class Services:
             self._front.signal(self._front_reload)
 
     async def first_chat(self, snapshot: Snapshot) -> str | None:
-        """A first chat through the front on the local model; None where there is nothing to ask. Raises StartError."""
+        """Makes a first chat through the front on the local model; returns None if there is nothing to ask. Raises
+        StartError."""
         route = next((route for route in snapshot.routes.values() if is_local(route) and route.task == "chat"), None)
         key = self.credential.api_key
         front = self._options_of_front

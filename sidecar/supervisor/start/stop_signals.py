@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: the first begins the way out, the second ends it at once."""
+"""SIGTERM and SIGINT: the first one starts the shutdown, the second one ends the gateway at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ _log = logging.getLogger("sidecar")
 
 
 class StopSignals:
-    """`first` and `again` are set when they come. `delay_s`: how long the gateway serves on after the first."""
+    """`first` and `again` are set when the signals arrive. `delay_s`: how long the gateway serves on after the
+    first."""
 
     def __init__(self, delay_s: float) -> None:
         self._delay_s = delay_s
@@ -19,17 +20,17 @@ class StopSignals:
         self.number = signal.SIGTERM
 
     def listen(self) -> None:
-        """On the running loop."""
+        """Listens on the running event loop."""
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, self._on_signal, number)
 
     @property
     def exit_code(self) -> int:
-        """Of a gateway that was ended at once."""
+        """The exit code of a gateway that was ended at once."""
         return 128 + self.number
 
     async def delay_passed(self) -> None:
-        """Returns at the second signal, too."""
+        """Also returns at the second signal."""
         try:
             async with asyncio.timeout(self._delay_s):
                 await self.again.wait()
@@ -42,7 +43,7 @@ class StopSignals:
             _log.warning("%s: Stopping at once.", number.name)
             self.again.set()
             return
-        serving = f" in {self._delay_s:g} s, not ready until then but serving" if self._delay_s else ""
+        serving = f" in {self._delay_s:g} s; serving until then, but not ready" if self._delay_s else ""
         text = "%s: Stopping%s. Calls in progress may finish; send it again to stop at once."
         _log.info(text, number.name, serving)
         self.first.set()
