@@ -1,4 +1,4 @@
-"""Wire formats of LLM providers, as pure functions. `contract` says what an adapter is; FORMATS is the table of them."""
+"""Wire formats of LLM providers, as pure functions. `contract` defines what an adapter is; FORMATS lists them."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ FORMATS: Mapping[str, Format] = {
     for format_ in (OPENAI, ANTHROPIC, COHERE, COHERE_V1, HUGGINGFACE, MLFLOW, MLFLOW_A, MOSAICML, RESPONSES)
 }
 
-# The closed list of what is ever named as left out: header words and metric labels.
+# Every name that can be reported as left out; used in headers and as metric labels.
 LEFT_OUT = (
     NAMES | HINTS | RESPONSES_LEFT_OUT | {"thinking", ARGUMENTS}
-)  # that is Anthropic's (anthropic/lost_thoughts.py)
+)  # a member of Anthropic's API (anthropic/lost_thoughts.py)
 
 __all__ = [
     "AUTO",

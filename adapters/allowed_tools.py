@@ -1,7 +1,8 @@
-"""OpenAI's `allowed_tools` for formats that have no such choice: the tools it names, and its mode as the choice.
+"""Translates OpenAI's `allowed_tools` for formats without such a choice: sends only the tools that it names, with
+its mode as the choice.
 
-The model can then call the same tools as with OpenAI. What differs is the prefix that a provider caches: OpenAI's choice
-leaves the list of tools as it is so that prompts stay cached, and a shorter list is another prefix.
+The model can then call the same tools as at OpenAI. The difference is in caching: OpenAI's choice leaves the list of
+tools unchanged so that prompts stay cached, while a shorter list is a different prefix.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ _MODES = {"auto": pb.ToolChoice.MODE_AUTO, "required": pb.ToolChoice.MODE_REQUIR
 
 
 def only_allowed(request: pb.ChatRequest) -> pb.ChatRequest:
-    """The request, or a copy with the allowed tools alone. Raises invalid_request, naming the member that is malformed."""
+    """Returns the request, or a copy with only the allowed tools. Raises invalid_request, naming the malformed
+    member."""
     if request.tool_choice.WhichOneof("choice") != "other_json":
         return request
     choice = Obj(request.tool_choice.other_json.encode(), "tool_choice", of_request)
@@ -34,9 +36,11 @@ def only_allowed(request: pb.ChatRequest) -> pb.ChatRequest:
         made.ClearField("tools")
         made.tools.extend(kept)
     elif mode == "auto":
-        made.tool_choice.mode = pb.ToolChoice.MODE_NONE  # with all tools: a history with calls needs them
+        made.tool_choice.mode = pb.ToolChoice.MODE_NONE  # keep all tools, since a history with calls needs them
     else:
-        raise invalid("tool_choice.allowed_tools.tools", "none of them is among 'tools', and one is required")
+        raise invalid(
+            "tool_choice.allowed_tools.tools", "a call is required, but none of the allowed tools is in 'tools'"
+        )
     return made
 
 

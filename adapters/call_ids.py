@@ -1,7 +1,9 @@
-"""Calls of tools in a history that have no id, or one that an earlier call has: some providers give none, some count anew in
-each turn. Results belong to calls by their ids, and Anthropic wants each id once ("`tool_use` ids must be unique").
+"""Gives ids to tool calls of a history that have none or a repeated one: some providers give no ids, some start
+over in each turn. Results refer to calls by id, and Anthropic requires unique ids ("`tool_use` ids must be
+unique").
 
-A result goes with the oldest call before it that has its id and no result yet; one without an id with the oldest of all.
+A result belongs to the oldest preceding call with its id that has no result yet; a result without an id to the
+oldest of all.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ _IDS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
 
 class _Ids:
-    """Walks along a history. `open` are the calls without a result: the id they came with, and the one they go with."""
+    """Walks along a history. `open` are the calls without a result: their original id, and the one they get."""
 
     def __init__(self, unique: bool) -> None:
         self._unique = unique
@@ -47,7 +49,7 @@ class _Ids:
 
 
 def identified(request: pb.ChatRequest, *, unique: bool) -> pb.ChatRequest:
-    """The request, or a copy in which every call has an id, and with `unique` one of its own."""
+    """Returns the request, or a copy in which every call has an id, which is unique if `unique` is set."""
     ids = [call.id for message in request.messages for call in message.tool_calls]
     if not ids or (all(ids) and not (unique and len(set(ids)) < len(ids)) and not _has_nameless_results(request)):
         return request
@@ -66,7 +68,7 @@ def _has_nameless_results(request: pb.ChatRequest) -> bool:
 
 
 def identified_in_body(raw: bytes) -> bytes:
-    """The same for `messages` of a body that passes, where an id is empty: other members keep their bytes."""
+    """The same for `messages` of a body that passes through, for empty ids; other members keep their bytes."""
     if _EMPTY.search(raw) is None or b'"tool_calls"' not in raw:
         return raw
     walk = _Ids(unique=False)

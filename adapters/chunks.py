@@ -1,4 +1,4 @@
-"""What chunks mean, whatever the format: semantic output, and the whole answer they add up to."""
+"""The meaning of chunks in any format: semantic output, and the answer that they add up to."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import msgspec
 from adapters.usage import latest_usage
 from sidecar.v1 import inference_pb2 as pb
 
-# Members of a delta without a field of their own that say something all the same. Others (token ids, the channel's name, empty
-# lists) come with role-only deltas too.
+# Members without a field that count as output. Others (token ids, the channel's name, empty lists) also come with
+# role-only deltas.
 _SPOKEN = (
     *(f'"{name}":' for name in ("audio", "content", "content_blocks", "content_block_deltas", "executed_tools")),
     *(f'"{name}":' for name in ("function_call", "images")),
@@ -20,7 +20,8 @@ _SPOKEN = (
 
 
 def has_output(chunk: Any) -> bool:
-    """Whether a chunk carries what a caller waits for. A role, an empty delta, usage alone or a ping do not count."""
+    """Whether a chunk contains what a caller is waiting for. Roles, empty deltas, usage alone and pings do not
+    count."""
     for choice in chunk.choices:
         if choice.finish_reason:
             return True
@@ -41,7 +42,7 @@ def has_output(chunk: Any) -> bool:
 
 
 def accumulate_chat(chunks: Iterable[pb.StreamChatResponse]) -> pb.ChatResponse:
-    """The answer that Chat would have given."""
+    """Returns the answer that Chat would have given."""
     answer = pb.ChatResponse()
     choices: dict[int, pb.Choice] = {}
     for chunk in chunks:
@@ -57,7 +58,7 @@ def accumulate_chat(chunks: Iterable[pb.StreamChatResponse]) -> pb.ChatResponse:
 
 
 def accumulate_completion(chunks: Iterable[pb.StreamCompleteResponse]) -> pb.CompleteResponse:
-    """The answer that Complete would have given."""
+    """Returns the answer that Complete would have given."""
     answer = pb.CompleteResponse()
     choices: dict[int, pb.CompletionChoice] = {}
     for chunk in chunks:
@@ -75,8 +76,8 @@ def accumulate_completion(chunks: Iterable[pb.StreamCompleteResponse]) -> pb.Com
 
 
 def joined_lists(first: str, second: str) -> str:
-    """Two JSON objects as one: each list (a completion's logprobs, citations) goes on where the first ends; of what is no
-    list the later holds."""
+    """Merges two JSON objects: lists (a completion's logprobs, citations) are concatenated, otherwise the later
+    value wins."""
     if not first:
         return second
     out: dict[str, Any] = msgspec.json.decode(first)
@@ -87,7 +88,7 @@ def joined_lists(first: str, second: str) -> str:
 
 
 def unnumbered(extra_json: str) -> str:
-    """Without the `index` that entries of these lists have in deltas only (adapters/delta_lists.py)."""
+    """Removes the `index` that entries of these lists only have in deltas (adapters/delta_lists.py)."""
     members: dict[str, Any] = msgspec.json.decode(extra_json)
     for name in members.keys() & {"citations", "content_blocks", "content_block_deltas"}:
         for entry in members[name] if isinstance(members[name], list) else ():
@@ -102,7 +103,7 @@ def _take_head(answer: Any, chunk: Any) -> None:
     answer.model = answer.model or chunk.model
     if chunk.HasField("usage"):
         held = answer.usage if answer.HasField("usage") else None
-        answer.usage.CopyFrom(latest_usage(held, chunk.usage))  # never summed
+        answer.usage.CopyFrom(latest_usage(held, chunk.usage))  # never added up
     for name in ("system_fingerprint", "service_tier", "extra_json"):
         if name in chunk.DESCRIPTOR.fields_by_name and chunk.HasField(name):
             setattr(answer, name, getattr(chunk, name))

@@ -1,7 +1,9 @@
-"""Text completions at providers that only chat: the prompt is one user message, its answer is the continuation.
+"""Text completions for providers that only chat: the prompt becomes one user message, and its answer is the
+continuation.
 
-Most models have no /completions any more, while MLflow's examples ask `gpt-4` for completions. Works over any format's chat.
-What chat cannot express is refused by name. A thought that comes with the answer stays in the choice's extra_json.
+Most models no longer have a completions API, while MLflow's examples request completions from `gpt-4`. This works
+with any format's chat. What chat cannot express is refused by name. A thought in the answer stays in the choice's
+extra_json.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from adapters.members import COMPLETIONS
 from adapters.sse import Event
 from sidecar.v1 import inference_pb2 as pb
 
-# Fields that both requests have under one name.
+# Fields with the same name in both requests.
 _SAME = (
     "n",
     "max_tokens",
@@ -31,16 +33,16 @@ _SAME = (
     "logit_bias_json",
     "user",
 )
-# What of a request a conversation has a place for (`adapters.members`); the chat of the provider looks at it again.
+# The members of a request that a conversation supports (`adapters.members`); the provider's chat checks them again.
 _PLACES = frozenset(COMPLETIONS) - {"suffix", "echo", "best_of"}
 _OBJECTS = msgspec.json.Decoder(dict[str, msgspec.Raw])
-# Where a provider's thought has no name of its own.
+# If a provider's thought has no name of its own.
 _THOUGHT = "reasoning_content"
-_WHY = "completions of this model are answered as chat"
+_WHY = "this model serves completions through chat"
 
 
 def side_of(format_: Format, target: Target, task: Task) -> ProviderSide | None:
-    """How `target` does `task`; None where it does not. The route's `completions_api` wins over the provider's row."""
+    """How `target` serves `task`; None if it does not. The route's `completions_api` overrides the provider's row."""
     if task not in target.provider.tasks:
         return None
     own = format_.provider.get(task)
@@ -60,7 +62,7 @@ def _by_chat(own: ProviderSide | None, target: Target) -> bool:
 
 
 def completions_by_chat(chat: ProviderSide) -> ProviderSide:
-    """A side for completions out of one for chat. Never the same-format way: the shapes differ."""
+    """Derives a side for completions from one for chat. Bodies never pass through, since the formats differ."""
 
     def encode(request: pb.CompleteRequest, target: Target, stream: bool, context: Context) -> HttpCall:
         fit = Fit(target)
@@ -68,8 +70,8 @@ def completions_by_chat(chat: ProviderSide) -> ProviderSide:
         try:
             call = chat.encode(_request(wanted, fit), target, stream, context)
         except GatewayError as error:
-            if error.param == "top_logprobs":  # which this caller does not know
-                raise fit.unsupported("logprobs", f"{_WHY}: without alternatives", drop_as="logprobs") from None
+            if error.param == "top_logprobs":  # unknown to this caller
+                raise fit.unsupported("logprobs", f"{_WHY}, which has no alternatives", drop_as="logprobs") from None
             raise
         return call._replace(left_out=tuple(dict.fromkeys((*fit.left_out(), *call.left_out))))
 
@@ -110,10 +112,10 @@ def _check_prompt(request: pb.CompleteRequest, fit: Fit) -> None:
     if not request.prompts:
         raise GatewayError(Kind.INVALID_REQUEST, "'prompt' must have at least one prompt.", param="prompt")
     if len(request.prompts) > 1:
-        raise fit.unsupported("prompt", f"{_WHY}: one prompt a call")
+        raise fit.unsupported("prompt", f"{_WHY}, which takes one prompt per call")
     kind = request.prompts[0].WhichOneof("prompt")
     if kind == "tokens":
-        raise fit.unsupported("prompt", f"{_WHY}: a text, not token ids")
+        raise fit.unsupported("prompt", f"{_WHY}, which takes a text instead of token ids")
     if kind is None:
         raise GatewayError(Kind.INVALID_REQUEST, "'prompt' is empty.", param="prompt")
 
@@ -123,7 +125,7 @@ def _answer(chat: pb.ChatResponse) -> pb.CompleteResponse:
     _head(chat, out)
     for choice in chat.choices:
         into = out.choices.add(index=choice.index)
-        texts: list[str] = []  # joined at the end: a message's field is copied whenever something is added to it
+        texts: list[str] = []  # joined at the end, because a message's field is copied whenever it is extended
         thought: list[str] = []
         for part in choice.message.content:
             match part.WhichOneof("part"):
@@ -131,7 +133,7 @@ def _answer(chat: pb.ChatResponse) -> pb.CompleteResponse:
                     texts.append(part.text)
                 case (
                     "refusal"
-                ):  # what the model wrote in place of an answer; a text completion has no other room for it
+                ):  # what the model wrote instead of an answer; a text completion has no other place for it
                     texts.append(part.refusal)
                 case "thinking":
                     thought.append(part.thinking.text)
@@ -141,7 +143,7 @@ def _answer(chat: pb.ChatResponse) -> pb.CompleteResponse:
 
 
 class _Texts:
-    """Chat chunks as text chunks: what says nothing to a reader of text (a role) is left out."""
+    """Converts chat chunks to text chunks, leaving out what has no text (a role)."""
 
     __slots__ = ("_chat",)
 
@@ -198,7 +200,8 @@ def _finish(choice: Any, into: pb.CompletionChoice, message_extra: str, thought:
 
 
 def _logprobs(logprobs: pb.Logprobs) -> str:
-    """In the shape of text completions: one list for each kind. Where the prompt ends is not known here, so no text_offset."""
+    """In the format of text completions: one list per kind. Without text_offset, since the end of the prompt is
+    unknown here."""
     tokens = logprobs.content
     return msgspec.json.encode(
         {

@@ -1,4 +1,4 @@
-"""Lists in deltas. OpenAI's stream helpers add the entries of a list up by their `index`, and fail where there is none."""
+"""Lists in deltas. OpenAI's stream helpers merge list entries by their `index`, and fail without it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from adapters.json_object import ARRAYS, MALFORMED, OBJECTS, object_text
 
 
 class DeltaLists:
-    """Numbers the entries of each list over one choice's deltas, from 0 by the list's name."""
+    """Numbers the entries of each list across the deltas of one choice, from 0 and per list."""
 
     __slots__ = ("_counts",)
 
@@ -19,11 +19,11 @@ class DeltaLists:
         self._counts: dict[str, int] = {}
 
     def extra_json(self, members: Mapping[str, msgspec.Raw | bytes]) -> str | None:
-        """Members of a delta as the text of one JSON object, None if there are none; objects in their lists have `index`."""
+        """Encodes members of a delta as one JSON object, None if there are none; objects in lists get an `index`."""
         return object_text({name: self._numbered(name, bytes(raw)) for name, raw in members.items()})
 
     def entry(self, name: str, raw: bytes) -> str:
-        """A list of one entry."""
+        """A list with one entry."""
         return self.extra_json({name: b"[" + raw + b"]"}) or ""
 
     def _numbered(self, name: str, raw: bytes) -> msgspec.Raw:

@@ -1,4 +1,4 @@
-"""Members that a route drops, in a body that passes: what holds none of them keeps its bytes."""
+"""Removes members that a route drops from a body that passes through; values without any of them keep their bytes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from adapters.thoughts import opened
 
 
 class _Gone:
-    """Stands in the place of a value that goes as a whole."""
+    """Marks a value that is removed as a whole."""
 
 
 _GONE = _Gone()
 
 
 def without_member(members: dict[str, bytes], name: str) -> bool:
-    """Takes the member of that name (`a.b[].c`) out of a body's members, everywhere; whether there was one. The name of a
-    kind of value (VARIANTS) takes out the values of that kind."""
+    """Removes the member with this name (`a.b[].c`) everywhere in a body's members. Returns whether there was one.
+    The name of a kind of value (VARIANTS) removes the values of that kind."""
     path, kind = name.split("."), ""
     if name in VARIANTS:
         *path, kind = path
@@ -40,7 +40,7 @@ def without_member(members: dict[str, bytes], name: str) -> bool:
 
 
 def _value(raw: msgspec.Raw, path: Sequence[str], kind: str) -> Any:
-    """What becomes of the value that path[0] names: itself, a value with less in it, or _GONE."""
+    """Returns the value of path[0]: unchanged, with less in it, or _GONE."""
     if not path[0].endswith("[]"):
         return _item(raw, path[1:], kind)
     items = _items(raw)

@@ -1,4 +1,4 @@
-"""The names of echoes (`echoes`), a closed list in the words of OpenAI's format: they are header words and metric labels."""
+"""The names of echoes (`echoes`), a closed list in terms of OpenAI's format, used in headers and as metric labels."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from adapters.thoughts import CARRIERS
 
 TEXTS = ("reasoning_content", "reasoning")
 NESTED = "provider_specific_fields"
-# Members of an assistant's message, of its calls, of their functions; kinds of content parts.
+# Members of an assistant message, of its calls and of their functions; kinds of content parts.
 _MESSAGE = (
     *(*TEXTS, *CARRIERS, NESTED),
     *("annotations", "audio", "citations", "content_block_deltas", "content_blocks", "context", "executed_tools"),
@@ -30,15 +30,15 @@ CALL = _names("messages[].tool_calls[].", _CALL)
 FUNCTION = _names("messages[].tool_calls[].function.", _FUNCTION)
 PARTS = _names("messages[].content[].", _PARTS)
 ECHOES = MESSAGE | CALL | FUNCTION | PARTS
-# What a provider added to an answer that nobody else knows yet, in these places. No names of the list: theirs may be any text.
+# Members of an answer that are not known, in these places. Their own names are not used, since they may be any text.
 OTHER = "messages[].other"
 OTHER_IN_CALL = "messages[].tool_calls[].other"
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """The members that a strict provider takes in a turn of the assistant, in its calls and in their functions: an unknown
-    one is an echo of another provider's answer."""
+    """The members that a strict provider accepts in an assistant turn, in its calls and in their functions; any
+    other one is an echo of another provider's answer."""
 
     message: frozenset[str]
     call: frozenset[str] = frozenset()

@@ -1,6 +1,5 @@
-"""What an answer carried and a client sent back: an echo. It asks for nothing, so it never refuses a call. Each format says
-what it has a place for; the rest is left out, and the name of what was left out goes to the caller.
-"""
+"""Echoes: parts of an earlier answer that a client sends back. They have no effect, so they never cause a refusal.
+Each format declares which ones it supports; the rest is left out, and reported to the caller."""
 
 from __future__ import annotations
 
@@ -21,33 +20,38 @@ from sidecar.v1 import inference_pb2 as pb
 
 @dataclass(frozen=True, slots=True)
 class Echoes:
-    """What a format does with echoes: one row of data a format.
+    """How a format treats echoes.
 
-    `takes`: whether a thought goes back. `leaves`: names of ECHOES that it has no place for. `restores`: thoughts are read
-    from the members in which clients keep them, and become parts of the message; else the members go as they came.
+    `takes`: whether a thought is sent back.
+    `leaves`: names of ECHOES that are left out.
+    `restores`: thoughts are read from the members in which clients keep them, and become parts of the message;
+    otherwise those members are sent unchanged.
     """
 
     takes: Callable[[pb.Thinking], bool]
     leaves: frozenset[str] = ECHOES
     restores: bool = False
-    dropped: frozenset[str] = frozenset()  # of ECHOES: what the route drops, whatever the format has a place for
-    knows: Known | None = None  # of a provider that refuses all others; beside what typed messages have fields for
-    claudes: bool = False  # whether blocks of Anthropic's own tools go back
+    # names of ECHOES that the route drops, whether or not the format supports them
+    dropped: frozenset[str] = frozenset()
+    # members that the provider accepts in addition to those with a typed field; it refuses all others
+    knows: Known | None = None
+    claudes: bool = False  # whether blocks of Anthropic's own tools are sent back
 
 
-# Members of an answer that could not be read into the field of that name, or that a stream repeated beside it.
+# Members of an answer that could not be read into the field of that name, or that a stream repeated.
 _FIELDS = frozenset({"role", "name", "content", "tool_calls", "tool_call_id"})
-# In drop_params: no thought of the history goes back.
+# In drop_params: no thought of the history is sent back.
 _THOUGHTS = PARTS | {"thinking"}
-# Formats that take nothing but words.
+# For formats that only accept text.
 NO_ECHOES = Echoes(takes=lambda thought: False)
 
 
 def fit_history(request: pb.ChatRequest, echoes: Echoes, fit: Fit) -> pb.ChatRequest:
-    """The request, or a copy whose messages hold what the format has a place for. `fit` gets the names of what was left out.
+    """Returns the request, or a copy whose messages contain only what the format supports. `fit` receives the names
+    of what was left out.
 
-    A thought that several members carry counts once: it is left out only where none of them went. Raises invalid_request for
-    an extra_json that is no object.
+    A thought that several members contain counts once: it is only reported as left out if none of them was sent.
+    Raises invalid_request for an extra_json that is not an object.
     """
     request = identified(request, unique=echoes.claudes)
     if fit.drop & _THOUGHTS or fit.drop & ECHOES:
@@ -100,7 +104,7 @@ class _Fitting:
             self._strip_calls()
         self._say_refused()
         if list(self._message.content) != self._kept:
-            kept = pb.Message(content=self._kept)  # copies: the parts are of the list that is emptied
+            kept = pb.Message(content=self._kept)  # copies, since the parts belong to the list that is cleared
             del self._message.content[:]
             self._message.content.extend(kept.content)
 
@@ -124,7 +128,8 @@ class _Fitting:
             self._refused.append((name, thought))
 
     def _keep(self, part: pb.ContentPart) -> None:
-        """A part that is no thought, without what only Anthropic's answers have: blocks of its own tools, citations."""
+        """A part other than a thought, without what only Anthropic's answers have: blocks of its own tools,
+        citations."""
         if self._assistant and not self._echoes.claudes:
             if part.WhichOneof("part") == "other_json" and is_of_claudes_tools(part.other_json):
                 self._left_out["messages[].content_blocks"] = None
@@ -144,7 +149,7 @@ class _Fitting:
         for name in gone:
             raw = self._extra.pop(name)
             if name in CARRIERS or (name == NESTED and not rest_of_nested(raw)):
-                continue  # its thoughts were looked at
+                continue  # its thoughts have been examined
             if name in _FIELDS:
                 self._left_out.update({} if name in ("name", "role") else {OTHER: None})
             elif name in TEXTS:
@@ -157,7 +162,7 @@ class _Fitting:
             _set(self._message, "extra_json", self._extra)
 
     def _unknown(self, members: dict[str, msgspec.Raw], known: frozenset[str] | None, name: str) -> bool:
-        """Takes out what the provider does not know. Whether there was something."""
+        """Removes members that the provider does not know. Returns whether there were any."""
         strange = [] if known is None else [each for each in members if each not in known]
         for each in strange:
             if bytes(members.pop(each)) != b"null":
@@ -165,10 +170,10 @@ class _Fitting:
         return bool(strange)
 
     def _sort_carrier(self, name: str, thoughts: list[pb.Thinking]) -> None:
-        """The first carrier that has thoughts to take gives them all, in their order, before what is said and called."""
+        """The first carrier with accepted thoughts supplies all of them, in order, before text and calls."""
         if not self._echoes.restores:
             if name not in self._echoes.leaves:
-                self._taken += thoughts  # they go as they came
+                self._taken += thoughts  # sent unchanged
                 return
         elif not self._taken:
             self._taken = [thought for thought in thoughts if self._echoes.takes(thought)]
@@ -176,7 +181,7 @@ class _Fitting:
         self._refused += [(name, thought) for thought in thoughts]
 
     def _say_refused(self) -> None:
-        """But for thoughts that went another way, and empty ones."""
+        """Reports refused thoughts, except empty ones and those that were sent in another member."""
         went = {_key(thought) for thought in self._taken}
         texts = {thought.text for thought in self._taken} | {"".join(thought.text for thought in self._taken), ""}
         for name, thought in self._refused:
@@ -206,7 +211,7 @@ class _Fitting:
 
 
 def _thought_of(part: pb.ContentPart) -> tuple[str, pb.Thinking] | None:
-    """The thought that a part is, and what the part is called in OpenAI's format."""
+    """The thought that a part represents, and the part's name in OpenAI's format."""
     match part.WhichOneof("part"):
         case "thinking":
             native = part.thinking.native_name
@@ -219,7 +224,7 @@ def _thought_of(part: pb.ContentPart) -> tuple[str, pb.Thinking] | None:
     return None
 
 
-# Of tools that Anthropic runs itself, and what else its answers have that no other provider takes.
+# Blocks of tools that Anthropic runs itself, and others that no other provider accepts.
 _CLAUDES_ENDINGS = ("_tool_use", "_tool_result")
 _CLAUDES = ("container_upload", "compaction", "tool_reference")
 
@@ -256,7 +261,7 @@ def _set(message: Any, field: str, members: dict[str, msgspec.Raw]) -> None:
 
 
 def string_or_json(raw: msgspec.Raw) -> str:
-    """A string's value, the text of any other JSON."""
+    """A string's value, or the text of any other JSON."""
     try:
         value = msgspec.json.decode(raw)
     except MALFORMED:

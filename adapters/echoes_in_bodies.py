@@ -1,4 +1,5 @@
-"""Echoes and names in a body that passes: `messages` as JSON text, edited where the provider refuses what it does not know."""
+"""Echoes and names in a body that passes through: edits the JSON text of `messages` where the provider refuses
+unknown members."""
 
 from __future__ import annotations
 
@@ -16,9 +17,9 @@ _NULL = msgspec.Raw(b"null")
 
 
 def strip_messages(raw: bytes, leaves: frozenset[str], knows: Known | None = None) -> tuple[bytes, tuple[str, ...]]:
-    """`messages` without the echoes in `leaves`, and the names of what was left out; with `knows` also without what that
-    does not name in turns of the assistant. Every other member keeps its bytes, and a message that holds none of them keeps
-    its own. What is no list of objects is the provider's to refuse."""
+    """Returns `messages` without the echoes in `leaves`, and the names of what was left out; with `knows`, also
+    without what that does not list in assistant turns. All other members keep their bytes, and so do messages
+    without any of these. Anything but a list of objects is left for the provider to refuse."""
     try:
         messages: list[msgspec.Raw] = ARRAYS.decode(raw)
     except MALFORMED:
@@ -48,15 +49,15 @@ def _stripped(raw: msgspec.Raw, leaves: frozenset[str], knows: Known | None, lef
 
 
 def _only(members: dict[str, Any], known: frozenset[str], name: str, left_out: dict[str, None]) -> None:
-    """Takes out what the provider does not know, and nulls: OpenAI's SDK writes all members of its answers, those that ask for
-    nothing as null, and a strict provider may take one only where it has a value."""
+    """Removes members that the provider does not know, and nulls: OpenAI's SDK writes all members of an answer,
+    unset ones as null, which a strict provider may refuse."""
     for each in [each for each, raw in members.items() if each not in known or (raw == _NULL and each != "content")]:
         if bytes(members.pop(each)) not in (b"null", b'""', b"[]"):
             left_out[name] = None
 
 
 def _say_refusal(members: dict[str, Any]) -> None:
-    """An earlier answer's words of refusal are part of what the assistant said."""
+    """The refusal text of an earlier answer is part of what the assistant said."""
     words = members.get("refusal", _NULL)
     if not bytes(words).startswith(b'"') or bytes(words) == b'""':
         return
@@ -72,7 +73,7 @@ def _say_refusal(members: dict[str, Any]) -> None:
 
 
 def _kept(role: bytes) -> frozenset[str]:
-    """A tool's name is not the speaker's."""
+    """The name in a tool message is not that of a speaker."""
     return frozenset({"name"}) if role in (b'"tool"', b'"function"') else frozenset()
 
 

@@ -1,4 +1,4 @@
-"""Why a call failed. What each service answers to that is said in sidecar/domain/status.py alone."""
+"""Why a call failed. Only sidecar/domain/status.py maps this to the answers of each service."""
 
 from __future__ import annotations
 
@@ -40,14 +40,18 @@ class Kind(StrEnum):
 
 
 class GatewayError(Exception):
-    """A failed call: why, in words fit for the caller, and what else is known. A value: `replace_error` makes another.
+    """A failed call: the reason, a message for the caller, and details. Immutable: `replace_error` makes a changed
+    copy.
 
-    `message` must be safe to show: adapters take provider text only through their `error()`; secrets are redacted by the
-    gateway before anything is answered. `param` names the caller's field at fault, in the words of the caller's format.
-    `code` is the provider's own machine-readable word, if it has one. `retry_after_s` is what the provider asked for.
-    `status` is the provider's HTTP status, None where the failure is our own. `retried`: the gateway has made its own further
-    attempts, so that the caller should make none. `headers` are those of limits and budgets (x-ratelimit-*, x-sidecar-budget),
-    `left_out` what of the request had no place at the upstream: both go with the refusal as they would with an answer.
+    `message`: safe to show. Adapters only use provider text through their `error()`; the gateway redacts secrets
+    before answering.
+    `param`: the caller's field at fault, in terms of the caller's format.
+    `code`: the provider's machine-readable code, if any.
+    `retry_after_s`: the wait that the provider asked for.
+    `status`: the provider's HTTP status; None if the failure is our own.
+    `retried`: the gateway has made retries, so the caller should not.
+    `headers`: of limits and budgets (x-ratelimit-*, x-sidecar-budget).
+    `left_out`: members of the request that the upstream does not support.
     """
 
     def __init__(
@@ -79,7 +83,7 @@ class GatewayError(Exception):
 
 
 def replace_error(error: GatewayError, **changes: Any) -> GatewayError:
-    """A new error with these fields changed, as `dataclasses.replace`; its cause and where it came from stay."""
+    """Returns a copy with these fields changed, like `dataclasses.replace`, keeping cause and traceback."""
     found = GatewayError(**{**vars(error), **changes})
     found.__cause__ = error.__cause__
     return found.with_traceback(error.__traceback__)

@@ -1,7 +1,9 @@
-"""What the words of a failure mean where its status and codes say less: a table of expressions a kind.
+"""Classifies failures by their message, if status and codes are not specific enough: one regular expression per
+kind.
 
-A 400, a 403 and a 429 each mean several things, a 500 may be the caller's fault, and an error inside a 200 has no status at all.
-The expressions are from documented errors, recordings and public reports; they are bounded, so that each is linear in the text.
+A 400, 403 or 429 can mean several things, a 500 may be the caller's fault, and an error inside a 200 has no status
+at all. The expressions come from documented errors, recordings and public reports; they are bounded, so that
+matching is linear.
 """
 
 from __future__ import annotations
@@ -54,16 +56,16 @@ _NO_MODEL = re.compile(
     re.IGNORECASE,
 )
 _RATE = re.compile(r"rate[ _-]limit|too many requests", re.IGNORECASE)
-# A caller's fault for which servers answer 500: llama.cpp.
+# A caller's fault to which servers answer 500: llama.cpp.
 _CALLERS = re.compile(r"(?:image|audio|file|video) input is not supported", re.IGNORECASE)
 
 _REFUSED = frozenset({Kind.INVALID_REQUEST, Kind.REQUEST_TOO_LARGE})
-# What a status stands for that may be about money: 400, 403, 429.
+# Statuses that may be about money: 400, 403, 429.
 _MAY_BE_MONEY = frozenset({Kind.INVALID_REQUEST, Kind.UPSTREAM_REJECTED_CREDENTIALS, Kind.RATE_LIMITED})
 
 
 def kind_by_words(kind: Kind, words: str, status: int | None) -> Kind:
-    """The kind; `kind` is what status and codes say. `status` is None for an error inside a 200."""
+    """Returns the kind. `kind` is what status and codes say. `status` is None for an error inside a 200."""
     unknown = status is None and kind is Kind.UPSTREAM_UNAVAILABLE
     if (kind in _REFUSED or unknown or status == 500) and _TOO_LONG.search(words):
         return Kind.CONTEXT_LENGTH_EXCEEDED

@@ -1,7 +1,7 @@
-"""What a provider writes about a failure, whatever the shape.
+"""Extracts what a provider says about a failure, in whatever format.
 
-Nothing here raises, whatever the body. Messages stay whole: a cut could split a key and so hide it from the redaction that
-follows.
+Nothing here raises, whatever the body. Messages are not truncated: that could split a key and hide it from the
+redaction that follows.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from adapters.http_errors import bounded_wait_s, retry_after_s
 from adapters.json_object import MALFORMED
 
 _ANY = msgspec.json.Decoder()
-# Proxies and model servers answer a line of text at times; more than that is a page.
+# Proxies and model servers may answer with a line of text; anything longer is a page.
 _PLAIN_CHARS_MAX = 500
-# An error in an error in an error: OpenRouter quotes a provider that may quote another. No deeper one was seen.
+# Nested errors: OpenRouter quotes a provider that may quote another. Deeper nesting has not been seen.
 _DEPTH_MAX = 4
-# The first member that says what is wrong: OpenAI's, then those of servers built otherwise.
+# The first member with a message: OpenAI's, then those of other servers.
 _MESSAGES = (
     "message", "error", "detail", "details", "error_description", "errors", "title", "status_msg", "msg", "error_message",
 )  # fmt: skip
 _CODES = ("code", "error_code", "status_code", "statusCode", "status")
-# A provider's own word, which a program may compare; neither an HTTP status nor a sentence is one.
+# A provider's machine-readable code; HTTP statuses and sentences do not count.
 _WORD = re.compile(r"[A-Za-z_][\w.-]{0,79}")
-# Kinds are looked for in the beginning of a text only: a message may quote a caller's whole request.
+# Only the beginning of a text is classified, since a message may quote a caller's whole request.
 _SEARCHED_CHARS_MAX = 4_000
 
 _WAIT = re.compile(
@@ -41,32 +41,32 @@ _PERIOD = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)s")
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error body, as far as it says anything."""
+    """The contents of an error body."""
 
     message: str = ""
     type: str = ""
-    code: str = ""  # also digits, as the body has it
+    code: str = ""  # may be digits, as in the body
     param: str | None = None
     retry_after_s: float | None = None
-    reasons: str = ""  # machine-readable words that are no message
-    detail: str = ""  # Anthropic's newer and finer word: details.error_code
+    reasons: str = ""  # machine-readable words other than the message
+    detail: str = ""  # Anthropic's more specific code: details.error_code
 
     def words(self) -> str:
         return " ".join((self.message[:_SEARCHED_CHARS_MAX], self.type, self.code, self.reasons))
 
     def http_status(self) -> int | None:
-        """The HTTP status that OpenRouter, Gemini and vLLM put into `code`, others into members of like names."""
+        """The HTTP status that OpenRouter, Gemini and vLLM put into `code`, and others into similar members."""
         return int(self.code) if len(self.code) == 3 and self.code.isdigit() and "400" <= self.code < "600" else None
 
 
 def read_failure(body: bytes) -> Failure:
-    """The failure in an error body: an object, a list of one, a string, or a line of plain text."""
+    """Reads the failure in an error body: an object, a list of one, a string, or a line of plain text."""
     try:
         value = _ANY.decode(body)
     except MALFORMED:
         return Failure(plain_line(body))
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        value = value[0]  # Gemini's OpenAI format wraps its error in a list
+        value = value[0]  # Gemini's OpenAI-compatible API wraps its error in a list
     if not isinstance(value, dict):
         return Failure(_text(value, 0))
     error = value.get("error")
@@ -87,7 +87,7 @@ def read_failure(body: bytes) -> Failure:
     )
 
 
-# https://platform.openai.com/docs/guides/error-codes, and the words of Azure, vLLM, llama.cpp, OpenRouter and Groq.
+# https://platform.openai.com/docs/guides/error-codes, and the codes of Azure, vLLM, llama.cpp, OpenRouter and Groq.
 _NAMED_KINDS = {
     "context_length_exceeded": Kind.CONTEXT_LENGTH_EXCEEDED,
     "exceed_context_size_error": Kind.CONTEXT_LENGTH_EXCEEDED,
@@ -110,16 +110,17 @@ _NAMED_KINDS = {
 
 
 def named_kind(failure: Failure) -> Kind | None:
-    """The kind that its code or type is the word for, as OpenAI and most others write them."""
+    """The kind that its code or type stands for, as OpenAI and most others write them."""
     return _NAMED_KINDS.get(failure.code) or _NAMED_KINDS.get(failure.type)
 
 
 def gateway_error(
     kind: Kind, failure: Failure, *, word: str, status: int | None = None, headers: Mapping[str, str] | None = None
 ) -> GatewayError:
-    """The error of a failure whose kind is known as far as status and codes say. `word` is the provider's own for it.
+    """Builds the error of a failure whose kind is known as far as status and codes say. `word` is the provider's
+    code.
 
-    `status` is None for a failure inside an answer of 200.
+    `status` is None for a failure inside an answer with 200.
     """
     kind = kind_by_words(kind, failure.words(), failure.http_status() if status is None else status)
     wait_s = None if headers is None else retry_after_s(headers)
@@ -128,9 +129,7 @@ def gateway_error(
     if wait_s is None and kind is Kind.RATE_LIMITED:
         wait_s = _wait_in_words(failure.message)
     default = "The provider sent an error." if status is None else f"The provider answered HTTP {status}."
-    own = (
-        bool(_WORD.fullmatch(word)) and kind is not Kind.CONTEXT_LENGTH_EXCEEDED
-    )  # clients compare OpenAI's word for it
+    own = bool(_WORD.fullmatch(word)) and kind is not Kind.CONTEXT_LENGTH_EXCEEDED  # clients compare OpenAI's code
     return GatewayError(
         kind,
         failure.message or default,
@@ -142,7 +141,7 @@ def gateway_error(
 
 
 def plain_line(body: bytes) -> str:
-    """A body that is a line of plain text; an HTML page or half of a JSON body says nothing to a caller."""
+    """Returns a body that is a line of plain text; HTML pages and truncated JSON say nothing to a caller."""
     try:
         text = body.decode().strip()
     except UnicodeDecodeError:
@@ -151,11 +150,11 @@ def plain_line(body: bytes) -> str:
 
 
 def _whole_message(found: dict[str, Any]) -> str:
-    """The message, and what stands in members of one provider each."""
+    """The message, including members that only some providers have."""
     message = _message(found, 0)
     more = []
     metadata = found.get("metadata")
-    if isinstance(metadata, dict):  # OpenRouter: what the provider behind it answered
+    if isinstance(metadata, dict):  # OpenRouter: the answer of the provider behind it
         raw, name = _text(metadata.get("raw"), 0), _string(metadata.get("provider_name"))
         if raw and raw not in message:
             more.append(f"{name}: {raw}" if name else raw)
@@ -163,7 +162,7 @@ def _whole_message(found: dict[str, Any]) -> str:
     if isinstance(inner, dict) and isinstance(filters := inner.get("content_filter_result"), dict):  # Azure
         met = {name: one for name, one in filters.items() if isinstance(one, dict) and True in one.values()}
         more.append(f"content_filter_result: {msgspec.json.encode(met or filters).decode('utf-8', 'replace')}")
-    if failed := found.get("failed_generation"):  # Groq: the tool call that it could not read
+    if failed := found.get("failed_generation"):  # Groq: the tool call that it could not parse
         text = failed if isinstance(failed, str) else msgspec.json.encode(failed).decode("utf-8", "replace")
         more.append(f"failed_generation: {text}")
     return " ".join([message, *(f"({one})" for one in more)]).strip()
@@ -177,7 +176,7 @@ def _message(found: dict[str, Any], depth: int) -> str:
 
 
 def _text(value: Any, depth: int) -> str:
-    """The words in a member, which may be an object or JSON text of another error."""
+    """The text in a member, which may be an object or the JSON text of another error."""
     if depth > _DEPTH_MAX:
         return ""
     if isinstance(value, str):
@@ -216,7 +215,7 @@ def _code(value: Any) -> str:
 
 
 def _period_s(value: Any) -> float | None:
-    """protobuf's duration in JSON, "38.5s"."""
+    """A protobuf duration in JSON, "38.5s"."""
     match = _PERIOD.fullmatch(value) if isinstance(value, str) else None
     return bounded_wait_s(float(match[1])) if match else None
 

@@ -1,9 +1,9 @@
-"""One request on its way to one provider: what has no place there is refused by name, or left out and said.
+"""Adapts one request to one provider: what is not supported is refused by name, or left out and reported.
 
 fit = Fit(target)
-request = fit_chat(request, PLACES, fit)     # fit_request.py: a copy where something goes
-fit.refuse("n", why="it gives one answer")   # raises, unless the route drops the parameter
-HttpCall(url, body, left_out=fit.left_out())     # raises where the route is strict
+request = fit_chat(request, PLACES, fit)  # fit_request.py: a copy if something is removed
+fit.refuse("n", why="it gives one answer")  # raises, unless the route drops the parameter
+HttpCall(url, body, left_out=fit.left_out())  # raises if the route is strict
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from adapters.refusals import unsupported
 
 
 def dropped_names(target: Target) -> frozenset[str]:
-    """The route's drop_params, by the names of the closed list. Others are a provider's own members, at the top."""
+    """The route's drop_params that are in the closed list. Others are a provider's own members, at the top level."""
     listed = target.options.get("drop_params")
     return frozenset(SHORT_NAMES.get(name, name) for name in listed) - NEVER_DROPPED if listed else frozenset()
 
 
 class Fit:
-    """Collects the names of what goes out of one request."""
+    """Collects the names of what is left out of one request."""
 
     __slots__ = ("_drop", "_dropped", "_left_out", "target")
 
     def __init__(self, target: Target) -> None:
         self.target = target
         self._drop = dropped_names(target)
-        self._left_out: dict[str, bool] = {}  # name -> whether no request of its kind can do without it
+        self._left_out: dict[str, bool] = {}  # name -> whether requests of its kind require it
         self._dropped: dict[str, None] = {}
 
     @property
     def drop(self) -> frozenset[str]:
-        """What the route's drop_params lists, by the names of the closed list."""
+        """The route's drop_params that are in the closed list."""
         return self._drop
 
     def drops(self, name: str) -> bool:
-        """Whether the route drops the member; it is said then."""
+        """Whether the route drops the member, which is then reported."""
         found = name in self._drop
         if found:
             self._dropped[name] = None
@@ -50,8 +50,8 @@ class Fit:
             self._left_out[name] = needed
 
     def refuse(self, param: str, name: str | None = None, why: str = "") -> None:
-        """Raises unsupported_parameter for `param`, which is `name` in the closed list, unless drop_params lists that, or what
-        it stands in: then it is to be left out."""
+        """Raises unsupported_parameter for `param`, which is `name` in the closed list, unless drop_params lists it
+        or a member that contains it: then it is left out."""
         names = (name or param, *ancestors(name or param))
         if not any(self.drops(each) for each in names):
             may_go = (each for each in names if each in DROPPABLE or each in PROVIDERS_OWN)
@@ -61,7 +61,7 @@ class Fit:
         return unsupported(self.target.provider.name, param, why, drop_as=drop_as)
 
     def no_place(self, row: Member, param: str, value: object) -> None:
-        """For a member that the format has no place for."""
+        """Handles a member that the format does not support."""
         if row.asks(value):
             self.refuse(param, row.name)
         else:
@@ -73,8 +73,8 @@ class Fit:
                 self.leave_out(name)
 
     def left_out(self) -> tuple[str, ...]:
-        """The names of what was left out, once each. Raises unsupported_parameter for the first one that the route has not
-        allowed to go, where it is strict."""
+        """Returns the names of what was left out, once each. If the route is strict, raises unsupported_parameter
+        for the first one that is not allowed to be left out."""
         if self.target.options.get("strict"):
             for name, needed in self._left_out.items():
                 if name not in self._drop and not needed:
@@ -83,12 +83,13 @@ class Fit:
 
 
 def allowed(target: Target, names: Iterable[str]) -> tuple[str, ...]:
-    """What a caller's format leaves out for the target, once each. Raises unsupported_parameter where the route is strict."""
+    """Returns what a caller's format leaves out for the target, once each. Raises unsupported_parameter if the
+    route is strict."""
     fit = Fit(target)
     fit.leave_out(*names)
     return fit.left_out()
 
 
 def refuse(target: Target, param: str, name: str | None = None, why: str = "") -> None:
-    """The same for a format that has no other use for a Fit."""
+    """The same for a format that does not need a Fit otherwise."""
     Fit(target).refuse(param, name, why)

@@ -1,4 +1,4 @@
-"""Requests without what their provider has no place for, by the tables of `members`."""
+"""Removes from requests what their provider does not support, using the tables of `members`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from adapters.members import CHAT, COMPLETIONS, EMBEDDINGS, Meaning, Member
 from adapters.thoughts import opened
 from sidecar.v1 import inference_pb2 as pb
 
-# A field of ours -> the member of OpenAI's format; others have its name.
+# Our field -> the member of OpenAI's format, if the names differ.
 _MEMBERS = {
     "prompts": "prompt",
     "inputs": "input",
@@ -22,18 +22,19 @@ _MEMBERS = {
     "logit_bias_json": "logit_bias",
     "prediction_json": "prediction",
 }
-# A kind of part of ours -> its type in OpenAI's format; others have its name.
+# Our kind of part -> its type in OpenAI's format, if the names differ.
 _PART_TYPES = {"image": "image_url", "audio": "input_audio"}
-# What is below the top and no echo.
+# Members below the top level, other than echoes.
 _INSIDE = frozenset(name for name, row in CHAT.items() if "." in name and row.meaning is not Meaning.ECHO)
 _WITH_KINDS = ("response_format", "tool_choice")
 _TOOL_ROLES = (pb.ROLE_TOOL, pb.ROLE_FUNCTION)
 _PART = "messages[].content[]."
 _SCHEMA = "response_format.json_schema."
 
-# `places` of all functions is what a format has a place for. None is OpenAI's own format: there a member goes on, but for the
-# hints, echoes and neutral values that are in `leaves`, of the provider's row. Each gives the request, or a copy where
-# something has to go, and raises unsupported_parameter for an instruction that has no place.
+# `places` in all functions are the members that a format supports. None stands for OpenAI's own format, where
+# everything is sent except the hints, echoes and neutral values in `leaves`, from the provider's row. Each function
+# returns the request, or a copy if something is removed, and raises unsupported_parameter for an instruction that is
+# not supported.
 Places = Collection[str] | None
 
 
@@ -54,7 +55,7 @@ def fit_chat(request: pb.ChatRequest, places: Places, fit: Fit, leaves: Collecti
 
 
 def _is_plain(message: pb.Message) -> bool:
-    """Whether it has a role and one text, as most have: there is nothing to look at."""
+    """Whether it only has a role and one text, as most messages do, and needs no examination."""
     if len(message.ListFields()) > 2 or len(message.content) != 1:
         return False
     part = message.content[0]
@@ -78,7 +79,7 @@ def fit_embeddings(request: pb.EmbedRequest, places: Places, fit: Fit, leaves: C
 
 
 class _Walk:
-    """Along one request. `now` is the request, or the copy once something had to go."""
+    """Walks along one request. `now` is the request, or the copy once something was removed."""
 
     __slots__ = ("_fit", "_leaves", "_owned", "_places", "_table", "now")
 
@@ -98,22 +99,23 @@ class _Walk:
         return self.now
 
     def _goes(self, name: str, param: str, value: Any) -> bool:
-        """Whether a member has to go out; it is said then. `value` is JSON's, or a function that gives it."""
+        """Whether a member has to be removed, which is then reported. `value` is JSON, or a function that returns
+        it."""
         if self._fit.drops(name):
             return True
         row = self._table.get(name)
         if row is None or name in self._places if self._places is not None else name not in self._leaves:
             return False
         if row is None or row.meaning is Meaning.ECHO:
-            return False  # fit_history looks at echoes
+            return False  # fit_history handles echoes
         found = value() if callable(value) else value
         if self._places is None and row.asks(found):
-            return False  # the provider's to refuse, in its own words
+            return False  # left for the provider to refuse, in its own words
         self._fit.no_place(row, param, found)
         return True
 
     def top(self) -> None:
-        """Fields, `stream_options`, and what extra_json has of the closed list."""
+        """Fields, `stream_options`, and members of extra_json in the closed list."""
         request = self.now
         for field, value in request.ListFields():
             name = _MEMBERS.get(field.name, field.name)
@@ -131,7 +133,7 @@ class _Walk:
                 self._stream_options(value)
 
     def _members(self, text: str, place: str, at: str, owner: Any, field: str) -> None:
-        """The members of an extra_json. null asks for nothing."""
+        """The members of an extra_json. null has no effect."""
         members = callers_object(text, at + field)
         kept = dict(members)
         for name, raw in members.items():
@@ -144,7 +146,7 @@ class _Walk:
                 setattr(owner(), field, left)
 
     def _stream_options(self, options: pb.StreamOptions) -> None:
-        """Usage is always counted; the rest is for OpenAI's own format."""
+        """Usage is always requested; the rest is for OpenAI's own format."""
         name = "stream_options.include_obfuscation"
         if options.HasField("include_obfuscation") and self._goes(name, name, options.include_obfuscation):
             self._own().stream_options.ClearField("include_obfuscation")
@@ -153,7 +155,7 @@ class _Walk:
                 self._fit.refuse(f"stream_options.{other}")
 
     def choices_without_tools(self) -> None:
-        """How to choose among no tools asks for nothing."""
+        """A tool choice without tools has no effect."""
         request = self.now
         if request.HasField("parallel_tool_calls"):
             self._fit.leave_out("parallel_tool_calls")
@@ -235,7 +237,7 @@ _KINDS = {"function_name": "function", "custom_name": "custom"}
 
 
 def _kind(value: pb.Tool | pb.ToolChoice | pb.ResponseFormat) -> str:
-    """Which of its kinds a value is, in OpenAI's word."""
+    """The kind of a value, by OpenAI's name."""
     kind = value.WhichOneof(value.DESCRIPTOR.oneofs[0].name) or ""
     if kind == "other_json":
         return _other_type(getattr(value, kind))
@@ -251,7 +253,7 @@ def _other_type(text: str) -> str:
 
 
 def _json_value(field: Any, value: Any) -> Any:
-    """A field's value as JSON has it."""
+    """A field's value as JSON."""
     if field.name.endswith("_json"):
         try:
             return msgspec.json.decode(value)

@@ -1,5 +1,5 @@
-"""Calls of functions as OpenAI had them before tools: `function_call` in a turn of the assistant, and the role function with the
-result. In a history they are calls of tools for every format that has no older word."""
+"""Function calls in the form that preceded tools at OpenAI: `function_call` in an assistant turn, and the role
+function for the result. In a history, they become tool calls for every format without the older form."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MEMBER = "function_call"
 
 
 def functions_as_tools(request: pb.ChatRequest) -> pb.ChatRequest:
-    """The request, or a copy."""
+    """Returns the request, or a copy."""
     if not any(f'"{_MEMBER}"' in message.extra_json for message in request.messages):
         return request
     out = copied(request)
@@ -30,7 +30,7 @@ def functions_as_tools(request: pb.ChatRequest) -> pb.ChatRequest:
 
 
 def _call_of(message: pb.Message, id_: str) -> pb.ToolCall | None:
-    """Moves it from the member to the message's calls. None: there is none, or it is not of the format."""
+    """Moves the call from the member to the message's calls. Returns None if there is none, or it is malformed."""
     members = dict(opened(message.extra_json.encode("utf-8", "surrogatepass")))
     made = dict(opened(members.get(_MEMBER, b"")))
     name, arguments = (_text(made.get(member)) for member in ("name", "arguments"))

@@ -1,4 +1,4 @@
-"""What an HTTP answer's status and headers say about a failure, whatever the format."""
+"""What status and headers of an HTTP answer say about a failure, in any format."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ _RETRY_AFTER_S_MAX = 24 * 3600.0
 
 
 def kind_of_status(status: int) -> Kind:
-    """The reason where the body does not say: other 4xx are the request's fault, 5xx the provider's, the rest is no answer."""
+    """The reason if the body gives none: other 4xx are the request's fault, 5xx the provider's, the rest is not an
+    answer."""
     if status in _KINDS:
         return _KINDS[status]
     if 400 <= status < 500:
@@ -37,15 +38,15 @@ def kind_of_status(status: int) -> Kind:
 
 
 def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait: retry-after-ms, retry-after (seconds or a date), else when the exhausted limit resets.
+    """Seconds to wait: retry-after-ms, retry-after (seconds or a date), else until the exhausted limit resets.
 
-    A date counts from the answer's own `date` header, because adapters have no clock; None where that is missing.
+    A date is relative to the answer's own `date` header, because adapters have no clock; None without that header.
     """
     found: float | None = None
     for name, per_second in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         wait_s = bounded_wait_s(_number(headers.get(name, "")), per_second)
         found = found if wait_s is None else wait_s
-        if found:  # Azure says 0 ms beside 1 s
+        if found:  # Azure sends 0 ms together with 1 s
             return found
     if found is None:
         found = _until(_date(headers.get("retry-after", "")), headers)
@@ -60,14 +61,14 @@ def _number(text: str) -> float | None:
 
 
 def bounded_wait_s(value: float | None, per_second: float = 1.0) -> float | None:
-    """Seconds, no more than a provider can mean; None for what is no wait."""
+    """Seconds, at most what a provider can mean; None for anything that is not a wait."""
     if value is None or not math.isfinite(value) or value < 0:
         return None
     return min(value / per_second, _RETRY_AFTER_S_MAX)
 
 
 def _date(text: str) -> datetime | None:
-    """An HTTP date (RFC 9110) or a timestamp (RFC 3339, Anthropic's)."""
+    """Parses an HTTP date (RFC 9110) or a timestamp (RFC 3339, Anthropic)."""
     for read in (parsedate_to_datetime, datetime.fromisoformat):
         try:
             moment = read(text)
@@ -84,7 +85,7 @@ def _until(moment: datetime | None, headers: Mapping[str, str]) -> float | None:
     return bounded_wait_s(max(0.0, (moment - now).total_seconds()))
 
 
-# The limits of which a provider says when they reset, by header: OpenAI, Groq and Azure; Anthropic.
+# Headers with the reset time of limits: OpenAI, Groq and Azure; Anthropic.
 _LIMITS = tuple(
     (f"{prefix}{{}}-{what}", f"{prefix}{what}-{{}}")[prefix.startswith("anthropic")]
     for prefix in ("x-ratelimit-", "anthropic-ratelimit-")
@@ -94,7 +95,7 @@ _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+
 
 
 def _until_reset(headers: Mapping[str, str]) -> float | None:
-    """The longest of the limits with nothing left; several must all reset."""
+    """The longest wait of the exhausted limits, all of which have to reset."""
     waits = []
     for name in _LIMITS:
         if headers.get(name.format("remaining")) == "0":
@@ -106,7 +107,7 @@ def _until_reset(headers: Mapping[str, str]) -> float | None:
 
 
 def _duration(text: str) -> float | None:
-    """OpenAI's "6m0s", "120ms" and "1.5s"; a bare number is seconds."""
+    """Parses OpenAI's "6m0s", "120ms" and "1.5s"; a bare number is in seconds."""
     match = _DURATION.fullmatch(text)
     if not text or match is None:
         return _number(text)

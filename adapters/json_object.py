@@ -1,4 +1,5 @@
-"""JSON whose numbers, key order and spelling must survive: objects are opened one level at a time, values stay raw text."""
+"""Reads JSON whose numbers, key order and spelling must be preserved: objects are opened one level at a time, and
+values stay raw text."""
 
 from __future__ import annotations
 
@@ -16,10 +17,10 @@ STRINGS = msgspec.json.Decoder(str)
 _WHOLE = msgspec.json.Decoder(int | float)
 _NUMBERS = msgspec.json.Decoder(float)
 _BOOLEANS = msgspec.json.Decoder(bool)
-# What a decoder meets in arbitrary bytes; RecursionError is msgspec's own nesting limit.
+# What decoders raise for arbitrary bytes; RecursionError is msgspec's nesting limit.
 MALFORMED = (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError)
 _NULL = b"null"
-# Some editors and servers put one before a text, and JSON's readers refuse it (RFC 8259, section 8.1: may be ignored).
+# Some editors and servers prepend it to a text. JSON parsers refuse it, but may ignore it (RFC 8259, section 8.1).
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _INT32 = (-(2**31), 2**31 - 1)
 _INT64 = (-(2**63), 2**63 - 1)
@@ -29,19 +30,19 @@ Refusal = Callable[[str, str], GatewayError]
 
 
 def of_request(path: str, wanted: str) -> GatewayError:
-    """The caller's fault."""
+    """The error for a caller's fault."""
     return GatewayError(Kind.INVALID_REQUEST, f"'{path}' must be {wanted}.", param=path)
 
 
 def of_answer(path: str, wanted: str) -> GatewayError:
-    """The provider's fault."""
+    """The error for a provider's fault."""
     return GatewayError(Kind.UPSTREAM_PROTOCOL, f"The provider's answer is not of its format: {path} is not {wanted}.")
 
 
 class Obj:
-    """A JSON object being read. Members that are taken are gone; what is left in the end is `extra`.
+    """A JSON object being read. Members that are taken are removed; what is left at the end is `extra`.
 
-    null counts as absent. A member of the wrong type raises the refusal, with its path.
+    null counts as absent. A member of the wrong type raises the error with its path.
     """
 
     __slots__ = ("members", "path", "refusal")
@@ -58,7 +59,7 @@ class Obj:
         return f"{self.path}.{name}" if self.path else name
 
     def take(self, name: str) -> bytes | None:
-        """The member's raw text."""
+        """Takes the member's raw text."""
         raw = self.members.pop(name, None)
         if raw is None:
             return None
@@ -87,7 +88,7 @@ class Obj:
         return value
 
     def integer(self, name: str) -> int | None:
-        """1.0 counts as 1: JSON has one kind of number."""
+        """1.0 counts as 1: JSON has only one kind of number."""
         return self._integer(name, _INT32)
 
     def integer64(self, name: str) -> int | None:
@@ -102,7 +103,7 @@ class Obj:
         return int(value)
 
     def json(self, name: str) -> str | None:
-        """Any value, as text."""
+        """Takes any value, as text."""
         raw = self.take(name)
         return None if raw is None else json_text(raw, self.at(name), self.refusal)
 
@@ -111,7 +112,7 @@ class Obj:
         return None if raw is None else Obj(raw, self.at(name), self.refusal)
 
     def array(self, name: str) -> list[tuple[bytes, str]] | None:
-        """The raw items with their paths."""
+        """Takes an array: raw items with their paths."""
         raw = self.take(name)
         if raw is None:
             return None
@@ -122,7 +123,7 @@ class Obj:
             yield Obj(raw, path, self.refusal)
 
     def extra(self) -> str | None:
-        """What was not taken, as the text of one JSON object; None if that is nothing."""
+        """The remaining members as the text of one JSON object; None if there are none."""
         return object_text(self.members)
 
 
@@ -134,7 +135,7 @@ def array_items(raw: bytes, path: str, refusal: Refusal) -> list[tuple[bytes, st
 
 
 def json_text(raw: bytes, path: str, refusal: Refusal) -> str:
-    """Raw JSON as text: what it is not decoded for is not checked otherwise."""
+    """Raw JSON as text. What is not decoded is not validated."""
     try:
         return raw.decode()
     except UnicodeDecodeError:
@@ -142,7 +143,7 @@ def json_text(raw: bytes, path: str, refusal: Refusal) -> str:
 
 
 def decoded_string(raw: bytes, path: str, refusal: Refusal) -> str:
-    """The string; half a character in it is U+FFFD."""
+    """Decodes a string; a lone surrogate becomes U+FFFD."""
     try:
         return STRINGS.decode(raw)
     except MALFORMED:
@@ -154,7 +155,7 @@ def decoded_string(raw: bytes, path: str, refusal: Refusal) -> str:
 
 
 def object_text(members: dict[str, msgspec.Raw]) -> str | None:
-    """Members that are not null, as the text of one JSON object; None if there are none."""
+    """Members other than null as the text of one JSON object; None if there are none."""
     left = {name: raw for name, raw in members.items() if bytes(raw) != _NULL}
     if not left:
         return None
@@ -162,7 +163,7 @@ def object_text(members: dict[str, msgspec.Raw]) -> str | None:
 
 
 def raw_json(text: str, path: str) -> msgspec.Raw:
-    """A caller's JSON text, to be written as it is. Raises invalid_request if it is none."""
+    """A caller's JSON text, to be written unchanged. Raises invalid_request if it is invalid."""
     data = text.encode("utf-8", "surrogatepass")
     try:
         msgspec.json.decode(data)
@@ -172,7 +173,7 @@ def raw_json(text: str, path: str) -> msgspec.Raw:
 
 
 def beneath(fields: dict[str, Any], extra: str) -> dict[str, Any]:
-    """`fields` with what a provider said beyond them; a field wins over a member of its name."""
+    """Adds further members of a provider to `fields`, which take precedence."""
     if extra:
         for name, raw in OBJECTS.decode(extra).items():
             fields.setdefault(name, raw)
@@ -180,14 +181,14 @@ def beneath(fields: dict[str, Any], extra: str) -> dict[str, Any]:
 
 
 def merge_extra(fields: dict[str, Any], extra: str, path: str, modelled: frozenset[str]) -> dict[str, Any]:
-    """`fields` with the members of an extra_json under them. A member that a field models is refused by name."""
+    """Adds the members of an extra_json to `fields`. A member that a field models is refused by name."""
     return merge(fields, extra, path, modelled, f"{path}.extra_json" if path else "extra_json") if extra else fields
 
 
 def merge(
     fields: dict[str, Any], text: str, path: str, modelled: frozenset[str], param: str | None = None
 ) -> dict[str, Any]:
-    """The same for the text of any parameter. `path` is where its members stand for who writes OpenAI's format."""
+    """The same for any parameter's text. `path` is where its members are in OpenAI's format."""
     return merge_members(fields, callers_object(text, param or path), path, modelled)
 
 
@@ -197,14 +198,14 @@ def merge_members(
     for name, raw in members.items():
         if name in modelled or name in fields:
             at = f"{path}.{name}" if path else name
-            text = f"'{at}' is a member that the gateway itself writes for this provider, from others of the request."
+            text = f"'{at}' is set by the gateway for this provider, from other members of the request."
             raise GatewayError(Kind.INVALID_REQUEST, text, param=at)
         fields[name] = raw
     return fields
 
 
 def callers_object(text: str, param: str) -> dict[str, msgspec.Raw]:
-    """The members of a JSON object in a caller's request; invalid_request for anything else."""
+    """The members of a JSON object in a caller's request. Raises invalid_request for anything else."""
     try:
         return OBJECTS.decode(text)
     except MALFORMED:

@@ -1,4 +1,4 @@
-"""The schema of an answer for formats whose own has no place for what OpenAI says beside it."""
+"""Schemas for formats that lack a place for what OpenAI states next to the schema."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _SCHEMA = "response_format.json_schema.schema"
 
 
 def described(wanted: pb.JsonSchemaFormat, fit: Fit) -> msgspec.Raw:
-    """The schema with the format's `description` as its own, where it has none: models read it there. Its bytes stay where
-    there is none to add. Raises invalid_request for a schema that is no object."""
+    """Returns the schema with the format's `description` added if it has none, since models read it there;
+    otherwise its bytes are unchanged. Raises invalid_request for a schema that is not an object."""
     members = callers_object(wanted.schema_json, _SCHEMA)
     if not wanted.description:
         return msgspec.Raw(wanted.schema_json.encode("utf-8", "surrogatepass"))

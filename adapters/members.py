@@ -1,12 +1,13 @@
-"""The members of requests, as a closed list: what each one asks for, and which of its values ask for nothing.
+"""The members of requests, as a closed list: what each one asks for, and which values have no effect.
 
-    instruction   changes what is asked: where a provider has no place for it, the call is refused by name
-    hint          changes cost, caching, telemetry or nothing: left out, and said
-    echo          what an answer carried and a client sent back (`echoes`): left out, and said
+    instruction   changes what is asked for: if a provider does not support it, the call is refused by name
+    hint          affects cost, caching, telemetry or nothing: left out, and reported
+    echo          part of an earlier answer that a client sends back (`echoes`): left out, and reported
 
-An instruction whose value is what a provider does anyway (`n: 1`) is a hint. Names are those of OpenAI's format with their
-places, whatever the caller's format: `messages[].name`. A member that is not listed has the meaning of the one it stands in;
-one that stands in none is a provider's own, and goes there. Each format says which of the list it has a place for (`PLACES`).
+An instruction whose value is the default (`n: 1`) counts as a hint. Names are those of OpenAI's format with their
+path, whatever the caller's format: `messages[].name`. A member that is not listed has the meaning of the one that
+contains it; one at the top level is a provider's own, and is sent. Each format lists the members that it supports
+(`PLACES`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Meaning(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """`neutral`: values that ask for nothing. `needed`: no request of its kind can do without it, so `strict` lets it pass."""
+    """`neutral`: values without effect. `needed`: requests of its kind require it, so `strict` lets it pass."""
 
     name: str
     meaning: Meaning
@@ -35,7 +36,7 @@ class Member:
     needed: bool = False
 
     def asks(self, value: Any) -> bool:
-        """Whether this value, as JSON has it, is to be honoured or refused."""
+        """Whether this JSON value has to be honoured or refused."""
         if self.meaning is not Meaning.INSTRUCTION or value is None:
             return False
         return not any(type(value) is type(each) and value == each for each in self.neutral)
@@ -62,7 +63,7 @@ _SAMPLING = _instructions(
     stop=([], [""], ""),
 ) | _rows(Meaning.HINT, ("user", "stream_options.include_obfuscation"))
 
-# What a message says, and what is said about tools and the form of the answer.
+# The contents of messages, tools and the answer format.
 TEXT = frozenset(
     {"messages", "messages[].role", "messages[].content", "messages[].content[].text", "messages[].content[].refusal"}
 )
@@ -81,7 +82,7 @@ _HINTS = (
     *("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options"),
     *("messages[].name", "messages[].content[].prompt_cache_breakpoint", "response_format.json_schema.description"),
     "messages[].content[].file.filename",
-    # Not OpenAI's: who knows Claude marks by it where a prompt is to be cached, whatever the model.
+    # Not OpenAI's: clients that know Claude use it to mark where a prompt is cached, whatever the model.
     *("cache_control", "messages[].cache_control", "messages[].content[].cache_control"),
     *("tools[].cache_control", "tools[].function.cache_control"),
 )
@@ -99,7 +100,7 @@ CHAT: Mapping[str, Member] = {
         store=(False,),
         service_tier=("auto", "default"),
         verbosity=("medium",),
-        reasoning_effort=("medium", "none"),  # who has no place for it does not think
+        reasoning_effort=("medium", "none"),  # a provider without it does not think
         response_format=({"type": "text"},),
         **{
             "messages[].content[].image_url.detail": ("auto", "high"),
@@ -119,7 +120,7 @@ EMBEDDINGS: Mapping[str, Member] = {
     **_instructions("model", "input", "dimensions", encoding_format=("float",)),
     **_rows(Meaning.HINT, ("user",)),
 }
-# Kinds of a value: to drop one is to drop what is of that kind.
+# Kinds of values: dropping one drops the values of that kind.
 VARIANTS = frozenset(
     {"response_format.json_schema", "response_format.json_object", "tool_choice.custom", "tool_choice.allowed_tools"}
     | {"tools[].function", "tools[].custom", "messages[].tool_calls[].custom", "messages[].content[].refusal"}
@@ -128,7 +129,7 @@ VARIANTS = frozenset(
     | FILES
     | PARTS
 )
-# Short names in drop_params, as earlier versions had them.
+# Short names in drop_params, from earlier versions.
 SHORT_NAMES: Mapping[str, str] = {
     "name": "messages[].name",
     "tool_error": "messages[].tool_error",
@@ -140,7 +141,7 @@ SHORT_NAMES: Mapping[str, str] = {
     "detail": "messages[].content[].image_url.detail",
     "strict": "tools[].function.strict",
 }
-# No call, or none of its kind, is without these.
+# Required in every call of its kind.
 NEVER_DROPPED = frozenset(
     {
         "model",
@@ -154,12 +155,12 @@ NEVER_DROPPED = frozenset(
     }
     | {"response_format.json_schema.schema", "stream_options.include_usage"}
 )
-# The closed list: what may stand in x-sidecar-left-out, and as a label of the metric.
+# The closed list of names for x-sidecar-left-out and the metric label.
 NAMES = frozenset({*CHAT, *COMPLETIONS, *EMBEDDINGS})
 
 
 def member_of(name: str, table: Mapping[str, Member]) -> Member | None:
-    """Its row, or that of the nearest member it stands in."""
+    """Returns its row, or that of the nearest member that contains it."""
     for each in (name, *ancestors(name)):
         if each in table:
             return table[each]
@@ -167,13 +168,13 @@ def member_of(name: str, table: Mapping[str, Member]) -> Member | None:
 
 
 def ancestors(name: str) -> Iterable[str]:
-    """The members that it stands in, from the inside: a.b[].c -> a.b, a."""
+    """Yields the members that contain it, from the inside: a.b[].c -> a.b, a."""
     while "." in name:
         name = name.rpartition(".")[0].removesuffix("[]")
         yield name
 
 
-# Providers' own members at the top that people's clients send: a route may drop them too.
+# Providers' own top-level members that clients send: a route may drop them as well.
 PROVIDERS_OWN = frozenset(
     {"thinking", "reasoning", "include_reasoning", "reasoning_format", "enable_thinking", "thinking_budget", "think"}
     | {"top_k", "top_a", "min_p", "typical_p", "repetition_penalty", "length_penalty", "stop_token_ids", "bad_words"}

@@ -1,8 +1,9 @@
-"""MosaicML inference, provider side, without streams: POST {base}/{model}/v1/predict, `inputs` and `parameters` give `outputs`.
+"""MosaicML inference, provider side, without streams: POST {base}/{model}/v1/predict with `inputs` and `parameters`
+returns `outputs`.
 
-The hosted service is gone; companies still run its endpoints. The key stands in `Authorization` without "Bearer". The names
-and the llama-2 template are those of MLflow's gateway, the last public client. Answers have neither model, finish reason nor
-usage.
+The hosted service has been shut down; companies still run its endpoints. The key is in `Authorization`, without
+"Bearer". The names and the llama-2 template are those of MLflow's gateway, the last public client. Answers have no
+model, finish reason or usage.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from adapters.urls import escaped
 from sidecar.v1 import inference_pb2 as pb
 
 _LIMIT = "max_new_tokens"
-# OpenAI's two names of the one limit.
+# OpenAI's two names for the same limit.
 _LIMITS = ("max_tokens", "max_completion_tokens")
 # The service answers these two with HTTP 500.
 _REFUSALS = (
@@ -55,9 +56,9 @@ _ROLES = {
 
 
 def encode_chat(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
-    """Raises invalid_request for a model that is no llama-2: its template is the only one known here."""
+    """Raises invalid_request for a model other than llama-2, the only known template."""
     if not target.model.lower().replace("-", "").replace("_", "").startswith("llama2"):
-        text = f"Provider '{target.provider.name}' chats only with models whose name begins with llama2."
+        text = f"Provider '{target.provider.name}' only chats with models whose name begins with llama2."
         raise GatewayError(Kind.INVALID_REQUEST, text, param="model")
     fit = Fit(target)
     request = fit_history(fit_chat(request, CHAT_PLACES, fit), NO_ECHOES, fit)
@@ -77,7 +78,7 @@ def encode_embeddings(request: pb.EmbedRequest, target: Target, stream: bool, co
 
 
 def _llama2(messages: Sequence[pb.Message], fit: Fit) -> str:
-    """`<s>[INST] <<SYS>> S <</SYS>> U1 [/INST] A1 </s><s>[INST] U2 [/INST]`; an answer at the end stays open."""
+    """`<s>[INST] <<SYS>> S <</SYS>> U1 [/INST] A1 </s><s>[INST] U2 [/INST]`; a final answer stays open."""
     if not messages:
         raise invalid("messages", "at least one is needed")
     prompt, user_turn_open = "<s>", False
@@ -85,7 +86,7 @@ def _llama2(messages: Sequence[pb.Message], fit: Fit) -> str:
         at = f"messages[{number}]"
         role = _ROLES.get(message.role)
         if role is None:
-            raise fit.unsupported(f"{at}.role", "it knows the roles system, user and assistant")
+            raise fit.unsupported(f"{at}.role", "it supports the roles system, user and assistant")
         words = message_text(message, fit, at)
         if role == "assistant":
             prompt += (" [/INST]" if user_turn_open else "") + f" {words} </s><s>"
@@ -138,7 +139,7 @@ def decode_embeddings(body: bytes, context: Context) -> pb.EmbedResponse:
 
 
 def error(status: int, headers: Headers, body: bytes) -> GatewayError:
-    """The reason of a failed HTTP answer; never raises, whatever the body."""
+    """Classifies a failed HTTP answer. Never raises, whatever the body."""
     failure = plain_error(status, headers, body)
     words = failure.message.lower()
     for phrase, kind in _REFUSALS:

@@ -1,4 +1,4 @@
-"""Newline-delimited JSON as a stream's framing: bytes in, events out, one event a line."""
+"""Newline-delimited JSON as a stream format: bytes in, one event per line out."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from adapters.json_object import BYTE_ORDER_MARK
 from adapters.sse import EVENT_BYTES_MAX, Event
 from adapters.surrogates import Halves
 
-# A flood of them costs a thousand times as much one by one.
+# Handled one by one, a flood of them would cost a thousand times as much.
 _BLANK_LINES = re.compile(rb"[ \t\r\n]*\n")
 
 
 class Lines:
-    """Takes the bytes of a stream in any cuts. Lines end at LF; blank ones carry nothing and are passed over."""
+    """Accepts the bytes of a stream in pieces of any size. Lines end at LF; blank ones are skipped."""
 
     __slots__ = ("_buffer", "_halves", "_searched")
     between = False  # no empty line ends an event
@@ -25,7 +25,7 @@ class Lines:
         self._halves = Halves()
 
     def feed(self, data: bytes) -> list[Event]:
-        """The lines that `data` completes. Raises upstream_protocol for a line above EVENT_BYTES_MAX."""
+        """Returns the lines that `data` completes. Raises upstream_protocol for a line above EVENT_BYTES_MAX."""
         buffer = self._buffer
         buffer += data
         events: list[Event] = []
@@ -35,7 +35,7 @@ class Lines:
             events += self._event(bytes(buffer[begin : end + 1]))
             blank = _BLANK_LINES.match(buffer, end + 1)
             begin = end + 1 if blank is None else blank.end()
-            del blank  # while there is a match the buffer cannot be cut
+            del blank  # the buffer cannot be resized while a match refers to it
             end = buffer.find(b"\n", begin)
         del buffer[:begin]
         self._searched = len(buffer)
@@ -44,7 +44,7 @@ class Lines:
         return events
 
     def close(self) -> list[Event]:
-        """The end of the stream also ends the last line; whether it is whole, the decoder sees."""
+        """The end of the stream also ends the last line; the decoder detects whether it is complete."""
         last, self._buffer = bytes(self._buffer), bytearray()
         self._searched = 0
         return self._event(last)

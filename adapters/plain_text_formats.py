@@ -1,6 +1,5 @@
-"""Formats that take texts and answer texts: MLflow's scoring server, MosaicML. Parameters go along by name, as both document;
-a conversation's structure, tools and probabilities have no place and are refused by name.
-"""
+"""Formats that take texts and return texts: MLflow's scoring server, MosaicML. Parameters are passed by name, as
+both document; the structure of a conversation, tools and logprobs are not supported and are refused by name."""
 
 from __future__ import annotations
 
@@ -25,12 +24,12 @@ _CHAT = (
 )
 _COMPLETIONS = (*_SAMPLING, "suffix", "echo", "best_of")
 _EMBEDDINGS = ("dimensions", "user")
-# What of a request has a place (`adapters.members`): words, and parameters by their names.
+# The supported members of a request (`adapters.members`): texts, and parameters by name.
 _ALWAYS = {"model", "stream", "stream_options", "stream_options.include_usage", "stop", "logit_bias"}
 CHAT_PLACES = TEXT | _ALWAYS | {*_CHAT, "metadata"}
 COMPLETION_PLACES = frozenset(_ALWAYS | {*_COMPLETIONS, "prompt"})
 EMBEDDING_PLACES = frozenset({*_EMBEDDINGS, "model", "input", "encoding_format"})
-# Members of OpenAI's format that have a field of ours: extra_json may not name them.
+# Members of OpenAI's format with a canonical field: extra_json must not name them.
 _MODELLED = frozenset({*_CHAT, *_COMPLETIONS, *_EMBEDDINGS, "model", "messages", "prompt", "input", "stop", "stream"})
 _MODELLED |= {
     "tools",
@@ -47,7 +46,7 @@ _VECTORS = msgspec.json.Decoder(list[list[float]])
 
 
 def chat_parameters(request: pb.ChatRequest) -> dict[str, Any]:
-    """What goes along with the conversation, in OpenAI's words."""
+    """The parameters of a chat, by OpenAI's names."""
     out = _parameters(request, _CHAT)
     if request.metadata:
         out["metadata"] = dict(request.metadata)
@@ -59,7 +58,7 @@ def completion_parameters(request: pb.CompleteRequest) -> dict[str, Any]:
 
 
 def embedding_parameters(request: pb.EmbedRequest) -> dict[str, Any]:
-    """`encoding` says how vectors reach the caller; these formats only write numbers."""
+    """`encoding` determines how the caller gets vectors; these formats only return numbers."""
     out = plain_fields(request, [(name, name) for name in _EMBEDDINGS])
     return merge_extra(out, request.extra_json, "", _MODELLED)
 
@@ -74,11 +73,11 @@ def _parameters(request: Any, names: Sequence[str]) -> dict[str, Any]:
 
 
 def only_prompt(request: pb.CompleteRequest, fit: Fit) -> str:
-    """The text of the one prompt: several answers could not be told apart from several candidates."""
+    """The text of the single prompt: several answers could not be told apart from several candidates."""
     if not request.prompts:
         raise invalid("prompt", "at least one is needed")
     if len(request.prompts) > 1:
-        raise fit.unsupported("prompt", "it takes one prompt a call")
+        raise fit.unsupported("prompt", "it takes one prompt per call")
     match request.prompts[0].WhichOneof("prompt"):
         case "text":
             return request.prompts[0].text
@@ -100,7 +99,7 @@ def input_texts(request: pb.EmbedRequest, fit: Fit) -> list[str]:
 
 
 def message_text(message: pb.Message, fit: Fit, at: str) -> str:
-    """The words of a message, its parts one after the other. What is not words is refused by name."""
+    """The text of a message, its parts concatenated. Anything but text is refused by name."""
     for name in ("tool_call_id", "tool_error"):
         if message.HasField(name):
             fit.refuse(f"{at}.{name}", f"messages[].{name}")
@@ -118,16 +117,16 @@ def _part_text(part: pb.ContentPart, fit: Fit, at: str) -> str:
         raise invalid(at, "is empty")
     if part.extra_json:
         for name in callers_object(part.extra_json, f"{at}.extra_json"):
-            fit.refuse(f"{at}.{name}", f"messages[].content[].{name}", "it takes text only")
+            fit.refuse(f"{at}.{name}", f"messages[].content[].{name}", "it only takes text")
     if kind in ("text", "refusal"):
         return part.text or part.refusal
     word = part_type(part)
-    fit.refuse(f"{at}.{word}", f"messages[].content[].{word}", "it takes text only")
+    fit.refuse(f"{at}.{word}", f"messages[].content[].{word}", "it only takes text")
     return ""
 
 
 def texts(raw: bytes, path: str, refusal: Refusal) -> list[str]:
-    """A list of strings with at least one."""
+    """A list of at least one string."""
     try:
         found = _TEXTS.decode(raw)
     except MALFORMED:
@@ -138,7 +137,7 @@ def texts(raw: bytes, path: str, refusal: Refusal) -> list[str]:
 
 
 def chat_answer(answers: list[str], context: Context, extra: str | None) -> pb.ChatResponse:
-    """One choice a text. There is no finish reason and no usage: missing stays missing."""
+    """One choice per text. There is no finish reason and no usage; they stay missing."""
     answer = pb.ChatResponse(
         id=context.new_id("chatcmpl-"), created=context.now_s, model=context.model, extra_json=extra
     )
@@ -159,7 +158,7 @@ def completion_answer(answers: list[str], context: Context, extra: str | None) -
 
 
 def embeddings_answer(raw: bytes, path: str, refusal: Refusal, context: Context, extra: str | None) -> pb.EmbedResponse:
-    """From a list of vectors, at least one."""
+    """From a list of at least one vector."""
     try:
         vectors = _VECTORS.decode(raw)
     except MALFORMED:

@@ -1,6 +1,6 @@
 """Providers as rows of data: a provider is a known format, an address, an auth scheme and its quirks. No code.
 
-Where a quirk has no other source it was seen in recorded traffic of 2024 to 2026.
+Quirks without another source were observed in recorded traffic from 2024 to 2026.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from adapters.strict_providers import (
 )
 from adapters.tool_ids import MISTRAL_IDS
 
-# What every row of OpenAI's format takes below model.config; MLflow says api_base where OpenAI's SDK says base_url.
+# Config keys of every row of OpenAI's format below model.config; MLflow has api_base where OpenAI's SDK has base_url.
 _KEYS = {"api_key": "api_key", "base_url": "base_url", "api_base": "base_url"}
 _NO_EMBEDDINGS = frozenset({Task.CHAT, Task.COMPLETIONS})
-# There is no /completions, or it is another thing (fill in the middle): completions go to chat as one user message.
+# No /completions, or with another meaning (fill in the middle): completions become a chat with one user message.
 _CHAT_ONLY: Mapping[str, Any] = MappingProxyType({"completions_api": "chat"})
-# The newer of two names of one limit; these servers know the older only, and several ignore what they do not know.
+# The newer of two names for a limit; these servers only know the older one, and several ignore unknown members.
 _OLD_LIMIT = MappingProxyType({"max_completion_tokens": "max_tokens"})
-# OpenAI's own models: all but a few take chat only, and reasoning models refuse the older name of the limit.
+# OpenAI's own models: almost all only support chat, and reasoning models refuse the older name of the limit.
 _OPENAI_MODELS: Mapping[str, Any] = MappingProxyType(
     {
         "completions_api": "by_model",
@@ -45,7 +45,8 @@ _OPENAI_KEYS = {
     "openai_organization": "header:OpenAI-Organization",
     "openai_project": "header:OpenAI-Project",
 }
-# MLflow writes Azure as provider openai with openai_api_type azure or azuread, and with these keys; ours are beside them.
+# MLflow configures Azure as provider openai with openai_api_type azure or azuread and these keys; ours are in
+# addition.
 _AZURE_KEYS = {
     "openai_api_key": "api_key",
     "api_key": "api_key",
@@ -62,7 +63,7 @@ _AZURE_KEYS = {
     "azure_token_url": "setting:token_url",
 }
 _COHERE_URL = "https://api.cohere.com"
-# MLflow has only the key. input_type is what embeddings need where the request does not say it.
+# MLflow only has the key. Embeddings need input_type if the request does not set it.
 _COHERE_KEYS = {"cohere_api_key": "api_key", "cohere_api_base": "base_url", "input_type": "option:input_type"}
 _DATABRICKS_KEYS = {
     "host": "base_url",
@@ -73,23 +74,23 @@ _DATABRICKS_KEYS = {
 }
 
 
-# Says nothing of the role developer in its reference, or refuses it (DeepSeek): it gets system, which all of them know.
-# The models of theirs that take reasoning_effort: asked of others it is refused.
+# The role developer is missing from its reference, or refused (DeepSeek): it gets system, which all of them support.
+# Its models that accept reasoning_effort; others refuse it.
 _GPT_OSS: Mapping[str, Any] = {"reasoning_effort_models": ("gpt-oss",)}
-# It takes reasoning_effort for every model, and leaves it out where a model has none.
+# Accepts reasoning_effort for every model, and ignores it if a model does not reason.
 _OPENROUTER: Mapping[str, Any] = {"reasoning_details": True, "only_system": False, "reasoning_effort_models": ("",)}
 _ONLY_SYSTEM: Mapping[str, Any] = {"only_system": True}
 
 
 def _hosted(name: str, base_url: str, mlflow_key: str | None = None, **fields: Any) -> Provider:
-    """A service of OpenAI's format. `mlflow_key` is what MLflow's YAML calls its key."""
+    """A service with OpenAI's format. `mlflow_key` is the name of its key in MLflow's YAML."""
     own = {mlflow_key: "api_key"} if mlflow_key else {}
     fields["options"] = {**_ONLY_SYSTEM, **fields.get("options", {})}
     return Provider(name=name, format="openai", base_url=base_url, config_keys={**own, **_KEYS}, **fields)
 
 
 def _server(name: str, port: int, **fields: Any) -> Provider:
-    """A model server of OpenAI's format that people run themselves, at its default port."""
+    """A self-hosted model server with OpenAI's format, at its default port."""
     url = f"http://localhost:{port}/v1"
     fields["options"] = {**_ONLY_SYSTEM, "arguments_are_objects": True, **fields.get("options", {})}
     return Provider(name=name, format="openai", base_url=url, key_required=False, config_keys=_KEYS, **fields)
@@ -105,7 +106,8 @@ _ROWS = (
         options=_OPENAI_MODELS,
         also=("responses",),
     ),
-    # Two forms of one API: a deployment's URL with api-version, and /openai/v1. sidecar/config/cloud.py tells them apart.
+    # Two forms of one API: a deployment's URL with api-version, and /openai/v1. sidecar/config/cloud.py tells them
+    # apart.
     Provider(
         name="azure",
         format="openai",
@@ -127,9 +129,9 @@ _ROWS = (
             "anthropic_version": "header:anthropic-version",
         },
         headers=(("anthropic-version", "2023-06-01"),),
-        options=_CHAT_ONLY,  # the old /v1/complete is retired
+        options=_CHAT_ONLY,  # the old /v1/complete has been retired
     ),
-    # Model serving. The endpoint's name stands in the path; usage comes with every chunk, unasked, and stream_options is refused.
+    # Model serving. The endpoint's name is in the path; every chunk has usage, and stream_options is refused.
     Provider(
         name="databricks",
         format="openai",
@@ -139,7 +141,7 @@ _ROWS = (
         renamed=_OLD_LIMIT,
         options={"path": "/{model}/invocations", "usage_unasked": True},
     ),
-    # Refuses members it does not know, stream_options among them; usage comes with the finish, unasked.
+    # Refuses unknown members, including stream_options; usage comes with the finish, without a request.
     _hosted(
         "mistral",
         "https://api.mistral.ai/v1",
@@ -173,7 +175,7 @@ _ROWS = (
     _hosted("xai", "https://api.x.ai/v1", options=_CHAT_ONLY),
     _hosted("openrouter", "https://openrouter.ai/api/v1", options=_OPENROUTER),
     _hosted("fireworks", "https://api.fireworks.ai/inference/v1", renamed=_OLD_LIMIT),
-    # Its vectors are 8-bit integers in base64, which OpenAI's format has no word for.
+    # Its vectors are 8-bit integers in base64, which OpenAI's format cannot express.
     _hosted(
         "perplexity",
         "https://api.perplexity.ai",
@@ -189,7 +191,7 @@ _ROWS = (
         options={**_GPT_OSS, "turns_know": IN_GROQS_TURNS},
     ),
     _hosted("nvidia", "https://integrate.api.nvidia.com/v1", renamed=_OLD_LIMIT),
-    # Its OpenAI format; the native one is not spoken yet.
+    # Its OpenAI-compatible API; the native one is not supported yet.
     _hosted(
         "gemini",
         "https://generativelanguage.googleapis.com/v1beta/openai",
@@ -215,10 +217,10 @@ _ROWS = (
         base_url=_COHERE_URL,
         config_keys={**_COHERE_KEYS, "cohere_api_version": "setting:api_version"},
     ),
-    # Version 1 of its API, for those who still run it: private deployments, older clouds. Also what a config of provider
-    # cohere becomes by cohere_api_version: v1.
+    # Version 1 of its API, for private deployments and older clouds. Also the result of provider cohere with
+    # cohere_api_version: v1.
     Provider(name="cohere-v1", format="cohere-v1", base_url=_COHERE_URL, config_keys=_COHERE_KEYS),
-    # The server needs no key; an endpoint in front of it does. Before 2.0.3 its chat streams had no [DONE].
+    # The server needs no key, but an endpoint in front of it does. Before 2.0.3, its chat streams had no [DONE].
     Provider(
         name="huggingface-text-generation-inference",
         format="huggingface",
@@ -240,7 +242,7 @@ _ROWS = (
         },
         tasks=frozenset({Task.EMBEDDINGS}),
     ),
-    # A model that `mlflow models serve` serves. MLflow's YAML has no key for it; a proxy in front may want one.
+    # A model served by `mlflow models serve`. MLflow's YAML has no key for it; a proxy in front may require one.
     Provider(
         name="mlflow-model-serving",
         format="mlflow",
@@ -248,7 +250,7 @@ _ROWS = (
         key_required=False,
         config_keys={"model_server_url": "base_url", "api_key": "api_key"},
     ),
-    # The key stands in the header as it is, without a scheme.
+    # The key is in the header without a scheme.
     Provider(
         name="mosaicml",
         format="mosaicml",
@@ -261,7 +263,7 @@ _ROWS = (
     _server("llama.cpp", 8080),
     _server("sglang", 30000),
     _server("lm-studio", 1234, renamed=_OLD_LIMIT),
-    # Any server that speaks OpenAI's HTTP API, a company's own for one.
+    # Any server with OpenAI's HTTP API, such as a company's own.
     Provider(
         name="openai-compatible",
         format="openai",
@@ -283,7 +285,7 @@ _ROWS = (
 
 PROVIDERS: Mapping[str, Provider] = {row.name: row for row in _ROWS}
 
-# Other names of a row: MLflow's, and how people write it. In lower case, with dashes.
+# Other names of a row: MLflow's, and common spellings. In lower case, with dashes.
 ALIASES: Mapping[str, str] = {
     "togetherai": "together",
     "together-ai": "together",

@@ -1,4 +1,4 @@
-"""The one wording of refusals, and what a route drops. Shared by formats; `fit` decides what is refused."""
+"""The wording of refusals, and what a route drops. Shared by formats; `fit` decides what is refused."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from adapters.errors import GatewayError, Kind
 
 
 def unsupported(provider: str, param: str, why: str = "", *, drop_as: str | None = None) -> GatewayError:
-    """The one wording of a refusal. `drop_as` is what drop_params lists to leave the parameter out, None where there is no
-    call without it."""
+    """The wording of a refusal. `drop_as` is the entry of drop_params that leaves the parameter out; None if it is
+    required."""
     text = f"Provider '{provider}' does not support '{param}'" + (f": {why}." if why else ".")
     if drop_as is not None:
         text += f" To send such calls without it, list '{drop_as}' in the route's drop_params."
@@ -23,7 +23,7 @@ def invalid(param: str, why: str) -> GatewayError:
 
 
 def plain_fields(request: Any, names: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """The numbers and flags that are set, (field, the provider's name) each. JSON has no NaN and no infinity."""
+    """The numbers and flags that are set, as (field, the provider's name). JSON has no NaN and no infinity."""
     out: dict[str, Any] = {}
     for name, theirs in names:
         if not request.HasField(name):

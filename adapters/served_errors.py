@@ -1,6 +1,6 @@
-"""Why a model server without error bodies of its own failed: MLflow's `{"error_code", "message", "stack_trace"}`, FastAPI's
-`{"detail"}`, or a line of text. The stack trace is the operator's, in the server's own log: it is not shown to callers.
-"""
+"""Classifies failures of model servers without an error format of their own: MLflow's `{"error_code", "message",
+"stack_trace"}`, FastAPI's `{"detail"}`, or a line of text. The stack trace is in the server's own log for its
+operator; callers do not get it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from adapters.errors import GatewayError, Kind
 from adapters.failures import gateway_error, read_failure
 from adapters.http_errors import kind_of_status
 
-# MLflow's own words (mlflow.protos.databricks_pb2.ErrorCode) where they say more than the status does.
+# MLflow's codes (mlflow.protos.databricks_pb2.ErrorCode) that are more specific than the status.
 _KINDS = {
     "PERMISSION_DENIED": Kind.UPSTREAM_REJECTED_CREDENTIALS,
     "UNAUTHENTICATED": Kind.UPSTREAM_REJECTED_CREDENTIALS,
@@ -22,7 +22,7 @@ _KINDS = {
 
 
 def error(status: int, headers: Headers, body: bytes) -> GatewayError:
-    """The reason of a failed HTTP answer; never raises, whatever the body."""
+    """Classifies a failed HTTP answer. Never raises, whatever the body."""
     failure = read_failure(body)
     kind = _KINDS.get(failure.code) or kind_of_status(status)
     return gateway_error(kind, failure, word=failure.code, status=status, headers=headers)

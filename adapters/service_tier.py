@@ -1,7 +1,6 @@
-"""The tier in which a provider says it did the work: the price depends on it.
+"""The service tier that a provider reports, on which the price depends.
 
-OpenAI, Groq and others have `service_tier` in the answer, Anthropic in its usage. `auto` is what was asked
-for, not what was done.
+OpenAI, Groq and others have `service_tier` in the answer, Anthropic in its usage. `auto` is a request, not a tier.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import msgspec
 from adapters.json_object import MALFORMED
 
 _NULL = msgspec.Raw(b"null")
-# A word that a config may name. Whatever else a provider says is no tier.
+# A tier that a config may name. Anything else that a provider reports is not a tier.
 TIER = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 AUTO = "auto"
 
@@ -32,7 +31,7 @@ _USAGES = msgspec.json.Decoder(_Usage)
 
 
 def service_tier_in(body: bytes) -> str:
-    """Of a whole answer of any format; "" where it says none."""
+    """The tier of a whole answer in any format; "" if there is none."""
     if b'"service_tier"' not in body:
         return ""
     try:
@@ -43,12 +42,12 @@ def service_tier_in(body: bytes) -> str:
 
 
 def tier_of_json(raw: msgspec.Raw | bytes | None) -> str:
-    """Of a member's JSON; "" for what is no text."""
+    """The tier in a member's JSON; "" for anything but text."""
     text = b"" if raw is None else bytes(raw)
     return tier_word(text[1:-1].decode("latin-1")) if text[:1] == b'"' else ""
 
 
 def tier_word(written: str) -> str:
-    """As prices name it; "" for what names none."""
+    """The tier as prices name it; "" if there is none."""
     word = written.lower()
     return word if word != AUTO and TIER.fullmatch(word) else ""

@@ -11,24 +11,24 @@ from adapters.http_errors import kind_of_status
 from adapters.json_object import BYTE_ORDER_MARK
 from adapters.surrogates import Halves
 
-# One event's bytes at most: as many as a whole answer may have, for some servers send one as a single event.
+# Maximum size of one event: that of a whole answer, which some servers send as a single event.
 EVENT_BYTES_MAX = 64 * 1024 * 1024
 
-# A line ends at CR LF, LF or CR and nowhere else: U+2028 inside JSON must not split. The end of an event is a line end
-# followed at once by another.
+# Lines end at CR LF, LF or CR and nowhere else: U+2028 inside JSON must not split. An event ends at a line end
+# immediately followed by another one.
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
-# Comments and empty lines, whole ones; and so much of them as ends in an empty line.
+# Complete comments and empty lines; and as many of them as end in an empty line.
 _SILENT = re.compile(rb"(?:(?::[^\r\n]*)?(?:\r\n|\n|\r(?!\n)))+")
 _TO_LAST_END = re.compile(rb"(?s).*(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")
 _NOT_EVENTS = {b"{": "JSON", b"[": "JSON", b"<": "a page of HTML"}
-# An event's end is at most four bytes; that much of what was searched is searched again when more bytes come.
+# The end of an event has at most four bytes, so this much is searched again when more bytes arrive.
 _OVERLAP = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. `data` is the joined data lines; `raw` the event's bytes as they came, with the blank line that ends it."""
+    """One event. `data` are the joined data lines; `raw` the original bytes, including the blank line at the end."""
 
     name: str
     data: bytes
@@ -36,9 +36,12 @@ class Event:
 
 
 class Parser:
-    """Takes the bytes of a stream in any cuts. Comments that come together are one event, for a flood of them costs a thousand
-    times as much one by one. Joining the `raw` of all events gives the stream back, but for a byte order
-    mark at its start and a last event without the blank line that ends it, which gets one."""
+    """Accepts the bytes of a stream in pieces of any size.
+
+    Adjacent comments become one event, since handling a flood of them one by one would cost a thousand times as
+    much. The concatenated `raw` of all events is the stream, except for a byte order mark at its start and a missing
+    blank line at its end, which is added.
+    """
 
     __slots__ = ("_buffer", "_carriage", "_first", "_halves", "_searched", "_seen", "_started")
 
@@ -48,7 +51,7 @@ class Parser:
         self._started = False
         self._carriage = False
         self._halves = Halves()
-        self._first = b""  # the first bytes other than blanks, while there was no event
+        self._first = b""  # the first bytes other than blanks, until there was an event
         self._seen = False  # an event with data
 
     @property
@@ -56,14 +59,14 @@ class Parser:
         return self._started and not self._buffer and not self._carriage
 
     def feed(self, data: bytes) -> list[Event]:
-        """The events that `data` completes. Raises upstream_protocol for an event above EVENT_BYTES_MAX."""
+        """Returns the events that `data` completes. Raises upstream_protocol for an event above EVENT_BYTES_MAX."""
         if not self._carriage and b"\r" in data:
             self._carriage = True
         if not self._buffer and self._started and not self._carriage and data.find(b"\n\n") == len(data) - 2 >= 0:
-            return [self._event(data)]  # one event, whole: what nearly every read gives
+            return [self._event(data)]  # exactly one event, as in nearly every read
         self._buffer += data
         if not self._first:
-            self._first = data.lstrip()[:1]  # nothing but blanks came before it
+            self._first = data.lstrip()[:1]  # only blanks preceded it
         if not self._started and not self._start():
             return []
         return self._split()
@@ -91,14 +94,15 @@ class Parser:
         return events
 
     def _silent_until(self, begin: int) -> int:
-        """Where the comments and empty lines end that begin here, as far as they are whole events; 0 if none are."""
+        """Where the comments and empty lines that begin here end, as far as they are complete events; 0 if none
+        are."""
         buffer = self._buffer
         half = bool(buffer) and buffer[-1] == 0x0D  # it may be the first half of CR LF
         run = _SILENT.match(buffer, begin, len(buffer) - half)
         if run is None:
             return 0
         end = run.end()
-        del run  # while there is a match the buffer cannot be cut
+        del run  # the buffer cannot be resized while a match refers to it
         if not self._carriage:
             at = buffer.rfind(b"\n\n", begin, end)
             return at + 2 if at >= 0 else 0
@@ -106,7 +110,7 @@ class Parser:
         return 0 if last is None else last.end()
 
     def _end(self, begin: int) -> int:
-        """Where the event ends in which `begin` lies; 0 if that is not here yet."""
+        """Where the event that contains `begin` ends; 0 if its end has not arrived."""
         buffer = self._buffer
         if not self._carriage:
             at = buffer.find(b"\n\n", begin)
@@ -118,7 +122,7 @@ class Parser:
         return match.end()
 
     def _start(self) -> bool:
-        """Skips a byte order mark; False while there are too few bytes to tell."""
+        """Skips a byte order mark. Returns False while there are too few bytes to tell."""
         buffer = self._buffer
         if len(buffer) < len(BYTE_ORDER_MARK) and BYTE_ORDER_MARK.startswith(buffer):
             return False
@@ -128,8 +132,8 @@ class Parser:
         return True
 
     def close(self) -> list[Event]:
-        """The end of the stream: a last event without its blank line counts, as providers forget that. Raises upstream_protocol
-        where what came was no stream of events at all."""
+        """Ends the stream. A last event without its blank line counts, since providers forget it. Raises
+        upstream_protocol if this was not an event stream at all."""
         last = bytes(self._buffer).rstrip(b"\r\n \t")
         self._buffer.clear()
         events = [self._event(last + b"\n\n")] if last else []
@@ -149,7 +153,7 @@ class Parser:
 
 
 def _reason(body: bytes) -> str:
-    """The words of a failure that nothing else is known of. Raises one whose status, code, type or words say what it is."""
+    """The text of an otherwise unknown failure. Raises one whose status, code, type or message identifies it."""
     failure = read_failure(body)
     status = failure.http_status()
     known = named_kind(failure) if status is None else kind_of_status(status)

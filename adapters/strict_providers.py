@@ -1,36 +1,37 @@
-"""What providers of OpenAI's format are known to refuse, and what the strict ones take: data for their rows (`providers`)."""
+"""What providers of OpenAI's format refuse, and what the strict ones accept: data for their rows (`providers`)."""
 
 from __future__ import annotations
 
 from adapters.echo_names import CALL, MESSAGE, PARTS, Known
 from adapters.members import CACHE_MARKS
 
-# These refuse a request for one member of a message that they do not know. Groq and Cerebras take back `reasoning`, the member
-# they answer; Mistral takes its own parts of type thinking.
+# These refuse a request because of one unknown member of a message. Groq and Cerebras accept `reasoning`, the member
+# of their answers; Mistral its own parts of type thinking.
 ONLY_REASONING = (MESSAGE | CALL | PARTS) - {"messages[].reasoning"}
 _ONLY_PARTS = (MESSAGE | CALL | PARTS) - {"messages[].content[].thinking", "messages[].tool_calls[].index"}
-# What they do know in a turn of the assistant. A `function_call` asks for something, and is theirs to refuse.
+# The members that they know in an assistant turn. A `function_call` is an instruction, left for them to refuse.
 _IN_TURNS = frozenset({"role", "content", "name", "tool_calls", "function_call", "cache_control"})
 _IN_CALLS = frozenset({"id", "type", "function"})
 _IN_FUNCTIONS = frozenset({"name", "arguments"})
 IN_GROQS_TURNS = Known(_IN_TURNS | {"reasoning"}, _IN_CALLS, _IN_FUNCTIONS)
 IN_MISTRALS_TURNS = Known(_IN_TURNS | {"prefix"}, _IN_CALLS | {"index"}, _IN_FUNCTIONS)
-# A name of who speaks: Groq and Mistral refuse it but for tools (https://console.groq.com/docs/openai; Mistral answers 422).
+# The name of a speaker: Groq and Mistral refuse it except for tools (https://console.groq.com/docs/openai; Mistral
+# answers 422).
 _NAMES = frozenset({"messages[].name"})
-# What has no value that Groq takes; values that ask for nothing go out (the same page).
+# Members without any value that Groq accepts; values without effect are left out (the same page).
 GROQ_LEAVES = ONLY_REASONING | _NAMES | {"logit_bias", "logprobs", "top_logprobs"}
-# Mistral refuses what its reference does not name ("Extra inputs are not permitted").
+# Mistral refuses anything that its reference does not list ("Extra inputs are not permitted").
 _OPENAIS_HINTS = frozenset(
     {"user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options", "verbosity"}
     | {"stream_options.include_obfuscation", "messages[].content[].prompt_cache_breakpoint"}
     | {"logit_bias", "store", "service_tier", "modalities"}
 )
 MISTRAL_LEAVES = _ONLY_PARTS | _NAMES | CACHE_MARKS | _OPENAIS_HINTS | {"logprobs", "top_logprobs"}
-# Gemini's endpoint too ('Unknown name "store": Cannot find field'); penalties are among what it does not know.
+# So does Gemini's endpoint ('Unknown name "store": Cannot find field'); penalties are among what it does not know.
 GEMINI_LEAVES = (_OPENAIS_HINTS - {"service_tier"}) | {"metadata", "frequency_penalty", "presence_penalty"}
-# What the embedded model's server reads. It ignores all else, and what it would ignore is refused: tools for one, which the
-# model is too small to call (llama.cpp takes them and `tool_choice`, and then answers in prose). https://github.com/ggml-org/llama.cpp,
-# tools/server/README.md
+# The members that the embedded model's server reads. It ignores all others, which are therefore refused: for example
+# tools, which the model is too small to call (llama.cpp accepts them and `tool_choice`, and then answers in prose).
+# https://github.com/ggml-org/llama.cpp, tools/server/README.md
 LLAMA_CPP = frozenset(
     {"model", "messages", "prompt", "input", "stream", "stream_options", "max_tokens", "max_completion_tokens"}
     | {"temperature", "top_p", "n", "seed", "stop", "frequency_penalty", "presence_penalty", "logit_bias", "logprobs"}

@@ -1,12 +1,12 @@
-"""Halves of characters. JSON may escape a character beyond U+FFFF as two halves (RFC 8259, 7), and a provider that cuts its text
-between them sends each in a string of its own. Decoders refuse half a character, so halves are joined or become U+FFFD.
-"""
+"""Lone surrogates. JSON may escape a character beyond U+FFFF as a surrogate pair (RFC 8259, 7), and a provider that
+cuts its text in between sends each half in a separate string. Decoders refuse lone surrogates, so halves are
+joined or become U+FFFD."""
 
 from __future__ import annotations
 
 import re
 
-# Every escape is matched, so that the backslash of another one does not count: \\ud83d is a backslash and text.
+# Matches every escape, so that the backslash of another one does not count: \\ud83d is a backslash and text.
 _ESCAPES = re.compile(
     rb"\\(?:(u[dD][89abAB][0-9a-fA-F]{2})(?:\\u[dD][c-fC-F][0-9a-fA-F]{2})?|(u[dD][c-fC-F][0-9a-fA-F]{2})|.)", re.DOTALL
 )
@@ -15,8 +15,8 @@ _MARKS = (b"\\ud", b"\\uD")
 
 
 class Halves:
-    """Joins the halves of one stream's events. A first half at the end of a string waits for a second one at the start of
-    another; if that never comes the first is left out."""
+    """Joins the surrogates in one stream's events. A high surrogate at the end of a string waits for a low one at
+    the start of another; if that never arrives, it is left out."""
 
     __slots__ = ("_first",)
 
@@ -24,7 +24,7 @@ class Halves:
         self._first = b""
 
     def joined(self, data: bytes) -> bytes:
-        """One event's JSON without halves; `data` itself where it has none."""
+        """Returns one event's JSON without lone surrogates; `data` itself if it has none."""
         if b"\\ud" not in data and b"\\uD" not in data:
             return data
         return _ESCAPES.sub(self._escape, data)
@@ -43,12 +43,12 @@ class Halves:
 
 
 def may_have_halves(data: bytes) -> bool:
-    """One search at a time: each of a large body takes 10 ms, and nothing else runs meanwhile."""
+    """One search at a time: each one takes 10 ms on a large body, and blocks everything else."""
     return any(mark in data for mark in _MARKS)
 
 
 def without_halves(data: bytes) -> bytes:
-    """JSON that is whole: each half becomes U+FFFD."""
+    """Replaces every lone surrogate by U+FFFD, in complete JSON."""
 
     def replaced(match: re.Match[bytes]) -> bytes:
         return _UNKNOWN if match[2] or (match[1] and len(match[0]) == len(_UNKNOWN)) else match[0]

@@ -1,7 +1,9 @@
-"""A thought of one provider, where callers of another format keep what they send back unchanged: a signature, encrypted content.
+"""Carries a thought of one provider in a member that callers of another format send back unchanged: a signature,
+encrypted content.
 
-The envelope holds what the canonical thought has beyond its text. It is no secret and proves nothing; it only says whose the
-thought is, so that it goes back to a provider that takes it, and never to one that checks what is its own.
+The envelope contains what the canonical thought has in addition to its text. It is not secret and proves nothing; it
+only identifies the origin, so that the thought goes back to a provider that accepts it, and never to one that
+verifies its own.
 """
 
 from __future__ import annotations
@@ -14,12 +16,12 @@ from google.protobuf.message import DecodeError
 from sidecar.v1 import inference_pb2 as pb
 
 MARK = "sidecar-thought."
-# Of a thought that nobody signed and no member names: OpenAI's format calls it so.
+# For a thought without signature or member name: the name in OpenAI's format.
 _NATIVE_NAME = "reasoning_content"
 
 
 def enveloped(thought: pb.Thinking | pb.ThinkingDelta) -> str:
-    """All but the text."""
+    """Everything but the text."""
     kept = pb.Thinking(native_name=thought.native_name or _NATIVE_NAME)
     for field in ("signature", "redacted", "format"):
         if thought.HasField(field):
@@ -28,7 +30,8 @@ def enveloped(thought: pb.Thinking | pb.ThinkingDelta) -> str:
 
 
 def from_envelope(envelope: str, text: str) -> pb.Thinking:
-    """The thought with that text. One that cannot be opened is nobody's: it is left out wherever it would go."""
+    """The thought with that text. One whose envelope cannot be opened belongs to no provider, and is left out
+    everywhere."""
     encoded = envelope.removeprefix(MARK)
     try:
         thought = pb.Thinking.FromString(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)))

@@ -1,10 +1,11 @@
-"""Thoughts as members of a message in OpenAI's format, which itself has none for them. Clients send back what they were given:
+"""Thoughts as members of a message in OpenAI's format, which does not define any. Clients send back what they
+received:
 
-reasoning_details  [{"type": "reasoning.text", "text", "signature", "format", "index"},              OpenRouter's convention
-                    {"type": "reasoning.encrypted", "data", ...}, {"type": "reasoning.summary", "summary", ...}]
-thinking_blocks    [{"type": "thinking", "thinking", "signature"},                                    LiteLLM's, which are
-                    {"type": "redacted_thinking", "data"}]                                            Anthropic's own blocks
-content            the same blocks among the parts; Mistral's and Databricks' parts (openai/_thought.py)
+    reasoning_details  [{"type": "reasoning.text", "text", "signature", "format", "index"},              OpenRouter's convention
+                        {"type": "reasoning.encrypted", "data", ...}, {"type": "reasoning.summary", "summary", ...}]
+    thinking_blocks    [{"type": "thinking", "thinking", "signature"},                                    LiteLLM's, which are
+                        {"type": "redacted_thinking", "data"}]                                            Anthropic's own blocks
+    content            the same blocks among the parts; Mistral's and Databricks' parts (openai/thinking_parts.py)
 
 (https://openrouter.ai/docs/guides/best-practices/reasoning-tokens, https://docs.litellm.ai/docs/reasoning_content)
 """
@@ -21,11 +22,11 @@ from sidecar.v1 import inference_pb2 as pb
 
 DETAILS = "reasoning_details"
 BLOCKS = "thinking_blocks"
-# LiteLLM's SDK keeps what OpenAI's message has no member for in an object of its own.
+# LiteLLM's SDK keeps members that OpenAI's message lacks in a separate object.
 _NESTED = "provider_specific_fields"
 CARRIERS = (DETAILS, BLOCKS)
 CLAUDE = "anthropic-claude-v1"
-# What is no thought that this code can read: nobody's, so it goes nowhere.
+# A thought that this code cannot read: it belongs to no provider, and is sent to none.
 _UNREADABLE = "unreadable"
 _DETAIL = frozenset({"type", "text", "signature", "data", "format", "index", "id", "summary"})
 _BLOCK = frozenset({"type", "thinking", "signature", "data"})
@@ -35,7 +36,7 @@ Members = Mapping[str, msgspec.Raw]
 
 
 def is_claudes(format_: str) -> bool:
-    """Some clients add up the deltas of `format` like those of a text."""
+    """Some clients concatenate the deltas of `format` like those of a text."""
     return not format_.replace(CLAUDE, "")
 
 
@@ -48,7 +49,8 @@ def written_detail(thought: pb.Thinking, index: int) -> dict[str, Any]:
 
 
 def written_piece(delta: pb.ThinkingDelta) -> dict[str, Any]:
-    """An entry of reasoning_details in a delta. Clients add up what has one `index`, so `format` comes once."""
+    """An entry of reasoning_details in a delta. Clients merge entries with the same `index`, so `format` is sent
+    once."""
     return _entry(delta, delta.index)
 
 
@@ -67,7 +69,7 @@ def _entry(thought: Any, index: int) -> dict[str, Any]:
 
 
 def read_carriers(members: Members) -> Iterator[tuple[str, list[pb.Thinking]]]:
-    """The members that hold thoughts, with what they hold."""
+    """The members that contain thoughts, and those thoughts."""
     for name in CARRIERS:
         if name in members:
             yield name, _read_list(name, members[name])
@@ -78,7 +80,7 @@ def read_carriers(members: Members) -> Iterator[tuple[str, list[pb.Thinking]]]:
 
 
 def rest_of_nested(raw: msgspec.Raw) -> bool:
-    """Whether LiteLLM's object says more than the thoughts that are read from it."""
+    """Whether LiteLLM's object contains more than the thoughts that are read from it."""
     known = (*CARRIERS, "reasoning_content", "reasoning")
     return any(name not in known and bytes(value) != b"null" for name, value in opened(raw).items())
 
@@ -96,7 +98,8 @@ def _read_list(name: str, raw: msgspec.Raw) -> list[pb.Thinking]:
 
 
 def _read_details(entries: list[msgspec.Raw]) -> list[pb.Thinking]:
-    """Some clients keep the pieces of a stream one after the other: those of one index are one thought, up to its signature."""
+    """Some clients keep the pieces of a stream one by one: those with the same index are one thought, up to its
+    signature."""
     thoughts: list[pb.Thinking] = []
     texts: list[list[str]] = []  # of each thought
     last = b""
@@ -124,8 +127,9 @@ def _read_details(entries: list[msgspec.Raw]) -> list[pb.Thinking]:
 
 
 def _is_last_piece(members: Members) -> bool:
-    """OpenAI's SDK for Node keeps the last delta of a stream: the signature, without the text, the format or what came before.
-    A thought that its provider signs and does not show has an empty text in a whole answer, and a format in a stream."""
+    """OpenAI's SDK for Node keeps the last delta of a stream: the signature, without the text, the format or
+    earlier deltas. A thought that its provider signs but does not show has an empty text in a whole answer, and
+    a format in a stream."""
     return "signature" in members and "format" not in members and "text" not in members
 
 
@@ -134,7 +138,7 @@ def _unreadable(raw: msgspec.Raw | bytes) -> pb.Thinking:
 
 
 class _NotText(ValueError):
-    """A member that must be a text is something else."""
+    """A member that must be a text is not one."""
 
 
 def _read_detail(raw: msgspec.Raw) -> pb.Thinking:
@@ -156,7 +160,7 @@ def _read_detail(raw: msgspec.Raw) -> pb.Thinking:
 
 
 def read_block(raw: msgspec.Raw | bytes) -> pb.Thinking | None:
-    """A block of Anthropic's, or a part of Mistral's or Databricks'; None for what is no thought."""
+    """A block of Anthropic's, or a part of Mistral's or Databricks'; None for anything but a thought."""
     members = opened(raw)
     try:
         return _read_block(members)
@@ -184,7 +188,7 @@ def _read_block(members: Members) -> pb.Thinking | None:
 
 
 def may_be_block(text: str) -> bool:
-    """Whether a part's JSON is worth a look."""
+    """Whether a part's JSON may be a thought."""
     return any(f'"{kind}"' in text for kind in _BLOCK_KINDS)
 
 
@@ -201,7 +205,7 @@ def _keep_rest(thought: pb.Thinking, members: Members, known: frozenset[str]) ->
 
 
 def opened(raw: msgspec.Raw | bytes) -> Members:
-    """The members of an object; none of anything else."""
+    """The members of an object; none for anything else."""
     try:
         return OBJECTS.decode(raw)
     except MALFORMED:
@@ -209,7 +213,7 @@ def opened(raw: msgspec.Raw | bytes) -> Members:
 
 
 def _text(members: Members, name: str) -> str:
-    """A string; "" where there is none. Raises _NotText for anything else."""
+    """A string; "" if there is none. Raises _NotText for anything else."""
     raw = members.get(name)
     if raw is None or bytes(raw) == b"null":
         return ""

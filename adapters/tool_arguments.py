@@ -1,8 +1,9 @@
-"""Arguments of calls in a history, for providers that take an object alone.
+"""Arguments of calls in a history, for providers that only accept objects.
 
-A model writes arguments that are none now and then: cut off by the limit, with a quote too much, a bare text. Agents answer such
-a call with an error and send it back with every further turn. OpenAI takes any text there; others answer 400 to the whole
-conversation from then on. What the model wrote goes to them as one member of an object, so that it can still see its mistake.
+Models sometimes write invalid arguments: cut off by the limit, with an extra quote, a bare text. Agents answer such
+a call with an error and send it back with every further turn. OpenAI accepts any text there; others answer 400 to
+the whole conversation from then on. They get the model's text as the member of an object, so that the model can
+still see its mistake.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ import msgspec
 
 from adapters.json_object import MALFORMED, OBJECTS
 
-# The Messages API's answers have it, too, where another provider's model made the mistake.
+# Also used in answers of the Messages API if another provider's model made the mistake.
 MEMBER: Final = "_malformed_arguments"
-# As it is named where it is said that arguments do not go out as they came.
+# The name under which changed arguments are reported.
 NAME: Final = "messages[].tool_calls[].function.arguments"
 
 
 def as_object(arguments: str) -> tuple[str, bool]:
-    """JSON text of one object, and whether it is what came. Some clients send "" for no arguments."""
+    """Returns the JSON text of one object, and whether it is unchanged. Some clients send "" for no arguments."""
     text = arguments.strip() or "{}"
     if is_object(text):
         return text, True

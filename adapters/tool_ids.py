@@ -1,4 +1,4 @@
-"""Ids of tool calls that another provider made, in the form that this one takes."""
+"""Converts ids of tool calls from another provider to the form that this one accepts."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 @dataclass(frozen=True, slots=True)
 class IdForm:
-    """What a provider takes: ids of the pattern as they are. Others become `length` letters and digits."""
+    """What a provider accepts: ids that match the pattern. Others become `length` letters and digits."""
 
     pattern: re.Pattern[str]
     length: int
 
     def fit(self, id_: str) -> str:
-        """The same id for the same one in every request, so that calls and results stay together and caches hold."""
+        """Always the same result for the same id, so that calls and results match and caches stay valid."""
         if not id_ or self.pattern.fullmatch(id_):
             return id_
         number = int.from_bytes(hashlib.sha256(id_.encode("utf-8", "surrogatepass")).digest(), "big")
@@ -33,7 +33,8 @@ class IdForm:
         return "".join(letters)
 
 
-# "messages.N.content.N.tool_use.id: String should match pattern", from the API; 24 letters and digits do not meet by chance.
+# "messages.N.content.N.tool_use.id: String should match pattern", from the API; 24 letters and digits do not
+# collide.
 CLAUDE_IDS = IdForm(re.compile(r"[a-zA-Z0-9_-]+"), 24)
 # "Tool call id was ... but must be a-z, A-Z, 0-9, with a length of 9."
 MISTRAL_IDS = IdForm(re.compile(r"[a-zA-Z0-9]{9}"), 9)
@@ -42,7 +43,7 @@ _OBJECTS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
 
 def fit_ids(messages: list[dict[str, Any]], form: IdForm) -> None:
-    """The ids of calls and results in messages of OpenAI's format, changed in place."""
+    """Changes the ids of calls and results in messages of OpenAI's format, in place."""
     for message in messages:
         if "tool_call_id" in message:
             message["tool_call_id"] = form.fit(message["tool_call_id"])
@@ -51,8 +52,8 @@ def fit_ids(messages: list[dict[str, Any]], form: IdForm) -> None:
 
 
 def fit_ids_in_body(raw: bytes, form: IdForm) -> bytes:
-    """The same for `messages` of a body that passes: other members keep their bytes. What is not of the format is the provider's
-    to refuse."""
+    """The same for `messages` of a body that passes through: other members keep their bytes. Malformed parts are
+    left for the provider to refuse."""
     if b'"tool_call' not in raw:
         return raw
     try:

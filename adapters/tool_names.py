@@ -1,8 +1,8 @@
-"""Names of tools that are longer than every provider takes.
+"""Shortens names of tools that exceed what some providers accept.
 
-Anthropic's callers may use 128 characters (MCP servers do: `mcp__server__tool`), OpenAI and others take 64. A longer name is cut,
-and told apart by a hash: the same for the same tool in every request, so that histories and prompt caches hold. The caller's own
-name stands in its answer.
+Anthropic's callers may use 128 characters (as MCP servers do: `mcp__server__tool`), OpenAI and others accept 64. A
+longer name is truncated and made unique by a hash: always the same for the same tool, so that histories and prompt
+caches stay valid. Answers contain the caller's own name.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from collections.abc import Iterable
 
 from sidecar.v1 import inference_pb2 as pb
 
-# What OpenAI allows a function's name to have.
+# The maximum length of a function's name at OpenAI.
 NAME_CHARS_MAX = 64
 _HASH_CHARS = 8
-# A name in a body's `tools` that is too long, or looks so because of escapes.
+# A name in a body's `tools` that is too long, or seems so because of escapes.
 _LONG = re.compile(rb'"name"\s{0,16}:\s{0,16}"[^"]{%d}' % (NAME_CHARS_MAX + 1))
 
 
 def short_name(name: str) -> str:
-    """The name itself, where it is short enough."""
+    """Returns the name unchanged if it is short enough."""
     if len(name) <= NAME_CHARS_MAX:
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_CHARS]
@@ -34,12 +34,12 @@ def has_long_names(tools: bytes) -> bool:
 
 
 def own_names(names: Iterable[str]) -> dict[str, str]:
-    """Short name -> the caller's, of those that are too long."""
+    """Short name -> the caller's, for those that are too long."""
     return {short_name(name): name for name in names if len(name) > NAME_CHARS_MAX}
 
 
 def shorten(request: pb.ChatRequest) -> None:
-    """The names of tools, of the choice and of calls in the history."""
+    """Shortens the names of tools, of the tool choice and of calls in the history."""
     for tool in request.tools:
         if tool.WhichOneof("kind") == "function":
             tool.function.name = short_name(tool.function.name)

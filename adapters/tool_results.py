@@ -1,4 +1,4 @@
-"""Results of tools for formats that have only texts in them."""
+"""Tool results for formats that only allow texts in them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ATTACHED = "(see the attachment in the next message)"
 
 
 def have_media(messages: Iterable[pb.Message]) -> bool:
-    """Whether a result has a picture or a file in it."""
+    """Whether a result contains an image or a file."""
     return any(
         message.role == pb.ROLE_TOOL and any(part.WhichOneof("part") in _MEDIA for part in message.content)
         for message in messages
@@ -19,8 +19,8 @@ def have_media(messages: Iterable[pb.Message]) -> bool:
 
 
 def with_media_behind(messages: Iterable[pb.Message]) -> list[pb.Message]:
-    """Pictures and files of results follow in a message of the user, behind all results of the turn, with the ids of their calls.
-    Changes the messages it gets."""
+    """Moves images and files of results to a user message after all results of the turn, with the ids of their
+    calls. Changes the messages in place."""
     out: list[pb.Message] = []
     media: list[pb.ContentPart] = []
     for message in messages:

@@ -1,6 +1,6 @@
-"""What providers count: numbers in many spellings, and the rule that makes one sum of them.
+"""Usage as providers report it, in many spellings, and the rules that make it consistent.
 
-Nothing here raises: usage is bookkeeping, and a strange one never costs the caller the answer.
+Nothing here raises: usage is bookkeeping, and an invalid one never fails the answer.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from sidecar.v1 import inference_pb2 as pb
 Members = Mapping[str, msgspec.Raw]
 
 COUNT_MAX = 2**31 - 1
-# Of a number: no count and no bill has more, and Decimal's exponents stay small.
+# Characters of a number: no count or bill has more, and Decimal's exponents stay small.
 _DIGITS_MAX = 48
 _NUMBER = re.compile(rb"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?")
 _MICRO = 1_000_000
-# Providers add dollars as floats: what is smaller than this part of a micro-dollar is their rounding, not money.
+# Providers add up dollars as floats: anything below this part of a micro-dollar is their rounding error.
 _NOISE = Decimal("0.000001")
-# Nobody's bill for a call is higher; in micro-dollars it is far below 2**63.
+# No call costs more; in micro-dollars this is far below 2**63.
 _DOLLARS_MAX = 1_000_000_000
 # xAI's unit: https://docs.x.ai/developers/cost-tracking
 _TICKS_A_DOLLAR = 10_000_000_000
 
 
 def count_of(raw: msgspec.Raw | bytes | None) -> int | None:
-    """A whole number from 0 to COUNT_MAX. 12.0 and "12" count as 12; anything else is none."""
+    """A whole number from 0 to COUNT_MAX. 12.0 and "12" count as 12; anything else is None."""
     text = b"" if raw is None else bytes(raw)
     if text.isdigit() and len(text) < 10:
         return int(text)
@@ -50,16 +50,16 @@ def members_of(raw: msgspec.Raw | bytes | None) -> Members:
 
 
 def largest(members: Members, names: Iterable[str]) -> int | None:
-    """Of one count under several names: some servers send a 0 under the name they do not use."""
+    """The largest of several spellings of one count: some servers send 0 under the name that they do not use."""
     found = [value for name in names if (raw := members.get(name)) is not None and (value := count_of(raw)) is not None]
     return max(found, default=None)
 
 
 def cost_of(members: Members) -> int | None:
-    """What a provider says it bills, in micro-dollars, from the members of its `usage`.
+    """The cost that a provider reports, in micro-dollars, from the members of its `usage`.
 
-    OpenRouter, Vercel and others say `cost`, Perplexity an object with `total_cost`, xAI ticks. With `is_byok` the price of the
-    model is on the bill of another provider, and is added: `cost` is the gateway's fee then.
+    OpenRouter, Vercel and others send `cost`, Perplexity an object with `total_cost`, xAI ticks. With `is_byok`,
+    another provider bills the model, and its price is added: `cost` is only the gateway's fee then.
     """
     raw = members.get("cost")
     parts = members_of(raw)
@@ -84,7 +84,7 @@ def _micro_dollars(raw: msgspec.Raw | bytes | None, a_dollar: int = 1) -> int | 
 
 
 def _number(text: bytes) -> Decimal | None:
-    """Of 0 or more, in a string too."""
+    """Zero or more, possibly as a string."""
     text = text.strip(b'"')
     if len(text) > _DIGITS_MAX or _NUMBER.fullmatch(text) is None:
         return None
@@ -92,15 +92,15 @@ def _number(text: bytes) -> Decimal | None:
 
 
 def settle(usage: pb.Usage) -> None:
-    """Makes the counts of an answer one sum; what cannot be told stays unset.
+    """Makes the counts of an answer consistent; what cannot be derived stays unset.
 
-    Output contains what was thought. Some providers count that apart, and not all of them say it, so the numbers decide:
+    Output includes reasoning. Some providers count it separately, and not all of them say so, so the numbers decide:
 
     - total above input + output: output is total - input;
-    - no total, and more reasoning than output: it cannot be a part of it, so output is both together;
-    - otherwise reasoning is a part of output. Output is never above a total that is given.
+    - no total, and more reasoning than output: reasoning cannot be part of output, so output is the sum of both;
+    - otherwise reasoning is part of output. Output never exceeds a given total.
 
-    No part is larger than its whole afterwards. A total of 0 beside other counts is none.
+    Afterwards, no part exceeds its whole. A total of 0 next to other counts is ignored.
     """
     input_, output = _given(usage, "input_tokens"), _given(usage, "output_tokens")
     total, reasoning = _given(usage, "total_tokens") or None, usage.reasoning_tokens
@@ -131,7 +131,8 @@ def settle_vectors(usage: pb.Usage) -> None:
 
 
 def latest_usage(earlier: pb.Usage | None, later: pb.Usage) -> pb.Usage:
-    """Of a stream that counts more than once. Counts grow, so the later one holds, but a 0 or a gap in it takes nothing back."""
+    """For a stream with several counts. Counts grow, so the later one applies, but a 0 or a gap in it does not undo
+    the earlier one."""
     if earlier is None:
         return later
     together = pb.Usage()

@@ -1,5 +1,5 @@
-"""Vectors of an answer: as many as there were inputs, and encoded as they were asked for. OpenAI's SDKs ask for base64 by
-default, most formats only write numbers."""
+"""The vectors of an answer: one for each input, encoded as requested. OpenAI's SDKs request base64 by default,
+while most formats only return numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from sidecar.v1 import inference_pb2 as pb
 
 
 def inputs_in(raw: bytes) -> int | None:
-    """How many inputs the `input` of a body has: a text and a list of tokens are one. None where it is neither."""
+    """The number of inputs in the `input` of a body: a text and a list of tokens are one each. None if it is
+    neither."""
     if raw.startswith(b'"'):
         return 1
     try:
@@ -25,16 +26,16 @@ def inputs_in(raw: bytes) -> int | None:
 
 
 def check_count(vectors: int, inputs: int) -> None:
-    """Raises upstream_protocol: whoever pairs texts with vectors would pair the wrong ones."""
+    """Raises upstream_protocol for a mismatch, which would assign vectors to the wrong texts."""
     if vectors != inputs:
         text = f"The provider answered {vectors} vectors for {inputs} inputs."
         raise GatewayError(Kind.UPSTREAM_PROTOCOL, text)
 
 
 def encode_vectors(answer: pb.EmbedResponse, request: pb.EmbedRequest) -> pb.EmbedResponse:
-    """The answer, its numbers packed as little-endian 32-bit floats where the request wants base64; changed in place.
+    """Packs the answer's numbers as little-endian 32-bit floats if the request wants base64; changes it in place.
 
-    Raises upstream_protocol for a number that no such float can hold, and for more or fewer vectors than inputs.
+    Raises upstream_protocol for a number that does not fit, and for more or fewer vectors than inputs.
     """
     check_count(len(answer.embeddings), len(request.inputs))
     if request.encoding != pb.EmbedRequest.ENCODING_BASE64:

@@ -1,7 +1,8 @@
 """Anthropic's Messages API, both sides: chat, unary and streamed (https://docs.anthropic.com/en/api/messages).
 
-The client side reads callers who speak it; the provider side talks to Anthropic. The version header comes from the provider's
-row, or from the caller where its body passes. What the format cannot say is refused by name; `refusals` has the table.
+The client side reads callers of this API; the provider side talks to Anthropic. The version header comes from the
+provider's row, or from the caller if its body passes through. What the format cannot express is refused by name,
+according to `places`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from adapters.openai import open_plain_body
 
 __all__ = ["FORMAT", "HINTS", "encode_error", "encode_error_event", "status_of"]
 
-# What goes from the caller to the provider: the version its body is written for, and the betas that it uses.
+# Caller's headers that go to the provider: the version its body is written for, and the betas that it uses.
 _HEADERS = ("anthropic-version", "anthropic-beta")
 
 

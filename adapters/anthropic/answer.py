@@ -1,4 +1,4 @@
-"""What unary and streamed answers share: stop reasons, usage, members beyond the named ones."""
+"""What unary and streamed answers share: stop reasons, usage, unknown members."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from adapters.json_object import object_text
 from adapters.usage import COUNT_MAX, Members, cost_of, count_of, members_of, settle
 from sidecar.v1 import inference_pb2 as pb
 
-# https://docs.anthropic.com/en/api/messages, stop_reason. A word that is not here becomes OTHER.
+# https://docs.anthropic.com/en/api/messages, stop_reason. Unknown words become OTHER.
 FINISH_REASONS = {
     "end_turn": pb.FINISH_REASON_STOP,
     "stop_sequence": pb.FINISH_REASON_STOP,
@@ -24,14 +24,14 @@ _COUNTS = frozenset(
 
 
 def finish_reason(native: str, *, answered: bool = False) -> pb.FinishReason:
-    """`answered`: by the gateway's own tool (json_answer), so that nothing is left for the caller to run."""
+    """`answered`: the gateway's own tool gave the answer (json_answer), so the caller has no tool to run."""
     if native == "tool_use" and answered:
         return pb.FINISH_REASON_STOP
     return FINISH_REASONS.get(native, pb.FINISH_REASON_OTHER) if native else pb.FINISH_REASON_UNSPECIFIED
 
 
 def usage_of(members: Members) -> pb.Usage | None:
-    """Anthropic's input_tokens leaves the cached tokens out; ours contains them. None where there are no counts."""
+    """Anthropic's input_tokens excludes cached tokens; ours includes them. None if there are no counts."""
     fresh, output = count_of(members.get("input_tokens")), count_of(members.get("output_tokens"))
     if fresh is None and output is None:
         return None
@@ -55,7 +55,7 @@ def usage_of(members: Members) -> pb.Usage | None:
 
 
 def _written(members: Members) -> tuple[int | None, int | None]:
-    """Tokens written to the cache, and those of them that stay for an hour."""
+    """Tokens written to the cache, and how many of those are kept for an hour."""
     by_age = members_of(members.get("cache_creation"))
     hour, minutes = (count_of(by_age.get(f"ephemeral_{age}_input_tokens")) for age in ("1h", "5m"))
     written = count_of(members.get("cache_creation_input_tokens"))

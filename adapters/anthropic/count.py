@@ -1,4 +1,5 @@
-"""How many tokens a request has, by Anthropic's own count (POST /v1/messages/count_tokens), for callers of every format."""
+"""Counts the tokens of a request through Anthropic's API (POST /v1/messages/count_tokens), for callers of any
+format."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ from adapters.contract import Context, HttpCall, Target
 from adapters.json_object import OBJECTS, Obj, of_answer
 from sidecar.v1 import inference_pb2 as pb
 
-# The API refuses what does not count, such as max_tokens.
+# Members that count; the API refuses others, such as max_tokens.
 _COUNTED = frozenset({"model", "messages", "system", "tools", "tool_choice", "thinking", "output_config"})
 
 
@@ -19,14 +20,14 @@ def count_url(target: Target) -> str:
 
 
 def encode_count(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
-    """The call, of a canonical request. Raises as `encode` does."""
+    """Encodes a canonical request. Raises what `encode` raises."""
     call = encode(request, target, stream, context)
     members = {name: raw for name, raw in OBJECTS.decode(call.body).items() if name in _COUNTED}
     return call._replace(url=count_url(target), body=msgspec.json.encode(members))
 
 
 def decode_count(body: bytes, context: Context) -> int:
-    """The answer's number. Raises upstream_protocol."""
+    """Returns the number of tokens. Raises upstream_protocol."""
     count = Obj(body, "", of_answer).integer("input_tokens")
     if count is None:
         raise of_answer("input_tokens", "a whole number")
@@ -34,5 +35,5 @@ def decode_count(body: bytes, context: Context) -> int:
 
 
 def check_count(body: bytes) -> None:
-    """An answer that passes. It costs nothing, and has no usage."""
+    """Checks an answer that passes through. It is free, so there is no usage."""
     decode_count(body, Context(0, str))

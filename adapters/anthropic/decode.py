@@ -1,4 +1,4 @@
-"""A whole answer of POST /v1/messages -> canonical chat response."""
+"""Decodes a whole answer of POST /v1/messages."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sidecar.v1 import inference_pb2 as pb
 
 
 def decode(body: bytes, context: Context) -> pb.ChatResponse:
-    """The answer; upstream_protocol for a body that is not one whole message object."""
+    """Returns the canonical answer. Raises upstream_protocol for a body that is not one complete message object."""
     obj = Obj(body, "", of_answer)
     if obj.string("type") == "error":
         raise in_band_error(obj)
     blocks = obj.array("content")
     if blocks is None or obj.string("role") not in ("assistant", "", None):
-        raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's answer is not a message of the assistant.")
+        raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's answer is not an assistant message.")
     native = obj.string("stop_reason") or ""
     message = pb.Message(role=pb.ROLE_ASSISTANT)
     kinds = {_add_block(message, raw, path) for raw, path in blocks}
@@ -42,7 +42,7 @@ def decode(body: bytes, context: Context) -> pb.ChatResponse:
 
 
 def _add_block(message: pb.Message, raw: bytes, path: str) -> str | None:
-    """The block's type; TOOL_NAME for the call of the gateway's own tool, whose input is the answer."""
+    """Returns the block's type; TOOL_NAME for a call of the gateway's own tool, whose input is the answer."""
     block = Obj(raw, path, of_answer)
     kind = block.string("type")
     match kind:
@@ -62,7 +62,8 @@ def _add_block(message: pb.Message, raw: bytes, path: str) -> str | None:
         case "" | None:
             raise untyped_block()
         case _:
-            # Server tools and their results, and what the API adds later: whole, so that they can be sent back.
+            # Server tools, their results and future additions of the API are kept whole, so that they can be sent
+            # back.
             message.content.add(other_json=json_text(raw, path, of_answer))
     return kind
 

@@ -1,4 +1,4 @@
-"""Canonical chat request -> the call of POST /v1/messages."""
+"""Encodes a canonical chat request as a call of POST /v1/messages."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from adapters.json_schema import described
 from adapters.refusals import invalid
 from sidecar.v1 import inference_pb2 as pb
 
-# Members the canonical request has a field for; extra_json may not name them. output_config is shared: see _output_config.
+# Members with a canonical field, which extra_json must not name. output_config is shared: see _output_config.
 _OWNED = frozenset(
     {"model", "messages", "system", "max_tokens", "stream", "tools", "tool_choice", "stop_sequences"}
     | {"temperature", "top_p", "metadata", "service_tier"}
 )
-# OpenAI's word -> this format's. "default" asks OpenAI for its standard tier.
+# OpenAI's word -> Anthropic's. OpenAI's "default" requests its standard tier.
 _SERVICE_TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
-# The API refuses members of a message that it does not know, and thoughts that it did not sign.
+# The API refuses unknown members of a message, and thoughts that it did not sign.
 _KNOWN = Known(frozenset({"cache_control"}), frozenset({"cache_control", "caller"}), frozenset({"cache_control"}))
 _ECHOES = Echoes(
     takes=goes_back, leaves=ECHOES - {"messages[].tool_calls[].caller"}, restores=True, knows=_KNOWN, claudes=True
@@ -43,7 +43,7 @@ _EFFORTS = {effort: effort for effort in ("low", "medium", "high", "xhigh", "max
 
 
 def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
-    """The call. Raises unsupported_parameter for what the format cannot express and invalid_request for what is malformed."""
+    """Raises unsupported_parameter for what the format cannot express, and invalid_request for what is malformed."""
     fit = Fit(target)
     request = fit_history(functions_as_tools(only_allowed(fit_chat(request, PLACES, fit))), _ECHOES, fit)
     system, turns = system_and_turns(request.messages, fit)
@@ -92,7 +92,7 @@ def _sampling(request: pb.ChatRequest, extra: dict[str, msgspec.Raw], fit: Fit) 
 
 
 def _metadata(request: pb.ChatRequest, fit: Fit) -> dict[str, Any]:
-    """The API keeps one label, the end user's name; where a request has several, the most particular one."""
+    """The API accepts one label, the end user's id; if a request has several, the most specific one is used."""
     names = {
         "metadata": request.metadata.get("user_id"),
         "safety_identifier": request.safety_identifier if request.HasField("safety_identifier") else None,
@@ -116,7 +116,7 @@ def _service_tier(request: pb.ChatRequest, fit: Fit) -> dict[str, Any]:
 
 
 def _output_config(request: pb.ChatRequest, fit: Fit, extra: msgspec.Raw | None) -> dict[str, Any]:
-    """Effort and form of the answer; extra_json may add further members (task_budget) to the same object."""
+    """Effort and answer format; extra_json may add further members (task_budget) to the same object."""
     config: dict[str, Any] = {}
     if request.HasField("reasoning_effort") and request.reasoning_effort != "none":
         if request.reasoning_effort in _EFFORTS:
@@ -131,7 +131,7 @@ def _output_config(request: pb.ChatRequest, fit: Fit, extra: msgspec.Raw | None)
 
 
 def _format(wanted: pb.ResponseFormat, fit: Fit) -> dict[str, Any]:
-    """`strict` has no place here: the API always follows the schema."""
+    """`strict` does not exist here: the API always follows the schema."""
     match wanted.WhichOneof("format"):
         case "json_schema":
             schema = wanted.json_schema
@@ -143,7 +143,7 @@ def _format(wanted: pb.ResponseFormat, fit: Fit) -> dict[str, Any]:
         case "other_json":
             callers_object(wanted.other_json, "response_format")
             return {"format": msgspec.Raw(wanted.other_json.encode())}
-        case "text" | "json_object":  # the latter by a tool: json_answer
+        case "text" | "json_object":  # json_object through a tool: json_answer
             return {}
         case _:
             raise invalid("response_format", "a type is needed")

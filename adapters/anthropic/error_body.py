@@ -1,4 +1,4 @@
-"""Errors as callers of the Messages API read them (https://docs.anthropic.com/en/api/errors)."""
+"""Errors in the format of the Messages API (https://docs.anthropic.com/en/api/errors)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import msgspec
 
 from adapters.errors import GatewayError, Kind
 
-_API_ERROR = "api_error"  # what else there is: the provider's failure, or the gateway's
+_API_ERROR = "api_error"  # all other kinds: a failure of the provider or the gateway
 _OVERLOADED = 529
 _TOO_LONG = "prompt is too long"
-# Of tokens: shorter numbers are parts of names and versions. The first two are the limit and what was asked, in either order.
+# Numbers of tokens; shorter ones are parts of names and versions. The first two are limit and request, in either
+# order.
 _NUMBERS = re.compile(r"(?<![\w.,-])(?:\d{1,3}(?:,\d{3}){1,2}|\d{3,9})(?![\w.-]{0,80}[A-Za-z-])")
 _SEARCHED_CHARS_MAX = 1_000
 _OVERLOADED_ERROR = "overloaded_error"
@@ -42,12 +43,12 @@ _TYPES = {
         "invalid_request_error",
     ),
 }
-# The statuses that go with these types; the other kinds have the status of every door.
+# The statuses of these types; other kinds have the same status in all APIs.
 _STATUSES = {Kind.QUOTA_EXHAUSTED: 402, Kind.BUDGET_EXCEEDED: 402, Kind.OVERLOADED: _OVERLOADED}
 
 
 def status_of(error: GatewayError) -> int | None:
-    """The HTTP status where it is another than that of OpenAI's door."""
+    """Returns the HTTP status if it differs from OpenAI's API."""
     if error.kind is Kind.UPSTREAM_UNAVAILABLE and error.status == _OVERLOADED:
         return _OVERLOADED
     if _is_of_a_thread(error):
@@ -56,7 +57,7 @@ def status_of(error: GatewayError) -> int | None:
 
 
 def encode_error(error: GatewayError, request_id: str) -> bytes:
-    """The body. `details.error_code` is what programs compare: the provider's own word, or ours of the kind."""
+    """The body. `details.error_code` is for programs to compare: the provider's code, or ours for the kind."""
     return msgspec.json.encode(_body(error, request_id))
 
 
@@ -66,8 +67,8 @@ def encode_error_event(error: GatewayError, request_id: str) -> bytes:
 
 
 def _message(error: GatewayError) -> str:
-    """A prompt that is too long is said in Anthropic's words, which programs parse: with the two numbers, where the provider has
-    named them, and then what it said itself."""
+    """Reports a prompt that is too long in Anthropic's words, which programs parse, including both numbers if the
+    provider gave them, followed by the provider's own message."""
     text = error.message
     if error.kind is not Kind.CONTEXT_LENGTH_EXCEEDED or text.startswith(_TOO_LONG):
         return text
@@ -78,7 +79,7 @@ def _message(error: GatewayError) -> str:
 
 
 def _is_of_a_thread(error: GatewayError) -> bool:
-    """A conversation that Anthropic keeps is lost or busy: its SDKs know what to do, if nothing of the error is changed."""
+    """A conversation stored by Anthropic is lost or busy. Its SDKs can recover if the error is passed on unchanged."""
     return error.status is not None and (error.code or "").startswith("thread_")
 
 

@@ -1,4 +1,4 @@
-"""Why a call failed, from an error body or an error event."""
+"""Classifies failures from error bodies and error events."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _KINDS = {
     "overloaded_error": Kind.UPSTREAM_UNAVAILABLE,
 }
 
-# The API says these in the words of an invalid_request_error only (lower case here).
+# Only the message of an invalid_request_error reveals these (in lower case here).
 _WORDS = (("credit balance is too low", Kind.QUOTA_EXHAUSTED), ("api usage limits", Kind.QUOTA_EXHAUSTED))
 
 
 def error(status: int, headers: Headers, body: bytes) -> GatewayError:
-    """The reason of a failed HTTP answer; never raises, whatever the body."""
+    """Classifies a failed HTTP answer. Never raises, whatever the body."""
     failure = read_failure(body)
     kind = _kind(failure) or kind_of_status(status)
     return gateway_error(kind, failure, word=failure.detail or failure.type, status=status, headers=headers)
 
 
 def in_band_error(answer: Obj) -> GatewayError:
-    """The reason in an error object that came with HTTP 200."""
+    """Classifies an error object that came with HTTP 200."""
     failure = read_failure(b'{"error":' + (answer.take("error") or b"{}") + b"}")
     return gateway_error(_kind(failure) or Kind.UPSTREAM_UNAVAILABLE, failure, word=failure.detail or failure.type)
 

@@ -1,4 +1,4 @@
-"""Content blocks that only Anthropic has a place for, as parts that other providers take."""
+"""Converts content blocks that only Anthropic supports to parts for other providers."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from adapters.refusals import unsupported
 from adapters.tool_results import with_media_behind
 from sidecar.v1 import inference_pb2 as pb
 
-# OpenAI wants a name for a file that comes by value.
+# OpenAI requires a name for an inline file.
 _FILE_NAME = "document.pdf"
 _PLAIN_TEXT = "text/plain"
 _ERROR = "Error: "
 
 
 def fit_part(part: pb.ContentPart, target: Target, at: str) -> Iterator[pb.ContentPart]:
-    """The parts in its place; none for an echo. Raises unsupported_parameter."""
+    """Returns the parts that replace it; none for an echo. Raises unsupported_parameter."""
     match part.WhichOneof("part"):
         case "file":
             yield from _document(part, target, at)
@@ -33,7 +33,7 @@ def fit_part(part: pb.ContentPart, target: Target, at: str) -> Iterator[pb.Conte
 
 
 def _document(part: pb.ContentPart, target: Target, at: str) -> Iterator[pb.ContentPart]:
-    """Plain text is text; what else there is stays a file. Title and context stand before it."""
+    """Plain text becomes text, anything else stays a file. Title and context precede it."""
     members = callers_object(part.extra_json, at) if part.extra_json else {}
     _refuse_citations(bytes(members.get("citations", b"null")), target, at)
     context = Obj(part.extra_json.encode() or b"{}", at, of_request).string("context")
@@ -52,7 +52,7 @@ def _document(part: pb.ContentPart, target: Target, at: str) -> Iterator[pb.Cont
 
 def _refuse_citations(raw: bytes, target: Target, at: str) -> None:
     if raw != b"null" and b"true" in raw:
-        refuse(target, f"{at}.citations", "citations", "only Anthropic cites documents")
+        refuse(target, f"{at}.citations", "citations", "only Anthropic supports citations")
 
 
 def _other(text: str, target: Target, at: str) -> Iterator[pb.ContentPart]:
@@ -75,11 +75,11 @@ def _other(text: str, target: Target, at: str) -> Iterator[pb.ContentPart]:
         case _ if kind.endswith("_tool_result"):
             pass
         case _:
-            raise unsupported(target.provider.name, f"{at}.{kind}", "only Anthropic knows such a block")
+            raise unsupported(target.provider.name, f"{at}.{kind}", "only Anthropic supports such a block")
 
 
 def _texts(block: Obj, *names: str) -> Iterator[pb.ContentPart]:
-    """Strings, and texts in lists of blocks, as one text."""
+    """Joins strings, and texts in lists of blocks, into one text."""
     found: list[str] = []
     for name in names:
         raw = block.take(name)
@@ -97,8 +97,8 @@ def _texts(block: Obj, *names: str) -> Iterator[pb.ContentPart]:
 
 
 def says_nothing(message: pb.Message) -> bool:
-    """What is left of an answer that was all thought or all server tools: other providers refuse an empty one. A result of a tool
-    may be empty."""
+    """Whether nothing is left of an answer that consisted of thoughts or server tools; other providers refuse empty
+    ones. A tool result may be empty."""
     if message.role == pb.ROLE_TOOL or message.tool_calls:
         return False
     return all(
@@ -108,7 +108,7 @@ def says_nothing(message: pb.Message) -> bool:
 
 
 def fit_results(messages: list[pb.Message]) -> list[pb.Message]:
-    """Results of tools as one text each; no other format has a place for pictures and files in a result."""
+    """Turns tool results into one text each; other formats do not support images and files in results."""
     out = with_media_behind(messages)
     for message in out:
         if message.role == pb.ROLE_TOOL:

@@ -1,4 +1,5 @@
-"""A request that came as Messages, as a provider of another format can take it: a copy, with what `foreign` named left out."""
+"""Adapts a request that came through the Messages API to a provider of another format: a copy without what
+`foreign` reported."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from adapters.json_object import OBJECTS, Obj, callers_object, object_text, of_r
 from adapters.tool_names import shorten
 from sidecar.v1 import inference_pb2 as pb
 
-# Claude Code's first system block: it differs in each conversation, so that no other provider's prefix cache would ever hold.
+# Claude Code's first system block, which differs in each conversation and would defeat prefix caches of other
+# providers.
 _BILLING = "x-anthropic-billing-header:"
 _TOOL_HINTS = ("cache_control", "eager_input_streaming", "type", "input_examples", "defer_loading", "allowed_callers")
 _BETWEEN_TEXTS = "\n\n"
@@ -38,7 +40,7 @@ def fit_request(request: pb.ChatRequest, target: Target) -> pb.ChatRequest:
     if not out.tools:
         out.ClearField("tool_choice")
     if out.parallel_tool_calls or not out.tools:
-        out.ClearField("parallel_tool_calls")  # what it does anyway
+        out.ClearField("parallel_tool_calls")  # the default behaviour
     _fit_limit(out, target)
     out.ClearField("metadata")
     out.ClearField("service_tier")
@@ -50,7 +52,7 @@ def fit_request(request: pb.ChatRequest, target: Target) -> pb.ChatRequest:
 
 
 def _messages(messages: Sequence[pb.Message], target: Target) -> list[pb.Message]:
-    """One message a turn of the assistant; results of tools directly after the calls, their pictures behind all of them."""
+    """One message per assistant turn; tool results directly after the calls, with their images after all of them."""
     out: list[pb.Message] = []
     for number, message in enumerate(messages):
         message.ClearField("extra_json")
@@ -78,7 +80,7 @@ def _messages(messages: Sequence[pb.Message], target: Target) -> list[pb.Message
 
 
 def _join_texts(message: pb.Message) -> None:
-    """A turn of texts alone is one string: some servers take no lists."""
+    """Turns with only texts become one string, since some servers do not accept lists."""
     if len(message.content) > 1 and all(part.WhichOneof("part") == "text" for part in message.content):
         text = _BETWEEN_TEXTS.join(part.text for part in message.content if part.text)
         del message.content[:]
@@ -86,7 +88,7 @@ def _join_texts(message: pb.Message) -> None:
 
 
 def _found_tools(messages: Sequence[pb.Message]) -> frozenset[str]:
-    """Names of tools that a search of the client's has found: from then on the model sees them."""
+    """Names of tools that a tool search of the client has found: the model sees them from then on."""
     return frozenset(
         name
         for message in messages
@@ -98,12 +100,12 @@ def _found_tools(messages: Sequence[pb.Message]) -> frozenset[str]:
 
 
 def _tool(tool: pb.Tool, target: Target, at: str, found: frozenset[str]) -> pb.Tool | None:
-    """None for one that drop_params lets go, and for a deferred one that nobody has found yet: Anthropic shows it to the model as
-    little. Examples of a tool's input become part of its description."""
+    """Returns None for a tool that drop_params removes, and for a deferred one that has not been found yet, which
+    Anthropic does not show to the model either. Examples of a tool's input become part of its description."""
     if tool.WhichOneof("kind") != "function":
         members = callers_object(tool.other_json, at)
         kind = bytes(members.get("type", b"")).decode("utf-8", "replace").strip('"')
-        refuse(target, f"{at}.{kind}", "tools", "only Anthropic runs it, or knows its schema")
+        refuse(target, f"{at}.{kind}", "tools", "only Anthropic runs it or knows its schema")
         return None
     members = callers_object(tool.extra_json, f"{at}.extra_json") if tool.extra_json else {}
     if bytes(members.get("defer_loading", b"")) == b"true" and tool.function.name not in found:
@@ -121,7 +123,7 @@ def _tool(tool: pb.Tool, target: Target, at: str, found: frozenset[str]) -> pb.T
 
 
 def _fit_limit(request: pb.ChatRequest, target: Target) -> None:
-    """Models that reason refuse the older name of the limit; every server knows it."""
+    """Reasoning models refuse the older name of the limit; every server knows it."""
     models: tuple[str, ...] = target.provider.options.get("max_completion_tokens_models", ())
     if request.HasField("max_tokens") and models and target.model.lower().startswith(models):
         request.max_completion_tokens = request.max_tokens
@@ -129,7 +131,7 @@ def _fit_limit(request: pb.ChatRequest, target: Target) -> None:
 
 
 def _fit_format(request: pb.ChatRequest) -> None:
-    """Strict, as Anthropic always is, where the schema obeys OpenAI's rules for that."""
+    """Strict, as always with Anthropic, if the schema follows OpenAI's rules for that."""
     if request.HasField("response_format"):
         schema = request.response_format.json_schema
         if _is_strict(msgspec.json.decode(schema.schema_json)):
@@ -137,7 +139,7 @@ def _fit_format(request: pb.ChatRequest) -> None:
 
 
 def _is_strict(schema: object) -> bool:
-    """Every object names all of its properties as required, and allows no others."""
+    """Whether every object requires all of its properties and allows no others."""
     if isinstance(schema, list):
         return all(_is_strict(each) for each in schema)
     if not isinstance(schema, dict):
@@ -165,5 +167,5 @@ def _fit_extra(request: pb.ChatRequest, extra: dict[str, msgspec.Raw], target: T
         request.extra_json = left
 
 
-# Instructions that the route's drop_params let go, or whose value asks for nothing.
+# Instructions that drop_params removes, or whose value has no effect.
 _GONE = frozenset({"container", "mcp_servers", "inference_geo", "compaction", "fallbacks", "thread", "speed"})

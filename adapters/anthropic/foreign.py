@@ -1,7 +1,8 @@
-"""What of a Messages body has no place at another provider: refused by name, or left out and named.
+"""Members of a Messages body that other providers do not support: refused by name, or left out and reported.
 
-An instruction (it changes what is asked) is refused, unless the route's drop_params lists it. A hint (cost, caching,
-telemetry) and an echo (what an earlier answer carried) are left out. Members that nobody lists here go to the provider.
+An instruction (it changes what is asked for) is refused unless the route's drop_params lists it. A hint (cost,
+caching, telemetry) and an echo (part of an earlier answer) are left out. Members that are not listed here go to the
+provider.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from adapters.errors import GatewayError, Kind
 from adapters.fit import refuse
 from adapters.json_object import ARRAYS, MALFORMED, OBJECTS
 
-# Members of the body that ask for nothing elsewhere; each with a test of whether its value is such a one.
+# Members that have no effect elsewhere; each with a test of whether its value is harmless.
 _Test = Callable[[bytes], bool]
 
 
@@ -24,7 +25,7 @@ def _always(raw: bytes) -> bool:
 
 
 def _clears_thinking(raw: bytes) -> bool:
-    """Thoughts of an earlier turn: another provider never sees them."""
+    """Concerns thoughts of earlier turns, which other providers never see."""
     try:
         edits = ARRAYS.decode(OBJECTS.decode(raw).get("edits", b"[]"))
         return all(kind_of(edit).startswith("clear_thinking") for edit in edits)
@@ -46,22 +47,23 @@ _HINTS: Mapping[str, _Test] = {
 _INSTRUCTIONS = frozenset(
     {"speed", "context_management", "container", "mcp_servers", "inference_geo", "compaction", "fallbacks"}
 )
-# Hints inside tools, blocks and `system`: as they stand in JSON. In a text the quotes would have backslashes.
+# Hints inside tools, blocks and `system`, as they appear in JSON. In a text, the quotes would be escaped.
 _NESTED = {
     b'"cache_control":': "cache_control",
     b'"eager_input_streaming":': "tools[].eager_input_streaming",
     b'"defer_loading":': "tools[].defer_loading",
 }
 _THINKING = "thinking"
-# Blocks of an earlier answer, of tools that the provider ran itself.
+# Blocks of an earlier answer, from tools that the provider ran itself.
 _ECHOES = "server_tool_use"
-# Names that a left-out header and metric may have because of this format.
+# Names that this format adds to the left-out header and metric.
 HINTS = frozenset({*_HINTS, *_NESTED.values(), _THINKING, "output_config.effort", f"messages[].content[].{_ECHOES}"})
 _EMPTY = (b"null", b"[]", b"{}")
 
 
 def foreign(envelope: Envelope, target: Target) -> tuple[str, ...]:
-    """The names of what is left out. Raises unsupported_parameter for an instruction that the target cannot follow."""
+    """Returns the names of what is left out. Raises unsupported_parameter for an instruction that the target cannot
+    follow."""
     members = envelope.members
     _refuse_thread(members.get("thread"))
     found = dict.fromkeys(_top(members, target))
@@ -83,13 +85,13 @@ def _top(members: Mapping[str, bytes], target: Target) -> Iterator[str]:
         if test is not None and test(raw):
             yield name
         elif name in _INSTRUCTIONS:
-            refuse(target, name, why="only Anthropic knows it")
+            refuse(target, name, why="only Anthropic supports it")
     if members.get("max_tokens") == b"0":
-        refuse(target, "max_tokens", why="0 fills Anthropic's prompt cache and asks for no answer")
+        refuse(target, "max_tokens", why="0 only fills Anthropic's prompt cache")
 
 
 def _asks_to_think(members: Mapping[str, bytes]) -> Iterator[str]:
-    """What is lost where the model is not known to reason: how long it may think never makes a call impossible."""
+    """What is lost if the model is not known to reason: the thinking budget never makes a call impossible."""
     if kind_of(members.get("thinking", b"")) in ("enabled", "adaptive"):
         yield _THINKING
     if _holds(members.get("output_config", b""), b'"effort"'):
@@ -97,7 +99,7 @@ def _asks_to_think(members: Mapping[str, bytes]) -> Iterator[str]:
 
 
 def _holds(raw: bytes, mark: bytes) -> bool:
-    """Also where blanks stand before the colon."""
+    """Also matches blanks before the colon."""
     return mark in raw or (mark.endswith(b":") and mark[:-1] in raw and _spaced(raw, mark[:-1]))
 
 
@@ -111,11 +113,12 @@ def _spaced(raw: bytes, key: bytes) -> bool:
 
 
 def _refuse_thread(raw: bytes | None) -> None:
-    """A conversation that the provider keeps (a beta; Anthropic's tool runners ask for it unasked). Their SDKs know both of these
-    codes: after the first they go on with whole histories, after the second they send what the thread held."""
+    """Refuses a conversation stored by the provider (a beta that Anthropic's tool runners request by default).
+    Their SDKs know both codes: after the first they continue with full histories, after the second they send
+    what was stored."""
     kind = "" if raw is None else kind_of(raw)
     if kind == "create":
-        text = "This route's provider keeps no threads. Send the whole conversation with each request."
+        text = "This route's provider does not store threads. Send the whole conversation with each request."
         raise GatewayError(Kind.UNSUPPORTED_PARAMETER, text, param="thread", code="thread_unsupported_request")
     if kind:
         text = "This route's provider has no such thread. Send the whole conversation."

@@ -1,9 +1,10 @@
-"""`response_format: {"type": "json_object"}` at an API whose own form of answer wants a closed schema.
+"""`response_format: {"type": "json_object"}` for an API whose own structured output requires a closed schema.
 
-The documentation's way to JSON is a tool that the model must call (https://docs.anthropic.com/en/docs/build-with-claude/tool-use,
-"JSON mode"): a call's input is always one JSON object. So the request gets a tool that takes any object, the answer's call of it
-becomes the text, and "tool_use" becomes `stop`. With tools of the caller's own the model must call one of them or this one, and
-one only, so that the answer is never two objects in a row.
+The documented way to get JSON is a tool that the model must call
+(https://docs.anthropic.com/en/docs/build-with-claude/tool-use, "JSON mode"), because the input of a call is always
+one JSON object. So the request gets a tool that accepts any object, its call becomes the text of the answer, and
+"tool_use" becomes `stop`. If the caller has tools as well, the model must call exactly one of them or this one, so
+that the answer is never two objects in a row.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from adapters.refusals import invalid
 from adapters.thoughts import opened
 from sidecar.v1 import inference_pb2 as pb
 
-# The gateway's own, so that an answer can be told from a call of the caller's tools.
+# The gateway's own tool, with a name that tells it apart from the caller's tools.
 TOOL_NAME = "gateway_json_object"
 _TOOL = {
     "name": TOOL_NAME,
@@ -31,18 +32,18 @@ _FORCED = ("any", "tool")
 
 
 def tools_and_choice(request: pb.ChatRequest, fit: Fit, extra: Mapping[str, msgspec.Raw]) -> dict[str, Any]:
-    """The members `tools` and `tool_choice`. Raises unsupported_parameter where an object was asked for and cannot be had:
-    a model that thinks cannot be made to call a tool."""
+    """Returns the members `tools` and `tool_choice`. Raises unsupported_parameter if an object was requested and is
+    impossible: a thinking model cannot be forced to call a tool."""
     for number, tool in enumerate(request.tools):
         if tool.function.name == TOOL_NAME:
-            raise invalid(f"tools[{number}].function.name", "the gateway itself has a tool of this name")
+            raise invalid(f"tools[{number}].function.name", "the gateway reserves this tool name")
     written = tools(request.tools, fit) if request.tools else []
     chosen = tool_choice(request, fit)
     kind = _kind(chosen)
-    # A call that must be made is the answer, and has no text.
+    # A required call is the answer, and has no text.
     if request.response_format.WhichOneof("format") == "json_object" and kind not in _FORCED:
         if _thinks(extra):
-            why = "while Claude thinks, it answers in JSON only by a schema (json_schema)"
+            why = "with thinking, Claude only answers in JSON with a schema (json_schema)"
             fit.refuse("response_format.json_object", why=why)
         free = bool(written) and kind != "none"
         forced = {"type": "any"} if free else {"type": "tool", "name": TOOL_NAME}
@@ -57,7 +58,7 @@ def _thinks(extra: Mapping[str, msgspec.Raw]) -> bool:
 
 
 def _kind(chosen: Mapping[str, Any]) -> str:
-    """Of a tool_choice, which may be in the caller's own words."""
+    """The kind of a tool_choice, which may be in the caller's own terms."""
     kind = chosen.get("tool_choice", {}).get("type", "auto")
     if isinstance(kind, str):
         return kind

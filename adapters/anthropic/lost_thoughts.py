@@ -1,10 +1,11 @@
-"""Thoughts that a client has lost in the middle of a loop of tools.
+"""Handles thoughts that a client has lost in the middle of a tool loop.
 
-With `thinking: {"type": "enabled"}` the API wants the turn that it goes on with to start with a thought: "Expected `thinking` or
-`redacted_thinking`, but found `tool_use`"
-(https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking#toggling-thinking-modes-in-conversations). Most clients of
-OpenAI's format keep no signatures, and could call no tools at all. What the API documents for such a conversation is that it goes
-on without thinking for that request; here `thinking` is left out, and said. Adaptive thinking has no such rule.
+With `thinking: {"type": "enabled"}` the turn that the API continues must start with a thought: "Expected `thinking`
+or `redacted_thinking`, but found `tool_use`"
+(https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking#toggling-thinking-modes-in-conversations).
+Most clients of OpenAI's format do not keep signatures, and could not use tools at all. The API documents that such a
+conversation continues without thinking for that request, so `thinking` is left out here, and reported. Adaptive
+thinking has no such rule.
 """
 
 from __future__ import annotations
@@ -16,17 +17,19 @@ import msgspec
 
 from adapters.thoughts import opened
 
-# A turn that starts with one of these has no thought before its calls. Other blocks (a tool of the provider's own) may.
+# A turn starting with one of these has no thought before its calls. It may start with other blocks (a provider's own
+# tool).
 _WITHOUT = ("text", "tool_use")
 
 
 def is_manual(thinking: msgspec.Raw) -> bool:
-    """Whether the member asks for thinking in the mode that has the rule."""
+    """Whether the member enables thinking in the mode that has the rule."""
     return bytes(opened(thinking).get("type", b"")) == b'"enabled"'
 
 
 def thoughts_are_lost(turns: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the turn that the last message goes on with called tools without a thought. `turns` are those of a request."""
+    """Whether the turn that the last message continues called tools without a thought. `turns` are those of the
+    request."""
     start = None
     for turn in reversed(turns):
         if turn["role"] == "assistant":
@@ -45,5 +48,5 @@ def _kinds(turn: Mapping[str, Any]) -> list[str]:
 
 
 def _kind(block: Any) -> str:
-    """Blocks of the provider's own come as the caller wrote them, and are not read."""
+    """Blocks of the provider's own tools are kept as the caller wrote them, and not parsed."""
     return str(block["type"]) if isinstance(block, Mapping) else ""

@@ -1,4 +1,4 @@
-"""Content parts -> content blocks."""
+"""Encodes content parts as content blocks."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ _SOURCE = frozenset({"type", "media_type", "data", "url", "file_id"})
 
 
 def block_of(part: pb.ContentPart, fit: Fit, at: str) -> Any | None:
-    """The block, ready for msgspec's encoder; None for a part that drop_params lets go. `at` is the part's path."""
+    """Returns the block, ready for msgspec's encoder; None for a part that drop_params removes. `at` is the part's
+    path."""
     match part.WhichOneof("part"):
         case "text":
             return _with_extra({"type": "text", "text": part.text}, part, at, _TEXT)
         case "refusal":
-            # An earlier answer's words of refusal are part of what the assistant said.
+            # The refusal text of an earlier answer is part of what the assistant said.
             return _with_extra({"type": "text", "text": part.refusal}, part, at, _TEXT)
         case "image":
             source = _image_source(part.image, at)
@@ -40,7 +41,7 @@ def block_of(part: pb.ContentPart, fit: Fit, at: str) -> Any | None:
             fit.refuse(f"{at}.input_audio", "messages[].content[].input_audio")
             return None
         case _:
-            raise invalid(at, "a content part must have exactly one of its kinds")
+            raise invalid(at, "a content part must have exactly one kind")
 
 
 def _with_extra(block: dict[str, Any], part: pb.ContentPart, at: str, owned: frozenset[str]) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def _document(part: pb.ContentPart, fit: Fit, at: str) -> dict[str, Any] | None:
 
 
 def _file_block(source: dict[str, Any], filename: str | None, fit: Fit, at: str) -> dict[str, Any] | None:
-    """A document, or an image that came as a file."""
+    """A document, or an image passed as a file."""
     kind = source.get("media_type", PDF)
     if kind.startswith("image/"):
         if filename is not None:
@@ -78,7 +79,7 @@ def _file_block(source: dict[str, Any], filename: str | None, fit: Fit, at: str)
 
 
 def _image_by_bare_url(part: pb.ContentPart, at: str) -> dict[str, Any] | None:
-    """`{"type": "image_url", "image_url": "..."}`, a shorthand of some servers and clients of OpenAI's format."""
+    """`{"type": "image_url", "image_url": "..."}`, a shorthand of some clients and servers of OpenAI's format."""
     members = callers_object(part.other_json, f"{at}.other_json")
     url = bytes(members.get("image_url", b""))
     if bytes(members.get("type", b"")) != b'"image_url"' or not url.startswith(b'"'):
@@ -88,7 +89,8 @@ def _image_by_bare_url(part: pb.ContentPart, at: str) -> dict[str, Any] | None:
 
 
 def _file_by_url(part: pb.ContentPart, fit: Fit, at: str) -> dict[str, Any] | None:
-    """A file whose `file_data` a pb.File cannot say exactly: an address, bare base64, a data: URL with line ends in it."""
+    """A file whose `file_data` does not fit into pb.File unchanged: a URL, bare base64, a data: URL with line
+    breaks."""
     members = callers_object(part.other_json, f"{at}.other_json")
     if bytes(members.get("type", b"")) != b'"file"' or not bytes(members.get("file", b"")).startswith(b"{"):
         return None
@@ -97,7 +99,7 @@ def _file_by_url(part: pb.ContentPart, fit: Fit, at: str) -> dict[str, Any] | No
     if url is None:
         return None
     if not url[:5].lower().startswith(("data:", "http:", "https")):
-        url = f"data:base64,{url}"  # bare base64, as OpenAI's Responses take it
+        url = f"data:base64,{url}"  # bare base64, as in OpenAI's Responses API
     return _file_block(url_source(url, f"{at}.file", name or ""), name, fit, at)
 
 

@@ -1,4 +1,4 @@
-"""What a caller needs at the end of a stream whose bytes were the provider's: an event that ends it, whatever has come."""
+"""Completes a stream whose bytes pass through: makes sure that it ends with a final event."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _STOP = b'event: message_stop\ndata: {"type":"message_stop"}\n\n'
 
 
 class PassedEvents:
-    """The last piece is kept, and looked at only when the stream is over."""
+    """Keeps the last piece, and only parses it at the end of the stream."""
 
     __slots__ = ("_last",)
 
@@ -18,11 +18,11 @@ class PassedEvents:
         self._last = b""
 
     def passed(self, piece: bytes) -> None:
-        """Whole events, as they go out."""
+        """Notes complete events as they are sent."""
         self._last = piece
 
     def end(self) -> bytes:
-        """`message_stop` where a provider has ended a complete answer without it: several programs wait for it."""
+        """Returns `message_stop` if the provider ended a complete answer without it: several programs wait for it."""
         last = self._last.replace(b"\r\n", b"\n").replace(b"\r", b"\n").rstrip(b"\n").rpartition(b"\n\n")[2]
         return b"" if b"event: message_stop" in last or b'"type":"message_stop"' in last.replace(b" ", b"") else _STOP
 

@@ -1,4 +1,5 @@
-"""A caller's body for an upstream of this format: its bytes go there, `model` replaced; the answer's bytes come back, checked."""
+"""Passes a caller's body through to an upstream of this format, with `model` replaced, and the answer back after
+checking it."""
 
 from __future__ import annotations
 
@@ -45,8 +46,8 @@ def _patch_to(target: Target, url: str) -> Callable[[Envelope], HttpCall]:
 
 
 def _patched(envelope: Envelope, target: Target, url: str) -> HttpCall:
-    """The call to the upstream: `model` is its own, what the route drops is gone, thoughts of other providers are left out
-    (the API refuses signatures that are not its own), every other member keeps its bytes."""
+    """Makes the call: `model` is the upstream's, what the route drops is removed, and thoughts of other providers
+    are left out (the API refuses foreign signatures). All other members keep their bytes."""
     members: dict[str, bytes] = dict(envelope.members)
     members["model"] = msgspec.json.encode(target.model)
     fit = Fit(target)
@@ -62,7 +63,7 @@ def _patched(envelope: Envelope, target: Target, url: str) -> HttpCall:
 
 
 def check(body: bytes) -> pb.Usage | None:
-    """A whole answer. Raises upstream_protocol, or the provider's error in a 200."""
+    """Checks a whole answer. Raises upstream_protocol, or the provider's error in a 200."""
     try:
         if not body.isascii():
             body.decode()
@@ -72,7 +73,7 @@ def check(body: bytes) -> pb.Usage | None:
     if answer.type == "error":
         raise in_band_error(Obj(body, "", of_answer))
     if answer.content is None:
-        raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's answer is not a message of the assistant.")
+        raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's answer is not an assistant message.")
     usage = bytes(answer.usage)
     try:
         return None if usage == b"null" else usage_of(OBJECTS.decode(usage))

@@ -1,6 +1,6 @@
-"""A caller's Messages body -> canonical chat request, nothing lost: what only this format knows is kept in extra_json.
+"""Decodes a caller's Messages body without loss: what only this format knows is kept in extra_json.
 
-`fit_request` makes of it what another provider can take; `foreign` says what has no place there.
+`fit_request` derives what another provider can accept; `foreign` reports what it cannot.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from adapters.contract import Envelope
 from adapters.json_object import OBJECTS, Obj, array_items, decoded_string, object_text, of_request
 from sidecar.v1 import inference_pb2 as pb
 
-_CLIENT_TOOL = frozenset({"", "custom"})  # of `type`; every other type is a tool of the provider's own
+_CLIENT_TOOL = frozenset({"", "custom"})  # of `type`; every other type is one of the provider's own tools
 _MODES = {
     "auto": pb.ToolChoice.MODE_AUTO,
     "any": pb.ToolChoice.MODE_REQUIRED,
     "none": pb.ToolChoice.MODE_NONE,
 }
-# OpenAI's format wants a name for a schema; this one has none.
+# OpenAI's format requires a name for a schema; this one has none.
 SCHEMA_NAME = "answer"
 
 
@@ -94,7 +94,7 @@ def _read_sampling(obj: Obj, request: pb.ChatRequest) -> None:
 
 
 def _read_output(obj: Obj, request: pb.ChatRequest) -> None:
-    """Thinking, effort and the form of the answer. `thinking` stays in extra_json, unless it is off."""
+    """Thinking, effort and answer format. `thinking` stays in extra_json, unless it is off."""
     config = obj.object("output_config")
     if config is not None and (effort := config.string("effort")) is not None:
         request.reasoning_effort = effort
@@ -102,7 +102,7 @@ def _read_output(obj: Obj, request: pb.ChatRequest) -> None:
     if thinking is not None and kind_of(thinking) == "disabled" and not request.HasField("reasoning_effort"):
         del obj.members["thinking"]
         request.reasoning_effort = "none"
-    form = obj.take("output_format")  # the name it had in beta
+    form = obj.take("output_format")  # its name during the beta
     if config is not None:
         form = config.take("format") or form
         if (rest := object_text(config.members)) is not None:
@@ -123,7 +123,7 @@ def _read_format(raw: bytes, request: pb.ChatRequest) -> None:
 
 
 def kind_of(raw: bytes | msgspec.Raw) -> str:
-    """The `type` of an object; "" where there is none. Raises invalid_request for what is no object."""
+    """Returns the `type` of an object; "" if there is none. Raises invalid_request for anything but an object."""
     if not bytes(raw).startswith(b"{"):
         return ""
     obj = Obj(b"{}", "", of_request)

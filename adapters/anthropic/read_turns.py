@@ -1,7 +1,8 @@
-"""Turns and their content blocks -> canonical messages.
+"""Decodes turns and their content blocks.
 
-A tool_result is a message of role tool. What is said after a call in one turn of the assistant is a message of its own, so that
-the order of blocks is kept. Blocks that only Anthropic knows are parts of `other_json`, as they came.
+A tool_result becomes a message of role tool. Text after a call in the same assistant turn becomes a separate
+message, so that the order of blocks is kept. Blocks that only Anthropic supports become `other_json` parts,
+unchanged.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _ROLES = {"user": pb.ROLE_USER, "assistant": pb.ROLE_ASSISTANT, "system": pb.ROL
 
 
 def read_turn(turn: Obj) -> list[pb.Message]:
-    """The messages that a turn is, in its order. Raises invalid_request, with the path."""
+    """Returns the messages of a turn, in order. Raises invalid_request, with the path."""
     word = turn.string("role") or ""
     if word not in _ROLES:
         raise of_request(turn.at("role"), "one of user, assistant, system")
@@ -41,7 +42,7 @@ def read_turn(turn: Obj) -> list[pb.Message]:
 
 
 def read_words(raw: bytes, path: str, into: pb.Message) -> None:
-    """A string or blocks, as parts of the message."""
+    """Reads a string or blocks as parts of the message."""
     if raw.startswith(b'"'):
         text = decoded_string(raw, path, of_request)
         if text:
@@ -83,7 +84,7 @@ def _tool_use(block: Obj) -> pb.ToolCall:
     written = block.json("input") or "{}"
     if not written.startswith("{"):
         raise of_request(block.at("input"), "an object")
-    call.arguments_json = written  # as it was written: prefix caches of providers compare texts
+    call.arguments_json = written  # spelled as received, since prefix caches of providers compare texts
     if (extra := block.extra()) is not None:
         call.extra_json = extra
     return call
@@ -130,7 +131,7 @@ def _part(block: Obj, raw: bytes) -> pb.ContentPart:
 
 
 def _read_source(block: Obj, into: pb.Image | pb.File) -> bool:
-    """False, with the block as it was, for a source that the canonical message has no field for."""
+    """Returns False, leaving the block as it is, for a source without a canonical field."""
     members = dict(block.members)
     source = block.object("source")
     if source is not None:
@@ -160,7 +161,7 @@ def _read_document(block: Obj, part: pb.ContentPart) -> bool:
 
 
 def _bytes(text: str) -> bytes | None:
-    """Only if writing them again gives the same text."""
+    """Returns the bytes only if encoding them again gives the same text."""
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

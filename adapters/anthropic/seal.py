@@ -1,7 +1,8 @@
-"""Thoughts of other providers as thinking blocks, and back.
+"""Represents thoughts of other providers as thinking blocks, and back.
 
-Clients of this format send thoughts back unchanged, with their signature. Another provider's thought has none, so its
-signature is an envelope of ours (adapters/thought_envelope.py), which never goes to Anthropic.
+Clients of this format send thoughts back unchanged, with their signature. A thought of another provider has no
+signature for Anthropic, so it gets an envelope of ours (adapters/thought_envelope.py), which is never sent to
+Anthropic.
 """
 
 from __future__ import annotations
@@ -15,19 +16,20 @@ from sidecar.v1 import inference_pb2 as pb
 
 
 def is_own(thought: pb.Thinking | pb.ThinkingDelta) -> bool:
-    """Whether Anthropic signed or encrypted it, also by way of another provider."""
+    """Whether Anthropic signed or encrypted it, possibly through another provider."""
     return bool(thought.signature or thought.redacted) and thought.HasField("format") and is_claudes(thought.format)
 
 
 def sealed(thought: pb.Thinking | pb.ThinkingDelta) -> str:
-    """The signature (or the data of a redacted block) of a thought: Anthropic's own, or the envelope."""
+    """Returns the signature (or the data of a redacted block) of a thought: Anthropic's own, or the envelope."""
     if is_own(thought):
         return (thought.redacted or thought.signature).decode("utf-8", "replace")
     return enveloped(thought)
 
 
 def opened_thought(text: str, seal: str, *, redacted: bool = False) -> pb.Thinking:
-    """The thought of a block. An envelope that cannot be opened makes it nobody's: it is left out wherever it would go."""
+    """Returns the thought of a block. One whose envelope cannot be opened belongs to no provider, and is left out
+    everywhere."""
     if seal.startswith(MARK):
         return from_envelope(seal, text)
     field = "redacted" if redacted else "signature"
@@ -42,8 +44,9 @@ _LEFT_OUT = "messages[].content[].thinking"
 
 
 def without_foreign_thoughts(messages: bytes) -> tuple[bytes, tuple[str, ...]]:
-    """`messages` of a body that passes to Anthropic, without the blocks of other providers' thoughts, and a turn that was nothing
-    else; other blocks keep their bytes. What is not of the format is the provider's to refuse."""
+    """Returns `messages` of a body that passes through to Anthropic, without thoughts of other providers and
+    without turns that consisted of nothing else. Other blocks keep their bytes. Malformed parts are left for the
+    provider to refuse."""
     try:
         turns = [turn for turn in _OBJECTS.decode(messages) if _strip(turn)]
     except MALFORMED:
@@ -52,7 +55,7 @@ def without_foreign_thoughts(messages: bytes) -> tuple[bytes, tuple[str, ...]]:
 
 
 def _strip(turn: dict[str, msgspec.Raw]) -> bool:
-    """Whether anything is left of the turn."""
+    """Returns whether anything is left of the turn."""
     raw = bytes(turn.get("content", b""))
     if MARK.encode() not in raw or not raw.startswith(b"["):
         return True

@@ -1,8 +1,8 @@
-"""Sources of images and documents: bytes, data: URLs, addresses and file ids -> `source` members.
+"""Encodes images and documents (bytes, data: URLs, URLs, file ids) as `source` members.
 
-The API compares an image's declared media type with its bytes and refuses what differs, refuses `image/jpg`, and refuses line
-ends in base64. Clients of OpenAI's format send all three, because OpenAI accepts them: a type is therefore read from the first
-bytes where they tell it, and base64 goes without white space. The bytes themselves never change.
+The API compares an image's declared media type with its bytes and refuses a mismatch, refuses `image/jpg`, and
+refuses line breaks in base64. Clients of OpenAI's format send all three, because OpenAI accepts them. So the type is
+detected from the first bytes if possible, and whitespace is removed from base64. The bytes themselves never change.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from adapters.refusals import invalid
 from sidecar.v1 import inference_pb2 as pb
 
 PDF = "application/pdf"
-# Documents that are text go as text: the API has one media type for all of them.
+# Text documents are sent as text: the API has a single media type for them.
 _TEXT_TYPES = frozenset(
     {
         "application/javascript",
@@ -44,12 +44,12 @@ _BEGINNINGS = (
     (b"GIF89a", "image/gif"),
     (b"%PDF-", PDF),
 )
-# Characters of base64 that give 12 bytes, as many as the longest beginning needs.
+# Base64 characters for 12 bytes, the length of the longest signature.
 _HEAD_CHARACTERS = 16
 
 
 def source_of(media: pb.Image | pb.File, at: str) -> dict[str, Any]:
-    """`source` of type base64, url or file. Raises invalid_request, with the path, where there is none."""
+    """A `source` of type base64, url or file. Raises invalid_request, with the path, if there is none."""
     match media.WhichOneof("source"):
         case "data":
             kind = media_type(media.mime_type, media.data[:12], _filename(media))
@@ -65,7 +65,7 @@ def source_of(media: pb.Image | pb.File, at: str) -> dict[str, Any]:
 
 
 def url_source(url: str, at: str, filename: str = "") -> dict[str, Any]:
-    """The API takes no data: URLs; what one holds goes as base64."""
+    """The API does not accept data: URLs, so their contents are sent as base64."""
     if url[:5].lower() != "data:":
         return {"type": "url", "url": url}
     declared, comma, data = url[5:].partition(",")
@@ -75,14 +75,15 @@ def url_source(url: str, at: str, filename: str = "") -> dict[str, Any]:
     data = "".join(data.split())
     kind = media_type(words[0] if len(words) > 1 else "", _head(data), filename)
     if not kind:
-        raise invalid(at, "a data: URL must have a media type where its data does not tell it")
+        raise invalid(at, "a data: URL needs a media type unless its data reveals it")
     return {"type": "base64", "media_type": kind, "data": data}
 
 
 def media_type(declared: str, head: bytes, filename: str = "") -> str:
-    """The type that the first bytes (12 are enough) tell, else the declared one, else the file name's; "" if there is none.
+    """Returns the type detected from the first bytes (12 suffice), else the declared type, else the file name's; ""
+    if unknown.
 
-    A declared type that is neither an image's nor a PDF's is believed: other kinds may begin in the same way.
+    A declared type other than an image or PDF is trusted, since other formats may have the same signature.
     """
     declared = _ALIASES.get(declared.strip().lower(), declared.strip().lower())
     if declared in _UNSPECIFIC or declared == PDF or declared.startswith("image/"):
@@ -97,7 +98,7 @@ def is_text(kind: str) -> bool:
 
 
 def plain_text(source: dict[str, Any], at: str) -> dict[str, Any]:
-    """A source of base64 as one of text. Raises invalid_request where it is not UTF-8."""
+    """Converts a base64 source to a text source. Raises invalid_request if it is not UTF-8."""
     try:
         text = base64.b64decode(source["data"], validate=True).decode()
     except ValueError as error:
@@ -114,7 +115,7 @@ def _detected(head: bytes) -> str:
 def _head(data: str) -> bytes:
     try:
         return base64.b64decode(data[:_HEAD_CHARACTERS])
-    except binascii.Error:  # the API says what is wrong with it
+    except binascii.Error:  # the API reports what is wrong with it
         return b""
 
 

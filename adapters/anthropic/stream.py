@@ -1,8 +1,8 @@
-"""A streamed answer of POST /v1/messages: events in, chunks out (https://docs.anthropic.com/en/docs/build-with-claude/streaming).
+"""Decodes a streamed answer of POST /v1/messages (https://docs.anthropic.com/en/docs/build-with-claude/streaming).
 
-What has no place in a chunk is kept in extra_json: members of the message at the chunk's top (as in a unary answer); blocks of
-server tools, whole once they end, in the delta as `content_blocks`; deltas of a kind we do not know as `content_block_deltas`;
-events of a kind we do not know in the chunk as `events`. Pings carry nothing and are passed over.
+What a chunk has no field for is kept in extra_json: members of the message at the chunk's top level (as in a unary
+answer); blocks of server tools, once complete, in the delta as `content_blocks`; unknown deltas as
+`content_block_deltas`; unknown events in the chunk as `events`. Pings are skipped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from sidecar.v1 import inference_pb2 as pb
 
 
 class ChatDecoder:
-    """The state of one stream. `feed` raises GatewayError for an error event or for what is not of the format."""
+    """The state of one stream. `feed` raises GatewayError for an error event, or for anything that is not of the
+    format."""
 
     def __init__(self, target: Target, context: Context) -> None:
         self.done = False
@@ -49,7 +50,7 @@ class ChatDecoder:
 
     def feed(self, event: Event) -> list[Any]:
         self.repeats = False
-        if self.done or not event.data:  # a comment, which keeps the connection alive
+        if self.done or not event.data:  # a comment that keeps the connection alive
             return []
         obj = Obj(event.data, "", of_answer)
         name = obj.string("type") or event.name
@@ -62,7 +63,8 @@ class ChatDecoder:
         return self._steps[name](obj)
 
     def close(self) -> list[Any]:
-        """The end of the body: without message_stop it ends the stream where the target's stream_end says so."""
+        """Handles the end of the body, which ends the stream without message_stop if the target's stream_end allows
+        it."""
         if self.done:
             return []
         ends = {"finish": bool(self._native_finish) and not self._open, "close": self._started}
@@ -85,7 +87,7 @@ class ChatDecoder:
             if tier := usage.string("service_tier"):
                 first.service_tier = tier
             self._usage = usage.members
-        for name in ("type", "role", "content"):  # always the same, and the content is empty
+        for name in ("type", "role", "content"):  # constant or empty members
             message.take(name)
         self._extra = message.members
         return [first]
@@ -108,7 +110,7 @@ class ChatDecoder:
         if raw is None:
             raise _protocol("a content_block_delta without a delta")
         chunks = self._chunks(self._open[index].extend(raw))
-        # What goes into extra_json may be numbered; text, thoughts and arguments only add to their block.
+        # What goes into extra_json may be numbered; text, thoughts and arguments only extend their block.
         self.repeats = len(chunks) == 1 and not chunks[0].choices[0].delta.HasField("extra_json")
         return chunks
 
@@ -125,7 +127,8 @@ class ChatDecoder:
             self._extra |= delta.members
         self._extra |= event.members
         if usage is not None:
-            # Cumulative counts: the later ones hold, each by itself, because older servers repeat only output_tokens.
+            # Counts are cumulative. Each later one applies individually, because older servers only repeat
+            # output_tokens.
             self._usage |= {name: raw for name, raw in usage.members.items() if bytes(raw) != b"null"}
         return []
 
@@ -149,7 +152,7 @@ class ChatDecoder:
 
     def _unknown(self, event: Event) -> list[pb.StreamChatResponse]:
         if not self._started:
-            return []  # the first chunk must carry id and model, which are not known yet
+            return []  # the first chunk must contain id and model, which are not known yet
         events = msgspec.json.encode({"events": [msgspec.Raw(event.data)]})
         return [self._headed(extra_json=events.decode("utf-8", "replace"))]
 

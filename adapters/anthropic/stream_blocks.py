@@ -1,4 +1,4 @@
-"""Content blocks of a stream: each kind of block turns its start, its deltas and its end into pieces of the answer."""
+"""Content blocks of a stream. Each kind of block converts its start, deltas and end to deltas of the answer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sidecar.v1 import inference_pb2 as pb
 
 
 class Block(Protocol):
-    """An open content block. Each step gives the deltas it adds to the answer."""
+    """An open content block. Each step returns the deltas that it adds to the answer."""
 
     def start(self) -> list[pb.Delta]: ...
     def extend(self, raw: bytes) -> list[pb.Delta]: ...
@@ -25,7 +25,7 @@ class Block(Protocol):
 
 @dataclass(slots=True)
 class Numbers:
-    """How many thinking parts, tool calls and entries of lists there were: their indexes, whatever the provider's are."""
+    """Counts thinking parts, tool calls and list entries, for indexes that do not depend on the provider's."""
 
     thinking: int = 0
     tool_calls: int = 0
@@ -47,7 +47,7 @@ class Numbers:
 
 
 def open_block(raw: bytes, numbers: Numbers) -> Block:
-    """The block of a content_block_start."""
+    """Opens the block of a content_block_start."""
     block = Obj(raw, "content_block", of_answer)
     match block.string("type"):
         case "text":
@@ -97,7 +97,7 @@ class _Thinking:
     lists: DeltaLists
 
     def start(self) -> list[pb.Delta]:
-        """Always a piece, also of an empty thought: the part exists."""
+        """Always returns a piece, even for an empty thought, because the part exists."""
         signature = self.block.string("signature")
         thought = pb.ThinkingDelta(
             index=self.index,
@@ -125,7 +125,7 @@ class _Thinking:
 
 @dataclass(slots=True)
 class _Redacted:
-    """A thought that only the provider can read: whole in its start."""
+    """A thought that only the provider can read; complete in its start event."""
 
     block: Obj
     index: int
@@ -173,7 +173,7 @@ class _ToolUse:
         return [self._arguments(piece)]
 
     def stop(self) -> list[pb.Delta]:
-        """A call that no delta filled has the input of its start: usually {}, which the API writes for no arguments."""
+        """A call without deltas has the input of its start: usually {}, which the API sends for no arguments."""
         return [] if self.written else [self._arguments(self.input_json)]
 
     def _arguments(self, piece: str) -> pb.Delta:
@@ -181,7 +181,7 @@ class _ToolUse:
 
 
 class _JsonAnswer(_ToolUse):
-    """The call that is the answer (json_answer): its input is the text."""
+    """The call that is the answer (json_answer): its input becomes the text."""
 
     __slots__ = ()
 
@@ -195,7 +195,7 @@ class _JsonAnswer(_ToolUse):
 
 @dataclass(slots=True)
 class _Other:
-    """A server tool's call or result, or a block newer than this code: given whole when it ends."""
+    """A server tool's call or result, or an unknown block: passed on as a whole when it ends."""
 
     members: dict[str, msgspec.Raw]
     lists: DeltaLists

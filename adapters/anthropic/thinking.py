@@ -1,8 +1,8 @@
 """Thoughts in the history (https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking).
 
-The API checks the signature of each thought that comes back, and takes only its own, unchanged. A turn that called tools must
-have them while thinking is on. Where a client has lost them, the call goes without: it is the API that knows whether the turn
-needed them, and its reason reaches the caller.
+The API verifies the signature of each thought that comes back, and accepts only its own, unchanged. While thinking
+is on, a turn that called tools must have them. If a client has lost them, the call is sent without: only the API
+knows whether the turn needed them, and its error reaches the caller.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _OWNED = frozenset({"type", "thinking", "signature", "data"})
 
 
 def goes_back(thought: pb.Thinking) -> bool:
-    """Whether it is signed or encrypted by this provider, as far as can be seen."""
+    """Whether this provider appears to have signed or encrypted it."""
     sealed = thought.redacted or thought.signature
     return bool(sealed) and is_claudes(thought.format) and _is_text(sealed)
 
@@ -31,7 +31,7 @@ def _is_text(sealed: bytes) -> bool:
 
 
 def thinking_block(part: pb.ContentPart, at: str) -> dict[str, Any]:
-    """The block of a thought that goes back, as it came."""
+    """The block of a thought that is sent back, unchanged."""
     thought = part.thinking
     if thought.redacted:
         block: dict[str, Any] = {"type": "redacted_thinking", "data": thought.redacted.decode()}

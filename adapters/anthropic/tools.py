@@ -1,4 +1,4 @@
-"""Tools and tool choice."""
+"""Encodes tools and tool choice."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def tools(wanted: Sequence[pb.Tool], fit: Fit) -> list[Any]:
 
 
 def tool_choice(request: pb.ChatRequest, fit: Fit) -> dict[str, Any]:
-    """The `tool_choice` member, {} where nothing was asked. Whether calls may be parallel is said inside it."""
+    """The `tool_choice` member; {} if nothing was requested. It includes whether calls may be parallel."""
     choice = _choice(request.tool_choice, fit) if request.HasField("tool_choice") else None
     if not request.HasField("parallel_tool_calls"):
         return {} if choice is None else {"tool_choice": choice}
     choice = {"type": "auto"} if choice is None else choice
-    if choice.get("type") != "none":  # there the API refuses the member, and there is nothing to run in parallel
+    if choice.get("type") != "none":  # the API refuses the member then, and there is nothing to run in parallel
         if "disable_parallel_tool_use" in choice:
-            raise invalid("parallel_tool_calls", "tool_choice says it already")
+            raise invalid("parallel_tool_calls", "tool_choice sets it already")
         choice = {**choice, "disable_parallel_tool_use": not request.parallel_tool_calls}
     return {"tool_choice": choice}
 
@@ -45,7 +45,7 @@ def _tool(tool: pb.Tool, fit: Fit, at: str) -> Any | None:
         case "function":
             return _function(tool, at)
         case "custom":
-            fit.refuse(f"{at}.custom", "tools[].custom", "it knows functions only")
+            fit.refuse(f"{at}.custom", "tools[].custom", "it only supports functions")
             return None
         case "other_json":
             members = callers_object(tool.other_json, f"{at}.other_json")
@@ -53,7 +53,7 @@ def _tool(tool: pb.Tool, fit: Fit, at: str) -> Any | None:
                 return msgspec.Raw(tool.other_json.encode())
             return merge_extra(dict(members), tool.extra_json, at, frozenset())
         case _:
-            raise invalid(at, "a tool must have exactly one of its kinds")
+            raise invalid(at, "a tool must have exactly one kind")
 
 
 def _function(tool: pb.Tool, at: str) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def _function(tool: pb.Tool, at: str) -> dict[str, Any]:
 
 
 def _schema(function: pb.FunctionTool, at: str) -> Any:
-    """The API requires a schema of type object; a function without parameters has an empty one."""
+    """The API requires a schema of type object; a function without parameters gets an empty one."""
     if not function.HasField("parameters_json"):
         return {"type": "object", "properties": {}}
     members = callers_object(function.parameters_json, f"{at}.function.parameters")
@@ -90,9 +90,9 @@ def _choice(wanted: pb.ToolChoice, fit: Fit) -> dict[str, Any] | None:
             return None
         case "other_json":
             choice = callers_object(wanted.other_json, "tool_choice")
-            if bytes(choice.get("type", b"")) not in _CHOICES:  # OpenAI's allowed_tools for one
+            if bytes(choice.get("type", b"")) not in _CHOICES:  # such as OpenAI's allowed_tools
                 kind = bytes(choice.get("type", b"")).decode("utf-8", "replace").strip('"')
-                fit.refuse(f"tool_choice.{kind}", "tool_choice", "it knows the types auto, any, tool and none")
+                fit.refuse(f"tool_choice.{kind}", "tool_choice", "it supports the types auto, any, tool and none")
                 return None
             return dict(choice)
         case _:

@@ -1,13 +1,13 @@
-"""Messages -> `system` and turns.
+"""Encodes messages as `system` and turns.
 
-System and developer messages go into `system`, all of them, in their order, wherever they stand: the API has no place for
-instructions between turns. One that holds a block of the provider's own (`other_json`, such as tool_addition) stays where it is
-as a turn of role system, because `system` takes only text.
+All system and developer messages go into `system`, in order, wherever they are: the API does not allow instructions
+between turns. One that contains a block of the provider's own (`other_json`, such as tool_addition) stays in place
+as a turn of role system, because `system` only accepts text.
 
-Neighbours of one role become one turn: results of parallel calls must stand together, first in the turn after the calls, and
-older servers refuse roles that do not alternate. Texts of blanks are left out, and messages that hold nothing else: the API
-refuses them, and OpenAI's clients and models write `""` and line ends before tool calls. A last turn of the assistant, which the
-model is to go on with, loses the white space at its end for the same reason.
+Adjacent messages of one role become one turn: results of parallel calls must be together, first in the turn after
+the calls, and older servers require alternating roles. Blank texts are left out, as are messages without anything
+else: the API refuses them, and OpenAI's clients and models write `""` and line breaks before tool calls. For the
+same reason, trailing whitespace is removed from a final assistant turn, which the model continues.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from sidecar.v1 import inference_pb2 as pb
 _TURN = frozenset({"role", "content"})
 _TOOL_USE = frozenset({"type", "id", "name", "input"})
 _TOOL_RESULT = frozenset({"type", "tool_use_id", "content", "is_error"})
-# The mark of a cache, and kinds of blocks that cannot have it.
+# The cache marker, and kinds of blocks that cannot have it.
 _MARK = "cache_control"
 _UNMARKED = ("thinking", "redacted_thinking")
 _SYSTEM_ROLES = (pb.ROLE_SYSTEM, pb.ROLE_DEVELOPER)
@@ -44,7 +44,7 @@ class _Turn:
 
 
 def system_and_turns(messages: Sequence[pb.Message], fit: Fit) -> tuple[Any, list[dict[str, Any]]]:
-    """`system` (None, a string or blocks) and `messages`, ready for msgspec's encoder."""
+    """Returns `system` (None, a string or blocks) and `messages`, ready for msgspec's encoder."""
     if not messages:
         raise invalid("messages", "at least one is needed")
     system: list[Any] = []
@@ -57,32 +57,32 @@ def system_and_turns(messages: Sequence[pb.Message], fit: Fit) -> tuple[Any, lis
         elif not _says_nothing(turn := _turn(message, fit, at)):
             _add(turns, turn)
     if messages[-1].role == pb.ROLE_USER and not (turns and turns[-1].role == "user"):
-        raise invalid(f"messages[{len(messages) - 1}].content", "must hold more than blanks")
+        raise invalid(f"messages[{len(messages) - 1}].content", "must not be blank")
     if not turns:
-        raise invalid("messages", "at least one must be of another role than system")
+        raise invalid("messages", "at least one must have a role other than system")
     _trim(turns[-1])
     return _compact(system) if system else None, [_written(turn) for turn in turns]
 
 
 def _trim(last: _Turn) -> None:
-    """The API refuses a last turn of the assistant that ends in white space."""
+    """The API refuses a final assistant turn that ends in whitespace."""
     end = last.blocks[-1] if last.blocks else None
     if last.role == "assistant" and isinstance(end, dict) and end.get("type") == "text":
         last.blocks[-1] = end | {"text": end["text"].rstrip()}
 
 
 def _refuse_misplaced(message: pb.Message, at: str) -> None:
-    """Fields that belong to another role would be lost."""
+    """Refuses fields of another role, which would be lost."""
     if message.tool_calls and message.role != pb.ROLE_ASSISTANT:
         raise invalid(f"{at}.tool_calls", "only an assistant calls tools")
     if message.role != pb.ROLE_TOOL:
         for field in ("tool_call_id", "tool_error"):
             if message.HasField(field):
-                raise invalid(f"{at}.{field}", "only a tool message has it")
+                raise invalid(f"{at}.{field}", "only a tool message can have it")
 
 
 def _system_blocks(message: pb.Message, fit: Fit, at: str) -> list[Any]:
-    """A system message has no members of its own here, but for the mark of a cache."""
+    """System messages have no members of their own in this format, except the cache marker."""
     extra = _members(message, at)
     blocks = _marked(_blocks(message.content, fit, at), extra.pop(_MARK, None), fit)
     for name in extra:
@@ -95,7 +95,8 @@ def _members(message: pb.Message, at: str) -> dict[str, msgspec.Raw]:
 
 
 def _marked(blocks: list[Any], mark: msgspec.Raw | None, fit: Fit) -> list[Any]:
-    """A mark on a message is one on its last block that can have one; a block's own is the more particular."""
+    """A cache marker on a message applies to its last block that can have one; a block's own marker takes
+    precedence."""
     if mark is None:
         return blocks
     for number in reversed(range(len(blocks))):
@@ -144,7 +145,7 @@ def _is_result(block: Any) -> bool:
 
 def _tool_use(call: pb.ToolCall, fit: Fit, at: str) -> dict[str, Any] | None:
     if call.HasField("custom_input"):
-        fit.refuse(f"{at}.custom", "messages[].tool_calls[].custom", "it knows functions only")
+        fit.refuse(f"{at}.custom", "messages[].tool_calls[].custom", "it only supports functions")
         return None
     arguments, same = as_object(call.arguments_json)
     if not same:
@@ -163,7 +164,7 @@ def _tool_use(call: pb.ToolCall, fit: Fit, at: str) -> dict[str, Any] | None:
 
 def _tool_result(message: pb.Message, fit: Fit, at: str) -> dict[str, Any]:
     if not message.tool_call_id:
-        raise invalid(f"{at}.tool_call_id", "a tool message needs it")
+        raise invalid(f"{at}.tool_call_id", "a tool message requires it")
     block: dict[str, Any] = {"type": "tool_result", "tool_use_id": CLAUDE_IDS.fit(message.tool_call_id)}
     if blocks := _blocks(message.content, fit, at):
         block["content"] = _compact(blocks)
@@ -173,7 +174,7 @@ def _tool_result(message: pb.Message, fit: Fit, at: str) -> dict[str, Any]:
 
 
 def _says_nothing(turn: _Turn) -> bool:
-    """Of an answer that was all thought nothing is left where the thought does not go back; of a text of blanks neither."""
+    """Whether a turn is empty, because its thoughts are not sent back or its text is blank."""
     return not turn.blocks and not turn.extra
 
 
@@ -185,12 +186,12 @@ def _add(turns: list[_Turn], turn: _Turn) -> None:
 
 
 def _written(turn: _Turn) -> dict[str, Any]:
-    turn.blocks.sort(key=lambda block: not _is_result(block))  # stable: results first, else all keep their order
+    turn.blocks.sort(key=lambda block: not _is_result(block))  # stable: results first, the rest keeps its order
     return {"role": turn.role, "content": _compact(turn.blocks), **turn.extra}
 
 
 def _compact(blocks: list[Any]) -> Any:
-    """A lone text without further members as a string, as most clients write it."""
+    """Writes a lone text without further members as a string, as most clients do."""
     if len(blocks) == 1 and isinstance(blocks[0], dict) and blocks[0].keys() == {"type", "text"}:
         return blocks[0]["text"]
     return blocks

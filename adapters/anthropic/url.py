@@ -1,4 +1,4 @@
-"""Where an upstream's Messages API is."""
+"""The URL of an upstream's Messages API."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from adapters.contract import Target
 
 
 def messages_url(target: Target) -> str:
-    """Some configurations write the base URL with its /v1, as OpenAI's has it."""
+    """Some configurations include /v1 in the base URL, as for OpenAI."""
     base = target.base_url.rstrip("/")
     return f"{base}/messages" if base.endswith("/v1") else f"{base}/v1/messages"

@@ -1,11 +1,11 @@
-"""The version of the API that a route asks for (`anthropic_version`, or a header of the route), and what the newer one no longer
-takes (https://platform.claude.com/docs/en/api/migration-2026-10-21).
+"""The API version of a route (`anthropic_version`, or a header of the route), and what the newer version no longer
+accepts (https://platform.claude.com/docs/en/api/migration-2026-10-21).
 
     temperature, top_p, top_k              400, also with their default values
-    documents in messages of the assistant 400
+    documents in assistant messages        400
 
-A body that passes goes with its caller's version. What is translated for a route of the newer version is refused by name where it
-asks for something, as the operator has chosen the version.
+A body that passes through carries its caller's version. In a translated request for a route with the newer version,
+these are refused by name if they have an effect, since the operator chose the version.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from adapters.fit import Fit
 
 _HEADER = "anthropic-version"
 _STRICTER = "2026-10-21"
-# What the API does unasked: such a value asks for nothing.
+# Default values of the API, which have no effect.
 _DEFAULTS: dict[str, float] = {"temperature": 1.0, "top_p": 1.0}
 
 
 def is_stricter(target: Target) -> bool:
-    """Versions are dates; the last header of the name is what is sent."""
+    """Versions are dates; the last header with the name is sent."""
     written = [value for name, value in (*target.provider.headers, *target.headers) if name.lower() == _HEADER]
     return bool(written) and written[-1] >= _STRICTER
 
 
 def fit_sampling(fields: dict[str, Any], extra: dict[str, msgspec.Raw], fit: Fit) -> None:
-    """Takes out of a request what the route's version does not know. Raises unsupported_parameter."""
+    """Removes from a request what the route's version does not accept. Raises unsupported_parameter."""
     if not is_stricter(fit.target):
         return
     for name in ("temperature", "top_p", "top_k"):
@@ -42,7 +42,7 @@ def fit_sampling(fields: dict[str, Any], extra: dict[str, msgspec.Raw], fit: Fit
 
 
 def fit_documents(blocks: list[Any], fit: Fit, at: str) -> list[Any]:
-    """Of a message of the assistant. Raises unsupported_parameter."""
+    """Checks the documents of an assistant message. Raises unsupported_parameter."""
     if not is_stricter(fit.target) or not any(_is_document(block) for block in blocks):
         return blocks
     fit.refuse(f"{at}.content", "messages[].content[].file", f"{_why()}, in messages of the assistant")

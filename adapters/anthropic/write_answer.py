@@ -1,4 +1,4 @@
-"""Canonical chat response -> a message, as callers of the Messages API read it."""
+"""Encodes a canonical answer as a message of the Messages API."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TIERS = {"priority": "priority", "batch": "batch"}
 
 
 def encode_response(answer: pb.ChatResponse) -> bytes:
-    """The body, for a caller whose request is not known."""
+    """The body, for a caller whose request is not available."""
     return _encoded(answer, {})
 
 
@@ -34,7 +34,7 @@ def encode_answer(envelope: Envelope, answer: pb.ChatResponse, context: Context)
 
 
 def callers_names(envelope: Envelope) -> Mapping[str, str]:
-    """What the caller calls tools whose names were too long for a provider."""
+    """The caller's names of tools whose names were too long for a provider."""
     tools = envelope.members.get("tools")
     if tools is None or not has_long_names(tools):
         return {}
@@ -42,12 +42,12 @@ def callers_names(envelope: Envelope) -> Mapping[str, str]:
 
 
 def _name_in(tool: msgspec.Raw) -> str:
-    """Of one that was read already."""
+    """The name of a tool that has already been validated."""
     return str(msgspec.json.decode(OBJECTS.decode(tool).get("name", b'""')))
 
 
 def _encoded(answer: pb.ChatResponse, names: Mapping[str, str]) -> bytes:
-    """The format has one choice: the first."""
+    """The format has a single choice: the first one."""
     choice = answer.choices[0] if answer.choices else pb.Choice()
     blocks = [block for part in choice.message.content if (block := _block(part)) is not None]
     blocks += [_tool_use(call, names) for call in choice.message.tool_calls]
@@ -65,12 +65,12 @@ def _encoded(answer: pb.ChatResponse, names: Mapping[str, str]) -> bytes:
 
 
 def head(answer: Any) -> dict[str, Any]:
-    """What a message begins with."""
+    """The beginning of a message."""
     return {"id": answer.id, "type": "message", "role": "assistant", "model": answer.model}
 
 
 def stop_reason(finish: Any, *, called: bool, refused: bool) -> str:
-    """OpenAI says `stop` after a call that it was told to make; clients of this format act on tool_use alone."""
+    """OpenAI reports `stop` after a call that it was forced to make; clients of this format only act on tool_use."""
     found: str | None = _STOP_REASONS.get(finish)
     if found is not None:
         return found
@@ -80,7 +80,8 @@ def stop_reason(finish: Any, *, called: bool, refused: bool) -> str:
 
 
 def usage(counts: pb.Usage, tier: str = "") -> dict[str, Any]:
-    """All of it: clients fail without the member. input_tokens leaves cached tokens out here. What nobody counted is 0."""
+    """Always complete, because clients fail without the member. input_tokens excludes cached tokens in this format.
+    Unreported counts are 0."""
     cached, written = counts.cached_input_tokens, counts.cache_write_tokens
     found: dict[str, Any] = {
         "input_tokens": max(0, counts.input_tokens - cached - written),
@@ -114,7 +115,7 @@ def _block(part: pb.ContentPart) -> Any | None:
         case "other_json":
             return msgspec.Raw(part.other_json.encode())
         case _:
-            return None  # no provider of chat answers with pictures or sound in a part that callers of this format could read
+            return None  # no chat provider answers with images or sound that callers of this format could read
 
 
 def _tool_use(call: pb.ToolCall, names: Mapping[str, str]) -> dict[str, Any]:
@@ -122,7 +123,8 @@ def _tool_use(call: pb.ToolCall, names: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _input(call: pb.ToolCall) -> Any:
-    """An object. What a model wrote instead (cut off by its limit, a text, a list) is the value of a member that no tool has."""
+    """Always an object. Anything else that a model wrote (truncated, a text, a list) becomes the value of a member
+    that no tool has."""
     if call.HasField("custom_input"):
         return {"input": call.custom_input}
     return msgspec.Raw(as_object(call.arguments_json)[0].encode("utf-8", "replace"))

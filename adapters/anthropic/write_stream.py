@@ -1,8 +1,8 @@
-"""Canonical chunks -> the events of a streamed message, in Anthropic's order: message_start; each block's start, deltas and stop,
-one block after another; message_delta with the reason and the whole usage; message_stop.
+"""Encodes canonical chunks as the events of a streamed message, in Anthropic's order: message_start; start, deltas
+and stop of one block after another; message_delta with the reason and the total usage; message_stop.
 
-Other formats may mix the pieces of several calls. Here blocks never overlap: while the arguments of a call are no whole object
-yet, what belongs to other blocks waits.
+Other formats may interleave pieces of several calls. Here, blocks never overlap: while the arguments of a call are
+not a complete object yet, other blocks wait.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sidecar.v1 import inference_pb2 as pb
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 _TEXT = ("text", 0)
 _TOOL = "tool"
-# While others wait, longer arguments than these are not looked at again with each of their pieces: the call ends with the
+# While others wait, longer arguments are not checked for completeness with every piece: their call ends with the
 # answer.
 _LOOKED_AT_CHARS_MAX = 16_384
 _Key = tuple[str, int]  # kind and index of a block
@@ -33,25 +33,26 @@ _Piece = Any  # a text, a ThinkingDelta, or a ToolCallDelta
 
 @dataclass(slots=True)
 class _Open:
-    """The block whose pieces go out."""
+    """The block that is being written."""
 
     key: _Key
     arguments: list[str] = field(default_factory=list)
-    size: int = 0  # characters in them
+    size: int = 0  # characters of arguments
     custom: bool = False  # whether they are the text of a custom tool, whose quotes are still open
-    thought: pb.Thinking | None = None  # what its signature is made of
+    thought: pb.Thinking | None = None  # source of its signature
     signed: bool = False
 
 
 class MessageWriter:
-    """The events of one answer. Raises upstream_protocol where a call goes on after it was complete and another began."""
+    """The events of one answer. Raises upstream_protocol if a call continues after it was complete and another
+    began."""
 
     def __init__(self, envelope: Envelope, context: Context) -> None:
         self._context = context
         self._names = callers_names(envelope)
         self._started = False
         self._pinged = False
-        self._index = -1  # of the last block that was opened
+        self._index = -1  # of the last opened block
         self._open: _Open | None = None
         self._waiting: dict[_Key, list[_Piece]] = {}
         self._closed: set[_Key] = set()
@@ -123,7 +124,7 @@ class MessageWriter:
             self._write(self._begin(key, piece), piece)
 
     def _flush(self, *, at_end: bool = False) -> None:
-        """What has waited goes out, block by block, as far as those before are complete."""
+        """Writes what has been waiting, block by block, as far as the preceding ones are complete."""
         while self._waiting and (at_end or self._is_complete(self._open)):
             key = next(iter(self._waiting))
             pieces = self._waiting.pop(key)
@@ -132,7 +133,7 @@ class MessageWriter:
                 self._write(block, piece)
 
     def _is_complete(self, block: _Open | None) -> bool:
-        """Whether nothing more can come to it, as far as can be seen: asked only where another block wants to begin."""
+        """Whether the block seems complete. Only checked if another block wants to begin."""
         if block is None or block.key[0] != _TOOL:
             return True
         if not (block.arguments and block.arguments[-1].rstrip().endswith("}")):
@@ -146,7 +147,7 @@ class MessageWriter:
     def _begin(self, key: _Key, piece: _Piece) -> _Open:
         self._close()
         if key in self._closed:
-            raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider went on with a tool call that was complete.")
+            raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider continued a tool call that was complete.")
         self._index += 1
         self._open = block = _Open(key)
         self._event("content_block_start", {"index": self._index, "content_block": self._shell(block, piece)})

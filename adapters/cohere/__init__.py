@@ -1,7 +1,7 @@
-"""Cohere's API, provider side (https://docs.cohere.com/reference): version 2 (chat and embeddings), and version 1 for those who
-still run it (chat, /generate, embeddings).
+"""Cohere's API, provider side (https://docs.cohere.com/reference): version 2 (chat and embeddings), and version 1
+for deployments that still run it (chat, /generate, embeddings).
 
-Version 2 has no text completions: they go to its chat as one user message (adapters/completions_by_chat.py).
+Version 2 has no text completions: they become a chat with one user message (adapters/completions_by_chat.py).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from adapters.cohere.failure import error
 from adapters.contract import Format, ProviderSide, Task
 from adapters.ndjson import Lines
 
-# Of both versions: `cohere_api_version` may say another one than the URL that somebody copied.
+# Of both versions: `cohere_api_version` may contradict a copied URL.
 _PATHS = ("/v2/chat", "/v2/embed", "/v1/chat", "/v1/embed", "/v1/generate")
 FORMAT = Format(
     name="cohere",

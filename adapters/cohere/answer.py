@@ -1,8 +1,9 @@
-"""What all of Cohere's answers share: finish reasons, usage, probabilities.
+"""What all answers of Cohere share: finish reasons, usage, logprobs.
 
-Cohere counts twice: `tokens` is what the model read and wrote, the template of the conversation included; `billed_units` is
-what is paid for. Ours are `tokens`, as with every other provider, and money is counted by `billed_units`, which stays in the
-usage's extra_json too. Where an answer has billed units only (embeddings, /v1/generate), those are the counts.
+Cohere counts twice: `tokens` is what the model read and wrote, including the conversation's template; `billed_units`
+is what is paid for. We report `tokens`, as for every other provider. Costs are computed from `billed_units`, which
+also stays in the usage's extra_json. If an answer only has billed units (embeddings, /v1/generate), those are the
+counts.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from adapters.json_object import MALFORMED, Obj, object_text, of_answer
 from adapters.usage import COUNT_MAX, count_of, settle
 from sidecar.v1 import inference_pb2 as pb
 
-# https://docs.cohere.com/reference/chat (COMPLETE ... TIMEOUT); ERROR_* and USER_CANCEL are v1's. A word that is not here
-# becomes OTHER; ERROR is a failure.
+# https://docs.cohere.com/reference/chat (COMPLETE ... TIMEOUT); ERROR_* and USER_CANCEL are version 1's. Unknown
+# words become OTHER; ERROR is a failure.
 _FINISH_REASONS = {
     "COMPLETE": pb.FINISH_REASON_STOP,
     "STOP_SEQUENCE": pb.FINISH_REASON_STOP,
@@ -38,7 +39,7 @@ def failed(native: str) -> bool:
 
 
 def inner(obj: Obj, name: str) -> Obj | None:
-    """An object that is only bookkeeping: anything else of that name stays where it is."""
+    """Takes an object of bookkeeping data; anything else with that name stays where it is."""
     raw = bytes(obj.members.get(name, b""))
     if not raw.startswith(b"{"):
         return None
@@ -47,7 +48,7 @@ def inner(obj: Obj, name: str) -> Obj | None:
 
 
 def read_usage(holder: Obj) -> pb.Usage | None:
-    """Takes the counts out of a `usage` (v2) or `meta` (v1). None where there are none."""
+    """Takes the counts out of `usage` (v2) or `meta` (v1). None if there are none."""
     tokens, billed = inner(holder, "tokens"), inner(holder, "billed_units")
     usage = pb.Usage()
     for source in (tokens, billed):
@@ -77,15 +78,15 @@ def _add_billed(usage: pb.Usage, billed: Obj) -> None:
 
 
 def _add_images(usage: pb.Usage, obj: Obj) -> None:
-    """Tokens of pictures stand beside those of texts, and are billed. Their count stays where it is too: some models have a
-    price of their own for them."""
+    """Image tokens are counted separately from text tokens, and billed. Their count is also kept, since some models
+    have a separate price for them."""
     count = count_of(obj.members.get("image_tokens"))
     if count:
         usage.input_tokens = min(usage.input_tokens + count, COUNT_MAX)
 
 
 def _take(usage: pb.Usage, obj: Obj, name: str, field: str | None = None) -> None:
-    """A strange count never costs the caller the answer: it stays where it is."""
+    """An invalid count never fails the answer: it stays where it is."""
     value = count_of(obj.members.get(name))
     if value is not None:
         setattr(usage, field or name, value)
@@ -98,8 +99,8 @@ def add_usage(answer: Any, usage: pb.Usage | None) -> None:
 
 
 def read_logprobs(obj: Obj, into: Any) -> None:
-    """`logprobs`, an item or a list of them, into a choice. All stay where they are if an item is of several tokens, which
-    have one text between them."""
+    """Reads `logprobs`, an item or a list, into a choice. All stay in place if an item covers several tokens, which
+    share one text."""
     raw = bytes(obj.members.get("logprobs", b""))
     try:
         items = _ITEMS.decode(raw if raw.startswith(b"[") else b"[" + raw + b"]")

@@ -1,6 +1,6 @@
-"""A whole answer of POST /v2/chat -> canonical chat response.
+"""Decodes a whole answer of POST /v2/chat.
 
-A tool plan becomes a thinking part of the native name tool_plan. Citations stay in the message's extra_json.
+A tool plan becomes a thinking part with the native name tool_plan. Citations stay in the message's extra_json.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from adapters.contract import Context
 from adapters.json_object import Obj, array_items, decoded_string, of_answer
 from sidecar.v1 import inference_pb2 as pb
 
-_NO_ARGUMENTS = ("", "null")  # what the model writes for a tool that takes none
+_NO_ARGUMENTS = ("", "null")  # what the model writes for a tool without parameters
 
 
 def open_answer(body: bytes) -> Obj:
-    """The members of an answer or an event; upstream_protocol for anything but one JSON object."""
+    """The members of an answer or an event. Raises upstream_protocol for anything but one JSON object."""
     try:
         if not body.isascii():
             body.decode()
@@ -28,7 +28,7 @@ def open_answer(body: bytes) -> Obj:
 def decode(body: bytes, context: Context) -> pb.ChatResponse:
     obj = open_answer(body)
     native = obj.string("finish_reason") or ""
-    if failed(native) or bytes(obj.members.get("message", b"")).startswith(b'"'):  # the shape of an error body
+    if failed(native) or bytes(obj.members.get("message", b"")).startswith(b'"'):  # the format of an error body
         raise in_band(obj)
     message = obj.object("message")
     if message is None:
@@ -49,7 +49,7 @@ def decode(body: bytes, context: Context) -> pb.ChatResponse:
 
 
 def joined_objects(first: str, second: str) -> str:
-    """Two objects' text as one's."""
+    """Concatenates the text of two objects."""
     return f"{first[:-1]},{second[1:]}" if first else second
 
 

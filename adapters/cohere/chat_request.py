@@ -1,4 +1,4 @@
-"""Canonical chat request -> the call of POST /v2/chat (https://docs.cohere.com/reference/chat)."""
+"""Encodes a canonical chat request as a call of POST /v2/chat (https://docs.cohere.com/reference/chat)."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ _PLAIN = (
     ("presence_penalty", "presence_penalty"),
     ("logprobs", "logprobs"),
 )
-# Cohere thinks or does not, as it does by itself where nothing is said; there are no levels between.
+# Cohere either thinks or does not, and decides itself by default; there are no levels.
 _THINKING = {"none": "disabled", "minimal": "disabled", "high": "enabled", "xhigh": "enabled", "max": "enabled"}
-# Members the canonical request has a field for; extra_json may not name them.
+# Members with a canonical field, which extra_json must not name.
 _OWNED = frozenset(
     {"model", "messages", "stream", "tools", "strict_tools", "tool_choice", "response_format", "stop_sequences"}
     | {"max_tokens", *(theirs for _, theirs in _PLAIN)}
 )
 _FORMAT = frozenset({"type", "json_schema"})
-# It signs nothing: a thought is words, and one that somebody else signed is not its own. Citations go back as they came.
+# Cohere signs nothing: a thought is text, and one that another provider signed is not its own. Citations are sent
+# back unchanged.
 _ECHOES = Echoes(
     takes=lambda thought: bool(thought.text) and not (thought.signature or thought.redacted or thought.format),
     leaves=ECHOES - {"messages[].citations"},
@@ -49,7 +50,7 @@ _ECHOES = Echoes(
 
 
 def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
-    """The call. Raises unsupported_parameter for what the format cannot express and invalid_request for what is malformed."""
+    """Raises unsupported_parameter for what the format cannot express, and invalid_request for what is malformed."""
     fit = Fit(target)
     if not request.messages:
         raise invalid("messages", "at least one is needed")
@@ -76,7 +77,7 @@ def max_tokens(request: pb.ChatRequest) -> dict[str, Any]:
 
 
 def write_format(wanted: pb.ResponseFormat, fit: Fit, schema_name: str) -> dict[str, Any]:
-    """`response_format`, {} for none. `strict` has no place: the API always follows the schema."""
+    """`response_format`; {} for none. `strict` does not exist: the API always follows the schema."""
     match wanted.WhichOneof("format"):
         case "text":
             made: Any = {"type": "text"}
@@ -107,5 +108,5 @@ def _thinking(effort: str, fit: Fit) -> dict[str, Any]:
     if effort == "medium":
         fit.leave_out("reasoning_effort")
     else:
-        fit.refuse("reasoning_effort", why="it knows none and high; a token_budget can stand in the member thinking")
+        fit.refuse("reasoning_effort", why="it supports none and high; set a token_budget in the member thinking")
     return {}

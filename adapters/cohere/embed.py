@@ -1,8 +1,10 @@
-"""Embeddings of /v1/embed and /v2/embed (https://docs.cohere.com/reference/embed): both versions ask and answer alike.
+"""Embeddings of /v1/embed and /v2/embed (https://docs.cohere.com/reference/embed), whose requests and answers are
+alike.
 
-The API insists on `input_type` (search_document, search_query, classification, clustering): only the caller knows it. It is
-taken from extra_json, else from the upstream's `input_type`; without either the call is refused by name. The API names the
-vectors it gives by type; an answer of several types has its first here, float before all, and the others in extra_json.
+The API requires `input_type` (search_document, search_query, classification, clustering), which only the caller
+knows. It is taken from extra_json, else from the upstream's `input_type`; without either, the call is refused by
+name. The API returns vectors by type. Of several types, the first (float before all others) becomes the answer, and
+the others stay in extra_json.
 """
 
 from __future__ import annotations
@@ -55,15 +57,13 @@ def _body(request: pb.EmbedRequest, fit: Fit) -> dict[str, Any]:
     body = merge_extra(body, request.extra_json, "", _OWNED)
     if request.encoding:
         if "embedding_types" in body or request.encoding not in _TYPES:
-            raise invalid("encoding_format", "must be float or base64, and not beside embedding_types")
+            raise invalid("encoding_format", "must be float or base64, and not together with embedding_types")
         body["embedding_types"] = [_TYPES[request.encoding]]
     if "input_type" not in body:
         wanted = fit.target.options.get("input_type")
         if not wanted:
             why = "the provider needs it: search_document, search_query, classification or clustering"
-            raise invalid(
-                "input_type", f"{why}. Give it with the request, or as input_type in the route's model.config"
-            )
+            raise invalid("input_type", f"{why}. Set it in the request, or as input_type in the route's model.config")
         body["input_type"] = wanted
     return body
 
@@ -75,7 +75,7 @@ def _texts(request: pb.EmbedRequest, fit: Fit) -> list[str]:
             case "text":
                 out.append(each.text)
             case "tokens":
-                raise fit.unsupported(f"input[{i}]", "it takes texts, not token ids")
+                raise fit.unsupported(f"input[{i}]", "it accepts texts, not token ids")
             case _:
                 raise invalid(f"input[{i}]", "is empty")
     return out
@@ -88,7 +88,7 @@ def decode(body: bytes, context: Context) -> pb.EmbedResponse:
     raw = obj.take("embeddings")
     if raw is None:
         raise protocol("it has no embeddings")
-    if raw.startswith(b"["):  # v1 without embedding_types
+    if raw.startswith(b"["):  # version 1 without embedding_types
         _read(raw, "embeddings", _FLOAT, answer)
     else:
         by_type = Obj(raw, "embeddings", of_answer)

@@ -1,4 +1,4 @@
-"""Why a call failed: Cohere's flat error bodies, and failures inside an answer of 200."""
+"""Classifies failures: Cohere's flat error bodies, and failures inside an answer with 200."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from adapters.failures import gateway_error, read_failure
 from adapters.http_errors import kind_of_status
 from adapters.json_object import Obj
 
-# https://docs.cohere.com/reference/errors; 498 is Cohere's own status for a token it does not take.
+# https://docs.cohere.com/reference/errors; 498 is Cohere's own status for a refused token.
 _STATUSES = {498: Kind.UPSTREAM_REJECTED_CREDENTIALS, 499: Kind.UPSTREAM_TIMEOUT, 501: Kind.INVALID_REQUEST}
 _TYPES = {"TOO_MANY_TOKENS": Kind.CONTEXT_LENGTH_EXCEEDED}
-# What only words tell. A trial key's month is over with the status of a rate limit.
+# Only the message reveals these. An exhausted trial key has the status of a rate limit.
 _QUOTA = re.compile(r"calls\s*/\s*month|billing limit|payment", re.IGNORECASE)
 _WORDY = frozenset({Kind.INVALID_REQUEST, Kind.RATE_LIMITED})
 
 
 def error(status: int, headers: Headers, body: bytes) -> GatewayError:
-    """The reason of a failed HTTP answer; never raises, whatever the body."""
+    """Classifies a failed HTTP answer. Never raises, whatever the body."""
     failure = read_failure(body)
     kind = _TYPES.get(failure.type) or _STATUSES.get(status) or kind_of_status(status)
     if kind in _WORDY and _QUOTA.search(failure.words()):
@@ -31,9 +31,9 @@ def error(status: int, headers: Headers, body: bytes) -> GatewayError:
 
 
 def in_band(answer: Obj) -> GatewayError:
-    """The reason in an answer or event whose finish reason is ERROR, or that has the shape of an error body. Generating failed,
-    so another try may help."""
-    # A `message` that is an object is the beginning of the answer, not a reason.
+    """Classifies an answer or event whose finish reason is ERROR, or that has the format of an error body.
+    Generation failed, so a retry may help."""
+    # A `message` that is an object is the beginning of an answer, not an error message.
     names = [name for name in ("error", "error_type", "message") if bytes(answer.members.get(name, b"{"))[:1] != b"{"]
     failure = read_failure(msgspec.json.encode({name: answer.members[name] for name in names}))
     if not failure.message:

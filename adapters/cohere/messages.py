@@ -1,7 +1,7 @@
-"""Canonical messages -> the messages of /v2/chat (https://docs.cohere.com/reference/chat).
+"""Encodes messages for /v2/chat (https://docs.cohere.com/reference/chat).
 
-A thought whose native name is tool_plan goes back as the member `tool_plan`; any other as a block of type thinking. Citations
-of an earlier answer travel in the message's extra_json, as they came.
+A thought with the native name tool_plan is sent back as `tool_plan`, any other as a block of type thinking.
+Citations of an earlier answer are kept in the message's extra_json.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sidecar.v1 import inference_pb2 as pb
 TOOL_PLAN = "tool_plan"
 _ROLES = {
     pb.ROLE_SYSTEM: "system",
-    pb.ROLE_DEVELOPER: "system",  # the API knows one role for instructions
+    pb.ROLE_DEVELOPER: "system",  # the API has a single role for instructions
     pb.ROLE_USER: "user",
     pb.ROLE_ASSISTANT: "assistant",
     pb.ROLE_TOOL: "tool",
@@ -48,7 +48,7 @@ def write_message(message: pb.Message, fit: Fit, at: str) -> dict[str, Any]:
         out["tool_calls"] = [call for call in calls if call is not None]
     if message.role == pb.ROLE_TOOL:
         if not message.tool_call_id:
-            raise invalid(f"{at}.tool_call_id", "a tool message needs it")
+            raise invalid(f"{at}.tool_call_id", "a tool message requires it")
         out["tool_call_id"] = message.tool_call_id
     elif not content and not plan and not calls:
         out["content"] = ""
@@ -56,7 +56,8 @@ def write_message(message: pb.Message, fit: Fit, at: str) -> dict[str, Any]:
 
 
 def is_empty_turn(written: Mapping[str, Any]) -> bool:
-    """Of an assistant that said nothing: an answer that was all thought of another provider, or was cut."""
+    """Whether an assistant turn is empty: an answer that only consisted of another provider's thoughts, or was cut
+    off."""
     return written["role"] == "assistant" and not any(
         written.get(name) for name in ("content", "tool_calls", TOOL_PLAN)
     )
@@ -76,7 +77,7 @@ def _refuse_misplaced(message: pb.Message, fit: Fit, at: str) -> None:
     if message.tool_calls and message.role != pb.ROLE_ASSISTANT:
         raise invalid(f"{at}.tool_calls", "only an assistant calls tools")
     if message.HasField("tool_call_id") and message.role != pb.ROLE_TOOL:
-        raise invalid(f"{at}.tool_call_id", "only a tool message has it")
+        raise invalid(f"{at}.tool_call_id", "only a tool message can have it")
 
 
 def _is_plan(part: pb.ContentPart) -> bool:
@@ -84,14 +85,14 @@ def _is_plan(part: pb.ContentPart) -> bool:
 
 
 def _compact(parts: list[Any]) -> Any:
-    """A lone text without further members as a string, as most clients write it."""
+    """Writes a lone text without further members as a string, as most clients do."""
     if len(parts) == 1 and isinstance(parts[0], dict) and parts[0].keys() == _TEXT:
         return parts[0]["text"]
     return parts
 
 
 def _part(part: pb.ContentPart, fit: Fit, at: str) -> Any | None:
-    """None for a part that drop_params lets go."""
+    """Returns None for a part that drop_params removes."""
     match part.WhichOneof("part"):
         case "text":
             return merge_extra({"type": "text", "text": part.text}, part.extra_json, at, _TEXT)
@@ -106,14 +107,14 @@ def _part(part: pb.ContentPart, fit: Fit, at: str) -> Any | None:
         case "other_json":
             return _other(part, at)
         case "file":
-            why = "give documents as parts of type document, or in the member documents"
+            why = "send documents as parts of type document, or in the member documents"
             fit.refuse(f"{at}.file", "messages[].content[].file", why)
             return None
         case "audio":
             fit.refuse(f"{at}.input_audio", "messages[].content[].input_audio")
             return None
         case _:
-            raise invalid(at, "a content part must have exactly one of its kinds")
+            raise invalid(at, "a content part must have exactly one kind")
 
 
 def _image(image: pb.Image, fit: Fit, at: str) -> dict[str, Any] | None:
@@ -125,7 +126,7 @@ def _image(image: pb.Image, fit: Fit, at: str) -> dict[str, Any] | None:
                 raise invalid(f"{at}.image_url", "bytes need a mime_type")
             url = f"data:{image.mime_type};base64,{base64.b64encode(image.data).decode()}"
         case "file_id":
-            why = "it keeps no files; give bytes or an address"
+            why = "it does not store files; send bytes or a URL"
             fit.refuse(f"{at}.image_url", "messages[].content[].image_url", why)
             return None
         case _:
@@ -151,7 +152,7 @@ def _other(part: pb.ContentPart, at: str) -> Any:
 
 def _call(call: pb.ToolCall, fit: Fit, at: str) -> dict[str, Any] | None:
     if call.HasField("custom_input"):
-        fit.refuse(f"{at}.custom", "messages[].tool_calls[].custom", "it knows functions only")
+        fit.refuse(f"{at}.custom", "messages[].tool_calls[].custom", "it only supports functions")
         return None
     arguments, same = as_object(call.arguments_json)
     if not same:

@@ -1,5 +1,5 @@
-"""What of a request Cohere's formats have a place for (`adapters.members`). The rest is refused by name where it is an
-instruction, and left out where it is a hint."""
+"""The members of a request that Cohere's formats support (`adapters.members`). Others are refused by name if they
+are instructions, and left out if they are hints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BOTH = (
             "stop",
             "response_format.json_object",
         ),
-        # A schema is always followed; its description goes into it.
+        # Schemas are always followed; the description becomes part of the schema.
         *("response_format.json_schema.description", "response_format.json_schema.strict"),
     }
 )
@@ -31,11 +31,11 @@ PLACES = (
     | {
         *("logprobs", "reasoning_effort", "messages[].content[].image_url.detail", "tools[].function.strict"),
         "messages[].citations",
-        "messages[].function_call",  # a call of a tool, in an older word
+        "messages[].function_call",  # a tool call in the older form
         "tool_choice.allowed_tools",  # the tools that it names, and its mode
     }
 )
-# /v1/chat has one string a turn, and tools of another shape.
+# /v1/chat has one string per turn, and a different format for tools.
 V1_PLACES = _BOTH
 # /v1/generate
 GENERATE_PLACES = frozenset(
@@ -44,5 +44,5 @@ GENERATE_PLACES = frozenset(
         *("temperature", "top_p", "seed", "frequency_penalty", "presence_penalty"),
     }
 )
-# The vectors reach the caller as encoding_format says.
+# The gateway encodes the vectors as encoding_format says.
 EMBED_PLACES = frozenset({"model", "input", "dimensions", "encoding_format"})

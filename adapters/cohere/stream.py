@@ -1,10 +1,10 @@
-"""A streamed answer of POST /v2/chat (https://docs.cohere.com/v2/docs/streaming): events in, chunks out.
+"""Decodes a streamed answer of POST /v2/chat (https://docs.cohere.com/v2/docs/streaming).
 
-Cohere numbers content and tool calls apart, and only message-start has an id. Its own end is message-end, after which comes
-`data: [DONE]`; both are waited for, so that an answer cut between them is no success.
+Cohere numbers content and tool calls separately, and only message-start has an id. The stream ends with message-end,
+followed by `data: [DONE]`; both are required, so that an answer cut off between them is not a success.
 
-What has no place in a chunk is kept in extra_json: citations in the delta as `citations`, what message-end says beside finish
-reason and usage at the chunk's top, events of a kind we do not know in the chunk as `events`.
+What a chunk has no field for is kept in extra_json: citations in the delta as `citations`, further members of
+message-end at the chunk's top level, unknown events in the chunk as `events`.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from adapters.sse import Event
 from sidecar.v1 import inference_pb2 as pb
 
 _DONE = b"[DONE]"
-# What a tool without parameters may get for arguments; held back until it is known to be all there is.
+# What a tool without parameters may get as arguments; held back until it is known to be complete.
 _NULL = "null"
-# Blanks around it, at most: an endless row of them must not be read again with each.
+# Blanks around it: an endless run of them must not be rescanned with each one.
 _HELD_CHARS_MAX = 64
 
 
 class _Call:
-    """An open tool call: the arguments so far, as long as they may still turn out to be none."""
+    """An open tool call: the arguments so far, while they may still turn out to be none."""
 
     __slots__ = ("ended", "held", "index", "written")
 
@@ -43,7 +43,7 @@ class _Call:
         self.ended = False
 
     def extend(self, text: str) -> str:
-        """What can be said now."""
+        """Returns what can be sent by now."""
         if not self.written:
             self.held += text
             if len(self.held) <= _HELD_CHARS_MAX and _NULL.startswith(self.held.strip()):
@@ -57,7 +57,7 @@ class _Call:
 
 
 class ChatDecoder:
-    """The state of one stream. `feed` raises GatewayError for a failure or for what is not of the format."""
+    """The state of one stream. `feed` raises GatewayError for a failure, or for anything that is not of the format."""
 
     def __init__(self, target: Target, context: Context) -> None:
         self.done = False
@@ -68,9 +68,9 @@ class ChatDecoder:
         self._lists = DeltaLists()
         self._started = False
         self._finished = False
-        self._thinking: dict[str, int] = {}  # "plan" or "content <index>" -> which thinking part
+        self._thinking: dict[str, int] = {}  # "plan" or "content <index>" -> index of the thinking part
         self._calls = 0  # how many there have been
-        self._open_calls: dict[int, _Call] = {}  # by their number here
+        self._open_calls: dict[int, _Call] = {}  # by our index
         self._by_index: dict[int, _Call] = {}
         self._steps: dict[str, Callable[[Obj], list[pb.StreamChatResponse]]] = {
             "message-start": self._message_start,
@@ -99,7 +99,7 @@ class ChatDecoder:
         name = obj.string("type") or event.name
         if self._finished:
             return []
-        bare = not name and bytes(obj.members.get("message", b"")).startswith(b'"')  # the shape of an error body
+        bare = not name and bytes(obj.members.get("message", b"")).startswith(b'"')  # the format of an error body
         if name == "error" or bare:
             raise in_band(obj)
         step = self._steps.get(name)
@@ -112,7 +112,7 @@ class ChatDecoder:
         return step(obj)
 
     def close(self) -> list[Any]:
-        """The end of the body: without [DONE] it ends the stream where the target's stream_end says so."""
+        """Handles the end of the body, which ends the stream without [DONE] if the target's stream_end allows it."""
         ends = {"finish": self._finished, "close": self._started}
         if not self.done and not ends.get(self._target.stream_end, False):
             raise protocol(f"its stream ended before {'[DONE]' if self._finished else 'message-end'}")
@@ -124,7 +124,7 @@ class ChatDecoder:
         return [self._chunk(pb.Delta(role=pb.ROLE_ASSISTANT))]
 
     def _content(self, obj: Obj) -> list[pb.StreamChatResponse]:
-        """A block's start and its pieces look the same: whichever member is there says of what kind it is."""
+        """A block's start and its pieces look alike: the member that is present determines the kind."""
         content = _delta(obj).object("content")
         if content is None:
             raise protocol("content without a delta")
@@ -221,7 +221,7 @@ class ChatDecoder:
 
     def _unknown(self, obj: Obj, event: Event) -> list[pb.StreamChatResponse]:
         if not self._started:
-            return []  # the first chunk must carry the id, which is not known yet
+            return []  # the first chunk must contain the id, which is not known yet
         return [self._headed(extra_json=object_text({"events": msgspec.Raw(b"[" + event.data + b"]")}))]
 
     def _chunk(self, delta: pb.Delta) -> pb.StreamChatResponse:

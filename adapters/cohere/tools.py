@@ -1,4 +1,4 @@
-"""Tools and tool choice of /v2/chat."""
+"""Encodes tools and tool choice for /v2/chat."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FUNCTION = frozenset({"name", "description", "parameters"})
 
 
 def write_tools(request: pb.ChatRequest, fit: Fit) -> dict[str, Any]:
-    """The members `tools`, `strict_tools` and `tool_choice`, as far as they were asked."""
+    """The members `tools`, `strict_tools` and `tool_choice`, as far as they were requested."""
     made = [_tool(tool, fit, f"tools[{i}]") for i, tool in enumerate(request.tools)]
     tools = [tool for tool in made if tool is not None]
     out: dict[str, Any] = {"tools": tools} if tools else {}
@@ -27,7 +27,7 @@ def _tool(tool: pb.Tool, fit: Fit, at: str) -> Any | None:
             fields = {"type": "function", "function": _function(tool.function, at)}
             return merge_extra(fields, tool.extra_json, at, _TOOL)
         case "custom":
-            fit.refuse(f"{at}.custom", "tools[].custom", "it knows functions only")
+            fit.refuse(f"{at}.custom", "tools[].custom", "it only supports functions")
             return None
         case "other_json":
             members = Obj(tool.other_json.encode("utf-8", "surrogatepass"), f"{at}.other_json", of_request).members
@@ -35,7 +35,7 @@ def _tool(tool: pb.Tool, fit: Fit, at: str) -> Any | None:
                 return raw_json(tool.other_json, f"{at}.other_json")
             return merge_extra(dict(members), tool.extra_json, at, frozenset())
         case _:
-            raise invalid(at, "a tool must have exactly one of its kinds")
+            raise invalid(at, "a tool must have exactly one kind")
 
 
 def _function(function: pb.FunctionTool, at: str) -> dict[str, Any]:
@@ -46,25 +46,25 @@ def _function(function: pb.FunctionTool, at: str) -> dict[str, Any]:
         fields["description"] = function.description
     if function.HasField("parameters_json"):
         fields["parameters"] = raw_json(function.parameters_json, f"{at}.function.parameters")
-    else:  # the API insists on a schema; this is that of a function without parameters
+    else:  # the API requires a schema; this is that of a function without parameters
         fields["parameters"] = {"type": "object", "properties": {}}
     return merge_extra(fields, function.extra_json, f"{at}.function", _FUNCTION)
 
 
 def _strict(request: pb.ChatRequest, fit: Fit) -> dict[str, Any]:
-    """The API says it once for all tools. A function that does not ask for it is one that asks for `false`."""
+    """The API has one setting for all tools. A function without the flag counts as `false`."""
     functions = [tool.function for tool in request.tools if tool.HasField("function")]
     if not any(function.HasField("strict") for function in functions):
         return {}
     flags = {function.strict for function in functions}
     if len(flags) > 1:
-        fit.refuse("tools[].function.strict", why="it is strict with all tools or with none")
+        fit.refuse("tools[].function.strict", why="it supports strict for all tools or for none")
         return {}
     return {"strict_tools": flags.pop()}
 
 
 def _choice(request: pb.ChatRequest, fit: Fit) -> dict[str, Any]:
-    """No member is "as the model likes". A named tool can be asked for where it is the only one."""
+    """Without the member, the model decides. A specific tool can be requested if it is the only one."""
     if not request.HasField("tool_choice"):
         return {}
     choice = request.tool_choice
@@ -78,13 +78,13 @@ def _choice(request: pb.ChatRequest, fit: Fit) -> dict[str, Any]:
         case "function_name":
             if [tool.function.name for tool in request.tools] == [choice.function_name]:
                 return {"tool_choice": "REQUIRED"}
-            fit.refuse("tool_choice.function", "tool_choice", "it cannot name one of several tools")
+            fit.refuse("tool_choice.function", "tool_choice", "it cannot select one of several tools")
             return {}
         case "custom_name":
-            fit.refuse("tool_choice.custom", why="it knows functions only")
+            fit.refuse("tool_choice.custom", why="it only supports functions")
             return {}
         case "other_json":
-            fit.refuse("tool_choice", why="it knows NONE and REQUIRED only")
+            fit.refuse("tool_choice", why="it only supports NONE and REQUIRED")
             return {}
         case _:
             raise invalid("tool_choice", "a mode or a tool's name is needed")

@@ -1,7 +1,7 @@
-"""Chat of /v1/chat (https://docs.cohere.com/v1/reference/chat), which streams lines of JSON.
+"""Chat through /v1/chat (https://docs.cohere.com/v1/reference/chat), which streams lines of JSON.
 
-The last message is the question, those before it are the history. Its tools have a shape of their own without JSON Schema:
-they are refused by name; who needs them names /v2. Documents, connectors and the rest travel in extra_json.
+The last message is the question, those before it are the history. Its tools have a different format without JSON
+Schema: they are refused by name, use /v2 for them. Documents, connectors and the like are passed through extra_json.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ _ROLES = {
     pb.ROLE_ASSISTANT: "CHATBOT",
 }
 _TURN = frozenset({"role", "message"})
-_TEXT_ONLY = "version 1 of its API takes text only"
-# Members of a whole answer that have a field. chat_history repeats the request: a gateway's caller has it already, and an
-# answer grows with it without bound.
+_TEXT_ONLY = "version 1 of its API only accepts text"
+# Members of a whole answer that have a field. chat_history repeats the request, which the caller already has, and
+# would make answers grow without bound.
 _REPEATED = ("chat_history", "prompt")
 
 
@@ -58,7 +58,7 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
     turns = [_turn(message, fit, f"messages[{i}]") for i, message in enumerate(request.messages)]
     question = turns.pop()
     if question["role"] != "USER" or len(question) > len(_TURN):
-        raise invalid(f"messages[{len(turns)}]", "the last message must be a user's, without further members")
+        raise invalid(f"messages[{len(turns)}]", "the last message must be from the user, without further members")
     body: dict[str, Any] = {"model": target.model, "message": question["message"]}
     if turns:
         body["chat_history"] = turns
@@ -75,7 +75,7 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
 
 def _turn(message: pb.Message, fit: Fit, at: str) -> dict[str, Any]:
     if message.role in (pb.ROLE_TOOL, pb.ROLE_FUNCTION) or message.tool_calls:
-        raise fit.unsupported(f"{at}.tool_calls", "version 1 of its API has tools of another shape")
+        raise fit.unsupported(f"{at}.tool_calls", "version 1 of its API has a different format for tools")
     if message.role not in _ROLES:
         raise invalid(f"{at}.role", "a role is needed")
     for name in ("tool_call_id", "tool_error"):
@@ -86,14 +86,14 @@ def _turn(message: pb.Message, fit: Fit, at: str) -> dict[str, Any]:
 
 
 def _text(message: pb.Message, fit: Fit, at: str) -> str:
-    """Several texts are paragraphs: a message is one string here."""
+    """Several texts become paragraphs, because a message is one string here."""
     texts = []
     for i, part in enumerate(message.content):
         kind = part.WhichOneof("part")
         if kind in ("text", "refusal"):
             texts.append(part.text or part.refusal)
         elif kind is None:
-            raise invalid(f"{at}.content[{i}]", "a content part must have exactly one of its kinds")
+            raise invalid(f"{at}.content[{i}]", "a content part must have exactly one kind")
         else:
             word = part_type(part)
             fit.refuse(f"{at}.content[{i}].{word}", f"messages[].content[].{word}", _TEXT_ONLY)
@@ -125,7 +125,7 @@ def decode(body: bytes, context: Context) -> pb.ChatResponse:
 
 
 def _calls(obj: Obj, context: Context) -> list[pb.ToolCall]:
-    """Calls of tools that the caller described in extra_json, in version 1's shape. They have no ids."""
+    """Calls of tools that the caller described in extra_json, in version 1's format. They have no ids."""
     out = []
     for call in obj.objects("tool_calls"):
         name, text = call.string("name") or "", call.json("parameters") or "{}"
@@ -136,7 +136,7 @@ def _calls(obj: Obj, context: Context) -> list[pb.ToolCall]:
 
 
 def _finish(obj: Obj, answer: Any) -> None:
-    """Usage, and what else was said."""
+    """Usage, and everything else."""
     for name in _REPEATED:
         obj.members.pop(name, None)
     if (meta := inner(obj, "meta")) is not None:
@@ -148,7 +148,7 @@ def _finish(obj: Obj, answer: Any) -> None:
 
 
 class ChatDecoder:
-    """A stream of lines: stream-start, pieces of text, stream-end with the whole answer once more."""
+    """A stream of lines: stream-start, pieces of text, stream-end with the complete answer once more."""
 
     def __init__(self, target: Target, context: Context) -> None:
         self.done = False
@@ -186,7 +186,7 @@ class ChatDecoder:
             case "":
                 raise protocol("a line without an event_type")
             case _:
-                # Search queries and results, calls of tools in pieces: all of it comes again, whole, with the end.
+                # Search queries and results, pieces of tool calls: all of them are repeated, complete, at the end.
                 return out
 
     def close(self) -> list[Any]:
@@ -195,7 +195,7 @@ class ChatDecoder:
         return []
 
     def _start(self, obj: Obj) -> list[Any]:
-        """Generations of streams before stream-start was known begin with their text."""
+        """Generations without stream-start begin with their text."""
         if self._started:
             return []
         self._started = True
@@ -223,7 +223,7 @@ class ChatDecoder:
             delta.content = text
         for i, call in enumerate(_calls(whole, self._context)):
             delta.tool_calls.add(index=i, id=call.id, name=call.name, arguments_json=call.arguments_json)
-        for name in ("finish_reason", "generation_id", "citations"):  # said already
+        for name in ("finish_reason", "generation_id", "citations"):  # sent already
             whole.members.pop(name, None)
         _finish(whole, last)
         return [last]

@@ -1,7 +1,8 @@
-"""Text completions of /v1/generate (https://docs.cohere.com/v1/reference/generate), which streams lines of JSON.
+"""Text completions through /v1/generate (https://docs.cohere.com/v1/reference/generate), which streams lines of
+JSON.
 
-Cohere itself closed it in September 2025; private deployments and older clouds still serve it. Counts are billed units: the
-endpoint gives no others.
+Cohere itself shut it down in September 2025; private deployments and older clouds still serve it. Counts are billed
+units, the only ones that the endpoint gives.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def _finish_choice(obj: Obj, into: pb.CompletionChoice) -> None:
 
 
 def _finish(obj: Obj, answer: Any) -> None:
-    obj.members.pop("prompt", None)  # the request's own words
+    obj.members.pop("prompt", None)  # repeats the request
     if (meta := inner(obj, "meta")) is not None:
         add_usage(answer, read_usage(meta))
         if rest := meta.extra():

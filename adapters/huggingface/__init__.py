@@ -1,9 +1,10 @@
 """Hugging Face's own servers, provider side.
 
-Text Generation Inference (https://huggingface.co/docs/text-generation-inference): conversations go to its Messages API, which
-speaks OpenAI's format and knows the model's chat template; text completions go to /generate and /generate_stream.
-Text Embeddings Inference (https://huggingface.co/docs/text-embeddings-inference): embeddings, see `_embed`. A provider's row
-says which of the two it is, by its tasks. The inference router is a plain row of OpenAI's format.
+Text Generation Inference (https://huggingface.co/docs/text-generation-inference): chat uses its Messages API, which
+speaks OpenAI's format and knows the model's chat template; text completions use /generate and /generate_stream.
+
+Text Embeddings Inference (https://huggingface.co/docs/text-embeddings-inference): embeddings, see `embed`. The tasks
+of a provider's row determine which of the two it is. The inference router is a plain row of OpenAI's format.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Text Generation Inference's Messages API: OpenAI's chat below /v1, while the configured address is the server's root.
+"""Text Generation Inference's Messages API: OpenAI's chat below /v1, while the configured address is the server's
+root.
 
-It differs in one thing: a schema for the answer stands in `value` (serde's tagged enum GrammarType of router/src/lib.rs).
+The one difference: a schema for the answer is in `value` (serde's tagged enum GrammarType in router/src/lib.rs).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from adapters.openai import FORMAT as OPENAI
 from sidecar.v1 import inference_pb2 as pb
 
 _CHAT = OPENAI.provider[Task.CHAT]
-# What of a request it has a place for (`adapters.members`). It reads the first line's members, and does nothing about them.
+# The members of a request that it supports (`adapters.members`). It accepts those of the first line without effect.
 PLACES = frozenset(CHAT) - {
     *("n", "logit_bias", "parallel_tool_calls"),
     *("response_format.json_object", "response_format.json_schema.name", "functions", "function_call"),
@@ -27,7 +28,7 @@ PLACES = frozenset(CHAT) - {
 
 
 def root_of(target: Target) -> str:
-    """The server's own address: some configurations name a path below it."""
+    """The server's root; some configurations include a path below it."""
     base = target.base_url.rstrip("/")
     return base.removesuffix("/generate").removesuffix("/v1")
 
@@ -44,7 +45,7 @@ def _encode(request: pb.ChatRequest, target: Target, stream: bool, context: Cont
 
 
 def _with_grammar(request: pb.ChatRequest, fit: Fit) -> pb.ChatRequest:
-    """The request itself, or a copy whose response_format is in the server's words."""
+    """Returns the request, or a copy whose response_format is in the server's terms."""
     wanted = request.response_format.WhichOneof("format")
     schema = request.response_format.json_schema
     if wanted not in ("json_object", "json_schema", "text"):
@@ -55,7 +56,7 @@ def _with_grammar(request: pb.ChatRequest, fit: Fit) -> pb.ChatRequest:
         made = msgspec.json.encode({"type": "json_object", "value": described(schema, fit)})
         out.response_format.other_json = made.decode("utf-8", "replace")
     elif wanted != "text":
-        fit.refuse("response_format.json_object", why="it answers in JSON only by a schema")
+        fit.refuse("response_format.json_object", why="it only answers in JSON with a schema")
     return out
 
 

@@ -1,7 +1,7 @@
 """Embeddings of Text Embeddings Inference: its OpenAI path /v1/embeddings, which counts tokens, or /embed.
 
-/embed is taken where a request needs it (`truncate`, `normalize`, `prompt_name`, `truncation_direction` in extra_json: the
-other path ignores them), and where the upstream says `embeddings_api: embed`. Its answers have no counts.
+/embed is used if a request needs it (`truncate`, `normalize`, `prompt_name`, `truncation_direction` in extra_json,
+which the other path ignores), or if the upstream sets `embeddings_api: embed`. Its answers have no counts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from sidecar.v1 import inference_pb2 as pb
 _EMBEDDINGS = OPENAI.provider[Task.EMBEDDINGS]
 _EMBED_ONLY = frozenset({"normalize", "truncate", "truncation_direction", "prompt_name"})
 _OWNED = frozenset({"inputs", "dimensions"})
-# What of a request /embed has a place for (`adapters.members`); the vectors reach the caller as encoding_format says.
+# The members of a request that /embed supports (`adapters.members`); the gateway encodes vectors as encoding_format
+# says.
 _EMBED_PLACES = frozenset({"model", "input", "dimensions", "encoding_format"})
 _VECTOR = msgspec.json.Decoder(list[float])
 
@@ -37,7 +38,8 @@ def encode(request: pb.EmbedRequest, target: Target, stream: bool, context: Cont
     request = fit_embeddings(request, _EMBED_PLACES, fit)
     body: dict[str, Any] = {"inputs": [_input(each, i) for i, each in enumerate(request.inputs)]}
     body |= plain_fields(request, (("dimensions", "dimensions"),))
-    # encoding: /embed writes numbers only; the gateway packs them for who asked for bytes (adapters/vectors.py).
+    # encoding: /embed only returns numbers; the gateway packs them for callers that asked for bytes
+    # (adapters/vectors.py).
     body = merge_extra(body, request.extra_json, "", _OWNED)
     url = root_of(target) + "/embed"
     return HttpCall(url, msgspec.json.encode(body), left_out=fit.left_out())
@@ -63,7 +65,7 @@ def _input(each: pb.EmbedInput, index: int) -> Any:
 
 
 def decode(body: bytes, context: Context) -> pb.EmbedResponse:
-    """/embed gives a list of vectors, the other path OpenAI's object."""
+    """/embed returns a list of vectors, the other path OpenAI's object."""
     if not body.lstrip().startswith(b"["):
         answer: pb.EmbedResponse = _EMBEDDINGS.decode(body, context)
         return answer

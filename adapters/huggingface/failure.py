@@ -1,4 +1,5 @@
-"""Why a call failed: `{"error", "error_type"}` of both servers, the hosted API's cold start, lines of text from proxies."""
+"""Classifies failures: `{"error", "error_type"}` of both servers, the hosted API's cold start, lines of text from
+proxies."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ from adapters.http_errors import kind_of_status
 from adapters.json_object import MALFORMED, Obj
 from adapters.usage import members_of
 
-# Both servers' error types, in lower case (router/src/infer and router/src/http/types of their sources).
+# Error types of both servers, in lower case (from router/src/infer and router/src/http/types).
 _TYPES = {
     "validation": Kind.INVALID_REQUEST,
     "tokenizer": Kind.INVALID_REQUEST,
@@ -29,15 +30,15 @@ _TYPES = {
     "unhealthy": Kind.UPSTREAM_UNAVAILABLE,
     "healthcheck": Kind.UPSTREAM_UNAVAILABLE,
 }
-# "Request failed during generation" comes as 424, which otherwise blames the request.
+# "Request failed during generation" has status 424, which usually blames the request.
 _STATUSES = {424: Kind.UPSTREAM_UNAVAILABLE}
-# A model that loads longer than this is not worth waiting for.
+# A model that takes longer to load is not worth waiting for.
 _LOADING_S_MAX = 3600.0
 _SECONDS = msgspec.json.Decoder(float | None)
 
 
 def error(status: int, headers: Headers, body: bytes) -> GatewayError:
-    """The reason of a failed HTTP answer; never raises, whatever the body."""
+    """Classifies a failed HTTP answer. Never raises, whatever the body."""
     failure = read_failure(body)
     if failure.retry_after_s is None:
         failure = replace(failure, retry_after_s=_loading_s(body))
@@ -48,7 +49,7 @@ def error(status: int, headers: Headers, body: bytes) -> GatewayError:
 
 
 def refuse_error(answer: Obj) -> None:
-    """Raises what an error inside a 200 says."""
+    """Raises the error inside a 200, if there is one."""
     kept = {name: answer.members[name] for name in ("error", "error_type") if name in answer.members}
     if answer.take("error") is None:
         return
@@ -61,7 +62,7 @@ def protocol(what: str) -> GatewayError:
 
 
 def _loading_s(body: bytes) -> float | None:
-    """The hosted API's seconds until a model is loaded."""
+    """The hosted API's estimate of seconds until a model is loaded."""
     raw = members_of(body).get("estimated_time")
     try:
         value: float | None = _SECONDS.decode(b"null" if raw is None else raw)

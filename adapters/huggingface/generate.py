@@ -1,8 +1,8 @@
-"""Text completions: /generate of Text Generation Inference.
+"""Text completions through /generate of Text Generation Inference.
 
-`details` is asked for unless the caller says otherwise: finish reason and token counts stand in it (it is the servers' default
-since 2.0). The tokens in it are dropped, but for callers who ask for probabilities: they repeat the text at ten times its size.
-Members of extra_json go into `parameters`, where the API has all of its own.
+`details`, which contain finish reason and token counts, are requested unless the caller decides otherwise (the
+servers' default since 2.0). Their tokens are dropped unless the caller wants logprobs: they repeat the text at ten
+times its size. Members of extra_json go into `parameters`, where the API has all of its own.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PLAIN = (
     ("best_of", "best_of"),
     ("echo", "return_full_text"),
 )
-# What of a request it has a place for (`adapters.members`).
+# The members of a request that it supports (`adapters.members`).
 PLACES = frozenset(
     {
         *(
@@ -73,15 +73,15 @@ def encode(request: pb.CompleteRequest, target: Target, stream: bool, context: C
     parameters = plain_fields(request, _PLAIN) | _greedy(request)
     if parameters.get("temperature") == 0:
         del parameters["temperature"]
-    if parameters.get("top_p") == 1:  # what it does anyway; the server takes only less than 1
+    if parameters.get("top_p") == 1:  # the default; the server only accepts values below 1
         del parameters["top_p"]
     if stream and request.echo:
-        fit.refuse("echo", why="it repeats the prompt only in a whole answer")
+        fit.refuse("echo", why="it only repeats the prompt in an answer that is not streamed")
         del parameters["return_full_text"]
     if request.stop:
         parameters["stop"] = list(request.stop)
     if request.HasField("logprobs"):
-        parameters["top_n_tokens"] = max(1, request.logprobs)  # it gives probabilities with alternatives only
+        parameters["top_n_tokens"] = max(1, request.logprobs)  # it only returns logprobs together with alternatives
     parameters = merge_extra(parameters, request.extra_json, "", _OWNED)
     parameters.setdefault("details", True)
     url = root_of(target) + ("/generate_stream" if stream else "/generate")
@@ -90,12 +90,12 @@ def encode(request: pb.CompleteRequest, target: Target, stream: bool, context: C
 
 
 def _greedy(request: pb.CompleteRequest) -> dict[str, Any]:
-    """The server refuses a temperature of 0; this is how it says the same."""
+    """The server refuses a temperature of 0; this is the equivalent."""
     return {"do_sample": False} if request.HasField("temperature") and request.temperature == 0 else {}
 
 
 def decode(body: bytes, context: Context) -> pb.CompleteResponse:
-    """One answer, or a list of it: the root path's way, and that of endpoints."""
+    """Decodes an answer, or a list with one, as the root path and hosted endpoints return it."""
     obj = _open(body)
     text = obj.string("generated_text")
     if text is None:
@@ -132,7 +132,7 @@ def open_object(body: bytes) -> Obj:
 
 
 def read_details(details: Obj, choice: pb.CompletionChoice, answer: Any) -> None:
-    """Finish reason, counts, probabilities; the rest (the seed, other sequences) stays in the choice's extra_json."""
+    """Reads finish reason, counts and logprobs; the rest (seed, other sequences) stays in the choice's extra_json."""
     native = details.string("finish_reason") or ""
     if native:
         choice.native_finish_reason = native
@@ -146,7 +146,7 @@ def read_details(details: Obj, choice: pb.CompletionChoice, answer: Any) -> None
 
 
 def _read_usage(details: Obj, answer: Any) -> None:
-    """The prompt's tokens are counted where the server lists them, or says their number (streams)."""
+    """Prompt tokens are counted if the server lists them, or gives their number (streams)."""
     output, prompt = _count(details, "generated_tokens"), _count(details, "input_length")
     prefill = details.members.get("prefill")
     if prefill is not None:
@@ -166,7 +166,7 @@ def _read_usage(details: Obj, answer: Any) -> None:
 
 
 def _count(obj: Obj, name: str) -> int | None:
-    """A strange count never costs the caller the answer: it stays where it is."""
+    """An invalid count never fails the answer: it stays where it is."""
     try:
         value = _COUNTS.decode(obj.members.get(name, b""))
     except MALFORMED:
@@ -178,7 +178,7 @@ def _count(obj: Obj, name: str) -> int | None:
 
 
 def logprobs(tokens: bytes, top: bytes) -> str:
-    """In the shape of OpenAI's text completions. Offsets are left out: the server does not give them."""
+    """In the format of OpenAI's text completions, without offsets, which the server does not give."""
     try:
         chosen, tops = _TOKENS.decode(tokens), _TOP_TOKENS.decode(top)
     except MALFORMED:

@@ -1,4 +1,5 @@
-"""/generate_stream of Text Generation Inference: an event for each token, the last with the whole text. There is no [DONE]."""
+"""/generate_stream of Text Generation Inference: one event per token, the last one with the whole text. There is no
+[DONE]."""
 
 from __future__ import annotations
 
@@ -14,11 +15,11 @@ from sidecar.v1 import inference_pb2 as pb
 
 
 class CompletionDecoder:
-    """Ends with the event that has the whole text. Special tokens (the end of the text) are no part of it."""
+    """Ends with the event that has the whole text. Special tokens (end of text) are not part of it."""
 
     def __init__(self, target: Target, context: Context) -> None:
         self.done = False
-        self.repeats = False  # each event has numbers of its own
+        self.repeats = False  # each event has its own numbers
         self._head = pb.StreamCompleteResponse(id=context.new_id("cmpl-"), created=context.now_s, model=context.model)
 
     def feed(self, event: Event) -> list[Any]:

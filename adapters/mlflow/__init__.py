@@ -1,8 +1,9 @@
-"""A model served by MLflow (`mlflow models serve`, or any server of its scoring protocol), provider side, without streams.
+"""Models served by MLflow (`mlflow models serve`, or any server of its scoring protocol), provider side, without
+streams.
 
-https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/: POST /invocations with `inputs` and `params` gives
-`predictions`. The server itself passes on only the params that the model's signature names, and ignores others. Answers have
-neither model, finish reason nor usage.
+https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/: POST /invocations with `inputs` and `params`
+returns `predictions`. The server only passes on the params in the model's signature, and ignores others. Answers
+have no model, finish reason or usage.
 """
 
 from __future__ import annotations

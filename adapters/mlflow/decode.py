@@ -1,7 +1,7 @@
-"""`{"predictions": ...}` -> canonical answers.
+"""Decodes `{"predictions": ...}`.
 
-Texts: a list of strings, or an object that holds one: under its only key, or under `choices` or `candidates` (as MLflow's own
-gateways read it). Each string is a choice. Vectors: a list of them, or a single one.
+Texts: a list of strings, or an object that contains one, as its only member or as `choices` or `candidates` (as
+MLflow's own gateways read it). Each string is a choice. Vectors: a list of them, or a single one.
 """
 
 from __future__ import annotations

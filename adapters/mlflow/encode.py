@@ -1,4 +1,5 @@
-"""Canonical requests -> POST {model_server_url}/invocations. Always the `inputs` form; `params` only where there are any."""
+"""Encodes requests as POST {model_server_url}/invocations, always in the `inputs` form, with `params` only if there
+are any."""
 
 from __future__ import annotations
 
@@ -26,16 +27,16 @@ from sidecar.v1 import inference_pb2 as pb
 
 
 def encode_chat(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
-    """A model takes one question: a conversation is refused, because neither roles nor turns can be said."""
+    """A model takes one question: conversations are refused, since roles and turns cannot be expressed."""
     fit = Fit(target)
     if not request.messages:
         raise invalid("messages", "at least one is needed")
     request = fit_history(fit_chat(request, CHAT_PLACES, fit), NO_ECHOES, fit)
     if len(request.messages) > 1:
-        raise fit.unsupported("messages", f"an MLflow model takes one message a call, not {len(request.messages)}")
+        raise fit.unsupported("messages", f"an MLflow model takes one message per call, not {len(request.messages)}")
     message = request.messages[0]
     if message.role != pb.ROLE_USER:
-        raise fit.unsupported("messages[0].role", "an MLflow model takes a user's message only")
+        raise fit.unsupported("messages[0].role", "an MLflow model only takes a user message")
     return _call([message_text(message, fit, "messages[0]")], chat_parameters(request), fit)
 
 

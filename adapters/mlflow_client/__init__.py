@@ -1,10 +1,9 @@
-"""What callers of MLflow's gateways speak, client side only (docs/reference/mlflow.md). The provider format `mlflow` is something
-else: a model that MLflow serves.
+"""The formats of callers of MLflow's gateways, client side only (docs/reference/mlflow.md). Not to be confused with
+the provider format `mlflow`: a model served by MLflow.
 
-Dialect A (2.5 to 2.8) is a format of its own. B (2.9 and later) and C (3.9+) are OpenAI's format without the name of a model, so
-that their bodies reach upstreams of that format unchanged; only how they are opened differs.
-
-The route's name stands in the path: an Envelope from here has an empty `model`, which the servicer fills in.
+Dialect A (2.5 to 2.8) is a separate format. B (2.9 and later) and C (3.9+) are OpenAI's format without the model's
+name, so their bodies reach upstreams of that format unchanged; only opening them differs. The route's name is in the
+path: an Envelope from here has an empty `model`, which the servicer fills in.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _ENCODE_A: Mapping[Task, Callable[[Any], bytes]] = {
     Task.COMPLETIONS: _answer.encode_completion,
     Task.EMBEDDINGS: _answer.encode_embeddings,
 }
-# No streams in this dialect. Renamed by `open`, the members are read as OpenAI's: what A does not name passes on.
+# This dialect has no streams. After renaming by `open`, members are read as OpenAI's: unknown ones pass through.
 FORMAT = Format(
     name="mlflow-a",
     client={

@@ -1,4 +1,4 @@
-"""Canonical answers in dialect A: `candidates` and `metadata`. Numbers that a provider does not give are null."""
+"""Encodes answers in dialect A: `candidates` and `metadata`. Numbers that a provider does not give are null."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def encode_chat(answer: pb.ChatResponse) -> bytes:
 
 
 def _message(message: pb.Message) -> dict[str, Any]:
-    """Its content is always a string: that is what clients of this dialect read. What the dialect has no word for (a refusal,
-    tool calls) stands beside it where there is any."""
+    """The content is always a string, which clients of this dialect expect. What the dialect does not define (a
+    refusal, tool calls) is added as further members."""
     written = {name: value for name, value in write_answer_message(message).items() if value is not None}
     return {**written, "content": written.get("content", "")}
 
@@ -41,7 +41,8 @@ def encode_embeddings(answer: pb.EmbedResponse) -> bytes:
 
 
 def _numbers(each: pb.Embedding) -> list[float]:
-    """Always numbers: this dialect has no base64, whatever a caller's `encoding_format` asked of the provider."""
+    """Always numbers: this dialect has no base64, whatever `encoding_format` the caller requested from the
+    provider."""
     if each.WhichOneof("vector") == "packed":
         return list(struct.unpack(f"<{len(each.packed) // 4}f", each.packed[: len(each.packed) // 4 * 4]))
     return list(each.values.values)
@@ -54,6 +55,6 @@ def _written(name: str, what: list[Any], answer: Any, task: Task) -> bytes:
         for field in ("input_tokens", "output_tokens", "total_tokens")
     }
     if task is Task.EMBEDDINGS and counts["input_tokens"] is not None:
-        counts["output_tokens"] = counts["output_tokens"] or 0  # a vector has no tokens
+        counts["output_tokens"] = counts["output_tokens"] or 0  # a vector has no output tokens
     metadata = {**counts, "model": answer.model, "route_type": f"llm/v1/{task}"}
     return msgspec.json.encode({name: what, "metadata": metadata})

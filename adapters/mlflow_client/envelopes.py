@@ -1,6 +1,5 @@
-"""Bodies of the three dialects, opened: which members there are, checked as MLflow's servers check them. The route's name stands
-in the path; the caller of `open` puts it in.
-"""
+"""Opens bodies of the three dialects and validates their members as MLflow's servers do. The route's name is in the
+path; the caller of `open` fills it in."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ A_RULES: Mapping[Task, tuple[Rule, ...]] = {
     Task.COMPLETIONS: (*_A_PARAMETERS, Rule("prompt", request_rules.text, required=True, nullable=False)),
     Task.EMBEDDINGS: (Rule("text", request_rules.text_or_texts, required=True, nullable=False),),
 }
-# Ours -> OpenAI's, in which the request is then read.
+# Our names -> OpenAI's, in which the request is then read.
 _A_NAMES = {"candidate_count": "n", "text": "input"}
 _B_PARAMETERS = (
     Rule("n", request_rules.integer, least=1),
@@ -51,7 +50,7 @@ _NO_STREAM = "Setting the 'stream' parameter to 'true' is not supported with the
 
 
 def opener_a(task: Task) -> Open:
-    """Dialect A: its own names, no streams. The members come out under OpenAI's names."""
+    """Dialect A: its own names, no streams. Members are renamed to OpenAI's."""
 
     def open_(body: bytes) -> Envelope:
         members = members_of(body)
@@ -80,7 +79,7 @@ def opener_b(task: Task) -> Open:
 
 
 def opener_c(task: Task) -> Open:
-    """Dialect C: OpenAI's body; a `model` in it gives way to the one in the path."""
+    """Dialect C: OpenAI's body; the path overrides a `model` in it."""
 
     def open_(body: bytes) -> Envelope:
         members = members_of(body)
@@ -96,7 +95,7 @@ def members_of(body: bytes) -> dict[str, bytes]:
     try:
         return open_members(body)
     except GatewayError as error:
-        if error.param is not None:  # a key twice
+        if error.param is not None:  # a duplicate key
             raise
         raise no_object(body) from None
 

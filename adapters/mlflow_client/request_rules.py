@@ -1,4 +1,4 @@
-"""The members of a request that MLflow's servers check, as rows; and the checks. Members that no row names pass."""
+"""The members of a request that MLflow's servers validate, as rows, and the checks. Members without a row pass."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def texts(rule: Rule, raw: bytes) -> Found:
 
 
 def text_or_texts(rule: Rule, raw: bytes) -> Found:
-    """A string, or a list of them with at least one."""
+    """A string, or a list of at least one string."""
     if raw.startswith(b'"'):
         return
     value = _value(raw)
@@ -102,13 +102,13 @@ def text_or_texts(rule: Rule, raw: bytes) -> Found:
 
 
 def some_texts(rule: Rule, raw: bytes) -> Found:
-    """What `stop` may be in OpenAI's format: a string too."""
+    """The values of `stop` in OpenAI's format: also a string."""
     if not raw.startswith(b'"'):
         yield from texts(rule, raw)
 
 
 def some_inputs(rule: Rule, raw: bytes) -> Found:
-    """A string, or a list that is not empty: of strings or of tokens, which decode_request looks at."""
+    """A string, or a non-empty list of strings or tokens, which decode_request examines."""
     if raw.startswith(b'"'):
         return
     value = _value(raw)
@@ -131,12 +131,12 @@ _TEXT_MESSAGES = msgspec.json.Decoder(list[_TextMessage])
 
 
 def messages(rule: Rule, raw: bytes) -> Found:
-    """At least one; each with a role. What their content may be is the upstream's business."""
+    """At least one message, each with a role. Their contents are the upstream's business."""
     return _messages(rule, raw, _MESSAGES, ("role",))
 
 
 def text_messages(rule: Rule, raw: bytes) -> Found:
-    """At least one; each with a role and a content that is a string."""
+    """At least one message, each with a role and a string as content."""
     return _messages(rule, raw, _TEXT_MESSAGES, ("role", "content"))
 
 
@@ -181,7 +181,7 @@ def _no_text(at: Loc, value: Any) -> dict[str, Any]:
 
 
 def _value(raw: bytes) -> Any:
-    """Of a member that the body's own parser has passed over unread: it may still be broken inside."""
+    """Decodes a member that the body's parser skipped; it may still be malformed inside."""
     try:
         return msgspec.json.decode(raw)
     except MALFORMED:

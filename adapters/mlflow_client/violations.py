@@ -1,6 +1,8 @@
-"""What a request violates, in the words of MLflow's own servers: FastAPI's list of problems with pydantic 2's types and texts.
+"""Describes an invalid request as MLflow's own servers do: FastAPI's list of problems with pydantic 2's types and
+texts.
 
-https://docs.pydantic.dev/latest/errors/validation_errors/. Seen from MLflow 2.8.1 and 3.17.2; without their `url` member.
+https://docs.pydantic.dev/latest/errors/validation_errors/. As observed with MLflow 2.8.1 and 3.17.2, without the
+`url` member.
 """
 
 from __future__ import annotations
@@ -14,13 +16,13 @@ import msgspec
 from adapters.errors import GatewayError, Kind
 
 Loc = tuple[str | int, ...]
-# The input is repeated so that a person sees what was meant; a whole prompt would be no help.
+# The input is repeated so that people recognise it; a whole prompt would not help.
 _INPUT_BYTES_MAX = 1000
 _STEP = re.compile(r"([^.\[\]]+)|\[(\d+)\]")
 
 
 class Violations(GatewayError):
-    """An invalid_request whose problems are listed. `detail` is the list, ready to be written as JSON."""
+    """An invalid_request with a list of problems. `detail` is the list, ready for JSON."""
 
     def __init__(self, detail: list[dict[str, Any]]) -> None:
         first = detail[0]
@@ -36,7 +38,7 @@ def violation(type_: str, loc: Loc, msg: str, value: Any, **ctx: Any) -> dict[st
     try:
         if len(msgspec.json.encode(value)) <= _INPUT_BYTES_MAX:
             out["input"] = value
-    except UnicodeEncodeError:  # half of a surrogate pair, which no answer can hold
+    except UnicodeEncodeError:  # a lone surrogate, which answers cannot contain
         pass
     return {**out, "ctx": ctx} if ctx else out
 
@@ -59,7 +61,7 @@ def no_object(body: bytes) -> Violations:
 
 
 def detail_of(error: GatewayError) -> list[dict[str, Any]] | str:
-    """The `detail` of an answer: a list for what a request violates, a text for everything else."""
+    """The `detail` of an answer: a list for an invalid request, otherwise a text."""
     if isinstance(error, Violations):
         return error.detail
     if error.kind is Kind.INVALID_REQUEST and error.status is None and error.param:

@@ -1,6 +1,7 @@
-"""OpenAI's HTTP API, both sides (https://platform.openai.com/docs/api-reference): chat, text completions, embeddings.
+"""OpenAI's HTTP API, both sides (https://platform.openai.com/docs/api-reference): chat, text completions,
+embeddings.
 
-The client side reads OpenAI SDKs; the provider side talks to OpenAI and to every server that speaks its format.
+The client side reads OpenAI SDKs; the provider side talks to OpenAI and every server with its format.
 """
 
 from __future__ import annotations
@@ -90,5 +91,5 @@ FORMAT = Format(
     encode_stream_error=encode_stream_error,
     paths=("/chat/completions", "/completions", "/embeddings", "/responses"),
 )
-# The client side as Azure's SDKs call it: the path names the route.
+# The client side for Azure's SDKs, whose path names the route.
 DEPLOYMENTS = {task: replace(side, open=open_deployment_body) for task, side in FORMAT.client.items()}

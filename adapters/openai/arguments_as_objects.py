@@ -1,6 +1,8 @@
-"""Servers that put a history into a model's own template read the arguments of its calls, and refuse the whole request where one
-is no JSON object: vLLM, SGLang and llama.cpp (`json.loads`), Ollama ("invalid tool call arguments"), Gemini (a Struct). See
-`adapters.tool_arguments` for what they get instead. Other bodies keep their bytes.
+"""Makes the arguments of calls in a history JSON objects.
+
+Servers that put a history into the model's template parse these arguments, and refuse the whole request if they are
+not a JSON object: vLLM, SGLang and llama.cpp (`json.loads`), Ollama ("invalid tool call arguments"), Gemini (a
+Struct). `adapters.tool_arguments` describes the replacement. Other bodies keep their bytes.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ _TEXTS = msgspec.json.Decoder(str)
 
 
 def write_objects(messages: list[dict[str, Any]]) -> bool:
-    """Messages of a request, changed in place. Whether something is not as it came."""
+    """Changes messages of a request in place. Returns whether anything was changed."""
     changed = False
     for message in messages:
         for call in message.get("tool_calls") or ():
@@ -47,7 +49,7 @@ def write_objects(messages: list[dict[str, Any]]) -> bool:
 
 
 def written_as_objects(raw: bytes) -> tuple[bytes, bool]:
-    """The same for `messages` of a body that passes. What is not of the format is the provider's to refuse."""
+    """The same for `messages` of a body that passes through. Malformed parts are left for the provider to refuse."""
     try:
         if all(is_object(text) for text in _arguments(raw)):
             return raw, False

@@ -1,4 +1,5 @@
-"""Edits of a request's top-level members that a provider's row or the route asks for: bodies that pass, and written ones."""
+"""Edits of top-level request members that a provider's row or the route requires, for bodies that pass through and
+encoded ones."""
 
 from __future__ import annotations
 
@@ -20,10 +21,10 @@ _STREAM_OPTIONS_SINCE = "2024-09-01"
 
 
 def apply_row(body: dict[str, Any], target: Target) -> dict[str, Any]:
-    """The route's `drop_params` and the provider's quirks, on top-level members."""
+    """Applies the route's `drop_params` and the provider's quirks to top-level members."""
     provider = target.provider
     for name in target.options.get("drop_params", ()):
-        body.pop(name, None)  # of what the gateway itself has added
+        body.pop(name, None)  # members that the gateway itself has added
     for name in provider.forbidden:
         if body.get(name, b"null") != b"null":
             raise unsupported(provider.name, name, drop_as=name)
@@ -33,7 +34,7 @@ def apply_row(body: dict[str, Any], target: Target) -> dict[str, Any]:
                 raise unsupported(provider.name, name, drop_as=name)
     for old, new in provider.renamed.items():
         if old in body and new in body:
-            text = f"Give either '{old}' or '{new}': provider '{provider.name}' knows one of them."
+            text = f"Send either '{old}' or '{new}': provider '{provider.name}' only supports one of them."
             raise GatewayError(Kind.INVALID_REQUEST, text, param=old)
     if names_model(target):
         body.pop("model", None)
@@ -49,7 +50,7 @@ def understands_usage(target: Target) -> bool:
 
 
 def has_quirks(target: Target) -> bool:
-    """Whether `apply_row` may change anything of a body."""
+    """Whether `apply_row` can change a body at all."""
     provider = target.provider
     return bool(provider.forbidden or provider.renamed or provider.takes is not None or names_model(target))
 
@@ -61,7 +62,7 @@ def left_out_of(
     table: Mapping[str, Member],
     target: Target,
 ) -> tuple[str, ...]:
-    """`echoes` are gone already, `nested` are there."""
+    """`echoes` have been removed already, `nested` are present."""
     fit = Fit(target)
     fit.leave_out_echoes(echoes)
     for name in sorted(fit.drop):
@@ -73,21 +74,21 @@ def left_out_of(
     for name in [name for name in members if name in target.provider.leaves]:
         row = table.get(name)
         if row is None or (row.asks(msgspec.json.decode(members[name])) and not _chooses_among_none(name, members)):
-            continue  # what it asks is the provider's to refuse, in its own words
+            continue  # left for the provider to refuse, in its own words
         if members.pop(name) != b"null":
             fit.leave_out(name)
     return fit.left_out()
 
 
 def _chooses_among_none(name: str, members: Mapping[str, bytes]) -> bool:
-    """How to choose among no tools asks for nothing."""
+    """A tool choice without tools has no effect."""
     if members.get("tools", b"[]") not in (b"[]", b"null"):
         return False
     return name == "parallel_tool_calls" or (name == "tool_choice" and members[name] in (b'"auto"', b'"none"'))
 
 
 def with_usage(options: bytes | None) -> bytes:
-    """stream_options with include_usage true; other members keep their bytes."""
+    """stream_options with include_usage set; other members keep their bytes."""
     if options is None or options == b"null":
         return b'{"include_usage":true}'
     members = {**OBJECTS.decode(options), "include_usage": msgspec.Raw(b"true")}
@@ -95,7 +96,7 @@ def with_usage(options: bytes | None) -> bytes:
 
 
 def forget_usage(members: dict[str, bytes]) -> None:
-    """Takes include_usage out: these providers send usage unasked, and Mistral and Databricks refuse to be asked."""
+    """Removes include_usage: these providers always send usage, and Mistral and Databricks refuse the option."""
     options = members.pop("stream_options")
     if options == b"null":
         return

@@ -1,14 +1,14 @@
-"""What two providers want beside calls of tools, and what a call that another model made has not.
+"""Adds what two providers require next to tool calls, and what calls of other models lack.
 
 DeepSeek, while a model thinks: "Missing `reasoning_content` field in the assistant message at message index 2"
-(https://api-docs.deepseek.com/guides/thinking_mode#tool-calls). An empty one is taken.
+(https://api-docs.deepseek.com/guides/thinking_mode#tool-calls). An empty one is accepted.
 
-Gemini, from its third generation on: "Function call is missing a thought_signature". For calls that come from another model it
-documents a signature that is not checked (https://ai.google.dev/gemini-api/docs/thought-signatures#faqs); of calls in parallel
-only the first has one.
+Gemini, from its third generation on: "Function call is missing a thought_signature". For calls that come from
+another model it documents a signature that is not checked
+(https://ai.google.dev/gemini-api/docs/thought-signatures#faqs); of parallel calls, only the first has one.
 
-Without these a conversation that another provider began, or whose client has lost them, would end here. They are written only
-where a history calls tools: other bodies keep their bytes.
+Otherwise a conversation that another provider began, or whose client has lost them, would end here. They are only
+added to a history with tool calls: other bodies keep their bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from adapters.json_object import MALFORMED
 from adapters.thoughts import opened
 
 Messages = Sequence[dict[str, Any]]
-# Whether something was added to messages, in place.
+# Changes messages in place. Returns whether anything was added.
 _Addition = Callable[[Messages], bool]
 
 UNCHECKED_SIGNATURE = "skip_thought_signature_validator"
@@ -32,14 +32,14 @@ _TREES = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 
 
 def complete_calls(messages: list[dict[str, Any]], target: Target, thinking: str) -> None:
-    """Messages of a request, changed in place. `thinking` is the text of that member, "" for none."""
+    """Changes messages of a request in place. `thinking` is the text of that member, "" for none."""
     if (add := _addition(target, thinking.encode("utf-8", "replace"))) is not None:
         add(messages)
 
 
 def completed_calls_in_body(raw: bytes, target: Target, thinking: bytes) -> bytes:
-    """The same for `messages` of a body that passes: other members keep their bytes. What is not of the format is the
-    provider's to refuse."""
+    """The same for `messages` of a body that passes through: other members keep their bytes. Malformed parts are
+    left for the provider to refuse."""
     if b'"tool_calls"' not in raw or (add := _addition(target, thinking)) is None:
         return raw
     try:
@@ -60,7 +60,7 @@ def _addition(target: Target, thinking: bytes) -> _Addition | None:
 
 
 def _thinks(model: str, thinking: bytes) -> bool:
-    """Whether it does: as it is told, else all of DeepSeek's models but this one."""
+    """Whether the model thinks: as requested, otherwise all of DeepSeek's models except this one."""
     switch = bytes(opened(thinking).get("type", b""))
     return switch != b'"disabled"' and (bool(switch) or model != "deepseek-chat")
 
@@ -76,7 +76,7 @@ def _add_thoughts(messages: Messages) -> bool:
 
 
 def _add_signatures(messages: Messages) -> bool:
-    return any([_sign(message) for message in messages if _calls(message)])  # noqa: C419 - each of them, not the first
+    return any([_sign(message) for message in messages if _calls(message)])  # noqa: C419 - no short circuit
 
 
 def _sign(message: dict[str, Any]) -> bool:
@@ -100,7 +100,7 @@ def _signature(call: dict[str, Any]) -> Any:
 
 
 def _calls(message: dict[str, Any]) -> list[dict[str, Any]]:
-    """Those of a message; their members stay as they are."""
+    """The calls of a message; their members stay as they are."""
     found = message.get("tool_calls")
     if isinstance(found, msgspec.Raw):
         return _TREES.decode(found) if bytes(found).startswith(b"[") else []

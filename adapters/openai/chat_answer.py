@@ -1,4 +1,4 @@
-"""Chat answers and chunks, both ways."""
+"""Chat answers and chunks, both directions."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from adapters.openai.plain_answer import plain_answer
 from adapters.thoughts import DETAILS, written_piece
 from sidecar.v1 import inference_pb2 as pb
 
-_SECONDS_DIGITS_MAX = 18  # fits int64
+_SECONDS_DIGITS_MAX = 18  # fits into int64
 
 
 def decode(body: bytes, context: Context) -> pb.ChatResponse:
-    """A whole answer."""
+    """Decodes a whole answer."""
     plain = plain_answer(body)
     return any_answer(body, context) if plain is None else plain
 
 
 def any_answer(body: bytes, context: Context) -> pb.ChatResponse:
-    """`decode` for every answer there may be."""
+    """Decodes any answer; `decode` handles the common ones faster."""
     obj = open_answer(body)
     answer = pb.ChatResponse()
     read_head(obj, answer, context)
@@ -43,8 +43,8 @@ def any_answer(body: bytes, context: Context) -> pb.ChatResponse:
         if message is not None:
             read_message(message, into.message)
             for call in into.message.tool_calls:
-                call.id = call.id or context.new_id("call_")  # so that results can be told apart
-        elif into.finish_reason:  # Azure: all of it was filtered
+                call.id = call.id or context.new_id("call_")  # so that tool results can be assigned
+        elif into.finish_reason:  # Azure: everything was filtered
             into.message.role = pb.ROLE_ASSISTANT
         else:
             raise protocol(f"{path} has no message")
@@ -57,7 +57,7 @@ def any_answer(body: bytes, context: Context) -> pb.ChatResponse:
 
 
 def open_answer(body: bytes) -> Obj:
-    """The members of an answer or of an event. Raises upstream_protocol, or the provider's error in a 200."""
+    """The members of an answer or an event. Raises upstream_protocol, or the provider's error in a 200."""
     try:
         if not body.isascii():
             body.decode()
@@ -69,8 +69,8 @@ def open_answer(body: bytes) -> Obj:
 
 
 def read_head(obj: Obj, answer: Any, context: Context | None) -> None:
-    """Id, time, model, usage and the rest that chat and completions, whole and streamed, have in common. Without a context
-    an id and a time that are missing stay missing."""
+    """Reads id, time, model, usage and the rest that chat and completions have in common, whole and streamed.
+    Without a context, a missing id or time stays missing."""
     obj.take("object")
     answer.id = _id(obj)
     answer.created = _created(obj)
@@ -83,7 +83,7 @@ def read_head(obj: Obj, answer: Any, context: Context | None) -> None:
         answer.usage.CopyFrom(usage)
     for name in ("system_fingerprint", "service_tier"):
         if name in answer.DESCRIPTOR.fields_by_name and bytes(obj.members.get(name, b"")).startswith(b'"'):
-            setattr(answer, name, obj.string(name) or "")  # what is no string stays in extra_json
+            setattr(answer, name, obj.string(name) or "")  # anything but a string stays in extra_json
 
 
 def new_id(answer: Any, context: Context) -> str:
@@ -91,13 +91,13 @@ def new_id(answer: Any, context: Context) -> str:
 
 
 def _id(obj: Obj) -> str:
-    """Some servers number their answers."""
+    """Some servers use numbers as ids."""
     raw = bytes(obj.members.get("id", b""))
     return (obj.json("id") or "") if raw[:1].isdigit() else (obj.string("id") or "")
 
 
 def _created(obj: Obj) -> int:
-    """Seconds; some servers write them as text or with a fraction. 0 where there is nothing to read."""
+    """Seconds; some servers send text or a fraction. 0 if it is unreadable."""
     text = bytes(obj.members.get("created", b"")).strip(b'"').partition(b".")[0]
     if not text.isdigit() or len(text) > _SECONDS_DIGITS_MAX:
         return 0
@@ -105,7 +105,7 @@ def _created(obj: Obj) -> int:
     return int(text)
 
 
-# Strict clients refuse an answer with another word. "standard" is Anthropic's.
+# Strict clients refuse any other word. "standard" is Anthropic's.
 SERVICE_TIERS = {word: word for word in ("auto", "default", "flex", "scale", "priority", "fast")} | {
     "standard": "default"
 }
@@ -139,7 +139,7 @@ def _write_choice(choice: pb.Choice) -> dict[str, Any]:
 
 
 def encode_chunk(chunk: pb.StreamChatResponse, wants_usage: bool) -> bytes:
-    """The chunk as an event; usage as the event of its own that OpenAI makes of it, for who asked."""
+    """Encodes the chunk as an event; usage becomes a separate event, as at OpenAI, if requested."""
     head = write_head(chunk, "chat.completion.chunk")
     data = b""
     if chunk.choices or chunk.extra_json:

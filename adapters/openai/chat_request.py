@@ -1,4 +1,4 @@
-"""Chat requests, both ways."""
+"""Chat requests, both directions."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ _MODELLED = field_tables.names(field_tables.CHAT) | {
 
 
 def envelope_object(envelope: Envelope) -> Obj:
-    """The envelope's members as a request to read; `model` and `stream` are read already."""
+    """The envelope's members as a request to read, without `model` and `stream`, which have been read."""
     obj = Obj(b"{}", "", of_request)
     obj.members = {n: msgspec.Raw(raw) for n, raw in envelope.members.items() if n not in ("model", "stream")}
     return obj
 
 
 def decode_request(envelope: Envelope) -> pb.ChatRequest:
-    """An OpenAI chat body as the canonical message."""
+    """Decodes an OpenAI chat body."""
     obj = envelope_object(envelope)
     request = pb.ChatRequest(route=envelope.model)
     messages = obj.array("messages")
@@ -66,7 +66,7 @@ def decode_request(envelope: Envelope) -> pb.ChatRequest:
     _read_metadata(obj, request)
     if (audio := obj.object("audio")) is not None:
         request.audio.SetInParent()
-        if bytes(audio.members.get("voice", b""))[:1] == b'"':  # a voice of one's own is an object: extra_json
+        if bytes(audio.members.get("voice", b""))[:1] == b'"':  # a custom voice is an object: extra_json
             request.audio.voice = audio.string("voice") or ""
         request.audio.format = audio.string("format") or ""
         if (extra := audio.extra()) is not None:
@@ -113,7 +113,7 @@ def _read_metadata(obj: Obj, request: pb.ChatRequest) -> None:
 
 
 def _read_tool(obj: Obj, raw: bytes, into: pb.Tool) -> None:
-    kind = obj.string("type") or "function"  # Mistral's SDK leaves it out
+    kind = obj.string("type") or "function"  # Mistral's SDK omits it
     inner = obj.object(kind) if kind in ("function", "custom") else None
     if inner is None:
         if kind == "function":
@@ -177,7 +177,7 @@ def _read_response_format(obj: Obj, request: pb.ChatRequest) -> None:
 
 
 def any_request(request: pb.ChatRequest, target: Target, stream: bool) -> HttpCall:
-    """The canonical message as OpenAI's chat body; most are written by plain_request."""
+    """Encodes any canonical request as OpenAI's chat body; plain_request handles the common ones faster."""
     provider = target.provider.name
     if not request.messages:
         raise GatewayError(Kind.INVALID_REQUEST, "'messages' must have at least one message.", param="messages")
@@ -228,7 +228,7 @@ def _thinking(request: pb.ChatRequest) -> str:
 
 
 def write_streaming(request: Any, target: Target, stream: bool, out: dict[str, Any]) -> None:
-    """`stream` and `stream_options`; usage is always asked for where the provider understands it."""
+    """`stream` and `stream_options`; usage is always requested if the provider supports that."""
     options: dict[str, Any] = {}
     if request.HasField("stream_options"):
         field_tables.write(request.stream_options, field_tables.STREAM_OPTIONS, options)
@@ -243,7 +243,7 @@ def write_streaming(request: Any, target: Target, stream: bool, out: dict[str, A
         if understands_usage(target):
             options["include_usage"] = True
     if target.provider.options.get("usage_unasked"):
-        options.pop("include_usage", None)  # as in the same-format way: usage comes unasked
+        options.pop("include_usage", None)  # as for bodies that pass through: usage is sent without a request
     if options:
         out["stream_options"] = options
 

@@ -1,4 +1,4 @@
-"""Text completions, both ways."""
+"""Text completions, both directions."""
 
 from __future__ import annotations
 

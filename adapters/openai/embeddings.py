@@ -1,4 +1,4 @@
-"""Embeddings, both ways."""
+"""Embeddings, both directions."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _read_vector(obj: Obj, into: pb.Embedding) -> None:
             into.packed = base64.b64decode(decoded_string(raw, path, obj.refusal), validate=True)
         else:
             into.values.values.extend(_VECTOR.decode(raw))
-    except (*MALFORMED, ValueError):  # base64 says both kinds
+    except (*MALFORMED, ValueError):  # base64 implies both
         raise obj.refusal(path, "a vector") from None
 
 
@@ -103,7 +103,7 @@ def encode_response(answer: pb.EmbedResponse) -> bytes:
     out["data"] = [_write_vector(each) for each in answer.embeddings]
     if answer.HasField("usage"):
         out["usage"] = write_usage(answer.usage)
-        if answer.usage.HasField("input_tokens"):  # the input is all there is
+        if answer.usage.HasField("input_tokens"):  # usage consists of the input
             out["usage"].setdefault("total_tokens", answer.usage.input_tokens)
     return msgspec.json.encode(beneath(out, answer.extra_json))
 

@@ -1,7 +1,7 @@
-"""Turns of the assistant that say nothing: no text, no call. They come of answers that were all thought, or were cut.
+"""Empty assistant turns, without text or calls, from answers that only consisted of thoughts or were cut off.
 
-OpenAI's format wants `content` in them. Mistral refuses them ("Assistant message must have either content or tool_calls, but not
-none"), so there they are left out of the history; nothing is lost.
+OpenAI's format requires `content` in them. Mistral refuses them ("Assistant message must have either content or
+tool_calls, but not none"), so they are left out of the history there; nothing is lost.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _SAYS = ("content", "tool_calls", "function_call", "refusal", "audio")
 
 
 def with_content(message: dict[str, Any]) -> None:
-    """A message of a request, changed in place: one without content has an empty one, beside calls null."""
+    """Adds content to a message of a request, in place: empty, or null next to calls."""
     if not any(name in message for name in ("content", "function_call", "refusal", "audio")):
         message["content"] = None if "tool_calls" in message else ""
 
 
 def without_empty_turns(messages: list[dict[str, Any]], target: Target) -> list[dict[str, Any]]:
-    """The messages of a request that this provider takes."""
+    """Returns the messages of a request that this provider accepts."""
     if target.provider.options.get("turns_know") is not None:
         for message in messages:
-            if refusal := message.pop("refusal", None):  # what the assistant said, in a member that is OpenAI's
+            if refusal := message.pop("refusal", None):  # text of the assistant in a member that only OpenAI has
                 message["content"] = _with_refusal(message.get("content"), refusal)
     if not _refuses(target):
         return messages
@@ -46,7 +46,7 @@ def _with_refusal(content: Any, refusal: str) -> Any:
 
 
 def without_empty_turns_in_body(raw: bytes, target: Target) -> bytes:
-    """The same for `messages` of a body that passes. What is not of the format is the provider's to refuse."""
+    """The same for `messages` of a body that passes through. Malformed parts are left for the provider to refuse."""
     if not _refuses(target) or not (_MAY_BE_EMPTY.search(raw) or raw.count(b'"content"') < raw.count(b'"role"')):
         return raw
     try:

@@ -1,4 +1,4 @@
-"""Why a call failed: error bodies, and error objects inside a 200. Also of servers that only resemble OpenAI's."""
+"""Classifies failures: error bodies, and error objects inside a 200, including those of OpenAI-compatible servers."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from adapters.failures import Failure, gateway_error, named_kind, read_failure
 from adapters.http_errors import kind_of_status
 from adapters.json_object import Obj
 
-# A type that says less than the status does.
+# A type that is less specific than the status.
 _VAGUE = frozenset({Kind.INVALID_REQUEST, Kind.UPSTREAM_UNAVAILABLE})
 
 _STRING_START = b'"'
 
 
 def error(status: int, headers: Headers, body: bytes) -> GatewayError:
-    """The reason of a failed HTTP answer; never raises, whatever the body."""
+    """Classifies a failed HTTP answer. Never raises, whatever the body."""
     failure = read_failure(body)
     kind, named = kind_of_status(status), named_kind(failure)
     if named is not None and named not in _VAGUE:
@@ -24,16 +24,16 @@ def error(status: int, headers: Headers, body: bytes) -> GatewayError:
 
 
 def in_band(raw: bytes, whole: bytes | None = None) -> GatewayError:
-    """The reason in the error that came with HTTP 200. Some servers write a sentence there and its code beside it, in the
-    `whole` object."""
+    """Classifies the error that came with HTTP 200. Some servers put a sentence there and its code next to it, in
+    the `whole` object."""
     if whole is not None and raw.startswith(_STRING_START):
         return _of_200(read_failure(whole))
     return _of_200(read_failure(b'{"error":' + raw + b"}"))
 
 
 def no_answer(body: bytes, missing: str) -> GatewayError:
-    """What a 200 without its answer is: the failure that it describes in other members (MiniMax's base_resp, a FastAPI server's
-    detail), or no answer of the format."""
+    """Classifies a 200 without an answer: a failure described in other members (MiniMax's base_resp, a FastAPI
+    server's detail), or an answer that is not of the format."""
     return described(body) or protocol(f"it has no {missing}")
 
 
@@ -49,7 +49,7 @@ def _of_200(failure: Failure) -> GatewayError:
 
 
 def refuse_error(answer: Obj, whole: bytes | None = None) -> None:
-    """Raises what an error inside a 200 says. `whole` is the object's own text."""
+    """Raises the error inside a 200, if there is one. `whole` is the object's text."""
     raw = answer.take("error")
     if raw is not None:
         raise in_band(raw, whole)

@@ -63,12 +63,12 @@ def read(obj: Obj, into: Any, table: tuple[Row, ...]) -> None:
 
 @cache
 def _without_presence(descriptor: Any) -> frozenset[str]:
-    """Fields that cannot be told from those that are not set: they are always written."""
+    """Fields without presence, which are always written."""
     return frozenset(field.name for field in descriptor.fields if not field.has_presence)
 
 
 def write(message: Any, table: tuple[Row, ...], out: dict[str, Any], path: str = "") -> dict[str, Any]:
-    """Fields that are set, into `out`. JSON text is written as it is."""
+    """Writes the fields that are set into `out`. JSON text is written unchanged."""
     present = {field.name for field, _ in message.ListFields()}
     always = _without_presence(message.DESCRIPTOR)
     for name, kind, attribute in table:

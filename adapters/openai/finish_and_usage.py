@@ -1,4 +1,4 @@
-"""OpenAI's words for roles, finish reasons and usage, both ways."""
+"""OpenAI's roles, finish reasons and usage, both directions."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ FINISH_REASONS = {
     "function_call": pb.FINISH_REASON_FUNCTION_CALL,
 }
 FINISH_WORDS = {reason: word for word, reason in FINISH_REASONS.items()}
-# The words of servers that only resemble OpenAI's, in lower case: Mistral, Together, vLLM's and TGI's tokens, proxies of Gemini,
-# of Cohere and of Anthropic.
+# The words of OpenAI-compatible servers, in lower case: Mistral, Together, tokens of vLLM and TGI, proxies of
+# Gemini, Cohere and Anthropic.
 _OTHER_FINISHES = {
     **dict.fromkeys(
         ("eos", "eos_token", "end_turn", "stop_sequence", "complete", "end", "finished"), pb.FINISH_REASON_STOP
@@ -63,12 +63,12 @@ def set_finish(word: str | None, into: Any) -> None:
 
 
 def finish_word(choice: Any) -> str | None:
-    """OpenAI's word. Reasons that it has no word for are "stop", as strict clients refuse others: see write_finish."""
+    """OpenAI's word. Reasons without one become "stop", because strict clients refuse others: see write_finish."""
     return FINISH_WORDS.get(choice.finish_reason, "stop") if choice.finish_reason else None
 
 
 def write_finish(choice: Any, out: dict[str, Any]) -> dict[str, Any]:
-    """`finish_reason` of a choice or a piece, and the provider's word beside it where OpenAI has none."""
+    """Writes `finish_reason` of a choice or a piece, and the provider's word if OpenAI has none."""
     out["finish_reason"] = finish_word(choice)
     if choice.finish_reason == pb.FINISH_REASON_OTHER and choice.native_finish_reason:
         out["native_finish_reason"] = choice.native_finish_reason
@@ -80,15 +80,15 @@ _DETAILS = {
     "prompt_tokens_details": (("cached_tokens", "cached_input_tokens"), ("cache_write_tokens", "cache_write_tokens")),
     "completion_tokens_details": (("reasoning_tokens", "reasoning_tokens"),),
 }
-# The same under other names. These are read and stay in extra_json too, for those who know them by their own name.
+# The same under other names. They are read, but also stay in extra_json for clients that know those names.
 _OTHER_COUNTS = (("input_tokens", "input_tokens"), ("output_tokens", "output_tokens"))
 _PARTS_OF = (
-    # Writer and Mistral leave out an "s"; the last two are the Responses API's.
+    # Writer and Mistral omit an "s"; the last two are the Responses API's.
     ("prompt_token_details", "completion_token_details"),
     ("input_tokens_details", "output_tokens_details"),
 )
 _CACHED = (
-    "cached_tokens",  # Moonshot, Together, Hugging Face: not in an object of its own
+    "cached_tokens",  # Moonshot, Together, Hugging Face: not in a separate object
     "num_cached_tokens",  # Mistral
     "prompt_cache_hit_tokens",  # DeepSeek
     "cache_read_input_tokens",  # Databricks, LiteLLM
@@ -99,23 +99,23 @@ _FIVE_MINUTES, _HOUR = "ephemeral_5m_input_tokens", "ephemeral_1h_input_tokens"
 
 
 def read_usage(answer: Obj, *, vectors: bool = False) -> pb.Usage | None:
-    """The usage member. It is bookkeeping, so a strange one never costs the caller the answer: see usage_of."""
+    """Reads the usage member. Usage is bookkeeping, so an invalid one never fails the answer: see usage_of."""
     raw = answer.members.get("usage")
     if raw is None or bytes(raw)[:1] not in (b"{", b"n"):
-        return None  # what is not an object stays with the answer's extra_json
+        return None  # anything but an object stays in the answer's extra_json
     del answer.members["usage"]
     return usage_of(bytes(raw), vectors=vectors)
 
 
 def usage_of(raw: bytes, *, vectors: bool = False) -> pb.Usage | None:
-    """Counts of an answer, of embeddings where `vectors`, made one sum (adapters.usage.settle). What is no count of 0 or more
-    stays in extra_json. None where nothing is said."""
+    """Reads the counts of an answer, or of embeddings (`vectors`), and makes them consistent
+    (adapters.usage.settle). Invalid counts stay in extra_json. None if there is nothing."""
     plain = None if vectors else plain_usage(raw)
     return any_usage(raw, vectors=vectors) if plain is None else plain
 
 
 def any_usage(raw: bytes, *, vectors: bool = False) -> pb.Usage | None:
-    """`usage_of` in any spelling, however rare."""
+    """`usage_of` for any spelling, however rare."""
     members = dict(members_of(raw))
     usage = pb.Usage()
     _read_other_names(members, usage)
@@ -161,8 +161,8 @@ def _read_other_names(members: Members, usage: pb.Usage) -> None:
 
 
 def _count_separate_cache(members: Members, usage: pb.Usage) -> None:
-    """Under Anthropic's names the cache may stand beside the prompt, as it does with Anthropic: it does where the total says so,
-    or where there is no total and it is larger than the prompt."""
+    """With Anthropic's names, cached tokens may be counted in addition to the prompt, as Anthropic does: they are
+    if the total says so, or if there is no total and they exceed the prompt."""
     separate = sum(
         count_of(members.get(name)) or 0 for name in ("cache_read_input_tokens", "cache_creation_input_tokens")
     )
@@ -178,7 +178,7 @@ def _count_separate_cache(members: Members, usage: pb.Usage) -> None:
 
 
 def _set_count(usage: pb.Usage, attribute: str, value: int | None) -> None:
-    """The largest that was found."""
+    """Sets the largest count found."""
     if value is not None and (value > getattr(usage, attribute) or not usage.HasField(attribute)):
         setattr(usage, attribute, min(value, COUNT_MAX))
 

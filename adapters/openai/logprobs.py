@@ -1,4 +1,4 @@
-"""Probabilities of tokens, both ways."""
+"""Log probabilities of tokens, both directions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ _BYTES = msgspec.json.Decoder(list[int])
 
 
 def read_logprobs(choice: Obj, into: Any) -> None:
-    """The logprobs member of a choice, if it has OpenAI's chat form; any other stays with the choice's extra_json."""
+    """Reads the logprobs of a choice if they have OpenAI's chat format; otherwise they stay in the choice's
+    extra_json."""
     raw = choice.members.get("logprobs")
     if raw is None or not bytes(raw).startswith(b"{") or b'"content"' not in bytes(raw):
         return

@@ -1,4 +1,4 @@
-"""One message, both ways: roles, content, tool calls, thinking."""
+"""One message, both directions: roles, content, tool calls, thinking."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MODELLED = frozenset({"role", "content", "name", "tool_calls", "tool_call_id", 
 
 
 def read_message(obj: Obj, into: pb.Message) -> None:
-    """A message of a request or an answer; what is not modelled goes to extra_json."""
+    """Reads a message of a request or an answer; unknown members go to extra_json."""
     word = obj.string("role")
     role = ROLES.get(word or "", pb.ROLE_UNSPECIFIED)
     if not role and obj.refusal is of_request:
@@ -42,7 +42,7 @@ def read_message(obj: Obj, into: pb.Message) -> None:
 
 
 def thinking_name(thinking: Any) -> str:
-    """The member for a thought in an answer of ours: the provider's own where this format has it."""
+    """The member for a thought in our answers: the provider's own if this format has it."""
     name: str = thinking.native_name
     return name if name in THINKING_NAMES else THINKING_NAMES[0]
 
@@ -56,7 +56,7 @@ def _read_thinking(obj: Obj, into: pb.Message) -> None:
 
 
 def call_objects(obj: Obj) -> Iterator[Obj]:
-    """The entries of `tool_calls`; some servers send one as it is, without a list around it."""
+    """The entries of `tool_calls`; some servers send a single one without a list."""
     raw = obj.members.get("tool_calls")
     if raw is not None and bytes(raw).startswith(b"{") and (call := obj.object("tool_calls")) is not None:
         yield call
@@ -86,7 +86,7 @@ def _read_call(obj: Obj, into: pb.ToolCall) -> None:
 
 
 def arguments_of(function: Obj) -> str:
-    """The arguments' text. Some servers send the object itself and not its text."""
+    """The text of the arguments. Some servers send the object instead of its text."""
     raw = function.members.get("arguments")
     if raw is not None and bytes(raw)[:1] == b"{":
         return function.json("arguments") or ""
@@ -94,7 +94,7 @@ def arguments_of(function: Obj) -> str:
 
 
 def write_message(message: pb.Message, path: str, provider: str) -> dict[str, Any]:
-    """A message of a request."""
+    """Encodes a message of a request."""
     if message.role not in ROLE_WORDS:
         raise GatewayError(Kind.INVALID_REQUEST, f"'{path}.role' must be set.", param=f"{path}.role")
     if message.HasField("tool_error"):
@@ -118,7 +118,7 @@ def write_message(message: pb.Message, path: str, provider: str) -> dict[str, An
     if message.tool_calls:
         out["tool_calls"] = [write_call(c, f"{path}.tool_calls[{i}]") for i, c in enumerate(message.tool_calls)]
     if DETAILS in out and f'"{DETAILS}"' in message.extra_json:
-        del out[DETAILS]  # the caller has the provider's own
+        del out[DETAILS]  # the caller sends the provider's own
     out = merge_extra(out, message.extra_json, path, _MODELLED)
     with_content(out)
     return out
@@ -132,7 +132,8 @@ def _write_content(parts: list[tuple[int, pb.ContentPart]], path: str, provider:
 
 
 def _write_thinking(thinking: pb.Thinking, out: dict[str, Any]) -> None:
-    """One that this provider takes (echoes): in the member it came in, or sealed as an entry of reasoning_details."""
+    """Writes a thought that this provider accepts (echoes): in its original member, or sealed in an entry of
+    reasoning_details."""
     if thinking.signature or thinking.redacted:
         details = out.setdefault(DETAILS, [])
         details.append(written_detail(thinking, len(details)))
@@ -158,12 +159,13 @@ def _call(call: pb.ToolCall) -> tuple[str, dict[str, Any]]:
 
 
 def has_details(thinking: Any) -> bool:
-    """Whether a thought of an answer is an entry of reasoning_details too: one that did not come in a member of this format."""
+    """Whether a thought of an answer is also an entry of reasoning_details: one that did not come in a member of
+    this format."""
     return thinking.native_name not in THINKING_NAMES and not is_part(thinking)
 
 
 def _answer_thoughts(thoughts: list[pb.Thinking], out: dict[str, Any]) -> None:
-    """The text for those who show it, and all of it for those who send it back."""
+    """The text for clients that show it, and the whole thought for those that send it back."""
     for thought in thoughts:
         if thought.text:
             name = thinking_name(thought)
@@ -183,8 +185,9 @@ def _add_other(part: pb.ContentPart, out: dict[str, Any]) -> None:
 
 
 def write_answer_message(message: pb.Message) -> dict[str, Any]:
-    """A message of an answer: texts join, as OpenAI has one string. What it has no member for has those of a stream: blocks of
-    server tools and the like are `content_blocks`, and lists of a text (`citations`) go on from part to part."""
+    """Encodes a message of an answer. Texts are joined, since OpenAI has one string. What it has no member for is
+    written as in a stream: blocks of server tools as `content_blocks`, and lists of a text (`citations`)
+    concatenated over the parts."""
     texts = [part.text for part in message.content if part.WhichOneof("part") == "text"]
     refusals = [part.refusal for part in message.content if part.WhichOneof("part") == "refusal"]
     out: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Content parts, both ways. A part these messages cannot say exactly is kept whole as other_json."""
+"""Content parts, both directions. A part that these messages cannot represent exactly is kept whole as other_json."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STRING_START = b'"'
 
 
 def read_content(message: Obj, into: pb.Message) -> None:
-    """A message's content: a string is one text part."""
+    """Reads a message's content: a string is one text part."""
     raw = message.take("content")
     if raw is None:
         return
@@ -27,7 +27,7 @@ def read_content(message: Obj, into: pb.Message) -> None:
         into.content.add(text=decoded_string(raw, path, message.refusal))
         return
     if raw.startswith(b"{") and (message.refusal is of_answer or into.role == pb.ROLE_ASSISTANT):
-        into.content.add(text=raw.decode())  # Cloudflare: the object itself where a JSON schema was asked for
+        into.content.add(text=raw.decode())  # Cloudflare: the object itself if a JSON schema was requested
         return
     if not raw.startswith(b"["):
         raise message.refusal(path, "a string or an array")
@@ -70,7 +70,7 @@ def _read_image(obj: Obj, part: pb.ContentPart) -> bool:
     raw = obj.take("image_url")
     if raw is None:
         raise obj.refusal(obj.at("image_url"), "an object")
-    if raw.startswith(_STRING_START):  # some servers' shorthand
+    if raw.startswith(_STRING_START):  # a shorthand of some servers
         return False
     image = Obj(raw, obj.at("image_url"), obj.refusal)
     url = image.string("url")
@@ -130,7 +130,7 @@ _READERS = {
 
 
 def _exact_data(url: str) -> tuple[str, bytes] | None:
-    """Media type and bytes of a data URI, if writing them again gives the same URI."""
+    """Media type and bytes of a data URI, if encoding them again gives the same URI."""
     match = _DATA_URI.fullmatch(url)
     data = _exact_bytes(match[2]) if match else None
     return (match[1], data) if match and data is not None else None
@@ -153,7 +153,7 @@ def _data_uri(mime_type: str, data: bytes, path: str) -> str:
 
 
 def write_part(part: pb.ContentPart, path: str, provider: str) -> Any:
-    """A part in a request. Raises unsupported_parameter for what this format cannot say."""
+    """Encodes a part in a request. Raises unsupported_parameter for what this format cannot express."""
     match part.WhichOneof("part"):
         case "text":
             out: dict[str, Any] = {"type": "text", "text": part.text}

@@ -1,4 +1,4 @@
-"""The same-format way back: a whole answer's bytes checked, its usage read, nothing translated."""
+"""Checks whole answers that pass through: validates the bytes and reads the usage, without translating."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _decoded(decoder: msgspec.json.Decoder[_Choices] | msgspec.json.Decoder[_Vec
 
 
 def check_choices(body: bytes) -> pb.Usage | None:
-    """An answer of chat or completions. Raises upstream_protocol, or the provider's error in a 200."""
+    """Checks an answer of chat or completions. Raises upstream_protocol, or the provider's error in a 200."""
     whole = _decoded(_CHOICES, body)
     _refuse_error(whole.error, body)
     if whole.choices is None:
@@ -57,7 +57,8 @@ def check_choices(body: bytes) -> pb.Usage | None:
 
 
 def check_vectors(body: bytes, inputs: int | None = None) -> pb.Usage | None:
-    """An answer of embeddings; the same, and upstream_protocol for another number of vectors than of `inputs`."""
+    """Checks an answer of embeddings. Raises what check_choices raises, and upstream_protocol unless there are
+    `inputs` vectors."""
     whole = _decoded(_VECTORS, body)
     _refuse_error(whole.error, body)
     if whole.data is None:

@@ -1,4 +1,5 @@
-"""A caller's body, opened but not translated; and the same-format way: two edits, every other member keeps its bytes."""
+"""Opens a caller's body without translating it, and patches bodies that pass through: two edits, while all other
+members keep their bytes."""
 
 from __future__ import annotations
 
@@ -25,16 +26,16 @@ from adapters.tool_ids import fit_ids_in_body
 from adapters.urls import url_of
 
 _SPACE = re.compile(rb"[ \t\r\n]*")
-# OpenAI knows about 40 parameters of chat; a body of millions of members would hold up everybody else for seconds.
+# OpenAI has about 40 chat parameters; a body with millions of members would block all other calls for seconds.
 _MEMBERS_MAX = 1000
-# Hints below the top, but for the name of a speaker, which depends on the role (echoes_in_bodies).
+# Hints below the top level, except the name of a speaker, which depends on the role (echoes_in_bodies).
 _NESTED_HINTS = frozenset(name for name in HINTS if "." in name) - {"messages[].name"}
 _SMALL_BYTES = 4096
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 
 
 def open_body(body: bytes) -> Envelope:
-    """Raises invalid_request for anything but one JSON object with a `model`, and for a key that stands twice."""
+    """Raises invalid_request for anything but one JSON object with a `model`, and for a duplicate key."""
     members = open_members(body)
     try:
         model: str | None = STRINGS.decode(members.get("model", b""))
@@ -48,14 +49,14 @@ def open_body(body: bytes) -> Envelope:
 
 
 def open_deployment_body(body: bytes) -> Envelope:
-    """The same where the path names the route: a `model` in the body does not count. The envelope's is empty."""
+    """The same if the path names the route: a `model` in the body is ignored. The envelope's is empty."""
     members = open_members(body)
     stream, include_usage = read_streaming(members)
     return Envelope(members, "", stream, include_usage)
 
 
 def open_plain_body(body: bytes) -> Envelope:
-    """The same for formats without `stream_options`: their streams always end with usage."""
+    """The same for formats without `stream_options`, whose streams always end with usage."""
     members = open_members(body)
     obj = _member(members, "model", "stream")
     model = obj.string("model")
@@ -65,7 +66,7 @@ def open_plain_body(body: bytes) -> Envelope:
 
 
 def read_streaming(members: Mapping[str, bytes]) -> tuple[bool, bool]:
-    """Whether the answer is to be streamed, and whether the caller wants the usage chunk."""
+    """Returns whether the answer is to be streamed, and whether the caller wants the usage chunk."""
     obj = _member(members, "stream", "stream_options")
     stream = obj.boolean("stream") or False
     options = obj.object("stream_options")
@@ -73,17 +74,18 @@ def read_streaming(members: Mapping[str, bytes]) -> tuple[bool, bool]:
 
 
 def _member(members: Mapping[str, bytes], *names: str) -> Obj:
-    """These of them, to be read."""
+    """The named members, to be read."""
     obj = Obj(b"{}", "", of_request)
     obj.members = {name: msgspec.Raw(members[name]) for name in names if name in members}
     return obj
 
 
 def open_members(body: bytes) -> dict[str, bytes]:
-    """The top-level members with their bytes. Raises invalid_request, without `param` where the body is no JSON object."""
+    """The top-level members with their bytes. Raises invalid_request, without `param` if the body is not a JSON
+    object."""
     body = body.removeprefix(BYTE_ORDER_MARK)
     if b"\\u" in body and may_have_halves(body):
-        body = without_halves(body)  # JavaScript and Python write half a character, and parsers refuse it
+        body = without_halves(body)  # JavaScript and Python can write lone surrogates, which parsers refuse
     try:
         members = {name: bytes(raw) for name, raw in OBJECTS.decode(body).items()}
         if not body.isascii():
@@ -101,9 +103,12 @@ def _invalid(message: str, param: str | None) -> GatewayError:
 
 
 def _refuse_twice(body: bytes, members: dict[str, bytes]) -> None:
-    """msgspec keeps the last of two equal keys. Walking along the members it found tells: it names keys in the order of their
-    first appearance, so with a key twice the walk meets a key or a value that is not the next one. Costs a comparison of the
-    body's bytes, not a second parse. A small body in which nothing is escaped, and each key stands once, needs no walk."""
+    """Finds duplicate keys, of which msgspec keeps the last value.
+
+    msgspec returns keys in order of first appearance, so walking along the body with them meets an unexpected key or
+    value if there is a duplicate. This costs a comparison of the body's bytes rather than a second parse. A small
+    body without escapes in which each key occurs once needs no walk.
+    """
     if len(body) <= _SMALL_BYTES and b"\\" not in body:
         for name in members:
             if body.count(f'"{name}"'.encode()) != 1:
@@ -128,17 +133,17 @@ def _refuse_twice(body: bytes, members: dict[str, bytes]) -> None:
 
 
 def _key(body: bytes, at: int, expected: str) -> tuple[int, str]:
-    """Where the key that starts at `at` ends, and what it says."""
+    """Returns where the key that starts at `at` ends, and its text."""
     plain = f'"{expected}"'.encode()
     if body.startswith(plain, at):
         return at + len(plain), expected
     match = _STRING.match(body, at)
-    assert match is not None  # msgspec has read the body: a key stands here
+    assert match is not None  # msgspec has accepted the body, so there is a key here
     return match.end(), STRINGS.decode(match[0])
 
 
 def _twice(key: str) -> GatewayError:
-    return _invalid(f"The key '{key[:64]}' stands twice in the body.", key[:64])
+    return _invalid(f"Duplicate key '{key[:64]}' in the request body.", key[:64])
 
 
 def _past_space(body: bytes, at: int) -> int:
@@ -154,7 +159,7 @@ def patcher(path: str, table: Mapping[str, Member]) -> Callable[[Target], Callab
 
 
 class _Patch:
-    """What the bodies of one upstream have in common: what of its row concerns them, looked up once."""
+    """What bodies for one upstream have in common: the relevant parts of its row, looked up once."""
 
     __slots__ = (
         "_completes_calls",
@@ -224,7 +229,8 @@ class _Patch:
         return HttpCall(self._url, _written(members), left_out=left_out)
 
     def _leave_out(self, members: dict[str, bytes]) -> tuple[str, ...]:
-        """Takes out what the provider's row leaves out, where it asks for nothing, and what the route drops. The names of it."""
+        """Removes what the provider's row leaves out, if it has no effect, and what the route drops. Returns the
+        names."""
         leaves = self._target.provider.leaves
         echoes: tuple[str, ...] = ()
         messages = members.get("messages", b"")
@@ -236,24 +242,24 @@ class _Patch:
         return left_out_of(members, echoes, nested, self._table, self._target)
 
     def _may_hold(self, messages: bytes) -> bool:
-        """Something that goes out: where nothing does, nothing has to be opened."""
+        """Whether anything may have to be removed; if not, nothing has to be opened."""
         if self._knows is not None and b'"assistant"' in messages:
             return True
         return any(word in messages for word in self._words)
 
 
 def _word(name: str) -> bytes:
-    """The key of a member, as it is in a body."""
+    """The key of a member, as it appears in a body."""
     return f'"{name.rpartition(".")[2]}"'.encode()
 
 
-@lru_cache(1024)  # a caller's own names push each other out
+@lru_cache(1024)  # names from callers displace each other
 def _key_of(name: str) -> bytes:
     return msgspec.json.encode(name) + b":"
 
 
 def _written(members: Mapping[str, bytes]) -> bytes:
-    """Copies a large member once."""
+    """Copies a large member only once."""
     parts = [b"{"]
     for name, raw in members.items():
         parts += (_key_of(name), raw, b",")

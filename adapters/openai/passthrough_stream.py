@@ -1,7 +1,7 @@
-"""A stream on the same-format way: its bytes pass, so only end marker, errors, first output and usage are read.
+"""Observes streams that pass through: only end marker, errors, first output and usage are read.
 
-The rules are those of the full decoder, which it keeps beside it: until the first output every event goes through that, and
-afterwards every event that is not plainly of the format does.
+The rules are those of the full decoder, which it wraps: up to the first output, every event goes through it, and
+after that every event that is not clearly of the format.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _CHUNKS = msgspec.json.Decoder(_Chunk)
 
 
 class Observer:
-    """Chunks come out only until the first output and where there is usage; their deltas are empty after that."""
+    """Only returns chunks up to the first output and for usage; their deltas are empty after that."""
 
     __slots__ = ("_full", "_output", "repeats")
 
     def __init__(self, full: StreamDecoder) -> None:
         self._full = full
-        self.repeats = False  # what it remembers, that a choice has come and has finished, is so for good
+        self.repeats = False  # what it remembers, that a choice has come and has finished, never changes back
         self._output = False
 
     @property

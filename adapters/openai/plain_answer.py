@@ -1,4 +1,4 @@
-"""The chat answer that most calls get, read in one step: texts, a usage, and nothing that needs a second look."""
+"""Decodes the most common chat answers in one step: texts, a usage, and nothing that needs closer examination."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from adapters.openai.plain_usage import plain_usage
 from sidecar.v1 import inference_pb2 as pb
 
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
-_Seconds = Annotated[int, msgspec.Meta(ge=1, lt=10**18)]  # 18 digits fit int64
+_Seconds = Annotated[int, msgspec.Meta(ge=1, lt=10**18)]  # 18 digits fit into int64
 _Index = Annotated[int, msgspec.Meta(ge=0, lt=2**31)]
 _NoAnnotations = Annotated[list[msgspec.Raw], msgspec.Meta(max_length=0)]
 
@@ -46,7 +46,8 @@ _ANSWER = msgspec.json.Decoder(_Answer)
 
 
 def plain_answer(body: bytes) -> pb.ChatResponse | None:
-    """None for any other, and for what is none: those are for chat_answer to read, and where this reads one both say the same."""
+    """Returns None for any other answer and for invalid ones, which chat_answer handles. Both give the same result
+    for the common ones."""
     try:
         if not body.isascii():
             body.decode()

@@ -1,4 +1,4 @@
-"""The typed chat request that most calls send, written in one step: messages of one text, and plain settings next to them."""
+"""Encodes the most common typed chat requests in one step: messages with one text, and plain settings."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from adapters.openai.roles import knows_developer
 from adapters.urls import url_of
 from sidecar.v1 import inference_pb2 as pb
 
-# `n` has a rule of its own, `logit_bias` and `prediction` are text to be opened.
+# `n` has its own rule, `logit_bias` and `prediction` are text that has to be opened.
 _SETTINGS = frozenset(row[2] for row in field_tables.CHAT if row[1] != "json") - {"n"}
 
 
 def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
-    """The canonical message as OpenAI's chat body."""
+    """Encodes the canonical request as OpenAI's chat body."""
     plain = plain_request(request, target)
     if plain is None:
         return any_request(request, target, stream)
@@ -30,8 +30,9 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
 
 
 def plain_request(request: pb.ChatRequest, target: Target) -> dict[str, Any] | None:
-    """The members of the body, before the provider's own rules for them. None for any other request, and where the route or the
-    provider takes something out: that is for chat_request, and where this writes one both write the same."""
+    """The members of the body, before the provider's rules for them. Returns None for any other request, and if the
+    route or the provider removes something; chat_request handles those, and gives the same result for the common
+    ones."""
     provider = target.provider
     if target.options.get("drop_params") or not knows_developer(target) or provider.options.get("usage_unasked"):
         return None

@@ -1,4 +1,4 @@
-"""The usage that nearly every answer has, read in one step: OpenAI's own names, whole numbers that add up."""
+"""Decodes the most common usage in one step: OpenAI's own names, whole numbers that add up."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Plain(msgspec.Struct, forbid_unknown_fields=True):
 
 
 _PLAIN = msgspec.json.Decoder(_Plain)
-# Of the details, those that no count of ours is read from under any name.
+# Details that are not the source of any of our counts.
 _IN_PROMPT = frozenset({"cached_tokens", "audio_tokens", "text_tokens", "image_tokens"})
 _IN_ANSWER = frozenset(
     {"reasoning_tokens", "audio_tokens", "text_tokens", "accepted_prediction_tokens", "rejected_prediction_tokens"}
@@ -32,7 +32,7 @@ _IN_ANSWER = frozenset(
 
 
 def plain_usage(raw: bytes | msgspec.Raw) -> pb.Usage | None:
-    """None for anything else, which `finish_and_usage` then understands; where this does, both say the same."""
+    """Returns None for anything else, which `finish_and_usage` handles. Both give the same result for common ones."""
     try:
         found = _PLAIN.decode(raw)
     except MALFORMED:
@@ -60,7 +60,7 @@ def plain_usage(raw: bytes | msgspec.Raw) -> pb.Usage | None:
 
 
 def _detail(details: dict[str, msgspec.Raw], name: str, known: frozenset[str], whole: int) -> int | None:
-    """The count of this name, taken out. None where something else must be read first."""
+    """Takes the count with this name. None if something else must be read first."""
     text = bytes(details.pop(name, b""))
     if not text.isdigit() or len(text) > 9 or not details.keys() <= known or (count := int(text)) > whole:
         return None

@@ -1,4 +1,4 @@
-"""The role developer, which OpenAI made in place of system: most providers of its format know system only."""
+"""The role developer, which OpenAI introduced in place of system: most providers of its format only know system."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ def knows_developer(target: Target) -> bool:
 
 
 def with_system(messages: list[dict[str, Any]]) -> None:
-    """Messages of a request, changed in place."""
+    """Changes messages of a request in place."""
     for message in messages:
         if message["role"] == "developer":
             message["role"] = "system"
 
 
 def with_system_in_body(raw: bytes) -> bytes:
-    """The same for `messages` of a body that passes (where DEVELOPER is in them): every other member keeps its bytes."""
+    """The same for `messages` of a body that passes through (if it contains DEVELOPER): all other members keep
+    their bytes."""
     try:
         messages = _OBJECTS.decode(raw)
     except MALFORMED:
-        return raw  # the provider's to refuse
+        return raw  # left for the provider to refuse
     found = [message for message in messages if bytes(message.get("role", b"")) == DEVELOPER]
     for message in found:
         message["role"] = _SYSTEM

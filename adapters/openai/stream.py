@@ -1,4 +1,4 @@
-"""Streamed answers: events in, chunks out. Chat and completions differ only in what a choice holds."""
+"""Decodes streamed answers. Chat and completions only differ in what a choice contains."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DONE = b"[DONE]"
 class StreamDecoder:
     """What both kinds of stream share: end marker, errors, the head. Subclasses read a choice.
 
-    Id, time and model are those that came first, in every chunk; a choice finishes once, whatever the provider repeats.
+    The first id, time and model are repeated in every chunk; a choice finishes once, whatever the provider repeats.
     """
 
     def __init__(self, target: Target, context: Context) -> None:
@@ -48,7 +48,7 @@ class StreamDecoder:
             self.end_marker()
             return []
         obj = open_answer(event.data)
-        if event.name == "error":  # the error's members without an error object around them
+        if event.name == "error":  # the error's members without an enclosing error object
             raise in_band(event.data)
         if not obj.members.keys() & {"choices", "usage"} and (failure := described(event.data)) is not None:
             raise failure
@@ -59,13 +59,13 @@ class StreamDecoder:
         return [chunk]
 
     def end_marker(self) -> None:
-        """[DONE] came. Raises upstream_protocol where there was nothing before it."""
+        """Handles [DONE]. Raises upstream_protocol if nothing preceded it."""
         if not self._finished:
             raise protocol("the stream has no answer in it")
         self.done = True
 
     def close(self) -> list[Any]:
-        """The end of the body: without [DONE] it ends the stream where the target's stream_end says so."""
+        """Handles the end of the body, which ends the stream without [DONE] if the target's stream_end allows it."""
         if self.done:
             return []
         ends = {"finish": all(self._finished.values()), "close": True}
@@ -75,7 +75,7 @@ class StreamDecoder:
         raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's stream ended before its end marker.")
 
     def progress(self, index: int, finish_word: str | None) -> bool:
-        """Notes a piece of a choice; whether it is the one that finishes it."""
+        """Notes a piece of a choice. Returns whether it is the one that finishes it."""
         finishes = bool(finish_word) and not self._finished.get(index, False)
         self._finished[index] = finishes or self._finished.get(index, False)
         return finishes
@@ -98,8 +98,8 @@ class StreamDecoder:
         return self._headed(chunk, obj.extra() or "")
 
     def _headed(self, chunk: Any, extra: str) -> Any | None:
-        """The chunk with the stream's head. Azure's first chunk (filter results, no choices) has no id yet: what it says
-        waits for the next one."""
+        """The chunk with the stream's head. Azure's first chunk (filter results, no choices) has no id yet; its
+        contents wait for the next one."""
         if not (self._id or chunk.id or chunk.choices or chunk.HasField("usage")):
             self._held = _merged(self._held, extra)
             return None
@@ -116,7 +116,7 @@ class StreamDecoder:
         raise NotImplementedError
 
     def _adds_text(self, piece: Any) -> bool:
-        """Whether this piece of a choice changes nothing that later ones are read by."""
+        """Whether this piece of a choice does not affect how later ones are read."""
         raise NotImplementedError
 
     def _read_choice(self, choice: Obj, into: Any) -> None:
@@ -130,7 +130,7 @@ def _merged(first: str, second: str) -> str:
 
 
 class ChatDecoder(StreamDecoder):
-    """Chat streams. Tool calls are numbered by call, whatever indexes the provider gives."""
+    """Chat streams. Tool calls are numbered by call, whatever indexes the provider uses."""
 
     def __init__(self, target: Target, context: Context) -> None:
         super().__init__(target, context)
@@ -172,7 +172,7 @@ class ChatDecoder(StreamDecoder):
 
 
 def _content(delta: Obj, into: pb.Delta) -> str:
-    """The text. Where the content is a list, a thought in it goes into `into`; if there is more, the list stays in extra_json."""
+    """Returns the text. If the content is a list, a thought in it goes into `into`; other items stay in extra_json."""
     raw = bytes(delta.members.get("content", b""))
     if not raw.startswith(b"["):
         return delta.string("content") or ""

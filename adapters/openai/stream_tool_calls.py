@@ -1,4 +1,4 @@
-"""Tool calls of a streamed choice, told apart by index, id or name, whatever of these the provider gives."""
+"""Tells the tool calls of a streamed choice apart by index, id or name, whichever of these the provider sends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from adapters.json_object import MALFORMED, OBJECTS, Obj
 from adapters.openai.message import arguments_of
 from sidecar.v1 import inference_pb2 as pb
 
-# Longer arguments are not looked at: a call without index and id whose name is that of the call before is then its continuation.
+# Longer arguments are not examined: a call without index and id that has the name of the previous one then counts as
+# its continuation.
 _KEPT_CHARS_MAX = 16_384
 
 
@@ -22,7 +23,7 @@ class _Call:
     id: str = ""
     name: str = ""
     empty: bool = True  # no arguments so far
-    arguments: str = ""  # the beginning, kept where it may have to tell whether the call is complete
+    arguments: str = ""  # the beginning, kept if it may be needed to tell whether the call is complete
 
     def is_complete(self) -> bool:
         try:
@@ -33,10 +34,12 @@ class _Call:
 
 
 class ToolCalls:
-    """The calls of one choice. A known id is its call, unless index or name say that it is another's too. Else a new name begins
-    a call where the open one has a name of its own; a new id without a name does not, because some servers make one for each
-    piece. Without index and id it is the last call that goes on, unless another entry of the same delta was that, or it is
-    complete and its name comes again.
+    """The calls of one choice.
+
+    A known id identifies its call, unless index or name contradict that. Otherwise a new name begins a call if the
+    open one already has a name; a new id without a name does not, because some servers generate one for each piece.
+    Without index and id, the last call continues, unless another entry of the same delta did that already, or it is
+    complete and its name is repeated.
     """
 
     def __init__(self, context: Context) -> None:
@@ -44,10 +47,10 @@ class ToolCalls:
         self._calls: list[_Call] = []
         self._by_id: dict[str, _Call] = {}
         self._at_index: dict[int, _Call] = {}
-        self.goes_on = False  # the last delta had nothing but more arguments of calls that it named by index
+        self.goes_on = False  # the last delta only had further arguments of calls identified by index
 
     def read(self, entries: Sequence[Obj]) -> list[pb.ToolCallDelta]:
-        """The pieces of one delta."""
+        """Returns the pieces of one delta."""
         out: list[pb.ToolCallDelta] = []
         self.goes_on = True
         touched: set[int] = set()
@@ -57,8 +60,8 @@ class ToolCalls:
         return out
 
     def end(self) -> list[pb.ToolCallDelta]:
-        """What is missing when the choice finishes: the empty object of a call without arguments, and an id of ours for a call
-        without one, so that results can be told apart."""
+        """Returns what is missing when the choice finishes: the empty object for a call without arguments, and an
+        id for a call without one, so that results can be assigned."""
         out = []
         for call in self._calls:
             piece = pb.ToolCallDelta(index=call.number)
@@ -117,7 +120,8 @@ class ToolCalls:
         return known
 
     def _of_id(self, index: int | None, id_: str, name: str) -> _Call | None:
-        """The call that has this id. Some servers give two calls one: then the index tells, or another name."""
+        """The call with this id. Some servers give two calls the same id: then the index decides, or a different
+        name."""
         here = None if index is None else self._at_index.get(index)
         same = here if here is not None and here.id == id_ else self._by_id.get(id_)
         if same is None or (name and same.name and name != same.name):
@@ -128,7 +132,7 @@ class ToolCalls:
         return any(each is call for each in self._at_index.values())
 
     def _begins(self, known: _Call, index: int | None, id_: str, name: str, touched: set[int]) -> bool:
-        """Whether an entry is a new call, rather than a piece of the one that is open where it points."""
+        """Whether an entry is a new call, rather than a piece of the call that is open at its position."""
         if id_ and known.id:
             return bool(name) or not known.name
         if not name or not known.name:

@@ -1,4 +1,4 @@
-"""Thoughts that come as parts of a list in `content`: Mistral's and Databricks' way. (Others have a member beside it.)
+"""Thoughts as parts of a list in `content`, as Mistral and Databricks send them. (Others have a separate member.)
 
 {"type": "thinking", "thinking": [{"type": "text", "text": "..."}], "closed": true}                   Mistral
 {"type": "reasoning", "summary": [{"type": "summary_text", "text": "...", "signature": "..."}]}       Databricks
@@ -11,17 +11,17 @@ from typing import Any
 from adapters.json_object import Obj, merge_extra
 from sidecar.v1 import inference_pb2 as pb
 
-# A part's type -> the member with its pieces, and the pieces' type. The member's name is Thinking.native_name.
+# A part's type -> the member with its pieces, and their type. The member's name is Thinking.native_name.
 _KINDS = {"thinking": ("thinking", "text"), "reasoning": ("summary", "summary_text")}
 _TYPES = {member: (kind, piece) for kind, (member, piece) in _KINDS.items()}
 
 
-# Members in which providers of this format put what a model thought; the first one found is the thought.
+# Members in which providers of this format put thoughts; the first one found is used.
 THINKING_NAMES = ("reasoning_content", "reasoning")
 
 
 def is_part(thinking: pb.Thinking) -> bool:
-    """Whether it belongs into `content`, and not into a member beside it."""
+    """Whether it belongs into `content` rather than into a separate member."""
     return thinking.native_name in _TYPES
 
 
@@ -31,7 +31,8 @@ def part_kind(thinking: pb.Thinking) -> str:
 
 
 def read_thought(kind: str, obj: Obj) -> pb.Thinking | None:
-    """A part of an answer, its type taken; None where it is no thought, or says more than text and a signature."""
+    """Reads a part of an answer, after its type; None if it is not a thought, or has more than text and a
+    signature."""
     if kind not in _KINDS:
         return None
     member, piece_type = _KINDS[kind]
@@ -39,7 +40,7 @@ def read_thought(kind: str, obj: Obj) -> pb.Thinking | None:
     if not raw.startswith(b"["):
         return None
     found = pb.Thinking(native_name=member)
-    texts: list[str] = []  # joined at the end: a message's field is copied whenever something is added to it
+    texts: list[str] = []  # joined at the end, because a message's field is copied whenever it is extended
     for piece in Obj(b'{"pieces":' + raw + b"}", obj.path, obj.refusal).objects("pieces"):
         if piece.string("type") != piece_type:
             return None
@@ -56,7 +57,7 @@ def read_thought(kind: str, obj: Obj) -> pb.Thinking | None:
 
 
 def write_thought(thinking: pb.Thinking, path: str) -> dict[str, Any]:
-    """The part again."""
+    """Encodes the part again."""
     kind, piece_type = _TYPES[thinking.native_name]
     piece = {"type": piece_type, "text": thinking.text}
     if thinking.HasField("signature"):

@@ -1,7 +1,8 @@
-"""OpenAI's Responses API, both sides: chat, unary and streamed (https://platform.openai.com/docs/api-reference/responses).
+"""OpenAI's Responses API, both sides: chat, unary and streamed
+(https://platform.openai.com/docs/api-reference/responses).
 
-The client side reads Codex, the Agents SDK and others who speak it; `remembered` has what is kept of answers for them. The
-provider side talks to OpenAI and Azure: for callers of this format their bytes pass, all others of a route with
+The client side reads Codex, the Agents SDK and others; `remembered` handles stored answers. The provider side talks
+to OpenAI and Azure: bodies of callers of this format pass through, those of all other callers of a route with
 `chat_api: responses` are translated.
 """
 
@@ -27,7 +28,7 @@ __all__ = ["FORMAT", "LEFT_OUT", "ResponseWriter", "not_kept"]
 
 
 def _bare(answer: pb.ChatResponse) -> bytes:
-    """An answer to a request that is not known, so that nothing of it is repeated."""
+    """An answer to a request that is not available, so nothing of it is repeated."""
     context = Context(answer.created, lambda prefix: prefix + answer.id)
     return encode_response(Envelope({}, answer.model, stream=False, include_usage=True), answer, context)
 

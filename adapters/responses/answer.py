@@ -1,4 +1,4 @@
-"""Canonical chat answer -> a response object, as callers of the Responses API read it."""
+"""Encodes a canonical chat answer as a response object of the Responses API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from adapters.responses.tool_names import ToolNames, tool_names, unwrapped
 from sidecar.v1 import inference_pb2 as pb
 
 _NULL = msgspec.Raw(b"null")
-# Members of the request that the answer repeats, and what stands there where the caller did not say.
+# Members of the request that the answer repeats, with their defaults.
 _REPEATED: Mapping[str, Any] = {
     "instructions": None,
     "max_output_tokens": None,
@@ -33,7 +33,7 @@ _REPEATED: Mapping[str, Any] = {
     "truncation": "disabled",
     "user": None,
 }
-# Open Responses wants them all, null where there is nothing.
+# Open Responses requires all of them, null if unset.
 _ABSENT: Mapping[str, Any] = {
     "background": False,
     "max_tool_calls": None,
@@ -46,7 +46,7 @@ _INCOMPLETE = {
     pb.FINISH_REASON_LENGTH: "max_output_tokens",
     pb.FINISH_REASON_CONTENT_FILTER: "content_filter",
 }
-# Members of a message of chat completions that items say.
+# Members of a message of chat completions that items express.
 _IN_ITEMS = frozenset(
     {"role", "content", "refusal", "tool_calls", "reasoning", "reasoning_content", "reasoning_details"}
 )
@@ -54,10 +54,10 @@ Item = dict[str, Any]
 
 
 def _repeated(raw: bytes, default: Any) -> Any:
-    """As the caller wrote it; of a section with what it left out."""
+    """The value as the caller wrote it; sections are completed with defaults."""
     if not (isinstance(default, dict) and default):
         return msgspec.Raw(raw)
-    return {**default, **OBJECTS.decode(raw)}  # the request was read: it is an object
+    return {**default, **OBJECTS.decode(raw)}  # the request was validated: it is an object
 
 
 class Frame:
@@ -108,7 +108,7 @@ class Frame:
 
 
 def encode_response(envelope: Envelope, answer: pb.ChatResponse, context: Context) -> bytes:
-    """The body. The format has one choice: the first."""
+    """The body. The format has a single choice: the first one."""
     frame = Frame(envelope, context)
     choice = answer.choices[0] if answer.choices else pb.Choice()
     status, incomplete = ending(choice.finish_reason)
@@ -124,14 +124,14 @@ def encode_response(envelope: Envelope, answer: pb.ChatResponse, context: Contex
 
 
 def other_members(message: pb.Message) -> str:
-    """Members that chat completions have for what is neither text nor thought nor call."""
+    """Members of chat completions for anything but text, thoughts and calls."""
     members = write_answer_message(message)
     rest = {name: value for name, value in members.items() if name not in _IN_ITEMS and value is not None}
     return msgspec.json.encode(rest).decode() if rest else ""
 
 
 def ending(finish: pb.FinishReason) -> tuple[str, str | None]:
-    """Status, and why it is incomplete."""
+    """The status, and why it is incomplete."""
     reason = _INCOMPLETE.get(finish)
     return ("completed", None) if reason is None else ("incomplete", reason)
 
@@ -155,7 +155,7 @@ def refusal_part(text: str) -> dict[str, Any]:
 
 
 def reasoning(frame: Frame, thought: pb.Thinking, id_: str = "") -> Item:
-    """The text as a summary, all of it in `encrypted_content`."""
+    """The text as a summary, and the whole thought in `encrypted_content`."""
     return {
         "id": id_ or frame.new_id("rs_"),
         "type": "reasoning",
@@ -166,7 +166,7 @@ def reasoning(frame: Frame, thought: pb.Thinking, id_: str = "") -> Item:
 
 
 def call(frame: Frame, tool_call: pb.ToolCall, id_: str = "", status: str = "completed") -> Item:
-    """A custom tool's call with its text, a function's with its arguments and the namespace that the caller knows it by."""
+    """A custom tool's call with its text; a function's with its arguments and the namespace that the caller uses."""
     call_id = tool_call.id or frame.new_id("call_")
     custom = tool_call.HasField("custom_input")
     names = frame.names.called(tool_call.name)
@@ -190,7 +190,7 @@ def _message_parts(choice: pb.Choice) -> list[dict[str, Any]]:
 
 
 def logprobs(choice: Any) -> list[dict[str, Any]]:
-    """Those of a choice or of a piece."""
+    """Log probabilities of a choice or a piece."""
     return [{**_logprob(each), "top_logprobs": [_logprob(top) for top in each.top]} for each in choice.logprobs.content]
 
 
@@ -200,7 +200,7 @@ def _logprob(each: pb.TokenLogprob) -> dict[str, Any]:
 
 
 def write_usage(counts: pb.Usage) -> dict[str, Any]:
-    """All of it. What nobody counted is 0."""
+    """Always complete. Unreported counts are 0."""
     total = counts.total_tokens or counts.input_tokens + counts.output_tokens
     return {
         "input_tokens": counts.input_tokens,

@@ -1,4 +1,4 @@
-"""What of a canonical request depends on the upstream: tools that take a text, and how much to think and to say."""
+"""Adapts a canonical request to the upstream: custom tools, and the amount of thinking and text."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from sidecar.v1 import inference_pb2 as pb
 
 # Providers with custom tools.
 _OPENAIS = frozenset({"openai", "azure"})
-# Formats that take pictures in the results of tools. (OpenAI's Responses API does, and there the caller's bytes pass.)
+# Formats that accept images in tool results. (So does OpenAI's Responses API, where the caller's bytes pass
+# through.)
 _MEDIA_IN_RESULTS = frozenset({"anthropic"})
-_FORM = "Its input is one text, as it is."
+_FORM = "Its input is plain text."
 
 
-# How much to think, in the words that a format has for it; the rest of them know none.
+# The levels of thinking that a format supports; all others support none.
 _EFFORTS = {
     "anthropic": frozenset({"none", "minimal", "low", "medium", "high", "xhigh", "max"}),
     "cohere": frozenset({"none", "medium", "high"}),
@@ -26,8 +27,8 @@ _NO_EFFORTS = frozenset({"none", "medium"})
 
 
 def leaves(request: pb.ChatRequest, target: Target) -> tuple[str, ...]:
-    """What the request goes without at this upstream. Agents send both members unasked, by the model's name or with every call:
-    they are hints here, as how long to think is one of the Messages API."""
+    """What is left out for this upstream. Agents send both members by default, depending on the model's name or
+    always: they count as hints here, like the thinking budget of the Messages API."""
     names = []
     if request.HasField("verbosity") and not _passes(target, "verbosity"):
         names.append("verbosity")
@@ -37,7 +38,7 @@ def leaves(request: pb.ChatRequest, target: Target) -> tuple[str, ...]:
 
 
 def _passes(target: Target, name: str) -> bool:
-    """OpenAI's members go to providers of its format, which refuse what they do not know in their own words."""
+    """OpenAI's members are sent to providers of its format, which refuse unknown ones in their own words."""
     return target.provider.format == "openai" and name not in target.provider.leaves
 
 
@@ -47,7 +48,7 @@ def _takes_effort(target: Target, effort: str) -> bool:
 
 
 def fit_request(request: pb.ChatRequest, target: Target) -> pb.ChatRequest:
-    """The request, or a copy of it."""
+    """Returns the request, or a copy."""
     moves = target.provider.format not in _MEDIA_IN_RESULTS and have_media(request.messages)
     openais = target.provider.name in _OPENAIS
     if openais and not moves:
@@ -78,7 +79,7 @@ def _fit_members(out: pb.ChatRequest, target: Target) -> None:
 
 
 def _function(custom: pb.CustomTool) -> pb.FunctionTool:
-    """A function with one string. A grammar is an instruction to the model."""
+    """A function with one string. A grammar becomes an instruction for the model."""
     text = {"type": "string", "description": _FORM}
     schema = {"type": "object", "properties": {INPUT: text}, "required": [INPUT], "additionalProperties": False}
     words = [custom.description] if custom.description else []

@@ -1,7 +1,7 @@
-"""Items of `input`, as canonical messages.
+"""Decodes items of `input` as messages.
 
-A turn of the assistant is several items here (reasoning, message, calls) and one message there. What was done in the past by the
-provider's own tools is an echo: it is left out elsewhere, and said.
+An assistant turn consists of several items here (reasoning, message, calls), and of one message there. What a
+provider's own tools did in the past is an echo: other providers do not get it, and it is reported.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ _ROLES = {
     "developer": pb.ROLE_DEVELOPER,
 }
 _OUTPUTS = ("function_call_output", "custom_tool_call_output")
-# Instructions that only a server which remembers can follow, or that change the conversation itself.
+# Instructions that only a server with stored answers can follow, or that change the conversation itself.
 _REFUSED = ("compaction", "compaction_trigger", "additional_tools", "context_compaction")
 _REFERENCE = (
-    "'{path}' refers to an item of an earlier answer that is not remembered here. Send the items themselves (set store to false "
+    "'{path}' refers to an item of an earlier answer that is not stored here. Send the items themselves (set "
+    "store to false "
     "in the client), or have the operator set `responses: {{remember: 1h}}` in the config."
 )
 # As OpenAI names the types of items and tools.
@@ -41,14 +42,14 @@ def type_name(obj: Obj, kind: str) -> str:
 
 
 class Conversation:
-    """Messages in the making, and the names of what was left out."""
+    """The messages built so far, and the names of what was left out."""
 
     def __init__(self) -> None:
         self.messages: list[pb.Message] = []
         self.left_out: dict[str, None] = {}
 
     def read(self, raw: bytes, path: str) -> None:
-        """`input`: a string is a message of the user. Raises invalid_request, with the path."""
+        """Reads `input`: a string is a user message. Raises invalid_request, with the path."""
         if raw.startswith(b'"'):
             text = decoded_string(raw, path, of_request)
             self.messages.append(pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text=text)]))
@@ -78,7 +79,7 @@ class Conversation:
             self.left_out[f"input[].{type_name(item, kind)}"] = None
 
     def _turn(self) -> pb.Message:
-        """The assistant's turn that is under way."""
+        """The current assistant turn."""
         if not self.messages or self.messages[-1].role != pb.ROLE_ASSISTANT:
             self.messages.append(pb.Message(role=pb.ROLE_ASSISTANT))
         return self.messages[-1]
@@ -124,7 +125,7 @@ class Conversation:
         if not id_.startswith("rs_"):
             text = _REFERENCE.format(path=item.path)
             raise GatewayError(Kind.UNSUPPORTED_PARAMETER, text, param=item.path)
-        self.left_out["input[].item_reference"] = None  # of a thought: the conversation holds without it
+        self.left_out["input[].item_reference"] = None  # a thought, without which the conversation is still valid
 
 
 def _call_id(item: Obj) -> str:

@@ -1,4 +1,4 @@
-"""A stream on the same-format way: its bytes pass, so only its end, failures, first output and usage are read."""
+"""Observes streams that pass through: only end, failures, first output and usage are read."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from adapters.service_tier import tier_of_json
 from adapters.sse import Event
 from sidecar.v1 import inference_pb2 as pb
 
-# What a tool of OpenAI's is doing: people see it before there is a text.
+# Progress of OpenAI's tools, which people see before there is text.
 _PROGRESS = re.compile(r"_call\.|list_tools\.")
 
 
 class Observer:
-    """A stream whose bytes pass: end, failures, first output and usage are read, as the full decoder reads them, which it keeps
-    beside it until the first output. After that every other event is only looked at by name."""
+    """Reads end, failures, first output and usage like the full decoder, which it wraps up to the first output.
+    After that, other events are only examined by name."""
 
     def __init__(self, full: EventDecoder) -> None:
         self.done = False
-        self.repeats = False  # every event has a number of its own
+        self.repeats = False  # each event has its own number
         self._full = full
         self._output = False
 

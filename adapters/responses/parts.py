@@ -1,4 +1,4 @@
-"""Content parts of items, as canonical parts."""
+"""Decodes content parts of items."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TEXTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
 
 
 def read_content(raw: bytes, path: str, into: pb.Message) -> None:
-    """A string, or parts. Raises invalid_request."""
+    """Reads a string, or parts. Raises invalid_request."""
     if raw.startswith(b'"'):
         text = decoded_string(raw, path, of_request)
         if text:

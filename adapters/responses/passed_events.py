@@ -1,6 +1,5 @@
-"""What a caller needs at the end of a stream whose bytes were the provider's: if it breaks, `response.failed` with the id that
-the response has had and the number that comes next. Programs stop at another id, and take a missing end for success.
-"""
+"""Completes a stream whose bytes pass through: if it breaks off, sends `response.failed` with the response's id and
+the next sequence number. Programs stop at another id, and take a missing end for success."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ _EVENTS = msgspec.json.Decoder(_Numbered)
 
 
 class PassedEvents:
-    """Nothing is read while all is well: the first and the last piece are kept."""
+    """Parses nothing while all is well: keeps the first and the last piece."""
 
     __slots__ = ("_context", "_envelope", "_first", "_last")
 
@@ -34,7 +33,7 @@ class PassedEvents:
         self._first = self._last = b""
 
     def passed(self, piece: bytes) -> None:
-        """Whole events, as they go out."""
+        """Notes complete events as they are sent."""
         self._first = self._first or piece
         self._last = piece
 
@@ -44,7 +43,7 @@ class PassedEvents:
     def failed(self, error: GatewayError, request_id: str) -> bytes:
         heads = [event.response for event in _read(self._first) if event.response is not None]
         numbers = [event.sequence_number for event in _read(self._last) if event.sequence_number is not None]
-        if not heads:  # none has gone out
+        if not heads:  # nothing has been sent
             return ResponseWriter(self._envelope, self._context).failed(error, request_id)
         found = {"code": error.code or str(error.kind), "message": error.message}
         response = {**heads[0], "status": "failed", "error": found}
@@ -54,7 +53,7 @@ class PassedEvents:
 
 
 def _read(piece: bytes) -> list[_Numbered]:
-    """What can be read of the events in it: they have passed as they were."""
+    """Reads what is possible: the events passed through unvalidated."""
     parser, found = Parser(), []
     for event in (*parser.feed(piece), *parser.close()):
         try:

@@ -1,6 +1,5 @@
-"""A caller's body for an upstream with OpenAI's Responses API: its bytes go there, `model` replaced; the answer's bytes come
-back, checked. Everything of OpenAI's works: its own tools, stored responses, events that nobody here knows.
-"""
+"""Passes a caller's body through to an upstream with OpenAI's Responses API, with `model` replaced, and the answer
+back after checking it. All features of OpenAI's work: its own tools, stored responses, unknown events."""
 
 from __future__ import annotations
 
@@ -28,19 +27,19 @@ FAILURES = frozenset({"response.failed", "error"})
 
 
 def takes_responses(target: Target) -> bool:
-    """Whether the upstream has this API: Azure's older versions have not."""
+    """Whether the upstream has this API, which Azure's older versions lack."""
     version: str = target.options.get("query", {}).get("api-version", "")
     return not (version[:1].isdigit() and version < _VERSIONED_SINCE)
 
 
 def responses_url(target: Target, below: str = "") -> str:
-    """Azure's deployments have their own chat completions, but share this path."""
+    """Azure's deployments have separate chat completions, but share this path."""
     base, deployments, _ = target.base_url.partition(_DEPLOYMENTS)
     return base + ("/openai" if deployments else "") + "/responses" + below + query_of(target)
 
 
 def model_of(target: Target) -> str:
-    """The model as this API wants it in the body: of Azure's deployments, the name that their URL has."""
+    """The model in the body: for Azure's deployments, the name in their URL."""
     deployment: str | None = target.options.get("deployment")
     return target.model if deployment is None else deployment
 
@@ -86,7 +85,7 @@ _EVENTS = msgspec.json.Decoder(_Event)
 
 
 def read_answer(body: bytes) -> Any:
-    """`output`, `status`, `usage`, `error` and `service_tier` of a response.
+    """Returns `output`, `status`, `usage`, `error` and `service_tier` of a response.
 
     Raises upstream_protocol, or the provider's error in a 200.
     """
@@ -104,12 +103,13 @@ def read_answer(body: bytes) -> Any:
 
 
 def check(body: bytes) -> pb.Usage | None:
-    """A whole answer. One in the background has no output yet, and is one."""
+    """Checks a whole answer. A background response has no output yet, and is valid."""
     return usage_of(bytes(read_answer(body).usage))
 
 
 def read_event(event: Event) -> tuple[str, Any]:
-    """Type and members of an event. Raises upstream_protocol, or the provider's error, for one that tells of a failure."""
+    """Returns type and members of an event. Raises upstream_protocol, or the provider's error if the event reports
+    a failure."""
     try:
         if not event.data.isascii():
             event.data.decode()
@@ -117,7 +117,7 @@ def read_event(event: Event) -> tuple[str, Any]:
     except MALFORMED:
         raise of_answer("an event", "one JSON object of its format") from None
     kind = found.type or event.name
-    if kind == "error":  # OpenAI's has its members beside the type, others have them in an object
+    if kind == "error":  # OpenAI's has its members next to the type, others have them in an object
         raise in_band(bytes(found.error) if bytes(found.error) != b"null" else event.data)
     if kind == "response.failed":
         raise in_band(_reason(bytes(found.response)))
@@ -125,7 +125,7 @@ def read_event(event: Event) -> tuple[str, Any]:
 
 
 def _reason(response: bytes) -> bytes:
-    """The error of a failed response; null where there is none."""
+    """The error of a failed response; null if there is none."""
     try:
         return bytes(_ANSWERS.decode(response).error)
     except MALFORMED:

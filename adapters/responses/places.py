@@ -1,4 +1,4 @@
-"""What of a chat request OpenAI's Responses API has a place for (`adapters.members`)."""
+"""The members of a chat request that OpenAI's Responses API supports (`adapters.members`)."""
 
 from __future__ import annotations
 

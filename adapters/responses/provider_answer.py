@@ -1,4 +1,4 @@
-"""A Responses answer as the canonical one: whole, and as a stream of events."""
+"""Decodes an answer of the Responses API, whole or as a stream of events."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CALLS = {"function_call": "arguments", "custom_tool_call": "input"}
 
 
 def decode(body: bytes, context: Context) -> pb.ChatResponse:
-    """A whole answer."""
+    """Decodes a whole answer."""
     read_answer(body)
     obj = Obj(body, "", of_answer)
     answer = pb.ChatResponse()
@@ -67,7 +67,7 @@ def _read_item(item: Obj, choice: pb.Choice) -> None:
             _read_part(part, message)
     elif kind in _CALLS:
         _read_call(item, kind, message.tool_calls.add())
-    else:  # what a tool of the provider's did
+    else:  # the trace of a provider's tool
         message.content.add(other_json=_block(item, kind))
 
 
@@ -104,16 +104,16 @@ def _read_call(item: Obj, kind: str, into: Any) -> None:
 
 
 class EventDecoder:
-    """Events in, chunks out. Numbers of items become numbers of thoughts and calls."""
+    """Converts events to chunks. Indexes of items become indexes of thoughts and calls."""
 
     def __init__(self, target: Target, context: Context) -> None:
         self.done = False
-        self.repeats = False  # every event has a number of its own
+        self.repeats = False  # each event has its own number
         self._context = context
         self._head = pb.StreamChatResponse()
         self._begun = False
         self._calls: dict[int, int] = {}  # by output_index
-        self._written: set[int] = set()  # output_index of calls whose arguments have come in pieces
+        self._written: set[int] = set()  # output_index of calls whose arguments have arrived in pieces
         self._thoughts: dict[int, int] = {}
         self._steps: dict[str, Callable[[Obj], list[pb.Delta]]] = {
             "response.output_item.added": self._added,
@@ -180,7 +180,7 @@ class EventDecoder:
         return [pb.Delta(tool_calls=[call])]
 
     def _item_done(self, event: Obj) -> list[pb.Delta]:
-        """The proof of a thought, arguments that came in no pieces, and what a tool of the provider's did."""
+        """Handles the signature of a thought, arguments that were not streamed, and traces of the provider's tools."""
         number = event.integer("output_index") or 0
         item = event.object("item")
         if item is None:
@@ -222,7 +222,7 @@ class EventDecoder:
         return [pb.Delta(thinking=pb.ThinkingDelta(index=index, text=event.string("delta") or ""))]
 
     def _next_paragraph(self, event: Obj) -> list[pb.Delta]:
-        """As between the parts of a whole summary."""
+        """As between the parts of a complete summary."""
         if not event.integer("summary_index"):
             return []
         index = self._thought_at(event.integer("output_index") or 0)
@@ -237,7 +237,7 @@ class EventDecoder:
     def _more(self, event: Obj, write: Callable[[pb.ToolCallDelta, str], None]) -> list[pb.Delta]:
         number = event.integer("output_index") or 0
         if number not in self._calls:
-            raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's stream goes on with a call that has not begun.")
+            raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider's stream continues a call that has not begun.")
         self._written.add(number)
         call = pb.ToolCallDelta(index=self._calls[number])
         write(call, event.string("delta") or "")

@@ -1,6 +1,5 @@
-"""A canonical chat request as a Responses body, for a route with `api: responses`: every caller, whatever it speaks, keeps the
-model's reasoning from one tool call to the next.
-"""
+"""Encodes a canonical chat request as a Responses body, for a route with `chat_api: responses`: callers of any API
+keep the model's reasoning from one tool call to the next."""
 
 from __future__ import annotations
 
@@ -43,7 +42,7 @@ _MODELLED = frozenset(
 
 
 def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
-    """Raises unsupported_parameter for what this API cannot say."""
+    """Raises unsupported_parameter for what this API cannot express."""
     if not request.messages:
         raise GatewayError(Kind.INVALID_REQUEST, "'messages' must have at least one message.", param="messages")
     fit = Fit(target)
@@ -77,7 +76,7 @@ def encode(request: pb.ChatRequest, target: Target, stream: bool, context: Conte
 
 
 def _input(request: pb.ChatRequest, target: Target) -> list[dict[str, Any]]:
-    """The conversation. What came of a call is of the call's kind."""
+    """Encodes the conversation. The result of a call has the call's kind."""
     items = [item for at, message in enumerate(request.messages) for item in _items(message, f"messages[{at}]", target)]
     customs = {item["call_id"] for item in items if item["type"] == "custom_tool_call"}
     for item in items if customs else ():
@@ -87,12 +86,12 @@ def _input(request: pb.ChatRequest, target: Target) -> list[dict[str, Any]]:
 
 
 def _items(message: pb.Message, path: str, target: Target) -> Iterator[dict[str, Any]]:
-    """One turn, as items in their order."""
+    """Encodes one turn as items, in order."""
     if message.role == pb.ROLE_TOOL:
         yield _output(message, path, target)
         return
     if message.role not in _ROLES:
-        raise unsupported(target.provider.name, f"{path}.role", "it has no place in OpenAI's Responses API")
+        raise unsupported(target.provider.name, f"{path}.role", "OpenAI's Responses API does not support it")
     parts: list[Any] = []
     for number, part in enumerate(message.content):
         if part.WhichOneof("part") == "thinking":
@@ -181,7 +180,7 @@ def _write_tools(request: pb.ChatRequest, out: dict[str, Any]) -> None:
 
 
 def _tool(tool: pb.Tool, path: str) -> Any:
-    """Flat, and strict only where that was asked: left out, it would be strict here."""
+    """Flat, and strict only if requested: this API is strict by default."""
     match tool.WhichOneof("kind"):
         case "function":
             out: dict[str, Any] = {"type": "function", "name": tool.function.name, "strict": tool.function.strict}
@@ -201,14 +200,14 @@ def _tool(tool: pb.Tool, path: str) -> Any:
 
 
 def _flat_format(text: str) -> Any:
-    """A grammar stands in an object of its own in chat completions."""
+    """In chat completions, a grammar is in a separate object."""
     form = msgspec.json.decode(text)
     inner = form.pop("grammar", None) if isinstance(form, dict) else None
     return {**form, **inner} if isinstance(inner, dict) else form
 
 
 def _flat_choice(text: str) -> Any:
-    """allowed_tools: its members, and its tools, without the objects around them."""
+    """Flattens allowed_tools: its members and its tools lose their enclosing objects."""
     choice = msgspec.json.decode(text)
     inner = choice.get("allowed_tools") if isinstance(choice, dict) else None
     if not isinstance(inner, dict):

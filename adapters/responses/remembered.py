@@ -1,8 +1,8 @@
-"""What is remembered of an answer, and how a request that goes on from it is written out in full.
+"""Stored answers: what is kept of each, and how a request that continues one is completed.
 
-An answer's id has 128 random bits, and so have its items' ids: from each the answer can be told that an item belongs to. A
-record holds the answer, the request's own items, and the ids of the answers before. Items that a request refers to stay
-references in it.
+An answer's id has 128 random bits, as have the ids of its items, from which the answer that an item belongs to can
+be derived. A record holds the answer, the request's own items, and the ids of the preceding answers. References to
+items stay references in it.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from adapters.contract import Envelope
 from adapters.errors import GatewayError, Kind
 from adapters.json_object import MALFORMED, OBJECTS
 
-# As the ids of no provider begin.
+# Unlike the prefix of any provider.
 _OURS = "sc"
 _RESPONSE = re.compile(r"resp_sc[0-9a-f]{32}")
 _ITEM = re.compile(r"[a-z]{1,8}_sc(?P<response>[0-9a-f]{32})[0-9a-f]{4,8}")
-# A conversation of more answers is a loop that nobody watches.
+# A conversation with more answers is an unattended loop.
 _ANSWERS_MAX = 2_000
-# What a caller may send at once; a conversation that was sent piece by piece is no larger either.
+# The limit for a single request; a conversation sent piece by piece must not be larger either.
 CONVERSATION_BYTES_MAX = 64 * 1024 * 1024
 Item = dict[str, msgspec.Raw]
 _ITEMS = msgspec.json.Decoder(list[Item])
 _REFERENCE = msgspec.Raw(b'"item_reference"')
-# A thought without which its conversation holds: what cannot be found is left out.
+# Thoughts, without which the conversation is still valid: missing ones are left out.
 _THOUGHT = "rs_"
 
 
 class Ids:
-    """Ids of one answer and of its items, from 32 hex digits that nobody can guess."""
+    """Ids of one answer and its items, derived from 32 hex digits that cannot be guessed."""
 
     def __init__(self, digits: str) -> None:
         self._digits = digits
@@ -41,7 +41,7 @@ class Ids:
         self.response = f"resp_{_OURS}{digits}"
 
     def __call__(self, prefix: str) -> str:
-        """As `Context.new_id`."""
+        """Like `Context.new_id`."""
         if prefix == "resp_":
             return self.response
         self._count += 1
@@ -49,8 +49,8 @@ class Ids:
 
 
 class Record(msgspec.Struct, frozen=True):
-    """Of one answer. `input` are the items of its own request, each with an id; `before` the answers that it went on from, the
-    first one first."""
+    """The record of one answer. `input` are the items of its own request, each with an id; `before` are the answers
+    that it continued, the first one first."""
 
     response: msgspec.Raw
     input: tuple[Item, ...]
@@ -79,27 +79,28 @@ def read_record(value: bytes) -> Record:
 
 
 def not_kept(response: bytes) -> bytes:
-    """The answer, where it could not be kept."""
+    """The answer, changed to report that it could not be stored."""
     return msgspec.json.encode({**OBJECTS.decode(response), "store": False})
 
 
 def is_response_id(text: str) -> bool:
-    """Whether it is one of ours, so that it may be remembered."""
+    """Whether it is one of ours, so the answer may be stored here."""
     return _RESPONSE.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a request says of earlier answers. `previous` is "" where it goes on from none of ours, `items` are its own."""
+    """What a request refers to in earlier answers. `previous` is "" if it does not continue one of ours; `items`
+    are its own."""
 
     previous: str
     items: tuple[Item, ...]
-    keeps: bool = True  # whether its answer is to be remembered: not with `store: false`
+    keeps: bool = True  # whether its answer is to be stored: not with `store: false`
     ids: frozenset[str] = field(default_factory=frozenset)  # answers that its items refer to
 
 
 def read_needs(envelope: Envelope, ids: Ids) -> Needs:
-    """`ids` gives each item one that has none. What is malformed is left to who reads the request."""
+    """`ids` gives each item an id that lacks one. Malformed parts are left to the reader of the request."""
     members = envelope.members
     previous = _text(members.get("previous_response_id"))
     items = tuple(_with_id(item, ids) for item in _items(members.get("input")))
@@ -112,7 +113,7 @@ def read_needs(envelope: Envelope, ids: Ids) -> Needs:
 
 
 def missing(needs: Needs, records: Records) -> set[str]:
-    """Ids of answers that are needed and not among `records` yet; ask again with those."""
+    """Ids of answers that are needed and not among `records` yet; call again after loading those."""
     needed = set(needs.ids)
     if needs.previous:
         needed.add(needs.previous)
@@ -124,13 +125,13 @@ def missing(needs: Needs, records: Records) -> set[str]:
 
 
 def require(needs: Needs, found: Records, kept_for: str) -> None:
-    """Raises invalid_request, by name, for what the request cannot do without and nobody remembers. `kept_for` says how long
-    answers are."""
+    """Raises invalid_request, by name, for what the request requires and is not stored. `kept_for` says how long
+    answers are stored."""
     forgotten = [each for each in _chain(needs, found) if each not in found]
     if forgotten:
-        text = f'There is no response "{needs.previous}" to go on from'
+        text = f'There is no response "{needs.previous}" to continue'
         if forgotten[-1] != needs.previous:
-            text = f'Response "{needs.previous}" goes back to "{forgotten[-1]}", which is not remembered any more'
+            text = f'Response "{needs.previous}" goes back to "{forgotten[-1]}", which is no longer stored'
         text += f". Answers are kept for {kept_for} after their last use. Send the whole conversation as input."
         raise GatewayError(Kind.INVALID_REQUEST, text, param="previous_response_id", code="previous_response_not_found")
     known = _Known(found)
@@ -144,8 +145,8 @@ def require(needs: Needs, found: Records, kept_for: str) -> None:
 
 
 def conversation(needs: Needs, records: Records) -> list[Item]:
-    """All items, those of earlier answers first, references to ours replaced. Raises request_too_large: a short reference may
-    stand for a long item, and stand there a thousand times."""
+    """Returns all items, those of earlier answers first, with references to ours resolved. Raises
+    request_too_large: a short reference may stand for a long item, and occur a thousand times."""
     items = [item for each in _chain(needs, records) for item in (*records[each].input, *records[each].output)]
     known, found, size = _Known(records), [], 0
     for item in (*items, *needs.items):
@@ -160,14 +161,14 @@ def conversation(needs: Needs, records: Records) -> list[Item]:
 
 
 class _Known:
-    """Items by their ids, those of each record read once."""
+    """Items by id; each record is parsed once."""
 
     def __init__(self, records: Records) -> None:
         self._records = records
         self._items: dict[str, dict[str, Item]] = {}
 
     def item(self, id_: str) -> Item | None:
-        """`id_` may be "", or another's."""
+        """`id_` may be "", or another provider's."""
         owner = _owner(id_)
         record = self._records.get(owner)
         if record is None:
@@ -179,12 +180,13 @@ class _Known:
 
 
 def listed(needs: Needs, records: Records) -> list[Item]:
-    """The same, as the API lists items: content in parts."""
+    """The same as the API lists items: with content in parts."""
     return [_in_parts(item) for item in conversation(needs, records)]
 
 
 def expanded(envelope: Envelope, needs: Needs, records: Records) -> Mapping[str, bytes]:
-    """The members of a request that needs no memory. A provider would look for our ids in its own: they are left out."""
+    """The members of a request without references. Our ids are removed, since a provider would look them up among
+    its own."""
     members = dict(envelope.members)
     if needs.previous:
         del members["previous_response_id"]
@@ -194,7 +196,7 @@ def expanded(envelope: Envelope, needs: Needs, records: Records) -> Mapping[str,
 
 
 def before(needs: Needs, records: Records) -> tuple[str, ...]:
-    """The answers that the new one goes on from. Raises invalid_request where they are too many."""
+    """The answers that the new one continues. Raises invalid_request if there are too many."""
     chain = _chain(needs, records)
     if len(chain) > _ANSWERS_MAX:
         text = f"This conversation has more than {_ANSWERS_MAX} answers. Send the last part of it as input."
@@ -211,7 +213,7 @@ def _chain(needs: Needs, records: Records) -> tuple[str, ...]:
 
 
 def _items(raw: bytes | None) -> list[Item]:
-    """A text is a message of the user, and content that is a text is one part: as items are listed."""
+    """A text is a user message, and content that is a text becomes one part, as items are listed."""
     if raw is None:
         return []
     try:
@@ -255,7 +257,7 @@ def referred(items: tuple[Item, ...]) -> frozenset[str]:
 
 
 def _reference(item: Item) -> str:
-    """The id that the item stands for; "" where it is one itself."""
+    """The id that the item refers to; "" if it is not a reference."""
     kind = bytes(item.get("type", b"null"))
     if kind == bytes(_REFERENCE) or (kind == b"null" and item.keys() - {"type"} == {"id"}):
         return _text(item.get("id"))
@@ -269,7 +271,7 @@ def _owner(id_: str) -> str:
 
 def _without_id(item: Item) -> Item:
     if _text(item.get("type")) == "reasoning" or _reference(item):
-        return item  # there the id is needed
+        return item  # where the id is required
     return {name: raw for name, raw in item.items() if name != "id"} if _owner(_text(item.get("id"))) else item
 
 

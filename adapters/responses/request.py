@@ -1,4 +1,4 @@
-"""A Responses body as the canonical chat request, for upstreams that speak another format."""
+"""Decodes a Responses body, for upstreams of another format."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MODES = {
     "auto": pb.ToolChoice.MODE_AUTO,
     "required": pb.ToolChoice.MODE_REQUIRED,
 }
-# Of what changes the answer or needs a memory: refused by name, unless it asks for nothing.
+# Members that change the answer or need stored answers: refused by name, unless they have no effect.
 _REFUSED = (
     "previous_response_id",
     "conversation",
@@ -30,20 +30,22 @@ _REFUSED = (
 _NOTHING = (b"null", b"false", b"[]", b"{}")
 _MEMORY = {
     "previous_response_id": (
-        "'previous_response_id' names an answer that is not remembered here. Send the whole conversation as input (store: false "
+        "'previous_response_id' refers to an answer that is not stored here. Send the whole conversation as "
+        "input (store: false "
         "in the client), or have the operator set `responses: {remember: 1h}` in the config."
     ),
     "conversation": (
-        "'conversation' names an object of OpenAI's Conversations API, which this route's provider does not have. Send the whole "
-        "conversation as input, or go on by previous_response_id where answers are remembered."
+        "'conversation' names an object of OpenAI's Conversations API, which this route's provider does not "
+        "have. Send the whole "
+        "conversation as input, or use previous_response_id if answers are stored."
     ),
 }
 _LOGPROBS = "message.output_text.logprobs"
-# Asked for by everybody, and always answered.
+# Requested by everyone, and always part of the answer.
 _THOUGHTS = "reasoning.encrypted_content"
-# Hints that have a field of the same name.
+# Hints with a field of the same name.
 _WORDS = ("user", "safety_identifier", "prompt_cache_key", "service_tier")
-# Names of what is left out that are metric labels; any other is counted as "other".
+# Names of left-out members that are metric labels; all others count as "other".
 LEFT_OUT = frozenset(
     {
         "client_metadata",
@@ -64,17 +66,19 @@ LEFT_OUT = frozenset(
         for name in ("code_interpreter", "file_search", "image_generation", "mcp", "tool_search", "web_search")
     }
 )
-# Members that say how to send, not what to answer.
+# Members about sending rather than answering.
 _SETTLED = frozenset({"model", "stream", "store", "truncation", "input", "include", "stream_options"})
 
 
 def decode_request(envelope: Envelope) -> pb.ChatRequest:
-    """Raises invalid_request for what is malformed, unsupported_parameter for what needs a memory or a tool of OpenAI's."""
+    """Raises invalid_request for what is malformed, unsupported_parameter for what needs stored answers or a tool
+    of OpenAI's."""
     return _Reader(envelope).request
 
 
 def read(envelope: Envelope) -> tuple[pb.ChatRequest, tuple[str, ...]]:
-    """The request, and what no other format has a place for, though it asks for nothing. Raises as `decode_request` does."""
+    """Returns the request, and the names of members without effect that no other format supports. Raises what
+    `decode_request` raises."""
     reader = _Reader(envelope)
     return reader.request, tuple(reader.left_out)
 
@@ -274,7 +278,7 @@ class _Reader:
 
 
 def _format(form: Obj) -> str | None:
-    """As chat completions write it: the grammar in an object of its own."""
+    """As in chat completions: with the grammar in a separate object."""
     kind = form.string("type")
     rest = form.extra()
     if kind != "grammar" or rest is None:

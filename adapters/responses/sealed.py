@@ -1,7 +1,7 @@
 """Thoughts in `encrypted_content`, which clients of this format keep and send back unchanged.
 
-OpenAI's own is opaque, and only OpenAI can read it. That of every other thought is an envelope of ours
-(adapters/thought_envelope.py), which never goes to OpenAI.
+OpenAI's own is opaque, and only OpenAI can read it. For any other thought it is an envelope of ours
+(adapters/thought_envelope.py), which is never sent to OpenAI.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from adapters.json_object import MALFORMED
 from adapters.thought_envelope import MARK, enveloped, from_envelope
 from sidecar.v1 import inference_pb2 as pb
 
-# Whose thoughts OpenAI's own content is, in OpenRouter's words.
+# The origin of OpenAI's own content, in OpenRouter's terms.
 OPENAI = "openai-responses-v1"
 _ITEMS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _LEFT_OUT = "input[].reasoning"
@@ -27,7 +27,7 @@ def sealed(thought: pb.Thinking | pb.ThinkingDelta) -> str:
 
 
 def opened(text: str, content: str | None) -> pb.Thinking:
-    """The thought of a reasoning item. One without content is nobody's: it is left out wherever it would go."""
+    """The thought of a reasoning item. One without content belongs to no provider, and is left out everywhere."""
     if not content:
         return pb.Thinking(text=text, native_name="summary")
     if content.startswith(MARK):
@@ -36,8 +36,8 @@ def opened(text: str, content: str | None) -> pb.Thinking:
 
 
 def without_foreign_thoughts(items: bytes) -> tuple[bytes, tuple[str, ...]]:
-    """`input` of a body that passes to OpenAI, without the thoughts of other providers; other items keep their bytes. What is
-    not of the format is the provider's to refuse."""
+    """Returns `input` of a body that passes through to OpenAI, without thoughts of other providers; other items
+    keep their bytes. Malformed parts are left for the provider to refuse."""
     if _OURS not in items or not items.startswith(b"["):
         return items, ()
     try:

@@ -1,4 +1,4 @@
-"""What OpenAI offers beside answers: a count of a request's tokens, and a conversation made shorter.
+"""What OpenAI offers in addition to answers: counting a request's tokens, and compacting a conversation.
 
 https://platform.openai.com/docs/api-reference/responses/input-tokens, .../responses/compact
 """
@@ -15,7 +15,7 @@ from adapters.responses.passing import patch_to, responses_url
 from adapters.responses.provider_request import encode
 from sidecar.v1 import inference_pb2 as pb
 
-# What counts; the API refuses the rest.
+# Members that count; the API refuses others.
 _COUNTED = frozenset({"model", "input", "tools", "tool_choice", "parallel_tool_calls", "text", "reasoning"})
 
 
@@ -24,14 +24,14 @@ def patch_count_for(target: Target) -> Callable[[Envelope], HttpCall]:
 
 
 def encode_count(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
-    """The call, of a canonical request. Raises as `encode` does."""
+    """Encodes a canonical request. Raises what `encode` raises."""
     call = encode(request, target, stream, context)
     members = {name: raw for name, raw in OBJECTS.decode(call.body).items() if name in _COUNTED}
     return call._replace(url=_count_url(target), body=msgspec.json.encode(members))
 
 
 def decode_count(body: bytes, context: Context) -> int:
-    """The answer's number. Raises upstream_protocol."""
+    """Returns the number of tokens. Raises upstream_protocol."""
     count = Obj(body, "", of_answer).integer("input_tokens")
     if count is None:
         raise of_answer("input_tokens", "a whole number")
@@ -39,7 +39,7 @@ def decode_count(body: bytes, context: Context) -> int:
 
 
 def check_count(body: bytes) -> None:
-    """An answer that passes. It costs nothing, and has no usage."""
+    """Checks an answer that passes through. It is free, so there is no usage."""
     decode_count(body, Context(0, str))
 
 

@@ -1,7 +1,9 @@
-"""Canonical chunks -> the events of a streamed response: created and in_progress; for each item added, its parts and deltas,
-done; and one of completed, incomplete, failed. Every event has the next number; an item is added once and done once.
+"""Encodes canonical chunks as the events of a streamed response: created and in_progress; for each item added, its
+parts and deltas, done; and one of completed, incomplete, failed. Every event has the next sequence number; an
+item is added once and done once.
 
-Programs act on `response.output_item.done` alone, on the deltas alone, or on the last event alone: all of them say everything.
+Programs may rely on `response.output_item.done` alone, on the deltas alone, or on the last event alone, so each of
+them contains everything.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from sidecar.v1 import inference_pb2 as pb
 _MESSAGE = ("message", 0)
 _ADDED_PART = "response.content_part.added"
 _DONE_PART = "response.content_part.done"
-# Longer arguments are not looked at to see whether they are complete: their call is done when the answer is.
+# Longer arguments are not checked for completeness: their call is done with the answer.
 _LOOKED_AT_CHARS_MAX = 16_384
 
 
@@ -35,16 +37,16 @@ class _Open:
     id: str
     thought: pb.Thinking | None = None
     call: pb.ToolCall | None = None
-    texts: list[str] = field(default_factory=list)  # of the part, the summary or the arguments that are being written
+    texts: list[str] = field(default_factory=list)  # the part, summary or arguments being written
     size: int = 0  # characters of arguments
-    part: str = ""  # "text" or "refusal", of a message
-    parts: list[dict[str, Any]] = field(default_factory=list)  # of a message, those that are done
+    part: str = ""  # "text" or "refusal", for a message
+    parts: list[dict[str, Any]] = field(default_factory=list)  # finished parts of a message
     logprobs: list[dict[str, Any]] = field(default_factory=list)
     summary: bool = False  # whether there is one
 
 
 class ResponseWriter:
-    """The events of one answer. Raises upstream_protocol where a call goes on after it was done."""
+    """The events of one answer. Raises upstream_protocol if a call continues after it was done."""
 
     def __init__(self, envelope: Envelope, context: Context) -> None:
         self._frame = write.Frame(envelope, context)
@@ -75,7 +77,7 @@ class ResponseWriter:
         return self.finish() + self.last()
 
     def finish(self) -> bytes:
-        """What is open is done. Then comes the last event."""
+        """Finishes open items. The last event follows."""
         if self._head is None:
             self._start(pb.StreamChatResponse())
         status, incomplete = write.ending(self._finish)
@@ -87,7 +89,7 @@ class ResponseWriter:
         return self._taken()
 
     def last(self, *, kept: bool = True) -> bytes:
-        """`kept`: whether what is said to be remembered is."""
+        """`kept`: whether the answer could be stored as requested."""
         status, _ = write.ending(self._finish)
         self._event(f"response.{status}", response=msgspec.Raw(self.whole if kept else not_kept(self.whole)))
         return self._taken()
@@ -138,7 +140,7 @@ class ResponseWriter:
             self._call(call)
 
     def _add(self, key: tuple[str, int], prefix: str) -> _Open:
-        """A new item; what is complete among the open ones is done before it."""
+        """Adds an item; complete open ones are finished first."""
         for other in [*self._open]:
             if other[0] != "call" or self._is_whole(self._open[other]):
                 self._close(other, "completed")
@@ -150,7 +152,7 @@ class ResponseWriter:
         self._event("response.output_item.added", output_index=item.number, item={**shown, "status": "in_progress"})
 
     def _is_whole(self, item: _Open) -> bool:
-        """Of a call: whether nothing more can come to it, as far as can be seen."""
+        """Whether a call seems complete."""
         assert item.call is not None
         if item.call.HasField("custom_input") or item.size > _LOOKED_AT_CHARS_MAX:
             return False
@@ -237,7 +239,7 @@ class ResponseWriter:
 
     def _call(self, delta: pb.ToolCallDelta) -> None:
         if delta.index in self._calls_done:
-            raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider went on with a tool call that was complete.")
+            raise GatewayError(Kind.UPSTREAM_PROTOCOL, "The provider continued a tool call that was complete.")
         key = ("call", delta.index)
         item = self._open.get(key)
         if item is None:
@@ -256,7 +258,8 @@ class ResponseWriter:
             return
         item.texts.append(piece)
         item.size += len(piece)
-        if custom or item.call.name not in self._frame.names.customs:  # else the text inside is told when it is whole
+        # otherwise the text inside is sent once it is complete
+        if custom or item.call.name not in self._frame.names.customs:
             kind = "custom_tool_call_input" if custom else "function_call_arguments"
             self._event(f"response.{kind}.delta", item_id=item.id, output_index=item.number, delta=piece)
 

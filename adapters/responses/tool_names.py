@@ -1,8 +1,8 @@
-"""Names of tools, as another format writes them and as the caller knows them.
+"""Names of tools, as other formats write them and as the caller knows them.
 
-A namespace groups functions; other formats have none, so its functions go as `namespace__name`. A custom tool takes a free text;
-where the upstream has no such tools it goes as a function with one string. Answers are read back the same way: a client that
-gets its call under another name, or without its namespace, does not know it.
+A namespace groups functions. Other formats have none, so functions are sent as `namespace__name`. A custom tool
+takes free text; if the upstream has no such tools, it is sent as a function with one string. Answers are translated
+back: a client would not recognise a call under another name, or without its namespace.
 """
 
 from __future__ import annotations
@@ -16,30 +16,30 @@ from adapters.json_object import MALFORMED, Obj, of_request
 from adapters.tool_names import has_long_names, short_name
 
 _SEPARATOR = "__"
-# The one argument of the function that stands for a custom tool.
+# The argument of the function that stands for a custom tool.
 INPUT = "input"
 
 
 def flat_name(namespace: str, name: str) -> str:
-    """The same name for the same tool in every request, and none that is too long."""
+    """Always the same name for the same tool, and never too long."""
     return short_name(f"{namespace}{_SEPARATOR}{name}" if namespace else name)
 
 
 @dataclass(frozen=True, slots=True)
 class ToolNames:
-    """What answers need of a request's tools."""
+    """What answers need to know about a request's tools."""
 
     namespaces: dict[str, tuple[str, str]] = field(default_factory=dict)  # flat name -> namespace or "", name
     customs: frozenset[str] = frozenset()
 
     def called(self, name: str) -> dict[str, str]:
-        """Members of a call that say which tool it is."""
+        """The members of a call that identify the tool."""
         namespace, own = self.namespaces.get(name, ("", name))
         return {"name": own, "namespace": namespace} if namespace else {"name": own}
 
 
 def tool_names(tools: bytes | None) -> ToolNames:
-    """From the request's `tools`, which was read already."""
+    """Builds it from the request's `tools`, which have been validated."""
     if tools is None or not (b"namespace" in tools or b"custom" in tools or has_long_names(tools)):
         return ToolNames()
     namespaces: dict[str, tuple[str, str]] = {}
@@ -67,7 +67,7 @@ def _entries(tools: bytes) -> Iterator[tuple[str, Obj]]:
 
 
 def unwrapped(arguments: str) -> str:
-    """The text that a model gave to the function which stands for a custom tool; else the arguments themselves."""
+    """The text that a model passed to the function for a custom tool; otherwise the arguments themselves."""
     try:
         found = msgspec.json.decode(arguments)
     except MALFORMED:
@@ -78,5 +78,5 @@ def unwrapped(arguments: str) -> str:
 
 
 def wrapped(text: str) -> str:
-    """The arguments that say it."""
+    """The arguments that contain it."""
     return msgspec.json.encode({INPUT: text}).decode()

@@ -73,7 +73,7 @@ def test_while_it_thinks_it_cannot_be_made_to_call_and_the_call_is_refused(kind:
         body_of(extra_json=f'{{"thinking":{kind}}}')
     assert caught.value.kind is Kind.UNSUPPORTED_PARAMETER
     assert caught.value.param == "response_format.json_object"
-    assert "by a schema" in caught.value.message
+    assert "with a schema" in caught.value.message
 
 
 @pytest.mark.parametrize("dropped", ["response_format", "response_format.json_object"])
