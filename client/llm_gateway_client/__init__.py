@@ -1,6 +1,7 @@
-"""The Python client: `Client` and `AsyncClient` by gRPC or REST, and `fluent` with MLflow's names. See docs/reference/client.md.
+"""The Python client: `Client` and `AsyncClient` over gRPC or REST, and `fluent` with MLflow's function names. See
+docs/reference/client.md.
 
-Imports grpc and protobuf when a gRPC target is used, not before: REST needs httpx alone.
+grpc and protobuf are only imported when a gRPC target is used: REST needs httpx alone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Why a call failed, as exceptions: one class a family of kinds. The same for gRPC and REST.
+"""Failures as exceptions, one class per family of kinds. The same for gRPC and REST.
 
-A REST answer names no kind; it is worked out of status and code, so within a family (the class) it may be the more general one.
+REST answers do not name a kind. It is derived from status and code, and may be a more general one of the same family
+(class).
 """
 
 from __future__ import annotations
@@ -12,8 +13,7 @@ from llm_gateway_client.kinds import KINDS
 
 
 class SidecarError(Exception):
-    """A call failed. `kind` is one of docs/reference/errors.md, or the client's own: unreachable, deadline_exceeded,
-    malformed_answer.
+    """A call failed.
 
     `http_status` and `grpc_code` (a name) are what the one and the other service answer to that kind; None where no answer
     came. `retry_after_s`: how long to wait, where that is known. `param`: the member at fault. `may_retry`: whether the same
@@ -61,7 +61,8 @@ def _restored(class_: type[SidecarError], message: str, state: dict[str, Any]) -
 
 
 class InvalidRequest(SidecarError):
-    """The request is at fault: malformed, too long, too large, a parameter the provider lacks, filtered."""
+    """The request is invalid: malformed, too long, too large, filtered, or with a parameter that the provider does
+    not support."""
 
 
 class Unauthenticated(SidecarError):
@@ -69,11 +70,11 @@ class Unauthenticated(SidecarError):
 
 
 class PermissionDenied(SidecarError):
-    """The gateway knows the caller, who may not do this."""
+    """The gateway knows the caller, but does not allow this."""
 
 
 class NotFound(SidecarError):
-    """No such route, for this caller."""
+    """There is no such route for this caller."""
 
 
 class Conflict(SidecarError):
@@ -81,11 +82,11 @@ class Conflict(SidecarError):
 
 
 class RateLimited(SidecarError):
-    """Too many calls, of the gateway's limits or the provider's."""
+    """A rate limit of the gateway or the provider is exceeded."""
 
 
 class QuotaExhausted(RateLimited):
-    """A budget is used up. Waiting a little does not help."""
+    """A budget or quota is used up. A short wait does not help."""
 
 
 class Unavailable(SidecarError):
@@ -93,23 +94,23 @@ class Unavailable(SidecarError):
 
 
 class Unreachable(Unavailable):
-    """No connection to the gateway; nothing was sent, or nothing came back."""
+    """Cannot connect to the gateway; nothing was sent, or nothing was received."""
 
 
 class TimedOut(SidecarError):
-    """The provider (kind upstream_timeout) or the call's own time (kind deadline_exceeded) ran out."""
+    """The provider's time (kind upstream_timeout) or the call's own time (kind deadline_exceeded) is up."""
 
 
 class UpstreamRefused(SidecarError):
-    """The provider refuses the gateway's own key or model name: the gateway's config has to be fixed."""
+    """The provider refuses the gateway's key or model name: the gateway's config has to be fixed."""
 
 
 class BadAnswer(SidecarError):
-    """What came is no answer of the provider's format, or none of the gateway's."""
+    """The answer is not of the provider's format, or not of the gateway's."""
 
 
 class Interrupted(SidecarError):
-    """The answer broke off after it had begun. What came is incomplete."""
+    """The answer broke off after it had started, so what was received is incomplete."""
 
 
 class InternalError(SidecarError):
@@ -121,10 +122,10 @@ class Cancelled(SidecarError):
 
 
 class TargetError(ValueError):
-    """A target or its credentials are wrong. Never repeats a password."""
+    """A target or its credentials are invalid. Never quotes a password."""
 
 
-# The exception of each kind. A kind that is not here, of a newer gateway, is an InternalError of that name.
+# The exception of each kind. An unknown kind, of a newer gateway, is an InternalError with that kind.
 FAMILIES: Final[Mapping[str, type[SidecarError]]] = {
     "invalid_request": InvalidRequest,
     "context_length_exceeded": InvalidRequest,
@@ -156,7 +157,7 @@ FAMILIES: Final[Mapping[str, type[SidecarError]]] = {
     "cancelled": Cancelled,
 }
 
-# What a status alone means, where the body has no code of ours.
+# The meaning of a status if the body has none of our codes.
 _OF_STATUS = {
     401: "unauthenticated",
     403: "permission_denied",
@@ -184,7 +185,8 @@ def of_kind(kind: str, message: str, **fields: Any) -> SidecarError:
 
 
 def kind_of_http(status: int, code: str | None, type_: str | None) -> str:
-    """By our code if it belongs to that status (providers have a code "invalid_api_key" too), else by type or status."""
+    """Uses our code if it belongs to that status (providers also have a code "invalid_api_key"), otherwise type or
+    status."""
     if code is not None and (kind := _OF_CODE.get((status, code))) is not None:
         return kind
     if type_ in _OF_TYPE and status == KINDS[_OF_TYPE[type_]].http:

@@ -1,11 +1,11 @@
-"""MLflow's gateway functions by their names, for code that moves over: `from llm_gateway_client import fluent as gateway`.
+"""MLflow's gateway functions, for code that is moving over: `from llm_gateway_client import fluent as gateway`.
 
     set_gateway_uri("https://user:password@host", ca="ca.pem")
     create_route(name="gpt-4-completions", route_type="llm/v1/completions", model={"name": "gpt-4", "provider": "openai", ...})
     query("gpt-4-completions", {"prompt": "What is MLflow?"})["candidates"][0]["text"]
 
-The address is kept for the process, as MLflow does it. Without set_gateway_uri it is MLFLOW_GATEWAY_URI, else what Client()
-finds; MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD are the credential where the address has none.
+The address applies to the process, as in MLflow. Without set_gateway_uri, MLFLOW_GATEWAY_URI is used, or else what
+Client() finds; MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD are used if the address has no credentials.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CONFIG = "_config"
 
 
 class _Current:
-    """The process' client: made at the first call, kept until the address changes."""
+    """The process's client: created by the first call, kept until the address changes."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -55,7 +55,7 @@ def set_gateway_uri(
     password: str | None = None,
     ca: str | os.PathLike[str] | None = None,
 ) -> None:
-    """Where all functions here call from now on; any target of Client. Raises TargetError."""
+    """Sets the address for all functions here; any target of Client is valid. Raises TargetError."""
     _current.set(_client(gateway_uri, user, password, ca))
 
 
@@ -65,15 +65,18 @@ def reset() -> None:
 
 
 def get_gateway_uri() -> str:
-    """Without a credential. Raises TargetError where none is set."""
+    """Returns the address, without credentials. Raises TargetError if none is set."""
     return _current.get().address
 
 
 def create_route(
     name: str, route_type: str | None = None, model: Json | None = None, data: Json | None = None, **settings: Any
 ) -> Route:
-    """For admins. `model` or `data`: {"name", "provider", and "<provider>_config" or "config"}. `settings` are further keys of a
-    route of the config. Raises ValueError, SidecarError."""
+    """Creates a route, for admins.
+
+    `model` or `data`: {"name", "provider", and "<provider>_config" or "config"}. `settings` are further keys of a
+    route in the config file. Raises ValueError, SidecarError.
+    """
     given = model if model is not None else data
     if route_type is None or given is None or (model is not None and data is not None):
         raise ValueError("create_route needs a route_type, and either model or data.")
@@ -81,37 +84,38 @@ def create_route(
 
 
 def delete_route(name: str) -> None:
-    """For admins."""
+    """Deletes a route, for admins."""
     _current.get().delete_route(name)
 
 
 def get_route(name: str) -> Route:
-    """Raises NotFound."""
+    """Returns a route. Raises NotFound."""
     return _current.get().get_route(name)
 
 
 def search_routes() -> list[Route]:
-    """All routes this caller may call."""
+    """Returns all routes that this caller may call."""
     return _current.get().list_routes()
 
 
 def query(route: str, data: Json) -> dict[str, Any]:
-    """Calls a route with a body in either of MLflow's dialects (mlflow_dialects.py); the answer is in the same.
-    Raises SidecarError, and ValueError for a mixture of both."""
+    """Calls a route with a body in either of MLflow's dialects (mlflow_dialects.py); the answer is in the same
+    dialect. Raises SidecarError, and ValueError for a mixture of both."""
     client, dialect = _current.get(), dialect_of(data)
-    # The typed services do not know MLflow's dialects: there the translation needs what the route is.
+    # The typed services do not know MLflow's dialects, so the translation depends on the route.
     found = None if client.is_rest else client.get_route(route)
     return client.call(requests.query(route, dialect, data, found))
 
 
 def set_limits(route: str, limits: Sequence[Json | RateLimit]) -> list[dict[str, Any]]:
-    """For admins. Each is MLflow's {"calls", "renewal_period", "key": "user" | "route"} or our RateLimit."""
+    """Replaces a route's limits, for admins. Each one is MLflow's {"calls", "renewal_period", "key": "user" |
+    "route"} or a RateLimit."""
     rows = [each if isinstance(each, RateLimit) else read_limit(each) for each in limits]
     return [write_limit(each) for each in _current.get().set_limits(route, rows)]
 
 
 def get_limits(route: str) -> list[dict[str, Any]]:
-    """What holds now, in MLflow's shape."""
+    """Returns the limits in force, in MLflow's format."""
     return [write_limit(each) for each in _current.get().get_limits(route)]
 
 
@@ -125,7 +129,7 @@ def _client(uri: str | None, user: str | None, password: str | None, ca: str | o
 
 
 def _model(given: Json) -> dict[str, Any]:
-    """Of MLflow's {"name", "provider", "openai_config": {...}}: the provider's part under the one name `config`."""
+    """Converts MLflow's {"name", "provider", "openai_config": {...}}: the provider's part is renamed to `config`."""
     configs = [key for key in given if key == "config" or key.endswith(_CONFIG)]
     unknown = given.keys() - {"name", "provider", *configs}
     if len(configs) > 1 or unknown:

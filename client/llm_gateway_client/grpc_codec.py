@@ -1,4 +1,4 @@
-"""gRPC: the method and the message of a call, and the values of an answer. grpc_failure.py has the failures."""
+"""gRPC: the method and message of a call, and the values of an answer. Failures are in grpc_failure.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from llm_gateway_client.requests import Call
 from llm_gateway_client.v1 import inference_pb2, routes_pb2
 from llm_gateway_client.values import Json, RateLimit
 
-# As many as the gateway gives out at once.
+# The page size: the most that the gateway returns at once.
 _PAGE_SIZE = 1000
 _INFERENCE = inference_pb2.DESCRIPTOR.services_by_name["InferenceService"]
 _ROUTES = routes_pb2.DESCRIPTOR.services_by_name["RouteService"]
@@ -25,8 +25,8 @@ _ROUTES = routes_pb2.DESCRIPTOR.services_by_name["RouteService"]
 
 @dataclass(frozen=True, slots=True)
 class Rpc:
-    """One method. `encode` makes the request of a call's body, and raises InvalidRequest. `values_of` reads an answer: the value
-    of a whole one, the list of values of one message of a stream."""
+    """One method. `encode` makes the request from a call's body, and raises InvalidRequest. `values_of` reads an
+    answer: its value, or the list of values in one message of a stream."""
 
     path: str
     streams: bool
@@ -48,7 +48,7 @@ def _rpc(service: ServiceDescriptor, name: str, encode: Callable[[Json], Any], v
 
 
 def _query(query: Json) -> Rpc:
-    """MLflow's query as the typed call it is."""
+    """MLflow's query as a typed call."""
     route, dialect = query["route"], query["dialect"]
     name, encode, json_of = _QUERIES[route.task]
 

@@ -1,4 +1,4 @@
-"""gRPC: a status with google.rpc's details as an exception."""
+"""gRPC: converts a status with google.rpc details to an exception."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from google.rpc import error_details_pb2, status_pb2
 from llm_gateway_client.errors import BadAnswer, Interrupted, SidecarError, TimedOut, Unreachable, of_kind
 
 _DOMAIN = "sidecar"
-# gRPC's own messages before it has sent anything; such a call may be made again.
+# gRPC's messages before anything was sent; such a call may be retried.
 _NOT_CONNECTED = ("failed to connect", "connections to all backends failing", "dns resolution failed")
-# A status without our details is gRPC's own, or the front's.
+# A status without our details comes from gRPC itself or from the front.
 _KIND_OF_CODE = {
     "INVALID_ARGUMENT": "invalid_request",
     "UNAUTHENTICATED": "unauthenticated",
@@ -28,7 +28,7 @@ _KIND_OF_CODE = {
 
 
 def failure(error: grpc.RpcError, request_id: str, begun: bool) -> SidecarError:
-    """`begun`: something of the answer came before."""
+    """`begun`: part of the answer has been received."""
     code: str = error.code().name
     message: str = error.details() or f"The gateway answered {code}."
     trailers: dict[str, Any] = dict(error.trailing_metadata() or ())  # type: ignore[arg-type]
@@ -51,13 +51,13 @@ def _own_failure(code: str, message: str, request_id: str, begun: bool) -> Sidec
             return Interrupted(message, kind="upstream_interrupted", grpc_code=code, request_id=request_id)
         nothing_sent = any(words in message.lower() for words in _NOT_CONNECTED)
         return Unreachable(message, kind="unreachable", grpc_code=code, request_id=request_id, may_retry=nothing_sent)
-    if code == "RESOURCE_EXHAUSTED":  # the channel's own limit of a message
+    if code == "RESOURCE_EXHAUSTED":  # the channel's own message limit
         return BadAnswer(message, kind="malformed_answer", grpc_code=code, request_id=request_id)
     return of_kind(_KIND_OF_CODE.get(code, "internal"), message, request_id=request_id)
 
 
 def _details(data: bytes | str) -> tuple[str | None, float | None, str | None]:
-    """Kind, seconds to wait, member at fault."""
+    """Returns kind, seconds to wait, member at fault."""
     kind: str | None = None
     wait_s: float | None = None
     param: str | None = None

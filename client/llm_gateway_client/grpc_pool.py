@@ -1,7 +1,8 @@
-"""The gRPC channels of one client. A channel lives on one worker of the gateway, so a client has several and uses them in turn.
+"""The gRPC channels of one client. Each is served by one worker of the gateway, so a client has several and uses
+them in turn.
 
-When the gateway closes a connection (a restart, an age limit), gRPC opens the next one by itself: calls in progress finish, and
-those that have not begun go to the new one.
+When the gateway closes a connection (restart, age limit), gRPC opens another one: calls in progress finish, and
+later ones use the new connection.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from llm_gateway_client.grpc_codec import Rpc
 from llm_gateway_client.requests import Call
 from llm_gateway_client.targets import Target
 
-# As the gateway's own limit of a message; gRPC's is 4 MiB, which 1,000 embeddings exceed.
+# The gateway's own message limit; gRPC's default is 4 MiB, which 1,000 embeddings exceed.
 _MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 OPTIONS = (
     ("grpc.max_receive_message_length", _MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", _MESSAGE_BYTES_MAX),
-    ("grpc.use_local_subchannel_pool", 1),  # or all channels to one address would be one connection
-    # gRPC repeats by itself what the server has certainly not seen (a connection that was just closed); retries by a policy,
-    # which DNS could bring, would repeat what cost money: retry_policy.py alone decides on those.
+    ("grpc.use_local_subchannel_pool", 1),  # otherwise channels to the same address would share a connection
+    # gRPC itself resends what the server has certainly not seen (on a connection that was just closed). Retry
+    # policies, which DNS could supply, would repeat calls that cost money: only retry_policy.py decides on those.
     ("grpc.service_config_disable_resolution", 1),
     ("grpc.primary_user_agent", "llm-gateway-client/1"),
 )
@@ -35,7 +36,7 @@ _serialized = operator.methodcaller("SerializeToString")
 
 
 class Pool:
-    """At most `channels` of them, each opened with its first call. `open_` makes one, sync or async."""
+    """At most `channels` channels, each opened by its first call. `open_` creates one, sync or async."""
 
     def __init__(self, target: Target, channels: int, open_: Callable[[], Any]) -> None:
         self._open = open_
@@ -46,7 +47,7 @@ class Pool:
         self._metadata = () if target.authorization is None else (("authorization", target.authorization),)
 
     def method(self, rpc: Rpc) -> Any:
-        """What makes the call, on the next channel."""
+        """Returns the callable for a call, on the next channel."""
         at = next(self._turn) % len(self._channels)
         with self._lock:  # threads may share a client
             method = self._methods.get((at, rpc.path))
@@ -63,7 +64,7 @@ class Pool:
         return (*self._metadata, ("x-request-id", request_id))
 
     def opened(self) -> list[Any]:
-        """Those to be closed; a later call opens others."""
+        """Removes and returns the open channels; later calls open new ones."""
         with self._lock:
             channels = [channel for channel in self._channels if channel is not None]
             self._channels = [None] * len(self._channels)
@@ -72,14 +73,14 @@ class Pool:
 
 
 def credentials_of(target: Target) -> grpc.ChannelCredentials | None:
-    """None where the target is without TLS. Reads the CA file."""
+    """Returns None for a target without TLS. Reads the CA file."""
     if not target.tls:
         return None
     return grpc.ssl_channel_credentials(Path(target.ca).read_bytes() if target.ca is not None else None)
 
 
 def message_of(rpc: Rpc, call: Call[Any], request_id: str) -> Any:
-    """The request. Raises InvalidRequest, as the gateway would."""
+    """Encodes the request. Raises InvalidRequest, as the gateway would."""
     try:
         return rpc.encode(call.body)
     except SidecarError as error:

@@ -1,4 +1,4 @@
-"""JSON of OpenAI's format -> values. Lenient: what is missing or of another shape is left out and stays in `raw`."""
+"""Reads JSON of OpenAI's format into values. Lenient: missing or malformed members are skipped and stay in `raw`."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from llm_gateway_client.values import (
     Usage,
 )
 
-# Members in which providers put what a model thought; the first that is there is read.
+# Members in which providers put thoughts; the first one present is used.
 _REASONING = ("reasoning_content", "reasoning")
-# The fields of Usage -> where OpenAI's format has them.
+# The fields of Usage -> their place in OpenAI's format.
 USAGE_MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {
     "input_tokens": ("prompt_tokens",),
     "output_tokens": ("completion_tokens",),
@@ -85,7 +85,7 @@ def read_embeddings(answer: Json) -> EmbedResponse:
 
 
 def read_route(route: Json) -> Route:
-    """Of {"name", "task", "model": {"provider", "name"}}."""
+    """Reads {"name", "task", "model": {"provider", "name"}}."""
     model = _object(route, "model")
     return Route(
         _text(route, "name") or "",
@@ -151,7 +151,7 @@ def _call_piece(call: Json) -> ToolCallDelta:
 
 
 def _custom(call: Json) -> Json | None:
-    """The custom tool's part. Some servers write an empty one beside a function's."""
+    """The custom tool's part. Some servers write an empty one next to a function's."""
     is_function = _optional(call, "function") is not None and call.get("type") != "custom"
     return None if is_function else _optional(call, "custom")
 
@@ -193,7 +193,8 @@ def _usage(answer: Json) -> Usage | None:
 
 
 def _settled(usage: Usage) -> Usage:
-    """As the gateway counts: output contains what was thought. Over REST a body may pass with its provider's words."""
+    """Counts as the gateway does: output includes reasoning. Over REST, a body may pass through with the provider's
+    counts."""
     prompt, answer, total = usage.input_tokens, usage.output_tokens, usage.total_tokens
     if prompt is None or answer is None:
         return usage
@@ -218,7 +219,7 @@ def _count_at(usage: Json, path: tuple[str, ...]) -> int | None:
 
 
 def _vector(value: Any) -> tuple[float, ...]:
-    """Numbers, or base64 of little-endian 32-bit floats."""
+    """Reads numbers, or base64 of little-endian 32-bit floats."""
     try:
         if isinstance(value, str):
             data = base64.b64decode(value, validate=True)

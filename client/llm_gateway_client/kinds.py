@@ -1,4 +1,5 @@
-"""The kinds of failure and what each service answers to them: the one table of client, gateway and docs/reference/errors.md."""
+"""The kinds of failure and how each service reports them: the single table for client, gateway and
+docs/reference/errors.md."""
 
 from __future__ import annotations
 
@@ -9,8 +10,8 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class StatusRow:
-    """One kind: the name of its gRPC code, its HTTP status, OpenAI's `error.type`, and OpenAI's `error.code` where the provider
-    gives none. The name of a kind is the `reason` of google.rpc.ErrorInfo in lower case."""
+    """One kind: the name of its gRPC code, its HTTP status, OpenAI's `error.type`, and OpenAI's `error.code` if the
+    provider gives none. The kind's name in upper case is the `reason` of google.rpc.ErrorInfo."""
 
     grpc: str
     http: int

@@ -1,4 +1,4 @@
-"""A mapping that a caller gave, read member by member, for messages that have a field for each. Errors are InvalidRequest in the
+"""Reads a caller's mapping member by member, for messages with a field for each. Errors are InvalidRequest in the
 gateway's own words, so that both services refuse the same."""
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ _INT64 = (-(2**63), 2**63 - 1)
 
 
 def wrong(path: str, wanted: str) -> SidecarError:
-    """The error for a member that is not what it should be."""
+    """The error for an invalid member."""
     return of_kind("invalid_request", f"'{path}' must be {wanted}.", param=path)
 
 
 def json_text(value: Any) -> str:
-    """Key order and numbers as they are. Raises TypeError, ValueError for what JSON cannot hold."""
+    """Preserves key order and numbers. Raises TypeError, ValueError for what JSON cannot express."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 class Members:
-    """One object of a request. A member that is taken is gone; what is left in the end is `extra`. None counts as absent.
+    """One object of a request. Members that are taken are removed; what is left at the end is `extra`. None counts
+    as absent.
 
-    `path` leads to the object ("messages[0]"), "" for the request itself. `value` is the whole of it as the caller gave it.
+    `path` leads to the object ("messages[0]"), "" for the request itself. `value` is all of it as the caller passed
+    it.
     """
 
     __slots__ = ("_left", "path", "value")
@@ -46,7 +48,7 @@ class Members:
         return f"{self.path}.{name}" if self.path else name
 
     def take(self, name: str) -> Any:
-        """None where it is absent."""
+        """Returns None if it is absent."""
         return self._left.pop(name, None)
 
     def string(self, name: str) -> str | None:
@@ -73,7 +75,7 @@ class Members:
             raise wrong(self.at(name), "a number") from None
 
     def integer(self, name: str) -> int | None:
-        """Of 32 bits. 1.0 counts as 1: JSON has one kind of number."""
+        """A 32-bit integer. 1.0 counts as 1: JSON has only one kind of number."""
         return self._integer(name, *_INT32)
 
     def integer64(self, name: str) -> int | None:
@@ -99,7 +101,7 @@ class Members:
         return None if value is None else Members(value, self.at(name))
 
     def objects(self, name: str) -> Iterator[Members]:
-        """The items of an array of objects; none where it is absent."""
+        """The items of an array of objects; none if it is absent."""
         for value, path in self.items(name):
             yield Members(value, path)
 
@@ -119,7 +121,7 @@ class Members:
         return [_text(item, path) for item, path in self.items(name)]
 
     def extra(self) -> str | None:
-        """What was not taken, as the text of one JSON object; None if that is nothing."""
+        """The remaining members as the text of one JSON object; None if there are none."""
         return json_text(self._left) if self._left else None
 
 

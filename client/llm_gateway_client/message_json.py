@@ -1,6 +1,7 @@
-"""Messages of the typed service as JSON of OpenAI's format: an answer's `raw`, and what MLflow's functions answer.
+"""Writes messages of the typed service as JSON of OpenAI's format: an answer's `raw`, and the results of MLflow's
+functions.
 
-Where the gateway keeps members that the messages do not name (`extra_json`), they are under the named ones.
+Members without a field in the messages (`extra_json`) are added; named ones take precedence.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ JsonObject = dict[str, Any]
 
 
 def role_word(role: pb.Role) -> str:
-    """OpenAI's name of a role; a role of the provider's own is the assistant's."""
+    """OpenAI's name of a role; a provider's own role counts as the assistant's."""
     return _ROLE_WORDS.get(role, "assistant")
 
 
 def finish_word(choice: Any) -> str | None:
-    """OpenAI's reason; "stop" where it has none for the provider's own. None while the choice has not ended."""
+    """OpenAI's reason; "stop" if it has none for the provider's. None while the choice has not ended."""
     return _FINISH_WORDS.get(choice.finish_reason, "stop") if choice.finish_reason else None
 
 
 def _with_finish(choice: Any, out: JsonObject) -> JsonObject:
-    """`finish_reason`, and the provider's word next to it where OpenAI has none."""
+    """`finish_reason`, and the provider's word if OpenAI has none."""
     out["finish_reason"] = finish_word(choice)
     if choice.finish_reason == pb.FINISH_REASON_OTHER and choice.native_finish_reason:
         out["native_finish_reason"] = choice.native_finish_reason
@@ -92,13 +93,13 @@ def embeddings_json(answer: pb.EmbedResponse) -> JsonObject:
         vector = base64.b64encode(each.packed).decode() if packed else list(each.values.values)
         rows.append(_beneath({"object": "embedding", "index": each.index, "embedding": vector}, each.extra_json))
     out = _with_usage({"object": "list", "model": answer.model, "data": rows}, answer)
-    if answer.HasField("usage") and answer.usage.HasField("input_tokens"):  # the input is all there is
+    if answer.HasField("usage") and answer.usage.HasField("input_tokens"):  # usage consists of the input
         out["usage"].setdefault("total_tokens", answer.usage.input_tokens)
     return out
 
 
 def head_json(answer: Any, object_: str) -> JsonObject:
-    """Id, time and model, which all but embeddings have."""
+    """Id, time and model, which all answers but embeddings have."""
     out = {"id": answer.id, "object": object_, "created": answer.created, "model": answer.model}
     if "system_fingerprint" in answer.DESCRIPTOR.fields_by_name and answer.HasField("system_fingerprint"):
         out["system_fingerprint"] = answer.system_fingerprint
@@ -108,7 +109,7 @@ def head_json(answer: Any, object_: str) -> JsonObject:
 
 
 def service_tier(answer: Any) -> str | None:
-    """OpenAI's word of it; None where the answer has none, or one that OpenAI does not have."""
+    """OpenAI's name for the tier; None if the answer has none, or one that OpenAI does not have."""
     if "service_tier" not in answer.DESCRIPTOR.fields_by_name or not answer.HasField("service_tier"):
         return None
     return SERVICE_TIERS.get(answer.service_tier)
@@ -129,7 +130,7 @@ def usage_json(usage: pb.Usage) -> JsonObject:
 
 
 def message_json(message: pb.Message) -> JsonObject:
-    """Texts join, as OpenAI has one string."""
+    """Texts are joined, since OpenAI has one string."""
     kinds = [(part.WhichOneof("part"), part) for part in message.content]
     texts = [part.text for kind, part in kinds if kind == "text"]
     refusals = [part.refusal for kind, part in kinds if kind == "refusal"]
@@ -152,7 +153,7 @@ def message_json(message: pb.Message) -> JsonObject:
 
 
 def _add_other(kind: str | None, part: pb.ContentPart, out: JsonObject) -> None:
-    """What OpenAI has no member for: blocks of server tools and the like, and lists of a text (`citations`)."""
+    """Adds what OpenAI has no member for: blocks of server tools and the like, and lists of a text (`citations`)."""
     if kind == "other_json":
         out.setdefault("content_blocks", []).append(json.loads(part.other_json))
     elif kind == "text" and part.extra_json:
@@ -225,5 +226,5 @@ def _with_usage(out: JsonObject, answer: Any) -> JsonObject:
 
 
 def _beneath(out: JsonObject, extra_json: str) -> JsonObject:
-    """A named member wins over an extra one of its name."""
+    """Named members take precedence over extra ones."""
     return {**json.loads(extra_json), **out} if extra_json else out

@@ -1,4 +1,4 @@
-"""Messages of the typed service as values: what json_values.py makes of the JSON that REST answers."""
+"""Reads messages of the typed service into values: the same as json_values.py reads from REST's JSON."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def chat_of(answer: pb.ChatResponse) -> ChatResponse:
 
 
 def chat_chunks_of(chunk: pb.StreamChatResponse) -> list[ChatChunk]:
-    """The pieces, then the usage in a chunk of its own, as OpenAI streams them. Empty for a message without either."""
+    """The pieces, then the usage in a separate chunk, as OpenAI streams them. Empty for a message without either."""
     found = []
     if chunk.choices or chunk.extra_json:
         choices = tuple(
@@ -83,7 +83,7 @@ def completion_of(answer: pb.CompleteResponse) -> CompletionResponse:
 
 
 def completion_chunks_of(chunk: pb.StreamCompleteResponse) -> list[CompletionResponse]:
-    """As chat_chunks_of."""
+    """Like chat_chunks_of."""
     found = []
     fingerprint = _optional(chunk, "system_fingerprint")
     if chunk.choices or chunk.extra_json:
@@ -96,7 +96,7 @@ def completion_chunks_of(chunk: pb.StreamCompleteResponse) -> list[CompletionRes
 
 
 def embeddings_of(answer: pb.EmbedResponse) -> EmbedResponse:
-    """Raises BadAnswer for bytes that are no vector."""
+    """Raises BadAnswer for bytes that are not a vector."""
     vectors = tuple(Embedding(each.index, _vector(each)) for each in answer.embeddings)
     return EmbedResponse(answer.model, vectors, _usage(answer), embeddings_json(answer))
 
@@ -198,11 +198,11 @@ def _object(text: str) -> Json | None:
 
 
 def _usage(answer: Any) -> Usage | None:
-    """The counts have the same names here and there."""
+    """The counts have the same names in both."""
     if not answer.HasField("usage"):
         return None
     counts = {field.name: value for field, value in answer.usage.ListFields() if field.name in _COUNTS}
-    if isinstance(answer, pb.EmbedResponse) and answer.usage.HasField("input_tokens"):  # the input is all there is
+    if isinstance(answer, pb.EmbedResponse) and answer.usage.HasField("input_tokens"):  # usage consists of the input
         counts.setdefault("total_tokens", answer.usage.input_tokens)
     return Usage(**counts)
 

@@ -1,10 +1,10 @@
-"""MLflow's two dialects of querying a route, for fluent.query.
+"""MLflow's two dialects for querying a route, used by fluent.query.
 
-A (MLflow 2.5-2.8)   {"prompt" | "messages" | "text", "candidate_count", ...} -> {"candidates": [...], "metadata": {...}}
-B (2.9 and later)    {"prompt" | "messages" | "input", "n", ...}              -> OpenAI's shapes
+    A (MLflow 2.5-2.8)   {"prompt" | "messages" | "text", "candidate_count", ...} -> {"candidates": [...], "metadata": {...}}
+    B (2.9 and later)    {"prompt" | "messages" | "input", "n", ...}              -> OpenAI's format
 
-By REST the gateway reads and answers them. The typed gRPC services do not know them, so for these they are translated here, by
-the gateway's own tables (gateway_tables.py).
+Over REST, the gateway reads and writes them. The typed gRPC services do not know them, so for those they are
+translated here, with the gateway's own tables (gateway_tables.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from llm_gateway_client.errors import SidecarError, of_kind
 from llm_gateway_client.gateway_tables import MEMBERS, TEMPERATURE_MAX, Rule
 from llm_gateway_client.values import Json, Route
 
-# Members whose meaning or answer dialect A cannot express. A request with one of them is B's.
+# Members that dialect A cannot express. A request with one of them is B's.
 _ONLY_B = frozenset(
     ("input", "n", "encoding_format", "dimensions", "tools", "tool_choice", "parallel_tool_calls", "response_format")
     + ("modalities", "audio", "logprobs", "top_logprobs", "max_completion_tokens", "stream_options", "reasoning_effort")
@@ -26,14 +26,14 @@ _ONLY_B = frozenset(
 _ONLY_A = frozenset({"text", "candidate_count"})
 # A's names -> OpenAI's.
 _NAMES = {"candidate_count": "n", "text": "input"}
-# As MLflow's own servers put it.
+# In the words of MLflow's own servers.
 _NO_MODEL = (
     "The parameter 'model' is not permitted to be passed. The route being queried already defines a model instance."
 )
 
 
 def dialect_of(data: Json) -> str:
-    """ "A" or "B"; what both would take is A's, whose path and samples these are. Raises ValueError for a mixture."""
+    """ "A" or "B"; what is valid in both counts as A. Raises ValueError for a mixture."""
     if data.get("stream"):
         raise ValueError("query does not stream: use stream_chat or stream_complete of a Client.")
     a, b = sorted(_ONLY_A & data.keys()), sorted(_ONLY_B & data.keys())
@@ -43,7 +43,8 @@ def dialect_of(data: Json) -> str:
 
 
 def openai_body(data: Json, dialect: str, route: Route) -> dict[str, Any]:
-    """The body in OpenAI's format, with dialect A's temperature in the range of the route's provider. Raises InvalidRequest."""
+    """The body in OpenAI's format, with dialect A's temperature scaled to the route's provider. Raises
+    InvalidRequest."""
     for name, rule in MEMBERS[dialect][route.task].items():
         _check(data, name, rule)
     if data.get("model") is not None:
@@ -77,7 +78,7 @@ def _violation(name: str, text: str) -> SidecarError:
 
 
 def answer_a(answer: Json, task: str) -> dict[str, Any]:
-    """An answer of OpenAI's format in dialect A. Counts that the provider did not give are None."""
+    """Converts an answer of OpenAI's format to dialect A. Counts that the provider did not give are None."""
     usage = answer.get("usage") or {}
     metadata = {
         "input_tokens": usage.get("prompt_tokens"),
@@ -88,7 +89,7 @@ def answer_a(answer: Json, task: str) -> dict[str, Any]:
     }
     if task == "embeddings":
         if metadata["input_tokens"] is not None:
-            metadata["output_tokens"] = metadata["output_tokens"] or 0  # a vector has no tokens
+            metadata["output_tokens"] = metadata["output_tokens"] or 0  # a vector has no output tokens
         rows = sorted(answer["data"], key=lambda row: row["index"])
         return {"embeddings": [_numbers(row["embedding"]) for row in rows], "metadata": metadata}
     candidate = _chat_candidate if task == "chat" else _text_candidate
@@ -96,7 +97,7 @@ def answer_a(answer: Json, task: str) -> dict[str, Any]:
 
 
 def _chat_candidate(choice: Json) -> dict[str, Any]:
-    """The content is always a string: that is what clients of this dialect read."""
+    """The content is always a string, which clients of this dialect expect."""
     message = {name: value for name, value in choice["message"].items() if value is not None}
     message["content"] = message.get("content", "")
     return {"message": message, "metadata": {"finish_reason": choice["finish_reason"]}}

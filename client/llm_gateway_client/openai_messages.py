@@ -1,4 +1,5 @@
-"""One turn of a conversation in OpenAI's format as a message of the typed service: role, content, tool calls, thoughts."""
+"""Converts one turn of a conversation in OpenAI's format to a message of the typed service: role, content, tool
+calls, thoughts."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ ROLES: Final[Mapping[str, pb.Role]] = {
     "tool": pb.ROLE_TOOL,
     "function": pb.ROLE_FUNCTION,
 }
-# Members in which providers put what a model thought; the first that is there counts.
+# Members in which providers put thoughts; the first one present counts.
 THOUGHTS: Final = ("reasoning_content", "reasoning")
 _DATA_URI = re.compile(r"data:([A-Za-z0-9.+/-]+);base64,(.*)", re.DOTALL)
 
@@ -53,7 +54,7 @@ def _read_content(members: Members, into: pb.Message) -> None:
         return
     if isinstance(content, dict) and into.role == pb.ROLE_ASSISTANT:
         members.object("content")
-        into.content.add(text=json_text(content))  # Cloudflare's answer where a JSON schema was asked for, sent back
+        into.content.add(text=json_text(content))  # an answer of Cloudflare to a JSON schema, sent back
         return
     if content is not None and not isinstance(content, list | tuple):
         raise wrong(members.at("content"), "a string or an array")
@@ -87,7 +88,7 @@ def _read_refusal(members: Members, into: pb.ContentPart) -> bool:
 
 
 def _read_image(members: Members, into: pb.ContentPart) -> bool:
-    if isinstance(members.value.get("image_url"), str):  # some servers' shorthand
+    if isinstance(members.value.get("image_url"), str):  # a shorthand of some servers
         return False
     image = members.object("image_url")
     if image is None:
@@ -139,7 +140,7 @@ def _read_file(members: Members, into: pb.ContentPart) -> bool:
     return True
 
 
-# False: these messages cannot hold the part exactly.
+# False: these messages cannot represent the part exactly.
 _PARTS: Mapping[str, Callable[[Members, pb.ContentPart], bool]] = {
     "text": _read_text,
     "refusal": _read_refusal,
@@ -168,14 +169,14 @@ def _read_call(members: Members, into: pb.ToolCall) -> None:
 
 
 def _arguments(function: Members) -> str | None:
-    """Their JSON text. Some callers give the object itself."""
+    """The JSON text of the arguments. Some callers pass the object itself."""
     if isinstance(function.value.get("arguments"), Mapping):
         return function.json("arguments")
     return function.string("arguments")
 
 
 def _exact_data(url: str) -> tuple[str, bytes] | None:
-    """Media type and bytes of a data URI, if writing them again gives the same URI."""
+    """Media type and bytes of a data URI, if encoding them again gives the same URI."""
     match: Any = _DATA_URI.fullmatch(url)
     data = _exact_bytes(match[2]) if match else None
     return None if data is None else (match[1], data)

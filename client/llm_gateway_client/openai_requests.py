@@ -1,5 +1,5 @@
-"""Bodies of OpenAI's format as messages of the typed service. What a message has no field for goes to its `extra_json`, and what
-it cannot hold exactly to `other_json`: the gateway sends both on as they are."""
+"""Converts bodies of OpenAI's format to messages of the typed service. What a message has no field for goes to
+`extra_json`, and what it cannot represent exactly to `other_json`: the gateway passes both on unchanged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TOKEN_MAX = 2**31 - 1
 
 
 def chat_request(body: Json) -> pb.ChatRequest:
-    """Raises InvalidRequest, as the other functions here."""
+    """Raises InvalidRequest, like the other functions here."""
     members = Members(body)
     request = pb.ChatRequest(route=_route(members))
     for message in members.objects("messages"):
@@ -42,7 +42,7 @@ def chat_request(body: Json) -> pb.ChatRequest:
                 request.metadata[name] = value
     if (audio := members.object("audio")) is not None:
         request.audio.SetInParent()
-        if isinstance(audio.value.get("voice"), str):  # a voice of one's own is an object: extra_json
+        if isinstance(audio.value.get("voice"), str):  # a custom voice is an object: extra_json
             request.audio.voice = audio.string("voice") or ""
         request.audio.format = audio.string("format") or ""
         _read_extra(audio, request.audio)
@@ -87,7 +87,8 @@ def _read_common(members: Members, request: Any) -> None:
 
 
 def read_plain(members: Members, into: Any) -> None:
-    """Every optional scalar of the message from the member of its name; `<name>_json` from <name>, as JSON text."""
+    """Fills every optional scalar of the message from the member with its name, and `<name>_json` from <name> as
+    JSON text."""
     for field in into.DESCRIPTOR.fields:
         name = field.name.removesuffix("_json")
         if not field.has_presence or field.name == "extra_json" or name not in members:
@@ -184,7 +185,8 @@ def _read_response_format(members: Members, request: pb.ChatRequest) -> None:
 
 
 def _texts(members: Members, name: str) -> list[dict[str, Any]]:
-    """A text, an array of texts, an array of tokens, or an array of those: the fields of a Prompt or an EmbedInput each."""
+    """A text, an array of texts, an array of tokens, or an array of those: each becomes the fields of a Prompt or
+    an EmbedInput."""
     if isinstance(members.value.get(name), str):
         return [{"text": members.take(name)}]
     if members.value.get(name) is None:

@@ -1,6 +1,6 @@
-"""Arguments -> what both transports send: the name of a call and a JSON body.
+"""Converts arguments to what both transports send: the name of a call and a JSON body.
 
-Chat, completions and embeddings have bodies of OpenAI's format; what else a provider takes goes into `extra`.
+Chat, completions and embeddings have bodies of OpenAI's format; further members for a provider go into `extra`.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ TASKS = ("chat", "completions", "embeddings")
 _TASK_PREFIX = "llm/v1/"
 
 Messages = str | Sequence[Message | Json]
-"""A question, or the conversation, oldest first: our Message or mappings of OpenAI's shape."""
+"""A question, or the conversation, oldest message first: Message values or mappings of OpenAI's format."""
 Texts = str | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
 """A text, several, or token ids."""
 
 
 class Sampling(TypedDict, total=False):
-    """What chat and completions share. What is not given is not sent."""
+    """What chat and completions share. Unset parameters are not sent."""
 
     n: int
     stop: str | Sequence[str]
@@ -84,7 +84,8 @@ class CompletionParameters(Sampling, total=False):
 
 
 class EmbedParameters(TypedDict, total=False):
-    """Parameters of embed; see EmbedRequest in inference.proto. `encoding_format` "base64" takes a third of the bytes."""
+    """Parameters of embed; see EmbedRequest in inference.proto. `encoding_format` "base64" takes a third of the
+    bytes."""
 
     dimensions: int
     encoding_format: str
@@ -94,8 +95,9 @@ class EmbedParameters(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One call: an operation's name and what it is given. `T` is its answer, or one chunk of it where `stream`. `repeatable`:
-    making it twice does no harm and costs nothing. rest_codec.py and grpc_codec.py have a row for each name."""
+    """One call: the name of an operation and its arguments. `T` is the type of its answer, or of a chunk if
+    `stream`. `repeatable`: making it twice is harmless and free. rest_codec.py and grpc_codec.py have a row for
+    each name."""
 
     name: str
     body: Json
@@ -192,7 +194,7 @@ def _limit(limit: RateLimit, index: int) -> RateLimit:
 
 
 def _spec(name: str, task: str, model: Json, settings: Json | None) -> Json:
-    """`model` is {"provider", "name", "config"} of the config file."""
+    """`model` is {"provider", "name", "config"} as in the config file."""
     unknown = set(model) - {"provider", "name", "config"}
     if unknown:
         raise ValueError(f"A model has provider, name and config, not {', '.join(sorted(unknown))}.")
@@ -219,7 +221,7 @@ def _body(route: str, given: dict[str, Any], parameters: Mapping[str, Any]) -> d
 
 
 def _streamed(body: dict[str, Any]) -> dict[str, Any]:
-    """Without stream_options a stream has no usage. The caller's own `extra` wins."""
+    """Without stream_options, a stream has no usage. The caller's own `extra` takes precedence."""
     return {"stream": True, "stream_options": {"include_usage": True}, **body}
 
 

@@ -1,4 +1,4 @@
-"""REST: the path and the body of a call, and the values of an answer. rest_failure.py has the failures."""
+"""REST: the path and body of a call, and the values of an answer. Failures are in rest_failure.py."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class _Path:
-    """One operation: its request, what its answer is read by, and each chunk of it."""
+    """One operation: its request, and how its answer and each chunk are read."""
 
     request: Callable[[Json], HttpRequest]
     read: Callable[[Json], Any] = dict
@@ -46,14 +46,14 @@ def request_of(call: Call[Any]) -> HttpRequest:
 
 
 def answer_of(call: Call[T], body: bytes) -> T:
-    """Raises BadAnswer for what is no JSON object."""
+    """Raises BadAnswer for anything but a JSON object."""
     if call.name == "DeleteRoute":  # the status is the answer
         return cast(T, None)
     return cast(T, _PATHS[call.name].read(object_of(body)))
 
 
 def chunk_of(call: Call[T], chunk: Json) -> T:
-    """Of one event's JSON."""
+    """Reads one event's JSON."""
     read = _PATHS[call.name].read_chunk
     assert read is not None, f"{call.name} has no stream"
     return cast(T, read(chunk))

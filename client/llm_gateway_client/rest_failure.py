@@ -1,4 +1,4 @@
-"""REST: a failure's status, headers and body as an exception."""
+"""REST: converts status, headers and body of a failure to an exception."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any
 from llm_gateway_client.errors import SidecarError, Unreachable, kind_of_http, of_kind
 from llm_gateway_client.values import Json
 
-# A page of an intermediary's apology is no use beyond its beginning.
+# An intermediary's error page is of no use beyond its beginning.
 _TEXT_CHARS_MAX = 500
-# The front's own code for a core that died under the call, which may have reached the provider.
+# The front's own code for a core that died during the call, which may have reached the provider.
 _CORE_GONE = "core_unavailable"
 
 
 def failure(status: int, headers: Mapping[str, str], body: bytes, request_id: str) -> SidecarError:
-    """`headers` by lower-case names. Every body makes an error: JSON of OpenAI's or MLflow's shape, or none of these."""
+    """`headers` have lower-case names. Any body gives an error: JSON in OpenAI's or MLflow's format, or anything
+    else."""
     words = _words(body)
     code, param = _text(words.get("code")), _text(words.get("param"))
     request_id = headers.get("x-request-id", request_id)
@@ -46,7 +47,7 @@ def etag_of(headers: Mapping[str, str]) -> str:
 
 
 def failure_in_stream(event: Json, request_id: str) -> SidecarError:
-    """An `error` event: the answer had begun."""
+    """An `error` event, after the answer had started."""
     words = event["error"] if isinstance(event["error"], dict) else {"message": str(event["error"])}
     return of_kind(
         "upstream_interrupted",
@@ -58,7 +59,7 @@ def failure_in_stream(event: Json, request_id: str) -> SidecarError:
 
 
 def _words(body: bytes) -> Json:
-    """message, type, param, code: whichever there are."""
+    """Returns message, type, param and code, as far as they are present."""
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
@@ -90,5 +91,5 @@ def _text(value: Any) -> str | None:
 def _seconds(value: str | None) -> float | None:
     try:
         return max(0.0, float(value)) if value is not None else None
-    except ValueError:  # a date: nobody between here and the gateway writes one
+    except ValueError:  # a date, which nothing between here and the gateway writes
         return None

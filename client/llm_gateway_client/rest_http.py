@@ -1,4 +1,4 @@
-"""REST: how a client of httpx is set up, what its exceptions mean, and the pieces of a body. For both transports."""
+"""REST: how httpx clients are set up, what their exceptions mean, and the pieces of a body. For both transports."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from llm_gateway_client.targets import Target
 from llm_gateway_client.values import ChatChunk, ChatResponse, Limits, Route
 
 T = TypeVar("T")
-# As the gateway's own limit of an answer.
+# The gateway's own limit for an answer.
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
-# Below the 75 s of the front: this side closes first, so that no call meets a connection that is just being closed.
+# Below the front's 75 s: this side closes first, so that no call meets a connection that is being closed.
 _KEEPALIVE_S = 30.0
 _CONNECTIONS_MAX = 100
 _CONNECT_S_MAX = 10.0
@@ -29,7 +29,7 @@ _DONE = b"[DONE]"
 
 
 def settings_of(target: Target, http2: bool) -> dict[str, Any]:
-    """Keywords of httpx.Client and httpx.AsyncClient."""
+    """Keyword arguments of httpx.Client and httpx.AsyncClient."""
     headers = {"user-agent": _USER_AGENT}
     if target.authorization is not None:
         headers["authorization"] = target.authorization
@@ -44,7 +44,7 @@ def settings_of(target: Target, http2: bool) -> dict[str, Any]:
 
 
 def arguments_of(call: Call[Any], request_id: str, left_s: float) -> dict[str, Any]:
-    """Keywords of httpx's build_request."""
+    """Keyword arguments of httpx's build_request."""
     request = request_of(call)
     headers = {"x-request-id": request_id, "accept": "text/event-stream" if call.stream else "application/json"}
     if request.body is not None:
@@ -63,7 +63,7 @@ def arguments_of(call: Call[Any], request_id: str, left_s: float) -> dict[str, A
 
 @contextmanager
 def translated(request_id: str, begun: list[bool]) -> Iterator[None]:
-    """httpx's exceptions as ours. `begun` is not empty once the answer has."""
+    """Translates httpx's exceptions to ours. `begun` is not empty once the answer has started."""
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
@@ -95,7 +95,7 @@ class Body:
 
 
 def check(response: httpx.Response, body: bytes, request_id: str) -> None:
-    """Raises the failure that the response is, if it is one."""
+    """Raises the failure if the response is one."""
     if not response.is_success:
         raise failure(response.status_code, response.headers, body, request_id)
 
@@ -113,7 +113,7 @@ def with_headers(value: T, response: httpx.Response) -> T:
 
 
 class Chunks(Generic[T]):
-    """The events of one streamed answer as chunks. `done` once the end marker came."""
+    """The events of one streamed answer as chunks. `done` is set once the end marker has arrived."""
 
     def __init__(self, response: httpx.Response, call: Call[T], request_id: str) -> None:
         self.done = False
@@ -126,8 +126,8 @@ class Chunks(Generic[T]):
             raise BadAnswer("The answer is no stream.", kind="malformed_answer", request_id=request_id)
 
     def feed(self, piece: bytes) -> list[T]:
-        """Raises the failure that an event holds. What follows the end marker is read, so that the connection can be used
-        again, and ignored."""
+        """Raises the failure that an event reports. What follows the end marker is read and ignored, so that the
+        connection can be reused."""
         chunks: list[T] = []
         if self.done:
             return chunks
@@ -144,7 +144,7 @@ class Chunks(Generic[T]):
         return chunks
 
     def close(self) -> None:
-        """The end of the body. Raises Interrupted if it came too early."""
+        """Handles the end of the body. Raises Interrupted if it came too early."""
         if not self.done:
             raise Interrupted(
                 "The answer broke off before its end marker.", kind="upstream_interrupted", request_id=self._id

@@ -1,4 +1,4 @@
-"""Server-sent events of the gateway: bytes in any cuts in, the texts of `data:` out. Needs nothing but Python."""
+"""Server-sent events of the gateway: bytes in pieces of any size in, the texts of `data:` out. Only needs Python."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import re
 
 from llm_gateway_client.errors import BadAnswer
 
-# As the gateway's own limit: tool arguments and audio come in events of hundreds of kilobytes.
+# The gateway's own limit: tool arguments and audio come in events of hundreds of kilobytes.
 _EVENT_BYTES_MAX = 8 * 1024 * 1024
 _END = re.compile(rb"\r?\n\r?\n")
-_OVERLAP = 3  # an end may lie across two pieces
+_OVERLAP = 3  # an end may be split between two pieces
 
 
 class Events:
-    """One stream. The gateway writes LF; a proxy on the way may write CR LF."""
+    """One stream. The gateway writes LF; a proxy in between may write CR LF."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._searched = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The data of the events that `data` completes; comments are left out. Raises BadAnswer for an endless event."""
+        """Returns the data of the events that `data` completes, skipping comments. Raises BadAnswer for an endless
+        event."""
         self._buffer += data
         found: list[bytes] = []
         start = 0

@@ -1,11 +1,11 @@
-"""Where to call and with which credential, of a target's text, the arguments and the environment.
+"""Determines address and credentials from the target, the arguments and the environment.
 
     host:port  grpc://host:port  unix:PATH          gRPC without TLS (with `ca`: with TLS)
     grpcs://user:password@host:port  dns:///...     gRPC over TLS
     https://user:password@host  http://host:port    REST
 
-Nothing given: SIDECAR_URL, else SIDECAR_GRPC_LOCAL, as `. .sidecar/env` sets them. Credential and CA of that file are used
-for its own addresses only.
+Without a target: SIDECAR_URL, else SIDECAR_GRPC_LOCAL, as set by `. .sidecar/env`. Credentials and CA of that file
+are only used for its own addresses.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ _PORTS = {"https": 443, "http": 80}
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`address` is a URL without credentials for REST, a gRPC target else. `authorization` is the header's value."""
+    """`address` is a URL without credentials for REST, otherwise a gRPC target. `authorization` is the header's
+    value."""
 
     rest: bool
     address: str
     tls: bool
     ca: str | None = None
-    """PEM file of the authorities to trust; None: the system's."""
+    """PEM file of the CAs to trust; None: the system's."""
     authorization: str | None = field(default=None, repr=False)
     loopback: bool = False
 
@@ -54,7 +55,7 @@ def resolve(
     ca: str | os.PathLike[str] | None = None,
     env: Mapping[str, str] | None = None,
 ) -> Target:
-    """Raises TargetError, which names no secret."""
+    """Raises TargetError, which never quotes a secret."""
     env = os.environ if env is None else env
     if target is None:
         target = env.get("SIDECAR_URL") or env.get("SIDECAR_GRPC_LOCAL")
@@ -70,7 +71,7 @@ def resolve(
 
 
 def _split(target: str) -> tuple[str, tuple[str, str] | None]:
-    """The target without its credential, and the credential."""
+    """Returns the target without its credentials, and the credentials."""
     scheme, mark, rest = target.partition("://")
     host, slash, path = rest.partition("/")
     userinfo, at, address = host.rpartition("@")
@@ -85,7 +86,7 @@ def _split(target: str) -> tuple[str, tuple[str, str] | None]:
 
 
 def _address(text: str) -> str:
-    """host:port, to compare what two texts address."""
+    """host:port, for comparing the addresses of two texts."""
     scheme, mark, rest = text.partition("://")
     host = (rest if mark else text).strip("/").partition("/")[0]
     return host if ":" in host.rpartition("]")[2] else f"{host}:{_PORTS.get(scheme, _HTTPS_PORT)}"
@@ -98,7 +99,7 @@ def _authorization(
     api_key: str | None,
     env: Mapping[str, str],
 ) -> str | None:
-    """As a header's value. Raises TargetError where more than one is given."""
+    """Returns the header's value. Raises TargetError if more than one credential is given."""
     sources = [in_url, (user, password) if user is not None or password is not None else None, api_key]
     given = [each for each in sources if each is not None]
     if len(given) > 1:

@@ -1,4 +1,5 @@
-"""A model's thoughts as entries of `reasoning_details`, OpenRouter's convention, in which they go back to the provider."""
+"""A model's thoughts as entries of `reasoning_details`, OpenRouter's convention, in which they are sent back to the
+provider."""
 
 from __future__ import annotations
 
@@ -9,26 +10,26 @@ from llm_gateway_client.openai_messages import THOUGHTS
 from llm_gateway_client.v1 import inference_pb2 as pb
 
 DETAILS = "reasoning_details"
-# Names of thoughts that are parts of `content` at their provider (Mistral, Databricks), where they go back.
+# Names of thoughts that are parts of `content` at their provider (Mistral, Databricks), where they are sent back.
 _PARTS = frozenset({"thinking", "summary"})
 
 
 def message_details(message: pb.Message) -> list[dict[str, Any]]:
-    """Of a whole answer. Empty where the thoughts came in a member of OpenAI's format."""
+    """Thoughts of a whole answer. Empty if they came in a member of OpenAI's format."""
     thoughts = [part.thinking for part in message.content if part.WhichOneof("part") == "thinking"]
     detailed = [thought for thought in thoughts if _has_details(thought)]
     return [_whole(thought, index) for index, thought in enumerate(detailed)]
 
 
 def delta_details(delta: pb.Delta) -> list[dict[str, Any]]:
-    """Of a piece of a streamed one: pieces with one `index` are to be appended."""
+    """Thoughts of a streamed piece: pieces with the same `index` are to be concatenated."""
     if not delta.HasField("thinking") or not _has_details(delta.thinking):
         return []
     return [_entry(delta.thinking, delta.thinking.index)]
 
 
 def kept_details(extra_json: str) -> list[dict[str, Any]]:
-    """Those of a provider that has the convention itself: they are further members of its answer."""
+    """Those of a provider that uses the convention itself: they are further members of its answer."""
     if DETAILS not in extra_json:
         return []
     entries = json.loads(extra_json).get(DETAILS)

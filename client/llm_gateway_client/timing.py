@@ -1,4 +1,4 @@
-"""The time of a call around one step of it, sync and async. `end_s` is a reading of time.monotonic()."""
+"""Bounds one step of a call by the call's time, sync and async. `end_s` is a reading of time.monotonic()."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from contextlib import asynccontextmanager, contextmanager
 
 @asynccontextmanager
 async def async_within(end_s: float) -> AsyncGenerator[None, None]:
-    """Cancels what is in it when the time is up. Raises TimeoutError."""
+    """Cancels its block when the time is up. Raises TimeoutError."""
     async with asyncio.timeout(max(0.0, end_s - time.monotonic())):
         yield
 
 
 @contextmanager
 def within(end_s: float) -> Iterator[None]:
-    """Raises TimeoutError if the time was up when it ended: a thread that waits is woken by its socket's own timeout."""
+    """Raises TimeoutError if the time was up when the block ended: a waiting thread is woken by its socket's own
+    timeout."""
     yield
     if time.monotonic() > end_s:
         raise TimeoutError

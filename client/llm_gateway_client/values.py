@@ -1,7 +1,7 @@
-"""What calls answer: frozen values of our own, the same whether a call went by gRPC or by REST.
+"""The results of calls: frozen values, the same for gRPC and REST.
 
-`raw` of a whole answer or a chunk is its JSON object in OpenAI's format, with every member that has no field here. It is not part
-of a comparison.
+`raw` of a whole answer or a chunk is its JSON object in OpenAI's format, with every member that has no field here.
+It is ignored in comparisons.
 """
 
 from __future__ import annotations
@@ -20,22 +20,23 @@ def _raw() -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Counts of tokens. None: the provider did not give it."""
+    """Token counts. None: the provider did not report it."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
     total_tokens: int | None = None
     cached_input_tokens: int | None = None
-    """Of input_tokens."""
+    """Part of input_tokens."""
     cache_write_tokens: int | None = None
-    """Of input_tokens."""
+    """Part of input_tokens."""
     reasoning_tokens: int | None = None
-    """Of output_tokens."""
+    """Part of output_tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A call the model wants made. `arguments` is JSON text exactly as the model wrote it; a custom tool has `custom_input`."""
+    """A call that the model requests. `arguments` is JSON text exactly as the model wrote it; a custom tool has
+    `custom_input`."""
 
     id: str
     name: str
@@ -43,19 +44,19 @@ class ToolCall:
     custom_input: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """As it goes back to the model."""
+        """The form in which it is sent back to the model."""
         if self.custom_input is not None:
             return {"id": self.id, "type": "custom", "custom": {"name": self.name, "input": self.custom_input}}
         return {"id": self.id, "type": "function", "function": {"name": self.name, "arguments": self.arguments}}
 
     def parsed(self) -> Any:
-        """The arguments as a value. Raises ValueError where the model wrote no JSON."""
+        """The parsed arguments. Raises ValueError if the model wrote invalid JSON."""
         return json.loads(self.arguments or "{}")
 
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """A token and the natural logarithm of its probability; `utf8` where the provider gives bytes."""
+    """A token and the natural logarithm of its probability; `utf8` if the provider gives bytes."""
 
     token: str
     logprob: float
@@ -65,7 +66,7 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class Logprobs:
-    """Probabilities of the tokens of the text and of the refusal."""
+    """Log probabilities of the tokens of the text and of the refusal."""
 
     content: tuple[TokenLogprob, ...] = ()
     refusal: tuple[TokenLogprob, ...] = ()
@@ -73,11 +74,11 @@ class Logprobs:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn. In a request also a mapping of OpenAI's shape will do; this one is what answers hold.
+    """One turn. Requests also accept mappings in OpenAI's format; answers contain this class.
 
-    `reasoning` is what the model thought, as far as the provider shows it: to read, it does not go back. `reasoning_details`
-    is the same as the provider signed or encrypted it, in order, and goes back with as_json(): providers that sign thoughts
-    want them again, unchanged, with the results of the tools that were called.
+    `reasoning` is what the model thought, as far as the provider shows it: for reading, it is not sent back.
+    `reasoning_details` is the same as signed or encrypted by the provider, in order, and is sent back by as_json():
+    providers that sign thoughts require them again, unchanged, with the results of tool calls.
     """
 
     role: str
@@ -90,7 +91,7 @@ class Message:
     reasoning_details: tuple[Json, ...] = field(default=(), hash=False)
 
     def as_json(self) -> dict[str, Any]:
-        """As a message of a request."""
+        """The form of a message in a request."""
         out: dict[str, Any] = {"role": self.role}
         if self.content is not None or not (self.tool_calls or self.refusal):
             out["content"] = self.content or ""
@@ -106,7 +107,8 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One answer. `finish_reason` is OpenAI's, or the provider's own where OpenAI has none; None: the provider gave none."""
+    """One answer. `finish_reason` is OpenAI's, or the provider's own if OpenAI has none; None if the provider gave
+    none."""
 
     index: int
     message: Message
@@ -116,7 +118,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class ChatResponse:
-    """A whole answer. `created` in seconds since 1970; `model` is the provider's name of it."""
+    """A whole answer. `created` is a Unix time; `model` is the provider's name for it."""
 
     id: str
     created: int
@@ -126,18 +128,19 @@ class ChatResponse:
     system_fingerprint: str | None = None
     service_tier: str | None = None
     left_out: tuple[str, ...] = ()
-    """What of the messages the provider has no place for and was left out, such as "messages[].annotations"."""
+    """Members of the request that the provider does not support and that were left out, such as
+    "messages[].annotations"."""
     raw: Json = _raw()
 
     @property
     def text(self) -> str:
-        """Of the first choice; "" where it has none."""
+        """The text of the first choice; "" if it has none."""
         return (self.choices[0].message.content or "") if self.choices else ""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCallDelta:
-    """Opens a tool call (id and name) or extends it: arguments and custom_input are to be appended."""
+    """Opens a tool call (id and name) or extends it: arguments and custom_input are to be concatenated."""
 
     index: int
     id: str | None = None
@@ -148,7 +151,7 @@ class ToolCallDelta:
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """What is new in a choice; texts are to be appended."""
+    """What is new in a choice; texts are to be concatenated."""
 
     role: str | None = None
     content: str | None = None
@@ -156,7 +159,7 @@ class Delta:
     reasoning: str | None = None
     tool_calls: tuple[ToolCallDelta, ...] = ()
     reasoning_details: tuple[Json, ...] = field(default=(), hash=False)
-    """Entries with the same `index` belong together: texts and signatures are to be appended."""
+    """Entries with the same `index` belong together: texts and signatures are to be concatenated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,18 +182,18 @@ class ChatChunk:
     choices: tuple[ChunkChoice, ...]
     usage: Usage | None = None
     left_out: tuple[str, ...] = ()
-    """As in ChatResponse; in the first chunk."""
+    """As in ChatResponse; only in the first chunk."""
     raw: Json = _raw()
 
     @property
     def text(self) -> str:
-        """What is new in the first choice; "" where nothing is."""
+        """The new text of the first choice; "" if there is none."""
         return "".join(choice.delta.content or "" for choice in self.choices if choice.index == 0)
 
 
 @dataclass(frozen=True, slots=True)
 class CompletionChoice:
-    """A continuation, or a piece of one. `logprobs` has the shape of OpenAI's completions."""
+    """A continuation, or a piece of one. `logprobs` has the format of OpenAI's completions."""
 
     index: int
     text: str
@@ -212,7 +215,7 @@ class CompletionResponse:
 
     @property
     def text(self) -> str:
-        """Of the first choice; "" where there is none."""
+        """The text of the first choice; "" if there is none."""
         return "".join(choice.text for choice in self.choices if choice.index == 0)
 
 
@@ -221,7 +224,7 @@ CompletionChunk = CompletionResponse
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """The vector of input number `index`."""
+    """The vector of the input with number `index`."""
 
     index: int
     vector: tuple[float, ...] = field(repr=False)
@@ -229,7 +232,7 @@ class Embedding:
 
 @dataclass(frozen=True, slots=True)
 class EmbedResponse:
-    """One vector an input, by index."""
+    """One vector per input, by index."""
 
     model: str
     embeddings: tuple[Embedding, ...]
@@ -243,7 +246,7 @@ class EmbedResponse:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What answers a route: a provider, and its own name of the model."""
+    """What serves a route: a provider, and its own name for the model."""
 
     provider: str
     name: str
@@ -271,7 +274,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class RoutePage:
-    """Some of the routes. `next_page_token` leads to the next ones; "" after the last."""
+    """Some of the routes. `next_page_token` leads to the next page; "" on the last one."""
 
     routes: tuple[Route, ...]
     next_page_token: str = ""
@@ -279,7 +282,8 @@ class RoutePage:
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """`count` of `unit` ("requests", "tokens" or "concurrent") in `per_seconds` seconds, which are 0 for "concurrent" alone."""
+    """`count` of `unit` ("requests", "tokens" or "concurrent") per `per_seconds` seconds, which is 0 only for
+    "concurrent"."""
 
     unit: str
     count: int

@@ -1,1 +1,1 @@
-"""The async client, and the source of the sync one: tools/sync_client.py writes ../sync from these modules."""
+"""The async client, from which tools/sync_client.py generates the sync one in ../sync."""

@@ -1,4 +1,4 @@
-"""Calls by gRPC. Channels: grpc_pool.py; messages: grpc_codec.py."""
+"""Calls over gRPC. Channels are in grpc_pool.py, messages in grpc_codec.py."""
 
 from __future__ import annotations
 

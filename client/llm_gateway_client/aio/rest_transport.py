@@ -1,4 +1,4 @@
-"""Calls by REST, over httpx alone. Paths and values: rest_codec.py."""
+"""Calls over REST, with httpx alone. Paths and values are in rest_codec.py."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class AsyncRestTransport:
-    """One pool of connections."""
+    """One connection pool."""
 
     def __init__(self, target: Target, http2: bool) -> None:
         self._http = httpx.AsyncClient(**settings_of(target, http2))
@@ -48,7 +48,7 @@ class AsyncRestTransport:
 
     @asynccontextmanager
     async def _opened(self, call: Call[Any], request_id: str, end_s: float) -> AsyncGenerator[httpx.Response, None]:
-        """The response, its body still to be read."""
+        """Returns the response with its body unread."""
         left_s = max(0.001, end_s - time.monotonic())
         request = self._http.build_request(**arguments_of(call, request_id, left_s))
         response: httpx.Response | None = None
@@ -73,7 +73,8 @@ async def _body(response: httpx.Response, end_s: float) -> bytes:
 
 
 async def _pieces(response: httpx.Response, end_s: float) -> AsyncGenerator[bytes, None]:
-    """The body's pieces, each within the time left. No timeout is open while the caller has a piece."""
+    """Yields the pieces of the body, each within the time left. The timeout is not running while the caller handles
+    a piece."""
     pieces: Any = response.aiter_bytes()
     async with aclosing(pieces):
         while True:

@@ -1,4 +1,4 @@
-"""One call with its retries, and a stream that closes what it reads from."""
+"""Makes one call with its retries, and closes the source of a stream."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class AsyncTransport(Protocol):
-    """`left_s` is for the whole attempt. Raises SidecarError only."""
+    """`left_s` applies to the whole attempt. Only raises SidecarError."""
 
     async def unary(self, call: Call[T], request_id: str, left_s: float) -> T: ...
     def stream(self, call: Call[T], request_id: str, left_s: float) -> AsyncGenerator[T, None]: ...
@@ -35,7 +35,7 @@ async def unary(transport: AsyncTransport, call: Call[T], retries: Retries, time
 async def chunks(
     transport: AsyncTransport, call: Call[T], retries: Retries, timeout_s: float
 ) -> AsyncGenerator[T, None]:
-    """A stream that has begun is never made again."""
+    """A stream is never retried once it has started."""
     attempts, begun = Attempts(call, retries, timeout_s), False
     while True:
         try:

@@ -1,1 +1,1 @@
-"""The sync client, generated from ../aio."""
+"""The async client, from which tools/sync_client.py generates the sync one in ../sync."""

@@ -1,5 +1,5 @@
 # Generated from aio/client.py by tools/sync_client.py.
-"""The client: every method is a call of requests.py, made by retrying.py."""
+"""The client: every method makes a call of requests.py through retrying.py."""
 
 from __future__ import annotations
 
@@ -26,18 +26,19 @@ from llm_gateway_client.values import (
 )
 
 T = TypeVar("T")
-# As the OpenAI SDKs: a long answer takes minutes. The gateway has shorter limits of its own where it matters.
+# As in the OpenAI SDKs: a long answer takes minutes. The gateway has its own, shorter limits.
 TIMEOUT_S = 600.0
-# A gRPC connection lives on one worker; of four, some live on each of two workers nearly always.
+# A gRPC connection is served by one worker; four connections nearly always reach two workers.
 CHANNELS = 4
 
 
 class Client:
     """Calls one gateway. Threads may share it.
 
-    `target` and credentials: targets.py. `timeout_s` is for a whole call in seconds, retries included; each method takes its
-    own. `retries` None: none. `channels` is the number of gRPC connections; `http2` is for REST and needs the extra `http2`.
-    Raises TargetError. Calls raise SidecarError's subclasses, and ValueError for arguments that mean nothing.
+    `target` and credentials: see targets.py. `timeout_s` applies to a whole call, including retries; methods can
+    override it. `retries`: None turns them off. `channels` is the number of gRPC connections; `http2` is for REST
+    and needs the extra `http2`. Raises TargetError. Calls raise subclasses of SidecarError, and ValueError for
+    invalid arguments.
     """
 
     def __init__(
@@ -70,29 +71,31 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Closes all connections; calls in progress are cancelled."""
+        """Closes all connections, cancelling calls in progress."""
         self._transport.close()
 
     @property
     def address(self) -> str:
-        """Without a credential."""
+        """The gateway's address, without credentials."""
         return self._target.address
 
     @property
     def is_rest(self) -> bool:
-        """Whether calls go by REST; otherwise by gRPC."""
+        """Whether calls use REST; otherwise they use gRPC."""
         return self._target.rest
 
     def chat(
         self, route: str, messages: Messages, *, timeout_s: float | None = None, **parameters: Unpack[ChatParameters]
     ) -> ChatResponse:
-        """Answers a conversation in one message. `messages` is a question, or the conversation, oldest first."""
+        """Returns the answer to a conversation. `messages` is a question, or the conversation, oldest message
+        first."""
         return self.call(requests.chat(route, messages, parameters), timeout_s)
 
     def stream_chat(
         self, route: str, messages: Messages, *, timeout_s: float | None = None, **parameters: Unpack[ChatParameters]
     ) -> Stream[ChatChunk]:
-        """Answers as it is produced; the last chunk has the usage. The call begins when the first chunk is read."""
+        """Streams the answer to a conversation; the last chunk has the usage. The call starts when the first chunk
+        is read."""
         return self._stream(requests.stream_chat(route, messages, parameters), timeout_s)
 
     def complete(
@@ -104,17 +107,18 @@ class Client:
     def stream_complete(
         self, route: str, prompt: Texts, *, timeout_s: float | None = None, **parameters: Unpack[CompletionParameters]
     ) -> Stream[CompletionChunk]:
-        """Continues a text as it is produced; otherwise as stream_chat."""
+        """Streams the continuation of a text; see stream_chat."""
         return self._stream(requests.stream_complete(route, prompt, parameters), timeout_s)
 
     def embed(
         self, route: str, texts: Texts, *, timeout_s: float | None = None, **parameters: Unpack[EmbedParameters]
     ) -> EmbedResponse:
-        """Turns each text into a vector."""
+        """Returns a vector for each text."""
         return self.call(requests.embed(route, texts, parameters), timeout_s)
 
     def list_routes(self, *, timeout_s: float | None = None) -> list[Route]:
-        """All routes that this caller may call, in the order of the config. `timeout_s` is for each page of 1,000 and more."""
+        """Returns all routes that this caller may call, in the order of the config. `timeout_s` applies to each
+        page of at least 1,000."""
         routes: list[Route] = []
         page_token = ""
         while True:
@@ -125,7 +129,7 @@ class Client:
                 return routes
 
     def get_route(self, name: str, *, timeout_s: float | None = None) -> Route:
-        """Raises NotFound for a route that does not exist, and for one that this caller may not call."""
+        """Returns a route. Raises NotFound if it does not exist, or this caller may not call it."""
         return self.call(requests.get_route(name), timeout_s)
 
     def create_route(
@@ -137,9 +141,12 @@ class Client:
         settings: Json | None = None,
         timeout_s: float | None = None,
     ) -> Route:
-        """For admins, where the config has `manage_routes: true`. `task` is "chat", "completions" or "embeddings", also as
-        "llm/v1/chat"; `model` is the config's {"provider", "name", "config"}, keys in clear in `config`; `settings` are further
-        keys of a route of the config. Raises Conflict for a name that is taken."""
+        """Creates a route. For admins, if the config has `manage_routes: true`.
+
+        `task` is "chat", "completions" or "embeddings", also as "llm/v1/chat"; `model` is {"provider", "name",
+        "config"} as in the config file, with API keys in plain text in `config`; `settings` are further keys of a
+        route in the config file. Raises Conflict if the name is taken.
+        """
         return self.call(requests.create_route(name, task, model, settings), timeout_s)
 
     def update_route(
@@ -173,7 +180,7 @@ class Client:
         return self.call(requests.set_limits(route, limits, etag), timeout_s)
 
     def call(self, call: Call[T], timeout_s: float | None = None) -> T:
-        """Makes a call of requests.py: all methods above are made of it."""
+        """Makes a call of requests.py; all methods above use this."""
         limit_s = self._timeout_s if timeout_s is None else timeout_s
         return unary(self._transport, call, self._retries, limit_s)
 
@@ -183,7 +190,7 @@ class Client:
 
 
 def _transport(target: Target, channels: int, http2: bool) -> Transport:
-    """gRPC is imported where it is used: REST needs httpx alone."""
+    """gRPC is imported late, because REST needs httpx alone."""
     if target.rest:
         from llm_gateway_client.sync.rest_transport import RestTransport
 

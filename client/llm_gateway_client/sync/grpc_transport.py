@@ -1,5 +1,5 @@
 # Generated from aio/grpc_transport.py by tools/sync_client.py.
-"""Calls by gRPC. Channels: grpc_pool.py; messages: grpc_codec.py."""
+"""Calls over gRPC. Channels are in grpc_pool.py, messages in grpc_codec.py."""
 
 from __future__ import annotations
 

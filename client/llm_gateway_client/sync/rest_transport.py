@@ -1,5 +1,5 @@
 # Generated from aio/rest_transport.py by tools/sync_client.py.
-"""Calls by REST, over httpx alone. Paths and values: rest_codec.py."""
+"""Calls over REST, with httpx alone. Paths and values are in rest_codec.py."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class RestTransport:
-    """One pool of connections."""
+    """One connection pool."""
 
     def __init__(self, target: Target, http2: bool) -> None:
         self._http = httpx.Client(**settings_of(target, http2))
@@ -49,7 +49,7 @@ class RestTransport:
 
     @contextmanager
     def _opened(self, call: Call[Any], request_id: str, end_s: float) -> Generator[httpx.Response, None, None]:
-        """The response, its body still to be read."""
+        """Returns the response with its body unread."""
         left_s = max(0.001, end_s - time.monotonic())
         request = self._http.build_request(**arguments_of(call, request_id, left_s))
         response: httpx.Response | None = None
@@ -74,7 +74,8 @@ def _body(response: httpx.Response, end_s: float) -> bytes:
 
 
 def _pieces(response: httpx.Response, end_s: float) -> Generator[bytes, None, None]:
-    """The body's pieces, each within the time left. No timeout is open while the caller has a piece."""
+    """Yields the pieces of the body, each within the time left. The timeout is not running while the caller handles
+    a piece."""
     pieces: Any = response.iter_bytes()
     with closing(pieces):
         while True:

@@ -1,5 +1,5 @@
 # Generated from aio/retrying.py by tools/sync_client.py.
-"""One call with its retries, and a stream that closes what it reads from."""
+"""Makes one call with its retries, and closes the source of a stream."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class Transport(Protocol):
-    """`left_s` is for the whole attempt. Raises SidecarError only."""
+    """`left_s` applies to the whole attempt. Only raises SidecarError."""
 
     def unary(self, call: Call[T], request_id: str, left_s: float) -> T: ...
     def stream(self, call: Call[T], request_id: str, left_s: float) -> Generator[T, None, None]: ...
@@ -34,7 +34,7 @@ def unary(transport: Transport, call: Call[T], retries: Retries, timeout_s: floa
 
 
 def chunks(transport: Transport, call: Call[T], retries: Retries, timeout_s: float) -> Generator[T, None, None]:
-    """A stream that has begun is never made again."""
+    """A stream is never retried once it has started."""
     attempts, begun = Attempts(call, retries, timeout_s), False
     while True:
         try:
