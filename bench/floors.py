@@ -1,4 +1,5 @@
-"""The floors of the race: Nginx and Envoy as plain proxies that end TLS, one worker each. No gateway on them costs less."""
+"""Lower bounds of the race: Nginx and Envoy as plain proxies that terminate TLS, with one worker each. No gateway
+based on them can cost less."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The load generator: one process of its own, told by one JSON argument, answering with one line of JSON.
+"""The load generator: a separate process, given one JSON argument, that prints one line of JSON.
 
-It warms up, prints "ready", waits for a line on stdin (the benchmark reads the CPU clocks there), runs, prints the result.
-Open loop: call i is due at i / rate and its latency counts from then, so a stall is not hidden. Closed loop: always
-`in_flight` calls.
+It warms up, prints "ready", waits for a line on stdin (so that the benchmark can read the CPU clocks), runs, and
+prints the result. Open loop: call i is due at i / rate and its latency counts from then, so stalls show. Closed
+loop: always `in_flight` calls.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sidecar.v1 import inference_pb2_grpc as pb_grpc
 
 PROMPT = "What is the answer to the great question of life, the universe and everything? Answer in one short sentence."
 CALL_TIMEOUT_S = 30.0
-# A channel is one connection and so lives on one worker: several spread the load over the workers.
+# A channel is one connection and so reaches one worker: several spread the load over the workers.
 GRPC_CHANNELS = 8
 WARM_UP_CALLS = 200
 STREAM_END = "[DONE]"
@@ -35,9 +35,11 @@ _END_BYTES = 512  # the last event of a stream, whatever a gateway adds to it
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do. `target`: an http(s) base URL that ends in /v1, or host:port for gRPC. `rate_per_s` 0 means closed loop.
+    """What to do. `target`: an http(s) base URL ending in /v1, or host:port for gRPC. `rate_per_s` 0 means closed
+    loop.
 
-    `stream_end`: what a whole stream has near its end. `limit_s`: a closed loop begins no call later; 0: it makes all.
+    `stream_end`: what a complete stream has near its end. `limit_s`: a closed loop starts no call later; 0: it makes
+    all of them.
     """
 
     protocol: str  # "rest" or "grpc"
@@ -56,7 +58,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """Seconds; `first_s` is until the first piece of the answer. `errors` counts by what went wrong."""
+    """Durations in seconds; `first_s` is until the first piece of the answer. `errors` counts failures by cause."""
 
     total_s: list[float]
     first_s: list[float]
@@ -121,7 +123,7 @@ async def grpc_call(plan: Plan, stack: AsyncExitStack) -> Call:
 
 
 class Run:
-    """The calls of one plan and what came of them."""
+    """The calls of one plan and their results."""
 
     def __init__(self, plan: Plan, call: Call) -> None:
         self._plan = plan

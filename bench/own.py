@@ -1,11 +1,13 @@
-"""`python -m bench.own`: what a call costs in a worker's own code, in microseconds of CPU, without a network or another process.
+"""`python -m bench.own`: what a call costs in a worker's own code, in microseconds of CPU, without a network or
+another process.
 
-Everything of a worker is real but its sockets: bytes of HTTP/2 go into a connection, a request leaves for the provider, an answer
-is there in the next turn of the loop, and bytes of HTTP/2 come out. The kernel's share is not in it; what `bench.run` and
-`bench.race` say has both. Calls run 32 at a time. A figure is the least of its rounds: others on the machine only add to it.
+Everything in a worker is real except its sockets: HTTP/2 bytes go into a connection, a request leaves for the
+provider, an answer arrives in the next turn of the loop, and HTTP/2 bytes come out. The kernel's share is missing;
+`bench.run` and `bench.race` measure both. 32 calls run at a time. A figure is the minimum of its rounds, since other
+load only adds to it.
 
-    python -m bench.own                    # the table
-    python -m bench.own --profile          # and where the time goes, by function (with the profiler's own cost in it)
+    python -m bench.own              # the table
+    python -m bench.own --profile    # and where the time goes, by function (including the profiler's overhead)
 """
 
 from __future__ import annotations
@@ -47,12 +49,12 @@ IN_FLIGHT = 32
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row: by which service, with what on the route, and which parts are real."""
+    """One row: which service, which settings of the route, and which parts are real."""
 
     name: str
     rest: bool
     governed: bool
-    gateway: bool = True  # else a handler that answers a constant: what the transport costs
+    gateway: bool = True  # otherwise a handler with a constant answer, to measure the transport
 
 
 CASES = (
@@ -103,7 +105,7 @@ class Bench:
 
 
 async def measured(run: Callable[[int], Awaitable[None]], calls: int, rounds: int) -> float:
-    """Microseconds of this process's CPU a call, all threads."""
+    """Microseconds of this process's CPU per call, all threads."""
     await run(calls // 4)
     found = []
     for _ in range(rounds):

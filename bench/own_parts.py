@@ -1,4 +1,4 @@
-"""What stands in for sockets in bench.own: a caller that speaks HTTP/2 and a provider that speaks HTTP/1.1, as bytes."""
+"""What replaces sockets in bench.own: a caller with HTTP/2 and a provider with HTTP/1.1, as bytes."""
 # ruff: noqa: N802 (names of methods are the contract's)
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class Answers(Dialer):
         provider = _Provider()
         connection = provider.protocol = Connection(Gathering())
         connection.connection_made(cast(asyncio.BaseTransport, provider))
-        connection._poller = select.poll()  # of no socket: nothing ever comes
+        connection._poller = select.poll()  # without a socket: nothing ever arrives
         return connection
 
 
@@ -117,7 +117,7 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 
 
 def _literal(name: str, value: str) -> bytes:
-    """RFC 7541, section 6.2.2: says all of itself, whatever came before."""
+    """RFC 7541, section 6.2.2: self-contained, whatever came before."""
     return b"\0" + bytes((len(name),)) + name.encode() + bytes((len(value),)) + value.encode()
 
 
@@ -151,7 +151,7 @@ class Caller:
         self._body = b"\0" + len(message).to_bytes(4, "big") + message
 
     async def batch(self, calls: int) -> None:
-        """So many calls at once, to their end. RuntimeError where one failed."""
+        """Makes this many calls at once and waits for them. Raises RuntimeError if one failed."""
         client, connection = self._client, self._connection
         client.done.clear()
         bytes_before, answers_before = client.bytes, client.answers
@@ -169,7 +169,7 @@ class Caller:
 
 
 def echo_methods() -> Methods:
-    """Handlers that answer a constant as the gateway would."""
+    """Handlers with the constant answer that the gateway would give."""
     methods = Methods()
     parts = [pb.ContentPart(text=_TEXT.decode())]
     message = pb.ChatResponse(choices=[pb.Choice(message=pb.Message(content=parts))])

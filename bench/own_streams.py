@@ -1,8 +1,8 @@
-"""`python -m bench.own_streams`: CPU of our own code for each chunk of a stream, in one process and without a network.
+"""`python -m bench.own_streams`: CPU of our own code per chunk of a stream, in one process and without a network.
 
-The real servicers, gateway, adapters and HTTP client run; in place of the provider's socket there is an object that hands over
-recorded bytes, a read in each turn of the loop, and in place of the caller's connection one that encodes messages and drops them.
-The cost of a chunk is what 200 chunks cost more than 20, divided by 180.
+The real servicers, gateway, adapters and HTTP client run. The provider's socket is replaced by an object that
+delivers recorded bytes, one read per turn of the loop, and the caller's connection by one that encodes messages and
+drops them. The cost of a chunk is the difference between 200 and 20 chunks, divided by 180.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def anthropic_answer(chunks: int) -> list[bytes]:
 
 
 def anthropic_thoughts(chunks: int) -> list[bytes]:
-    """A thought of as many pieces."""
+    """A thought with as many pieces."""
     return _block(chunks, {"type": "thinking", "thinking": ""}, {"type": "thinking_delta", "thinking": " tokens"})
 
 
@@ -75,7 +75,7 @@ def anthropic_arguments(chunks: int) -> list[bytes]:
 
 
 def responses_answer(chunks: int) -> list[bytes]:
-    """The text as the Responses API streams it: every event has a number of its own."""
+    """The text as the Responses API streams it: each event has its own number."""
     head = {"id": "resp_1", "object": "response", "created_at": 1, "model": "m", "status": "in_progress", "output": []}
     part = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
     item = {"id": "msg_1", "type": "message", "role": "assistant", "status": "completed", "content": []}
@@ -102,7 +102,7 @@ def _block(chunks: int, block: dict[str, Any], delta: dict[str, Any], reason: st
 
 
 def _written(events: list[bytes]) -> list[bytes]:
-    """One chunk of HTTP each."""
+    """One HTTP chunk each."""
     writes = [b"%x\r\n%b\r\n" % (len(each), each) for each in events]
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
     return [head + writes[0], *writes[1:-1], writes[-1] + b"0\r\n\r\n"]
@@ -149,7 +149,7 @@ class Provider(asyncio.Transport):
 
 
 class _AtOnce(Gathering):
-    """No time passes here: a stream that rests is woken in the next turn."""
+    """No time passes here: a resting stream is woken in the next turn."""
 
     def rest(self, stream: Rest) -> None:
         asyncio.get_running_loop().call_soon(stream.wake)
@@ -220,7 +220,7 @@ class Case:
     provider: str
     answer: Callable[[int], list[bytes]]
     typed: bool
-    together: int = 1  # chunks a read
+    together: int = 1  # chunks per read
     door: str = "ChatCompletions"  # the RPC of a REST case
 
 
@@ -246,7 +246,7 @@ def reads_of(case: Case, chunks: int) -> list[bytes]:
 
 
 async def cpu_us(case: Case, chunks: int, streams: int, profile: cProfile.Profile | None = None) -> float:
-    """Of one stream, the cheapest of five rounds."""
+    """CPU of one stream, the minimum of five rounds."""
     upstream = Upstream(provider=case.provider, model="m", base_url="http://127.0.0.1:1/v1", key=Secret("k"))
     client = UpstreamClient(MemoryDialer(reads_of(case, chunks)))
     gateway = Gateway(Snapshot({"r": Route("r", Task.CHAT, (upstream,))}, "0" * 12), client, Metrics())

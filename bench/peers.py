@@ -1,4 +1,5 @@
-"""The other gateways of the race: each started as its documentation says, with one worker and one route to the mock."""
+"""The other gateways of the race, each started as its documentation says, with one worker and one route to the
+mock."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ from bench.target import Target, running
 from tests.processes import free_port
 
 _LOOPBACK = Path(__file__).with_name("loopback.cjs")
-_PROVIDER_KEY = "sk-loopback"  # the mock takes any
-# MLflow ends a stream after the provider's last chunk, the one with the usage, and leaves [DONE] out.
+_PROVIDER_KEY = "sk-loopback"  # the mock accepts any key
+# MLflow ends a stream after the provider's last chunk, the one with the usage, without [DONE].
 _MLFLOW_END = '"total_tokens":'
 
 
@@ -59,15 +60,15 @@ def ferrogw(folder: Path, base_url: str) -> Iterator[Target]:
     port, key = (
         free_port(),
         f"fgw_{secrets.token_hex(16)}",
-    )  # it has no option for an address: it listens on all of them
+    )  # it cannot be bound to an address and listens on all of them
     env = {
         "OPENAI_API_KEY": _PROVIDER_KEY,
         "OPENAI_BASE_URL": base_url,
         "MASTER_KEY": key,
         "GATEWAY_CONFIG": str(config),
         "PORT": str(port),
-        "RATE_LIMIT_RPS": "0",  # off; else 20 a second for each address
-        "FERRO_MODEL_CATALOG_TIMEOUT": "0",  # off; else it asks the internet when it starts
+        "RATE_LIMIT_RPS": "0",  # off; otherwise 20 per second for each address
+        "FERRO_MODEL_CATALOG_TIMEOUT": "0",  # off; otherwise it contacts the internet when it starts
     }
     command = [str(python_environment("ferrogw") / "bin" / "ferrogw"), "serve"]
     with running(

@@ -1,8 +1,9 @@
-"""`python -m bench.race`: this gateway and its peers side by side, on loopback, with the same provider and the same load.
+"""`python -m bench.race`: this gateway and its peers side by side, on loopback, with the same provider and the same
+load.
 
-Each system runs alone, with one worker, several rounds in turn; a figure is the median of its rounds. CPU is that of all
-processes of a system; client and provider are processes of their own and are not counted. Peers are installed under
-.cache/race on the first run (about 1.4 GB).
+Each system runs alone, with one worker, for several rounds in turn; a figure is the median of its rounds. CPU is
+that of all processes of a system; client and provider are separate processes and not counted. Peers are installed
+under .cache/race on the first run (about 1.4 GB).
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "reference" / "benchmark.md"
 
 
 def run_round(system: System, target: Target, arguments: argparse.Namespace) -> Round:
-    """RuntimeError when the system ends while it is measured."""
+    """Raises RuntimeError if the system ends while it is measured."""
 
     def one(what: str, calls: int, *, streamed: bool = False, rate_per_s: float = 0.0) -> Measured:
         plan = Plan(
@@ -67,8 +68,8 @@ def run_round(system: System, target: Target, arguments: argparse.Namespace) -> 
 
 
 def race(systems: Sequence[System], arguments: argparse.Namespace) -> dict[str, Outcome]:
-    """All rounds of all systems, in turn, so that a machine that slows down does so for everybody. A system that does not
-    start or ends early has failed that round; the others go on."""
+    """All rounds of all systems, in turn, so that a slowing machine affects all alike. A system that does not start
+    or ends early has failed that round; the others continue."""
     outcomes = {system.name: Outcome() for system in systems}
     with upstream(arguments.chunks, arguments.gap_ms) as base_url:
         for number in range(1, arguments.rounds + 1):
@@ -85,7 +86,7 @@ def race(systems: Sequence[System], arguments: argparse.Namespace) -> dict[str, 
 
 
 def machine() -> dict[str, str]:
-    """Where and with what it runs, and how busy others keep the machine before it begins."""
+    """The machine, and how busy it is before the race."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.machine())
     return {
@@ -133,13 +134,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def chosen(words: Sequence[str]) -> list[System]:
-    """The direct row, which the others' latencies are compared with, and what was asked for."""
+    """The direct row, with which latencies are compared, and the requested systems."""
     wanted = [word.lower() for word in words]
     return [s for s in SYSTEMS if s is DIRECT or not wanted or any(word in s.name.lower() for word in wanted)]
 
 
 def _without_nan(value: Any) -> Any:
-    """JSON has no word for it but null."""
+    """NaN becomes null in JSON."""
     if isinstance(value, dict):
         return {key: _without_nan(each) for key, each in value.items()}
     if isinstance(value, list):
@@ -165,5 +166,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # systems run in sessions of their own: they must be ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # systems run in separate sessions and must be ended
     sys.exit(main())

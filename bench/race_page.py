@@ -1,4 +1,5 @@
-"""The table of the race, for a terminal and as docs/reference/benchmark.md. The first row is the call without a system."""
+"""The table of the race, for a terminal and as docs/reference/benchmark.md. The first row is a call without a
+gateway."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ _HEAD = (
 )
 _ERROR_WIDTH = 300  # characters of an error that are shown
 _OVER = "†"
-QUIET_LOAD = 0.5  # more, and others take the processors from what is measured
+QUIET_LOAD = 0.5  # with more load from others, the figures are not reliable
 _BUSY = " Other programs used its\nprocessors at the time: trust the ratios of CPU, but no latency."
 
 
@@ -52,7 +53,7 @@ def _number(value: float, form: str) -> str:
 
 
 def _notes(rows: Sequence[Row]) -> Iterator[str]:
-    """What a reader must know of a row: that it cannot keep the rate, and what failed, by kind."""
+    """What readers must know about a row: that it cannot keep the rate, and what failed, by kind."""
     for row in rows:
         missed = [f"{CALLS_PER_S:g} calls/s"] * (not row.keeps_calls)
         missed += [f"{STREAMS_PER_S:g} streams/s"] * (not row.keeps_streams)
@@ -64,7 +65,7 @@ def _notes(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Columns for a terminal; under them what failed, and what is switched on."""
+    """Columns for a terminal, followed by what failed, and what is switched on."""
     cells = [list(_HEAD), *(_cells(row, rows[0]) for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(_HEAD))]
     lines = [

@@ -1,4 +1,4 @@
-"""From what the rounds of the race measured to the rows of its table."""
+"""Computes the rows of the race's table from the measured rounds."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from bench.target import System
 # The fixed rates.
 CALLS_PER_S = 200.0
 STREAMS_PER_S = 20.0
-# A figure of calls of which more failed would be one of failing.
+# With more failures, a figure would describe failing calls.
 FAILED_AT_MOST = 0.01
-# A system that ends calls at less than this share of the rate has a queue that grows: its latency is that of the queue.
+# If a system completes less than this share of the rate, its queue grows and dominates its latency.
 KEPT = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one run of a system measured: closed loops of calls and of streams, and both at a fixed rate."""
+    """One run of a system: closed loops of calls and of streams, and both at a fixed rate."""
 
     calls: Measured
     streams: Measured
@@ -32,7 +32,7 @@ class Round:
 
 @dataclass(slots=True)
 class Outcome:
-    """All rounds of a system, and why those that are missing came to nothing."""
+    """All rounds of a system, and why missing ones failed."""
 
     rounds: list[Round] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -40,9 +40,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One system: medians over its rounds; nan where nothing was measured, or too much failed.
+    """One system: medians over its rounds; NaN if nothing was measured, or too much failed.
 
-    Latencies are those of the client; `call_ratio` and `stream_ratio` are CPU divided by that of the reference.
+    Latencies are the client's; `call_ratio` and `stream_ratio` are CPU relative to the reference.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Row:
 
 
 def rows_of(systems: Sequence[System], outcomes: dict[str, Outcome], reference: str) -> list[Row]:
-    """One row a system. `reference`: the name of the system that the others' CPU is divided by; it may be missing."""
+    """One row per system. `reference`: the system whose CPU the others are compared with; it may be missing."""
     base = outcomes.get(reference, Outcome()).rounds
     base_call_us, base_stream_us = _middle(base, _call_us), _middle(base, _stream_us)
     rows = []
@@ -108,7 +108,8 @@ def _middle(rounds: Sequence[Round], value: Callable[[Round], float]) -> float:
 
 
 def _keeps(rounds: Sequence[Measured], rate_per_s: float) -> bool:
-    """Whether calls ended as fast as they came, in most rounds: the last one about a usual latency after it was due."""
+    """Whether calls were completed as fast as they arrived in most rounds: the last one about a usual latency after
+    it was due."""
     kept = []
     for one in rounds:
         succeeded = one.calls - sum(one.errors.values())

@@ -1,7 +1,7 @@
-"""`python -m bench.run`: what the gateway adds to a call, measured against the same mock upstream without it.
+"""`python -m bench.run`: what the gateway adds to a call, compared with the same mock upstream without it.
 
-Starts everything itself on loopback, or measures a running stack (`--state-dir D --pid P`) whose route leads to a
-`python -m bench.upstream`. Latency is the client's; CPU is that of the gateway's own processes only.
+Starts everything on loopback, or measures a running stack (`--state-dir D --pid P`) whose route leads to `python -m
+bench.upstream`. Latency is the client's; CPU is that of the gateway's own processes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CASE_DEADLINE_S = 180.0  # a case that takes longer is broken: the run ends
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One case. Milliseconds for latencies, microseconds of CPU a call, by process label and in all."""
+    """One case. Milliseconds for latencies, microseconds of CPU per call, by process and in total."""
 
     name: str
     path: str  # "direct", "rest" or "grpc"
@@ -44,14 +44,14 @@ class Measured:
 
 
 def percentile(values: list[float], percent: int) -> float:
-    """Milliseconds; nan without values."""
+    """Milliseconds; NaN without values."""
     if len(values) < 2:
         return values[0] * 1000 if values else float("nan")
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1] * 1000
 
 
 def measure(name: str, path: str, plan: Plan, stack_pid: int | None) -> Measured:
-    """Runs one plan in a process of its own. RuntimeError when the generator fails."""
+    """Runs one plan in a separate process. Raises RuntimeError if the generator fails."""
     command = [sys.executable, "-m", "bench.load", json.dumps(asdict(plan))]
     env = {**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "0"}
     with subprocess.Popen(
@@ -86,7 +86,8 @@ def measure(name: str, path: str, plan: Plan, stack_pid: int | None) -> Measured
 
 
 def cpu_by_process(before: dict[int, Usage], after: dict[int, Usage], calls: int) -> dict[str, float]:
-    """Microseconds a call; processes of one label are added up. What a process spent that is gone is in its parent's clock."""
+    """Microseconds per call; processes with the same label are added up. The CPU of ended processes is in their
+    parent's clock."""
     spent: dict[str, float] = {}
     for clocks, sign in ((after, 1), (before, -1)):
         for usage in clocks.values():
@@ -129,7 +130,7 @@ def run(arguments: argparse.Namespace, direct_url: str, stack: Stack | None) -> 
 
 
 def table(rows: list[Measured]) -> str:
-    """The compact table: the direct row as measured, the others as what they add to it."""
+    """The compact table: the direct row as measured, the others as the difference to it."""
     head = (
         f"{'case':24} {'path':7} {'calls/s':>8} {'p50 ms':>8} {'p99 ms':>8} {'first ms':>9} {'CPU µs':>7} {'errors':>6}"
     )

@@ -34,7 +34,7 @@ routes:
         base_url: {base_url}
         api_key: bench-key
 """
-# Never reached: what is measured is what asking costs.
+# Never reached, so only the cost of checking is measured.
 GOVERNED = """\
     price: {input: 0.15, output: 0.60}
     limits: [{requests: 1000000000, per: minute}, {tokens: 1000000000, per: minute}]
@@ -47,7 +47,7 @@ consumers:
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A running gateway: how to reach it and the process whose descendants are all of it."""
+    """A running gateway: how to reach it, and the process whose descendants belong to it."""
 
     url: str  # ends in /v1
     api_key: str
@@ -58,13 +58,13 @@ class Stack:
 
 
 def read_env(file: Path) -> dict[str, str]:
-    """The NAME=value lines of a file made for `source`."""
+    """The NAME=value lines of a file for `source`."""
     words = shlex.split(file.read_text(), comments=True)
     return dict(word.partition("=")[::2] for word in words if "=" in word)
 
 
 def stack_of(state: Path, pid: int, route: str = ROUTE) -> Stack:
-    """The gateway whose state directory this is."""
+    """The gateway of this state directory."""
     env = read_env(state / "env")
     url = env["SIDECAR_URL"].rstrip("/")
     target = env["SIDECAR_GRPC_LOCAL"].removeprefix("http://")
@@ -89,7 +89,7 @@ def _stop(process: subprocess.Popen[str]) -> None:
 
 @contextmanager
 def upstream(chunks: int, gap_ms: float) -> Iterator[str]:
-    """The mock provider; gives its base URL."""
+    """Runs the mock provider; yields its base URL."""
     command = [sys.executable, "-m", "bench.upstream", f"--chunks={chunks}", f"--gap-ms={gap_ms}"]
     with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -103,10 +103,10 @@ def upstream(chunks: int, gap_ms: float) -> Iterator[str]:
 def gateway(
     directory: Path, base_url: str, workers: int, front: str = "nginx", governed: bool = False
 ) -> Iterator[Stack]:
-    """The whole stack with one route to the mock, started as a user would; `governed`: with limits and a budget on it.
-    RuntimeError with its output if it does not come."""
+    """Runs the whole stack with one route to the mock, started as a user would. `governed`: with limits and a
+    budget. Raises RuntimeError with its output if it does not start."""
     config, state, log = directory / "config" / "config.yaml", directory / "state", directory / "up.log"
-    config.parent.mkdir()  # the gateway watches the folder of its configuration: its log in there would wake it
+    config.parent.mkdir()  # the gateway watches the folder of its configuration, where a log would wake it
     config.write_text(CONFIG.format(route=ROUTE, base_url=base_url) + (GOVERNED if governed else ""))
     port, grpc_port, metrics_port = free_ports(3)
     ports = [f"--port={port}", f"--grpc=127.0.0.1:{grpc_port}", f"--metrics=127.0.0.1:{metrics_port}"]
@@ -124,7 +124,7 @@ def gateway(
 
 
 def _wait_for_env(file: Path, process: subprocess.Popen[str], log: Path) -> None:
-    """`sidecar up` writes env before it serves; it says so by its health path."""
+    """`sidecar up` writes env before it serves, so probe its health path."""
     end_s = time.monotonic() + START_DEADLINE_S
     while not (file.exists() and _is_healthy(file)):
         if process.poll() is not None or time.monotonic() > end_s:
@@ -147,7 +147,7 @@ def _is_healthy(file: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """One process of the stack: CPU seconds of it and of its children that have ended, resident bytes."""
+    """One process of the stack: CPU seconds including ended children, resident bytes."""
 
     label: str
     cpu_s: float
@@ -155,7 +155,8 @@ class Usage:
 
 
 def usages(root_pid: int) -> dict[int, Usage]:
-    """Every process of the stack by pid: the root, all its descendants, and whoever is left in the session that it leads."""
+    """Every process of the stack by pid: the root, all descendants, and any process left in the session that it
+    leads."""
     found: dict[int, Usage] = {}
     for pid in _family(root_pid):
         try:
@@ -164,7 +165,7 @@ def usages(root_pid: int) -> dict[int, Usage]:
             own_s = time.clock_gettime(_cpu_clock(pid))
         except OSError:
             continue
-        # proc(5) fields 16 and 17: user and system ticks of children that were waited for; field 24: resident pages.
+        # proc(5) fields 16 and 17: user and system ticks of waited-for children; field 24: resident pages.
         ended_s = (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
         label = "supervisor" if pid == root_pid else _label(command)
         found[pid] = Usage(label, own_s + ended_s, int(fields[21]) * os.sysconf("SC_PAGE_SIZE"))
@@ -180,12 +181,14 @@ def is_alive(pid: int) -> bool:
 
 
 def _cpu_clock(pid: int) -> int:
-    """The clock of a process: user and system time of all its threads, in nanoseconds (clock_getcpuclockid(3) on Linux)."""
+    """The CPU clock of a process: user and system time of all threads, in nanoseconds (clock_getcpuclockid(3) on
+    Linux)."""
     return (~pid << 3) | 2
 
 
 def _stat(pid: int) -> list[str]:
-    """The fields of /proc/<pid>/stat after the name, which may hold blanks: state, parent, process group, session, ..."""
+    """The fields of /proc/<pid>/stat after the name, which may contain blanks: state, parent, process group,
+    session, ..."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
@@ -207,7 +210,7 @@ def _family(root_pid: int) -> list[int]:
 
 
 def _label(command: str) -> str:
-    """What a process of the stack is, by its command line; Nginx renames its own."""
+    """The role of a process, from its command line; Nginx renames its own."""
     if "nginx" in command:
         return "nginx worker" if "worker process" in command else "nginx master"
     words = {

@@ -1,8 +1,10 @@
-"""`python -m bench.store`: what limits and money cost a worker for each call, in microseconds of CPU, by where they are counted.
+"""`python -m bench.store`: what limits and money cost a worker per call, in microseconds of CPU, by where they are
+counted.
 
-Sixteen callers are under way; each asks, waits for a provider that takes 5 to 15 ms, and settles. Nothing else of a gateway is
-in it: a row is the CPU of this process above the same loop with no store. The server is a real redis-server on loopback, in a
-process of its own. All rows are rounds of one run, one after the other; a figure is the least of its rounds.
+Sixteen callers run concurrently; each reserves, waits for a provider that takes 5 to 15 ms, and settles. Nothing
+else of a gateway is included: a row is this process's CPU above that of the same loop without a store. The server is
+a real redis-server on loopback. All rows are rounds of one run, one after the other; a figure is the minimum of its
+rounds.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ _BUDGETS = (Budget(10**12, "month"), Budget(10**12, "day"))
 
 @dataclass(slots=True)
 class Call:
-    """What a call needs at most."""
+    """The most a call can use."""
 
     tokens: int = 700
     micro_dollars: int = 1_500

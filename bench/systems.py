@@ -1,4 +1,4 @@
-"""The rows of the race, in the order of the table: nobody, the floors, ours, the others."""
+"""The rows of the race, in the order of the table: direct, lower bounds, ours, peers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def ours(front: str, *, governed: bool, by_grpc: bool = False) -> System:
 
 
 DIRECT = System("nobody in between", "nothing", direct)
-# What the others are compared with.
+# The system that the others are compared with.
 REFERENCE = ours("nginx", governed=False)
 SYSTEMS = (
     DIRECT,

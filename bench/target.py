@@ -1,4 +1,5 @@
-"""What a system of the race is, and how a program becomes one: started, asked for a chat, ended with all it started."""
+"""A system of the race, and how to run a program as one: start it, wait for a chat, end it with everything it
+started."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ _LOG_TAIL = 3000  # characters of a program's output that an error shows
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the load goes, and the process whose descendants are all of the system (None: there is no system)."""
+    """Where the load goes, and the process whose descendants belong to the system (None: there is no system)."""
 
     url: str  # ends in /v1
     pid: int | None = None
@@ -40,7 +41,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """A row of the table. `start(folder, base URL of the mock)`; `on`: what is switched on, in words for a reader."""
+    """A row of the table. `start(folder, base URL of the mock)`; `on`: what is switched on, in words."""
 
     name: str
     on: str
@@ -50,9 +51,9 @@ class System:
 
 @contextmanager
 def running(command: list[str], folder: Path, target: Target, env: dict[str, str] | None = None) -> Iterator[Target]:
-    """Starts a program and waits for its first chat. RuntimeError with its output if that does not come.
+    """Starts a program and waits for its first chat. Raises RuntimeError with its output if that fails.
 
-    Nothing of the caller's environment but PATH reaches it: a proxy or a provider's key there must not change the race.
+    Of the caller's environment it only gets PATH: a proxy or a provider's key there must not affect the race.
     """
     log = folder / "output.log"
     home = {"HOME": str(folder), "PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", "DO_NOT_TRACK": "true"}
@@ -73,7 +74,7 @@ def running(command: list[str], folder: Path, target: Target, env: dict[str, str
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Asks it to end, then ends all that is left of its session: wrappers do not pass a signal on to what they started."""
+    """Asks it to end, then kills what is left of its session: wrappers do not forward signals."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_DEADLINE_S)

@@ -1,7 +1,8 @@
-"""The mock provider of the benchmark: canned bytes, no parsing beyond Content-Length, so that it costs as little as it can.
+"""The mock provider of the benchmark: canned bytes, no parsing beyond Content-Length, so that it costs as little as
+possible.
 
-`python -m bench.upstream --port P [--chunks 50] [--gap-ms 1]`. POST anything: a chat answer of about 300 bytes, or, when the
-body asks for a stream, that many chunks, each written on its own with the gap between them.
+`python -m bench.upstream --port P [--chunks 50] [--gap-ms 1]`. Answers any POST: with a chat answer of about 300
+bytes, or, if the body asks for a stream, with that many chunks, each written separately with the gap in between.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import uvloop
 
 LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 STREAM = re.compile(rb'"stream" *: *true')
-WORD = " tokens"  # what each chunk says
+WORD = " tokens"  # the text of each chunk
 
 
 def unary_answer() -> bytes:

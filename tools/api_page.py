@@ -1,4 +1,4 @@
-"""docs/reference/api.md: every REST path by its API, and every RPC with the comment of its proto."""
+"""Generates docs/reference/api.md: every REST path by API, and every RPC with its proto comment."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ reflection.
 
 
 def _sentences(comment: str) -> str:
-    """A proto comment as one line, without the notes for tools."""
+    """A proto comment as one line, without notes for tools."""
     lines = [line.strip().removeprefix("//").strip() for line in comment.splitlines()]
     return " ".join(line for line in lines if line and not line.startswith("buf:lint"))
 
@@ -61,7 +61,7 @@ def _methods(proto: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _rest() -> Iterator[str]:
-    """One row per RPC: its first path, and the others that do the same."""
+    """One row per RPC: its first path, and equivalent ones."""
     groups: dict[str, dict[str, list[str]]] = {}
     for binding in bindings_of(service()):
         operation = OPERATIONS[binding.rpc]

@@ -1,4 +1,5 @@
-"""The key tables of docs/reference/config.md, from the tables that the config's reader uses. The prose is written by hand."""
+"""Generates the key tables of docs/reference/config.md from the tables of the config reader. The prose is written
+by hand."""
 
 from __future__ import annotations
 
@@ -44,13 +45,13 @@ TABLES: dict[str, Section[Any]] = {
     "archive": POSTGRES,
     "responses": RESPONSES,
 }
-# MLflow has such a section at all; in the others every key is ours, and the page says so in prose.
+# Sections that MLflow has too; in all others every key is ours, as the page says in prose.
 _WITH_MLFLOW = frozenset({"top", "route", "model"})
 _TABLE = re.compile(r"(<!-- keys: ([a-z ]+); [^>]* -->\n).*?(<!-- end -->\n)", re.DOTALL)
 
 
 def config_page(page: str | None = None) -> str:
-    """docs/reference/config.md with its tables as the code has them. Raises ValueError unless each section has one table."""
+    """Returns docs/reference/config.md with up-to-date tables. Raises ValueError unless each section has one table."""
     text = PAGE.read_text() if page is None else page
     named = [match[2] for match in _TABLE.finditer(text)]
     if sorted(named) != sorted(TABLES):
@@ -71,7 +72,7 @@ def _table(name: str) -> str:
 def _row(section: Section[Any], field: Field, *, ours: bool) -> str:
     value = "section" if isinstance(field.kind, Section) else field.kind.words
     default = field.default or section.default_text(field)
-    if default and (" " not in default or default.startswith("{")):  # as one would write it; else in words
+    if default and (" " not in default or default.startswith("{")):  # in the file's notation, otherwise in words
         default = f"`{default}`"
     if field.required:
         default = "required"

@@ -1,4 +1,5 @@
-"""Writes deploy/grafana/dashboards/: `python -m tools.dashboards`. One table a dashboard; the layout follows from it."""
+"""Writes deploy/grafana/dashboards/: `python -m tools.dashboards`. One table per dashboard; the layout follows from
+it."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ def _rate(metric: str, by: str = "", where: str = "") -> str:
 
 
 def _share(metric: str, of: str, by: str = "", where: str = "") -> str:
-    """Of the calls that were not cancelled."""
+    """As a share of the calls that were not cancelled."""
     both = f"{where}, " if where else ""
     return f"{_rate(metric, by, both + of)} / {_rate(metric, by, both + NOT_CANCELLED)}"
 

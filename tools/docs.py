@@ -1,4 +1,5 @@
-"""Writes the pages of docs/ that come from tables in the code. `--check` says what is stale and changes nothing."""
+"""Writes the pages of docs/ that are generated from tables in the code. `--check` reports stale ones and changes
+nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from tools.wrapping import wrapped
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# What each kind means to whoever gets it. A test holds this against the list of kinds.
+# What each kind means to its recipient. A test compares this with the list of kinds.
 MEANINGS = {
     Kind.INVALID_REQUEST: "The request is invalid, or the provider says so. A retry does not help.",
     Kind.CONTEXT_LENGTH_EXCEEDED: "Prompt and answer do not fit into the model's context.",
@@ -106,7 +107,7 @@ PAGES: dict[str, Callable[[], str]] = {
 
 
 def stale(root: Path) -> list[str]:
-    """Names the pages below `root` that differ from what the code says."""
+    """The pages below `root` that differ from the code."""
     return [name for name, page in PAGES.items() if not (root / name).is_file() or (root / name).read_text() != page()]
 
 

@@ -1,5 +1,5 @@
-"""The client's tables of the gateway's facts, from those of the adapters: the client imports nothing of the server, and neither
-writes the other's facts down again."""
+"""Generates the client's copies of tables of the adapters: the client imports nothing from the server, and no fact
+is maintained twice."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Writes what is generated for the two packages. `--check` names what is stale and changes nothing.
+"""Writes the generated files of both packages. `--check` reports stale ones and changes nothing.
 
     proto/                         -> sidecar/v1 with its descriptor set, client/llm_gateway_client/v1
     client/llm_gateway_client/aio  -> client/llm_gateway_client/sync (tools/sync_client.py)
     adapters/mlflow_client         -> client/llm_gateway_client/gateway_tables.py (tools/gateway_tables.py)
 
-The imports of google/api come from the googleapis-common-protos package, so nothing is fetched; they are copied to
-.buf/googleapis because buf reads folders only.
+The imports of google/api come from the googleapis-common-protos package, so nothing is downloaded; they are copied
+to .buf/googleapis because buf only reads folders.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from importlib import resources
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "client")]  # this file is a script, and works in a copy of the checkout
+sys.path[:0] = [str(ROOT), str(ROOT / "client")]  # this file is a script that also works in a copy of the checkout
 from tools import gateway_tables, sync_client  # noqa: E402
 
 PACKAGE = Path("sidecar/v1")
 CLIENT = Path("client/llm_gateway_client")
 CLIENT_V1 = CLIENT / "v1"
-# The services that callers use; RestService is the front's.
+# The services that callers use; RestService is for the front.
 CLIENT_PROTOS = ("inference", "routes")
 TABLES = CLIENT / "gateway_tables.py"
-# Where a file that nothing generates any more is found.
+# Where to look for files that are no longer generated.
 FOLDERS = {PACKAGE: "*_pb2*.py*", CLIENT_V1: "*.py*", sync_client.TARGET: "*.py"}
 DESCRIPTORS = PACKAGE / "descriptors.pb"
-# What rest.proto imports, and what those import.
+# What rest.proto imports, directly and indirectly.
 GOOGLE_API = ("google/api/annotations.proto", "google/api/http.proto", "google/api/httpbody.proto")
 
 
 def copy_google_api(target: Path) -> None:
-    """Puts the imported google/api files below `target`."""
+    """Copies the imported google/api files below `target`."""
     source = resources.files("google.api")
     for name in GOOGLE_API:
         path = target / name
@@ -45,8 +45,8 @@ def copy_google_api(target: Path) -> None:
 
 
 def generate(root: Path, out: Path) -> list[Path]:
-    """Writes all that is generated of the checkout `root` below `out`; gives the paths relative to it. The proto files and the
-    adapters are this checkout's. Raises SystemExit when protoc refuses."""
+    """Writes everything that is generated from the checkout `root` below `out`; returns the relative paths. The
+    proto files and the adapters are those of this checkout. Raises SystemExit if protoc fails."""
     names = [*generate_server(out), *generate_messages(out)]
     texts = {**sync_client.modules(root), TABLES: sync_client.formatted(gateway_tables.text(), TABLES)}
     for path, text in texts.items():
@@ -56,10 +56,10 @@ def generate(root: Path, out: Path) -> list[Path]:
 
 
 def generate_messages(out: Path) -> list[Path]:
-    """The client's own messages, of what generate_server has put below `out`.
+    """Generates the client's own messages from what generate_server has written below `out`.
 
-    They live in a descriptor pool of their own: the server's messages, or those that a caller generated from another release's
-    proto files, have the same names, and one pool takes each name once.
+    They use a separate descriptor pool: the server's messages, or those that a caller generated from another
+    release's proto files, have the same names, and a pool only accepts each name once.
     """
     (out / CLIENT_V1).mkdir(parents=True, exist_ok=True)
     (out / CLIENT_V1 / "__init__.py").write_text('"""Generated from proto/: the messages of the typed services."""\n')
@@ -97,7 +97,7 @@ def generate_server(out: Path) -> list[Path]:
 
 
 def stale(root: Path) -> list[str]:
-    """Names the generated files below `root` that differ from what proto/ says, are missing, or belong to no proto file."""
+    """The generated files below `root` that differ from proto/, are missing, or belong to no proto file."""
     with tempfile.TemporaryDirectory() as scratch:
         fresh = Path(scratch)
         names = generate(root, fresh)

@@ -1,4 +1,4 @@
-"""Grafana's own model of a dashboard, made of a table of panels."""
+"""Builds Grafana's dashboard model from a table of panels."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Panel:
     """`queries`: legend -> PromQL. A stat shows one number, a graph lines over time."""
 
     title: str
-    unit: str  # Grafana's name of it
+    unit: str  # Grafana's name for it
     queries: dict[str, str]
     text: str = ""
     stat: bool = False

@@ -1,4 +1,5 @@
-"""docs/reference/metrics.md: every metric, how many series it can have, and its name in OpenTelemetry's GenAI conventions."""
+"""Generates docs/reference/metrics.md: every metric, its maximum number of series, and its name in OpenTelemetry's
+GenAI conventions."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from tools.wrapping import wrapped
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One metric. `series` is its worst case in the words of the page; `otel` "" where the conventions have nothing."""
+    """One metric. `series` describes its maximum number of series; `otel` is "" if the conventions have no
+    equivalent."""
 
     name: str
     labels: tuple[str, ...]

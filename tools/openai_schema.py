@@ -1,8 +1,9 @@
-"""The published description of OpenAI's API -> what the tests need of it: names of request members, the schema of answers.
+"""Extracts what the tests need from OpenAI's published API description: names of request members, the schema of
+answers.
 
-    python -m tools.openai_schema openapi.json COMMIT     # of https://github.com/openai/openai-openapi (MIT)
+    python -m tools.openai_schema openapi.json COMMIT  # from https://github.com/openai/openai-openapi (MIT)
 
-Facts only: names, types, allowed values; no text of the description.
+Only facts: names, types, allowed values; no text of the description.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class Description:
         return {n: p for each in self.variants(schema) for n, p in each.get("properties", {}).items()}
 
     def members(self, schema: _Schema, at: str = "", depth: int = 0) -> Iterator[str]:
-        """The names of all members with their places. {word} is the role or type of an object that has one."""
+        """The names of all members with their paths. {word} is the role or type of an object that has one."""
         for each in self.variants(schema):
             if "items" in each:
                 yield from self.members(each["items"], f"{at}[]", depth)
@@ -76,7 +77,7 @@ class Description:
         return f"{{{words[0]}}}" if len(words) == 1 else ""
 
     def plain(self, schema: _Schema) -> _Schema:
-        """As JSON Schema without references and texts; `nullable` is a type."""
+        """As JSON Schema without references and texts; `nullable` becomes a type."""
         nullable = schema.get("nullable", False)
         schema = self.opened(schema)
         out = {key: schema[key] for key in _KEPT if key in schema}

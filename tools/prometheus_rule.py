@@ -1,5 +1,5 @@
-"""Writes deploy/kubernetes/base/prometheusrule.yaml: `python -m tools.prometheus_rule`. The rules of deploy/prometheus/rules.yml,
-in the shape that the Prometheus operator takes."""
+"""Writes deploy/kubernetes/base/prometheusrule.yaml: `python -m tools.prometheus_rule`. The rules of
+deploy/prometheus/rules.yml in the format of the Prometheus operator."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ spec:
 
 
 def prometheus_rule(rules: str) -> str:
-    """The manifest; `rules` is a rules file of Prometheus as text, whose comments stay."""
+    """The manifest; `rules` is the text of a Prometheus rules file, whose comments are kept."""
     return _HEAD + "".join(f"  {line}" if line.strip() else line for line in rules.splitlines(keepends=True))
 
 

@@ -1,7 +1,9 @@
-"""docs/reference/providers.md: what each provider's row and format can do, found out by asking the code.
+"""Generates docs/reference/providers.md: what each provider's row and format supports, determined by running the
+code.
 
-A feature is there when `encode` takes a request that uses it; a refusal is the "-" of the table. Whether a provider's model
-then does it is the provider's affair. How each row was verified comes from the table of the laws (tests/adapters/laws.py).
+A feature is supported if `encode` accepts a request that uses it; a refusal is a "-" in the table. Whether a
+provider's model then does it is up to the provider. How each row was verified comes from the table of laws
+(tests/adapters/laws.py).
 """
 
 from __future__ import annotations
@@ -20,12 +22,13 @@ from tests.adapters.outcomes import LEFT_OUT, REFUSED, examples_for, outcome, ro
 from tools.wrapping import wrapped
 
 _CONTEXT = Context(0, lambda prefix: prefix + "1")
-# Names that formats look at: MosaicML's chat knows llama-2 only.
+# Names that formats depend on: MosaicML's chat only knows llama-2.
 _MODEL = "llama2-70b-chat"
-# What a provider insists on with every call of a kind, so that a refusal is about the feature alone.
+# What a provider requires in every call of a kind, so that a refusal only concerns the feature.
 _OPTIONS = {"input_type": "search_document", "default_max_tokens": 100}
 _YES, _NO = "yes", "-"
-# Rows shown against servers that tests start on this machine; the others of MLflow and llama.cpp come from their fixtures.
+# Rows verified against servers that tests start on this machine; MLflow's and llama.cpp's others come from their
+# fixtures.
 _LOCAL_SERVER = {
     "llama.cpp": "the embedded model is served by llama.cpp",
     "local": "the embedded model",
@@ -94,7 +97,7 @@ def _side(row: Provider, task: Task, model: str = _MODEL) -> ProviderSide | None
 
 
 def _completions(row: Provider) -> str:
-    """Whether completions are the provider's own or go to its chat."""
+    """Whether completions have their own API or use the provider's chat."""
     own = FORMATS[row.format].provider.get(Task.COMPLETIONS)
     legacy: Iterable[str] = row.options.get("completions_models", ())
     found = {_path(_side(row, Task.COMPLETIONS, model), own) for model in (_MODEL, *legacy)}
@@ -155,7 +158,7 @@ def _quirks(row: Provider) -> tuple[str, ...]:
 
 
 def _left_out(row: Provider) -> str:
-    """In few words: for a strict provider all but a few of a long list are left out."""
+    """In few words: strict providers leave out all but a few of a long list."""
     leaves = row.leaves & (MESSAGE | PARTS)
     if not leaves:
         return _NO
@@ -168,7 +171,7 @@ def _left_out(row: Provider) -> str:
 def _table(
     head: Iterable[str], cells: Callable[[Provider], tuple[str, ...]], rows: Iterable[Provider], *, merged: bool = False
 ) -> list[str]:
-    """`merged`: providers of which the same is said share a line."""
+    """`merged`: providers with the same cells share a row."""
     lines: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         row_cells = cells(row)
@@ -182,7 +185,7 @@ def _table(
 
 
 def _member_cells(row: Provider) -> tuple[str, ...]:
-    """Of chat: hints that are left out, and what is refused; each as the encoding of an example shows."""
+    """For chat: hints that are left out, and what is refused, as shown by encoding an example."""
     left_out: dict[str, None] = {}
     refused: dict[str, None] = {}
     for example, _ in examples_for(row):
@@ -205,7 +208,7 @@ def _like_openai(row: Provider) -> bool:
 
 
 def _neutral() -> str:
-    """Values that ask for nothing, as one writes them."""
+    """Values without effect, in the notation of a request."""
     shown = []
     for name, row in CHAT.items():
         words = dict.fromkeys(json.dumps(value) for value in row.neutral if value not in ("", [], [""]))

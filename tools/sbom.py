@@ -1,9 +1,9 @@
-"""`python -m tools.sbom FOLDER` writes the software bills of materials beside the wheels of `make dist`: CycloneDX 1.6 as JSON.
+"""`python -m tools.sbom FOLDER` writes the software bills of materials next to the wheels of `make dist`: CycloneDX
+1.6 as JSON.
 
-What is installed is what requirements/server.txt pins, so the bill is made from that lock: names, versions, the hashes that pip
-checks, and who needs whom (uv's "via" comments). Licences come from the metadata of the installed packages; packages for
-another system have none. Nothing in a bill depends on the time or the machine: the same tree
-gives the same bytes.
+requirements/server.txt pins what is installed, so the bill is generated from that lock: names, versions, the hashes
+that pip verifies, and dependencies (uv's "via" comments). Licences come from the metadata of installed packages;
+packages for other systems have none. A bill does not depend on time or machine: the same tree gives the same bytes.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from packageurl import PackageURL
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements" / "server.txt"
 GATEWAY, CLIENT = ROOT, ROOT / "client"
-_NAMESPACE = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")  # the RFC's, for names without a scheme of their own
+_NAMESPACE = uuid.UUID("6ba7b812-9dad-11d1-80b4-00c04fd430c8")  # the RFC's, for names without their own namespace
 _ENTRY = re.compile(
     r"^(?P<name>[a-z0-9][a-z0-9._-]*)(?:\[[^\]]*\])?==(?P<version>[^\s;\\]+)(?: ; (?P<where>[^\\\n]+))?", re.MULTILINE
 )
-# Of packages for other systems no licence is known, whether or not something else has installed one here.
+# Packages for other systems have no licence here, whether or not one happens to be installed.
 _ELSEWHERE = re.compile(r"sys_platform == '(?!linux)")
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 _VIA = re.compile(r"^    # via(?: (\S+))?((?:\n    #   \S.*)*)", re.MULTILINE)
@@ -50,7 +50,7 @@ class Pinned:
 
 
 def pinned(lock: str) -> list[Pinned]:
-    """The packages of a lock that uv wrote, in its order."""
+    """The packages of a lock written by uv, in order."""
     starts = list(_ENTRY.finditer(lock))
     ends = [start.start() for start in starts[1:]] + [len(lock)]
     return [_pinned(start, lock[start.start() : end]) for start, end in zip(starts, ends, strict=True)]
@@ -65,7 +65,7 @@ def _pinned(entry: re.Match[str], block: str) -> Pinned:
 
 
 def reachable(packages: Iterable[Pinned], roots: Iterable[str]) -> list[Pinned]:
-    """Those that `roots` need, directly or not."""
+    """The packages that `roots` need, directly or indirectly."""
     packages = list(packages)
     found: set[str] = set()
     waiting = list(roots)
@@ -78,7 +78,7 @@ def reachable(packages: Iterable[Pinned], roots: Iterable[str]) -> list[Pinned]:
 
 
 def _licences(name: str) -> list[License]:
-    """As the package's own metadata has them."""
+    """The licences in the package's own metadata."""
     try:
         fields = metadata(name)
     except PackageNotFoundError:
@@ -126,7 +126,7 @@ def _own(project: Path) -> Component:
 
 
 def bill(project: Path, packages: list[Pinned]) -> str:
-    """The bill of the distribution in the folder `project`, GATEWAY or CLIENT. The gateway needs the client, too."""
+    """The bill of the distribution in the folder `project`, GATEWAY or CLIENT. The gateway also needs the client."""
     root = _own(project)
     own = {root.name: root} if project == CLIENT else {each.name: each for each in (root, _own(CLIENT))}
     packages = packages if project == GATEWAY else reachable(packages, [root.name])

@@ -1,7 +1,7 @@
-"""A hook of mkdocs (mkdocs.yml): what the site needs beyond the pages as they are in the repository.
+"""A hook of mkdocs (mkdocs.yml) that adapts the repository's pages to the site.
 
-Links that lead out of docs/ (to deploy/, proto/, the README) stay as the words and the path, because the site does not have
-those files. Decisions are listed by their files, so that a new one is in the site by being there.
+Links that lead out of docs/ (to deploy/, proto/, the README) become plain text and a path, because the site does not
+have those files. Decisions are listed from their files, so that new ones appear automatically.
 """
 
 from __future__ import annotations

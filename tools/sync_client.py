@@ -1,6 +1,7 @@
-"""The sync client, from the async one: each module of client/llm_gateway_client/aio as a text, word by word without `await`.
+"""Generates the sync client from the async one: each module of client/llm_gateway_client/aio as text, word by word
+without `await`.
 
-A word that is not in the tables goes over as it is, so that mypy finds what one of them misses.
+Words that are not in the tables are copied, so mypy finds missing entries.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = Path("client/llm_gateway_client/aio")
 TARGET = Path("client/llm_gateway_client/sync")
-# Longer ones first where one holds the other.
+# Longer words first if one contains the other.
 _PATTERNS = (
     (r"AsyncGenerator\[(.+?), None\]", r"Generator[\1, None, None]"),
     (r"\basync (def|with|for)\b", r"\1"),
@@ -31,7 +32,7 @@ _PATTERNS = (
     (r"\basync_within\b", "within"),
     (r"\bStopAsyncIteration\b", "StopIteration"),
     (r"\bAn async iterator\b", "An iterator"),
-    # What is true of one of them alone.
+    # What only applies to one of them.
     (r"Belongs to one event loop\.", "Threads may share it."),
     (r"Channels belong to the event loop of the first call\.", "Threads may share it."),
     (
@@ -57,7 +58,7 @@ def text_of(path: Path) -> str:
 
 
 def formatted(text: str, path: Path) -> str:
-    """As `make fmt` would write it."""
+    """As `make fmt` would format it."""
     ruff = (sys.executable, "-m", "ruff")
     for command in (
         ("check", "--quiet", "--fix", "--select", "I", "--stdin-filename"),

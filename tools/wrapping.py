@@ -1,4 +1,4 @@
-"""Prose of Markdown wrapped at 100 characters. Code, tables, headings and comments stay as they are.
+"""Wraps prose of Markdown at 100 characters. Code, tables, headings and comments are unchanged.
 
 python -m tools.wrapping README.md docs/concepts/limits.md
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 WIDTH = 100
 _FENCE = re.compile(r" *(```|~~~)")
-# A line that is never part of a paragraph: empty, table, heading, comment, image, code by its indent.
+# A line that is never part of a paragraph: empty, table, heading, comment, image, indented code.
 _APART = re.compile(r"$| *\||#|<|!\[|\[.*\]: | {4,}(?![-*] |\d+\. )")
 _ITEM = re.compile(r" *(?:[-*] |\d+\. )")
 # What must not be broken at a blank.
@@ -59,7 +59,7 @@ def _filled(paragraph: list[str]) -> list[str]:
 
 
 def long_lines(markdown: str) -> list[str]:
-    """Lines of prose that are too long although they could be broken."""
+    """Lines of prose that are too long and could be broken."""
     found = []
     for is_paragraph, lines in _blocks(markdown.split("\n")):
         if is_paragraph and any(len(line) > WIDTH for line in lines) and _filled(lines) != lines:
@@ -68,7 +68,7 @@ def long_lines(markdown: str) -> list[str]:
 
 
 def wrapped(markdown: str) -> str:
-    """The same text. A paragraph is filled again only where one of its lines is too long."""
+    """The wrapped text. A paragraph is only refilled if one of its lines is too long."""
     lines: list[str] = []
     for is_paragraph, block in _blocks(markdown.split("\n")):
         lines += _filled(block) if is_paragraph and any(len(line) > WIDTH for line in block) else block

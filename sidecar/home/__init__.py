@@ -1,4 +1,4 @@
-"""The home page: what one caller may call and has used, as HTML that the gateway makes itself.
+"""The home page: what one caller may call and has used, as HTML rendered by the gateway.
 
 page(view) -> the document
 asset(name) -> a script or style of it, or None

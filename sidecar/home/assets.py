@@ -1,4 +1,4 @@
-"""Script and style of the home page, as files; and the policy under which it works."""
+"""Script and style of the home page as files, and its Content-Security-Policy."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from importlib import resources
 
 from sidecar.openapi import Asset
 
-# Everything from this gateway, nothing inline: what a name or an error text might smuggle in could do nothing.
+# Everything comes from this gateway, nothing is inline: injected names or error texts could not do anything.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
 )
-# The files change with the installed package only, but a page of a new release must not meet the old ones for long.
+# The files only change with the installed package, but a new release's page must not use the old ones for long.
 _CACHED = "private, max-age=300"
 _TYPES = {"home.css": "text/css; charset=utf-8", "home.js": "text/javascript; charset=utf-8"}
 
 
 @cache
 def asset(name: str) -> Asset | None:
-    """None for a name that is not one of the page's files."""
+    """Returns None for a name that is not one of the page's files."""
     content_type = _TYPES.get(name)
     if content_type is None:
         return None

@@ -1,4 +1,4 @@
-"""A box to try a chat route, and the lines to paste into a program."""
+"""A form to try a chat route, and code to paste into a program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TASKS = ("chat", "completions", "embeddings")
 
 
 def try_section(view: HomeView) -> Html | None:
-    """None where the caller has no route to chat with."""
+    """None if the caller has no chat route."""
     routes = [route for route in view.routes if route.task == "chat" and not route.wildcard]
     if not routes:
         return None
@@ -43,7 +43,7 @@ def try_section(view: HomeView) -> Html | None:
 
 
 def call_section(view: HomeView) -> Html | None:
-    """None where there is nothing to call."""
+    """None if there is nothing to call."""
     routes = [route for route in view.routes if not route.wildcard]
     if not routes:
         return None

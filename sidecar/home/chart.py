@@ -1,4 +1,5 @@
-"""A chart of bars, one a day, as SVG. Scale and dates are text next to it, so that they keep their size on narrow screens."""
+"""A bar chart with one bar per day, as SVG. Scale and dates are text next to it, so that they keep their size on
+narrow screens."""
 
 from __future__ import annotations
 
@@ -9,21 +10,21 @@ from datetime import date
 from sidecar.home.markup import Html, element
 
 _WIDTH, _HEIGHT = 600, 120
-_GAP = 0.25  # of a bar's place
-# A day with little in it is not a day with nothing.
+_GAP = 0.25  # share of a bar's slot
+# A day with little usage must not look like one without any.
 _LEAST = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One colour of a chart: `values` of each day."""
+    """One colour of a chart: its `values` per day."""
 
     name: str
     values: Sequence[int]
 
 
 def chart(title: str, days: Sequence[str], series: Sequence[Series], write: Callable[[int], str], total: str) -> Html:
-    """A figure: `days` are dates (2026-11-22) without gaps, `series` are stacked, `write` makes words of a value."""
+    """A figure: `days` are consecutive dates (2026-11-22), `series` are stacked, `write` formats a value."""
     sums = [sum(each.values[index] for each in series) for index in range(len(days))]
     most = max(sums, default=0)
     drawing = element(
@@ -84,6 +85,6 @@ def _marks(days: Sequence[str]) -> list[str]:
 
 
 def _short(day: str) -> str:
-    """As in 22 Nov."""
+    """Formats as 22 Nov."""
     found = date.fromisoformat(day)
     return f"{found.day} {found:%b}"

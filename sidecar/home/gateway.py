@@ -1,4 +1,4 @@
-"""What only admins see: everybody's usage, upstreams, workers, the configuration, certificates."""
+"""What only admins see: usage of all consumers, upstreams, workers, configuration, certificates."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sidecar.home.usage import charts, details, spent_table
 from sidecar.home.view import HomeView
 from sidecar.home.words import duration, many, moment
 
-# A certificate that ends within these is a matter for today.
+# A certificate that expires within this many days needs attention.
 _SOON_S = 14 * 86_400
 _STATES = {"serving": "good", "hangs": "bad"}
 
 
 def gateway_section(view: HomeView) -> Html | None:
-    """None for everybody else."""
+    """None for everyone else."""
     operator = view.operator
     if operator is None:
         return None

@@ -1,4 +1,4 @@
-"""HTML that cannot be broken out of: what is not made here is text, and text is escaped.
+"""Builds HTML that cannot be broken out of: anything that is not built here is text, and text is escaped.
 
 element("p", "Route ", named(route.name), class_="note")
 """
@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterable
 
 _VOID = frozenset({"br", "hr", "img", "input", "link", "meta", "rect", "line"})
-# Characters that no document may hold, and halves of surrogate pairs, which UTF-8 has no place for.
+# Characters that are not allowed in documents, and lone surrogates, which UTF-8 cannot encode.
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
 
 class Html(str):
-    """Markup. Only this module makes it of anything else than markup."""
+    """Markup. Only this module creates it from anything but markup."""
 
     __slots__ = ()
 
@@ -24,12 +24,12 @@ Content = str | None | Iterable["Content"]
 
 
 def text(value: str) -> Html:
-    """Escaped, for content and attributes in double quotes."""
+    """Escapes text, for content and attributes in double quotes."""
     return Html(html.escape(_NO_TEXT.sub("\ufffd", value)))
 
 
 def joined(*content: Content) -> Html:
-    """One after the other; None is nothing, a plain string is text."""
+    """Concatenates; None is nothing, a plain string is text."""
     pieces: list[str] = []
     for each in content:
         if isinstance(each, Html):
@@ -42,7 +42,8 @@ def joined(*content: Content) -> Html:
 
 
 def element(tag: str, *content: Content, **attributes: str | int | float | bool | None) -> Html:
-    """`class_` is class, `aria_label` is aria-label. An attribute that is None or False is left out, True has no value."""
+    """`class_` is class, `aria_label` is aria-label. An attribute that is None or False is omitted, True has no
+    value."""
     written = "".join(
         f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{text(str(value))}"')
         for key, value in attributes.items()
@@ -54,5 +55,5 @@ def element(tag: str, *content: Content, **attributes: str | int | float | bool 
 
 
 def named(name: str) -> Html:
-    """What somebody chose to call something: its direction must not turn the words around it."""
+    """A name that somebody chose: its writing direction must not affect the text around it."""
     return element("bdi", name)

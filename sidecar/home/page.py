@@ -1,4 +1,5 @@
-"""The document: header, the caller's routes, a box to try one, lines to paste, limits, usage; for admins the gateway."""
+"""The document: header, the caller's routes, a form to try one, code to paste, limits, usage; for admins also the
+gateway."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from sidecar.home.routes import routes_section
 from sidecar.home.usage import limits_section, usage_section
 from sidecar.home.view import HomeView
 
-# An empty icon: a browser would ask for /favicon.ico.
+# An empty icon, so that browsers do not request /favicon.ico.
 _ICON = "data:,"
 _SECTIONS: Mapping[str, Callable[[HomeView], Html | None]] = {
     "routes": routes_section,

@@ -1,4 +1,4 @@
-"""Which routes the caller may call, what answers there, and whether it can."""
+"""The routes that the caller may call, their models, and whether they are available."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sidecar.home.view import HomeView, RouteView, UpstreamView
 from sidecar.home.words import duration, many
 
 _TITLES = ("Route", "Task", "Call it by", "Answered by", "State")
-# Of a route with many; the rest is a number.
+# Models shown per route; the rest is a number.
 _UPSTREAMS_SHOWN = 4
 
 
@@ -50,7 +50,7 @@ def _answered_by(route: RouteView) -> Html:
 
 
 def route_state(upstreams: tuple[UpstreamView, ...], view: HomeView) -> Html:
-    """Of a route: whether all, some or none of its upstreams take calls."""
+    """The state of a route: whether all, some or none of its upstreams accept calls."""
     if not view.known:
         return state("not known", "warn")
     ejected = [each for each in upstreams if each.ejected_by]
@@ -62,7 +62,7 @@ def route_state(upstreams: tuple[UpstreamView, ...], view: HomeView) -> Html:
 
 
 def upstream_state(upstream: UpstreamView, view: HomeView) -> Html:
-    """Of one upstream, for admins."""
+    """The state of one upstream, for admins."""
     if not upstream.ejected_by:
         return state("available", "good")
     by_all = upstream.ejected_by >= view.workers
@@ -70,7 +70,7 @@ def upstream_state(upstream: UpstreamView, view: HomeView) -> Html:
 
 
 def last_failure(upstream: UpstreamView, view: HomeView) -> Content:
-    """When and how it last failed; nothing where it has not."""
+    """When and how it last failed; empty if it has not."""
     failure = upstream.failure
     if failure is None:
         return element("span", "none", class_="quiet")

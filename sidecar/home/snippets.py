@@ -1,7 +1,8 @@
-"""The lines to paste: for each door of each task, with the caller's base URL, CA and route in them.
+"""The code to paste: for each API of each task, with the caller's base URL, CA and route.
 
-The browser knows under which address it reaches the gateway, so its script fills in `@BASE@`, `@HOST@` and `@ROUTE@`. What is
-between « and » has a part for https with our own CA, one for https with a CA that everybody trusts, and one for http.
+Only the browser knows under which address it reaches the gateway, so its script fills in `@BASE@`, `@HOST@` and
+`@ROUTE@`. Between « and » there is a part for https with our own CA, one for https with a public CA, and one for
+http.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ print(answer.embeddings[0].values.values[:5])"""
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """One format that a route of `task` can be called in. `calls` is the path or RPC behind it."""
+    """One API through which a route of `task` can be called. `calls` is the path or RPC behind it."""
 
     task: str
     key: str
@@ -133,19 +134,19 @@ DOORS: tuple[Door, ...] = (
     Door("embeddings", "openai", "OpenAI SDK", "POST /v1/embeddings", "python", f"{_OPENAI}\n{_OPENAI_EMBED}"),
     Door("embeddings", "grpc", "gRPC", "InferenceService/Embed", "python", f"{_GRPC}\n{_GRPC_EMBED}"),
 )
-# What a table of routes says of them.
+# How a table of routes names them.
 DOOR_WORDS = {
     "chat": "Chat completions, Responses, Messages, gRPC",
     "completions": "Completions, gRPC",
     "embeddings": "Embeddings, gRPC",
 }
 _PLACE = re.compile(r"@(BASE|HOST|ROUTE)@|«([^«»]*)»")
-# Until the script has run, and where there is none.
+# Shown until the script has run, or without it.
 _UNKNOWN = {"BASE": "https://YOUR-GATEWAY", "HOST": "YOUR-GATEWAY:443"}
 
 
 def lines_of(door: Door, route: str, *, own_ca: bool) -> Html:
-    """The template with elements that the script finds."""
+    """The template with elements that the script looks up."""
     return joined(*_pieces(door.template, route, own_ca=own_ca))
 
 

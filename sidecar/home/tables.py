@@ -8,7 +8,7 @@ from sidecar.home.markup import Content, Html, element
 
 
 def section(key: str, title: str, *content: Content, note: Content = None, wide: bool = False) -> Html:
-    """A landmark with a heading. `key` is its address on the page."""
+    """A landmark with a heading. `key` is its anchor on the page."""
     return element(
         "section",
         element("h2", title, id=f"{key}-title"),
@@ -22,7 +22,7 @@ def section(key: str, title: str, *content: Content, note: Content = None, wide:
 
 
 def table(caption: str, titles: Sequence[str], rows: Sequence[Sequence[Content]], numbers: Sequence[int] = ()) -> Html:
-    """The first cell of a row is its heading. `numbers` are columns to be set flush right."""
+    """The first cell of a row is its heading. `numbers` are right-aligned columns."""
     head = element(
         "tr", *(element("th", title, scope="col", class_=_class(at, numbers)) for at, title in enumerate(titles))
     )
@@ -47,5 +47,5 @@ def _class(at: int, numbers: Sequence[int]) -> str | None:
 
 
 def state(words: Content, kind: str) -> Html:
-    """`kind` is good, warn or bad; the words say the same to those who see no colours."""
+    """`kind` is good, warn or bad; the words say the same without colours."""
     return element("span", element("span", class_="dot", aria_hidden="true"), words, class_=f"state {kind}")

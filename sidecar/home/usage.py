@@ -1,4 +1,4 @@
-"""What the caller may use and how much of it is left; what it has used in the last days."""
+"""What the caller may use and how much is left, and what it has used in the last days."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sidecar.home.tables import section, table
 from sidecar.home.view import Allowed, HomeView
 from sidecar.home.words import count, dollars
 
-_NEAR = 0.8  # from here on a bar says that its end is near
+_NEAR = 0.8  # from this share on, a bar warns
 
 
 def limits_section(view: HomeView) -> Html:
@@ -63,7 +63,7 @@ def usage_section(view: HomeView) -> Html:
 
 
 def charts(days: Sequence[Spent], today: str) -> list[Html]:
-    """Three figures of the last days, the newest at the right."""
+    """Three figures of the last days, the newest on the right."""
     known = {each.name: each for each in days}
     last = date.fromisoformat(today)
     names = [(last - timedelta(days=back)).isoformat() for back in reversed(range(USAGE_DAYS))]
@@ -84,7 +84,7 @@ def details(title: str, *content: Html) -> Html:
 
 
 def spent_table(caption: str, what: str, rows: Sequence[Spent]) -> Html:
-    """One row for each name."""
+    """One row per name."""
     titles = (what, "Calls", "Input tokens", "Output tokens", "Dollars")
     cells = [
         (

@@ -1,4 +1,4 @@
-"""What the page shows, for one caller. The worker fills it in; names in it are as their owners wrote them."""
+"""What the page shows for one caller. The worker fills it in; names in it are unescaped."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class Allowed:
 
 @dataclass(frozen=True, slots=True)
 class HomeView:
-    """`prefix` is what a balancer took off the path, "" or "/team/llm". `known` is whether the supervisor could be asked: without
-    it there is no usage and no state of upstreams."""
+    """`prefix` is what a load balancer removed from the path, "" or "/team/llm". `known` is whether the supervisor
+    answered: otherwise there is no usage and no state of upstreams."""
 
     consumer: str
     user: str
@@ -53,7 +53,7 @@ class HomeView:
     known: bool = False
     workers: int = 0
     routes: tuple[RouteView, ...] = ()
-    routes_more: int = 0  # that are not in `routes`
+    routes_more: int = 0  # number of routes that are not in `routes`
     allowed: tuple[Allowed, ...] = ()
     allowed_more: int = 0
     today: str = ""
@@ -65,5 +65,5 @@ class HomeView:
     all_upstreams: tuple[tuple[str, UpstreamView], ...] = ()  # for admins: (route, upstream) of every route
 
     def url(self, path: str) -> str:
-        """A path of the gateway's as the page writes it: below the prefix, or relative where none is known."""
+        """A path of the gateway as the page writes it: below the prefix, or relative if none is known."""
         return f"{self.prefix}/{path}" if self.prefix else path

@@ -1,4 +1,4 @@
-"""Numbers and times as people read them."""
+"""Formats numbers and times for people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _STEPS = ((1_000_000_000, "G"), (1_000_000, "M"), (10_000, "k"))
 
 
 def count(number: int) -> str:
-    """As in 9,876 and 12.3k."""
+    """For example 9,876 and 12.3k."""
     for step, unit in _STEPS:
         if number >= step:
             return f"{number / (1000 if unit == 'k' else step):.1f}{unit}"
@@ -19,7 +19,7 @@ def count(number: int) -> str:
 
 
 def dollars(micro_dollars: int) -> str:
-    """As in $12.34; a small sum keeps two digits that say something."""
+    """For example $12.34; a small sum keeps two significant digits."""
     value = micro_dollars / 1_000_000
     if micro_dollars == 0 or value >= 0.1:
         return f"${value:,.2f}"
@@ -27,7 +27,7 @@ def dollars(micro_dollars: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """As in 12 s, 5 min, 3 h, 2 days."""
+    """For example 12 s, 5 min, 3 h, 2 days."""
     if seconds < 60:
         return f"{max(0, math.ceil(seconds))} s"
     if seconds < 3600:
@@ -38,11 +38,11 @@ def duration(seconds: float) -> str:
 
 
 def moment(time_s: float) -> Html:
-    """As in 2026-11-22 14:03 UTC."""
+    """For example 2026-11-22 14:03 UTC."""
     when = datetime.fromtimestamp(time_s, UTC)
     return element("time", f"{when:%Y-%m-%d %H:%M} UTC", datetime=f"{when:%Y-%m-%dT%H:%M:%SZ}")
 
 
 def many(number: int, word: str) -> str:
-    """As in 1 worker, 2 workers."""
+    """For example 1 worker, 2 workers."""
     return f"{number:,} {word}{'s' * (number != 1)}"

@@ -1,1 +1,1 @@
-"""Who may come in: users and their API keys."""
+"""Who may log in: users and their API keys."""

@@ -1,8 +1,8 @@
 """The users file: who may call through the front. Changes take effect at the next request, without a restart.
 
-Format: htpasswd with {SHA}, one `name:{SHA}base64` a line. Lines that begin with # are comments; what somebody wrote by hand may
-have a third field, CRLF and a byte order mark. Nginx computes the hash in its event loop at every request,
-so it must be cheap; that is safe because passwords are generated here, never chosen (docs/decisions/0004).
+Format: htpasswd with {SHA}, one `name:{SHA}base64` per line. Lines that begin with # are comments; hand-written
+lines may have a third field, CRLF and a byte order mark. Nginx computes the hash in its event loop for every
+request, so it must be cheap; that is safe because passwords are generated here, never chosen (docs/decisions/0004).
 """
 
 from __future__ import annotations
@@ -17,30 +17,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# 192 bits: an unsalted fast hash of so many random bits cannot be searched. At least 128 are needed.
+# 192 bits: an unsalted fast hash of that many random bits cannot be brute-forced. At least 128 are needed.
 _PASSWORD_BYTES = 24
-# E-mail addresses too, also those of the longest name that a mail server takes before its @.
+# Allows e-mail addresses, including the longest local part that mail servers accept.
 _NAME = re.compile(r"[A-Za-z0-9._@+-]{1,128}")
 _BYTE_ORDER_MARK = "\ufeff"
 
 
 class UsersError(Exception):
-    """A name that cannot be used, exists already, or is unknown; the text is one line for the operator."""
+    """A name that is invalid, exists already, or is unknown; the text is one line for the operator."""
 
 
 def list_users(file: Path) -> list[str]:
-    """Names in the order of the file; a missing file has none. OSError."""
+    """Returns names in the order of the file; none if it is missing. Raises OSError."""
     return list(dict.fromkeys(line.partition(":")[0] for _, line in numbered_lines(file)))
 
 
 def numbered_lines(file: Path) -> list[tuple[int, str]]:
-    """The lines of users with their numbers from 1; a missing file has none. OSError."""
+    """Returns the lines of users with their numbers from 1; none if the file is missing. Raises OSError."""
     lines = enumerate(_text(file).split("\n"), 1)
     return [(number, line) for number, line in lines if line.rstrip("\r") and not line.startswith("#")]
 
 
 def add_user(file: Path, name: str, *, replace: bool = False) -> str:
-    """Adds a user (or, with `replace`, gives it a new password) and returns the password, which is stored nowhere.
+    """Adds a user (or, with `replace`, changes its password) and returns the password, which is not stored
+    anywhere.
 
     Raises UsersError for a name outside [A-Za-z0-9._@+-]{1,128} or one that exists; OSError.
     """
@@ -66,16 +67,16 @@ def remove_user(file: Path, name: str) -> None:
 
 
 def ensure_users_file(file: Path) -> None:
-    """Makes an empty file where there is none: Nginx answers 403 to everybody without one. OSError."""
+    """Creates an empty file if there is none, because Nginx answers 403 to everyone without one. Raises OSError."""
     with _locked(file):
         if not file.exists():
             _write(file, [])
         elif file.read_bytes().startswith(_BYTE_ORDER_MARK.encode()):
-            _write(file, _lines(file))  # Nginx would take the mark for a part of the first user's name
+            _write(file, _lines(file))  # Nginx would treat the byte order mark as part of the first user's name
 
 
 def api_key(user: str, password: str) -> str:
-    """The same credential as one word, for `Authorization: Bearer` (what OpenAI clients send)."""
+    """The same credentials as one word, for `Authorization: Bearer` (as OpenAI clients send)."""
     return base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
@@ -84,12 +85,12 @@ def _hash(password: str) -> str:
 
 
 def _lines(file: Path) -> list[str]:
-    """Comments too: what a command changes, it leaves as somebody wrote it but for its user's line."""
+    """Includes comments: a command only changes the line of its user."""
     return [line for line in _text(file).split("\n") if line]
 
 
 def _text(file: Path) -> str:
-    """Bytes that are no UTF-8 stay as they are: they are some user's that nobody can be."""
+    """Invalid UTF-8 is preserved: it is in the name of a user that cannot log in."""
     try:
         return file.read_bytes().decode("utf-8", "surrogateescape").removeprefix(_BYTE_ORDER_MARK)
     except FileNotFoundError:
@@ -97,7 +98,8 @@ def _text(file: Path) -> str:
 
 
 def _write(file: Path, lines: list[str]) -> None:
-    """Readers see the old file or the new one. It belongs to the folder's owner, as whom Nginx's workers run."""
+    """Writes atomically: readers see the old file or the new one. It is owned by the folder's owner, as whom
+    Nginx's workers run."""
     fresh = file.with_name(f"{file.name}.new")
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as handle:
@@ -112,7 +114,8 @@ def _write(file: Path, lines: list[str]) -> None:
 
 @contextmanager
 def _locked(file: Path) -> Iterator[None]:
-    """Two commands at once do not lose each other's user. The lock is on the folder: the file itself is replaced."""
+    """Keeps two concurrent commands from losing each other's user. Locks the folder, because the file itself is
+    replaced."""
     descriptor = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,7 +1,8 @@
-"""The embedded model: SmolLM2-135M-Instruct, run by llama.cpp as an ordinary upstream of the OpenAI format on loopback.
+"""The embedded model: SmolLM2-135M-Instruct, run by llama.cpp as an ordinary upstream of OpenAI's format on
+loopback.
 
-`ensure_model` fetches the file once, `command` says how to start its server, `ready` whether it serves. One server answers
-chat, completions and embeddings under one address (decision 0008).
+`ensure_model` fetches the file once, `command` starts its server, `ready` tells whether it serves. One server
+answers chat, completions and embeddings under one address (decision 0008).
 """
 
 from __future__ import annotations

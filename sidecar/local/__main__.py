@@ -1,4 +1,5 @@
-"""`python -m sidecar.local`: fetches the embedded model ahead of time (an image build, a machine that goes offline)."""
+"""`python -m sidecar.local`: fetches the embedded model in advance (for an image build, or a machine that goes
+offline)."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from sidecar.local.fetch import ModelError, ensure_model
 
 
 def main() -> int:
-    """Prints the file's path; exit code 1 and one line on stderr when it cannot be had."""
+    """Prints the file's path; exit code 1 and one line on stderr if it is not available."""
     try:
         print(ensure_model())
     except ModelError as error:

@@ -1,4 +1,4 @@
-"""A progress bar on stderr. Apart from fetch.py, so that only a download imports rich."""
+"""A progress bar on stderr. Separate from fetch.py, so that only a download imports rich."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 @contextmanager
 def bar(text: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
-    """Draws a bar while the context is open; call what it gives with the bytes done so far. One plain line off a terminal."""
+    """Draws a bar while the context is open; call the result with the bytes done so far. One plain line if it is
+    not a terminal."""
     console = Console(stderr=True)
     if not console.is_terminal:
         console.print(f"fetching {text} ({total_bytes / 1e6:.0f} MB)", highlight=False)

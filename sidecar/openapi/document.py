@@ -1,5 +1,5 @@
-"""The OpenAPI 3.1 document for one caller: the paths that it may call, OpenAI's first, with an example for each of its routes, so
-that "Try it out" has something to fill in."""
+"""The OpenAPI 3.1 document for one caller: the paths that it may call, OpenAI's first, with an example for each of
+its routes to prefill "Try it out"."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sidecar.openapi.bindings import HttpBinding, bindings_of, service
 from sidecar.openapi.operations import OPERATIONS, Operation
 from sidecar.openapi.schemas import EXAMPLES, RESPONSES_EXAMPLE, SCHEMAS, ref
 
-# A list of thousands of examples helps nobody; any route can be written into one.
+# A list of thousands of examples does not help; any route can be typed into one.
 EXAMPLES_MAX = 50
 _EXAMPLE_TASK = {
     "ChatRequest": Task.CHAT,
@@ -23,7 +23,7 @@ _EXAMPLE_TASK = {
     "CompletionRequest": Task.COMPLETIONS,
     "EmbeddingRequest": Task.EMBEDDINGS,
 }
-# Of paths that name the route.
+# Paths that name the route.
 _QUERY_TASK = {"ChatQuery": Task.CHAT, "CompletionQuery": Task.COMPLETIONS, "EmbeddingQuery": Task.EMBEDDINGS}
 _ERRORS = {
     "400": "The request is not one this route can take.",
@@ -43,8 +43,8 @@ _CA_TEXT = " They trust the gateway by [ca.pem](home/ca.pem): save it where you 
 def document(
     routes: Mapping[str, Route], version: str, *, admin: bool = False, manages: bool = False, own_ca: bool = False
 ) -> dict[str, Any]:
-    """For a caller that may call `routes`. `manages`: the config lets admins manage routes. `own_ca`: clients must trust the
-    gateway's own CA."""
+    """For a caller that may call `routes`. `manages`: the config lets admins manage routes. `own_ca`: clients have
+    to trust the gateway's own CA."""
     paths: dict[str, dict[str, Any]] = {}
     tasks = {route.task for route in routes.values()}
     tags: list[str] = []
@@ -57,7 +57,7 @@ def document(
     return {
         "openapi": "3.1.0",
         "info": {"title": "LLM gateway", "version": version, "description": _TEXT + (_CA_TEXT if own_ca else "")},
-        "servers": [{"url": "./"}],  # where the document comes from, below whatever path a balancer puts before it
+        "servers": [{"url": "./"}],  # relative to where the document is, below any path that a load balancer adds
         "security": [{"basic": []}, {"key": []}, {"key_header": []}, {"azure_header": []}],
         "tags": shown,
         "paths": paths,
@@ -81,7 +81,8 @@ def _is_for(operation: Operation, tasks: Collection[Task], *, admin: bool, manag
 
 
 def _query(binding: HttpBinding) -> list[str]:
-    """Fields that are neither in the path nor the body come from the query; others may stand there and mean nothing."""
+    """Fields that are neither in the path nor the body come from the query; other parameters may be accepted and
+    ignored."""
     if binding.message.full_name == "google.api.HttpBody":
         return [*binding.unread]
     fields = [
@@ -113,7 +114,7 @@ def _operation(binding: HttpBinding, operation: Operation, routes: Mapping[str, 
 
 
 def _id(binding: HttpBinding) -> str:
-    """Unique: an RPC may have several paths."""
+    """Unique, since an RPC may have several paths."""
     return f"{binding.verb}{re.sub(r'[^A-Za-z0-9]+', '_', binding.path)}"
 
 
@@ -121,7 +122,7 @@ def _path_parameter(
     name: str, binding: HttpBinding, operation: Operation, routes: Mapping[str, Route]
 ) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "string"}
-    names = sorted(routes, key=is_wildcard)  # nobody can call a wildcard by its own name
+    names = sorted(routes, key=is_wildcard)  # a wildcard cannot be called by its own name
     if operation.names_route and names:
         schema["examples"] = names[:1]
         schema["default"] = names[0]
@@ -129,7 +130,7 @@ def _path_parameter(
 
 
 def _examples(request: str, routes: Mapping[str, Route]) -> dict[str, dict[str, Any]]:
-    """By the route that each calls."""
+    """Keyed by the route that each calls."""
     task = _EXAMPLE_TASK.get(request)
     if task is None:
         return {}

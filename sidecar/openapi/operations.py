@@ -1,4 +1,4 @@
-"""What each RPC of RestService is to somebody who reads the page. A test keeps it complete."""
+"""Describes each RPC of RestService for readers of the page. A test keeps it complete."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Operation:
     names_route: bool = False  # its path variable is a route's name
     task: Task | None = None  # for callers who may call such a route
     admin: bool = False  # for admins
-    manages: bool = False  # where the config lets routes be managed
+    manages: bool = False  # if the config allows managing routes
 
 
 _OPENAI = "OpenAI's API"
@@ -118,7 +118,7 @@ _OPERATIONS: Mapping[str, Operation] = {
         _MLFLOW, "Call a route (MLflow 3.9 and later)", "Json", "Query", error="Detail", streams=True, names_route=True
     ),
     "Health": Operation("Health", "Say whether the gateway serves", "Health", public=True),
-    # These say what to do instead.
+    # These explain what to use instead.
     "ConnectResponses": _PAGE,
     "CancelResponse": _PAGE,
     "CreateConversation": _PAGE,
@@ -129,7 +129,7 @@ _OPERATIONS: Mapping[str, Operation] = {
     "GetOpenApi": _PAGE,
 }
 
-# Whom each is for: by the task of routes, by the role, by what the config allows.
+# Who may use each: by the task of routes, by role, by what the config allows.
 _TASKS = {
     Task.CHAT: (
         *("ChatCompletions", "AzureChatCompletions", "CreateMessage", "CountMessageTokens", "CreateResponse"),

@@ -1,7 +1,7 @@
-"""The files of the page. Swagger UI itself comes from the package swagger-ui-py, which carries it for use offline.
+"""The files of the page. Swagger UI itself comes from the package swagger-ui-py, which bundles it for offline use.
 
-The page works under a Content-Security-Policy that lets it load and call nothing but the gateway: no inline script, no
-other host. Its addresses are relative to `/docs`, so that it works below whatever path a balancer puts before that.
+The Content-Security-Policy only allows the page to load from and call the gateway: no inline scripts, no other host.
+Its addresses are relative to `/docs`, so that it works below any path that a load balancer adds.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-# Swagger UI's icons are data: images, and its style attributes are inline ones. Scripts are files of ours alone.
+# Swagger UI has icons as data: images and inline style attributes. Scripts are only files of ours.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-# The assets change with the installed package only.
+# The assets only change with the installed package.
 _CACHED = "private, max-age=3600"
 _FRESH = "no-store"
 
@@ -62,7 +62,7 @@ window.ui = SwaggerUIBundle({
   },
 });
 """
-# Swagger UI has light colours only: turned around in the dark, but for what is dark already.
+# Swagger UI only has light colours: invert them in dark mode, except what is dark already.
 _DARK = """@media (prefers-color-scheme: dark) {
   :root { color-scheme: dark; }
   body { background: #14181f; }
@@ -101,7 +101,7 @@ def asset(name: str) -> Asset | None:
 
 
 def _packaged(name: str) -> bytes:
-    """Found without importing the package: its code is for other servers."""
+    """Located without importing the package, whose code is for other servers."""
     spec = find_spec("swagger_ui")
     if spec is None or not spec.submodule_search_locations:
         raise FileNotFoundError("the package swagger-ui-py is not installed")

@@ -1,6 +1,7 @@
-"""The bodies of the REST paths as JSON Schemas, as far as they help somebody who tries a call.
+"""The bodies of the REST paths as JSON Schemas, to the extent that helps people to try a call.
 
-Not a validator: OpenAI's format grows by the month, and what is not listed here is passed on or refused by name, never dropped.
+Not a validator: OpenAI's format grows every month, and what is not listed here is passed on or refused by name,
+never dropped.
 """
 
 from __future__ import annotations
@@ -289,7 +290,7 @@ SCHEMAS: dict[str, Schema] = {
     "Detail": _object(("detail",), detail={"description": "What is wrong: a text, or a list of problems."}),
 }
 
-# What a new page offers to send, by a route's task.
+# What a new page suggests to send, by a route's task.
 EXAMPLES: dict[str, Schema] = {
     "chat": {"messages": [{"role": "user", "content": "Say hello."}], "max_tokens": 64},
     "completions": {"prompt": "The capital of France is", "max_tokens": 16},
