@@ -95,11 +95,9 @@ def find_envoy() -> Path:
 
 
 def render(settings: FrontSettings, folder: Path) -> Path:
-    """Writes everything that Envoy reads into `folder` (mode 0700, files 0600), and returns the path of the
-    configuration.
+    """Writes everything that Envoy reads into `folder` (mode 0700, files 0600). Returns the configuration's path.
 
-    The parent folder must exist. A running Envoy only picks up users.json, tls.json and cors.json. Raises
-    FrontError, OSError.
+    The parent folder must exist. A running Envoy rereads users.json, tls.json, cors.json. Raises FrontError, OSError.
     """
     folder = folder.absolute()
     make_folder(folder)
