@@ -64,6 +64,17 @@ def test_the_pieces_of_a_request_are_the_request(count: int) -> None:
     assert whole == request
 
 
+def test_long_maps_and_long_lists_of_texts_are_copied_too() -> None:
+    request = request_with(3)
+    request.metadata.update({str(i): "v" for i in range(LONG)})
+    request.stop.extend(map(str, range(LONG)))
+    assert copied(request) == request
+    whole = pb.ChatRequest()
+    for piece in pieces(request):
+        whole.MergeFrom(piece)
+    assert whole == request
+
+
 @pytest.mark.parametrize("count", [0, 1, AT_ONCE, LONG])
 def test_a_list_is_extended_by_all_of_another_in_its_order(count: int) -> None:
     request = pb.ChatRequest(messages=[pb.Message(name="first")])
