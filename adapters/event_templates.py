@@ -29,22 +29,34 @@ _TEXTS = (
 _SLOT = re.compile(b'("(?:%b)" ?: ?")((?:[^"\\\\\\x00-\\x1f]|\\\\.)+)' % b"|".join(name.encode() for name in _TEXTS))
 # \u is left to the JSON parser (a surrogate may be completed by the next event), and so is \/, which no encoder
 # writes.
-_PART_OF_STRING = re.compile(rb'(?:[^"\\\x00-\x1f]|\\[nrtbf"\\])+').fullmatch
+_PART = rb'(?:[^"\\\x00-\x1f]++|\\[nrtbf"\\])++'
+_PART_OF_STRING = re.compile(_PART).fullmatch
 # Larger events do not gain from this.
 _EVENT_BYTES_MAX = 16 * 1024
 _SLOTS_MAX = 3
+# What replaces the literals between the texts of a run of events. None of these bytes can occur in a text.
+_NEXT_EVENT, _NEXT_SLOT = b"\n", (b"\x01", b"\x02")
+# The texts of such a run, by the number of slots less one.
+_RUNS = tuple(
+    re.compile(b"%b(?:\n%b)*+" % (texts, texts)).fullmatch
+    for texts in (_PART, b"%b\x01%b" % (_PART, _PART), b"%b\x01%b\x02%b" % (_PART, _PART, _PART))
+)
 
 
 class EventTemplate:
     """An event without its texts."""
 
-    __slots__ = ("_end", "_end_bytes", "_inner", "_start", "_start_bytes", "literals")
+    __slots__ = ("_between", "_end", "_end_bytes", "_inner", "_start", "_start_bytes", "literals")
 
     def __init__(self, literals: tuple[bytes, ...]) -> None:
         self.literals = literals
         self._start, self._end = literals[0], literals[-1]
         self._start_bytes, self._end_bytes = len(self._start), len(self._end)
         self._inner = literals[1:-1]
+        whole = b"".join(literals)
+        ends_in_blank_line = b"\r" not in whole and whole.find(b"\n\n") == len(whole) - 2 >= 0
+        # What separates the texts of two such events; b"" if `run` does not apply.
+        self._between = self._end + self._start if ends_in_blank_line else b""
 
     @property
     def slots(self) -> int:
@@ -66,6 +78,24 @@ class EventTemplate:
             return None
         found.append(event[at:stop])
         return found if event.isascii() or _is_utf8(event) else None
+
+    def run(self, data: bytes) -> tuple[int, int]:
+        """Matches several events at once, at a fifth of the cost of one by one. Returns how many at the start of `data`
+        match, and their length in bytes; (0, 0) means that they are to be matched one by one."""
+        if not self._between or not data.startswith(self._start):
+            return 0, 0
+        stop = data.rfind(self._end)
+        texts = data[self._start_bytes : max(stop, 0)].split(self._between)
+        joined = _NEXT_EVENT.join(texts)
+        if len(texts) == 1 or joined.count(_NEXT_EVENT) >= len(texts):
+            return 0, 0
+        for separator, literal in zip(_NEXT_SLOT, self._inner, strict=False):
+            if separator in joined:
+                return 0, 0
+            joined = joined.replace(literal, separator)
+        if _RUNS[len(self._inner)](joined) is None or not (joined.isascii() or _is_utf8(joined)):
+            return 0, 0
+        return len(texts), stop + self._end_bytes
 
     def fill(self, texts: list[bytes]) -> bytes:
         """The event with these texts."""

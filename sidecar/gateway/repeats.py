@@ -115,6 +115,14 @@ class Repeats:
                 return texts
         return None
 
+    def run(self, data: bytes) -> tuple[int, int]:
+        """Matches events at the start of `data` at once. Returns their number and length; (0, 0) if they are to be
+        matched one by one."""
+        found = self.known[0].template.run(data)
+        if found[0]:
+            self._found = True
+        return found
+
     def write(self, texts: list[bytes]) -> tuple[bytes, int]:
         """Writes the event that `texts` matched last. Returns what the caller gets, and its number of output
         characters."""

@@ -71,6 +71,9 @@ class Translator:
     def _feed_repeats(self, data: bytes) -> bytes:
         """Handles events at the start of `data` that match known templates. Returns the rest of `data`."""
         at = 0
+        if self._passes and 1 < data.find(b"\n\n") + 2 < len(data):
+            count, at = self._repeats.run(data)
+            self.events += count
         while (end := data.find(b"\n\n", at) + 2) > 1 and self._repeat(data[at:end]):
             at = end
         if at and self._passes:

@@ -140,8 +140,9 @@ def test_a_recorded_stream_is_the_same_whether_repeats_are_read_or_not(case: Cas
         skipped, fewer = translated(case, kind, iter(events), repeats=True)
         assert skipped == read
         assert fewer <= reads + 8  # what finds out what becomes of an event is fed to the decoder, too
-        cuts = [case.sse[at : at + 1009] for at in range(0, len(case.sse), 1009)]
-        assert translated(case, kind, iter(cuts), repeats=True)[0] == read
+        for size in (1009, 5003):  # several events in a piece, too
+            cuts = [case.sse[at : at + size] for at in range(0, len(case.sse), size)]
+            assert translated(case, kind, iter(cuts), repeats=True)[0] == read
 
 
 @pytest.mark.parametrize("case", STREAMED[:: max(1, len(STREAMED) // SAMPLE)], ids=name)
@@ -149,10 +150,10 @@ def test_odd_texts_do_what_they_do_when_they_are_read(case: Case) -> None:
     events = events_of(case.sse)
     for kind in kinds_of(case):
         for stream in with_odd_texts(events):
-            assert (
-                translated(case, kind, iter(stream), repeats=True)[0]
-                == translated(case, kind, iter(stream), repeats=False)[0]
-            )
+            read = translated(case, kind, iter(stream), repeats=False)[0]
+            assert translated(case, kind, iter(stream), repeats=True)[0] == read
+            together = [*stream[:-5], b"".join(stream[-5:])]
+            assert translated(case, kind, iter(together), repeats=True)[0] == read
 
 
 def with_odd_texts(events: list[bytes]) -> Iterator[list[bytes]]:
@@ -163,6 +164,35 @@ def with_odd_texts(events: list[bytes]) -> Iterator[list[bytes]]:
         assert template is not None
         for odd in ODD:
             yield [*events[: at + 1], template.fill([odd] * template.slots), *events[at + 1 : at + 4]]
+
+
+SEVERAL = (
+    b'data: {"delta":{"content":"word"},"id":"1"}\n\n',
+    b'event: x\ndata: {"content":"word","obfuscation":"abc"}\n\n',
+    b'data: {"content":"a","text":"b","thinking":"c"}\n\n',
+)
+
+
+@pytest.mark.parametrize("event", SEVERAL)
+def test_a_run_of_events_is_what_they_are_one_by_one(event: bytes) -> None:
+    template = template_of(event)
+    assert template is not None
+    good = template.fill([b" w"] * template.slots)
+    assert template.run(good * 4 + b"data: [DONE]\n\n") == (4, 4 * len(good))
+    assert template.run(good) == (0, 0), "one by itself"
+    separators = (b"\n", b"\x01", b"\x02", b"a\x01b", b"a\nb")
+    for odd in (*ODD, *separators, *template.literals, template.literals[-1] + template.literals[0]):
+        for number in range(template.slots):
+            texts = [b"w"] * template.slots
+            texts[number] = odd
+            data = good * 2 + template.fill(texts) + good + b"data: x"
+            count, length = template.run(data)
+            matched = 0
+            while count and matched < length:
+                end = data.index(b"\n\n", matched) + 2
+                assert template.texts(data[matched:end]) is not None, odd
+                matched, count = end, count - 1
+            assert (matched, count) == (length, 0)
 
 
 def test_most_events_of_a_long_stream_are_not_read() -> None:
