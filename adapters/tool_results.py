@@ -1,4 +1,4 @@
-"""Tool results for formats that only allow texts in them."""
+"""Tool results as formats want them: directly after their calls, and as texts."""
 
 from __future__ import annotations
 
@@ -8,6 +8,23 @@ from sidecar.v1 import inference_pb2 as pb
 
 _MEDIA = ("image", "file")
 _ATTACHED = "(see the attachment in the next message)"
+
+
+def behind_their_calls(messages: Iterable[pb.Message]) -> list[pb.Message]:
+    """Moves results directly after the turn with their calls, in their order; what was in between follows.
+
+    Items of the Responses API may have anything there, and so may the blocks of a user's turn. Chat completions and Cohere's
+    API refuse a history with something else between calls and their results. A result without a call stays in its place.
+    """
+    places: list[list[pb.Message]] = []
+    of_call: dict[str, list[pb.Message]] = {}
+    for message in messages:
+        if message.role == pb.ROLE_TOOL and (place := of_call.get(message.tool_call_id)) is not None:
+            place.append(message)
+            continue
+        places.append([message])
+        of_call |= {call.id: places[-1] for call in message.tool_calls}
+    return [message for place in places for message in place]
 
 
 def have_media(messages: Iterable[pb.Message]) -> bool:

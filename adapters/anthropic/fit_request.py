@@ -15,6 +15,7 @@ from adapters.copies import copied, extend
 from adapters.fit import refuse
 from adapters.json_object import OBJECTS, Obj, callers_object, object_text, of_request
 from adapters.tool_names import shorten
+from adapters.tool_results import behind_their_calls
 from sidecar.v1 import inference_pb2 as pb
 
 # Claude Code's first system block, which differs in each conversation and would defeat prefix caches of other
@@ -76,7 +77,7 @@ def _messages(messages: Sequence[pb.Message], target: Target) -> list[pb.Message
             out.append(message)
     for message in out:
         _join_texts(message)
-    return fit_results(out)
+    return fit_results(behind_their_calls(out))
 
 
 def _join_texts(message: pb.Message) -> None:

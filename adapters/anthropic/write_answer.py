@@ -9,7 +9,8 @@ import msgspec
 
 from adapters.anthropic.seal import sealed
 from adapters.contract import Context, Envelope
-from adapters.json_object import ARRAYS, OBJECTS
+from adapters.json_object import ARRAYS, OBJECTS, beneath
+from adapters.other_members import other_members
 from adapters.tool_arguments import as_object
 from adapters.tool_names import has_long_names, own_names
 from sidecar.v1 import inference_pb2 as pb
@@ -20,6 +21,8 @@ _STOP_REASONS = {
     pb.FINISH_REASON_FUNCTION_CALL: "tool_use",
     pb.FINISH_REASON_CONTENT_FILTER: "refusal",
 }
+# What chat completions call blocks of a provider's own tools.
+IN_BLOCKS = ("content_blocks",)
 _TIERS = {"priority": "priority", "batch": "batch"}
 
 
@@ -53,15 +56,14 @@ def _encoded(answer: pb.ChatResponse, names: Mapping[str, str]) -> bytes:
     blocks += [_tool_use(call, names) for call in choice.message.tool_calls]
     refused = any(part.refusal for part in choice.message.content)
     called = bool(choice.message.tool_calls)
-    return msgspec.json.encode(
-        {
-            **head(answer),
-            "content": blocks,
-            "stop_reason": stop_reason(choice.finish_reason, called=called, refused=refused),
-            "stop_sequence": None,
-            "usage": usage(answer.usage, answer.service_tier),
-        }
-    )
+    out = {
+        **head(answer),
+        "content": blocks,
+        "stop_reason": stop_reason(choice.finish_reason, called=called, refused=refused),
+        "stop_sequence": None,
+        "usage": usage(answer.usage, answer.service_tier),
+    }
+    return msgspec.json.encode(beneath(out, other_members(choice.message, *IN_BLOCKS)))
 
 
 def head(answer: Any) -> dict[str, Any]:

@@ -15,9 +15,10 @@ import msgspec
 from adapters.anthropic.error_body import encode_error_event
 from adapters.anthropic.seal import is_own, sealed
 from adapters.anthropic.write_answer import callers_names, head, stop_reason, usage
+from adapters.chunks import joined_lists, unnumbered
 from adapters.contract import Context, Envelope
 from adapters.errors import GatewayError, Kind
-from adapters.json_object import MALFORMED, OBJECTS
+from adapters.json_object import MALFORMED, OBJECTS, beneath
 from adapters.usage import latest_usage
 from sidecar.v1 import inference_pb2 as pb
 
@@ -61,6 +62,7 @@ class MessageWriter:
         self._tier = ""
         self._finish = 0
         self._called = self._refused = False
+        self._rest = ""  # what blocks have no place for
 
     def feed(self, chunks: list[Any]) -> bytes:
         for chunk in chunks:
@@ -79,7 +81,8 @@ class MessageWriter:
         self._close()
         reason = stop_reason(self._finish, called=self._called, refused=self._refused)
         delta = {"stop_reason": reason, "stop_sequence": None}
-        self._event("message_delta", {"delta": delta, "usage": usage(self._usage, self._tier)})
+        last = {"delta": delta, "usage": usage(self._usage, self._tier)}
+        self._event("message_delta", beneath(last, self._rest))
         self._event("message_stop", {})
         return self._taken()
 
@@ -108,6 +111,8 @@ class MessageWriter:
         if delta.refusal:
             self._refused = True
             self._put(_TEXT, delta.refusal)
+        if delta.extra_json:
+            self._rest = joined_lists(self._rest, unnumbered(delta.extra_json))
         for call in delta.tool_calls:
             self._called = True
             self._put((_TOOL, call.index), call)

@@ -50,7 +50,7 @@ def write_message(message: pb.Message, fit: Fit, at: str) -> dict[str, Any]:
         if not message.tool_call_id:
             raise invalid(f"{at}.tool_call_id", "a tool message requires it")
         out["tool_call_id"] = message.tool_call_id
-    elif not content and not plan and not calls:
+    if "content" not in out and not plan and not calls:
         out["content"] = ""
     return merge_extra(out, message.extra_json, at, _MESSAGE)
 

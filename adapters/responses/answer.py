@@ -9,7 +9,8 @@ import msgspec
 
 from adapters.contract import Context, Envelope
 from adapters.json_object import OBJECTS, beneath
-from adapters.openai import write_answer_message
+from adapters.other_members import other_members
+from adapters.responses.annotations import Annotation, taken_out
 from adapters.responses.sealed import sealed
 from adapters.responses.tool_names import ToolNames, tool_names, unwrapped
 from sidecar.v1 import inference_pb2 as pb
@@ -46,10 +47,6 @@ _INCOMPLETE = {
     pb.FINISH_REASON_LENGTH: "max_output_tokens",
     pb.FINISH_REASON_CONTENT_FILTER: "content_filter",
 }
-# Members of a message of chat completions that items express.
-_IN_ITEMS = frozenset(
-    {"role", "content", "refusal", "tool_calls", "reasoning", "reasoning_content", "reasoning_details"}
-)
 Item = dict[str, Any]
 
 
@@ -112,22 +109,48 @@ def encode_response(envelope: Envelope, answer: pb.ChatResponse, context: Contex
     frame = Frame(envelope, context)
     choice = answer.choices[0] if answer.choices else pb.Choice()
     status, incomplete = ending(choice.finish_reason)
-    items = [
-        reasoning(frame, part.thinking) for part in choice.message.content if part.WhichOneof("part") == "thinking"
-    ]
-    if parts := _message_parts(choice):
-        items.append(message(frame, parts, status))
-    items += [call(frame, each) for each in choice.message.tool_calls]
-    usage = answer.usage if answer.HasField("usage") else pb.Usage()
+    has_text = any(part.text for part in choice.message.content)
     rest = other_members(choice.message)
+    annotations, rest = taken_out(rest) if has_text else ([], rest)
+    items = _items(frame, choice, annotations)
+    items[-1]["status"] = status  # one that is cut off is the last
+    usage = answer.usage if answer.HasField("usage") else pb.Usage()
     return msgspec.json.encode(frame.response(answer, status, items, usage, incomplete=incomplete, rest=rest))
 
 
-def other_members(message: pb.Message) -> str:
-    """Members of chat completions for anything but text, thoughts and calls."""
-    members = write_answer_message(message)
-    rest = {name: value for name, value in members.items() if name not in _IN_ITEMS and value is not None}
-    return msgspec.json.encode(rest).decode() if rest else ""
+def _items(frame: Frame, choice: pb.Choice, annotations: list[Annotation]) -> list[Item]:
+    """The items of an answer, at least one, in the order of its parts, as in a stream. Texts and refusals that no thought
+    separates are one item."""
+    items: list[Item] = []
+    texts: list[dict[str, Any]] = []
+    for part in choice.message.content:
+        match part.WhichOneof("part"):
+            case "thinking":
+                items.append(reasoning(frame, part.thinking))
+            case "text" if part.text:
+                shown = _part_to_add(frame, items, "output_text")
+                shown["text"] += part.text
+                texts += [] if texts and texts[-1] is shown else [shown]
+            case "refusal" if part.refusal:
+                _part_to_add(frame, items, "refusal")["refusal"] += part.refusal
+    items += [call(frame, each) for each in choice.message.tool_calls]
+    if not any(item["type"] != "reasoning" for item in items):
+        texts.append(text_part(""))
+        items.append(message(frame, [texts[-1]], "completed"))
+    if texts:
+        texts[0]["logprobs"], texts[-1]["annotations"] = logprobs(choice), annotations
+    return items
+
+
+def _part_to_add(frame: Frame, items: list[Item], kind: str) -> dict[str, Any]:
+    """The part of the message being written that takes more of this kind: its last one, or a new one."""
+    if not items or items[-1]["type"] != "message":
+        items.append(message(frame, [], "completed"))
+    parts = items[-1]["content"]
+    if not parts or parts[-1]["type"] != kind:
+        parts.append(text_part("") if kind == "output_text" else refusal_part(""))
+    found: dict[str, Any] = parts[-1]
+    return found
 
 
 def ending(finish: pb.FinishReason) -> tuple[str, str | None]:
@@ -146,20 +169,20 @@ def message(frame: Frame, content: list[dict[str, Any]], status: str, id_: str =
     }
 
 
-def text_part(text: str, logprobs: Any = None) -> dict[str, Any]:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs or []}
+def text_part(text: str, logprobs: Any = None, annotations: list[Annotation] | None = None) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": annotations or [], "logprobs": logprobs or []}
 
 
 def refusal_part(text: str) -> dict[str, Any]:
     return {"type": "refusal", "refusal": text}
 
 
-def reasoning(frame: Frame, thought: pb.Thinking, id_: str = "") -> Item:
+def reasoning(frame: Frame, thought: pb.Thinking, id_: str = "", status: str = "completed") -> Item:
     """The text as a summary, and the whole thought in `encrypted_content`."""
     return {
         "id": id_ or frame.new_id("rs_"),
         "type": "reasoning",
-        "status": "completed",
+        "status": status,
         "summary": [{"type": "summary_text", "text": thought.text}] if thought.text else [],
         "encrypted_content": sealed(thought),
     }
@@ -176,17 +199,6 @@ def call(frame: Frame, tool_call: pb.ToolCall, id_: str = "", status: str = "com
     else:
         kind, prefix, rest = "function_call", "fc_", {**names, "arguments": tool_call.arguments_json or "{}"}
     return {"id": id_ or frame.new_id(prefix), "type": kind, "status": status, "call_id": call_id, **rest}
-
-
-def _message_parts(choice: pb.Choice) -> list[dict[str, Any]]:
-    texts = [part.text for part in choice.message.content if part.WhichOneof("part") == "text"]
-    refusals = [part.refusal for part in choice.message.content if part.WhichOneof("part") == "refusal"]
-    parts = []
-    if texts or not (refusals or choice.message.tool_calls):
-        parts.append(text_part("".join(texts), logprobs(choice)))
-    if refusals:
-        parts.append(refusal_part("".join(refusals)))
-    return parts
 
 
 def logprobs(choice: Any) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from adapters.errors import GatewayError, Kind
 from adapters.json_object import Obj, decoded_string, of_request
 from adapters.responses.items import Conversation, type_name
 from adapters.responses.tool_names import flat_name
+from adapters.tool_results import behind_their_calls
 from sidecar.v1 import inference_pb2 as pb
 
 _MODES = {
@@ -120,7 +121,7 @@ class _Reader:
         conversation.read(raw, "input")
         if not any(message.role != pb.ROLE_SYSTEM for message in conversation.messages):
             raise of_request("input", "a text or items, at least one")
-        extend(self.request.messages, conversation.messages)
+        extend(self.request.messages, behind_their_calls(conversation.messages))
         self.left_out |= conversation.left_out
 
     def _read_tools(self) -> None:

@@ -8,7 +8,6 @@ them contains everything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -16,8 +15,9 @@ import msgspec
 from adapters.chunks import joined_lists, unnumbered
 from adapters.contract import Context, Envelope
 from adapters.errors import GatewayError, Kind
-from adapters.json_object import MALFORMED, OBJECTS
 from adapters.responses import answer as write
+from adapters.responses.annotations import MEMBER, Annotation, taken_out
+from adapters.responses.open_items import OpenItem
 from adapters.responses.remembered import not_kept
 from adapters.usage import latest_usage
 from sidecar.v1 import inference_pb2 as pb
@@ -25,24 +25,6 @@ from sidecar.v1 import inference_pb2 as pb
 _MESSAGE = ("message", 0)
 _ADDED_PART = "response.content_part.added"
 _DONE_PART = "response.content_part.done"
-# Longer arguments are not checked for completeness: their call is done with the answer.
-_LOOKED_AT_CHARS_MAX = 16_384
-
-
-@dataclass(slots=True)
-class _Open:
-    """An item that is not done."""
-
-    number: int  # output_index
-    id: str
-    thought: pb.Thinking | None = None
-    call: pb.ToolCall | None = None
-    texts: list[str] = field(default_factory=list)  # the part, summary or arguments being written
-    size: int = 0  # characters of arguments
-    part: str = ""  # "text" or "refusal", for a message
-    parts: list[dict[str, Any]] = field(default_factory=list)  # finished parts of a message
-    logprobs: list[dict[str, Any]] = field(default_factory=list)
-    summary: bool = False  # whether there is one
 
 
 class ResponseWriter:
@@ -52,13 +34,14 @@ class ResponseWriter:
         self._frame = write.Frame(envelope, context)
         self._head: Any = None  # the first chunk
         self._events = 0
-        self._open: dict[tuple[str, int], _Open] = {}
+        self._open: dict[tuple[str, int], OpenItem] = {}
         self._done: dict[int, write.Item] = {}  # by output_index
         self._calls_done: set[int] = set()
         self._items = 0
         self._out: list[bytes] = []
         self._usage = pb.Usage()
         self._rest = ""
+        self._annotations: list[Annotation] = []  # before the text that they belong to
         self._finish = pb.FINISH_REASON_UNSPECIFIED
         self.whole = b""  # the response, once it is finished
 
@@ -84,6 +67,8 @@ class ResponseWriter:
         for key in [*self._open]:
             self._close(key, status)
         output = self._output()
+        if self._annotations:
+            self._rest = joined_lists(self._rest, msgspec.json.encode({MEMBER: self._annotations}).decode())
         whole = self._frame.response(self._head, status, output, self._usage, incomplete=incomplete, rest=self._rest)
         self.whole = msgspec.json.encode(whole)
         return self._taken()
@@ -128,41 +113,30 @@ class ResponseWriter:
 
     def _take(self, choice: pb.ChunkChoice) -> None:
         delta = choice.delta
-        if delta.extra_json:
-            self._rest = joined_lists(self._rest, unnumbered(delta.extra_json))
         if delta.HasField("thinking"):
             self._think(delta.thinking)
         if delta.content:
             self._say("text", delta.content, choice)
         if delta.refusal:
             self._say("refusal", delta.refusal, choice)
+        if delta.extra_json:
+            found, rest = taken_out(unnumbered(delta.extra_json))
+            self._rest = joined_lists(self._rest, rest) if rest else self._rest
+            self._annotate(found)
         for call in delta.tool_calls:
             self._call(call)
 
-    def _add(self, key: tuple[str, int], prefix: str) -> _Open:
+    def _add(self, key: tuple[str, int], prefix: str) -> OpenItem:
         """Adds an item; complete open ones are finished first."""
         for other in [*self._open]:
-            if other[0] != "call" or self._is_whole(self._open[other]):
+            if other[0] != "call" or self._open[other].has_whole_arguments:
                 self._close(other, "completed")
-        item = self._open[key] = _Open(self._items, self._frame.new_id(prefix))
+        item = self._open[key] = OpenItem(self._items, self._frame.new_id(prefix))
         self._items += 1
         return item
 
-    def _added(self, item: _Open, shown: write.Item) -> None:
+    def _added(self, item: OpenItem, shown: write.Item) -> None:
         self._event("response.output_item.added", output_index=item.number, item={**shown, "status": "in_progress"})
-
-    def _is_whole(self, item: _Open) -> bool:
-        """Whether a call seems complete."""
-        assert item.call is not None
-        if item.call.HasField("custom_input") or item.size > _LOOKED_AT_CHARS_MAX:
-            return False
-        if not (item.texts and item.texts[-1].rstrip().endswith("}")):
-            return False
-        try:
-            OBJECTS.decode("".join(item.texts))
-        except MALFORMED:
-            return False
-        return True
 
     # Reasoning
 
@@ -187,7 +161,7 @@ class ResponseWriter:
         item.texts.append(delta.text)
         self._event("response.reasoning_summary_text.delta", **at, delta=delta.text)
 
-    def _close_reasoning(self, item: _Open) -> write.Item:
+    def _close_reasoning(self, item: OpenItem, status: str) -> write.Item:
         assert item.thought is not None
         item.thought.text = "".join(item.texts)
         if item.summary:
@@ -195,7 +169,7 @@ class ResponseWriter:
             self._event("response.reasoning_summary_text.done", **at, text=item.thought.text)
             part = {"type": "summary_text", "text": item.thought.text}
             self._event("response.reasoning_summary_part.done", **at, part=part)
-        return write.reasoning(self._frame, item.thought, item.id)
+        return write.reasoning(self._frame, item.thought, item.id, status)
 
     # Messages
 
@@ -210,6 +184,9 @@ class ResponseWriter:
             empty = write.text_part("") if kind == "text" else write.refusal_part("")
             self._event(_ADDED_PART, **self._place(item), part=empty)
         item.texts.append(text)
+        if self._annotations and kind == "text":
+            waiting, self._annotations = self._annotations, []
+            self._annotate(waiting)
         if kind == "refusal":
             self._event("response.refusal.delta", **self._place(item), delta=text)
             return
@@ -217,23 +194,33 @@ class ResponseWriter:
         item.logprobs += found
         self._event("response.output_text.delta", **self._place(item), delta=text, logprobs=found)
 
-    def _place(self, item: _Open) -> dict[str, Any]:
+    def _annotate(self, found: list[Annotation]) -> None:
+        item = self._open.get(_MESSAGE)
+        if item is None or item.part != "text":
+            self._annotations += found
+            return
+        for each in found:
+            place = {**self._place(item), "annotation_index": len(item.annotations)}
+            self._event("response.output_text.annotation.added", **place, annotation=each)
+            item.annotations.append(each)
+
+    def _place(self, item: OpenItem) -> dict[str, Any]:
         return {"item_id": item.id, "output_index": item.number, "content_index": len(item.parts)}
 
-    def _close_part(self, item: _Open) -> None:
+    def _close_part(self, item: OpenItem) -> None:
         if not item.part:
             return
         text = "".join(item.texts)
         place = self._place(item)
         if item.part == "text":
             self._event("response.output_text.done", **place, text=text, logprobs=item.logprobs)
-            part = write.text_part(text, item.logprobs)
+            part = write.text_part(text, item.logprobs, item.annotations)
         else:
             self._event("response.refusal.done", **place, refusal=text)
             part = write.refusal_part(text)
         self._event(_DONE_PART, **place, part=part)
         item.parts.append(part)
-        item.texts, item.logprobs, item.part = [], [], ""
+        item.texts, item.logprobs, item.annotations, item.part = [], [], [], ""
 
     # Calls
 
@@ -263,7 +250,7 @@ class ResponseWriter:
             kind = "custom_tool_call_input" if custom else "function_call_arguments"
             self._event(f"response.{kind}.delta", item_id=item.id, output_index=item.number, delta=piece)
 
-    def _close_call(self, item: _Open, key: tuple[str, int], status: str) -> write.Item:
+    def _close_call(self, item: OpenItem, key: tuple[str, int], status: str) -> write.Item:
         assert item.call is not None
         self._calls_done.add(key[1])
         if item.call.HasField("custom_input"):
@@ -285,7 +272,7 @@ class ResponseWriter:
     def _close(self, key: tuple[str, int], status: str) -> None:
         item = self._open.pop(key)
         if key[0] == "reasoning":
-            shown = self._close_reasoning(item)
+            shown = self._close_reasoning(item, status)
         elif key[0] == "message":
             self._close_part(item)
             shown = write.message(self._frame, item.parts, status, item.id)

@@ -195,3 +195,49 @@ def test_cohere_gets_an_object(text: str) -> None:
     written = json.loads(json.loads(made.body)["messages"][1]["tool_calls"][1]["function"]["arguments"])
     assert written == ({"_malformed_arguments": text} if text else {})
     assert bool(made.left_out) == bool(text)
+
+
+USER_BETWEEN: dict[str, dict[str, Any]] = {
+    "responses": {
+        "input": [
+            {"role": "user", "content": "q"},
+            *({"type": "function_call", "call_id": id_, "name": "f", "arguments": "{}"} for id_ in "ab"),
+            {"type": "function_call_output", "call_id": "b", "output": "of b"},
+            {"role": "user", "content": "note"},
+            {"type": "function_call_output", "call_id": "a", "output": ""},
+        ]
+    },
+    "anthropic": {
+        "max_tokens": 9,
+        "messages": [
+            {"role": "user", "content": "q"},
+            {
+                "role": "assistant",
+                "content": [{"type": "tool_use", "id": id_, "name": "f", "input": {}} for id_ in "ab"],
+            },
+            {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "b", "content": "of b"}]},
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": "note"}, {"type": "tool_result", "tool_use_id": "a"}],
+            },
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("provider", ["openai", "vllm", "cohere", "anthropic"])
+@pytest.mark.parametrize("door", USER_BETWEEN)
+def test_results_stand_directly_behind_their_calls(door: str, provider: str) -> None:
+    """Callers of both doors may write something else in between; chat completions and Cohere refuse that, and Anthropic wants
+    results first."""
+    side = FORMATS[door].client[Task.CHAT]
+    target = Target(PROVIDERS[provider], "m", "http://127.0.0.1:1")
+    request = side.decode_request(side.open(json.dumps({"model": "r", **USER_BETWEEN[door]}).encode()))
+    fitted = request if side.fit is None else side.fit(request, target)
+    made = FORMATS[target.provider.format].provider[Task.CHAT].encode(fitted, target, False, CONTEXT)
+    messages = json.loads(made.body)["messages"]
+    if provider == "anthropic":
+        assert [block.get("tool_use_id") for block in messages[2]["content"]] == ["b", "a", None]
+        return
+    assert [message["role"] for message in messages] == ["user", "assistant", "tool", "tool", "user"]
+    assert [(message["tool_call_id"], message["content"]) for message in messages[2:4]] == [("b", "of b"), ("a", "")]
