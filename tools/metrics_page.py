@@ -223,6 +223,12 @@ SUPERVISOR = (
         "1, with a store",
         "Number of the last change to managed routes and limits that this gateway has; the same on all gateways.",
     ),
+    Row(
+        "sidecar_users_waiting",
+        (),
+        "1, with a store",
+        "Users that were added, changed or removed on this gateway, of which the other gateways do not know yet.",
+    ),
 )
 FRONT = (
     Row(

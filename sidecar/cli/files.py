@@ -37,7 +37,8 @@ _Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the user, an
 
 def register(app: typer.Typer) -> None:
     users = typer.Typer(
-        help="Manage users.\n\nChanges take effect at once, without a restart.",
+        help="Manage users.\n\nChanges take effect at once, without a restart. Gateways that share a store with an "
+        "`encryption_key` share their users: changes take effect on all of them within a second.",
         no_args_is_help=True,
         epilog="Example: sidecar users add alice",
     )

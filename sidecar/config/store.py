@@ -170,9 +170,9 @@ STORE = Section(
         Field(
             "encryption_key",
             ENCRYPTION_KEY,
-            "The key that encrypts managed routes and limits in the store: $NAME, ${NAME} or file:PATH, at least 32 random "
-            "characters, the same on all gateways.",
-            "Without it, routes with API keys cannot be created through the API "
+            "The key that encrypts managed routes, limits and users in the store: $NAME, ${NAME} or file:PATH, at least 32 "
+            "random characters, the same on all gateways.",
+            "Without it, routes with API keys cannot be created through the API, and users are not shared "
             "([More than one machine](../concepts/scale.md#routes-and-limits-on-all-gateways)).",
             default="none",
         ),

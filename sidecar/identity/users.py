@@ -13,7 +13,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -64,6 +64,23 @@ def remove_user(file: Path, name: str) -> None:
         if len(others) == len(lines):
             raise UsersError(f"There is no user {name!r}.")
         _write(file, others)
+
+
+def lines_by_name(file: Path) -> dict[str, str]:
+    """The line that counts for each user, the first; a missing file has none. OSError."""
+    found: dict[str, str] = {}
+    for _, line in numbered_lines(file):
+        found.setdefault(line.partition(":")[0], line.rstrip("\r"))
+    return found
+
+
+def put_lines(file: Path, changes: Mapping[str, str | None], before: Mapping[str, str]) -> None:
+    """Replaces, adds or (None) removes users, each of them if its line is still the one that `before` has. OSError."""
+    with _locked(file):
+        now = lines_by_name(file)
+        wanted = {name: line for name, line in changes.items() if now.get(name) == before.get(name)}
+        others = [line for line in _lines(file) if line.partition(":")[0] not in wanted]
+        _write(file, [*others, *(line for line in wanted.values() if line is not None)])
 
 
 def ensure_users_file(file: Path) -> None:

@@ -27,9 +27,6 @@ from sidecar.supervisor.shared_report import SharedReport
 
 _log = logging.getLogger("sidecar")
 _NAME = "managed"
-# Others have a change within a second, most of which is theirs to take it. A look is one GET of 50 bytes.
-_LOOK_S = 0.1
-_START_S = 2.0  # a start waits no longer for it
 # What could not be taken is tried again after a reload of the config, and so often: the disk may have room again.
 _AGAIN_S = 30.0
 _RETRY_AFTER_S = 1.0
@@ -66,22 +63,8 @@ class SharedRoutes:
         self.report = SharedReport()
         self.report.change = 0 if self._seen is None else self._seen.number
 
-    async def join(self) -> None:
-        """At the start: what the others have, if the store answers in time."""
-        end_s = time.monotonic() + _START_S
-        while True:
-            if await self._look() or time.monotonic() > end_s:
-                return
-            await asyncio.sleep(_LOOK_S)
-
-    async def follow(self) -> None:
-        """Until it is cancelled."""
-        try:
-            while True:
-                await asyncio.sleep(_LOOK_S)
-                await self._look()
-        finally:
-            self._documents.close()
+    def close(self) -> None:
+        self._documents.close()
 
     async def catch_up(self) -> None:
         """For a change that is about to be made: all others are known. `turn` is held. Raises store_unavailable."""
@@ -124,7 +107,7 @@ class SharedRoutes:
         finally:
             await self._saw(now)
 
-    async def _look(self) -> bool:
+    async def look(self) -> bool:
         """Whether the store answers. What is new is taken."""
         try:
             if not self._documents.compared or await self._documents.state() != self._seen or self._is_time():

@@ -25,6 +25,8 @@ COMMANDS = (
     ("check",),
     ("routes",),
     ("routes", "create"),
+    ("routes", "show"),
+    ("routes", "update"),
     ("routes", "delete"),
     ("chat",),
     ("complete",),
@@ -49,7 +51,7 @@ def _names(*group: str) -> set[str]:
 
 def test_this_list_of_commands_is_complete() -> None:
     assert _names() == {command[0] for command in COMMANDS if command}
-    assert _names("routes") == {"create", "delete"}
+    assert _names("routes") == {"create", "delete", "show", "update"}
     assert _names("users") == {"add", "list", "remove"}
     assert _names("render") == {"nginx", "envoy"}
 

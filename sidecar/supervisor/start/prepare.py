@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from sidecar.domain.snapshot import Snapshot
 from sidecar.spend.archive import FILE_NAME
@@ -18,10 +17,8 @@ from sidecar.supervisor.processes.ports import probe, probed, reserve
 from sidecar.supervisor.start.addresses import Address
 from sidecar.supervisor.start.options import FrontOptions, Options
 from sidecar.supervisor.start.services import Services
+from sidecar.supervisor.start.sharing import Sharing
 from sidecar.supervisor.start.state import StateDir
-
-if TYPE_CHECKING:
-    from sidecar.supervisor.shared_routes import SharedRoutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,7 @@ class Parts:
     priced: Snapshot
     metrics: SupervisorMetrics
     spend_keeper: SpendKeeper
-    shared_routes: SharedRoutes | None  # with a store
+    sharing: Sharing
 
 
 def prepare(options: Options, state: StateDir, cleanup: ExitStack) -> Parts:
@@ -63,20 +60,8 @@ def prepare(options: Options, state: StateDir, cleanup: ExitStack) -> Parts:
     cleanup.callback(spend_keeper.close)
     metrics.registry.register(spend_keeper)
     priced = with_prices(snapshot, time.time())
-    shared_routes = _shared_routes(configuration, metrics)
-    return Parts(ports, services, configuration, snapshot, priced, metrics, spend_keeper, shared_routes)
-
-
-def _shared_routes(configuration: Configuration, metrics: SupervisorMetrics) -> SharedRoutes | None:
-    store = configuration.snapshot.store
-    if store is None:
-        configuration.files.write_seen("")  # what is changed without a store, the store does not know
-        return None
-    from sidecar.supervisor.shared_routes import SharedRoutes
-
-    shared = SharedRoutes(store, configuration)
-    metrics.registry.register(shared.report)
-    return shared
+    sharing = Sharing.open(configuration, state, ports.front, metrics)
+    return Parts(ports, services, configuration, snapshot, priced, metrics, spend_keeper, sharing)
 
 
 def _bind(options: Options, cleanup: ExitStack) -> Ports:

@@ -75,8 +75,8 @@ class Supervisor:
         self._cleanup = cleanup
         self._announce = announce
         self._log_files = LogFiles(state.logs, options.log_path, options.log_bytes)
-        self._shared_routes = parts.shared_routes
-        self._route_admin = RouteAdmin(self._configuration, self._prepare, self._use, self._shared_routes)
+        self._sharing = parts.sharing
+        self._route_admin = RouteAdmin(self._configuration, self._prepare, self._use, self._sharing.routes)
         self._status = StatusBoard(
             Sources(
                 metrics=parts.metrics,
@@ -85,7 +85,7 @@ class Supervisor:
                 workers=self._workers,
                 certificates=self._services.certificates,
                 ca=lambda: self._services.ca,
-                notes=tuple if self._shared_routes is None else self._shared_routes.report.notes,
+                notes=self._sharing.notes,
             )
         )
         self._pool = Pool(
@@ -165,8 +165,7 @@ class Supervisor:
             await self._pool.start()
         except WorkerFailed as error:
             raise StartError(f"A worker {error}.") from None
-        if self._shared_routes is not None:
-            await self._shared_routes.join()
+        await self._sharing.join()
         if self._ports.metrics is not None:
             page = MetricsPage.open(self._ports.metrics, self._metrics.registry, self._pool.takes_calls)
             self._cleanup.callback(page.close)
@@ -203,7 +202,7 @@ class Supervisor:
                 self._follow_restarts(),
                 self._spend_keeper.keep(),
                 self._log_files.keep(),
-                *(() if self._shared_routes is None else (self._shared_routes.follow(),)),
+                self._sharing.follow(),
             )
         ]
         try:
