@@ -40,7 +40,8 @@ KEYS = {
     "consumer_limit": "requests tokens concurrent per each when_unavailable mode",
     "route_budget": "dollars per soft each when_unavailable",
     "consumer_budget": "dollars per soft each when_unavailable",
-    "store": "redis timeout installation encryption_key",
+    "store": "redis timeout installation encryption_key archive",
+    "archive": "url ca username password keep_rows",
     "redis": "url ca username password cluster sentinel",
     "mlflow_limit": "calls renewal_period key",
     "price": "input output cached_input cache_write cache_write_1h tiers",
@@ -196,11 +197,14 @@ def test_every_example_of_the_config_page_loads() -> None:
     """Pieces stand in a file around them: of a route, of the list, or beside it."""
     page = (PUBLISHED.parent / "config.md").read_text()
     blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
-    keys = dict.fromkeys(("ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY", "REDIS_PASSWORD", "PROXY_HOST", "TEAM"), "k")
+    keys = dict.fromkeys(
+        ("ANTHROPIC_API_KEY", "AZURE_OPENAI_API_KEY", "REDIS_PASSWORD", "DB_PASSWORD", "PROXY_HOST", "TEAM"), "k"
+    )
     ca = trustme.CA()
     issued = ca.issue_cert("gateway.example")
     pems = {
         "company-ca.pem": ca.cert_pem,
+        "db-ca.pem": ca.cert_pem,
         "gateway.pem": issued.cert_chain_pems[0],
         "gateway.key": issued.private_key_pem,
     }
