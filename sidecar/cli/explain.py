@@ -35,11 +35,19 @@ _Route = Annotated[str, typer.Argument(metavar="ROUTE", help="Name of the route.
 _Prompt = Annotated[str | None, typer.Argument(metavar="PROMPT", help="Text of the prompt. Default: 'Say hello.'")]
 _Body = Annotated[
     str | None,
-    typer.Option("--body", metavar="FILE", help="A request in OpenAI's JSON, instead of PROMPT; - is standard input."),
+    typer.Option(
+        "--body",
+        metavar="FILE",
+        help="A request in OpenAI's JSON, instead of PROMPT; - is standard input. Example: --body call.json",
+    ),
 ]
 _ForConsumer = Annotated[
     str | None,
-    typer.Option("--consumer", metavar="NAME", help="The calling consumer. Default: that of the local gRPC port."),
+    typer.Option(
+        "--consumer",
+        metavar="NAME",
+        help="The calling consumer, as in the config. Default: that of the local gRPC port.",
+    ),
 ]
 
 

@@ -29,7 +29,9 @@ from sidecar.supervisor.start.options import FRONT_PORT, STATE_DIR, WORKERS, WOR
 _UsersFile = Annotated[
     Path | None,
     typer.Option(
-        "--file", metavar="PATH", help="A users file for `--users-file`. Default: `users` in the state directory."
+        "--file",
+        metavar="PATH",
+        help="A users file for `--users-file` of `sidecar up`. Default: `users` in the state directory.",
     ),
 ]
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the user, and of its consumer in metrics.")]

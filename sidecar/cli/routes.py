@@ -49,7 +49,7 @@ _Config = Annotated[
         "--config",
         metavar="KEY=VALUE",
         help="Key of model.config; may be repeated. KEY=- reads the value from standard input, one line each, so that no "
-        "API key is on the command line.",
+        "API key is on the command line. Example: --config base_url=https://llm.example.com/v1 --config api_key=-",
     ),
 ]
 _Etag = Annotated[
@@ -61,7 +61,13 @@ _Etag = Annotated[
     ),
 ]
 _Settings = Annotated[
-    str, typer.Option("--settings", metavar="JSON", help="Other keys of the route, such as timeouts, as a JSON object.")
+    str,
+    typer.Option(
+        "--settings",
+        metavar="JSON",
+        help="Other keys of the route, as a JSON object. "
+        """Example: --settings '{"timeouts": {"total": 60}}'""",
+    ),
 ]
 
 

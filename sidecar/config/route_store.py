@@ -39,7 +39,18 @@ _ROUTE_CHARS = 100
 _SPECIAL = {"/": ",", ":": "=", "*": "+"}
 _TO_FILE = str.maketrans(_SPECIAL)
 _FROM_FILE = str.maketrans({file: name for name, file in _SPECIAL.items()})
+# What to do about a file that is damaged.
+_ROUTE_LOST = "restore it, or remove it to be without its route"
+_LIMITS_LOST = "restore it, or remove it so that the limits of the config hold"
 _REFERENCE = re.compile(r'"secret:([A-Za-z0-9_.-]+)"')
+
+
+class DamagedFile(ValueError):
+    """A file of `routes.d/` that cannot be read as what it is. `str()` says why, and what to do."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        super().__init__(text)
+        self.path = str(path)
 
 
 class RouteFiles:
@@ -56,8 +67,8 @@ class RouteFiles:
         return self.root / f"{name.translate(_TO_FILE)}.yaml"
 
     def texts(self) -> dict[str, str]:
-        """The text of each route's file by path, in the order of names. May also raise ValueError (not UTF-8)."""
-        return {str(path): path.read_text("utf-8") for path in _files(self.root, ".yaml")}
+        """The text of each route's file by path, in the order of names. Raises DamagedFile."""
+        return {str(path): _read(path, _ROUTE_LOST).decode() for path in _entries(self.root, ".yaml", _ROUTE_LOST)}
 
     def has(self, name: str) -> bool:
         """Whether this route is managed through the API."""
@@ -104,7 +115,7 @@ class RouteFiles:
             self.version += 1
 
     def _undo(self, name: str, before: str | None) -> None:
-        with suppress(OSError):
+        with suppress(OSError, DamagedFile):
             if before is None:
                 self.path(name).unlink(missing_ok=True)
             elif self.path(name).read_text("utf-8") != before:
@@ -119,14 +130,16 @@ class RouteFiles:
                 (self.secrets / key).unlink(missing_ok=True)
 
     def limits(self) -> dict[str, tuple[Limit, ...]]:
-        """Limits set through the API, by route. Raises ValueError for a file in another format."""
+        """Limits set through the API, by route. Raises DamagedFile: without its file, a route would lose its limits."""
         found = {}
-        for path in _files(self._limits, ".json"):
+        for path in _entries(self._limits, ".json", _LIMITS_LOST):
             try:
                 name = path.name.removesuffix(".json").translate(_FROM_FILE)
-                found[name] = tuple(Limit(**each) for each in json.loads(path.read_bytes()))
-            except (TypeError, ValueError):
-                raise ValueError(f"{path}: not a list of limits") from None
+                found[name] = tuple(Limit(**each) for each in json.loads(_read(path, _LIMITS_LOST)))
+            except (TypeError, ValueError, RecursionError) as error:
+                if isinstance(error, DamagedFile):
+                    raise
+                raise DamagedFile(path, f"is not a list of limits; {_LIMITS_LOST}") from None
         return found
 
     def write_limits(self, name: str, limits: tuple[Limit, ...] | None) -> None:
@@ -186,6 +199,31 @@ def _files(directory: Path, end: str) -> list[Path]:
             return sorted(Path(entry.path) for entry in entries if entry.name.endswith(end) and entry.is_file())
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _entries(directory: Path, end: str, hint: str) -> list[Path]:
+    """All of that name, whatever they are: a folder or a lost link in a file's place is not overlooked."""
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.name.endswith(end))
+    except FileNotFoundError:
+        if not os.path.lexists(directory):
+            return []
+        raise DamagedFile(directory, f"is a link to a file that is not there; {hint}") from None
+    except OSError as error:
+        raise DamagedFile(directory, f"cannot be read: {error.strerror}; {hint}") from None
+
+
+def _read(path: Path, hint: str) -> bytes:
+    """UTF-8."""
+    try:
+        data = path.read_bytes()
+        data.decode()
+    except OSError as error:
+        raise DamagedFile(path, f"cannot be read: {error.strerror}; {hint}") from None
+    except UnicodeDecodeError:
+        raise DamagedFile(path, f"is not text in UTF-8; {hint}") from None
+    return data
 
 
 def _make(directory: Path) -> None:

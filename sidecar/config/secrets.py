@@ -30,6 +30,8 @@ _BYTE_ORDER_MARK = "\ufeff"
 _VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
 # Keys have tens to a few hundred characters, identity tokens some thousand; servers limit headers to 8 KiB or more.
 _KEY_CHARS_MAX = 8192
+# What to do about a stored key that is lost.
+_STORED_LOST = "restore it, or remove the route's file and create the route again"
 _ILLEGAL = re.compile(r"[\x00-\x1f\x7f-\x9f]|[^\x00-\xff]")
 
 
@@ -80,11 +82,16 @@ def _resolve_stored(written: str, line: int, path: str, report: Report, sources:
     if name == written or not SECRET_NAME.fullmatch(name):
         report.error(line, path, "write the key as secret:NAME", "variables, paths and plain keys are refused here")
         return None
-    content = sources.read_secret(name)
-    if content is None:
-        report.error(line, path, "no secret is stored under this name")
+    file = f"routes.d/secrets/{name}"
+    try:
+        content = sources.read_secret(name)
+    except OSError as error:
+        report.error(line, path, f"{file} cannot be read: {error.strerror or type(error).__name__}", _STORED_LOST)
         return None
-    return "the stored secret", content
+    if content is None:
+        report.error(line, path, f"{file} is not there", _STORED_LOST)
+        return None
+    return file, content
 
 
 def _resolve(written: str, line: int, path: str, report: Report, sources: Sources) -> tuple[str, str] | None:

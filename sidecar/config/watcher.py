@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from sidecar.config import BaseConfig, ConfigErrors, Problem, ReadFile, load, read_base, read_config, reader
 from sidecar.config.directory_watch import DirectoryWatch, Place, directories_of, place
-from sidecar.config.route_store import RouteFiles
+from sidecar.config.route_store import DamagedFile, RouteFiles
 from sidecar.config.settle import TIMING, Settling, Timing, marks, until_finished
 from sidecar.domain.snapshot import Snapshot
 
@@ -119,8 +119,8 @@ class Watcher:
             self.made_version = self._made.version
             try:
                 made = self._made.texts()
-            except (OSError, ValueError) as error:
-                raise ConfigErrors([Problem(str(self._made.root), 0, "", f"cannot be read: {error}")]) from None
+            except DamagedFile as error:
+                raise ConfigErrors([Problem(error.path, 0, "", str(error))]) from None
         return load(
             text,
             self._env,

@@ -15,7 +15,7 @@ from typing import TypeVar, cast
 
 from adapters import GatewayError, Kind
 from sidecar.conversations.bounds import Bounds, Reading, TooLargeError, bounds_of
-from sidecar.conversations.disk_records import DiskRecords, forget
+from sidecar.conversations.disk_records import FILE_NAME, DiskRecords, forget
 from sidecar.conversations.memory import SWEEP_S, WAITING_MAX, too_large
 from sidecar.conversations.sealing import Address
 from sidecar.domain.snapshot import Remembering
@@ -83,7 +83,7 @@ class DiskMemory:
             try:
                 await asyncio.get_running_loop().run_in_executor(self._threads, self._sweep)
             except (OSError, sqlite3.Error) as error:
-                log.error("expired answers cannot be deleted: %s", error)
+                log.error("expired answers cannot be deleted: %s", _with_file(error, self._folder))
             await asyncio.sleep(SWEEP_S)
 
     async def close(self) -> None:
@@ -123,7 +123,7 @@ class DiskMemory:
         except TimeoutError:
             raise _unusable("it does not respond") from None
         except (OSError, sqlite3.Error) as error:
-            raise _unusable(str(error)) from error
+            raise _unusable(_with_file(error, self._folder)) from error
         finally:
             given.clear()
             self._waiting -= 1
@@ -161,6 +161,13 @@ class DiskMemory:
         if self._store is not None:
             self._store[1].close()
             self._store = None
+
+
+def _with_file(error: OSError | sqlite3.Error, folder: Path | None) -> str:
+    """SQLite does not name its file."""
+    if isinstance(error, OSError) or folder is None:
+        return str(error)
+    return f"{folder / FILE_NAME} or its -wal or -shm: {error}. Move them away to begin with nothing stored."
 
 
 def _unusable(reason: str) -> GatewayError:

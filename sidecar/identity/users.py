@@ -21,6 +21,8 @@ from pathlib import Path
 _PASSWORD_BYTES = 24
 # Allows e-mail addresses, including the longest local part that mail servers accept.
 _NAME = re.compile(r"[A-Za-z0-9._@+-]{1,128}")
+# What a front can read: other hashes than {SHA} are Nginx's to know.
+_LINE = re.compile(r"[^:\x00-\x1f\x7f\ud800-\udfff]{1,256}:[\x20-\x7e]+\r?")
 _BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -37,6 +39,11 @@ def numbered_lines(file: Path) -> list[tuple[int, str]]:
     """Returns the lines of users with their numbers from 1; none if the file is missing. Raises OSError."""
     lines = enumerate(_text(file).split("\n"), 1)
     return [(number, line) for number, line in lines if line.rstrip("\r") and not line.startswith("#")]
+
+
+def lines_of_nobody(file: Path) -> list[int]:
+    """Numbers of the lines that are no user's: without a colon, a name or a hash, or with what no name has. OSError."""
+    return [number for number, line in numbered_lines(file) if not _LINE.fullmatch(line)]
 
 
 def add_user(file: Path, name: str, *, replace: bool = False) -> str:

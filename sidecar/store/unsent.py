@@ -37,6 +37,7 @@ class UnsentSettles:
         """Raises OSError if no file is available."""
         folder.mkdir(mode=0o700, exist_ok=True)
         self._fd, path = _first_free(folder)
+        self._path = path
         os.posix_fallocate(self._fd, 0, RECORDS * _RECORD_BYTES)
         self._map = mmap.mmap(self._fd, RECORDS * _RECORD_BYTES)
         self.found: list[tuple[Operation, int]] = self._read()
@@ -80,10 +81,11 @@ class UnsentSettles:
             words_end = at + _HEAD.size + (lengths & 0xFFFFFFFF)
             rules_end = words_end + (lengths >> 32)
             if rules_end > at + _RECORD_BYTES or not 0 <= time.time() - written_s < _AGE_MAX_S:
-                _log.error(
-                    "A settlement of %s could not be sent to the store for a day, and is dropped.",
-                    time.ctime(written_s),
-                )
+                if rules_end > at + _RECORD_BYTES or not 0 <= written_s <= time.time():
+                    _log.error("A record of %s is damaged, and is dropped.", self._path)
+                else:
+                    when = time.ctime(written_s)
+                    _log.error("A settlement of %s could not be sent to the store for a day, and is dropped.", when)
                 self._map[at : at + 8] = b"\0" * 8
                 continue
             operation = Operation(self._map[at + _HEAD.size : words_end], self._map[words_end:rules_end])
@@ -92,16 +94,20 @@ class UnsentSettles:
 
     def _take_over(self, path: Path) -> None:
         """Takes over the file of a worker without a successor."""
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            _log.error("%s cannot be read: %s. What it holds is not sent to the store.", path, error.strerror)
+            return
         try:
             if not _locked(fd) or os.fstat(fd).st_size < RECORDS * _RECORD_BYTES:
                 return
             with mmap.mmap(fd, RECORDS * _RECORD_BYTES) as other:
-                mine, self._map = self._map, other
+                mine, self._map, self._path = (self._map, self._path), other, path
                 try:
                     left = self._read()
                 finally:
-                    self._map = mine
+                    self._map, self._path = mine
                 for operation, record in left:
                     kept = self.keep(operation)
                     if kept is not None:
@@ -114,7 +120,10 @@ class UnsentSettles:
 def _first_free(folder: Path) -> tuple[int, Path]:
     for number in range(_FILES_MAX):
         path = folder / f"unsent-{number}"
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+        except (IsADirectoryError, FileNotFoundError):  # a folder, or a link to nowhere: `_take_over` names it
+            continue
         if _locked(fd):
             return fd, path
         os.close(fd)

@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 from sidecar.config import BaseConfig, ConfigErrors, Problem, ReadFile, digest, load_route_file
-from sidecar.config.route_store import RouteFiles
+from sidecar.config.route_store import DamagedFile, RouteFiles
 from sidecar.config.settle import TIMING, Timing
 from sidecar.config.watcher import Ask, ConfigChange, Watcher
 from sidecar.domain.snapshot import Limit, Snapshot
@@ -100,7 +100,9 @@ class Configuration:
             raise StartError(f"The config file {self._path} {why}. Choose another with {self._option}.")
         try:
             self.files.sweep()
-        except (OSError, ValueError) as error:  # only cleanup: what is needed is read below
+        except DamagedFile as error:  # only cleanup: what is needed is read below
+            _log.debug("%s: %s", error.path, error)
+        except OSError as error:
             _log.warning("%s: %s", self.files.root, error)
         try:
             reading = self._limited(self._watcher.load_finished())
@@ -182,10 +184,16 @@ class Configuration:
         )
         return ConfigRefused(why, unconfirmed=True)
 
+    def _texts(self) -> Mapping[str, str]:
+        try:
+            return self.files.texts()
+        except DamagedFile as error:
+            raise ConfigErrors([Problem(error.path, 0, "", str(error))]) from None
+
     def with_draft(self, draft: RouteDraft) -> Reading:
         """Returns the configuration in use with one route file changed. Raises ConfigErrors. Blocks."""
         path = str(self.files.path(draft.name))
-        before = self.files.texts() if self._made is None else self._made
+        before = self._texts() if self._made is None else self._made
         made = {name: text for name, text in before.items() if name != path}
         if draft.text is not None:
             made[path] = draft.text
@@ -228,8 +236,8 @@ class Configuration:
         """Applies the limits that were set through the API, except those of one route. Raises ConfigErrors."""
         try:
             limits = self.files.limits()
-        except (OSError, ValueError) as error:
-            raise ConfigErrors([Problem(str(self.files.root), 0, "", f"cannot be read: {error}")]) from None
+        except DamagedFile as error:
+            raise ConfigErrors([Problem(error.path, 0, "", str(error))]) from None
         return Reading(bare, _limited(bare, {name: each for name, each in limits.items() if name != but}), made)
 
 

@@ -64,7 +64,8 @@ def test_nothing_but_a_stored_secret_is_read(key: str) -> None:
 
 def test_a_secret_that_is_gone_says_so() -> None:
     place = "x.yaml:4: routes[0].model.config.openai_api_key"
-    assert problems({"x.yaml": made(key="secret:gone")}) == [f"{place}: no secret is stored under this name"]
+    hint = "restore it, or remove the route's file and create the route again"
+    assert problems({"x.yaml": made(key="secret:gone")}) == [f"{place}: routes.d/secrets/gone is not there; {hint}"]
 
 
 def test_the_main_file_does_not_take_the_form_of_the_others() -> None:

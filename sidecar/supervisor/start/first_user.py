@@ -9,7 +9,18 @@ from sidecar.supervisor.start.announcement import Credential, known_credential
 from sidecar.supervisor.start.state import StateDir
 
 _log = logging.getLogger("sidecar")
+_LINES_SHOWN = 5
 FIRST_USER = "sidecar"
+
+
+def _warn_of_lines_of_nobody(users_file: Path) -> None:
+    """A users file that is damaged refuses its users, one after another: the log says why. OSError."""
+    from sidecar.identity import users
+
+    if odd := users.lines_of_nobody(users_file):
+        shown = ", ".join(map(str, odd[:_LINES_SHOWN])) + (" and more" if len(odd) > _LINES_SHOWN else "")
+        words = "%s: line %s: not a user, written as name:{SHA}hash. Restore the file, or `sidecar users add NAME --replace`."
+        _log.warning(words, users_file, shown)
 
 
 def first_user(state: StateDir) -> Credential:
@@ -26,6 +37,7 @@ def known_user(users_file: Path, env: Path) -> Credential:
     """Returns the credential of the last start, if its user still exists. Raises OSError."""
     from sidecar.identity import users
 
+    _warn_of_lines_of_nobody(users_file)
     known = known_credential(env)
     if known.user not in users.list_users(users_file) or known.api_key is None:
         _log.info("%s contains no user's password. Use your own, or run `sidecar users add NAME`.", env)

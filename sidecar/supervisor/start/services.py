@@ -25,7 +25,7 @@ from sidecar.supervisor.start.local_routes import is_local, uses_local_model
 from sidecar.supervisor.start.options import FrontOptions, Options
 from sidecar.supervisor.start.self_check import Entrance, FirstChatFailed, first_chat, healthy
 from sidecar.supervisor.start.served_certificate import ServedCertificate
-from sidecar.supervisor.start.start_error import StartError
+from sidecar.supervisor.start.start_error import StartError, words_of
 from sidecar.supervisor.start.state import StateDir
 
 if TYPE_CHECKING:  # not needed by `serve`
@@ -158,7 +158,7 @@ class Services:
         except FrontError as error:
             raise StartError(str(error)) from None
         except (OSError, ValueError) as error:
-            raise StartError(f"The front cannot start: {error}.") from None
+            raise StartError(f"The front cannot start: {words_of(error)}.") from None
 
     async def start_front(self, snapshot: Snapshot, metrics: SupervisorMetrics) -> None:
         """Starts the front; returns once `GET /health` succeeds through it. Raises StartError."""
@@ -176,7 +176,7 @@ class Services:
         except (FrontError, UsersError) as error:
             raise StartError(str(error)) from None
         except (OSError, ValueError) as error:
-            raise StartError(f"The front cannot start: {error}.") from None
+            raise StartError(f"The front cannot start: {words_of(error)}.") from None
         self._front = Service(
             program.title,
             lambda: program.command(folder, binary)[0],

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import logging
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -14,16 +16,18 @@ from pathlib import Path
 
 from sidecar.supervisor.start.start_error import StartError
 
+_log = logging.getLogger("sidecar")
 _SOCKET_PATH_BYTES_MAX = 107  # sun_path is 108 bytes with its NUL on Linux
 _LONGEST_SOCKET_NAME = "w99-1234567.sock"  # two digits of slot, Linux's largest pid has seven
 # 15 MB of tables that the workers share, taken at once; the front's files, certificates, the first of the spend.
 _START_MB = 20
 _PID_BYTES = 16
+_GATEWAY = re.compile(rb"[0-9a-f]{16}")
 _DIR_MODE = 0o700
 _FILE_MODE = 0o600
 # Created at each start: what a dead supervisor left there means nothing to this one.
 _FRESH = ("run",)
-_GONE = ("metrics",)  # an earlier version's: metrics are in memory
+_GONE = ("metrics", "front/run")  # an earlier version's metrics; the front makes its own folder
 _KEPT = ("front", "logs")
 
 
@@ -90,9 +94,13 @@ class StateDir:
 
     @property
     def gateway(self) -> str:
-        """Its name among the gateways that share a store: made once, and the same for ever. Raises OSError."""
+        """Its name among the gateways that share a store: made once, and the same for ever. One that is damaged is made again, as
+        one that was removed. Raises OSError."""
         path = self.root / "gateway-id"
-        if not path.is_file():
+        found = path.read_bytes().strip() if path.is_file() else b""
+        if not _GATEWAY.fullmatch(found):
+            if found:
+                _log.warning("%s is not the name of a gateway, and is made again.", path)
             write_private(path, secrets.token_hex(8))
         return path.read_text(encoding="utf-8").strip()
 
