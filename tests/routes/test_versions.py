@@ -99,9 +99,10 @@ def test_limits_have_a_version_too_also_those_of_the_config_file(gateway: Stack)
         assert http.post(LIMITS, json={"route": "chat", "limits": []}).headers["etag"] == before
 
 
-@pytest.mark.parametrize("by", ["rest", "grpc"])
+@pytest.mark.parametrize("by", ["rest", "grpc", "grpcs"])
 def test_our_client_gives_and_takes_versions(gateway: Stack, provider: Provider, by: str) -> None:
-    target, key, ca = (gateway.url, gateway.api_key, gateway.ca) if by == "rest" else (gateway.grpc_local, None, None)
+    address = gateway.url if by == "rest" else gateway.url.replace("https:", "grpcs:")
+    target, key, ca = (gateway.grpc_local, None, None) if by == "grpc" else (address, gateway.api_key, gateway.ca)
     model = {"provider": "openai-compatible", "name": "m", "config": {"base_url": provider.base_url}}
     with Client(target, api_key=key, ca=ca, retries=None) as client:
         made = client.create_route(by, "chat", model)

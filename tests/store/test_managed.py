@@ -49,7 +49,8 @@ def held(redis: RedisProcess) -> dict[str, bytes]:
 async def test_what_one_gateway_makes_changes_and_removes_all_have_within_a_second(
     tmp_path: Path, provider: Provider, redis: RedisProcess
 ) -> None:
-    """Also after FLUSHALL, which the copies of the gateways fill again, and after a restart of all of them."""
+    """Also after a failover that lost a change, after FLUSHALL, and after a restart of all gateways: their copies fill the
+    store again."""
     async with Gateways(tmp_path, [config_of(provider, redis)] * 3) as fleet:
         await fleet.boss(0).create(spec("made", provider.base_url))
         await fleet.have("made")
@@ -72,6 +73,18 @@ async def test_what_one_gateway_makes_changes_and_removes_all_have_within_a_seco
         await fleet.seen(limited)
         changes = [fleet.metric(number, "sidecar_managed_change") for number in range(3)]
         assert changes == [4.0] * 3
+
+        older = redis.ask("GET", STATE), held(redis)
+        await fleet.boss(0).update(spec("made", provider.base_url, model="third"))
+        await fleet.have("made", "third")
+        redis.ask("SET", STATE, older[0])
+        redis.ask(
+            "HSET", DOCUMENTS, "r:made", older[1]["r:made"]
+        )  # a replica that lacked the last change is the master
+        await reached(lambda: held(redis)["r:made"] != older[1]["r:made"], 20, "the change in the store again")
+        await fleet.have("made", "third")
+        await fleet.boss(1).update(spec("made", provider.base_url, model="second"))
+        await fleet.have("made", "second")
 
         redis.ask("FLUSHALL")
         await reached(lambda: set(held(redis)) == {"r:made", "l:made", "l:chat"}, 20, "the copy in the store")
