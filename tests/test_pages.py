@@ -12,6 +12,7 @@ import typer.main
 from sidecar import cli
 from sidecar.config import LOCAL_UNKNOWN, load, reader
 from tests.processes import REPOSITORY
+from tools.wrapping import long_lines, wrapped
 
 PAGES = sorted(
     [
@@ -101,6 +102,20 @@ def unknown_words(words: list[str]) -> str | None:
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_to_a_file_and_a_heading(page: Path) -> None:
     assert broken_links(page) == []
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=name_of)
+def test_prose_is_wrapped(page: Path) -> None:
+    assert long_lines(page.read_text()) == [], f"run: python -m tools.wrapping {name_of(page)}"
+
+
+def test_a_line_of_prose_that_is_too_long_is_found_and_wrapped() -> None:
+    words = "word " * 30
+    text = f"{words}\n- {words}`a b`\n  more\n\n| {words} |\n\n```\n{words}\n```\n"
+    assert len(long_lines(text)) == 2
+    assert long_lines(wrapped(text)) == []
+    assert wrapped(text).split() == text.split()
+    assert f"| {words} |\n\n```\n{words}\n```\n" in wrapped(text)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -116,7 +116,7 @@ POSTGRES = Section(
                 plain(fields.long_duration, *_KEPT_S),
                 'Seconds, or text such as "62d".',
             ),
-            "How long the row of a call is kept. Sums are kept for ever.",
+            "How long the row of a call is kept. Sums are kept forever.",
             attribute="rows_kept_s",
             default="62d",
         ),
