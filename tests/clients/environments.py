@@ -2,8 +2,8 @@
 
     environment("openai-3").python                    built on first use, kept for the next run (tests/environments.py)
 
-`python -m tests.clients.environments` resolves the locks (requirements/*.txt, package-lock.json of node/ and agents/) anew,
-to the newest versions.
+`python -m tests.clients.environments` resolves the locks (requirements/*.txt, package-lock.json of node/, agents/ and editors/)
+anew, to the newest versions.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ENVIRONMENTS: dict[str, tuple[str, ...]] = {
     "aider": ("aider-chat",),
 }  # fmt: skip
 # The environments of npm's packages: folders with a package.json and its lock.
-NODE_FOLDERS = ("node", "agents")
+NODE_FOLDERS = ("node", "agents", "editors")
 # `make soak` resolves anew, once a run.
 _NEWEST = Path(tempfile.gettempdir()) / f"newest-clients-{os.getpid()}"
 
