@@ -184,7 +184,9 @@ async def generate(plan: Plan) -> Result:
 
 def main() -> None:
     result = uvloop.run(generate(Plan(**json.loads(sys.argv[1]))))
-    print(json.dumps(asdict(result)), flush=True)
+    # Not print: with PYTHONUNBUFFERED it writes once, and what a pipe does not take of a long line is lost.
+    with open(1, "wb", closefd=False) as out:
+        out.write(json.dumps(asdict(result)).encode() + b"\n")
 
 
 if __name__ == "__main__":
