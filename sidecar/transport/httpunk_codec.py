@@ -46,11 +46,12 @@ _LOCAL_RESETS_MAX = 1 << 20
 class HttpunkCodec:
     """See Codec. After a ConnectionFault only `pending`, `lost` and `sent` may be called."""
 
-    __slots__ = ("_settled", "_sink", "_state")
+    __slots__ = ("_newest", "_settled", "_sink", "_state")
 
     def __init__(self, sink: Sink, limits: Limits) -> None:
         self._sink: Final = sink
         self._settled = False
+        self._newest = 0  # stream ID of the newest request
         self._state: Final = H2Streams(
             "server",
             initial_window_size=limits.stream_window_bytes,
@@ -108,9 +109,13 @@ class HttpunkCodec:
                     state.release_data_frame(stream.id, len(payload))  # type: ignore[attr-defined]
                 self._sink.arrived(stream, payload, verdict.eof)
         elif kind is H2FrameWindowUpdate:
+            if self._is_too_late(frame.stream_id):
+                return
             for stream in state.recv_window_update(frame):
                 self._sink.writable(stream)
         elif kind is H2FrameRstStream:
+            if self._is_too_late(frame.stream_id):
+                return
             found = state.recv_reset(frame)
             if found is not None:
                 self._sink.stopped(found[0])
@@ -131,13 +136,18 @@ class HttpunkCodec:
         elif kind is H2FrameStreamError:
             self._reset_broken(frame.stream_id, frame.error_code)
 
+    def _is_too_late(self, stream_id: int) -> bool:
+        """Whether the frame is for a request that crossed our last GOAWAY. The library ignores such requests and then
+        takes these frames for a protocol error, which would end the calls in progress. RFC 9113, section 6.8."""
+        return self._state.graceful and stream_id > self._newest
+
     def _headers(self, frame: Any) -> None:
         stream = self._sink.new_stream()
         verdict = self._state.recv_headers(frame, stream)
         if verdict.flags:
             self._after(verdict.flags)
         if verdict.kind == H2_HEADERS_OPENED:
-            stream.id = verdict.stream_id
+            stream.id = self._newest = verdict.stream_id
             self._state.accepted(verdict.stream_id)
             if _malformed(frame):
                 self.reset(stream.id, Reason.PROTOCOL_ERROR)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,33 @@ async def test_what_a_client_begins_after_the_farewell_was_confirmed_is_not_begu
         await client.answer(1)
         await client.until_closed()
         assert not client.of(3).headers
+        client.close()
+        await asyncio.wait_for(stopping, 10)
+
+
+LATE: dict[str, Callable[[Raw], None]] = {
+    "a whole request": lambda client: client.data(3, message(b"late"), end=True),
+    "a window": lambda client: client.window(3, 1000),
+    "a reset": lambda client: client.reset(3),
+}
+
+
+@pytest.mark.parametrize("what", LATE)
+async def test_what_belongs_to_a_request_that_came_too_late_ends_no_other_call(native: Serving, what: str) -> None:
+    """gRPC's clients do not know yet that it will not be served, and go on with it."""
+    async with await Raw.to(native.port) as client:
+        client.call(1, WAIT)
+        await reached(lambda: native.servicer.live == 1)
+        stopping = asyncio.create_task(native.server.stop(30))
+        await client.until(lambda: len(client.goaways) == 2)
+        pings = client.kinds.count(PING)
+        client.begin(3, ECHO)
+        LATE[what](client)
+        client.send(frame(PING, 0, 0, b"all read"))
+        await client.until(lambda: client.kinds.count(PING) > pings)
+        native.servicer.let_all_go()
+        assert (await client.answer(1)).data == message(b"waited")
+        assert await client.until_closed() == 0
         client.close()
         await asyncio.wait_for(stopping, 10)
 
