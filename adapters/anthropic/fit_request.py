@@ -140,19 +140,28 @@ def _fit_format(request: pb.ChatRequest) -> None:
 
 
 def _is_strict(schema: object) -> bool:
-    """Whether every object requires all of its properties and allows no others."""
-    if isinstance(schema, list):
-        return all(_is_strict(each) for each in schema)
-    if not isinstance(schema, dict):
+    """Whether every object lists all of its properties as required, and allows no others. A caller may nest them deeper than
+    functions can call each other."""
+    unchecked = [schema]
+    while unchecked:
+        each = unchecked.pop()
+        if isinstance(each, list):
+            unchecked += each
+        elif isinstance(each, dict):
+            if not _is_closed(each):
+                return False
+            unchecked += each.values()
+    return True
+
+
+def _is_closed(schema: dict[str, object]) -> bool:
+    """Of one schema, whatever is inside it."""
+    if schema.get("type") != "object" and "properties" not in schema:
         return True
-    if schema.get("type") == "object" or "properties" in schema:
-        properties = schema.get("properties")
-        if schema.get("additionalProperties") is not False or not isinstance(properties, dict):
-            return False
-        required = schema.get("required", [])
-        if not isinstance(required, list) or set(properties) - {name for name in required if isinstance(name, str)}:
-            return False
-    return all(_is_strict(each) for each in schema.values())
+    properties, required = schema.get("properties"), schema.get("required", [])
+    if schema.get("additionalProperties") is not False or not isinstance(properties, dict):
+        return False
+    return isinstance(required, list) and not set(properties) - {name for name in required if isinstance(name, str)}
 
 
 def _fit_extra(request: pb.ChatRequest, extra: dict[str, msgspec.Raw], target: Target) -> None:
