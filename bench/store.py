@@ -23,13 +23,14 @@ import uvloop
 
 from adapters import Task
 from sidecar.domain.snapshot import Budget, Consumer, Limit, RedisServer, Route, SharedStore
-from sidecar.limits import LimitStore
+from sidecar.limits import LimitStore, Reservation
 from sidecar.spend.archive import Archive
 from sidecar.spend.ledger import Charge, Ledger
 from sidecar.store import Admitted, Rules, SharedMemory, Store
 from sidecar.store.fold import LedgerFold
 from sidecar.store.opened import open_store
 from sidecar.store.outage import SpentSince
+from sidecar.store.redis import RedisStore
 from sidecar.telemetry.metrics import Metrics
 from tests.processes import reached
 from tests.store.servers import RELEASES, RedisProcess
@@ -57,7 +58,22 @@ def rules(mode: Literal["exact", "leased"], *budgets: Budget) -> Rules:
     return Rules(Route("chat", Task.CHAT, (), limits=tuple(limits), budgets=budgets), Consumer("anna"))
 
 
-async def calls(store: Store | None, wanted: Rules, count: int, waits: list[float]) -> None:
+class Ping:
+    """No store, but its connection: what one round trip takes on this machine at this moment."""
+
+    def __init__(self, store: RedisStore) -> None:
+        self._session = store._session
+
+    async def admit(self, rules: Rules, needs: Call) -> Admitted:
+        assert self._session.line is not None
+        await self._session.line.ask("PING")
+        return Admitted(Reservation((), [], []), None)
+
+    def settle(self, rules: Rules, reservation: Reservation, charge: Charge) -> None:
+        """Nothing is booked."""
+
+
+async def calls(store: Store | Ping | None, wanted: Rules, count: int, waits: list[float]) -> None:
     async def caller(number: int) -> None:
         chance = random.Random(number)
         for _ in range(count // IN_FLIGHT):
@@ -91,8 +107,9 @@ async def main(arguments: argparse.Namespace) -> None:
         loading = asyncio.create_task(fold.run())
         await reached(lambda: store.is_up, what="the connection to the store")
         loading.cancel()  # the supervisor's work, in another process
-        rows: dict[str, tuple[Store | None, Rules]] = {
+        rows: dict[str, tuple[Store | Ping | None, Rules]] = {
             "nothing": (None, rules("exact")),
+            "a PING": (Ping(store), rules("exact")),
             "shared memory": (memory, rules("exact")),
             "a store, exact": (store, rules("exact")),
             "a store, leased": (store, rules("leased")),

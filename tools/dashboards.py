@@ -218,7 +218,74 @@ FRONTS = Dashboard(
         Panel("Reloads", "short", {"{{result}}": "sidecar_config_reloads_total"}),
     ),
 )
-DASHBOARDS = (OVERVIEW, ROUTES_AND_CONSUMERS, PROVIDERS, FRONTS)
+STORE = Dashboard(
+    "sidecar-store",
+    "LLM gateway: store of several machines",
+    (
+        Panel(
+            "Workers without the store",
+            "short",
+            {"workers": "sum(sidecar_store_unreachable)"},
+            "They decide by `when_unavailable`.",
+            True,
+        ),
+        Panel(
+            "Calls not booked",
+            "short",
+            {"calls": "sum(sidecar_store_unsent_settles)"},
+            "Ended calls that the store has not booked yet.",
+            True,
+        ),
+        Panel(
+            "Never booked",
+            "short",
+            {"calls": "sum(sidecar_store_lost_settles_total)"},
+            "Ended calls that were lost.",
+            True,
+        ),
+        Panel(
+            "Archive",
+            "short",
+            {"unreachable": "max(sidecar_archive_unreachable)"},
+            "1: the archive in Postgres cannot be filled.",
+            True,
+        ),
+        Panel(
+            "Time of a script",
+            "s",
+            {
+                "p50": _quantile("0.5", "sidecar_store_script_seconds"),
+                "p99": _quantile("0.99", "sidecar_store_script_seconds"),
+            },
+            "What a call waits for the store.",
+        ),
+        Panel(
+            "Scripts", "ops", {"scripts": _rate("sidecar_store_script_seconds_count")}, "Each admits up to 32 calls."
+        ),
+        Panel(
+            "Decided without the store",
+            "reqps",
+            {"{{policy}}": _rate("sidecar_store_decisions_total", "policy")},
+            "deny: refused with 503.",
+        ),
+        Panel(
+            "Reservations that expired",
+            "short",
+            {"calls": "max(sidecar_store_expired_reservations_total)"},
+            "Of killed workers, perhaps.",
+        ),
+        Panel(
+            "Rows that wait",
+            "short",
+            {
+                "for this gateway": "max(sidecar_ledger_waiting_rows)",
+                "for the archive": "max(sidecar_archive_waiting_rows)",
+            },
+            "Of the store's ledger.",
+        ),
+    ),
+)
+DASHBOARDS = (OVERVIEW, ROUTES_AND_CONSUMERS, PROVIDERS, FRONTS, STORE)
 
 
 def files() -> dict[str, str]:

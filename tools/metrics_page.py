@@ -137,6 +137,12 @@ WORKERS = (
         "Ended calls that will never be booked, because too many waited for the store.",
     ),
     Row(
+        "sidecar_store_script_seconds",
+        (),
+        "15",
+        "Seconds from sending a script with admissions to the store until its answer.",
+    ),
+    Row(
         "sidecar_store_decisions_total",
         ("policy",),
         "7",

@@ -7,7 +7,9 @@ the larger the batches. A script blocks everyone else while it runs, which bound
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 
 from sidecar.store.line import Line, StoreError, Unanswered
@@ -24,12 +26,13 @@ Answer = list[int]
 
 
 class Batches:
-    """`timeout_s` bounds the time from `put` to the answer, including all waiting."""
+    """`timeout_s` bounds the time from `put` to the answer, including all waiting. `answered` gets the seconds of each script."""
 
-    def __init__(self, line: Line, prefix: bytes, timeout_s: float) -> None:
+    def __init__(self, line: Line, prefix: bytes, timeout_s: float, answered: Callable[[float], None]) -> None:
         self._line = line
         self._prefix = prefix
         self._timeout_s = timeout_s
+        self._timed = answered
         self._loop = asyncio.get_running_loop()
         self._queue: deque[tuple[Operation, asyncio.Future[Answer]]] = deque()
         self._due: deque[tuple[float, asyncio.Future[Answer]]] = deque()
@@ -72,12 +75,15 @@ class Batches:
             if futures:
                 self._under_way += 1
                 script = self._line.ask(b"EVALSHA", SCRIPT_SHA, 1, self._prefix, *words)
-                script.add_done_callback(partial(self._answered, futures))
+                script.add_done_callback(partial(self._answered, futures, time.perf_counter()))
 
-    def _answered(self, futures: list[asyncio.Future[Answer]], script: asyncio.Future[list[Answer]]) -> None:
+    def _answered(
+        self, futures: list[asyncio.Future[Answer]], began_s: float, script: asyncio.Future[list[Answer]]
+    ) -> None:
         self._under_way -= 1
         error = script.exception()
         if error is None:
+            self._timed(time.perf_counter() - began_s)
             for future, answer in zip(futures, script.result(), strict=True):
                 if not future.done():
                     future.set_result(answer)

@@ -12,6 +12,8 @@ class Counters(Protocol):
 
     def reachable(self, *, yes: bool) -> None: ...
 
+    def answered(self, seconds: float) -> None: ...
+
     def unsent(self, count: int) -> None: ...
 
     def lost(self) -> None: ...
@@ -24,6 +26,7 @@ class StoreMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         self._unreachable = metrics.store_unreachable()
+        self.answered = metrics.store_seconds().observe
         self._unsent = metrics.store_unsent()
         self._lost = metrics.store_lost()
         self._decisions = metrics.store_decisions

@@ -192,7 +192,7 @@ class Session:
         self._left.clear()
         self.line = line
         self.up.set()
-        self._batches = Batches(line, self.prefix, self._timeout_s)
+        self._batches = Batches(line, self.prefix, self._timeout_s, self._counters.answered)
         line.lost = self._lost_line(line)
         self._counters.reachable(yes=True)
         self._arrived.set()

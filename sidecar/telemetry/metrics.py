@@ -16,6 +16,8 @@ from sidecar.telemetry.series import Calls, Labelled, Number, Timing
 _log = logging.getLogger(__name__)
 # LLM latencies: cached embeddings take milliseconds, long reasoning takes minutes. 5 ms to 10 min.
 LATENCY_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 30, 60, 120, 300, 600)
+# The store: a round trip on one machine takes 0.1 ms, and no call waits longer than `timeout`, 50 ms.
+STORE_BUCKETS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 # The gateway's own overhead: normally hundreds of microseconds.
 OVERHEAD_BUCKETS_S = (0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 
@@ -169,6 +171,12 @@ class Metrics:
         self.store_lost = self._counter(
             "sidecar_store_lost_settles_total",
             "Ended calls that are lost to the store of limits and budgets because too many were waiting for it.",
+        )
+        # 14
+        self.store_seconds = self._seconds(
+            "sidecar_store_script_seconds",
+            "Time from sending a script with admissions to the store until its answer.",
+            STORE_BUCKETS_S,
         )
         # 7 at most: combinations of the policies of a call's limits and budgets
         self.store_decisions = self._counter(

@@ -143,7 +143,7 @@ def _attempts_by_outcome(seen: Seen) -> Mapping[Key, float]:
 
 
 Check = Callable[[Seen, dict[Key, float]], None]
-OVERVIEW, ROUTES, PROVIDERS, FRONTS = (dashboard.uid for dashboard in DASHBOARDS)
+OVERVIEW, ROUTES, PROVIDERS, FRONTS, STORE = (dashboard.uid for dashboard in DASHBOARDS)
 # (dashboard, panel, legend) -> what its query answers. Labels are in the order of their names.
 EXPECTED: dict[tuple[str, str, str], Check] = {
     (OVERVIEW, "Calls", "calls"): _rates(lambda seen: {(): _CALLS}),
@@ -207,6 +207,17 @@ EXPECTED: dict[tuple[str, str, str], Check] = {
     (FRONTS, "Workers started again", "restarts"): _is(value=0),
     (FRONTS, "Workers started again", "of those that hung"): _is(value=0),
     (FRONTS, "Reloads", "{{result}}"): _between(-0.1, 0, ("success",), ("failure",), ("unconfirmed",)),
+    (STORE, "Workers without the store", "workers"): _is(value=0),
+    (STORE, "Calls not booked", "calls"): _is(value=0),
+    (STORE, "Never booked", "calls"): _is(value=0),
+    (STORE, "Archive", "unreachable"): _is(value=0),
+    (STORE, "Time of a script", "p50"): _between(0, 0.1),
+    (STORE, "Time of a script", "p99"): _between(0, 5),
+    (STORE, "Scripts", "scripts"): _rates(lambda seen: {(): 2 * ROUNDS}),
+    (STORE, "Decided without the store", "{{policy}}"): _rates(lambda seen: {}),
+    (STORE, "Reservations that expired", "calls"): _is(value=0),
+    (STORE, "Rows that wait", "for this gateway"): _is(value=0),
+    (STORE, "Rows that wait", "for the archive"): _is(value=0),
 }
 QUERIES = [
     (dashboard.uid, panel, legend) for dashboard in DASHBOARDS for panel in dashboard.panels for legend in panel.queries

@@ -16,6 +16,8 @@ from tests.processes import wait_until
 from tests.provider import Call, Provider, Reply, error_reply
 from tests.stack.load import chat_request
 from tests.stack.stack import MESSAGE_BYTES_MAX, Stack, config_for, route
+from tests.store.postgres import PASSWORD, Database, PostgresProcess
+from tests.store.servers import RedisProcess
 
 ASK = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 3}
 ROUNDS = 12
@@ -51,6 +53,11 @@ class Gateway:
             route("limited", "chat", self.provider, extra="limits: [{requests: 1, per: day}]"),
             FALLBACK.format(root=self.provider.root_url, base=self.provider.base_url),
         )
+        redis = exits.enter_context(RedisProcess("8.2", folder / "redis"))
+        postgres = exits.enter_context(PostgresProcess())
+        (folder / "password").write_text(PASSWORD)
+        archive = f"{{url: '{Database(postgres, 'postgres').url}', password: 'file:{folder}/password'}}"
+        config += f"store: {{redis: {{url: '{redis.url}'}}, timeout: 5s, archive: {archive}}}\n"
         self.stack = exits.enter_context(Stack(folder, config))
         self.user = self.stack.user
         self._http = exits.enter_context(self.stack.http())
@@ -60,6 +67,14 @@ class Gateway:
         self._stub = inference_pb2_grpc.InferenceServiceStub(channel)
         target = self.stack.env["SIDECAR_METRICS"].removeprefix("http://").removesuffix("/metrics")
         self.prometheus = exits.enter_context(Prometheus(folder, target))
+        self._lose_the_store_for_a_moment(redis)
+
+    def _lose_the_store_for_a_moment(self, redis: RedisProcess) -> None:
+        redis.kill()
+        wait_until(lambda: self._ask("priced") == 503, 30)
+        redis.start()
+        for metric in ("store_unreachable", "archive_unreachable"):
+            wait_until(lambda it=metric: self.stack.metric(f"sidecar_{it}") == 0, 30)  # type: ignore[misc]
 
     def _answer(self, call: Call) -> Reply | None:
         """Anthropic's side fails; what came is written down."""
