@@ -176,7 +176,9 @@ def test_texts_that_users_see_are_plain(path: Path) -> None:
 
 
 def pages() -> list[Path]:
-    found = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+    """The pages, and the alerts, whose summaries somebody reads at night."""
+    alerts = ROOT / "deploy" / "prometheus" / "rules.yml"
+    found = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")), alerts]
     return [page for page in found if not _id(page).startswith(PAGES_APART)]
 
 
