@@ -78,7 +78,7 @@ def register(app: typer.Typer) -> None:
     routes.callback(invoke_without_command=True, epilog="Example: sidecar routes")(listing)
     example = "Example: sidecar routes create mine --provider ollama --model llama3.2"
     routes.command(epilog=example)(create)
-    example = "Example: sidecar routes update mine --provider ollama --model llama3.3 --etag 6f1e0c3d5b7a9d21"
+    example = "Example: sidecar routes update mine --provider ollama --model llama3.3"
     routes.command(epilog=example)(update)
     routes.command(epilog="Example: sidecar routes show mine")(show)
     routes.command(epilog="Example: sidecar routes delete mine")(delete)

@@ -159,7 +159,7 @@ class RouteFiles:
         """What `write_seen` wrote last; "" where these files were never those of a store."""
         try:
             return (self.root / _SEEN).read_text("ascii", "replace")
-        except FileNotFoundError:
+        except OSError:  # everything is compared then
             return ""
 
     def write_seen(self, text: str) -> None:
@@ -168,8 +168,15 @@ class RouteFiles:
         if text:
             _make(self.root)
             _put(path, text)
-        else:
-            path.unlink(missing_ok=True)
+        elif path.exists():
+            path.unlink()
+
+    def require_writable(self) -> None:
+        """Raises the OSError that a change would raise now."""
+        _make(self.root)
+        probe = self.root / f"{_SEEN}{_HALF}"
+        probe.write_text("")
+        probe.unlink()
 
     def sweep(self) -> None:
         """Removes partly written files and keys that no route names, which a crash may have left behind."""

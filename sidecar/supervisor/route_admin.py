@@ -240,7 +240,8 @@ class RouteAdmin:
 def _require_version(version: str, builds_on: tuple[str, ...], what_was: str) -> None:
     """Raises conflict, with the version that holds now."""
     if version not in builds_on:
-        words = f'{what_was} changed meanwhile; the version is now "{version}". Nothing of this change was made.'
+        now = f'and the version is "{version}" now. Read it, then try again.'
+        words = f"Nothing was changed: {what_was} changed at the same time, {now}"
         raise GatewayError(Kind.CONFLICT, words, param="etag", headers=(("etag", f'"{version}"'),))
 
 

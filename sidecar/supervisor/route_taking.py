@@ -9,3 +9,7 @@ class Behind(Exception):
 
 class NotTaken(Exception):
     """A change of another gateway does not fit here; the text says why, without a key."""
+
+
+class CopyDamaged(Exception):
+    """The files of this gateway cannot be read; the text says which, and why."""

@@ -20,6 +20,7 @@ class SharedReport:
         self.refused: Mapping[str, str] = {}
         self._away = "it has not answered yet"  # why the copy is in use; "": it is not
         self._logged = False
+        self._damaged = ""
 
     def away(self, why: str) -> None:
         """The store does not answer."""
@@ -32,8 +33,15 @@ class SharedReport:
             )
         self._away, self._logged = why, True
 
+    def damaged(self, why: str) -> None:
+        """The copy cannot be read, and is not compared with the store."""
+        if self._damaged != why:
+            _log.error("Managed routes and limits are not compared with the store: %s", why)
+        self._damaged = why
+
     def there(self) -> None:
-        """It answers."""
+        """It answers, and the copy agrees with it."""
+        self._damaged = ""
         if self._logged:
             _log.info("The store is there again: managed routes and limits are those of all gateways.")
         self._away, self._logged = "", False
@@ -50,6 +58,8 @@ class SharedReport:
     def notes(self) -> tuple[str, ...]:
         """What an operator should know, a line each."""
         found = [f"This gateway keeps its own {what}: {why}." for what, why in self.refused.items()]
+        if self._damaged:
+            found.append(f"Managed routes and limits are not compared with the other gateways: {self._damaged}")
         if self._logged:
             found.append(
                 f"The store cannot be reached ({self._away}): managed routes and limits are this gateway's copy."
@@ -62,8 +72,8 @@ class SharedReport:
 
         yield GaugeMetricFamily(
             "sidecar_managed_copy_in_use",
-            "Whether the gateway serves its own copy of managed routes and limits because the store is down.",
-            value=bool(self._away),
+            "Whether the gateway serves a copy of managed routes and limits that it cannot compare with the store.",
+            value=bool(self._away or self._damaged),
         )
         yield GaugeMetricFamily(
             "sidecar_managed_refused",

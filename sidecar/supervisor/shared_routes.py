@@ -17,12 +17,13 @@ from typing import Protocol
 
 from adapters import GatewayError, Kind
 from sidecar.config.route_documents import LIMITS, ROUTE, documents_of, has_keys
+from sidecar.config.route_store import DamagedFile
 from sidecar.domain.snapshot import SharedStore
 from sidecar.store.documents import Documents, Found, Outcome, State
 from sidecar.store.line import StoreError
 from sidecar.supervisor.configuration import Configuration
 from sidecar.supervisor.document_seal import DocumentSeal
-from sidecar.supervisor.route_taking import Behind, NotTaken
+from sidecar.supervisor.route_taking import Behind, CopyDamaged, NotTaken
 from sidecar.supervisor.shared_report import SharedReport
 
 _log = logging.getLogger("sidecar")
@@ -73,12 +74,14 @@ class SharedRoutes:
         except StoreError as error:
             words = f"Nothing was changed: the store that the gateways share does not answer ({error})."
             raise GatewayError(Kind.STORE_UNAVAILABLE, words, retry_after_s=_RETRY_AFTER_S) from None
+        except CopyDamaged as error:
+            raise GatewayError(Kind.FAILED_PRECONDITION, f"Nothing was changed: {error}") from None
 
     @asynccontextmanager
     async def change(self, documents: Mapping[str, bytes | None]) -> AsyncIterator[None]:
         """The change is made in the store; inside the block it is made here. `turn` is held, and catch_up was called. Raises
         Behind where somebody else was faster, failed_precondition for what the store must not hold, store_unavailable,
-        not_confirmed."""
+        not_confirmed; OSError where it could not be made here."""
         for name, document in documents.items():
             if name in self._open or name in self._unread:
                 why = self.report.refused.get(_words_of(name), "")
@@ -87,6 +90,7 @@ class SharedRoutes:
             if not self._may_be_shared(document):
                 words = "A route with an API key needs `store.encryption_key` in the config: the key lies encrypted in the store."
                 raise GatewayError(Kind.FAILED_PRECONDITION, words)
+        await asyncio.to_thread(self._files.require_writable)
         now = State.first() if self._seen is None else self._seen.next()
         try:
             done = await self._documents.write(self._seen, now, documents)
@@ -116,6 +120,9 @@ class SharedRoutes:
         except StoreError as error:
             self.report.away(str(error))
             return False
+        except CopyDamaged as error:
+            self.report.damaged(str(error))
+            return True
         except Exception:  # noqa: BLE001 what was not foreseen must not end the gateway
             _log.exception("A bug in the gateway: managed routes and limits are not compared with the store.")
             await asyncio.sleep(_RETRY_AFTER_S)
@@ -174,7 +181,7 @@ class SharedRoutes:
         if same and self._seen is not None and self._seen.number > found.state.number and not found.unread:
             await self._seeded(found.state)
             return False
-        mine = await asyncio.to_thread(documents_of, self._files)
+        mine = await self._mine()
         self._open = {
             name: each for name, each in found.documents.items() if each is not None and mine.get(name) != each
         }
@@ -223,8 +230,17 @@ class SharedRoutes:
         except OSError as error:
             _log.error("%s: %s. The next start compares everything.", self._files.root, error.strerror)
 
+    async def _mine(self) -> dict[str, bytes]:
+        """This gateway's copy. Nothing is compared with one that cannot be read: what it lacks would go everywhere."""
+        try:
+            return await asyncio.to_thread(documents_of, self._files)
+        except DamagedFile as error:
+            raise CopyDamaged(f"{error.path} {error}") from None
+        except (OSError, ValueError) as error:
+            raise CopyDamaged(str(error)) from None
+
     async def _shareable(self) -> dict[str, bytes]:
-        mine = await asyncio.to_thread(documents_of, self._files)
+        mine = await self._mine()
         return {name: document for name, document in mine.items() if self._may_be_shared(document)}
 
     def _may_be_shared(self, document: bytes | None) -> bool:

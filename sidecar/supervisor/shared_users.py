@@ -132,7 +132,7 @@ class SharedUsers:
         if changes:
             users.put_lines(self._file, changes, lines)
         for name, line in changes.items():
-            _log.info("User %s was %s: another gateway says so.", name, _done(name in lines, line))
+            _log.info("User %s was %s on another gateway.", name, _done(name in lines, line))
         if both != self._copy:
             self._copy_file.parent.mkdir(mode=0o700, exist_ok=True)
             write_private(self._copy_file, json.dumps({name: _row(each) for name, each in both.items()}))

@@ -135,7 +135,7 @@ def test_the_command_line_shows_versions_and_builds_on_them(gateway: Stack, prov
     now = text.strip().rstrip(".").rpartition(" ")[2]
     code, text = run("update", "by-cli", "--model", "c", "--etag", shown["version"], *model)
     assert code != 0
-    assert "changed meanwhile" in text
+    assert "changed at the same time" in text
     assert now in text
     assert run("delete", "by-cli", "--etag", shown["version"])[0] != 0
     assert run("delete", "by-cli", "--etag", now)[0] == 0

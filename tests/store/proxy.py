@@ -16,7 +16,8 @@ class Proxy:
     def __init__(self, to: int) -> None:
         self.to = to
         self.port = 0
-        self.mode: Literal["pass", "slow", "cut", "swallow"] = "pass"
+        self.mode: Literal["pass", "slow", "cut", "swallow", "lose"] = "pass"
+        self._losing = False  # the answer to a change of documents
         self.cuts = 0
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -53,6 +54,12 @@ class Proxy:
                     self.cuts += 1
                     writer.write(data[: len(data) // 2])
                     await writer.drain()
+                    break
+                if self.mode == "lose" and not answers and b"$5\r\nwrite\r\n" in data:
+                    self._losing = True
+                if self._losing and answers:
+                    self._losing, self.mode = False, "pass"
+                    self.cuts += 1
                     break
                 if self.mode == "slow" and answers:
                     await asyncio.sleep(SLOW_S)

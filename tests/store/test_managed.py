@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.provider import Provider
 from tests.routes.managed import KEY, Caller, config_for, refused, spec
 from tests.stack.stack import Stack
 from tests.store.managed_fleet import DOCUMENTS, KEYS, SEEN_S, STATE, Gateways, config_of
+from tests.store.proxy import Proxy
 from tests.store.servers import RedisProcess
 
 pytestmark = pytest.mark.slow
@@ -195,6 +197,32 @@ async def test_of_two_admins_who_change_the_same_at_once_one_receives_409(
         await fleet.seen(counted)
 
 
+async def test_a_change_that_fails_on_its_way_is_made_nowhere_or_everywhere(
+    tmp_path: Path, provider: Provider, redis: RedisProcess
+) -> None:
+    """By a disk that cannot be written, a store that is paused, and an answer that is lost after the change was made."""
+    async with Proxy(redis.port) as proxy:
+        through_proxy = config_of(provider, redis).replace(str(redis.port), str(proxy.port))
+        async with Gateways(tmp_path, [through_proxy, config_of(provider, redis)]) as fleet:
+            directory = fleet.hosts[0].routes_d
+            directory.write_text("a file")
+            assert await refused(fleet.boss(0).create(spec("disk", provider.base_url))) == FAILED
+            directory.unlink()
+            redis.send(signal.SIGSTOP)
+            try:
+                assert await refused(fleet.boss(0).create(spec("paused", provider.base_url))) == AWAY
+            finally:
+                redis.send(signal.SIGCONT)
+            await fleet.hosts[0].logged("The store is there again")
+            assert held(redis) == {}
+            proxy.mode = "lose"
+            unknown = (StatusCode.UNAVAILABLE, "NOT_CONFIRMED")
+            assert await refused(fleet.boss(0).create(spec("made", provider.base_url))) == unknown
+            assert proxy.cuts == 1
+            await fleet.have("made")
+            assert await fleet.boss(0).names() == await fleet.boss(1).names() == ["chat", "made"]
+
+
 async def test_the_routes_that_gateways_had_before_become_those_of_all(
     tmp_path: Path, provider: Provider, redis: RedisProcess
 ) -> None:
@@ -300,7 +328,7 @@ def test_by_rest_behind_both_fronts(tmp_path: Path, provider: Provider, redis: R
         Stack(tmp_path / "nginx", config, workers=1) as nginx,
         Stack(tmp_path / "envoy", config, workers=1, front="envoy") as envoy,
         nginx.http() as first,
-        envoy.http() as second,
+        envoy.http(key=nginx.api_key) as second,  # they share their users
     ):
         created = first.post("/api/2.0/gateway/routes/", json=body)
         route = "/api/2.0/gateway/routes/made"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:  # only with a store
     from sidecar.supervisor.shared_routes import SharedRoutes
     from sidecar.supervisor.shared_users import SharedUsers
 
+_log = logging.getLogger("sidecar")
 # Other gateways have a change within a second, most of which is theirs to take it. A look is one GET of 50 bytes.
 _LOOK_S = 0.1
 _START_S = 2.0  # a start waits no longer for the store
@@ -34,7 +36,10 @@ class Sharing:
         """Users are shared if there is a key to encrypt them with, and they are those of the state directory."""
         store = configuration.snapshot.store
         if store is None:
-            configuration.files.write_seen("")  # what is changed without a store, the store does not know
+            try:
+                configuration.files.write_seen("")  # what is changed without a store, the store does not know
+            except OSError as error:
+                _log.warning("%s: %s", error.filename, error.strerror)
             return cls()
         from sidecar.supervisor.shared_routes import SharedRoutes
         from sidecar.supervisor.shared_users import SharedUsers
