@@ -18,9 +18,11 @@ EVENT_BYTES_MAX = 64 * 1024 * 1024
 # immediately followed by another one.
 _LINE_END = re.compile(rb"\r\n|\n|\r")
 _EVENT_END = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
-# Complete comments and empty lines; and as many of them as end in an empty line.
-_SILENT = re.compile(rb"(?:(?::[^\r\n]*)?(?:\r\n|\n|\r(?!\n)))+")
-_TO_LAST_END = re.compile(rb"(?s).*(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))")
+# Events of comments and empty lines, as many as are complete. Each ends at its first empty line but one that begins it: the same
+# as `_EVENT_END` finds one by one, so that what is an event does not depend on how the bytes were cut.
+_SILENT_EVENTS = re.compile(
+    rb"(?:(?::[^\r\n]*+)?(?:\r\n|\n|\r(?!\n))(?::[^\r\n]*+(?:\r\n|\n|\r(?!\n)))*+(?:\r\n|\n|\r(?!\n)))++"
+)
 _NOT_EVENTS = {b"{": "JSON", b"[": "JSON", b"<": "a page of HTML"}
 # The end of an event has at most four bytes, so this much is searched again when more bytes arrive.
 _OVERLAP = 3
@@ -98,16 +100,8 @@ class Parser:
         are."""
         buffer = self._buffer
         half = bool(buffer) and buffer[-1] == 0x0D  # it may be the first half of CR LF
-        run = _SILENT.match(buffer, begin, len(buffer) - half)
-        if run is None:
-            return 0
-        end = run.end()
-        del run  # the buffer cannot be resized while a match refers to it
-        if not self._carriage:
-            at = buffer.rfind(b"\n\n", begin, end)
-            return at + 2 if at >= 0 else 0
-        last = _TO_LAST_END.match(buffer, begin, end)
-        return 0 if last is None else last.end()
+        run = _SILENT_EVENTS.match(buffer, begin, len(buffer) - half)
+        return 0 if run is None else run.end()
 
     def _end(self, begin: int) -> int:
         """Where the event that contains `begin` ends; 0 if its end has not arrived."""

@@ -211,3 +211,10 @@ def test_an_error_body_in_place_of_a_stream_is_of_its_own_kind(body: bytes, kind
         parser.close()
     assert caught.value.kind is kind
     assert caught.value.message.startswith(message)
+
+
+@pytest.mark.parametrize("stream", [b"data: \r\r:c\n\n\n", b":\r\r\r\n\n:c\n", b"data\n\n\n:c\n\n\ndata: x\n\n"])
+def test_an_odd_number_of_empty_lines_is_the_same_event_wherever_the_bytes_are_cut(stream: bytes) -> None:
+    whole = joined(events_of(stream))
+    for cut in range(len(stream)):
+        assert joined(events_of(stream[:cut], stream[cut:])) == whole
