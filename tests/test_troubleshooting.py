@@ -1,4 +1,4 @@
-"""The troubleshooting table of docs/reference/deploy.md has the words of the code, so that a search for a message finds its row."""
+"""The troubleshooting table of docs/reference/deploy.md has the words of the code, so a search finds the row."""
 
 from __future__ import annotations
 

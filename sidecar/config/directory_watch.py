@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 
-from watchfiles import awatch
+from watchfiles import Change, awatch
 
 # Events of one write are grouped; a directory that keeps changing is reported anyway.
 _QUIET_MS = 50
@@ -25,13 +25,14 @@ class DirectoryWatch:
         self._places: frozenset[Place] = frozenset()
         self._stop = threading.Event()
         self._task: asyncio.Task[None] | None = None
+        self._gone = False
 
     async def on(self, places: frozenset[Place]) -> None:
         """Returns once the directories are watched, or cannot be; then only polling is left."""
-        if self._task is not None and not self._task.done() and places == self._places:
+        if self._task is not None and not self._task.done() and places == self._places and not self._gone:
             return
         await self.off()
-        self._places, self._stop = places, threading.Event()
+        self._places, self._stop, self._gone = places, threading.Event(), False
         directories = [directory for directory, _, _ in places]
         self._task = asyncio.create_task(self._notice(directories))
         # awatch sets up its watches before its first await, which is within the task's first step.
@@ -47,7 +48,7 @@ class DirectoryWatch:
         if not directories:
             return
         try:
-            async for _ in awatch(
+            async for changes in awatch(
                 *directories,
                 watch_filter=None,
                 debounce=_BUSY_MS,
@@ -55,6 +56,11 @@ class DirectoryWatch:
                 recursive=False,
                 stop_event=self._stop,
             ):
+                # A directory that was removed and made again at once may have its inode again: the place is the same, but
+                # the kernel's watch went with the old one.
+                self._gone = self._gone or any(
+                    change is Change.deleted and path in directories for change, path in changes
+                )
                 self._wake.set()
         except (OSError, RuntimeError):  # a directory has just been removed, or the system has no watches left
             return

@@ -210,6 +210,22 @@ async def test_a_directory_that_is_replaced_is_followed(tmp_path: Path) -> None:
         assert await following.routes() == ["three"]
 
 
+async def test_a_directory_that_is_replaced_at_once_is_followed(tmp_path: Path) -> None:
+    """The new one may have the inode of the old one, of which the kernel reports nothing any more."""
+    directory = tmp_path / "conf"
+    directory.mkdir()
+    config = directory / "config.yaml"
+    config.write_text(named("one"))
+    async with followed(config) as following:
+        config.unlink()
+        directory.rmdir()
+        directory.mkdir()
+        config.write_text(named("two"))
+        assert await following.routes() == ["two"]
+        config.write_text(named("three"))
+        assert await following.routes() == ["three"]
+
+
 async def test_a_change_between_load_and_watch_is_not_missed(config: Path) -> None:
     watcher = Watcher(str(config), ENV, timing=TIMING)
     watcher.load()
