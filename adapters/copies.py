@@ -1,7 +1,7 @@
-"""Copies of requests, a few thousand elements at a time.
+"""Copies requests a few thousand elements at a time.
 
-A history of 31 MB is half a million messages, and protobuf copies a list in one call in C, in which no other thread of the
-process runs: 50 to 150 ms. A copy in steps lets the event loop go on in between.
+A history of 31 MB has half a million messages, and protobuf copies a list in a single call into C that holds the GIL
+for 50 to 150 ms. Copying in steps lets the event loop run in between.
 
     out = copied(request)
     extend(out.messages, messages)
@@ -12,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-# 1 ms of copying.
+# Copying this many takes 1 ms.
 AT_ONCE = 4096
 
 _Request = TypeVar("_Request", bound=Any)
 
 
 def extend(elements: Any, more: Sequence[Any]) -> None:
-    """`elements.extend(more)`: of a repeated field, with copies."""
+    """Like `elements.extend(more)` of a repeated field, with copies."""
     if len(more) <= AT_ONCE:
         elements.extend(more)
         return
@@ -28,7 +28,7 @@ def extend(elements: Any, more: Sequence[Any]) -> None:
 
 
 def copied(request: _Request) -> _Request:
-    """A request of its own. Of a large one, fields that its type does not know are not copied."""
+    """Returns a copy. For a large request, unknown fields are not copied."""
     out: _Request = type(request)()
     long = _long_fields(request)
     if not long:
@@ -41,7 +41,8 @@ def copied(request: _Request) -> _Request:
 
 
 def pieces(request: Any) -> Iterator[Any]:
-    """Copies of parts of it, of AT_ONCE elements at most, that make up the request: its own unknown fields apart."""
+    """Yields copies of parts, with at most AT_ONCE elements each, that add up to the request, except for its
+    unknown fields."""
     long = _long_fields(request)
     rest = type(request)()
     _copy_but(request, rest, long)

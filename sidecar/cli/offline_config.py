@@ -1,4 +1,5 @@
-"""The config file as a command reads it that needs no gateway: routes managed through the API are there, keys may be missing."""
+"""Reads the config file for commands that need no gateway: includes routes managed through the API, and tolerates
+missing keys."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ NOT_SET = "(variable-not-set-here)"
 
 
 class _Environment(UserDict[str, str]):
-    """A variable that only the gateway has does not matter here: nothing is sent."""
+    """A variable that only the gateway has is irrelevant here: nothing is sent."""
 
     def __missing__(self, name: str) -> str:
         return NOT_SET
@@ -28,7 +29,7 @@ class _Environment(UserDict[str, str]):
 
 
 def loaded(config_path: Path | None, state_dir: Path | None) -> Snapshot:
-    """Raises Failure. A secret of a variable that is not set is NOT_SET."""
+    """Raises Failure. The secret of a variable that is not set is NOT_SET."""
     from sidecar import config
     from sidecar.config.route_store import DamagedFile, RouteFiles
 

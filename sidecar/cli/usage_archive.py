@@ -1,4 +1,5 @@
-"""What all gateways spent, out of the Postgres that the config names; and whether sums, rows and the store's counters agree."""
+"""The spend of all gateways from the Postgres archive in the config, and whether sums, rows and the store's
+counters agree."""
 
 from __future__ import annotations
 
@@ -19,13 +20,13 @@ if TYPE_CHECKING:
     from sidecar.store.check import Sum
 
 _Found = TypeVar("_Found")
-# A call that has just ended is on its way from the store into the archive.
+# A call that has just ended may not have reached the archive yet.
 _LOOKS = 5
 _LOOK_AGAIN_S = 1.0
 
 
 def archived_lines(config_path: Path, first_day: str) -> list[Line]:
-    """Of all gateways. Raises Failure."""
+    """The spend of all gateways. Raises Failure."""
     store, server = _archive_of(config_path)
 
     async def read() -> list[Line]:
@@ -38,8 +39,8 @@ def archived_lines(config_path: Path, first_day: str) -> list[Line]:
 
 
 def check_archive(config_path: Path, first_day: str) -> list[str]:
-    """A sentence for each sum that is not that of its rows, and for each counter of this day or month that is not that of the
-    sums. Raises Failure."""
+    """Returns a sentence for each sum that differs from its rows, and for each counter of this day or month that
+    differs from the sums. Raises Failure."""
     store, server = _archive_of(config_path)
     return _run(_check(store, server, first_day))
 

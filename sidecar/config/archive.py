@@ -1,4 +1,4 @@
-"""`store.archive:` -> the Postgres that has what all gateways spent."""
+"""`store.archive:` -> the Postgres with the spend of all gateways."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sidecar.domain.snapshot import PostgresServer
 _PORT = 5432
 _SCHEMES = ("postgres", "postgresql")
 _HINT = "postgres://user@host:5432/database"
-# A settle may come again for a day, and must be known then.
+# A settlement may arrive again for a day, and has to be recognised until then.
 _DAY_S = 86_400
 _KEPT_S = (2 * _DAY_S, 3_660 * _DAY_S)
 _TLS = {"verify-full": True, "disable": False}

@@ -1,4 +1,4 @@
-"""A key that the gateway encrypts with: made at random, and long enough that nobody finds it."""
+"""An encryption key of the gateway: random, and too long to be guessed."""
 
 from __future__ import annotations
 

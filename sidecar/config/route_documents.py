@@ -1,9 +1,10 @@
-"""What is in `routes.d/` as documents that gateways share: a route with its keys, and the limits that were set of one.
+"""The contents of `routes.d/` as documents that gateways share: a route with its keys, and the limits that were set
+for one.
 
-    r:NAME   {"form": 1, "text": what the route's file has, "keys": {name: key}}
+    r:NAME   {"form": 1, "text": the contents of the route's file, "keys": {name: key}}
     l:NAME   {"form": 1, "limits": [...]}
 
-A form that this release does not know is refused, and so is what could not have been written by a gateway.
+A document in an unknown form is refused, and so is one that no gateway could have written.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _UNITS = ("requests", "tokens", "concurrent")
 
 
 class NotUnderstood(ValueError):
-    """A document that this gateway cannot take; the text says why, without a key."""
+    """A document that this gateway cannot use; the text gives the reason, without a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def limits_document(limits: tuple[Limit, ...]) -> bytes:
 
 
 def documents_of(files: RouteFiles) -> dict[str, bytes]:
-    """All that is on the disk, by name. A route that lacks a key is left out. Raises OSError, ValueError. Blocks."""
+    """Returns all documents on disk, by name, without routes that lack a key. Raises OSError, ValueError. Blocks."""
     found = {}
     for text in files.texts().values():
         keys = {name: files.secret(name) for name in references(text)}
@@ -61,7 +62,7 @@ def has_keys(document: bytes) -> bool:
 
 
 def route_of(name: str, document: bytes) -> RouteDocument:
-    """`name` without its prefix. Whether the route is a good one is the configuration's to say. Raises NotUnderstood."""
+    """`name` has no prefix. The configuration validates the route itself. Raises NotUnderstood."""
     value = _opened(name, document)
     text, keys = value.get("text"), value.get("keys")
     if not isinstance(text, str) or not isinstance(keys, dict) or _name_in(text) != name:
@@ -74,7 +75,7 @@ def route_of(name: str, document: bytes) -> RouteDocument:
 
 
 def limits_of(name: str, document: bytes) -> tuple[Limit, ...]:
-    """`name` without its prefix. Raises NotUnderstood."""
+    """`name` has no prefix. Raises NotUnderstood."""
     rows = _opened(name, document).get("limits")
     try:
         limits = tuple(Limit(**row) for row in rows)  # type: ignore[union-attr]
@@ -103,7 +104,7 @@ def _opened(name: str, document: bytes) -> dict[str, Any]:
 
 
 def _name_in(text: str) -> str | None:
-    """As the gateway writes such a file: one route in JSON."""
+    """The name in a file written by the gateway: one route in JSON."""
     try:
         name = json.loads(text)["routes"][0]["name"]
     except (ValueError, LookupError, TypeError):

@@ -1,4 +1,4 @@
-"""How much is remembered and read, the same on a disk and in a store."""
+"""How much may be stored and read, both on disk and in a shared store."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sidecar.domain.snapshot import Remembering
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How long a record is kept after it was used last, and how many bytes there may be of one owner and in all."""
+    """How long a record is kept after its last use, and how many bytes one owner and all owners together may store."""
 
     keep_s: float
     owner_bytes: int
@@ -18,15 +18,15 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """`used`: the time of what is read begins again. `plain_bytes`: what all of it may be once it is open. Conversations get much
-    smaller once they are compressed, and somebody may have made one for that."""
+    """`used`: restart the lifetime of what is read. `plain_bytes`: maximum total size after decompression, since
+    conversations shrink a lot when compressed, and one might have been crafted for that."""
 
     used: bool
     plain_bytes: int
 
 
 class TooLargeError(Exception):
-    """There is more than may be read at once."""
+    """The records exceed what may be read at once."""
 
 
 def bounds_of(settings: Remembering) -> Bounds:

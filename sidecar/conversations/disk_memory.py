@@ -1,5 +1,5 @@
-"""Records of one machine, for the event loop: kept and found in threads of their own, so that no call waits for another one's
-disk."""
+"""Stores and finds records of one machine for the event loop, in dedicated threads, so that no call waits for the
+disk access of another."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 
 # Compression and encryption overlap with the disk access of another record.
 _THREADS = 2
-# A disk that takes longer is one that does not answer.
+# Seconds after which the disk counts as not responding.
 _DISK_S = 5.0
 _Done = TypeVar("_Done")
 
 
 class DiskMemory:
-    """`folder` None: there is no disk, so nothing is ever remembered."""
+    """Without a `folder`, nothing is ever stored."""
 
     def __init__(self, folder: Path | None, settings: Callable[[], Remembering | None]) -> None:
         self._folder = folder
@@ -104,7 +104,7 @@ class DiskMemory:
         return {id_: value for id_, value in opened if value is not None}
 
     async def _run(self, work: Callable[[DiskRecords, Bounds], _Done]) -> _Done:
-        """Raises overloaded where the disk does not answer."""
+        """Raises overloaded if the disk does not respond."""
         settings = self.settings
         assert settings is not None
         if self._waiting >= WAITING_MAX:
@@ -129,7 +129,7 @@ class DiskMemory:
             self._waiting -= 1
 
     def _opened(self, settings: Remembering) -> DiskRecords:
-        """The store with the key that the config has now."""
+        """The store, opened with the configured key."""
         assert self._folder is not None
         with self._one:
             if self._store is not None and self._store[0].encryption_key != settings.encryption_key:

@@ -1,4 +1,4 @@
-"""Records of several machines, in their store: what one gateway remembers another goes on from."""
+"""Records of several machines in their shared store: any gateway can continue what another one stored."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _Done = TypeVar("_Done")
 
 
 class StoreMemory:
-    """`settings` always have a key: the config asks for it."""
+    """`settings` always have a key, which the config requires."""
 
     def __init__(self, store: SharedStore, settings: Callable[[], Remembering | None]) -> None:
         self._shared = store
@@ -101,7 +101,7 @@ class StoreMemory:
         return done
 
     def _opened(self, settings: Remembering) -> tuple[StoreRecords, Sealing]:
-        """With the key that the config has now."""
+        """The records, opened with the configured key."""
         assert settings.encryption_key is not None
         if self._records is None:
             self._records = StoreRecords(self._shared)
@@ -111,8 +111,8 @@ class StoreMemory:
         return self._records, self._sealing[1]
 
     async def _sweep_until_cancelled(self) -> None:
-        """Nothing where the config has no such section any more: other gateways may still have it. What is there ends by its
-        time."""
+        """Does nothing once the config turns storing off: other gateways may still store answers. Records expire on
+        their own."""
 
         async def sweep(records: StoreRecords, sealing: Sealing, bounds: Bounds) -> None:
             await records.sweep(bounds)
@@ -122,7 +122,7 @@ class StoreMemory:
                 try:
                     await self._run(sweep)
                 except GatewayError:
-                    pass  # it is in the log
+                    pass  # already logged
             await asyncio.sleep(SWEEP_S)
 
     def _unavailable(self, reason: str) -> GatewayError:

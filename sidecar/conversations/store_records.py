@@ -1,5 +1,5 @@
-"""Records in the Redis or Valkey that several machines share: over a connection of their own, so that no answer of limits waits
-behind a large record. records.lua says which keys there are."""
+"""Records in a Redis or Valkey shared by several machines, over a separate connection, so that answers about limits
+never wait behind a large record. records.lua documents the keys."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ log = logging.getLogger(__name__)
 
 _SCRIPT = resources.files(__package__).joinpath("records.lua").read_bytes()
 _SHA = hashlib.sha1(_SCRIPT, usedforsecurity=False).hexdigest().encode()
-# Of the keys and their values. A release that changes them counts this up; what the one before kept ends by its time.
+# Version of the keys and values. A release that changes them increments this; older records expire.
 _VERSION: Final = 1
-# A record of 64 MB takes a second on a busy network; a store that takes longer is one that does not answer.
+# A record of 64 MB takes a second on a busy network; a store that takes longer is not responding.
 _ANSWER_S = 5.0
-# A store that could not be reached is not asked again for this long: calls that need it do not queue for it.
+# An unreachable store is not tried again for this long, so that calls that need it do not queue up.
 _AWAY_S = 0.25
-# Of a record in addition to what is sealed: two keys, two entries of the order of use.
+# Bytes per record in addition to the sealed content: two keys, and two entries in the order of use.
 _ROW_BYTES = 600
 # As many as one script of records.lua deletes.
 _AT_A_TIME = 500
 _MORE = 1
-# The connection leads to a server that does not know the script, or may not write: nothing was done.
+# The server does not know the script, or is read-only: nothing was done.
 _NOT_DONE = frozenset({"NOSCRIPT", "READONLY", "MASTERDOWN", "LOADING"})
 _Done = TypeVar("_Done")
 
 
 class StoreRecords:
-    """Methods raise StoreError where the store does not answer or refuses. `check` says which key the records are sealed with."""
+    """Methods raise StoreError if the store does not answer or refuses. `check` identifies the key with which
+    records are sealed."""
 
     def __init__(self, store: SharedStore, connector: Connector | None = None) -> None:
         self._connector = connector or Connector(store)
@@ -49,7 +50,7 @@ class StoreRecords:
         self.check = b""
 
     async def put(self, owner: bytes, name: bytes, sealed: bytes, plain_bytes: int, bounds: Bounds) -> bool:
-        """Keeps a record; the oldest go where there is no room. False: it is too large."""
+        """Stores a record, evicting the oldest ones if there is no room. Returns False if it is too large."""
         size = len(sealed) + _ROW_BYTES
         if size > min(bounds.owner_bytes, bounds.bytes):
             return False
@@ -60,7 +61,7 @@ class StoreRecords:
                 pass
             try:
                 await line.ask(b"SET", self._key(name), sealed, b"PX", _ms(bounds.keep_s))
-            except Refused:  # there is no memory left for it
+            except Refused:  # the server is out of memory
                 await self._run(line, b"delete", name)
                 raise
 
@@ -68,7 +69,7 @@ class StoreRecords:
         return True
 
     async def get(self, names: Sequence[bytes], bounds: Bounds, reading: Reading) -> dict[bytes, bytes]:
-        """Those that are there, sealed, by name. Raises TooLargeError."""
+        """Returns the sealed records that exist, by name. Raises TooLargeError."""
 
         async def get(line: Line) -> dict[bytes, bytes]:
             used = b"1" if reading.used else b"0"
@@ -82,7 +83,7 @@ class StoreRecords:
         return await self._connected(get)
 
     async def delete(self, name: bytes) -> bool:
-        """Whether it was there; also where only the answer to an earlier attempt was lost."""
+        """Returns whether it existed, also if only the answer to an earlier attempt was lost."""
         attempts = 0
 
         async def delete(line: Line) -> bool:
@@ -93,7 +94,7 @@ class StoreRecords:
         return await self._connected(delete)
 
     async def sweep(self, bounds: Bounds) -> None:
-        """Deletes what has ended, and what is counted of what the store has dropped by itself."""
+        """Deletes expired records, and the accounting of records that the store evicted."""
 
         async def sweep(line: Line) -> None:
             while (await self._run(line, b"sweep", _ms(bounds.keep_s)))[0] == _AT_A_TIME:
@@ -115,8 +116,8 @@ class StoreRecords:
         return answer
 
     async def _connected(self, work: Callable[[Line], Awaitable[_Done]]) -> _Done:
-        """Once more over another connection where the first was lost, as one that was idle for long may be, or led to a server
-        that is no master any more."""
+        """Tries again over another connection if the first one was lost, as one that was idle for long may be, or
+        led to a server that is no longer the master."""
         try:
             async with asyncio.timeout(_ANSWER_S):
                 line = await self._open()

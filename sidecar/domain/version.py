@@ -1,4 +1,4 @@
-"""Versions of what is managed through the API: two of the same content have the same one, on every gateway."""
+"""Versions of what is managed through the API: equal contents have the same version on every gateway."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from dataclasses import astuple
 
 from sidecar.domain.snapshot import Limit
 
-# 64 bits: a version is compared with the one before it and nothing else.
+# 64 bits, since a version is only compared with the preceding one.
 _DIGITS = 16
 
 
 def version_of(text: str) -> str:
-    """Of a document: 16 hex digits. A route's document names its keys by names that each change chooses again, so another key is
-    another version."""
+    """The version of a document: 16 hex digits. A route's document refers to its keys by names that every change
+    generates anew, so a different key is a different version."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:_DIGITS]
 
 
 def limits_version(limits: Iterable[Limit]) -> str:
-    """Of the limits of a route, those of the config file included."""
+    """The version of a route's limits, including those of the config file."""
     return version_of(json.dumps([astuple(limit) for limit in limits]))

@@ -32,9 +32,9 @@ CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value INTEGER NOT NULL)
 # A booking may arrive again for a day; 30 bytes each.
 _IDS_KEPT_S = 2 * DAY_S
 _SWEEP_S = 3_600
-# What has been added so recently may be missing elsewhere, if the store loses its data now, and comes again.
+# Bookings this recent may be missing elsewhere if the store loses its data now, and may arrive again.
 RECENT_S = 120
-# Another archive hears of more, so that it knows by their ids whatever may come.
+# Another archive gets more, so that it recognises by id whatever may arrive.
 SURELY_RECENT_S = 300
 _RECENT_SWEEP_S = 10
 _ADD = (
@@ -55,7 +55,7 @@ class Booking(NamedTuple):
 
 
 def booking(id_: str, day: int, route: str, consumer: str, counts: Iterable[int]) -> Booking:
-    """With the text that script.lua and the session make of it."""
+    """A booking with the text that script.lua and the session would write."""
     charge = Charge(*counts)
     text = f"{id_} {day} {json.dumps([route, consumer, *charge], ensure_ascii=False, separators=(',', ':'))}"
     return Booking(id_, Line(day, consumer, route, charge), text)
@@ -83,7 +83,7 @@ class Archive:
         self._written: dict[tuple[int, str, str], Charge] = {}
 
     def load(self, ledger: Ledger, today: Today) -> None:
-        """Puts this month into a fresh ledger."""
+        """Restores this month's rows to a new ledger."""
         for line in _since(self._connection, first_of_month(today)):
             ledger.restore(line, today)
 
@@ -122,18 +122,18 @@ class Archive:
         return fresh
 
     def add(self, lines: Iterable[Line]) -> None:
-        """What another archive knows more of."""
+        """Adds what another archive has in excess."""
         with self._turn, self._connection:
             for line in lines:
                 self._connection.execute(_ADD, (date_of(line.day), line.consumer, line.route, *line.counts))
 
     def since(self, first_day: str) -> list[Line]:
-        """Lines of `first_day` (2026-11-01) and later."""
+        """Lines since `first_day` (2026-11-01)."""
         with self._turn:
             return list(_since(self._connection, first_day))
 
     def recent(self, since_s: int) -> list[tuple[str, str]]:
-        """Ids and texts of what was added since then; kept for SURELY_RECENT_S."""
+        """Ids and texts of bookings added since then; kept for SURELY_RECENT_S."""
         with self._turn:
             return list(
                 self._connection.execute("SELECT id, text FROM recent WHERE at_s >= ? ORDER BY at_s", (since_s,))

@@ -1,7 +1,9 @@
-"""What the gateways of an installation spent, in a Postgres that all of them fill: sums, and the rows they were made of.
+"""The spend of all gateways of an installation in a Postgres that they all write to: sums, and the rows behind
+them.
 
-A row has the id of its call's reservation, which is unique here, and goes into its sum in the same statement: however many
-gateways write it, and however often, it counts once. The sums are always those of the rows, as `differences` shows.
+A row has the id of its call's reservation, which is unique here, and is added to its sum in the same statement:
+however many gateways write it, and however often, it counts once. The sums always equal those of the rows, which
+`differences` verifies.
 """
 
 from __future__ import annotations
@@ -24,16 +26,17 @@ if TYPE_CHECKING:
 
 MISSING = "`store.archive` needs asyncpg, which is not installed. Install it with: pip install 'llm-gateway-sidecar[postgres]'"
 _CONNECT_S = 5.0
-# A statement takes milliseconds. The server's own limit is the longer one: a gateway that is cut off holds locks no longer.
+# A statement takes milliseconds. The server's own limit is longer: the locks of a gateway that was cut off are
+# released after it.
 _ANSWER_S = 5.0
 _IN_TRANSACTION = "SET LOCAL lock_timeout = '4s'; SET LOCAL idle_in_transaction_session_timeout = '30s'"
 _CORRECTED_AT_ONCE = 5_000
-# Of a transaction that deletes rows.
+# Rows per deleting transaction.
 _SWEPT_AT_ONCE = 10_000
-# Names of advisory locks: this, and a number made of the installation's name.
+# Names of advisory locks: this number, and one derived from the installation's name.
 _LOCK_CLASS = 0x53_44_43_41
 _NUMBERS = ", ".join(f"{name} bigint NOT NULL DEFAULT 0" for name in COUNTERS)
-# Each is run once, in order. A release that counts more adds one; a released one is never changed.
+# Each runs once, in order. A release that counts more adds one; a released one never changes.
 _MIGRATIONS = (
     f"""CREATE TABLE gateway_spend (
         installation text, day date, consumer text, route text, {_NUMBERS}, PRIMARY KEY (installation, day, consumer, route)
@@ -44,7 +47,7 @@ _MIGRATIONS = (
     );
     CREATE INDEX gateway_ledger_added ON gateway_ledger USING brin (added);""",
 )
-# Not to_regclass(): within a transaction it goes on seeing no table that another one has made since.
+# Not to_regclass(): within a transaction it does not see a table that another one has created since.
 _IS_MADE = "SELECT EXISTS (SELECT FROM pg_class WHERE relname = 'gateway_schema' AND pg_table_is_visible(oid))"
 _NAMES = ", ".join(COUNTERS)
 _COLUMNS = f"day, consumer, route, {_NAMES}"
@@ -64,7 +67,7 @@ _BOOK = f"""WITH fresh AS (
 _READ = f"SELECT {_COLUMNS} FROM gateway_spend WHERE installation = $1 AND day >= $2 ORDER BY day, consumer, route"
 _OF_ROWS = f"""SELECT day, consumer, route, {_SUMS} FROM gateway_ledger WHERE installation = $1 AND day >= $2
     GROUP BY day, consumer, route ORDER BY day, consumer, route"""
-# Ids of calls have none of these signs.
+# Call ids contain none of these characters.
 _CORRECTION = "sum:"
 _RECENT = f"""SELECT id, {_COLUMNS} FROM gateway_ledger WHERE installation = $1
     AND added > now() - make_interval(secs => $2) AND id NOT LIKE '{_CORRECTION}%'"""
@@ -73,11 +76,11 @@ _SWEEP = """DELETE FROM gateway_ledger WHERE ctid = ANY(ARRAY(SELECT ctid FROM g
 
 
 class ArchiveError(Exception):
-    """Postgres cannot be reached, or refuses: what was asked of it is not done, or its answer was lost."""
+    """Postgres is unreachable, or refuses: the operation failed, or its answer was lost."""
 
 
 class Difference(NamedTuple):
-    """A sum that is not that of its rows."""
+    """A sum that differs from its rows."""
 
     sum: Line
     of_rows: Charge
@@ -105,14 +108,14 @@ class SharedArchive:
         self.abort()
 
     def abort(self) -> None:
-        """Without a word to the server, which takes back what was not committed."""
+        """Closes without sending anything; the server rolls back what was not committed."""
         if self._open is not None:
             self._open.terminate()
             self._open = None
 
     async def book(self, rows: Iterable[Booking]) -> int:
-        """Adds those that were not added before, in one transaction; returns how many that were."""
-        # In one order everywhere, so that two gateways with the same rows wait for each other and not in a circle.
+        """Adds the rows that are new, in one transaction. Returns how many that were."""
+        # In the same order everywhere, so that two gateways with the same rows cannot deadlock.
         ordered = sorted({each.id: each for each in rows}.values())
         if not ordered:
             return 0
@@ -124,11 +127,11 @@ class SharedArchive:
             return int(await connection.fetchval(_BOOK, self._installation, *columns))
 
     async def lines(self, first_day: str) -> list[Line]:
-        """Of all gateways: lines of `first_day` (2026-11-01) and later, by day, consumer and route."""
+        """Lines of all gateways since `first_day` (2026-11-01), by day, consumer and route."""
         return await self._lines(_READ, first_day)
 
     async def differences(self, first_day: str) -> list[Difference]:
-        """Sums of `first_day` and later that are not those of the rows; rows older than `rows_kept_s` are not there any more."""
+        """Sums since `first_day` that differ from their rows; rows older than `rows_kept_s` have been deleted."""
         async with self._transaction("repeatable_read"):
             sums = {each[:3]: each for each in await self._lines(_READ, first_day)}
             of_rows = {each[:3]: each for each in await self._lines(_OF_ROWS, first_day)}
@@ -141,19 +144,19 @@ class SharedArchive:
         return found
 
     async def recent(self, seconds: float) -> list[Booking]:
-        """Rows of calls that were added so recently."""
+        """Rows of calls that were added within this time."""
         with _archive_errors():
             rows = await self._connection.fetch(_RECENT, self._installation, seconds)
         return [booking(id_, day_of(day.isoformat()), where, who, counts) for id_, day, who, where, *counts in rows]
 
     async def correct(self, by: Sequence[Line]) -> None:
-        """Adds to sums what no call's row has: of rows that were lost, and of the time before this archive."""
+        """Adds to sums what no call's row contains: rows that were lost, and the time before this archive."""
         rows = [booking(f"{_CORRECTION}{uuid4().hex}", each.day, each.route, each.consumer, each.counts) for each in by]
         for at in range(0, len(rows), _CORRECTED_AT_ONCE):
             await self.book(rows[at : at + _CORRECTED_AT_ONCE])
 
     async def is_there(self) -> None:
-        """Raises ArchiveError where it is not."""
+        """Raises ArchiveError if it is not reachable."""
         with _archive_errors():
             await self._connection.fetchval("SELECT 1")
 
@@ -164,13 +167,13 @@ class SharedArchive:
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """One transaction, while which no other gateway of the installation adds anything."""
+        """One transaction during which no other gateway of the installation adds anything."""
         async with self._transaction() as connection:
             await self._lock(connection, "")
             yield
 
     async def sweep(self) -> None:
-        """Takes away rows that have been kept for long enough; the sums stay."""
+        """Deletes rows that have been kept long enough; the sums stay."""
         while True:
             async with self._transaction() as connection:
                 done = await connection.execute(_SWEEP, self._installation, self._server.rows_kept_s, _SWEPT_AT_ONCE)
@@ -188,7 +191,7 @@ class SharedArchive:
         )
 
     async def _migrate(self) -> None:
-        """Nothing is asked for but reading where the tables are there: a user who may not make any is enough then."""
+        """If the tables exist, it only reads, so a user who may not create tables is sufficient then."""
         if await self._version() < len(_MIGRATIONS):
             async with self._transaction() as connection:
                 await connection.execute("SELECT pg_advisory_xact_lock($1::int, 0)", _LOCK_CLASS)
@@ -200,7 +203,7 @@ class SharedArchive:
                 await connection.execute("UPDATE gateway_schema SET version = $1", len(_MIGRATIONS))
 
     async def _version(self) -> int:
-        """Raises ArchiveError for that of a newer release."""
+        """Raises ArchiveError for the version of a newer release."""
         with _archive_errors():
             there = await self._connection.fetchval(_IS_MADE)
             version = int(await self._connection.fetchval("SELECT version FROM gateway_schema")) if there else 0
@@ -218,7 +221,7 @@ class SharedArchive:
 
     @asynccontextmanager
     async def _transaction(self, isolation: Any = None) -> AsyncIterator[asyncpg.Connection[Any]]:
-        """Inside another one it is part of that."""
+        """Nested calls join the outer transaction."""
         connection = self._connection
         with _archive_errors():
             if connection.is_in_transaction():
@@ -236,7 +239,7 @@ class SharedArchive:
 
 
 def is_installed() -> bool:
-    """Whether the driver is."""
+    """Whether the driver is installed."""
     try:
         import asyncpg  # noqa: F401
     except ImportError:
@@ -259,14 +262,14 @@ async def _connect(server: PostgresServer) -> asyncpg.Connection[Any]:
         ssl=tls,
         timeout=_CONNECT_S,
         command_timeout=_ANSWER_S,
-        statement_cache_size=0,  # a pooler in between may hand every transaction to another server process
+        statement_cache_size=0,  # a connection pooler may send each transaction to a different server process
         server_settings={"application_name": "sidecar"},
     )
 
 
 @contextmanager
 def _archive_errors() -> Iterator[None]:
-    """ArchiveError for whatever the driver raises."""
+    """Converts whatever the driver raises to ArchiveError."""
     import asyncpg
 
     try:
@@ -282,12 +285,12 @@ def _date(day: int) -> date:
 
 
 def _text(name: str) -> str:
-    """What its `text` can hold."""
+    """Removes what a `text` column cannot store."""
     return name.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def more(one: Sequence[Line], other: Sequence[Line]) -> list[Line]:
-    """What `one` has more of than `other`: a line's whole difference where it has more calls."""
+    """What `one` has in excess of `other`: the difference of each line with more calls."""
     known = {each[:3]: each.counts for each in other}
     found = []
     for line in one:

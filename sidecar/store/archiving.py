@@ -1,10 +1,12 @@
-"""Rows of the store's ledger go into the Postgres that several gateways fill, besides each gateway's own copy.
+"""Moves rows of the store's ledger into the Postgres that several gateways share, in addition to each gateway's own
+copy.
 
-All gateways are one group on the stream: each takes some rows, writes them with their ids and their sums in one transaction, and
-acknowledges them. Rows of one that died are taken over, and known by their ids. While Postgres is away rows stay in the stream.
+All gateways form one group on the stream: each takes some rows, writes them with their ids and their sums in one
+transaction, and acknowledges them. Rows of a gateway that died are taken over, and recognised by their ids. While
+Postgres is unavailable, rows stay in the stream.
 
-Whoever connects makes both archives alike, first: a new gateway learns what the others spent, and Postgres what it has missed or
-what was spent before it was named.
+A gateway that connects reconciles both archives first: it learns what the others spent, and Postgres gets what it
+has missed or what was spent before it was configured.
 """
 
 from __future__ import annotations
@@ -31,20 +33,21 @@ from sidecar.store.stream import SHARED
 
 _log = logging.getLogger(__name__)
 _PAUSE_S = 0.25
-# At random between these, so that gateways do not knock together.
+# Random between these two, so that gateways do not reconnect in lockstep.
 _PROBE_S = (0.5, 1.0)
 _TAKE_OVER_S = 5.0
 _SWEEP_S = 3_600.0
-# Both archives are compared from the month before this one on: older days do not change.
+# Both archives are compared from the previous month on: older days do not change.
 _BACK_DAYS = 32
-# Before the sums of an empty store are loaded: calls are decided without it meanwhile.
+# How long to wait for it before the sums of an empty store are restored; calls are decided without the store until
+# then.
 _ASK_S = 1.5
 _LAST_S = 2.0
 _ALL_DAYS = "0001-01-01"
 
 
 class Archiving:
-    """The supervisor's end of the archive. `fold` fills this gateway's own copy."""
+    """The supervisor's side of the archive. `fold` fills this gateway's own copy."""
 
     def __init__(self, store: SharedStore, gateway: str, fold: LedgerFold) -> None:
         assert store.archive is not None
@@ -59,7 +62,7 @@ class Archiving:
         fold.complete = self.tell
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Runs until it is cancelled."""
         while True:
             try:
                 await self._follow()
@@ -68,12 +71,12 @@ class Archiving:
                     _log.warning("The archive in Postgres cannot be filled: %s. Its rows stay in the store.", error)
                 self._failing = self.unreachable = True
             except (StoreError, sqlite3.Error):
-                pass  # LedgerFold says so
+                pass  # LedgerFold reports it
             await asyncio.sleep(random.uniform(*_PROBE_S))
 
     async def tell(self) -> bool:
-        """Puts what the archive knows more of into this gateway's copy, before the sums of an empty store are loaded from that.
-        False without an answer."""
+        """Copies what the archive has in excess into this gateway's copy, before the sums of an empty store are
+        restored from that. Returns False without an answer."""
         with suppress(ArchiveError, TimeoutError):
             async with asyncio.timeout(_ASK_S), self._opened() as archive:
                 async with archive.alone(), self._copy.turn:
@@ -82,7 +85,8 @@ class Archiving:
         return False
 
     async def catch_up(self) -> None:
-        """What is in the stream now, once: when the gateway ends. What it does not manage another one does, or the next start."""
+        """Moves what is in the stream now, when the gateway stops. Another gateway, or the next start, moves the
+        rest."""
         with suppress(ArchiveError, StoreError, TimeoutError):
             async with asyncio.timeout(_LAST_S):
                 connected = await self._connector.connect()
@@ -96,7 +100,7 @@ class Archiving:
         connected = await self._connector.connect()
         line = connected.line
         try:
-            # First of all: rows are kept for it from now on.
+            # First, so that rows are kept for it from now on.
             await self._stream.make_group(line, SHARED)
             async with self._opened() as archive:
                 await self._move_all(line, archive)
@@ -126,7 +130,7 @@ class Archiving:
                 await archive.sweep()
 
     async def _move_all(self, line: Line, archive: SharedArchive) -> None:
-        while await self._move(line, archive, "0"):  # what a former life had read
+        while await self._move(line, archive, "0"):  # read but not acknowledged by an earlier process
             pass
         while await self._move(line, archive, ">"):
             pass
@@ -140,8 +144,9 @@ class Archiving:
         return len(entries)
 
     async def _make_alike(self, line: Line, archive: SharedArchive) -> None:
-        """Nobody else writes to Postgres meanwhile. Rows of the stream are put into both, and those that may come again once the
-        store has lost its data. So of a line the side with more calls has all that the other has."""
+        """Reconciles both archives while no other gateway writes to Postgres. First, rows of the stream are added
+        to both, and so are those that may arrive again if the store has lost its data. Then, of each line, the
+        side with more calls includes all calls of the other."""
         async with archive.alone(), self._copy.turn:
             await self._fold.read_up(line)
             await archive.book(_rows(await self._stream.not_acknowledged(line, SHARED)))
@@ -153,7 +158,7 @@ class Archiving:
             await archive.correct(more(await self._copy.lines(first_day), theirs))
 
     async def _learn(self, archive: SharedArchive) -> None:
-        """Rows first: those that come again must be known then."""
+        """Rows first, because those that arrive again must be recognised then."""
         await self._copy.book(await archive.recent(SURELY_RECENT_S))
         first_day = self._first_day()
         await self._copy.add(more(await archive.lines(first_day), await self._copy.lines(first_day)))

@@ -1,4 +1,5 @@
-"""Whether the counters that budgets ask are what the ledger has: sums made anew of its lines, beside those of the store."""
+"""Compares the counters that budgets use with the ledger: recomputes sums from its lines, and reads those of the
+store."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ class Sum(NamedTuple):
 
 
 async def counters(store: SharedStore, lines: Iterable[Line], today: Today) -> list[Sum]:
-    """Those that the store has of this day and month, beside `lines` of this month. Raises StoreError."""
+    """The store's counters of this day and month, with the sums of `lines` of this month. Raises StoreError."""
     prefix = prefix_of(store.installation)
     connected = await Connector(store).connect()
     found = []

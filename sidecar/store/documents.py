@@ -1,7 +1,8 @@
-"""Documents that the gateways of one installation share through the store: a few of them, which people change.
+"""Documents that the gateways of one installation share through the store: a small set, changed by people.
 
-Every change has a number and is made only by who has seen the one before it, so each of them is checked against all others. A
-gateway keeps what it saw last on its own disk: the store is the place where they meet, and holds nothing that only it has.
+Every change has a number, and only succeeds for a gateway that has seen the preceding one, so each change is
+validated against all others. Each gateway keeps what it has seen on its own disk: the store is only where they
+exchange changes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from sidecar.store.line import Line, Refused, StoreError, Unanswered
 from sidecar.store.operations import slot_of
 
 _SCRIPT = resources.files(__package__).joinpath("documents.lua").read_bytes()
-# Somebody waits for the answer to a change; a store that is paused for longer is away.
+# A person waits for the answer to a change; a store that does not answer for longer counts as unavailable.
 _ANSWER_S = 2.0
 # As many as documents.lua remembers.
 _CHANGES_KEPT = 1_000
@@ -27,13 +28,13 @@ _SEALED, _PLAIN = b"s", b"p"
 
 
 class Outcome(StoreError):
-    """The change may have been made: its answer did not come."""
+    """The outcome is unknown: the change may have been made, but its answer was lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Which change was the last. `lineage` names the row of changes: one that began in another store is another. `chance` tells
-    two changes of one number apart, of which a failover lost one."""
+    """Identifies the last change. `lineage` identifies the sequence of changes: one that began in another store is
+    different. `chance` distinguishes two changes with the same number, one of which was lost in a failover."""
 
     lineage: str
     number: int
@@ -45,7 +46,7 @@ class State:
 
     @classmethod
     def of(cls, text: str) -> State | None:
-        """None for what is none: there was no change yet, or somebody else wrote it."""
+        """Returns None for anything else: there was no change yet, or another program wrote it."""
         parts = text.split(" ")
         if len(parts) != 3 or not parts[1].isdecimal():
             return None
@@ -60,8 +61,8 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What was read. `whole`: these are all documents; else those that have changed since. None: it is gone, or, in `unread`, it
-    is not of this key."""
+    """The result of reading. `whole`: these are all documents; otherwise only those that have changed. None: it was
+    deleted or, in `unread`, is encrypted with another key."""
 
     state: State | None
     whole: bool
@@ -70,16 +71,16 @@ class Found:
 
 
 class Seal(Protocol):
-    """Encrypts documents, each for its name alone."""
+    """Encrypts documents, each bound to its name."""
 
     def seal(self, name: str, document: bytes) -> bytes: ...
 
     def unseal(self, name: str, sealed: bytes) -> bytes | None:
-        """None where it was sealed by another key or for another name."""
+        """None if it was sealed with another key or for another name."""
 
 
 class Documents:
-    """One set of them. Methods raise StoreError while the store is away; what waited for it is over within seconds."""
+    """One set of documents. Methods raise StoreError while the store is unavailable, within seconds."""
 
     def __init__(self, store: SharedStore, name: str, seal: Seal | None) -> None:
         key_name = slot_of(store.installation) + name.encode()
@@ -87,21 +88,21 @@ class Documents:
         self._connector = Connector(store)
         self._seal = seal
         self._line: Line | None = None
-        self.compared = False  # all that this server has was read once
+        self.compared = False  # whether everything on this server was read once
         self._connecting = asyncio.Lock()
 
     @property
     def sealed(self) -> bool:
-        """Whether what it writes can be read by nobody who has only the store."""
+        """Whether what it writes is encrypted."""
         return self._seal is not None
 
     async def state(self) -> State | None:
-        """None: nobody has written any."""
+        """Returns None if nothing has been written."""
         text: bytes | None = await self._ask(b"GET", self._keys[0])
         return None if text is None else State.of(text.decode("ascii", "replace"))
 
     async def read(self, since: State | None) -> Found:
-        """What is different from `since`: all of them where that cannot be known."""
+        """Returns what has changed since `since`; everything if that is unknown."""
         now = await self.state()
         line = self._line
         whole = since is None or now is None or not self.compared or now.lineage != since.lineage
@@ -121,8 +122,8 @@ class Documents:
     async def write(
         self, before: State | None, now: State, documents: Mapping[str, bytes | None], *, replace: bool = False
     ) -> bool:
-        """False: somebody else has made a change since `before`, and nothing was done. None for a document: it goes. `replace`:
-        those that are not named go, too. Raises Outcome where it may have been done."""
+        """Returns False, without doing anything, if another change was made since `before`. None deletes a
+        document. `replace`: delete those that are not named. Raises Outcome if the change may have been made."""
         words: list[bytes | str | int] = []
         for name, document in documents.items():
             words += (name.encode(), b"" if document is None else self._closed(name, document))
@@ -130,7 +131,7 @@ class Documents:
         await self._connected()
         try:
             return bool(await self._ask(b"EVAL", _SCRIPT, 3, *self._keys, b"write", *head, *words))
-        except Refused:  # a replica that was the master, no memory left: nothing was done
+        except Refused:  # a former master, or out of memory: nothing was done
             self.close()
             raise
         except StoreError as error:
@@ -145,7 +146,7 @@ class Documents:
         return _PLAIN + document if self._seal is None else _SEALED + self._seal.seal(name, document)
 
     def _opened(self, name: str, value: bytes) -> bytes | None:
-        """None where it is not of this key; with a key, nothing that anybody could have written is taken."""
+        """None if it is encrypted with another key; with a key configured, unencrypted documents are not accepted."""
         kind, rest = value[:1], value[1:]
         if self._seal is None:
             return rest if kind == _PLAIN else None
@@ -167,7 +168,7 @@ class Documents:
         async with self._connecting:
             if self._line is None or not self._line.is_open:
                 self._line = (await self._connector.connect()).line
-                self.compared = False  # another server, perhaps
+                self.compared = False  # may be another server
             return self._line
 
 

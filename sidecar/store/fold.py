@@ -1,9 +1,10 @@
 """The ledger of a shared store: its rows are folded into this gateway's archive, each exactly once, and the sums
 are restored from the archive if the store has lost them.
 
-Every gateway has a group of its own on the stream, and so every archive has all rows of all gateways. A row is written with its
-id in one transaction with the sum, then acknowledged, then trimmed once all groups are past it: whoever dies in between reads
-it again, and knows it. Sums of the store are set, never added to. An archive in Postgres is filled by archiving.py.
+Every gateway has its own consumer group on the stream, so every archive receives all rows of all gateways. A row is
+written with its id in the same transaction as the sum, then acknowledged, then trimmed once all groups have passed
+it. A gateway that dies in between reads it again and recognises it. Sums of the store are set, never incremented.
+archiving.py fills an archive in Postgres.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _TRIM_S = 1.0
 # After the store lost its data, gateways need this long to recreate their groups. Nothing is trimmed before.
 _TRIM_LATER_S = 30.0
 _GROUPS_S = 60.0
-# Whoever loads the sums has so long for it.
+# Lifetime of the lock for loading the sums.
 _LOADING_MS = 5_000
 # An archive that begins in the middle of the month waits for one that does not.
 _INCOMPLETE_WAITS_S = 1.0
@@ -66,7 +67,7 @@ class LedgerFold:
         self._connector = Connector(store)
         self.copy = LocalCopy(archive, ledger, now_s)
         self.stream = LedgerStream(store, gateway)
-        self.following = asyncio.Event()  # rows are read as they come
+        self.following = asyncio.Event()  # rows are read as they arrive
         self._archive = archive
         self._ledger = ledger
         self._spent = spent
@@ -74,11 +75,11 @@ class LedgerFold:
         self._empty_since: float | None = None
         self._failing = False
         self._raise_from = 0.0
-        self._loaded = False  # the store's sums are this archive's
-        self.budgets: Callable[[], Iterable[Allowance]] = tuple  # those of the configuration
-        # Whether another archive has told this one what it knows; asked before an empty store gets its sums.
+        self._loaded = False  # the store's sums come from this archive
+        self.budgets: Callable[[], Iterable[Allowance]] = tuple  # budgets of the configuration
+        # Whether another archive has supplied what it knows; checked before an empty store gets its sums.
         self.complete: Callable[[], Awaitable[bool]] | None = None
-        self.expired = 0  # reservations that nobody settled: calls of a killed worker, perhaps
+        self.expired = 0  # reservations that expired unsettled, perhaps of a killed worker
 
     async def run(self) -> None:
         """Runs until it is cancelled."""
@@ -97,7 +98,7 @@ class LedgerFold:
         try:
             epoch = connected.epoch or await self._load(line)
             await self._join(line, epoch)
-            await self._read_all(line, "0")  # what a former life had read
+            await self._read_all(line, "0")  # read but not acknowledged by an earlier process
             self.following.set()
             self._spent.clear()
             if self._failing:
@@ -174,7 +175,7 @@ class LedgerFold:
             self._raise_from = time.monotonic() + _RAISE_LATER_S
 
     async def read_up(self, line: Line) -> None:
-        """All rows that are in the stream, for somebody who has the copy's turn."""
+        """Reads all rows in the stream; the caller holds the turn of the copy."""
         while await self._fold_some(line, ">"):
             pass
 
@@ -195,7 +196,8 @@ class LedgerFold:
         return len(entries)
 
     async def _load(self, line: Line) -> bytes:
-        """The sums of an empty store, out of the archive. One gateway does it; raises Unanswered for the others."""
+        """Restores the sums of an empty store from the archive. One gateway does it; raises Unanswered in the
+        others."""
         now = time.monotonic()
         self._empty_since = self._empty_since or now
         month = self.copy.today
@@ -209,7 +211,7 @@ class LedgerFold:
             raise Unanswered("another gateway loads its sums")
         await set_sums(line, self._prefix, self._ledger, month)
         for id_, text in await self.copy.recent(RECENT_S):
-            # Other archives may not have it yet, and its worker's settle will not add it again.
+            # Other archives may lack it, and its worker's settlement will not add it again.
             await answer(line, "XADD", self.stream.key, "*", "e", text)
             host, _, number = id_.rpartition(".")
             page, bit = divmod(int(number), _PAGE)

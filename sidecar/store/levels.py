@@ -1,4 +1,4 @@
-"""What is left of limits in the store, read as script.lua reckons it, for somebody who only looks."""
+"""Reads what is left of limits in the store, computed as in script.lua, without taking anything."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from sidecar.limits import Bucket
 from sidecar.store.line import Line, Unanswered
 from sidecar.store.operations import bucket_name
 
-# Somebody waits for a page. Calls wait for nothing of this: it takes its turn on their connection.
+# A page is waiting for this. Calls on the same connection are not delayed.
 _ANSWER_S = 1.0
 
 
 async def read_levels(line: Line, prefix: bytes, buckets: Sequence[Bucket]) -> list[int]:
-    """In the order of `buckets`: nanoseconds until it is empty, or calls under way. Raises StoreError."""
+    """Returns, in the order of `buckets`: nanoseconds until it is empty, or the number of running calls. Raises
+    StoreError."""
     try:
         async with asyncio.timeout(_ANSWER_S):
             seconds, micros = await line.ask("TIME")

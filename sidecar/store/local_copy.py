@@ -1,4 +1,4 @@
-"""This gateway's own copy of what all gateways spent: the file on its disk, and the sums in memory that are made from it."""
+"""This gateway's own copy of what all gateways spent: the file on its disk, and the sums in memory derived from it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class LocalCopy:
-    """Raises sqlite3.Error where the file cannot be used. `turn` is held by whoever needs it to stand still."""
+    """Raises sqlite3.Error if the file cannot be used. Hold `turn` while it must not change."""
 
     def __init__(self, archive: Archive, ledger: Ledger, now_s: Callable[[], float] = time.time) -> None:
         self.archive = archive
@@ -30,12 +30,12 @@ class LocalCopy:
         return today_at(self._now_s())
 
     async def book(self, rows: Iterable[Booking]) -> None:
-        """Each row once, however often it comes."""
+        """Adds each row once, however often it arrives."""
         fresh = await asyncio.to_thread(self.archive.book, rows, int(self._now_s()))
         self._count(each.line for each in fresh)
 
     async def add(self, lines: Sequence[Line]) -> None:
-        """What another archive knows more of."""
+        """Adds what another archive has in excess."""
         await asyncio.to_thread(self.archive.add, lines)
         self._count(lines)
 
@@ -43,7 +43,7 @@ class LocalCopy:
         return await asyncio.to_thread(self.archive.since, first_day)
 
     async def recent(self, seconds: int) -> list[tuple[str, str]]:
-        """Ids and texts of rows that were added so recently."""
+        """Ids and texts of rows that were added within this time."""
         return await asyncio.to_thread(self.archive.recent, int(self._now_s()) - seconds)
 
     def _count(self, lines: Iterable[Line]) -> None:
@@ -54,18 +54,18 @@ class LocalCopy:
 
 
 class Expired(str):
-    """The id of a reservation that nobody settled."""
+    """The id of a reservation that expired unsettled."""
 
     __slots__ = ()
 
 
 def row_of(entry: Sequence[Any]) -> Booking | Expired | None:
-    """Of the store's stream; None for what has been trimmed, and for what is not understood."""
+    """Parses an entry of the store's stream; None for a trimmed or invalid one."""
     return row_of_text(entry[1][1].decode("utf-8", "replace")) if entry and entry[1] else None
 
 
 def row_of_text(whole: str) -> Booking | Expired | None:
-    """None for what is not understood."""
+    """None if it is invalid."""
     try:
         id_, day, text = whole.split(" ", 2)
         if text == "expired":

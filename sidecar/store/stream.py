@@ -1,6 +1,6 @@
-"""The stream of the store's ledger: a row for each call that ended, until every group of readers has it.
+"""The stream of the store's ledger: one row per ended call, kept until every consumer group has read it.
 
-Every gateway is a group of its own; all of them together are one more where they fill an archive in Postgres (archiving.py).
+Every gateway is a group; all of them together form another one if they fill an archive in Postgres (archiving.py).
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from sidecar.store.line import Line, Refused, Unanswered, answer
 from sidecar.store.operations import prefix_of
 
 _log = logging.getLogger(__name__)
-# A transaction of so many rows takes 3 ms of a thread.
+# A transaction with this many rows takes 3 ms of a thread.
 ROWS_MAX = 500
-# The group of all gateways for what is in Postgres. No gateway is called so.
+# The group of all gateways for Postgres. No gateway can have this name.
 SHARED = "archive:postgres"
-# A gateway that is away for longer is given up, so that the stream does not grow for ever: 200 bytes a call.
+# A gateway that is away for longer is dropped, so that the stream does not grow without bound: 200 bytes per call.
 _GROUP_KEPT_MS = 86_400_000
-# 200 MB: from then on it is given up sooner.
+# 200 MB: beyond this, absent gateways are dropped earlier.
 _ROWS_KEPT_MAX = 1_000_000
 _GROUP_KEPT_CROWDED_MS = 600_000
-# A gateway that took rows for the archive and died: another one takes them over.
+# After this, the rows of a gateway that died are taken over by another one.
 _TAKEN_OVER_MS = 10_000
 
 
 class LedgerStream:
-    """Of one installation, as `gateway` reads it. Raises StoreError."""
+    """The stream of one installation, as read by `gateway`. Raises StoreError."""
 
     def __init__(self, store: SharedStore, gateway: str) -> None:
         self.key = prefix_of(store.installation) + b"ledger"
@@ -36,10 +36,10 @@ class LedgerStream:
         self.not_archived = 0  # rows that Postgres does not have
         self._gateways = prefix_of(store.installation) + b"gateways"
         self._gateway = gateway
-        self._groups: set[str] = set()  # that were seen
+        self._groups: set[str] = set()  # seen so far
 
     async def make_group(self, line: Line, name: str) -> bool:
-        """Whether there was none. It begins with the oldest row."""
+        """Creates the group, starting at the oldest row. Returns whether it did not exist."""
         try:
             await answer(line, "XGROUP", "CREATE", self.key, name, "0", "MKSTREAM")
         except Refused as error:
@@ -49,12 +49,12 @@ class LedgerStream:
         return True
 
     async def make_groups_again(self, line: Line) -> None:
-        """Those that were seen before the store lost its data."""
+        """Recreates the groups that were seen before the store lost its data."""
         for group in self._groups:
             await self.make_group(line, group)
 
     async def read(self, line: Line, group: str, start: str) -> list[Any]:
-        """Some rows that nobody of the group has read (`start` ">"), or that were not acknowledged ("0")."""
+        """Reads rows that no member of the group has read (`start` ">"), or that were not acknowledged ("0")."""
         consumer = "1" if group == self._gateway else self._gateway
         found = await answer(
             line, "XREADGROUP", "GROUP", group, consumer, "COUNT", ROWS_MAX, "STREAMS", self.key, start
@@ -62,7 +62,7 @@ class LedgerStream:
         return list(found[0][1]) if found else []
 
     async def take_over(self, line: Line, group: str) -> list[Any]:
-        """Some rows that another reader of the group has had for too long."""
+        """Takes over rows that another member of the group has held for too long."""
         words = ("XAUTOCLAIM", self.key, group, self._gateway, _TAKEN_OVER_MS, "0", "COUNT", ROWS_MAX)
         return [each for each in (await answer(line, *words))[1] if each]
 
@@ -84,8 +84,8 @@ class LedgerStream:
         return found
 
     async def count(self, line: Line, *, drop_groups: bool) -> str:
-        """How many rows are not read yet; returns up to which one every group has them: from the oldest that is pending anywhere,
-        else the last that was delivered. "" without groups."""
+        """Updates the numbers of unread rows. Returns up to which row every group has read: before the oldest
+        pending row, or else the last delivered one. "" without groups."""
         gone = await self._gone(line) if drop_groups else ()
         oldest: list[tuple[int, int]] = []
         for facts in await self._described(line):
@@ -106,12 +106,12 @@ class LedgerStream:
         return "-".join(map(str, min(oldest))) if oldest else ""
 
     async def trim(self, line: Line, oldest: str) -> None:
-        """What is before that."""
+        """Trims everything before `oldest`."""
         if oldest:
             await answer(line, "XTRIM", self.key, "MINID", oldest)
 
     async def _gone(self, line: Line) -> set[str]:
-        """Groups of gateways that are not seen any more and hold up rows for too long."""
+        """The groups of gateways that are gone and have been holding up rows for too long."""
         first = await answer(line, "XRANGE", self.key, "-", "+", "COUNT", 1)
         if not first:
             return set()
@@ -131,7 +131,7 @@ class LedgerStream:
         return [dict(zip(each[::2], each[1::2], strict=True)) for each in groups]
 
     async def _past(self, line: Line, name: str, facts: dict[bytes, Any]) -> bytes:
-        """The oldest row that is pending, else the last that was delivered."""
+        """The oldest pending row, or else the last delivered one."""
         last: bytes = facts[b"last-delivered-id"]
         if facts[b"pending"]:
             last = (await answer(line, "XPENDING", self.key, name))[1] or last

@@ -1,4 +1,4 @@
-"""Shared documents are sealed as remembered answers are: AES-256-GCM, by a key of their own for each name."""
+"""Encrypts shared documents like stored answers: AES-256-GCM, with a separate key for each name."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from sidecar.domain.snapshot import SharedStore
 
 
 class DocumentSeal:
-    """By `store.encryption_key`, for a set of documents of one installation."""
+    """Uses `store.encryption_key`, for one set of documents of an installation."""
 
     def __init__(self, key: str, owner: str) -> None:
         self._sealing = Sealing(key.encode())
@@ -15,7 +15,7 @@ class DocumentSeal:
 
     @classmethod
     def of(cls, store: SharedStore, kind: str) -> DocumentSeal | None:
-        """None without a key. `kind`: which set of documents it is."""
+        """Returns None without a key. `kind` names the set of documents."""
         key = store.encryption_key
         return None if key is None else cls(key.reveal(), f"{kind} of {store.installation}")
 

@@ -1,10 +1,10 @@
-"""What may happen to a change of routes that other gateways see, too."""
+"""Conflicts of route changes that other gateways also see."""
 
 from __future__ import annotations
 
 
 class Behind(Exception):
-    """Another gateway has made a change that this one did not know of: what is to be changed has to be checked again."""
+    """Another gateway has made a change that this one had not seen: the own change has to be validated again."""
 
 
 class NotTaken(Exception):

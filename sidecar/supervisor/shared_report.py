@@ -1,4 +1,4 @@
-"""What an operator sees of a set of documents that gateways share: log lines, metrics, and notes on the home page."""
+"""Reports the state of shared documents to operators: log lines, metrics, and notes on the home page."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ _log = logging.getLogger("sidecar")
 
 
 class SharedReport:
-    """`change` is the number of the last one that this gateway has. `refused`: why it keeps its own version, by what it is of."""
+    """`change` is the number of the last change that this gateway has. `refused`: why it keeps its own version, by
+    document."""
 
     def __init__(self) -> None:
         self.change = 0
         self.refused: Mapping[str, str] = {}
-        self._away = "it has not answered yet"  # why the copy is in use; "": it is not
+        self._away = "it has not answered yet"  # why the copy is in use; "" if it is not
         self._logged = False
         self._damaged = ""
 
@@ -47,7 +48,7 @@ class SharedReport:
         self._away, self._logged = "", False
 
     def refuses(self, refused: Mapping[str, str]) -> None:
-        """All that cannot be taken now."""
+        """Everything that cannot be applied at the moment."""
         for what, why in refused.items():
             if self.refused.get(what) != why:
                 _log.error("Another gateway's %s is not taken, and this one keeps its own: %s.", what, why)
@@ -56,7 +57,7 @@ class SharedReport:
         self.refused = dict(refused)
 
     def notes(self) -> tuple[str, ...]:
-        """What an operator should know, a line each."""
+        """What an operator should know, one text per line."""
         found = [f"This gateway keeps its own {what}: {why}." for what, why in self.refused.items()]
         if self._damaged:
             found.append(f"Managed routes and limits are not compared with the other gateways: {self._damaged}")
@@ -67,7 +68,7 @@ class SharedReport:
         return tuple(found)
 
     def collect(self) -> Iterable[Metric]:
-        """As a Prometheus collector."""
+        """Implements a Prometheus collector."""
         from prometheus_client.core import GaugeMetricFamily
 
         yield GaugeMetricFamily(

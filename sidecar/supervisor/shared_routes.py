@@ -1,9 +1,10 @@
 """Routes and limits managed through the API, on all gateways that share a store.
 
-`routes.d/` is this gateway's copy: it serves from that, starts from it while the store is away, and fills a store that has lost
-its data. A change is written to the store first, by who has seen the last one, then to the copy. The others look for changes four
-times a second, and take each of them as if it had been made here: checked whole, then on the disk, then in every worker. What a
-gateway cannot take it reports, and keeps what it had.
+`routes.d/` is this gateway's copy: it serves from that, starts from it while the store is unavailable, and restores
+a store that has lost its data. A change is first written to the store, which only succeeds for a gateway that has
+seen the last one, then to the copy. The others poll four times a second, and apply each change as if it had been
+made locally: validated, then on disk, then in every worker. A gateway reports what it cannot apply, and keeps its
+old version.
 """
 
 from __future__ import annotations
@@ -32,24 +33,24 @@ _NAME = "managed"
 _AGAIN_S = 30.0
 _RETRY_AFTER_S = 1.0
 _ATTEMPTS = 5
-# Before limits, which a route that goes takes with it.
+# Before limits, which are deleted together with their route.
 _ORDER = (ROUTE, LIMITS)
 
 
 class Taker(Protocol):
-    """Who makes the changes of others. `turn` is held meanwhile."""
+    """Applies the changes of others. `turn` is held during the call."""
 
     turn: asyncio.Lock
 
     async def take(self, name: str, document: bytes | None) -> None:
-        """None: it is gone. Raises NotTaken, OSError."""
+        """None deletes it. Raises NotTaken, OSError."""
 
     async def taken(self) -> None:
-        """Every worker has what was taken."""
+        """Returns once every worker has what was applied."""
 
 
 class SharedRoutes:
-    """One per supervisor that has a store. `taker` is set before anything else."""
+    """One per supervisor with a store. Set `taker` first."""
 
     taker: Taker
 
@@ -58,8 +59,8 @@ class SharedRoutes:
         self._configuration = configuration
         self._files = configuration.files
         self._seen = State.of(self._files.seen())
-        self._open: dict[str, bytes | None] = {}  # seen, and not taken yet
-        self._unread: frozenset[str] = frozenset()  # seen, and not of this key
+        self._open: dict[str, bytes | None] = {}  # seen, but not applied yet
+        self._unread: frozenset[str] = frozenset()  # seen, but encrypted with another key
         self._tried_s, self._tried_with = 0.0, ""
         self.report = SharedReport()
         self.report.change = 0 if self._seen is None else self._seen.number
@@ -68,7 +69,7 @@ class SharedRoutes:
         self._documents.close()
 
     async def catch_up(self) -> None:
-        """For a change that is about to be made: all others are known. `turn` is held. Raises store_unavailable."""
+        """Applies all changes of others before making one. `turn` must be held. Raises store_unavailable."""
         try:
             await self._catch_up()
         except StoreError as error:
@@ -131,7 +132,7 @@ class SharedRoutes:
         return True
 
     def _is_time(self) -> bool:
-        """To try again what could not be taken."""
+        """Whether to retry what could not be applied."""
         again = time.monotonic() - self._tried_s > _AGAIN_S or self._tried_with != self._configuration.snapshot.hash
         return bool(self._open) and again
 
@@ -153,7 +154,8 @@ class SharedRoutes:
         raise StoreError("other gateways keep changing what it holds")
 
     async def _seeded(self, behind: State | None) -> bool:
-        """Fills a store that has nothing, or less than this gateway has seen. False: somebody else was faster."""
+        """Fills a store that has nothing, or less than this gateway has seen. Returns False if another gateway was
+        faster."""
         mine = await self._shareable()
         if self._seen is None and not mine:
             return True
@@ -175,7 +177,7 @@ class SharedRoutes:
         return True
 
     async def _compared(self, found: Found) -> bool:
-        """All documents of the store with those here. False: it is to be read again."""
+        """Compares all documents of the store with the local ones. Returns False if it has to be read again."""
         assert found.state is not None
         same = self._seen is not None and self._seen.lineage == found.state.lineage
         if same and self._seen is not None and self._seen.number > found.state.number and not found.unread:
@@ -200,7 +202,7 @@ class SharedRoutes:
         return False
 
     async def _take_open(self) -> None:
-        """What fails is tried again as long as others succeed: one may have had the name that another takes."""
+        """Retries what fails as long as others succeed: one document may free the name that another needs."""
         refused = dict.fromkeys(self._unread, "it is encrypted with another `store.encryption_key`")
         some = False
         while self._open:

@@ -1,4 +1,5 @@
-"""`ETag` and `If-Match` of routes and limits (RFC 9110): a change is made only if the version that it builds on still holds."""
+"""`ETag` and `If-Match` of routes and limits (RFC 9110): a change is only made if the version that it is based on
+is current."""
 
 from __future__ import annotations
 
@@ -12,14 +13,14 @@ from sidecar.worker.rest.json import written
 from sidecar.worker.rest.reply import JSON, Reply
 
 _IF_MATCH = "if-match"
-# A proxy that compresses answers makes versions weak, `W/"..."`; the document that such a one names is the same.
+# A proxy that compresses answers turns versions into weak ones, `W/"..."`, which refer to the same document.
 _ETAG = re.compile(r'(?:W/)?"([^",]*)"')
 _ANY = "*"
 
 
 def etags_of(context: Context) -> tuple[str, ...]:
-    """Those of `If-Match`, one of which must be the version; none where the caller names no version, or any (`*`). Raises
-    invalid_request for what is no list of them."""
+    """The versions in `If-Match`, one of which must be current; none if the caller sends no version, or any (`*`).
+    Raises invalid_request for a malformed list."""
     values = [value for key, value in context.invocation_metadata() or () if key == _IF_MATCH]
     text = ",".join(str(value) for value in values)
     if not values or text.strip() == _ANY:
@@ -32,5 +33,5 @@ def etags_of(context: Context) -> tuple[str, ...]:
 
 
 async def versioned(reply: Reply, value: Mapping[str, Any], version: str) -> None:
-    """A JSON answer with its version; a route of the config file has none."""
+    """Sends JSON with its version; a route of the config file has none."""
     await reply.file(JSON, written(value), [("etag", f'"{version}"')] if version else [])
