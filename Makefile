@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
-# Load tests take their counts from it: 1 is the full figure.
+# Scales the counts of load tests: 1 is the full count.
 SCALE ?= 0.1
 export SCALE
 # Tests that only compute run on every core (tests/conftest.py); pytest by itself runs in one process, for a debugger.

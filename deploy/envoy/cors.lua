@@ -1,4 +1,4 @@
--- Calls from web pages of other origins. Runs only where there is an Origin header. The tables above are of sidecar/front.
+-- Calls from web pages of other origins. Only runs if there is an Origin header. sidecar/front generates the tables above.
 
 local function known(origin)
   if any then

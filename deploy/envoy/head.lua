@@ -1,5 +1,5 @@
--- An answer to HEAD has no body. Not in request.lua: most calls that run that one would run this for nothing, in a coroutine of
--- its own. Also runs where Envoy refuses a request before it looks at its method, so it has to look itself.
+-- Removes the body of an answer to HEAD. Not in request.lua, because most calls that run that would run this needlessly, in
+-- another coroutine. Also runs if Envoy refuses a request before examining its method, so it checks the method itself.
 
 function envoy_on_response(handle)
   local kept = handle:streamInfo():dynamicMetadata():get("sidecar.front")

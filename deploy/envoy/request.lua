@@ -1,5 +1,5 @@
--- What a request needs before Envoy's own filters see it. Runs only for HEAD, for an Authorization that does not begin with
--- "Basic ", for a key in a header of its own, for an x-request-id that is none of ours, and for a query.
+-- Prepares a request for Envoy's own filters. Only runs for HEAD, for an Authorization that does not begin with
+-- "Basic ", for an API key in another header, for an x-request-id in another form than ours, and for a query.
 
 local count = 0
 
@@ -21,7 +21,7 @@ local function known_of(path)
   return {}
 end
 
--- What is wrong with the first parameter that is none of the path's, stands twice or holds what no field may, if any does.
+-- The problem with the first query parameter that is unknown to the path, repeated or has invalid characters, if any.
 local function wrong_query(path, query)
   local known, seen = known_of(path:match("^(.-)/*$")), {}
   for pair in query:gmatch("[^&]+") do
@@ -30,7 +30,7 @@ local function wrong_query(path, query)
     if not known[name] then
       return "This path has no query parameter" .. shown .. "."
     end
-    -- Printable ASCII, as it stands or as %41.
+    -- Printable ASCII, plain or percent-encoded.
     local odd = value:gsub("%%[2-6]%x", ""):gsub("%%7[0-9A-Ea-e]", ""):find("[^!-$&-~]")
     if seen[name] or #value > 1024 or odd then
       return "The query parameter" .. shown .. " may stand once, and hold up to 1024 printable ASCII characters."
@@ -41,8 +41,8 @@ end
 
 function envoy_on_request(handle)
   local headers = handle:headers()
-  -- The API key is the same credential under another name: base64(user:password). The scheme's case does not matter.
-  -- One credential counts: the first of these three that is there.
+  -- An API key is the same credential under another name: base64(user:password). The scheme ignores case.
+  -- One credential counts: the first of these three that is present.
   local credential = headers:get("authorization") or ""
   if credential == "" then
     local key = headers:get("x-api-key") or ""
@@ -51,10 +51,10 @@ function envoy_on_request(handle)
   end
   local word, rest = string.match(credential, "^(%a+) +(.*)$")
   if word and (word:lower() == "bearer" or word:lower() == "basic") then
-    -- Blanks at the end are cut off by looking from there: " +$" would be tried at each blank of a long row of them.
+    -- Trailing blanks are removed from the end: " +$" would be tried at each blank of a long run.
     headers:replace("authorization", "Basic " .. (rest:match("^.*[^ ]") or ""))
   end
-  -- An id that the client may choose, if it is harmless in logs and metadata: the same rule as in the core.
+  -- The client may choose an id that is safe in logs and metadata: the same rule as in the core.
   local id = headers:get("x-request-id")
   if id and (#id < 8 or #id > 64 or id:find("[^%w._-]")) then
     headers:replace("x-request-id", fresh_id(handle))
@@ -64,7 +64,7 @@ function envoy_on_request(handle)
   if wrong then
     handle:streamInfo():dynamicMetadata():set("sidecar.front", "query", wrong)
   end
-  -- The bindings know no HEAD: it is GET, and its body is dropped on the way back (head.lua).
+  -- The bindings have no HEAD: treat it as GET, and drop the body of the answer (head.lua).
   if headers:get(":method") == "HEAD" then
     headers:replace(":method", "GET")
     handle:streamInfo():dynamicMetadata():set("sidecar.front", "head", true)

@@ -1,8 +1,8 @@
--- The core's initial metadata says the HTTP status and headers (x-http-*); a gRPC status that is not OK means that the core
--- itself failed. Sees no answer that the front made.
+-- The core's initial metadata contains HTTP status and headers (x-http-*); a gRPC status other than OK means that the core
+-- itself failed. Does not see answers of the front.
 
--- What the client is told of a failure. CANCELLED is what grpc answers to a call that meets its shutdown, RESOURCE_EXHAUSTED
--- to one call too many.
+-- The message for a failure. gRPC answers CANCELLED to a call that arrives during its shutdown, RESOURCE_EXHAUSTED
+-- to a call beyond its limit.
 local unavailable = {"503", "core_unavailable"}
 local FAILED = {["1"] = unavailable, ["4"] = {"504", "core_timeout"}, ["8"] = unavailable, ["14"] = unavailable}
 
@@ -22,7 +22,7 @@ function envoy_on_response(handle)
   local failed = headers:get("grpc-status")
   headers:remove("grpc-status")
   if failed and failed ~= "0" then
-    -- The text may hold anything (a Python exception): it goes to the log and not to the client.
+    -- The text may contain anything (a Python exception): it is logged, and not sent to the client.
     handle:logErr("core failed with gRPC status " .. failed .. ": " .. (headers:get("grpc-message") or ""))
     headers:remove("grpc-message")
     local answer = FAILED[failed] or {"500", "core_failed"}
@@ -44,7 +44,7 @@ function envoy_on_response(handle)
   if not kind then
     headers:replace("x-http-content-type", "application/json")
   elseif kind:lower():find("^text/event%-stream") then
-    headers:replace("x-accel-buffering", "no")    -- another proxy may stand before this one
+    headers:replace("x-accel-buffering", "no")    -- there may be another proxy in front
     headers:replace("cache-control", "no-cache")
   end
   local allow = headers:get("x-http-allow")

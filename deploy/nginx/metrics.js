@@ -1,13 +1,13 @@
-// What the front counts, in a shared dictionary of all its processes: kept over a reload, lost at a restart.
+// The front's counters, in a dictionary shared by all its processes: kept across reloads, lost at a restart.
 //
 // A call is two writes: one entry for its group, class and bucket together, and a sum of seconds. metrics_page.js adds them up
 // when they are shown. At worst 7 groups x 6 classes x 15 buckets, 42 sums and 3 counters. Every label is a word of
-// nginx.conf: nothing that a client sends becomes one.
+// nginx.conf, never from a client.
 //
-// njs runs the top level of its files anew for each request and takes 0.3 us for a variable, so maps in nginx.conf put together
-// what is needed of a call, and tables are made at the start (buckets.json).
+// njs runs the top level of its files for each request and takes 0.3 us per variable, so maps in nginx.conf combine
+// what is needed of a call, and tables are preloaded (buckets.json).
 
-// Read by the `if=` of an access_log that writes nothing, because that is the one thing that runs in the log phase.
+// Evaluated by the `if=` of an access_log that writes nothing, the only hook that runs in the log phase.
 function count(r) {
     const v = r.variables;
     const front = ngx.shared.front;
@@ -26,7 +26,7 @@ function count(r) {
     return '';
 }
 
-// What Nginx itself has answered, and a call for which a worker could not be reached.
+// Answers of Nginx itself, and calls for which no worker was reachable.
 function countUnusual(v, front) {
     const grpc = v.grpc_ended || undefined;
     if (v.upstream_status === undefined) {
@@ -46,10 +46,10 @@ function countUnusual(v, front) {
     }
 }
 
-// One line for the operator, without query string, credentials or a name that was not checked. Not r.warn, which adds the whole
+// One line for the operator, without query string, credentials or unverified names. Not r.warn, which adds the whole
 // request line.
 function logRefused(v, grpc) {
-    // 404 and 415 only follow once credentials were checked.
+    // 404 and 415 only occur after authentication.
     const user = v.caller || ((v.status === '404' || v.status === '415') && v.checked_user) || '-';
     const path = (v.logged_path || '-').substring(0, 256).replace(/[^!-~]/g, '?');
     ngx.log(ngx.WARN, `refused ${v.status} (gRPC ${grpc || '-'}) ${v.logged_method} ${path} from ${v.remote_addr} for ${user} `

@@ -1,4 +1,4 @@
-// What metrics.js counts, as a page in Prometheus' text format. It adds up here, once a scrape and not once a call.
+// The counters of metrics.js as a page in Prometheus' text format. Sums are computed here, per scrape instead of per call.
 
 function show(r) {
     const zone = ngx.shared.front;

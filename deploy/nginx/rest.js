@@ -1,39 +1,39 @@
-// REST <-> gRPC for one request. Written for njs >= 0.8.10, whose own engine knows no for-of and no destructuring.
+// REST <-> gRPC for one request. Written for njs >= 0.8.10, whose own engine lacks for-of and destructuring.
 //
 //   query()             whether the query can be refused at once
-//   head()              the bytes that go before the client's body to make it one gRPC message
+//   head()              the bytes that precede the client's body to form one gRPC message
 //   header(), body()    gRPC answer -> HTTP status, headers and bytes
 //
 // A gRPC message on the wire is 1 flag byte, 4 bytes of length, then protobuf. google.api.HttpBody is content_type = 1,
 // data = 2. The body is always the LAST field, so that nginx appends the client's bytes itself ($request_body) and
 // JavaScript never copies them.
 //
-// njs runs this file's top level anew for each request, so tables are made once, at the start (js_preload_object): `rpcs`,
-// where each RPC's fields come from, and `answered`, what of the core's headers reaches the client. A call of a function, a property
-// and a variable cost 0.1 to 0.3 us each, so what nearly every call needs is written out.
+// njs runs this file's top level for each request, so tables are preloaded once (js_preload_object): `rpcs`,
+// where each RPC's fields come from, and `answered`, which of the core's headers reach the client. A function call, a property
+// and a variable cost 0.1 to 0.3 us each, so the common path is written inline.
 
 const CONTENT_TYPE = 0x0a;      // HttpBody.content_type: field 1, length-delimited
 const DATA = 0x12;              // HttpBody.data:         field 2, length-delimited
 
 // ---------------------------------------------------------------------------------------------- request
 
-// js_set for $query_check: what is wrong with the first parameter that is none of the RPC's, stands twice (njs gives an array) or
-// holds what no field may; else "".
+// js_set for $query_check: the problem with the first parameter that is unknown to the RPC, repeated (njs gives an array) or
+// has invalid characters; else "".
 function query(r) {
     const plan = rpcs[r.variables.rpc];
     const known = plan === undefined || plan.query === undefined ? {} : plan.query;
     const unread = ` ${r.variables.unread_query} `;
     const names = Object.keys(r.args);
-    // What a parameter may hold once it is decoded: like a path variable, it is then always valid UTF-8 for protobuf.
+    // Allowed characters of a decoded parameter: like a path variable, it is then always valid UTF-8 for protobuf.
     const VALUE = /^[ -~]{0,1024}$/;
     for (let i = 0; i < names.length; i++) {
         const value = r.args[names[i]];
-        // What of a name is repeated to the client.
+        // The part of a name that is quoted to the client.
         const shown = /^[A-Za-z0-9._~-]{1,64}$/.test(names[i]) && names[i].indexOf('\n') < 0 ? ` '${names[i]}'` : '';
         if (!Object.prototype.hasOwnProperty.call(known, names[i]) && unread.indexOf(` ${names[i]} `) < 0) {
             return `This path has no query parameter${shown}.`;
         }
-        // In njs "$" also stands before a last newline.
+        // In njs, "$" also matches before a final newline.
         if (typeof value !== 'string' || !VALUE.test(value) || value.indexOf('\n') >= 0) {
             return `The query parameter${shown} may stand once, and hold up to 1024 printable ASCII characters.`;
         }
@@ -48,15 +48,15 @@ function head(r) {
     try {
         v.grpc_head = message(r, v, rpcs[v.rpc]);
     } catch (e) {
-        // A js_set cannot answer, so the core has to refuse: this message is no protobuf, whatever follows it.
+        // A js_set cannot send an answer, so the core has to refuse: this message is invalid protobuf, whatever follows it.
         r.error('no gRPC request made: ' + e.message);
-        v.grpc_head = Buffer.from([0, 0, 0, 0, 1, 0xff]);       // begins a field and does not end it
+        v.grpc_head = Buffer.from([0, 0, 0, 0, 1, 0xff]);       // begins a field without ending it
     }
     return '';
 }
 
-// Everything of the gRPC message but the client's body, which comes last; with it, if nginx put the body into a file
-// ($request_body is empty then). Every text here is ASCII: locations, query() and the check of the content type see to it.
+// The gRPC message up to the client's body, which comes last; including it if nginx put the body into a file
+// ($request_body is empty then). All texts here are ASCII, as ensured by locations, query() and the content type check.
 function message(r, v, plan) {
     if (plan.body === undefined) {
         const start = fields(r, v, plan, 0);
@@ -107,13 +107,13 @@ function fields(r, v, plan, room) {
     return start;
 }
 
-// Length of a body that is in memory. A chunked one has no content-length of its own; then JavaScript has to look.
+// Length of a body in memory. A chunked one has no content-length, so it is read from the body.
 function bodySize(r, v) {
     const told = v.content_length;
     return told ? Number(told) : (r.requestBuffer || '').length;
 }
 
-// gRPC's prefix: not compressed, so many bytes.
+// gRPC's prefix: not compressed, and the length.
 function putSize(out, size) {
     out[1] = size >>> 24;
     out[2] = size >>> 16 & 255;
@@ -121,7 +121,7 @@ function putSize(out, size) {
     out[4] = size & 255;
 }
 
-// These write at a place and return the one behind it.
+// These write at an offset and return the offset after it.
 function putText(out, at, text) {
     at = putVarint(out, at, text.length);
     return at + out.write(text, at);
@@ -147,17 +147,17 @@ function varintSize(n) {
 
 // --------------------------------------------------------------------------------------------- response
 
-// js_header_filter: runs when the core's initial metadata is here (or, if it failed at once, its only headers).
-// State lives on r: one r a request in every njs engine.
+// js_header_filter: runs when the core's initial metadata has arrived (or, if it failed at once, its only headers).
+// State is kept on r: there is one r per request in every njs engine.
 function header(r) {
     const v = r.variables;
     const out = r.headersOut;
     const status = v.upstream_http_x_http_status;
     const type = v.upstream_http_x_http_content_type || 'application/json';
     const allow = v.upstream_http_x_http_allow;
-    const code = v.upstream_http_grpc_status;           // here only in a Trailers-Only answer
+    const code = v.upstream_http_grpc_status;           // only present in a Trailers-Only answer
     r.rest = {error: null, ended: code === '0', events: false, at: PREFIX, got: 0, left: 0, field: 0, size: 0, shift: 1};
-    const names = Object.keys(out);                     // what the core says to nginx alone is hidden by rest_call.conf
+    const names = Object.keys(out);                     // headers for nginx itself are hidden by rest_call.conf
     for (let i = 0; i < names.length; i++) {
         const name = names[i];
         if (answered[name] !== 1 && !name.startsWith('x-sidecar-') && !name.startsWith('x-ratelimit-')) {
@@ -165,7 +165,7 @@ function header(r) {
         }
     }
     if (code !== undefined && code !== '0') {
-        // The text may hold anything (a Python exception): it goes to the log and not to the client.
+        // The text may contain anything (a Python exception): it is logged, and not sent to the client.
         r.error('core failed with gRPC status ' + code + ': ' + v.upstream_http_grpc_message);
         refuse(r, failure(code));
     } else if (status !== '200' && !(Number(status) >= 200 && Number(status) < 600)) {
@@ -180,15 +180,15 @@ function header(r) {
             out['Allow'] = allow;
         }
         if (type.startsWith('text/event-stream')) {
-            r.rest.events = true;                          // they leave at once; the rest waits for 1460 bytes or the end
+            r.rest.events = true;                          // sent at once; other answers wait for 1460 bytes or the end
             out['X-Accel-Buffering'] = 'no';
             out['Cache-Control'] = 'no-cache';
         }
     }
 }
 
-// A gRPC status that is not OK means that the core itself failed: what the client is told of it. CANCELLED is what grpc
-// answers to a call that meets its shutdown, RESOURCE_EXHAUSTED to one call too many.
+// A gRPC status other than OK means that the core itself failed: the message for the client. gRPC answers CANCELLED
+// to a call that arrives during its shutdown, RESOURCE_EXHAUSTED to a call beyond its limit.
 function failure(code) {
     if (code === '1' || code === '8' || code === '14') {
         return [503, 'core_unavailable'];
@@ -206,15 +206,15 @@ function refuse(r, answer) {
         {error: {message: 'The gateway core failed.', type: 'api_error', param: null, code: answer[1]}});
 }
 
-// Where the reader of the gRPC bytes stands.
+// State of the reader of gRPC bytes.
 const PREFIX = 0;       // in the 5 bytes before a message
 const TAG = 1;          // in a field's tag
 const SIZE = 2;         // in a field's length
 const BYTES = 3;        // in a field's bytes
 
-// js_body_filter, buffer_type=buffer. Called with whatever bytes arrived; frames and fields may be cut anywhere. The data
-// of every HttpBody is sent on at once, nothing is collected (njs frees nothing until the request ends).
-// Throwing cuts the client's connection: after the headers that is the only honest way to say that it failed.
+// js_body_filter, buffer_type=buffer. Called with any bytes that arrive; frames and fields may be split anywhere. The data
+// of every HttpBody is forwarded at once without buffering (njs frees nothing until the request ends).
+// Throwing closes the client's connection: after the headers, that is the only way to signal a failure.
 function body(r, chunk, flags) {
     const s = r.rest;
     if (s.error !== null) {
@@ -227,12 +227,12 @@ function body(r, chunk, flags) {
     let i = 0;
     let out = null;
     if (length > 0) {
-        // Where the trailers came with these bytes, the end of the answer follows in the same turn and takes them along.
+        // If the trailers came with these bytes, the end of the answer follows in the same turn and is sent together.
         out = {last: false, flush: s.events && r.variables.upstream_trailer_grpc_status === undefined};
     }
     while (i < length) {
         if (s.at === PREFIX && s.got === 0 && length - i > 8 && chunk[i] === 0) {
-            // Nearly always: a message that is here whole.
+            // The common case: a complete message.
             const end = i + 5 + ((chunk[i + 1] * 256 + chunk[i + 2]) * 256 + chunk[i + 3]) * 256 + chunk[i + 4];
             let at = i + 5;
             if (chunk[at] === CONTENT_TYPE && chunk[at + 1] < 128) {
@@ -280,7 +280,7 @@ function body(r, chunk, flags) {
 function step(s, byte) {
     if (s.at === PREFIX) {
         if (s.got === 0 && byte !== 0) {
-            throw new Error('compressed gRPC message');         // the front never offers grpc-accept-encoding
+            throw new Error('compressed gRPC message');         // the front never sends grpc-accept-encoding
         }
         s.left = s.got === 0 ? 0 : s.left * 256 + byte;
         s.got += 1;
@@ -316,7 +316,7 @@ function finish(r, s, flags) {
     if (s.at !== PREFIX || s.got !== 0) {
         throw new Error('gRPC stream ended inside a message');
     }
-    if (code !== '0' && !s.ended) {                     // no trailers at all is an error too
+    if (code !== '0' && !s.ended) {                     // missing trailers are an error, too
         throw new Error('gRPC status ' + code + ' after the headers');
     }
     r.sendBuffer('', flags);

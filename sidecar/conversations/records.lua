@@ -1,5 +1,5 @@
--- Answers that several gateways remember: which there are, how large they are, and when they were used last. What is in them lies
--- in keys of its own, which no script touches but to delete: a large one would keep every other client waiting. For Redis 6.2 and
+-- Stored answers shared by several gateways: which exist, their sizes, and when they were last used. Their contents are
+-- in separate keys, which scripts only delete: reading a large one would block every other client. For Redis 6.2 and
 -- later, and Valkey.
 --
 -- KEYS[1]  the prefix of every key, with its hash tag, so that all keys of an installation are in one slot
@@ -11,13 +11,13 @@
 --
 -- OWNER and NAME have 32 bytes. SIZE is what it counts here, PLAIN once it is open. Keys: `d:`NAME the record, `m:`NAME its sizes
 -- and its owner, `o:`OWNER the owner's by last use, `all` everybody's, `sums` their bytes. The store drops the first two by
--- itself when their time is over, and a sweep what counted them.
+-- itself when they expire, and a sweep removes their accounting.
 local prefix = KEYS[1]
 local call, sub = redis.call, string.sub
 local clock = call('TIME')
 local now = clock[1] * 1000000 + clock[2] -- microseconds: whole as a double
 local ALL, SUMS, TOTAL = prefix .. 'all', prefix .. 'sums', 'total'
-local AT_A_TIME = 500 -- of one script: each takes some 10 us, in which nobody else is served
+local AT_A_TIME = 500 -- per script: each takes some 10 us, which blocks all other clients
 
 local function sum(field) return tonumber(call('HGET', SUMS, field) or '0') end
 local function take(field, size)

@@ -1,4 +1,4 @@
--- Documents that the gateways of one installation share: all of a change or nothing of it, and only by who has seen the last one.
+-- Documents shared by the gateways of one installation. Changes are atomic, and only accepted from who has seen the last one.
 --
 -- KEYS[1]  the state: which change was the last. A string that only gateways read
 -- KEYS[2]  a hash: a document by its name

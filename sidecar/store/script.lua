@@ -1,5 +1,5 @@
--- Limits, budgets and places of all gateways of one installation: one call of this script carries one or many operations, each
--- of them all or nothing, in order. Written for Redis 6.2 and later, and Valkey.
+-- Limits, budgets and concurrency of all gateways of one installation: one run of this script executes operations, each
+-- of them atomic, in order. Written for Redis 6.2 and later, and Valkey.
 --
 -- KEYS[1]  the prefix of every key, with its hash tag, so that all keys of an installation are in one slot
 -- ARGV     two for each operation: its words, and its rules as msgpack, flat: kind, name, a, b, kind, name, a, b ...
@@ -16,8 +16,8 @@
 --          s: {1} the difference is booked, {2} it was booked before, {4} nothing was held (expired or lost): booked in full
 --          n: {1}, or {0} where it is not held. t: {gateways that live}
 --
--- Numbers of Lua are doubles, whole up to 2^53. Microseconds since 1970 are below that, nanoseconds are not. So a bucket is kept
--- as "ns until it is empty, and the microsecond at which that was so".
+-- Numbers in Lua are doubles, exact up to 2^53. Microseconds since 1970 are below that, nanoseconds are not. So a bucket is stored
+-- as "ns until it is empty, and the microsecond as of which".
 local prefix = KEYS[1]
 local call, format, match, floor, ceil = redis.call, string.format, string.match, math.floor, math.ceil
 local clock = call('TIME')
@@ -26,13 +26,13 @@ local now_ms = floor(now / 1000)
 local DAY_US = 86400000000
 local today = floor(now / DAY_US)
 local BUCKET_NS_MAX = 4503599627370496
-local BUCKET_KEPT_MS = 600000 -- after it is empty: what is settled late counts from when it was taken
-local SETTLED_KEPT_MS = 86400000 -- for so long a settle that comes again is recognised
+local BUCKET_KEPT_MS = 600000 -- after it is empty: late settlements count from when units were taken
+local SETTLED_KEPT_MS = 86400000 -- how long a repeated settlement is recognised
 local GATEWAY_KEPT_MS = 30000
 local OPEN, DUE, LEDGER = prefix .. 'open', prefix .. 'due', prefix .. 'ledger'
-local give_back_left = 200 -- of one script, on behalf of refusals: each takes 20 us, in which nobody else is served
+local give_back_left = 200 -- per script, to avoid refusals: each takes 20 us, which blocks all other clients
 
--- Days and months of the calendar, UTC, from 1970 on.
+-- Calendar days and months in UTC, since 1970.
 local DAYS_BEFORE = {0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334}
 local function first_day(month)
   local year, month_of_year = 1970 + floor(month / 12), month % 12
@@ -57,7 +57,7 @@ local function period_ends(kind) return kind == 'd' and today + 1 or first_day(t
 local function bucket_level(text)
   if not text then return 0, false end
   local used, at = match(text, '^(%S+) (%S+)$')
-  if now < tonumber(at) then return tonumber(used), true end -- this server's clock is behind the last one's: from here on by this
+  if now < tonumber(at) then return tonumber(used), true end -- this server's clock is behind the previous one's: continue with this one
   return used - (now - at) * 1000, false
 end
 local function keep_bucket(key, used)
@@ -66,7 +66,7 @@ local function keep_bucket(key, used)
   call('SET', key, format('%.0f %.0f', used, now), 'PX', format('%.0f', drains_ms + BUCKET_KEPT_MS))
 end
 
--- Sums of money: "period spent held". What is held outlives its period.
+-- Sums of money: "period spent held". Reservations outlive their period.
 local function sum_of(text, kind)
   local period = period_of(kind)
   if not text then return period, 0, 0 end
@@ -80,13 +80,13 @@ local function keep_sum(key, kind, period, spent, held)
   call('SET', key, format('%.0f %.0f %.0f', period, spent, held), 'PX', kind == 'd' and 172800000 or 3456000000)
 end
 
--- One bit for each number of a host: whether it has been settled.
+-- One bit per number of a host: whether it has been settled.
 local function settled_bit(host, number)
   local page = floor(number / 65536)
   return prefix .. 'done:' .. host .. ':' .. format('%.0f', page), number - page * 65536
 end
 
--- What a reservation took (flat: kind, name, a, cost) becomes what was used.
+-- Replaces what a reservation took (flat: kind, name, a, cost) by what was used.
 local function book(taken, id, requests, tokens, micro)
   for i = 1, #taken, 4 do
     local kind, key, a, cost = taken[i], prefix .. taken[i + 1], taken[i + 2], taken[i + 3]
@@ -106,7 +106,7 @@ local function give_back_expired(most)
   local ids = call('ZRANGEBYSCORE', DUE, '-inf', now_ms, 'LIMIT', 0, most)
   for _, id in ipairs(ids) do
     local taken = call('HGET', OPEN, id)
-    call('ZREM', DUE, id) -- first: a counter that nobody can read fails one script, and not all from then on
+    call('ZREM', DUE, id) -- first, so that an unreadable counter fails one script, not all later ones
     if taken then
       call('HDEL', OPEN, id)
       call('XADD', LEDGER, '*', 'e', format('%s %d expired', id, today))
@@ -116,11 +116,11 @@ local function give_back_expired(most)
   return #ids
 end
 
--- Each rule answers: the level that callers see, what it would take, what would be written, and where it refuses a wait in us and
+-- Each rule returns: the level that callers see, what it would take, what would be written and, if it refuses, a wait in us and
 -- what that depends on.
 local function ask_bucket(text, a, b, units)
   local cost = units
-  if cost * a > b then cost = floor(b / a) end -- above the whole limit: an empty bucket lets it in, and it pays afterwards
+  if cost * a > b then cost = floor(b / a) end -- above the whole limit: an empty bucket admits it, and it is charged afterwards
   local used, restart = bucket_level(text)
   if used < 0 then used = 0 elseif used > 11 * b then used = 11 * b end
   if b < a then return used, 0, used, ceil(a / 1000), 0, restart end -- not one unit fits: a limit of 0
@@ -177,7 +177,7 @@ local function admit(forced, host, number, ttl_ms, requests, tokens, micro, rule
   local keys = {}
   for i = 1, #rules / 4 do keys[i] = prefix .. rules[4 * i - 2] end
   local answer, taken, writes = ask(rules, keys, requests, tokens, micro, forced)
-  while answer[1] == 0 and give_back_left > 0 do -- nobody is refused for what has expired
+  while answer[1] == 0 and give_back_left > 0 do -- expired reservations must not cause a refusal
     local back = give_back_expired(give_back_left)
     if back == 0 then break end
     give_back_left = give_back_left - back
@@ -205,7 +205,7 @@ local function settle(host, number, requests, tokens, micro, row, rules)
   local page, bit = settled_bit(host, number)
   if call('SETBIT', page, bit, 1) == 1 then return {2} end
   call('PEXPIRE', page, SETTLED_KEPT_MS)
-  if row ~= '' then -- first, and not settled without it: where a counter fails, the archives raise it to what the ledger has
+  if row ~= '' then -- first, and required: if a counter fails later, the archives raise it to what the ledger has
     local added = redis.pcall('XADD', LEDGER, '*', 'e', format('%s %d %s', id, today, row))
     if type(added) == 'table' and added.err then
       call('SETBIT', page, bit, 0)
@@ -243,9 +243,9 @@ local function tick(gateway)
   return {call('ZCARD', key)}
 end
 
--- A store that has lost its data says so, rather than let everybody in: a gateway loads the sums and sets this key.
+-- A store that has lost its data reports that instead of admitting everything: a gateway loads the sums and sets this key.
 if not match(call('GET', prefix .. 'epoch') or '', '^ready') then return redis.error_reply('EMPTY the sums are not loaded') end
-give_back_expired(#ARGV == 0 and 200 or 2 * #ARGV) -- four for each operation: nothing piles up, and nobody has to clean up
+give_back_expired(#ARGV == 0 and 200 or 2 * #ARGV) -- four per operation, so that nothing accumulates and no cleanup is needed
 local answers = {}
 for i = 1, #ARGV, 2 do
   local operation, first, rest = match(ARGV[i], '^(%a) (%S+) ?(.*)$')
