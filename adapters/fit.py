@@ -1,9 +1,12 @@
 """Adapts one request to one provider: what is not supported is refused by name, or left out and reported.
 
-fit = Fit(target)
-request = fit_chat(request, PLACES, fit)  # fit_request.py: a copy if something is removed
-fit.refuse("n", why="it gives one answer")  # raises, unless the route drops the parameter
-HttpCall(url, body, left_out=fit.left_out())  # raises if the route is strict
+    fit = Fit(target)
+    request = fit_chat(request, PLACES, fit)
+    fit.refuse("n", why="it gives one answer")
+    HttpCall(url, body, left_out=fit.left_out())
+
+`fit_chat` (fit_request.py) returns a copy if something is removed. `refuse` raises unless the route drops the parameter, and
+`left_out` raises if the route is strict.
 """
 
 from __future__ import annotations

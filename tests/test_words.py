@@ -7,7 +7,9 @@ context: help of the command line, messages of errors and logs, help of metrics,
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -155,6 +157,30 @@ def _found(text: str, words: dict[str, str]) -> list[str]:
     return [word for word in words if re.search(rf"(?<![\w.-]){re.escape(word)}(?!\w)", text, re.IGNORECASE)]
 
 
+def notes_of(source: str) -> Iterator[tuple[str, int]]:
+    """Every comment and docstring of a module, with its line. Comment lines that follow each other are one text."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.value.value, node.lineno
+    text, begin, end = "", 0, 0
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            line = token.start[0]
+            if line != end + 1:
+                yield text, begin
+                text, begin = "", line
+            text, end = f"{text} {token.string.lstrip('#').strip()}", line
+    yield text, begin
+
+
+def bad_notes(source: str) -> list[str]:
+    return [
+        f"{line}: instead of {word!r} write {TEXTS[word]}"
+        for text, line in notes_of(source)
+        for word in _found(" ".join(text.split()), TEXTS)
+    ]
+
+
 def bad_words_of_page(text: str) -> list[str]:
     plain = re.sub(r"\s+", " ", text)
     return [f"instead of {word!r} write {TEXTS[word]}" for word in _found(plain, TEXTS)]
@@ -173,6 +199,26 @@ def test_names_say_what_they_hold(path: Path) -> None:
 @pytest.mark.parametrize("path", [path for path in sources() if not _below(path, ("tests",))], ids=_id)
 def test_texts_that_users_see_are_plain(path: Path) -> None:
     assert bad_texts(path.read_text(encoding="utf-8"), commands=_below(path, ("sidecar/cli",))) == []
+
+
+@pytest.mark.parametrize("path", [path for path in sources() if not _below(path, ("tests",))], ids=_id)
+def test_comments_and_docstrings_are_plain(path: Path) -> None:
+    assert bad_notes(path.read_text(encoding="utf-8")) == []
+
+
+# Lines of comments in other languages: "#" (nginx, YAML), "//" (njs, proto), "--" (Lua).
+_COMMENT = re.compile(r"(?:^|\s)(?:#|//|--)\s(.*)")
+
+
+def templates() -> list[Path]:
+    found = [path for folder in ("proto", "deploy", "sidecar") for path in sorted((ROOT / folder).rglob("*"))]
+    return [path for path in found if path.suffix in {".proto", ".in", ".conf", ".js", ".lua", ".yaml", ".yml"}]
+
+
+@pytest.mark.parametrize("path", templates(), ids=_id)
+def test_comments_of_other_languages_are_plain(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert bad_words_of_page(" ".join(found[1] for line in lines if (found := _COMMENT.search(line)))) == []
 
 
 def pages() -> list[Path]:
@@ -220,7 +266,7 @@ def test_a_planted_name_is_found(source: str) -> None:
         'report.error(1, "x", "is for routes made by call")',
         '_log.info("%s is told", name)',
         'x = typer.Option("--stub", help="The port.")',
-        'x = typer.Typer(help="It begins again, beside the others.")',
+        'x = typer.Typer(help="It works, beside the others.")',
         'self._counter("x", "Times an upstream was left alone.")',
         'Gauge("x", "A line a call.")',
         'CounterMetricFamily("x", "Who hears.")',
@@ -228,6 +274,18 @@ def test_a_planted_name_is_found(source: str) -> None:
 )
 def test_a_planted_text_is_found(source: str) -> None:
     assert len(bad_texts(source)) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "x = 1  # The worker is told.",
+        "# The caller stands\n# in line.\n",
+        'def f():\n    """It is\n    away."""\n',
+    ],
+)
+def test_a_planted_note_is_found(source: str) -> None:
+    assert len(bad_notes(source)) == 1
 
 
 def test_a_planted_help_of_a_command_is_found() -> None:

@@ -1,6 +1,8 @@
 """Wraps prose of Markdown at 100 characters. Code, tables, headings and comments are unchanged.
 
-python -m tools.wrapping README.md docs/concepts/limits.md
+    python -m tools.wrapping README.md docs/concepts/limits.md
+
+Files are changed in place.
 """
 
 from __future__ import annotations

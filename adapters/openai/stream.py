@@ -130,7 +130,7 @@ def _merged(first: str, second: str) -> str:
 
 
 class ChatDecoder(StreamDecoder):
-    """Chat streams. Tool calls are numbered by call, whatever indexes the provider uses."""
+    """Chat streams. Tool calls are numbered in order of appearance, whatever indexes the provider uses."""
 
     def __init__(self, target: Target, context: Context) -> None:
         super().__init__(target, context)

@@ -1,7 +1,9 @@
-"""Thoughts as parts of a list in `content`, as Mistral and Databricks send them. (Others have a separate member.)
+"""Thoughts as parts of a list in `content`, as Mistral (first) and Databricks (second) send them:
 
-{"type": "thinking", "thinking": [{"type": "text", "text": "..."}], "closed": true}                   Mistral
-{"type": "reasoning", "summary": [{"type": "summary_text", "text": "...", "signature": "..."}]}       Databricks
+    {"type": "thinking", "thinking": [{"type": "text", "text": "..."}], "closed": true}
+    {"type": "reasoning", "summary": [{"type": "summary_text", "text": "...", "signature": "..."}]}
+
+Other providers have a separate member.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ _UNREADABLE = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 class DiskRecords:
     """One connection, for one thread at a time. `folder` is on a local disk. Methods raise sqlite3.Error or OSError where the
-    disk cannot be used; a file that is none, or was written with another key, is told to the log and begun again."""
+    disk cannot be used; a file that is damaged, or was written with another key, is logged and recreated."""
 
     def __init__(self, folder: Path, key: bytes | None) -> None:
         """`key`: None for the one in the folder's key file."""

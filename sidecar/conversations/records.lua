@@ -5,13 +5,13 @@
 -- KEYS[1]  the prefix of every key, with its hash tag, so that all keys of an installation are in one slot
 -- ARGV     put OWNER NAME SIZE PLAIN KEEP_MS OWNER_MAX MAX   count it; the oldest go: {1} where more must, {0} where there is room
 --          get KEEP_MS USED PLAIN_MAX NAME...                {1 or 0 for each}; {-1} where they are larger once they are open.
---                                                            USED 1: their time begins again
+--                                                            USED 1: this restarts their time
 --          delete NAME                                       {1} it was there, {0}
 --          sweep KEEP_MS                                     delete what has ended: {how many}
 --
 -- OWNER and NAME have 32 bytes. SIZE is what it counts here, PLAIN once it is open. Keys: `d:`NAME the record, `m:`NAME its sizes
--- and its owner, `o:`OWNER the owner's by last use, `all` everybody's, `sums` their bytes. The store drops the first two by
--- itself when they expire, and a sweep removes their accounting.
+-- and its owner, `o:`OWNER the owner's by last use, `all` everybody's, `sums` their bytes. The store deletes the first two
+-- when they expire, and a sweep removes their accounting.
 local prefix = KEYS[1]
 local call, sub = redis.call, string.sub
 local clock = call('TIME')

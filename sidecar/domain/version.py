@@ -15,7 +15,7 @@ _DIGITS = 16
 
 def version_of(text: str) -> str:
     """The version of a document: 16 hex digits. A route's document refers to its keys by names that every change
-    generates anew, so a different key is a different version."""
+    generates again, so a different key is a different version."""
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:_DIGITS]
 
 

@@ -1,7 +1,9 @@
 """Shows what each upstream of a route would make of a call, without sending it and without a key.
 
-for each in explained(route, call):
-    each.name, each.url, each.body, each.left_out, each.refusal
+    for each in explained(route, call):
+        print(each.name, each.url, each.body)
+
+`left_out` and `refusal` say what the upstream would not receive, or why it would not be called.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The home page: what one caller may call and has used, as HTML rendered by the gateway.
 
-page(view) -> the document
-asset(name) -> a script or style of it, or None
+`page(view)` returns the document; `asset(name)` returns one of its scripts or styles, or None.
 """
 
 from sidecar.home.assets import POLICY, asset

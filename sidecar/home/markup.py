@@ -1,6 +1,8 @@
 """Builds HTML that cannot be broken out of: anything that is not built here is text, and text is escaped.
 
-element("p", "Route ", named(route.name), class_="note")
+    element("p", "Route ", named(route.name), class_="note")
+
+Attributes with a trailing underscore avoid Python's keywords.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The page at `/docs`: an OpenAPI 3.1 document of the REST paths for one caller, and Swagger UI to try them.
 
-document(routes, version) -> the document as a dict
-asset(name) -> a file of the page, or None
+`document(routes, version)` returns the document as a dict; `asset(name)` returns a file of the page, or None.
 """
 
 from sidecar.openapi.document import document

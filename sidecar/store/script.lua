@@ -9,10 +9,10 @@
 --          a HOST NUMBER TTL_MS REQUESTS TOKENS MICRO    admit: take, if every rule allows it
 --          h HOST NUMBER TTL_MS REQUESTS TOKENS MICRO    hold: take without asking (the store had lost it)
 --          s HOST NUMBER REQUESTS TOKENS MICRO ROW       settle with what was used; all 0 and no row: release
---          n HOST NUMBER TTL_MS                          renew: it is still under way
+--          n HOST NUMBER TTL_MS                          renew: it is still in progress
 --          t GATEWAY                                     tick: this gateway lives
 -- Answers  a, h: {1, 0, 0, 0, level...} taken, {0, first refusing rule, wait_us, depends, level...} refused, {3} settled before.
---            depends: 1 on calls under way too, 2 it costs more than the whole budget. Levels: ns until empty, calls, micro-dollars
+--            depends: 1 on calls in progress too, 2 it costs more than the whole budget. Levels: ns until empty, calls, micro-dollars
 --          s: {1} the difference is booked, {2} it was booked before, {4} nothing was held (expired or lost): booked in full
 --          n: {1}, or {0} where it is not held. t: {gateways that live}
 --

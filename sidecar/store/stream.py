@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 ROWS_MAX = 500
 # The group of all gateways for Postgres. No gateway can have this name.
 SHARED = "archive:postgres"
-# A gateway that is away for longer is dropped, so that the stream does not grow without bound: 200 bytes per call.
+# A gateway that is absent for longer is dropped, so that the stream does not grow without bound: 200 bytes per call.
 _GROUP_KEPT_MS = 86_400_000
 # 200 MB: beyond this, absent gateways are dropped earlier.
 _ROWS_KEPT_MAX = 1_000_000

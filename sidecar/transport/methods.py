@@ -1,8 +1,10 @@
 """Collects methods from the `add_...Servicer_to_server` functions that grpcio-tools generates.
 
-methods = Methods()
-add_InferenceServiceServicer_to_server(servicer, methods)
-methods.find("/sidecar.v1.InferenceService/Chat")
+    methods = Methods()
+    add_InferenceServiceServicer_to_server(servicer, methods)
+    methods.find("/sidecar.v1.InferenceService/Chat")
+
+Only the names that those functions call are implemented.
 """
 
 from __future__ import annotations

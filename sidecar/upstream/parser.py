@@ -1,9 +1,10 @@
 """Parses the bytes of a connection into answers, without I/O. Buffers no more than it was fed.
 
-parser = Parser()
-parser.start()
-parser.feed(data)  # in pieces of any size
-parser.head, parser.parts, parser.ended
+    parser = Parser()
+    parser.start()
+    parser.feed(data)
+
+`data` may be split anywhere. The results are in `head`, `parts` and `ended`.
 """
 
 from __future__ import annotations

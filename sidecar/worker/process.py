@@ -1,6 +1,8 @@
-"""A worker process. It follows the supervisor's instructions until it is told to drain or the supervisor is gone.
+"""A worker process. It follows the supervisor's instructions until it has to drain or the supervisor has ended.
 
-python -m sidecar.worker --control-fd N    # started by the supervisor, which speaks sidecar.control.channel
+    python -m sidecar.worker --control-fd N
+
+The supervisor starts it and speaks sidecar.control.channel with it.
 """
 
 from __future__ import annotations

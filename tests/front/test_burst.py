@@ -139,9 +139,7 @@ async def test_one_call_too_many_hears_which_limit_it_is_and_when_to_try_again(s
     front = start_front(state, calls_per_client=calls)
     core = await start_core(front)
     core.script = Script(content_type="text/event-stream", pieces=[b"data: 1\n\n"], hold=True)
-    text = (
-        f"Too many concurrent calls: the limit for one address is {calls}. Try again when some of them have ended."
-    )
+    text = f"Too many concurrent calls: the limit for one address is {calls}. Try again when some of them have ended."
     try:
         async with front.http(2) as http, front.channel() as channel:
             held = [

@@ -182,7 +182,7 @@ def _pid_text(pid: str) -> bytes:
 
 
 def _require_space(root: Path) -> None:
-    """Here, before anything is made that a full disk would leave in the half. Raises StartError."""
+    """Checks the free space before anything is created that a full disk would leave incomplete. Raises StartError."""
     disk = os.statvfs(root)
     free = disk.f_bavail * disk.f_frsize
     if disk.f_blocks and free < _START_MB * 1_000_000:  # some file systems do not say
