@@ -24,7 +24,7 @@ class Echoes:
 
     `takes`: whether a thought is sent back.
     `leaves`: names of ECHOES that are left out.
-    `restores`: thoughts are read from the members in which clients keep them, and become parts of the message;
+    `restores`: reasoning is read from the members in which clients keep it, and becomes parts of the message;
     otherwise those members are sent unchanged.
     """
 
@@ -84,7 +84,7 @@ def _may_hold(message: pb.Message) -> bool:
 
 
 class _Fitting:
-    """One message. `kept` are its content parts, `taken` the thoughts among them."""
+    """One message. `kept` are its content parts, `taken` the reasoning among them."""
 
     def __init__(self, message: pb.Message, at: str, echoes: Echoes, left_out: dict[str, None]) -> None:
         self._message = message
@@ -149,7 +149,7 @@ class _Fitting:
         for name in gone:
             raw = self._extra.pop(name)
             if name in CARRIERS or (name == NESTED and not rest_of_nested(raw)):
-                continue  # its thoughts have been examined
+                continue  # its reasoning has been examined
             if name in _FIELDS:
                 self._left_out.update({} if name in ("name", "role") else {OTHER: None})
             elif name in TEXTS:
@@ -170,7 +170,7 @@ class _Fitting:
         return bool(strange)
 
     def _sort_carrier(self, name: str, thoughts: list[pb.Thinking]) -> None:
-        """The first carrier with accepted thoughts supplies all of them, in order, before text and calls."""
+        """The first carrier with accepted reasoning supplies all of it, in order, before text and calls."""
         if not self._echoes.restores:
             if name not in self._echoes.leaves:
                 self._taken += thoughts  # sent unchanged
@@ -181,7 +181,7 @@ class _Fitting:
         self._refused += [(name, thought) for thought in thoughts]
 
     def _say_refused(self) -> None:
-        """Reports refused thoughts, except empty ones and those that were sent in another member."""
+        """Reports refused reasoning, unless it is empty or was sent in another member."""
         went = {_key(thought) for thought in self._taken}
         texts = {thought.text for thought in self._taken} | {"".join(thought.text for thought in self._taken), ""}
         for name, thought in self._refused:

@@ -1,5 +1,5 @@
 """What an answer of chat completions says that the items and blocks of other formats have no place for: `citations`,
-`annotations`, blocks of a provider's own tools. It stands beside them, under its own name: nothing is lost in silence."""
+`annotations`, blocks of a provider's own tools. It is kept next to them, under its own name, so that nothing is lost silently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thoughts as members of a message in OpenAI's format, which does not define any. Clients send back what they
+"""Reasoning as members of a message in OpenAI's format, which does not define any. Clients send back what they
 received:
 
     reasoning_details  [{"type": "reasoning.text", "text", "signature", "format", "index"},              OpenRouter's convention
@@ -69,7 +69,7 @@ def _entry(thought: Any, index: int) -> dict[str, Any]:
 
 
 def read_carriers(members: Members) -> Iterator[tuple[str, list[pb.Thinking]]]:
-    """The members that contain thoughts, and those thoughts."""
+    """The members that contain reasoning, and that reasoning."""
     for name in CARRIERS:
         if name in members:
             yield name, _read_list(name, members[name])
@@ -80,7 +80,7 @@ def read_carriers(members: Members) -> Iterator[tuple[str, list[pb.Thinking]]]:
 
 
 def rest_of_nested(raw: msgspec.Raw) -> bool:
-    """Whether LiteLLM's object contains more than the thoughts that are read from it."""
+    """Whether LiteLLM's object contains more than the reasoning that is read from it."""
     known = (*CARRIERS, "reasoning_content", "reasoning")
     return any(name not in known and bytes(value) != b"null" for name, value in opened(raw).items())
 

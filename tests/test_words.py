@@ -72,6 +72,14 @@ TEXTS = {
     "thoughts": "reasoning",
     "what comes of": "the result of",
     "what came of": "the result of",
+    "nobody waits for": "does not block",
+    "as it stands": "unchanged",
+    "begun again": "recreated, or: restarted",
+    "begins again": "restarts",
+    "former life": "previous run",
+    "is away": "is unreachable, or: is absent",
+    "in the half": "incomplete, or: halfway",
+    "comes to stand": "is placed",
 }
 # Decisions are of their time, and the changes name what was; STYLE.md has the list itself.
 PAGES_APART = ("CHANGELOG.md", "docs/decisions", "docs/STYLE.md")

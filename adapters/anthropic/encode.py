@@ -34,7 +34,7 @@ _OWNED = frozenset(
 )
 # OpenAI's word -> Anthropic's. OpenAI's "default" requests its standard tier.
 _SERVICE_TIERS = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
-# The API refuses unknown members of a message, and thoughts that it did not sign.
+# The API refuses unknown members of a message, and reasoning that it did not sign.
 _KNOWN = Known(frozenset({"cache_control"}), frozenset({"cache_control", "caller"}), frozenset({"cache_control"}))
 _ECHOES = Echoes(
     takes=goes_back, leaves=ECHOES - {"messages[].tool_calls[].caller"}, restores=True, knows=_KNOWN, claudes=True

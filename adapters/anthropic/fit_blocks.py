@@ -97,7 +97,7 @@ def _texts(block: Obj, *names: str) -> Iterator[pb.ContentPart]:
 
 
 def says_nothing(message: pb.Message) -> bool:
-    """Whether nothing is left of an answer that consisted of thoughts or server tools; other providers refuse empty
+    """Whether nothing is left of an answer that consisted of reasoning or server tools; other providers refuse empty
     ones. A tool result may be empty."""
     if message.role == pb.ROLE_TOOL or message.tool_calls:
         return False

@@ -25,7 +25,7 @@ def _always(raw: bytes) -> bool:
 
 
 def _clears_thinking(raw: bytes) -> bool:
-    """Concerns thoughts of earlier turns, which other providers never see."""
+    """Concerns reasoning of earlier turns, which other providers never see."""
     try:
         edits = ARRAYS.decode(OBJECTS.decode(raw).get("edits", b"[]"))
         return all(kind_of(edit).startswith("clear_thinking") for edit in edits)

@@ -1,4 +1,4 @@
-"""Handles thoughts that a client has lost in the middle of a tool loop.
+"""Handles reasoning that a client has lost in the middle of a tool loop.
 
 With `thinking: {"type": "enabled"}` the turn that the API continues must start with a thought: "Expected `thinking`
 or `redacted_thinking`, but found `tool_use`"

@@ -46,7 +46,7 @@ def _patch_to(target: Target, url: str) -> Callable[[Envelope], HttpCall]:
 
 
 def _patched(envelope: Envelope, target: Target, url: str) -> HttpCall:
-    """Makes the call: `model` is the upstream's, what the route drops is removed, and thoughts of other providers
+    """Makes the call: `model` is the upstream's, what the route drops is removed, and reasoning of other providers
     are left out (the API refuses foreign signatures). All other members keep their bytes."""
     members: dict[str, bytes] = dict(envelope.members)
     members["model"] = msgspec.json.encode(target.model)

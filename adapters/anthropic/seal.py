@@ -1,6 +1,6 @@
-"""Represents thoughts of other providers as thinking blocks, and back.
+"""Represents reasoning of other providers as thinking blocks, and back.
 
-Clients of this format send thoughts back unchanged, with their signature. A thought of another provider has no
+Clients of this format send reasoning back unchanged, with its signature. A thought of another provider has no
 signature for Anthropic, so it gets an envelope of ours (adapters/thought_envelope.py), which is never sent to
 Anthropic.
 """
@@ -44,7 +44,7 @@ _LEFT_OUT = "messages[].content[].thinking"
 
 
 def without_foreign_thoughts(messages: bytes) -> tuple[bytes, tuple[str, ...]]:
-    """Returns `messages` of a body that passes through to Anthropic, without thoughts of other providers and
+    """Returns `messages` of a body that passes through to Anthropic, without reasoning of other providers and
     without turns that consisted of nothing else. Other blocks keep their bytes. Malformed parts are left for the
     provider to refuse."""
     try:

@@ -110,7 +110,7 @@ class ChatDecoder:
         if raw is None:
             raise _protocol("a content_block_delta without a delta")
         chunks = self._chunks(self._open[index].extend(raw))
-        # What goes into extra_json may be numbered; text, thoughts and arguments only extend their block.
+        # What goes into extra_json may be numbered; text, reasoning and arguments only extend their block.
         self.repeats = len(chunks) == 1 and not chunks[0].choices[0].delta.HasField("extra_json")
         return chunks
 

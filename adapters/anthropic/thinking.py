@@ -1,4 +1,4 @@
-"""Thoughts in the history (https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking).
+"""Reasoning in the history (https://docs.anthropic.com/en/docs/build-with-claude/extended-thinking).
 
 The API verifies the signature of each thought that comes back, and accepts only its own, unchanged. While thinking
 is on, a turn that called tools must have them. If a client has lost them, the call is sent without: only the API

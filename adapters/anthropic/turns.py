@@ -174,7 +174,7 @@ def _tool_result(message: pb.Message, fit: Fit, at: str) -> dict[str, Any]:
 
 
 def _says_nothing(turn: _Turn) -> bool:
-    """Whether a turn is empty, because its thoughts are not sent back or its text is blank."""
+    """Whether a turn is empty, because its reasoning is not sent back or its text is blank."""
     return not turn.blocks and not turn.extra
 
 

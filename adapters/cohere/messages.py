@@ -56,7 +56,7 @@ def write_message(message: pb.Message, fit: Fit, at: str) -> dict[str, Any]:
 
 
 def is_empty_turn(written: Mapping[str, Any]) -> bool:
-    """Whether an assistant turn is empty: an answer that only consisted of another provider's thoughts, or was cut
+    """Whether an assistant turn is empty: an answer that only consisted of another provider's reasoning, or was cut
     off."""
     return written["role"] == "assistant" and not any(
         written.get(name) for name in ("content", "tool_calls", TOOL_PLAN)

@@ -1,4 +1,4 @@
-"""Which thoughts of a typed request are sent to a provider of this format, and which members of the history it
+"""Which reasoning of a typed request is sent to a provider of this format, and which members of the history it
 refuses, according to its row."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from sidecar.v1 import inference_pb2 as pb
 
 
 def echoes_of(target: Target) -> Echoes:
-    """Members in which clients keep thoughts are sent unchanged, unless the row leaves them out."""
+    """Members in which clients keep reasoning are sent unchanged, unless the row leaves them out."""
     leaves = target.provider.leaves
     seals = bool(target.provider.options.get("reasoning_details"))
 

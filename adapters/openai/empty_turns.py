@@ -1,4 +1,4 @@
-"""Empty assistant turns, without text or calls, from answers that only consisted of thoughts or were cut off.
+"""Empty assistant turns, without text or calls, from answers that only consisted of reasoning or were cut off.
 
 OpenAI's format requires `content` in them. Mistral refuses them ("Assistant message must have either content or
 tool_calls, but not none"), so they are left out of the history there; nothing is lost.

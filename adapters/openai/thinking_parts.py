@@ -1,4 +1,4 @@
-"""Thoughts as parts of a list in `content`, as Mistral (first) and Databricks (second) send them:
+"""Reasoning as parts of a list in `content`, as Mistral (first) and Databricks (second) send it:
 
     {"type": "thinking", "thinking": [{"type": "text", "text": "..."}], "closed": true}
     {"type": "reasoning", "summary": [{"type": "summary_text", "text": "...", "signature": "..."}]}
@@ -18,7 +18,7 @@ _KINDS = {"thinking": ("thinking", "text"), "reasoning": ("summary", "summary_te
 _TYPES = {member: (kind, piece) for kind, (member, piece) in _KINDS.items()}
 
 
-# Members in which providers of this format put thoughts; the first one found is used.
+# Members in which providers of this format put reasoning; the first one found is used.
 THINKING_NAMES = ("reasoning_content", "reasoning")
 
 

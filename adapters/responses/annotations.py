@@ -1,6 +1,6 @@
 """Where a text's words come from: `annotations` of a message of chat completions, as the part of an item has them.
 
-Chat completions box a citation of a web page (`{"type": "url_citation", "url_citation": {...}}`); items have its members beside
+Chat completions box a citation of a web page (`{"type": "url_citation", "url_citation": {...}}`); items have its members next to
 the type. What is of another kind stays at the top of the response, as it came.
 """
 

@@ -104,7 +104,7 @@ def _read_call(item: Obj, kind: str, into: Any) -> None:
 
 
 class EventDecoder:
-    """Converts events to chunks. Indexes of items become indexes of thoughts and calls."""
+    """Converts events to chunks. Indexes of items become indexes of reasoning and calls."""
 
     def __init__(self, target: Target, context: Context) -> None:
         self.done = False

@@ -28,7 +28,7 @@ CONVERSATION_BYTES_MAX = 64 * 1024 * 1024
 Item = dict[str, msgspec.Raw]
 _ITEMS = msgspec.json.Decoder(list[Item])
 _REFERENCE = msgspec.Raw(b'"item_reference"')
-# Thoughts, without which the conversation is still valid: missing ones are left out.
+# Reasoning, without which the conversation is still valid: what is missing is left out.
 _THOUGHT = "rs_"
 
 

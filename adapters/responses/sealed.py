@@ -1,4 +1,4 @@
-"""Thoughts in `encrypted_content`, which clients of this format keep and send back unchanged.
+"""Reasoning in `encrypted_content`, which clients of this format keep and send back unchanged.
 
 OpenAI's own is opaque, and only OpenAI can read it. For any other thought it is an envelope of ours
 (adapters/thought_envelope.py), which is never sent to OpenAI.
@@ -36,7 +36,7 @@ def opened(text: str, content: str | None) -> pb.Thinking:
 
 
 def without_foreign_thoughts(items: bytes) -> tuple[bytes, tuple[str, ...]]:
-    """Returns `input` of a body that passes through to OpenAI, without thoughts of other providers; other items
+    """Returns `input` of a body that passes through to OpenAI, without reasoning of other providers; other items
     keep their bytes. Malformed parts are left for the provider to refuse."""
     if _OURS not in items or not items.startswith(b"["):
         return items, ()

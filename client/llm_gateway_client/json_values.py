@@ -30,7 +30,7 @@ from llm_gateway_client.values import (
     Usage,
 )
 
-# Members in which providers put thoughts; the first one present is used.
+# Members in which providers put reasoning; the first one present is used.
 _REASONING = ("reasoning_content", "reasoning")
 # The fields of Usage -> their place in OpenAI's format.
 USAGE_MEMBERS: Final[Mapping[str, tuple[str, ...]]] = {

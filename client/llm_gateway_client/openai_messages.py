@@ -1,5 +1,5 @@
 """Converts one turn of a conversation in OpenAI's format to a message of the typed service: role, content, tool
-calls, thoughts."""
+calls, reasoning."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROLES: Final[Mapping[str, pb.Role]] = {
     "tool": pb.ROLE_TOOL,
     "function": pb.ROLE_FUNCTION,
 }
-# Members in which providers put thoughts; the first one present counts.
+# Members in which providers put reasoning; the first one present counts.
 THOUGHTS: Final = ("reasoning_content", "reasoning")
 _DATA_URI = re.compile(r"data:([A-Za-z0-9.+/-]+);base64,(.*)", re.DOTALL)
 

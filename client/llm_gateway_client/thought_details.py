@@ -1,4 +1,4 @@
-"""A model's thoughts as entries of `reasoning_details`, OpenRouter's convention, in which they are sent back to the
+"""A model's reasoning as entries of `reasoning_details`, OpenRouter's convention, in which it is sent back to the
 provider."""
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from llm_gateway_client.openai_messages import THOUGHTS
 from llm_gateway_client.v1 import inference_pb2 as pb
 
 DETAILS = "reasoning_details"
-# Names of thoughts that are parts of `content` at their provider (Mistral, Databricks), where they are sent back.
+# Names of reasoning entries that are parts of `content` at their provider (Mistral, Databricks), where they are sent back.
 _PARTS = frozenset({"thinking", "summary"})
 
 
 def message_details(message: pb.Message) -> list[dict[str, Any]]:
-    """Thoughts of a whole answer. Empty if they came in a member of OpenAI's format."""
+    """Reasoning of a whole answer. Empty if it came in a member of OpenAI's format."""
     thoughts = [part.thinking for part in message.content if part.WhichOneof("part") == "thinking"]
     detailed = [thought for thought in thoughts if _has_details(thought)]
     return [_whole(thought, index) for index, thought in enumerate(detailed)]
 
 
 def delta_details(delta: pb.Delta) -> list[dict[str, Any]]:
-    """Thoughts of a streamed piece: pieces with the same `index` are to be concatenated."""
+    """Reasoning of a streamed piece: pieces with the same `index` are to be concatenated."""
     if not delta.HasField("thinking") or not _has_details(delta.thinking):
         return []
     return [_entry(delta.thinking, delta.thinking.index)]

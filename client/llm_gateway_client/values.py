@@ -78,7 +78,7 @@ class Message:
 
     `reasoning` is what the model thought, as far as the provider shows it: for reading, it is not sent back.
     `reasoning_details` is the same as signed or encrypted by the provider, in order, and is sent back by as_json():
-    providers that sign thoughts require them again, unchanged, with the results of tool calls.
+    providers that sign reasoning require it again, unchanged, with the results of tool calls.
     """
 
     role: str

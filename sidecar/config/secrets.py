@@ -1,7 +1,7 @@
 """Where a key comes from: `$NAME`, `${NAME}`, `file:PATH`, the path of an existing file, or the text itself. The
 last three may contain variables.
 
-Files of routes managed through the API only have the form `secret:NAME`: whoever may create a route must not read
+Files of routes managed through the API only have the form `secret:NAME`: those who may create a route must not read
 the server's environment and files through it.
 
 Messages never contain a part of a value. Names of variables and paths after `file:` are shown unless they look like

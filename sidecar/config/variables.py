@@ -2,7 +2,7 @@
 
 Values are substituted once, after parsing: the value of a variable is never interpreted as YAML or as a variable
 again. Keys are left to `secrets`, which reports where each came from and never shows it. Files of routes managed
-through the API have no variables: whoever may create a route must not read the server's environment through it.
+through the API have no variables: those who may create a route must not read the server's environment through it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What remembers records for a worker. There are two: the disk of a machine, and a store that several machines share.
 
 put      keeps a record of a consumer's; the oldest go where there is no room
-get      what a consumer's call goes on from
+get      what a consumer's call continues from
 delete   what a consumer does not want kept any more
 """
 

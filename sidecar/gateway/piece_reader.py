@@ -18,7 +18,7 @@ from sidecar.gateway.translator import Translator
 from sidecar.upstream import UpstreamResponse, held_time, read_failure
 
 # How much of a stream is buffered before its first output, while another upstream could still answer. A reasoning
-# model that hides its thoughts sends an empty delta of 200 bytes for each of up to 64,000 tokens; the event with the
+# model that hides its reasoning sends an empty delta of 200 bytes for each of up to 64,000 tokens; the event with the
 # first output does not count.
 _SILENT_BYTES_MAX = 16 * 1024 * 1024
 # The smallest events take 2 µs per byte to decode and encode.

@@ -201,7 +201,7 @@ class RetryLoop:
             await self._wait(wait_s)
 
     async def run(self, serve: Callable[[AttemptScope], Awaitable[_Served]]) -> _Served:
-        """Returns the result of the first attempt for which `serve` does not raise. Either `serve` or whoever reads
+        """Returns the result of the first attempt for which `serve` does not raise. Either `serve` or the code that reads
         its stream to the end calls the attempt's `succeeded`. Raises what `failed` raises."""
         while True:
             attempt = self.begin()

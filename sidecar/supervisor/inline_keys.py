@@ -1,6 +1,6 @@
 """Moves the keys of a route that came through the API into the secrets directory; the route's file refers to them.
 
-Refuses anything that would make the gateway read its own environment or files: whoever may create routes must not
+Refuses anything that would make the gateway read its own environment or files: those who may create routes must not
 read those through it.
 """
 

@@ -30,7 +30,7 @@ class Verdict:
 
 
 class ReloadSocket:
-    """Listens from `open` to `close`. The directory is private, so whoever connects is the operator."""
+    """Listens from `open` to `close`. The directory is private, so only the operator can connect."""
 
     def __init__(self, reload: Callable[[Ask], None], in_use: Callable[[], Snapshot]) -> None:
         self._reload = reload

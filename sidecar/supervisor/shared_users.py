@@ -127,7 +127,7 @@ class SharedUsers:
         raise StoreError("other gateways keep changing users")
 
     def _take(self, both: Mapping[str, User], lines: Mapping[str, str]) -> None:
-        """First the file, then the copy: whoever dies in between finds in the file what the store has."""
+        """Writes the file before the copy: after a crash in between, the file has what the store has."""
         changes = {name: each.line for name, each in both.items() if each.line != lines.get(name)}
         if changes:
             users.put_lines(self._file, changes, lines)

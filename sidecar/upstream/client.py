@@ -35,7 +35,7 @@ _UNCODED = ("", "identity")
 
 
 class UpstreamResponse:
-    """An answer whose head has arrived. Whoever opened it must `close()` it."""
+    """An answer whose head has arrived. The caller must `close()` it."""
 
     __slots__ = ("_connection", "_decoder", "_drained", "_head", "_held_s", "_place", "_pool", "_read", "status")
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from prometheus_client import Metric
 
 _log = logging.getLogger("sidecar")
-# If the front does not answer on its own socket within this time, the scrape goes on without it.
+# If the front does not answer on its own socket within this time, the scrape continues without it.
 _TIMEOUT_S = 2.0
 _PAGE_BYTES_MAX = 4 * 1024 * 1024
 _ESTABLISHED = "01"  # linux/tcp_states.h

@@ -94,7 +94,7 @@ class StateDir:
 
     @property
     def gateway(self) -> str:
-        """Its name among the gateways that share a store: made once, and the same for ever. One that is damaged is made again, as
+        """Its name among the gateways that share a store: created once and then kept. One that is damaged is made again, as
         one that was removed. Raises OSError."""
         path = self.root / "gateway-id"
         found = path.read_bytes().strip() if path.is_file() else b""
