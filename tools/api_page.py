@@ -18,7 +18,7 @@ _RPC = re.compile(
 _HEAD = """\
 # The API: REST paths and gRPC methods
 
-Generated from `proto/` and `sidecar/openapi` by `python -m tools.docs`; do not edit.
+<!-- Generated from `proto/` and `sidecar/openapi` by `python -m tools.docs`; do not edit. -->
 
 Call a route over REST or gRPC:
 

@@ -59,7 +59,7 @@ def errors_page() -> str:
     lines = [
         "# Errors",
         "",
-        "Generated from `sidecar/domain/status.py` by `python -m tools.docs`; do not edit.",
+        "<!-- Generated from `sidecar/domain/status.py` by `python -m tools.docs`; do not edit. -->",
         "",
         "Look up what an error means, and whether a retry helps. A REST error looks like this:",
         "",

@@ -285,7 +285,7 @@ GROUPS = (("Workers", WORKERS), ("Supervisor", SUPERVISOR), ("Front proxy", FRON
 _HEAD = """\
 # Metrics
 
-Generated from `tools/metrics_page.py` by `python -m tools.docs`; do not edit.
+<!-- Generated from `tools/metrics_page.py` by `python -m tools.docs`; do not edit. -->
 
 Scrape one page for all workers, the supervisor and the front proxy:
 

@@ -231,7 +231,7 @@ def _features_part(rows: list[Provider]) -> list[str]:
     return [
         "# Providers",
         "",
-        "Generated from `adapters/` by `python -m tools.docs`; do not edit.",
+        "<!-- Generated from `adapters/` by `python -m tools.docs`; do not edit. -->",
         "",
         "See which providers you can use, and what each of them supports. A route names one:",
         "",

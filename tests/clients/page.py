@@ -18,7 +18,7 @@ _SETTINGS = re.compile(r"^(?:#|//) settings ?(\w*)\n(.*?)^(?:#|//) end$", re.DOT
 _HEAD = """\
 # Other people's clients
 
-Generated from a run of `tests/clients` by `python -m tests.clients`; do not edit.
+<!-- Generated from a run of `tests/clients` by `python -m tests.clients`; do not edit. -->
 
 Use the gateway from any SDK, framework or program for OpenAI's API. You need three settings: the base
 URL, an API key, and the CA certificate, unless the machine trusts the gateway's certificate already.
