@@ -105,5 +105,5 @@ def test_the_cli_says_that_it_may_not(tmp_path: Path, configs: dict[str, str]) -
     with Running("serve", tmp_path, configs["no consumers"]) as core:
         no = core.call("routes", "delete", "chat")
         assert no.returncode == 1
-        assert no.stderr.startswith("sidecar: PERMISSION_DENIED: This call is for admins")
+        assert no.stderr.startswith("sidecar: PERMISSION_DENIED: This call requires an admin")
         assert "Traceback" not in no.stderr
