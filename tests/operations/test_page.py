@@ -74,4 +74,4 @@ def test_the_linter_would_see_a_name_that_stands_twice() -> None:
 def test_another_address_has_to_be_said_twice(tmp_path: Path) -> None:
     done = sidecar("serve", "--state-dir", str(tmp_path / "state"), "--metrics", "0.0.0.0:0")
     assert done.returncode == 1
-    assert "say it twice: --metrics 0.0.0.0:0 --metrics 0.0.0.0:0" in done.stderr
+    assert "repeat the option: --metrics 0.0.0.0:0 --metrics 0.0.0.0:0" in done.stderr
