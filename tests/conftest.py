@@ -1,4 +1,5 @@
-"""Fixtures of every test, and the rule about skips: only what cannot be had, said aloud, and never under CI."""
+"""Fixtures of all tests, and the rule about skips: only what is missing on this machine is skipped, with a reason,
+and never in CI."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ SKIP_REASON_START = "needs "
 EMPTY_REASON_START = "got empty parameter set"
 LEFTOVER_TASK_DEADLINE_S = 1.0
 
-# A busy machine is no finding.
+# Slow examples on a busy machine are not a failure.
 hypothesis.settings.register_profile(
     "unhurried", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -76,7 +77,7 @@ def in_ci() -> bool:
     return os.environ.get("CI", "").lower() in ("true", "1")
 
 
-@pytest.hookimpl(tryfirst=True)  # before `-m "not slow"` takes its choice
+@pytest.hookimpl(tryfirst=True)  # runs before `-m "not slow"` selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         folder = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
@@ -117,7 +118,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def _name_what_is_missing(report: pytest.TestReport | pytest.CollectReport) -> str:
-    """Why it is skipped. A law over the shared recordings alone has no case without them: pytest calls that an empty set."""
+    """Adds the reason of a skip. A property over the shared recordings has no case without them: pytest calls that
+    an empty set."""
     if not isinstance(report.longrepr, tuple):
         return str(report.longrepr)
     path, line, reason = report.longrepr
@@ -152,14 +154,14 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 @pytest.fixture
 def provider() -> Iterator[Provider]:
-    """A simulated provider, healthy until the test says otherwise."""
+    """A simulated provider, healthy until the test changes its script."""
     with Provider() as running:
         yield running
 
 
 @pytest.fixture
 def tls_provider() -> Iterator[Provider]:
-    """The same behind TLS; `ca_file` is what a client must trust."""
+    """The same behind TLS; clients must trust `ca_file`."""
     with Provider(tls=True) as running:
         yield running
 
@@ -171,7 +173,7 @@ def free_port() -> int:
 
 @pytest.fixture
 async def no_task_left() -> AsyncIterator[None]:
-    """Fails the test when asyncio tasks that it started still run at its end."""
+    """Fails the test if asyncio tasks that it started still run at its end."""
     before = asyncio.all_tasks()
     yield
     end_s = asyncio.get_running_loop().time() + LEFTOVER_TASK_DEADLINE_S

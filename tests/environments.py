@@ -33,7 +33,7 @@ _NODE_FILES = ("package.json", "package-lock.json", ".npmrc")
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """One that is ready. `python` runs in it; nothing of this checkout is importable there."""
+    """An environment that is ready. `python` runs in it; nothing of this checkout is importable there."""
 
     folder: Path
 
@@ -46,7 +46,8 @@ class Environment:
         return self.bin / "python"
 
     def env(self, **more: str) -> dict[str, str]:
-        """The variables of a child process: this PATH, none of ours, no telemetry (a test calls nobody)."""
+        """The variables of a child process: this PATH, none of ours, and no telemetry (tests contact no external
+        server)."""
         path = f"{self.bin}{os.pathsep}{os.environ.get('PATH', '')}"
         quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "PYTHONPATH": ""}
         return {"PATH": path, "HOME": str(self.folder), "LANG": "C.UTF-8", **quiet, **more}
@@ -60,7 +61,7 @@ def environment(name: str, lock: Path) -> Environment:
     def build() -> None:
         uv("venv", "--python", sys.executable, str(folder))
         python = str(folder / "bin" / "python")
-        # The lock names all there is.
+        # The lock is complete.
         uv("pip", "install", "--python", python, "--no-deps", "--require-hashes", "-r", str(lock))
 
     _once(name, folder, build)
@@ -68,7 +69,7 @@ def environment(name: str, lock: Path) -> Environment:
 
 
 def node_modules(name: str, sources: Path) -> Path:
-    """A folder with the `node_modules` that the package.json and the lock in `sources` ask for."""
+    """Returns a folder with the `node_modules` that package.json and the lock in `sources` describe."""
     texts = b"".join((sources / file).read_bytes() for file in _NODE_FILES)
     folder = _cache() / f"{name}-{_digest(texts)}"
 

@@ -24,7 +24,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def free_ports(count: int) -> list[int]:
-    """Different TCP ports of 127.0.0.1 that nobody listens on now."""
+    """Returns different TCP ports of 127.0.0.1 on which no process listens now."""
     found: dict[int, None] = {}
     while len(found) < count:
         found[another_free_port()] = None
@@ -36,18 +36,18 @@ def free_port() -> int:
 
 
 def wait_until(condition: Callable[[], object], deadline_s: float = DEADLINE_S, what: str = "the condition") -> None:
-    """Returns once condition() is true; AssertionError at the deadline. Async tests use `reached`."""
+    """Returns once condition() is true. Raises AssertionError at the deadline. Async tests use `reached`."""
     end_s = time.monotonic() + deadline_s
     while not condition():
-        assert time.monotonic() < end_s, f"{what} did not come about within {deadline_s} s"
+        assert time.monotonic() < end_s, f"{what} did not happen within {deadline_s} s"
         time.sleep(POLL_S)
 
 
 async def reached(condition: Callable[[], object], deadline_s: float = DEADLINE_S, what: str = "the condition") -> None:
-    """wait_until that leaves the loop free."""
+    """`wait_until` for async tests: does not block the loop."""
     end_s = time.monotonic() + deadline_s
     while not condition():
-        assert time.monotonic() < end_s, f"{what} did not come about within {deadline_s} s"
+        assert time.monotonic() < end_s, f"{what} did not happen within {deadline_s} s"
         await asyncio.sleep(POLL_S)
 
 
@@ -61,7 +61,7 @@ def is_alive(pid: int) -> bool:
 
 
 def command_line(pid: int) -> str:
-    """Its arguments with spaces between; "" when the process is gone, or is going just now."""
+    """Returns its arguments separated by spaces; "" if the process has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
@@ -69,7 +69,7 @@ def command_line(pid: int) -> str:
 
 
 def accepts(port: int, host: str = "127.0.0.1") -> bool:
-    """Whether somebody listens on the port."""
+    """Whether a process listens on the port."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex((host, port)) == 0
@@ -102,7 +102,7 @@ class RunningProcess:
 
     @classmethod
     def python(cls, *arguments: str, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> Self:
-        """`python ARGUMENTS` with this interpreter, from the repository unless `cwd` says otherwise."""
+        """Starts `python ARGUMENTS` with this interpreter, from the repository unless `cwd` is set."""
         return cls([sys.executable, *arguments], env=env, cwd=cwd)
 
     @property
@@ -115,19 +115,19 @@ class RunningProcess:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; -N after signal N."""
+        """The exit code; None while it runs, -N after signal N."""
         return self._process.poll()
 
     def send(self, number: signal.Signals) -> None:
-        """A signal to the process alone."""
+        """Sends a signal to the process only."""
         self._process.send_signal(number)
 
     def interrupt(self) -> None:
-        """Ctrl-C as a terminal does it: SIGINT to the whole process group."""
+        """Sends SIGINT to the whole process group, as Ctrl-C in a terminal does."""
         os.killpg(self.pid, signal.SIGINT)
 
     def wait(self, deadline_s: float = DEADLINE_S) -> int:
-        """Its exit code; AssertionError with its output when it does not end in time."""
+        """Returns its exit code. Raises AssertionError with its output when it does not end in time."""
         try:
             code = self._process.wait(deadline_s)
         except subprocess.TimeoutExpired:
@@ -136,7 +136,8 @@ class RunningProcess:
         return code
 
     def wait_for_line(self, pattern: str, deadline_s: float = DEADLINE_S) -> re.Match[str]:
-        """The first match of `pattern` in the output so far; AssertionError if the process ends or time runs out first."""
+        """Returns the first match of `pattern` in the output. Raises AssertionError if the process ends or times
+        out before."""
         end_s = time.monotonic() + deadline_s
         while True:
             ended = self.exit_code is not None
@@ -145,12 +146,15 @@ class RunningProcess:
             found = re.search(pattern, self.output, re.MULTILINE)
             if found:
                 return found
-            assert not ended, f"{self.command} ended with {self.exit_code} and never said {pattern!r}:\n{self.output}"
-            assert time.monotonic() < end_s, f"{self.command} did not say {pattern!r} in {deadline_s} s:\n{self.output}"
+            assert not ended, f"{self.command} ended with {self.exit_code} without printing {pattern!r}:\n{self.output}"
+            assert time.monotonic() < end_s, (
+                f"{self.command} did not print {pattern!r} in {deadline_s} s:\n{self.output}"
+            )
             time.sleep(POLL_S)
 
     def stop(self, number: signal.Signals = signal.SIGTERM, deadline_s: float = DEADLINE_S) -> int:
-        """Signals it and gives its exit code; AssertionError when it does not go in time (it is killed then)."""
+        """Sends a signal and returns the exit code. Raises AssertionError when it does not end in time (and kills
+        it)."""
         if self.exit_code is None:
             self.send(number)
         try:
@@ -159,7 +163,7 @@ class RunningProcess:
             self.kill()
 
     def kill(self) -> None:
-        """SIGKILL to its group, whatever is left of it."""
+        """Sends SIGKILL to what is left of its group."""
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -167,7 +171,7 @@ class RunningProcess:
         self._process.wait()
         self._reader.join(
             DEADLINE_S
-        )  # grandchildren in groups of their own hold the pipe until their parent's death reaches them
+        )  # grandchildren in their own groups hold the pipe open until they notice that their parent has ended
 
     def __enter__(self) -> Self:
         return self
@@ -181,6 +185,6 @@ class RunningProcess:
         assert self._process.stdout is not None
         with (
             self._process.stdout as output
-        ):  # closed here and nowhere else: a pipe left open fails some later test by a warning
+        ):  # closed only here: a pipe left open makes a later test fail with a warning
             for line in output:
                 self.lines.append(line)

@@ -59,7 +59,7 @@ def test_a_task_left_behind_fails_its_test(tmp_path: Path) -> None:
 
 
 def test_waiting_ends_at_its_deadline() -> None:
-    with pytest.raises(AssertionError, match="the moon did not come about"):
+    with pytest.raises(AssertionError, match="the moon did not happen"):
         wait_until(lambda: False, 0.02, "the moon")
 
 

@@ -1,4 +1,4 @@
-"""`python -m tests.provider --port P`: the simulator as a process of its own. Prints one line when it serves."""
+"""`python -m tests.provider --port P`: the simulator as a process. Prints one line once it accepts connections."""
 
 from __future__ import annotations
 

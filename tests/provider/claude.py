@@ -1,4 +1,5 @@
-"""A Claude that thinks before it calls a tool, as Anthropic documents its messages: whole and streamed."""
+"""A simulated Claude that thinks before it calls a tool, with whole and streamed answers as in Anthropic's
+documentation."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ _USAGE = {"input_tokens": 30, "output_tokens": 20}
 
 
 def thinks_first(call: Call) -> Reply:
-    """Calls tools, thought over, until their results are there."""
+    """Returns a thinking block and tool calls until the request contains their results."""
     body = call.json
     finished = any(message["role"] == "assistant" for message in body["messages"])
     answer: list[dict[str, Any]] = [{"type": "text", "text": "42"}]
@@ -31,7 +32,7 @@ def thinks_first(call: Call) -> Reply:
 
 
 def events_of(blocks: list[dict[str, Any]], reason: str) -> list[dict[str, Any]]:
-    """A stream of these blocks, its events in turn."""
+    """Returns the events of a stream of these blocks, in order."""
     head: dict[str, Any] = {**_HEAD, "content": [], "stop_reason": None, "usage": _USAGE}
     events: list[dict[str, Any]] = [{"type": "message_start", "message": head}]
     for index, block in enumerate(blocks):
@@ -48,7 +49,7 @@ def events_of(blocks: list[dict[str, Any]], reason: str) -> list[dict[str, Any]]
 
 
 def _cut(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """A block's start and its deltas."""
+    """Returns the start of a block and its deltas."""
     match block["type"]:
         case "thinking":
             text = block["thinking"]

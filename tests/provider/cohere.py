@@ -1,4 +1,4 @@
-"""The default answers of a Cohere (POST /v2/chat), from its documentation."""
+"""Default answers of Cohere's POST /v2/chat, from its documentation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def is_cohere(call: Call) -> bool:
 
 
 def cohere_error(call: Call, message: str) -> dict[str, Any]:
-    """Flat, whatever the status."""
+    """Returns Cohere's flat error body, which is the same for every status."""
     return {"id": f"cohere-sim{call.id}", "message": message}
 
 
@@ -54,7 +54,7 @@ def cohere_events(body: Body, tokens: Sequence[str], call_id: int) -> list[bytes
 
 
 def cohere_error_event(call: Call, message: str, *, first: bool) -> bytes:
-    """As the first event the body of an error; later the end of the message says it."""
+    """Returns the error body if it is the first event; later, the message-end event contains the error."""
     if first:
         return data(cohere_error(call, message))
     return event("message-end", {"type": "message-end", "delta": {"finish_reason": "ERROR", "error": message}})

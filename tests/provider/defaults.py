@@ -1,4 +1,5 @@
-"""The default answers, deterministic, derived from the request alone: OpenAI's and Anthropic's. Cohere's are in cohere.py."""
+"""Default answers of OpenAI and Anthropic: deterministic, and derived from the request only. Cohere's are in
+cohere.py."""
 
 from __future__ import annotations
 
@@ -21,14 +22,14 @@ Body = Mapping[str, Any]
 
 
 def text_of(content: Any) -> str:
-    """The text of a message's content, whether a string or a list of parts."""
+    """Returns the text of a message's content, a string or a list of parts."""
     if isinstance(content, str):
         return content
     return "".join(part.get("text", "") for part in content or () if isinstance(part, dict))
 
 
 def answer_tokens(body: Body, count: int | None) -> list[str]:
-    """The answer in pieces: `count` numbered words, or "echo: " and the last user message."""
+    """Returns the tokens of the answer: `count` numbered words, or "echo: " and the last user message."""
     if count is not None:
         return [f"{'' if index == 0 else ' '}tok{index}" for index in range(count)]
     question = next(
@@ -37,7 +38,7 @@ def answer_tokens(body: Body, count: int | None) -> list[str]:
     if not question and "input" in body:
         items = body["input"]
         last = items[-1] if isinstance(items, list) and items else items
-        # Texts to embed are no messages.
+        # The input of embeddings does not consist of messages.
         question = text_of(last.get("content")) if isinstance(last, dict) else str(last)
     if not question and "prompt" in body:
         prompt = body["prompt"]
@@ -78,7 +79,7 @@ def openai_chat(body: Body, tokens: Sequence[str], call_id: int) -> dict[str, An
 
 
 def openai_chat_events(body: Body, tokens: Sequence[str], call_id: int) -> list[bytes]:
-    """Role, one delta per token, finish reason, usage when it was asked for, [DONE]."""
+    """Yields the role, one delta per token, the finish reason, usage if it was requested, and [DONE]."""
     with_usage = bool((body.get("stream_options") or {}).get("include_usage"))
     head: dict[str, Any] = {
         "id": f"chatcmpl-sim{call_id}",
@@ -130,7 +131,7 @@ def openai_completion_events(body: Body, tokens: Sequence[str], call_id: int) ->
 
 
 def vector(seed: str, dimensions: int) -> list[float]:
-    """A vector that depends on its text only; exact in float32, so base64 and numbers agree."""
+    """Returns a vector that depends on its text only. It is exact in float32, so base64 and numbers agree."""
     digest = hashlib.sha256(seed.encode()).digest()
     return [(digest[index % len(digest)] - 128) / 128 for index in range(dimensions)]
 
@@ -201,7 +202,7 @@ def is_anthropic(call: Call) -> bool:
 def error_reply(
     call: Call, status: int, message: str, code: str | None = None, headers: tuple[tuple[str, str], ...] = ()
 ) -> Reply:
-    """An error body in the format of the called path."""
+    """Returns an error body in the format of the called path."""
     words = {400: "invalid_request_error", 401: "authentication_error", 403: "permission_error", 404: "not_found_error"}
     words |= {413: "request_too_large", 429: "rate_limit_error", 529: "overloaded_error"}
     kind = words.get(status, "api_error")
@@ -216,7 +217,7 @@ def error_reply(
 
 
 def default_reply(call: Call, body: Body, count: int | None = None, dimensions: int | None = None) -> Reply:
-    """The answer of a healthy provider. `count` and `dimensions` override the length of the answer."""
+    """Returns the answer of a healthy provider. `count` and `dimensions` override the length of the answer."""
     if call.method == "GET" and call.path.endswith("/models"):
         return json_reply(
             {"object": "list", "data": [{"id": "sim", "object": "model", "created": CREATED_S, "owned_by": "sim"}]}

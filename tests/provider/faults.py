@@ -35,7 +35,8 @@ ENDS = {end.name.lower(): end for end in End}
 
 
 def wishes(body: Mapping[str, Any]) -> dict[str, str]:
-    """What the request asks of the simulator. ValueError on an unknown word: a typo must not pass as health."""
+    """Returns the options of the request. Raises ValueError on an unknown option, so that a typo is not taken for a
+    healthy call."""
     member, model = body.get("sim"), body.get("model")
     if isinstance(member, dict):
         wanted = {str(name): str(value) for name, value in member.items()}
@@ -49,7 +50,7 @@ def wishes(body: Mapping[str, Any]) -> dict[str, str]:
 
 
 class Faults:
-    """Turns wishes into replies; remembers how often each was played, for `times`."""
+    """Turns options into replies, and counts how often each was used, for `times`."""
 
     def __init__(self, gate: Callable[[str], Gate]) -> None:
         self._gate = gate

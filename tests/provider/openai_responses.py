@@ -1,4 +1,4 @@
-"""What OpenAI's Responses API answers, whole and streamed: items as given, by default one message."""
+"""Answers of OpenAI's Responses API, whole and streamed, with the given items; by default one message."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def answer(*items: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def events(*items: dict[str, Any]) -> list[bytes]:
-    """A stream of these items."""
+    """Returns the events of a stream of these items."""
     head = {**HEAD, "status": "in_progress", "output": []}
     made: list[dict[str, Any]] = [{"type": "response.created", "response": head}]
     for index, item in enumerate(items):
@@ -99,7 +99,7 @@ def is_responses(call: Call) -> bool:
 
 
 def responses_answer(body: Mapping[str, Any], tokens: Sequence[str], call_id: int) -> dict[str, Any]:
-    """A message of these tokens."""
+    """Returns an answer with one message of these tokens."""
     return answer(_message(tokens, call_id))
 
 

@@ -1,4 +1,5 @@
-"""What the simulated provider saw and did. Times are time.monotonic() seconds: the test's own clock."""
+"""The record of what the simulated provider received and sent. Times are time.monotonic() seconds, the test's own
+clock."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One part of a body handed to the socket: its index among the reply's parts, when, how many bytes."""
+    """One part of a body written to the socket: its index among the reply's parts, the time, and the number of
+    bytes."""
 
     index: int
     at_s: float
@@ -64,7 +66,7 @@ class Call:
 
     @property
     def headers(self) -> dict[str, str]:
-        """Names in lower case; of a repeated header the last one."""
+        """Headers with names in lower case; the last value of a repeated header."""
         return dict(self.header_list)
 
     @property
@@ -73,7 +75,7 @@ class Call:
 
     @property
     def key(self) -> str:
-        """The credential that came with the call, "" if none."""
+        """The credential of the call, "" if none."""
         headers = self.headers
         return (
             headers.get("x-api-key")
@@ -82,7 +84,7 @@ class Call:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """For GET /_sim/calls. `body` is base64."""
+        """The record for GET /_sim/calls. `body` is base64."""
         return {
             "id": self.id,
             "connection": self.connection.id,

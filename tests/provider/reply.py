@@ -1,4 +1,4 @@
-"""What a test may tell the simulated provider to answer: values only, the server plays them."""
+"""Replies that a test can ask of the simulated provider: values only, which the server executes."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tests.provider.record import Call
 class End(StrEnum):
     """What happens after the last byte that is sent (see Reply.cut_at)."""
 
-    NORMAL = "finished"  # the body is whole
-    CUT = "cut"  # the socket is closed (FIN) though more was promised
+    NORMAL = "finished"  # the body is complete
+    CUT = "cut"  # the socket is closed (FIN) before the body is complete
     RST = "rst"  # the socket is reset
-    STALL = "stall"  # nothing more comes, the socket stays open until the peer leaves
+    STALL = "stall"  # nothing follows, and the socket stays open until the peer closes it
     GARBAGE = "garbage"  # bytes that are not HTTP framing, then closed
-    HALF_CLOSE = "half_close"  # FIN, but the socket is still read until the peer leaves
+    HALF_CLOSE = "half_close"  # FIN, but the socket is read until the peer closes it
 
 
 class Framing(StrEnum):
-    """How the length of the body is told."""
+    """How the length of the body is declared."""
 
     LENGTH = "length"
     CHUNKED = "chunked"
@@ -32,13 +32,13 @@ class Framing(StrEnum):
 
 
 class Gate:
-    """Holds a reply where it stands until a test opens it. Thread-safe; made by Provider.gate()."""
+    """Pauses a reply until a test opens it. Thread-safe; created by Provider.gate()."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._event = asyncio.Event()
-        self.waiting = 0  # replies that stand here now
-        self.arrived = 0  # replies that ever came here
+        self.waiting = 0  # replies that are waiting now
+        self.arrived = 0  # replies that have ever waited
 
     def open(self) -> None:
         self._loop.call_soon_threadsafe(self._event.set)
@@ -54,7 +54,7 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Silence between two parts."""
+    """A pause between two parts."""
 
     seconds: float
 
@@ -105,11 +105,11 @@ def sse_reply(parts: Sequence[Part], **fields: Any) -> Reply:
 
 
 def data(value: Any) -> bytes:
-    """An event without a name: OpenAI's. Text is taken as it is ("[DONE]")."""
+    """An event without a name, as OpenAI sends it. Text is sent unchanged ("[DONE]")."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return f"data: {text}\n\n".encode()
 
 
 def event(name: str, value: Any) -> bytes:
-    """A named event: Anthropic's."""
+    """A named event, as Anthropic sends it."""
     return f"event: {name}\n".encode() + data(value)

@@ -1,4 +1,5 @@
-"""A small HTTP/1.1 server that plays replies byte for byte and writes down what it saw; frameworks hide the socket."""
+"""A small HTTP/1.1 server that sends replies byte for byte and records what it received; frameworks hide the
+socket."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ Answer = Callable[[Call], Reply]
 
 
 class Log:
-    """The record of one provider: appended to by the server's loop, read by tests in any thread."""
+    """The record of one provider: the server's loop appends to it, and tests read it in any thread."""
 
     def __init__(self) -> None:
         self.connections: list[Connection] = []
@@ -34,13 +35,13 @@ class Log:
 
 
 class HttpServer(asyncio.Protocol):
-    """One connection. Requests are answered one by one, each in a task of its own, so that EOF is seen at once."""
+    """One connection. Requests are answered one at a time, each in its own task, so that EOF is noticed at once."""
 
     def __init__(self, log: Log, answer: Answer) -> None:
         self._log = log
         self._answer = answer
         self._buffer = bytearray()
-        self._head_end_seen_at = 0  # no byte of a head is searched twice
+        self._head_end_seen_at = 0  # avoids searching a byte of a head twice
         self._task: asyncio.Task[None] | None = None
         self._call: Call | None = None
         self._writable = asyncio.Event()
@@ -86,7 +87,7 @@ class HttpServer(asyncio.Protocol):
             self._task.cancel()
 
     def _next(self) -> None:
-        """Starts the reply to the next whole request in the buffer, if none is going on."""
+        """Starts the reply to the next complete request in the buffer unless a reply is in progress."""
         if self._task is not None or self._gone.is_set():
             return
         end = self._buffer.find(b"\r\n\r\n", max(0, self._head_end_seen_at - 3))
@@ -108,7 +109,7 @@ class HttpServer(asyncio.Protocol):
         self._task = asyncio.get_running_loop().create_task(self._serve(call))
 
     def _take_body(self, start: int, headers: dict[str, str]) -> bytes | None:
-        """The request's body, taken out of the buffer; None until all of it is here."""
+        """Removes the request's body from the buffer and returns it; None until it is complete."""
         if headers.get("transfer-encoding", "").lower() != "chunked":
             end = start + int(headers.get("content-length", "0"))
             if len(self._buffer) < end:
@@ -171,7 +172,7 @@ class Play:
         self._left = self._length if reply.cut_at is None else min(reply.cut_at, self._length)
 
     async def run(self) -> bool:
-        """Plays it all; True when the connection may carry another request."""
+        """Sends the whole reply. Returns whether the connection can serve another request."""
         reply = self._reply
         if reply.head:
             await self._write(self._head())
@@ -219,7 +220,7 @@ class Play:
             self._left -= len(part)
 
     async def _part(self, part: bytes) -> None:
-        """One part; where it is cut, the chunk still promises all of it."""
+        """Sends one part. Where it is cut, the chunk's length still announces all of it."""
         kept = part[: self._left]
         if self._framing is Framing.CHUNKED:
             whole = b"%x\r\n%b" % (len(part), kept) + (b"\r\n" if len(kept) == len(part) else b"")
@@ -237,5 +238,5 @@ class Play:
 
 
 def _compressed(parts: Sequence[Part]) -> list[Part]:
-    """Each byte part as a gzip member of its own, so that each can be read as soon as it is here."""
+    """Compresses each part as a separate gzip member, so that each can be read on arrival."""
     return [gzip.compress(part, mtime=0) if isinstance(part, bytes) else part for part in parts]

@@ -80,13 +80,15 @@ class Provider:
         return Path(self._directory.name) / "ca.pem"
 
     def gate(self, name: str = "") -> Gate:
-        """A gate for a script's reply; of one name there is one (a request's `sim` can wait at it)."""
+        """Returns a gate for a script's reply. The same name returns the same gate (a request's `sim` can wait at
+        it)."""
         if not name:
             return Gate(self._loop)
         return self._gates.setdefault(name, Gate(self._loop))
 
     def wait_for(self, predicate: Callable[[Provider], object], deadline_s: float = DEADLINE_S) -> None:
-        """Returns once predicate(self) is true; AssertionError at the deadline. Not for a test that runs on a loop."""
+        """Returns once predicate(self) is true. Raises AssertionError at the deadline. Not for a test that runs on
+        a loop."""
         try:
             asyncio.get_running_loop()
         except RuntimeError:
@@ -100,7 +102,7 @@ class Provider:
             time.sleep(POLL_S)
 
     async def until(self, predicate: Callable[[Provider], object], deadline_s: float = DEADLINE_S) -> None:
-        """wait_for, for async tests."""
+        """`wait_for` for async tests."""
         end_s = time.monotonic() + deadline_s
         while not predicate(self):
             if time.monotonic() > end_s:
@@ -108,7 +110,7 @@ class Provider:
             await asyncio.sleep(POLL_S)
 
     def summary(self) -> str:
-        """The record in short, for failure messages."""
+        """A summary of the record for failure messages."""
         rows = [f"call {c.id} {c.method} {c.target} parts={len(c.sent)} outcome={c.outcome}" for c in self.calls[-20:]]
         return "\n".join([*rows, f"{len(self.connections)} connections, {len(self.open_connections)} open"])
 

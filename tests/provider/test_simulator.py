@@ -1,4 +1,4 @@
-"""The simulator does what it is told, seen through raw sockets and through a client of another make."""
+"""The simulator's behaviour, seen through raw sockets and an independent client."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def request_bytes(body: dict[str, Any], path: str = "/v1/chat/completions") -> b
 
 
 def exchange(provider: Provider, body: dict[str, Any]) -> tuple[bytes, Exception | None]:
-    """All bytes until the provider closes, and the socket error that ended them, if any."""
+    """Returns all bytes until the provider closes, and the socket error that ended them, if any."""
     received = b""
     with socket.create_connection(("127.0.0.1", provider.port), timeout=5) as wire:
         wire.sendall(request_bytes(body))
