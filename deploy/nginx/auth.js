@@ -15,14 +15,13 @@ const LINE_END = 10;
 const ENDS = [LINE_END, 13, ':'.charCodeAt(0)];
 
 // Not a valid user name (see PAIR): the key could not be checked. The realm stays on for it
-// (api_keys_njs.conf), so the request is refused; $unready
-// makes 503 of that 401.
+// (api_keys_njs.conf), so the request is refused; $unready makes 503 of that 401.
 const NOT_CHECKED = '!';
 
 // js_set: the user's name, or "" if the key is invalid. Never throws: that would fail the request with 500.
 function bearer(r) {
     try {
-        const file = r.variables.users_file;
+        const file = r.variables.users_path;
         const state = fs.statSync(file);
         const digest = crypto.createHash('sha256').update(r.variables.api_key).digest('base64');
         const key = `${state.ino} ${state.size} ${state.mtimeMs} ${state.ctimeMs} ${digest}`;

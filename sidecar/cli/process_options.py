@@ -198,13 +198,13 @@ def tls_of(certificate: Path | None, key: Path | None) -> tuple[Path, Path] | No
 def users_file_of(chosen: Path | None) -> Path | None:
     """Returns an absolute path. Raises Failure for a file that cannot be read or has no users, since nobody could
     call."""
-    from sidecar.identity.users import list_users
+    from sidecar.identity.users import why_nobody
 
     if chosen is None:
         return None
     try:
         chosen.stat()
-        if not list_users(chosen):
+        if why_nobody(chosen):
             raise Failure(f"{chosen} has no users. Make one with `sidecar users add NAME --file {chosen}`.")
     except OSError as error:
         raise Failure(f"{chosen} cannot be read: {error.strerror}.") from None

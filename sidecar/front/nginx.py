@@ -8,6 +8,7 @@ folder.
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import re
@@ -106,6 +107,7 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
         "TLS_CERTIFICATE": _quoted(settings.tls_certificate),
         "TLS_KEY": _quoted(settings.tls_key),
         "BODY_BYTES_MAX": str(settings.body_bytes_max),
+        "REFUSED_BYTES_MAX": str(settings.refused_bytes_max),
         "BODY_BUFFER_BYTES": str(body_buffer_bytes),
         "ACCESS_LOG": access_log,
         "HEADER_TIMEOUT_S": str(settings.header_timeout_s),
@@ -185,6 +187,10 @@ def _user(settings: FrontSettings, folder: Path) -> str:
         return f"user {settings.user};"
     uid = folder.stat().st_uid
     try:
-        return f"user {pwd.getpwuid(uid).pw_name};"
+        account = pwd.getpwuid(uid)
+        # Without its group Nginx would look for one that is called as the account is.
+        return f"user {account.pw_name} {grp.getgrgid(account.pw_gid).gr_name};"
     except KeyError:
-        raise FrontError(f"The owner of {folder} (uid {uid}) has no account name, which Nginx needs.") from None
+        raise FrontError(
+            f"The owner of {folder} (uid {uid}) has no account or no group with a name, which Nginx needs."
+        ) from None

@@ -10,6 +10,7 @@ from pathlib import Path
 from sidecar.front import envoy, nginx
 from sidecar.front.envoy import admin, cors, users
 from sidecar.front.settings import FrontError, FrontSettings
+from sidecar.identity.users import why_nobody
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +33,16 @@ class Program:
     is none."""
     take_certificate: Callable[[FrontSettings, Path], object]
     """Likewise for the paths of certificate and key."""
+    take_users: Callable[[Path, Path], str]
+    """(users file, folder): applies a changed users file. Returns why it lets nobody in, or "". OSError."""
+    refused: Callable[[Path], Awaitable[dict[str, int]]] | None = None
+    """(folder): how often it has refused each file that it reads by itself. OSError, http.client.HTTPException."""
     drain: Callable[[Path, float], Awaitable[None]] | None = None
     """(folder, maximum seconds): lets calls finish; call it before `stop_signal`."""
     reload_signal: signal.Signals | None = None
-    """Makes it reload its certificate while calls continue. None: it notices a change itself. It logs an invalid
-    one and keeps the old one."""
-    take_users: Callable[[Path, Path], None] | None = None
-    """(users file, folder): applies a changed users file. None: the file is read for every request."""
+    """Makes it reload its certificate while calls continue. None: it notices a change itself."""
+    users_by_itself: bool = False
+    """The users file is read for every request."""
 
 
 def program(name: str) -> Program:
@@ -66,6 +70,8 @@ PROGRAMS = {
             reload_signal=signal.SIGHUP,
             take_cors=nginx.render,
             take_certificate=nginx.render,
+            take_users=lambda users_file, _: why_nobody(users_file),
+            users_by_itself=True,
         ),
         Program(
             "envoy",
@@ -76,6 +82,7 @@ PROGRAMS = {
             envoy.command,
             stop_signal=signal.SIGTERM,
             death_signal=signal.SIGKILL,
+            refused=admin.refused,
             drain=admin.drain,
             take_cors=lambda settings, folder: cors.write_cors(settings.cors_origins, folder / cors.CORS),
             take_certificate=envoy.write_certificate,

@@ -49,4 +49,7 @@ MALFORMED = (
     "HTTPS."
 )
 # For a front that is out of a resource.
-UNREADY = "The gateway is out of file descriptors or memory, or cannot read its users. Try again shortly."
+UNREADY = (
+    "The gateway is out of file descriptors or memory, or its users file cannot be read or has no user. "
+    "Try again shortly."
+)

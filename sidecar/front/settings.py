@@ -47,6 +47,8 @@ class FrontSettings:
     """Per process; a REST call takes 4, a gRPC call 2."""
     body_bytes_max: int = REQUEST_BYTES_MAX
     """Larger requests get 413, REST and gRPC. Must be below the core's message limit."""
+    refused_bytes_max: int = 2 * REQUEST_BYTES_MAX
+    """Bytes read of a refused body and discarded: many clients lose an answer that arrives while they send."""
     body_buffer_bytes: int | None = None
     """Larger bodies are buffered in a file of the private folder. None: never, so that prompts do not touch the
     disk."""

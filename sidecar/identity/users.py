@@ -24,6 +24,9 @@ _NAME = re.compile(r"[A-Za-z0-9._@+-]{1,128}")
 # What a front can read: other hashes than {SHA} are Nginx's to know.
 _LINE = re.compile(r"[^:\x00-\x1f\x7f\ud800-\udfff]{1,256}:[\x20-\x7e]+\r?")
 _BYTE_ORDER_MARK = "\ufeff"
+# A name, and a hash of a kind that one of the fronts knows; deploy/nginx/users.js has the same.
+_USER = re.compile(r"[^:\x00-\x1f\x7f]+:(\{(SHA|SSHA|PLAIN)\}|\$[0-9a-z]+\$|[A-Za-z0-9./]{13}(:|\r?$))")
+NOBODY = "No line of it is a user: name:{SHA}hash. Callers get 503 until one is."
 
 
 class UsersError(Exception):
@@ -33,6 +36,11 @@ class UsersError(Exception):
 def list_users(file: Path) -> list[str]:
     """Returns names in the order of the file; none if it is missing. Raises OSError."""
     return list(dict.fromkeys(line.partition(":")[0] for _, line in numbered_lines(file)))
+
+
+def why_nobody(file: Path) -> str:
+    """Why this file lets nobody in; "" where it has a user. OSError."""
+    return "" if any(_USER.match(line) for _, line in numbered_lines(file)) else NOBODY
 
 
 def numbered_lines(file: Path) -> list[tuple[int, str]]:

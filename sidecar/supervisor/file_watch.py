@@ -17,16 +17,24 @@ _log = logging.getLogger("sidecar")
 _PAUSE_S = 0.25
 
 
-async def on_change(path: Path, act: Callable[[], None]) -> None:
-    """Calls `act` at once and after each change of the file, until it is cancelled. Retries after an OSError."""
+async def on_change(path: Path, act: Callable[[], str]) -> None:
+    """Calls `act` at once and after each change of the file, until it is cancelled. It returns what is wrong, or "".
+
+    Retries after an OSError. Logs each fault once, and when the file is in use again.
+    """
     seen: object = None
+    reported = ""
     while True:
         now = mark(str(path))
         # If writers cannot be detected, the next check corrects a partial read soon enough.
         if now != seen and not now.written:
             try:
-                act()
-                seen = now
+                wrong, seen = act(), now
             except OSError as error:
-                _log.error("%s: %s", path, error)
+                wrong = str(error)
+            if wrong and wrong != reported:
+                _log.error("%s: %s", path, wrong)
+            elif reported and not wrong:
+                _log.info("%s is in use again.", path)
+            reported = wrong
         await asyncio.sleep(_PAUSE_S)

@@ -25,7 +25,7 @@ from tests.supervisor.supervised import descendants
 pytestmark = pytest.mark.slow
 # Paths in run/ of the state directory, and in the front's own run/.
 OF_WORKERS = r"([ws]\d+-\d+|grpc)\.sock"  # of each worker: for the front, for grpc.sock
-OF_FRONT = {"nginx": {"metrics.sock"}, "envoy": {"admin.sock", "metrics.sock"}}
+OF_FRONT = {"nginx": {"metrics.sock"}, "envoy": {"users.sock", "admin.sock", "metrics.sock"}}
 OF_SUPERVISOR = {"reload.sock"}
 
 

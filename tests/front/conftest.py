@@ -109,7 +109,7 @@ class Front:
 
     def take_users(self) -> None:
         """What the supervisor does when the users file has changed."""
-        if self.program.take_users is not None:
+        with suppress(OSError):  # it is said in the log there
             self.program.take_users(self.users_file, self.folder)
 
 

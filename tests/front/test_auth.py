@@ -99,7 +99,7 @@ async def _raw(front: Front, method: str, path: str, headers: dict[str, str]) ->
 async def _answered(front: Front, http: httpx.AsyncClient, status: int, **how: Any) -> bool:
     """Whether a call with these credentials gets this status: from Nginx at once, from Envoy within 5 s."""
     front.take_users()
-    deadline_s = time.monotonic() + (5 if front.program.take_users else 0)
+    deadline_s = time.monotonic() + (0 if front.program.users_by_itself else 5)
     while (answer := (await http.get("/v1/models", **how)).status_code) != status and time.monotonic() < deadline_s:
         await asyncio.sleep(0.01)
     return answer == status

@@ -105,10 +105,9 @@ def test_users_envoy_cannot_take_are_left_out_and_said(tmp_path: Path, caplog: p
 
 
 @pytest.mark.parametrize("text", ["", None])
-def test_without_users_nobody_comes_in(tmp_path: Path, text: str | None) -> None:
+def test_a_file_without_users_is_said(tmp_path: Path, text: str | None) -> None:
     file, target = tmp_path / "users", tmp_path / USERS
     if text is not None:
         file.write_text(text)
-    write_users(file, target)
-    [nobody] = _lines(target)
-    assert nobody.startswith("!")
+    assert write_users(file, target).startswith("No line of it is a user")
+    assert "users" not in json.loads(target.read_text())["resources"][0]["typed_config"]

@@ -14,6 +14,7 @@ import re
 import shutil
 import ssl
 import subprocess
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,7 +25,8 @@ from sidecar.front.envoy.cors import CORS, write_cors
 from sidecar.front.envoy.counters import counters
 from sidecar.front.envoy.names import all_but
 from sidecar.front.envoy.replies import mappers
-from sidecar.front.envoy.routes import queries, rest_routes, unknown_paths
+from sidecar.front.envoy.routes import rest_routes, unknown_paths
+from sidecar.front.envoy.scripts import WAIT_S, scripts
 from sidecar.front.envoy.users import write_users
 from sidecar.front.settings import METRICS_SOCKET, FrontError, FrontSettings, make_folder, socket_path, templates, write
 from sidecar.openapi.bindings import all_unread, service
@@ -32,6 +34,7 @@ from sidecar.openapi.bindings import all_unread, service
 CONF = "envoy.yaml"
 USERS = "users.json"
 ADMIN_SOCKET = "admin.sock"  # in the folder's run/
+_USERS_SOCKET = "users.sock"  # the same: where ask.lua asks who is known
 _TLS = "tls.json"
 _DESCRIPTORS = "descriptors.pb"
 _TEMPLATE = "envoy.yaml.in"
@@ -39,6 +42,10 @@ _CHECK_TIMEOUT_S = 20.0  # takes half a second; longer means that a disk hangs
 # One descriptor per connection; the usual soft limit is 1,024, and Envoy has no setting to raise it.
 _MORE_FILES = 'ulimit -Sn "$(ulimit -Hn)"; exec "$@"'
 _REASON_CHARACTERS_MAX = 600  # Envoy may quote its whole configuration before the reason
+_FRAME_BYTES_MAX = 1024  # of gRPC and HttpBody, around a body
+# The longest pause in a stranger's body. One who has sent little waits for an answer; one who has sent much has a
+# slow network.
+_LATE_LITTLE_S, _LATE_MUCH_S = 0.5, 10.0
 _WHOLE_REQUEST = 10  # see FrontSettings.body_timeout_s
 # Envoy's own headers, those it derives from a call (":path" has nothing before the colon), and the allow-list.
 _REQUEST = (
@@ -103,7 +110,8 @@ def render(settings: FrontSettings, folder: Path) -> Path:
     make_folder(folder)
     write(folder / _DESCRIPTORS, (Path(v1.__file__).parent / _DESCRIPTORS).read_bytes())
     write_certificate(settings, folder)
-    write_users(settings.users_file, folder / USERS)
+    with suppress(OSError):  # Envoy then answers 503
+        write_users(settings.users_file, folder / USERS)
     write_cors(settings.cors_origins, folder / CORS)
     write(folder / CONF, configuration(settings, folder))
     return folder / CONF
@@ -132,7 +140,7 @@ def command(folder: Path, binary: Path) -> tuple[list[str], Path]:
 
     Removes sockets that a killed Envoy left behind, so call it only if none is running there.
     """
-    for name in (ADMIN_SOCKET, METRICS_SOCKET):
+    for name in (ADMIN_SOCKET, METRICS_SOCKET, _USERS_SOCKET):
         (folder / "run" / name).unlink(missing_ok=True)
     # One thread next to Python workers: 123 µs per request instead of 193 with two (measured on 2 cores). --drain-*:
     # see admin.drain().
@@ -172,10 +180,6 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
     if not servers:
         raise FrontError("The front needs at least one core socket.")
     passed = (*_REQUEST, balancer.PREFIX) if balancer.believes_headers(settings) else _REQUEST
-    lua = {
-        name: (templates("envoy") / f"{name}.lua").read_text().splitlines() for name in ("head", "request", "status")
-    }
-    lua["request"] = [line.replace("@QUERIES@", _lua_queries()) for line in lua["request"]]
     return {
         "CONNECTIONS": str(settings.worker_connections),
         "LISTEN_HOST": settings.listen_host,
@@ -196,27 +200,20 @@ def _words(settings: FrontSettings, folder: Path) -> dict[str, str]:
         "SEND_TIMEOUT_S": str(settings.send_timeout_s),
         "SEND_TIMEOUT_MS": str(settings.send_timeout_s * 1000),
         "BODY_BYTES_MAX": str(settings.body_bytes_max),
+        "BODY_AND_FRAME_BYTES_MAX": str(settings.body_bytes_max + _FRAME_BYTES_MAX),
         "BODY_BYTES_TOO_MANY": str(settings.body_bytes_max + 1),
         "REST_ROUTES": _indented(rest_routes(service(), bindings.PUBLIC), 14),
         "UNKNOWN_PATHS": _indented(unknown_paths(), 14),
-        "HEAD_LUA": _indented(lua["head"], 22),
-        "REQUEST_LUA": _indented(lua["request"], 22),
+        "LATE_LITTLE_S": f"{_LATE_LITTLE_S:g}",
+        "LATE_MUCH_S": f"{_LATE_MUCH_S:g}",
+        "LATE_WAIT_S": f"{WAIT_S:g}",
+        **{f"{name.upper()}_LUA": _indented(lines, 22) for name, lines in scripts(settings.refused_bytes_max).items()},
         "UNREAD": ", ".join(all_unread()),
-        "STATUS_LUA": _indented(lua["status"], 22),
         "NOT_ASKED": all_but(passed).replace("\\", "\\\\"),
         "NOT_ANSWERED": all_but(_ANSWERED).replace("\\", "\\\\"),
         "CORE_SERVERS": _indented(servers, 8),
         "HEALTH_INTERVAL_S": f"{settings.health_interval_s:g}",
     }
-
-
-def _lua_queries() -> str:
-    """A Lua list: pattern of each path without a trailing slash, and the names of its query parameters."""
-    entries = []
-    for pattern, names in queries(service()):
-        known = ", ".join(f'["{name}"] = true' for name in names)
-        entries.append(f'{{"{pattern}", {{{known}}}}}')
-    return f"{{{', '.join(entries)}}}"
 
 
 # The transcoder changes method and path, so the original ones are kept here.

@@ -12,6 +12,10 @@ _SOCKET = "run/admin.sock"
 _ANSWER_TIMEOUT_S = 5.0  # it answers in milliseconds; a busy machine takes longer
 _ANSWER_BYTES_MAX = 4 * 1024 * 1024
 _PAUSE_S = 0.05
+# Envoy's name of a file that it reads by itself -> ours.
+_FOLLOWED = {"users": "users", "cors": "origins of web pages", "front": "certificate"}
+_FAILURES = "update_rejected|update_failure|key_rotation_failed"
+_REFUSED = f"^(extension_config_discovery.http_filter|sds).({'|'.join(_FOLLOWED)}).({_FAILURES})$"
 # Running calls on the public listener. Idle connections do not count.
 _ACTIVE = "http.front.downstream_rq_active"
 
@@ -35,6 +39,15 @@ async def counter(folder: Path, name: str) -> int:
     http.client.HTTPException."""
     text = await ask(folder, "GET", f"/stats?filter=^{name}$")
     return sum(int(line.rpartition(": ")[2]) for line in text.splitlines() if line.startswith(f"{name}: "))
+
+
+async def refused(folder: Path) -> dict[str, int]:
+    """How often it has refused each of the files that it reads by itself. OSError, http.client.HTTPException."""
+    found = dict.fromkeys(_FOLLOWED.values(), 0)
+    for line in (await ask(folder, "GET", f"/stats?filter={_REFUSED}")).splitlines():
+        name, _, count = line.rpartition(": ")
+        found[_FOLLOWED[name.split(".")[-2]]] += int(count)
+    return found
 
 
 async def ask(folder: Path, verb: str, path: str) -> str:

@@ -43,6 +43,16 @@ _PLAIN = rf"{refusals.PLAIN_PATH}(\?.*)?"
 _CHALLENGE = {"www-authenticate": 'Basic realm="sidecar"'}
 
 
+# The abort of users.py, and of the filter behind it in the template.
+_UNREADY: Json = {"response_flag_filter": {"flags": ["FI"]}}
+# A stranger who stopped sending: not late for the gateway, but refused.
+_STOPPED: Json = {"header_filter": {"header": {"name": "x-front-late", "string_match": {"exact": "stranger"}}}}
+_UNREADY_BODY = json.dumps(
+    {"error": {"message": refusals.UNREADY, "type": "api_error", "param": None, "code": "overloaded"}},
+    separators=(",", ":"),
+)
+
+
 def mappers() -> list[str]:
     """One line of YAML per mapper; the first match applies."""
     return [f"- {json.dumps(mapper)}" for mapper in (*_for_grpc(), *_for_anthropic(), *_for_rest())]
@@ -56,6 +66,9 @@ def _for_grpc() -> Iterator[Json]:
         {"header_filter": {"header": content_type}},
         {"or_filter": {"filters": [{"header_filter": {"header": transcoded}}, *early]}},
     ]
+    yield _grpc(
+        {"and_filter": {"filters": [*caller, _UNREADY]}}, 14, refusals.UNREADY, {"grpc-retry-pushback-ms": "1000"}
+    )
     for statuses, (code, text) in _GRPC.items():
         some = [_status("EQ", status) for status in statuses]
         which = some[0] if len(some) == 1 else {"or_filter": {"filters": some}}
@@ -77,6 +90,8 @@ def _for_anthropic() -> Iterator[Json]:
         body = '{"type":"error","request_id":"%REQ(x-request-id)%",' + body.removeprefix("{")
         return _rest({"and_filter": {"filters": [where, *which]}}, status, body, with_id=True)
 
+    yield mapper([_UNREADY], 503, _UNREADY_BODY)
+    yield {**mapper([_STOPPED, _status("EQ", 408)], 401, words["401"]), "status_code": 401}
     yield mapper([_status("EQ", 400), _HAS_QUERY], 400, words["400"].replace(refusals.MALFORMED, _QUERY))
     for key, body in words.items():
         if key.isdigit() and int(key) not in (_NGINX_ALONE, 404, 426):
@@ -87,6 +102,8 @@ def _for_anthropic() -> Iterator[Json]:
 
 def _for_rest() -> Iterator[Json]:
     words = _nginx_words()
+    yield _rest(_UNREADY, 503, _UNREADY_BODY)
+    yield {**_rest({"and_filter": {"filters": [_STOPPED, _status("EQ", 408)]}}, 401, words["401"]), "status_code": 401}
     yield _no_websocket(words["426"])
     query = words["400"].replace(refusals.MALFORMED, _QUERY)
     yield _rest({"and_filter": {"filters": [_status("EQ", 400), _HAS_QUERY]}}, 400, query)
@@ -120,9 +137,9 @@ def _nginx_words() -> dict[str, str]:
     return found
 
 
-def _grpc(which: Json, code: int, text: str) -> Json:
+def _grpc(which: Json, code: int, text: str, more: dict[str, str] | None = None) -> Json:
     # This header disables the REST filters for a call refused before it has a route, which would turn them off.
-    headers = {"grpc-status": str(code), "x-front-refused": "1"} | (_CHALLENGE if code == 16 else {})
+    headers = {"grpc-status": str(code), "x-front-refused": "1"} | (_CHALLENGE if code == 16 else {}) | (more or {})
     return {"filter": which, **_answer(headers, text.replace("%", "%%"))}
 
 

@@ -38,6 +38,8 @@ _OFF = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disa
 _CREDENTIALS_OFF = {"users": _OFF}
 _TRANSCODER_OFF = {"rest_transcoder": _OFF}
 
+_WHOLE = "*whole"  # replaced by the template's anchor of that name
+_REFUSED = "refused"  # the name of a route that leads to no worker; ask.lua reads it
 COUNTED = "sidecar.front"  # metadata key of a route's counters
 Json = dict[str, object]
 
@@ -113,6 +115,8 @@ def _method_routes(path: str, group: list[Rule], public: frozenset[str]) -> Iter
     where = _where(path, group[0].long)
     off = _is_public(group, public)
     counted = _counted_as(path)
+    if off and any(rule.verb not in _WITHOUT_BODY for rule in group):
+        raise BindingError(f"{path}: what takes a body cannot be public, because ask.lua asks for credentials")
     yield f"# {path}: {', '.join(f'{rule.verb} {rule.rpc}' for rule in group)}"
     for rule in group:
         verb = _header(":method", "GET|HEAD" if rule.verb == "GET" else rule.verb)
@@ -124,7 +128,7 @@ def _method_routes(path: str, group: list[Rule], public: frozenset[str]) -> Iter
             continue
         kind = _header("content-type", _JSON)
         plain = {**_header("content-encoding", _CODING), "treat_missing_header_as_empty": True}
-        yield _line({**where, "headers": [verb, kind, plain, *query]}, off, to_core=True, **counted)
+        yield _line({**where, "headers": [verb, kind, plain, *query]}, off, to_core=True, whole=True, **counted)
         yield _line({**where, "headers": [verb, kind, plain]}, off, status=400, **counted)
         yield _line({**where, "headers": [verb]}, off, status=415, **counted)
 
@@ -185,10 +189,24 @@ def _regex(regex: str) -> Json:
     return {"safe_regex": {"regex": regex}}
 
 
-def _line(match: Json, off: bool, *, to_core: bool = False, status: int = 0, body: str = "", **more: object) -> str:
-    filters = {**(_CREDENTIALS_OFF if off else {}), **({} if to_core else _TRANSCODER_OFF)}
+def _line(
+    match: Json,
+    off: bool,
+    *,
+    to_core: bool = False,
+    whole: bool = False,
+    status: int = 0,
+    body: str = "",
+    **more: object,
+) -> str:
+    """`whole`: the core is not asked before the body is there, nor is a caller told that there is none."""
+    filters: Json = {**(_CREDENTIALS_OFF if off else {}), **({} if to_core else _TRANSCODER_OFF)}
+    if whole:
+        filters["limit"] = _WHOLE
     rest: Json = {"match": match, **more, **({"typed_per_filter_config": filters} if filters else {})}
     if to_core:
-        return f'- {json.dumps(rest)[:-1]}, "route": *core }}'
+        text = json.dumps(rest).replace(f'"{_WHOLE}"', "*whole ")
+        return f'- {text[:-1]}, "route": *core }}'
+    rest["name"] = _REFUSED
     rest["direct_response"] = {"status": status, **({"body": {"inline_string": body}} if body else {})}
     return f"- {json.dumps(rest)}"

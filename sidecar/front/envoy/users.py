@@ -8,22 +8,53 @@ import re
 from pathlib import Path
 
 from sidecar.front.settings import write
-from sidecar.identity.users import numbered_lines
+from sidecar.identity.users import NOBODY, numbered_lines
 
 _log = logging.getLogger("sidecar")
 # {SHA} and 28 base64 letters, the only hash that Envoy supports. It rejects the whole file for a single other line.
 # A third field and a Windows line end, which hand-written files may have, are dropped; deploy/nginx/auth.js accepts
 # the same.
 _LINE = re.compile(r"([^:\x00-\x1f\x7f]{1,256}):(\{SHA\}[A-Za-z0-9+/]{27}=)(?::[^\n]*)?\r?")
-# Envoy requires at least one user. No known password has a SHA-1 of all zeros, and user names cannot contain "!".
-_NOBODY = "!nobody:{SHA}AAAAAAAAAAAAAAAAAAAAAAAAAAA="
+_EXTENSIONS = "type.googleapis.com/envoy.extensions.filters.http"
+# If the file lets nobody in, no caller is at fault: everybody gets 503, with the text of replies.py.
+_UNREADY = {
+    "@type": f"{_EXTENSIONS}.fault.v3.HTTPFault",
+    "abort": {"http_status": 503, "percentage": {"numerator": 100}},
+}
 
 
-def write_users(users_file: Path, target: Path) -> None:
-    """Rewrites `target` from the users file; a running Envoy picks it up within milliseconds. Raises OSError.
+def write_users(users_file: Path, target: Path) -> str:
+    """Rewrites `target` from the users file; a running Envoy picks it up within milliseconds.
+
+    If the file cannot be read or has no user, Envoy answers 503. Returns why it lets nobody in ("": it has a user).
+    Raises OSError if it cannot be read.
 
     Lines that Envoy would reject are skipped and logged: those users can only log in through Nginx.
     """
+    unreadable: OSError | None = None
+    try:
+        lines = _lines(users_file)
+    except OSError as error:
+        lines, unreadable = [], error
+    known = {
+        "@type": f"{_EXTENSIONS}.basic_auth.v3.BasicAuth",
+        "users": {"inline_string": "\n".join(lines) + "\n"},
+        "forward_username_header": "x-sidecar-user",
+    }
+    resource = {
+        "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
+        "name": "users",
+        "typed_config": known if lines else _UNREADY,
+    }
+    text = json.dumps({"resources": [resource]})
+    if not target.exists() or target.read_text() != text:  # a file that stays unreadable is looked at again and again
+        write(target, text)
+    if unreadable is not None:
+        raise unreadable
+    return "" if lines else NOBODY
+
+
+def _lines(users_file: Path) -> list[str]:
     lines: dict[str, str] = {}
     for number, line in numbered_lines(users_file):
         name = line.partition(":")[0]
@@ -34,13 +65,4 @@ def write_users(users_file: Path, target: Path) -> None:
         else:
             words = "%s:%d: User %.64r cannot log in through Envoy. Write the line as name:{SHA}hash."
             _log.warning(words, users_file, number, name)
-    resource = {
-        "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig",
-        "name": "users",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.basic_auth.v3.BasicAuth",
-            "users": {"inline_string": "\n".join(lines.values() or [_NOBODY]) + "\n"},
-            "forward_username_header": "x-sidecar-user",
-        },
-    }
-    write(target, json.dumps({"resources": [resource]}))
+    return list(lines.values())

@@ -24,9 +24,14 @@ def _warn_of_lines_of_nobody(users_file: Path) -> None:
 
 
 def first_user(state: StateDir) -> Credential:
-    """Returns the credential of the last start, or creates a user if there is none yet."""
+    """Returns the credential of the last start, or creates a user if there is none yet. OSError; UsersError for a
+    file without a line of a user."""
     from sidecar.identity import users
 
+    if users.list_users(state.users) and (why := users.why_nobody(state.users)):
+        raise users.UsersError(
+            f"{state.users}: {why} Repair the file, or remove it: the start then makes a first user."
+        )
     if not users.list_users(state.users):
         password = users.add_user(state.users, FIRST_USER)
         return Credential(FIRST_USER, password, users.api_key(FIRST_USER, password))

@@ -200,10 +200,8 @@ class Services:
 
         folder, certificate = self._state.front, self._certificate
         self._files_usable = lambda: metrics.files_usable
-        if program.take_users is not None:
-            users_file = front.users_file or self._state.users
-            take_users = partial(program.take_users, users_file, folder)
-            self._following.append(asyncio.create_task(on_change(users_file, take_users)))
+        take_users = partial(program.take_users, users_file := front.users_file or self._state.users, folder)
+        self._following.append(asyncio.create_task(on_change(users_file, take_users)))
         assert certificate is not None
 
         async def switch() -> None:
