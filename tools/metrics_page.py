@@ -278,7 +278,8 @@ FRONT = (
         "sidecar_front_reloads_total",
         ("result",),
         "2",
-        "Renewed certificates that the front was given. `result`: success (seen by a handshake), failure.",
+        "Files that the front was given. `result`: success (a renewed certificate that a handshake shows), failure (what the "
+        "front refused, a configuration or origins of web pages too).",
     ),
 )
 GROUPS = (("Workers", WORKERS), ("Supervisor", SUPERVISOR), ("Front proxy", FRONT))

@@ -1,4 +1,4 @@
--- Throws away what comes of a body that will be refused. "small" holds the request back until its end.
+-- Discards the body of a request that will be refused. "small" holds the request back until its end.
 
 local BYTES_MAX = @REFUSED_BYTES_MAX@
 local MUCH = 65536
@@ -16,7 +16,7 @@ function envoy_on_request(handle)
       little = false
       handle:streamInfo():dynamicMetadata():set("sidecar.late", "much", true)
       handle:clearRouteCache()
-      handle:metadata()    -- whoever looks at the route makes it effective
+      handle:metadata()    -- reading the route makes it effective
     end
   end
 end

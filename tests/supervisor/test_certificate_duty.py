@@ -45,9 +45,10 @@ async def test_a_front_that_does_not_follow_is_in_the_log_and_in_the_metrics(
     assert take(certificate)
     assert not take(certificate)
 
-    async def switch() -> None:
+    async def switch() -> bool:
         if follows:
             context.load_cert_chain(certificate.chain, certificate.key)
+        return True
 
     server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", port, ssl=context)
     duty = CertificateDuty(certificate, Entrance(Address("127.0.0.1", port)), metrics, switch, follow_s=0.5)

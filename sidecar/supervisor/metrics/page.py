@@ -103,7 +103,7 @@ class SupervisorMetrics:
         # 2
         self.front_reloads = counter(
             "sidecar_front_reloads_total",
-            "Renewed certificates given to the front, by result; success is verified with a handshake.",
+            "Files given to the front: success is a renewed certificate seen by a handshake, failure a file it refused.",
             ("result",),
             registry=self.registry,
         )

@@ -32,15 +32,17 @@ def take(certificate: ServedCertificate) -> bool:
 
 class CertificateDuty:
     """`renew` recreates the private CA's certificate when it is about to expire (None for an operator's own files).
-    `switch` makes the front use the new one."""
+    `switch` makes the front use the new one, and returns whether it was accepted; `refusals` counts what the front
+    has refused later."""
 
     def __init__(
         self,
         certificate: ServedCertificate,
         entrance: Entrance,
         metrics: SupervisorMetrics,
-        switch: Callable[[], Awaitable[None]],
+        switch: Callable[[], Awaitable[bool]],
         renew: Callable[[], object] | None = None,
+        refusals: Callable[[], int] = lambda: 0,
         follow_s: float = _FOLLOW_S,
     ) -> None:
         self._certificate = certificate
@@ -48,6 +50,7 @@ class CertificateDuty:
         self._metrics = metrics
         self._switch = switch
         self._renew = renew
+        self._refusals = refusals
         self._follow_s = follow_s
         self._refusal = ""
 
@@ -80,20 +83,24 @@ class CertificateDuty:
         self._metrics.certificate_usable(usable=True)
         if not new:
             return
-        await self._switch()
-        if await self._shown():
+        before = self._refusals()
+        if not await self._switch():
+            return
+        if await self._shown(before):
             self._metrics.front_reloads.labels("success").inc()
             _log.info("The front serves the renewed certificate.")
             return
+        if self._refusals() != before:
+            return  # and that is said and counted
         self._metrics.front_reloads.labels("failure").inc()
         words = "The front does not serve the renewed certificate after %g s. Its log has the reason."
         _log.error(words, self._follow_s)
 
-    async def _shown(self) -> bool:
+    async def _shown(self, refusals: int) -> bool:
         expected = ssl.PEM_cert_to_DER_cert(pki.first_certificate(self._certificate.chain.read_text()))
         ends_s = time.monotonic() + self._follow_s
         while await asyncio.to_thread(served, self._entrance) != expected:
-            if time.monotonic() > ends_s:
+            if time.monotonic() > ends_s or self._refusals() != refusals:
                 return False
             await asyncio.sleep(_HANDSHAKE_PAUSE_S)
         return True

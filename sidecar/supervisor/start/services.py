@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -31,6 +30,7 @@ from sidecar.supervisor.start.state import StateDir
 if TYPE_CHECKING:  # not needed by `serve`
     from sidecar.front.programs import Program
     from sidecar.front.settings import FrontSettings
+    from sidecar.supervisor.start.front_reload import FrontReload
 
 # Loading takes half a second from a warm disk, and a minute from a cold one on a busy machine.
 _MODEL_READY_S = 120.0
@@ -53,7 +53,8 @@ class Services:
         self._options_of_front = front
         self._front: Service | None = None
         self._front_settings: FrontSettings | None = None  # as it is running
-        self._front_reload: signal.Signals | None = None
+        self._reload: FrontReload | None = None
+        self._reloading: asyncio.Task[bool] | None = None
         self._following: list[asyncio.Task[None]] = []
         self._certificate: ServedCertificate | None = None
         self._local: Service | None = None
@@ -168,6 +169,7 @@ class Services:
         from sidecar.front import programs
         from sidecar.front.settings import FrontError
         from sidecar.identity.users import UsersError
+        from sidecar.supervisor.start.front_reload import FrontReload
 
         folder = self._state.front
         try:
@@ -189,7 +191,7 @@ class Services:
             env=plain_env(),
             cwd=folder,
         )
-        self._front_reload = program.reload_signal
+        self._reload = FrontReload(program, binary, folder, metrics, self._front.signal)
         await self._front.start()
         self._follow(program, front, metrics)
 
@@ -202,18 +204,20 @@ class Services:
         self._files_usable = lambda: metrics.files_usable
         take_users = partial(program.take_users, users_file := front.users_file or self._state.users, folder)
         self._following.append(asyncio.create_task(on_change(users_file, take_users)))
+        reload = self._reload
         assert certificate is not None
+        assert reload is not None
+        self._following.append(asyncio.create_task(reload.follow()))
 
-        async def switch() -> None:
+        async def switch() -> bool:
             assert self._front_settings is not None
             self._front_settings = settings = replace(
                 self._front_settings, tls_certificate=certificate.chain, tls_key=certificate.key
             )
-            await asyncio.to_thread(program.take_certificate, settings, folder)
-            self._signal_front()
+            return await reload.apply(partial(program.take_certificate, settings, folder))
 
         renew = partial(pki.ensure_certificates, self._state.root, front.hosts) if front.tls is None else None
-        duty = CertificateDuty(certificate, Entrance.of(front), metrics, switch, renew)
+        duty = CertificateDuty(certificate, Entrance.of(front), metrics, switch, renew, lambda: reload.refusals)
         self._following.append(asyncio.create_task(duty.follow()))
 
     async def use(self, snapshot: Snapshot) -> None:
@@ -224,18 +228,16 @@ class Services:
         from sidecar.front import programs
 
         self._front_settings = settings = replace(settings, cors_origins=snapshot.cors.origins)
-        await asyncio.to_thread(programs.program(front.program).take_cors, settings, self._state.front)
-        self._signal_front()
+        if self._reload is not None:
+            take_cors = programs.program(front.program).take_cors
+            await self._reload.apply(partial(take_cors, settings, self._state.front))
 
     def reload_front(self) -> None:
         """Makes the front reload its files, and checks the certificate again even if it was refused before."""
         if self._certificate is not None:
             self._certificate.look_again()
-        self._signal_front()
-
-    def _signal_front(self) -> None:
-        if self._front is not None and self._front_reload is not None:
-            self._front.signal(self._front_reload)
+        if self._reload is not None:
+            self._reloading = asyncio.create_task(self._reload.apply())
 
     async def first_chat(self, snapshot: Snapshot) -> str | None:
         """Makes a first chat through the front on the local model; returns None if there is nothing to ask. Raises
