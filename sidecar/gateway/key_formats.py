@@ -54,7 +54,7 @@ KEY_FORMATS: Final = {
 }
 # All marks, found five times as fast as with `mark in text` for each of them: `re` looks for the first character with
 # memchr, these first characters are rare, and lookbehinds check what precedes them.
-_ANY_MARK: Final = tuple(
+ANY_MARK: Final = tuple(
     re.compile(pattern)
     for pattern in (
         rb"k(?<=sk)(?:-|_live_|(?<=gsk)_)",
@@ -67,8 +67,3 @@ _ANY_MARK: Final = tuple(
 )
 # The longest pattern, rounded up: this much of a window is searched again together with the next one.
 KEY_BYTES_MAX = 64
-
-
-def has_mark(text: bytes) -> bool:
-    """Whether the text has the beginning of a well-known key."""
-    return any(pattern.search(text) for pattern in _ANY_MARK)

@@ -5,7 +5,7 @@ provider's logs. The search covers the text as received: the members of a JSON b
 the answer nor the log shows what was found.
 
 Cost with 10 keys (2026): 6 µs for a prompt of 2 KB, 2 ms for 1 MB of ordinary text. It is linear in the text
-whatever the text holds: a match reads no more than its shortest key_format, and a kind that was found is not searched for
+whatever the text holds: a match reads no more than the shortest key of its format, and a kind that was found is not searched for
 again. Large prompts are searched in slices, between which the event loop serves other calls.
 """
 
@@ -23,7 +23,7 @@ from adapters import GatewayError, Kind
 from sidecar.domain.call import Call
 from sidecar.domain.large_work import LARGE_BYTES, off_loop
 from sidecar.domain.snapshot import Snapshot
-from sidecar.gateway.key_formats import KEY_BYTES_MAX, KEY_FORMATS, KeyFormat, has_mark
+from sidecar.gateway.key_formats import ANY_MARK, KEY_BYTES_MAX, KEY_FORMATS, KeyFormat
 
 log = logging.getLogger(__name__)
 
@@ -76,13 +76,13 @@ class PromptSecrets:
         self._turn = asyncio.Lock()
         if self._mode == "off":
             return
-        found = {key_format: provider for key, provider in _keys(snapshot) for key_format in _forms(key)}
+        found = {form: provider for key, provider in _keys(snapshot) for form in _forms(key)}
         self._overlap = max(map(len, found), default=0) + KEY_BYTES_MAX
         if len(found) <= _APART_MAX:
             self._keys = found
         else:
-            for key_format, provider in found.items():
-                self._words.setdefault(len(key_format), {})[key_format] = provider
+            for form, provider in found.items():
+                self._words.setdefault(len(form), {})[form] = provider
 
     def is_plain(self, call: Call) -> bool:
         """Whether a small call holds nothing that could be part of a key, which is true of nearly all calls. Pass
@@ -168,6 +168,11 @@ class PromptSecrets:
         return None
 
 
+def has_mark(text: bytes) -> bool:
+    """Whether the text has the beginning of a well-known key."""
+    return any(pattern.search(text) for pattern in ANY_MARK)
+
+
 def known_kinds(text: bytes) -> list[str]:
     """Returns the kinds of well-known keys that the text seems to hold."""
     return sorted(kind for kind, key_format in KEY_FORMATS.items() if _has_key(key_format, text))
@@ -179,7 +184,7 @@ def _has_key(key_format: KeyFormat, text: bytes) -> bool:
 
 def _windows(text: bytes, overlap: int) -> Iterator[bytes]:
     """Yields the text in windows, each preceded by the last `overlap` bytes of the previous one; a window with
-    escapes is yielded in decoded key_format as well."""
+    escapes is yielded decoded as well."""
     before = decoded_before = b""
     start = 0
     while start < len(text):

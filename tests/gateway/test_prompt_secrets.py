@@ -16,8 +16,8 @@ from adapters import FORMATS, GatewayError, Kind, Task
 from sidecar.domain.call import Call
 from sidecar.domain.secret import Secret
 from sidecar.domain.snapshot import Consumer, Grant, Route, Snapshot, Upstream
-from sidecar.gateway.key_formats import KEY_FORMATS, has_mark
-from sidecar.gateway.prompt_secrets import CODE, KEY_CHARS_MIN, PromptSecrets, known_kinds
+from sidecar.gateway.key_formats import KEY_FORMATS
+from sidecar.gateway.prompt_secrets import CODE, KEY_CHARS_MIN, PromptSecrets, has_mark, known_kinds
 from sidecar.v1 import inference_pb2 as pb
 
 KEY = "sk-proj-Ab/3dE5gH7jK9mN1pQ3s"
