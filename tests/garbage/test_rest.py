@@ -82,7 +82,7 @@ def test_what_is_no_object_is_refused_before_any_work(gateway: Gateway, simulato
     asks = [
         Ask(what, target, user, body)
         for target in PLAIN
-        if target.verb in WITH_BODY
+        if target.verb in WITH_BODY and _operation(target).request is not None  # no body is read of the others
         for user in USERS
         for what, body in NO_OBJECT.items()
     ]
@@ -124,7 +124,9 @@ def test_a_value_that_is_none_is_refused_in_an_admins_calls(gateway: Gateway) ->
         (create,) = (target for target in PLAIN if _rpc(target) == "CreateMlflowRoute")
         made = Ask("a good route", create, "boss", json.dumps(BODIES["RouteSpec"]).encode())
         assert [answer.status for _, answer in ask(gateway, [made])] == [200]
-        assert _wrong(ask(gateway, asks), right) == ""
+        updates = [each for each in asks if each.target.verb == "PATCH"]  # of two at once one is a conflict
+        assert _wrong(ask(gateway, [each for each in asks if each not in updates]), right) == ""
+        assert _wrong((found for each in updates for found in ask(gateway, [each])), right) == ""
         assert set(good) == GOOD
         for name in (
             "made",
@@ -209,5 +211,5 @@ def test_a_parameter_that_is_none_is_refused(gateway: Gateway) -> None:
 
 def test_every_kind_of_body_is_tried() -> None:
     """A path with a new kind of body needs a good one to spoil."""
-    kinds = {_operation(target).request for target in PLAIN if target.verb in WITH_BODY}
+    kinds = {_operation(target).request for target in PLAIN if target.verb in WITH_BODY} - {None}
     assert kinds == set(BODIES)
