@@ -7,61 +7,40 @@ import json
 from pathlib import Path
 
 from tools.grafana import Dashboard, Panel, as_json
+from tools.grafana_queries import FAILED, OURS, ROUTES, quantile, rate, share
 
 FOLDER = Path(__file__).parents[1] / "deploy" / "grafana" / "dashboards"
-
-ROUTES = 'route=~"$route"'
-OURS = f'{ROUTES}, consumer=~"$consumer"'
-FAILED = 'outcome=~"internal|overloaded|upstream_.*"'
-NOT_CANCELLED = 'outcome!="cancelled"'
-
-
-def _quantile(share: str, metric: str, by: str = "", where: str = "") -> str:
-    labels = f"le, {by}" if by else "le"
-    return f"histogram_quantile({share}, {_rate(f'{metric}_bucket', labels, where)})"
-
-
-def _rate(metric: str, by: str = "", where: str = "") -> str:
-    inner = f"rate({metric}{{{where}}}[$__rate_interval])" if where else f"rate({metric}[$__rate_interval])"
-    return f"sum by ({by}) ({inner})" if by else f"sum({inner})"
-
-
-def _share(metric: str, of: str, by: str = "", where: str = "") -> str:
-    """As a share of the calls that were not cancelled."""
-    both = f"{where}, " if where else ""
-    return f"{_rate(metric, by, both + of)} / {_rate(metric, by, both + NOT_CANCELLED)}"
-
 
 OVERVIEW = Dashboard(
     "sidecar-overview",
     "LLM gateway: overview",
     (
-        Panel("Calls", "reqps", {"calls": _rate("sidecar_requests_total")}, "All calls ended.", stat=True),
+        Panel("Calls", "reqps", {"calls": rate("sidecar_requests_total")}, "All calls ended.", stat=True),
         Panel(
             "Failed",
             "percentunit",
-            {"failed": _share("sidecar_requests_total", FAILED)},
+            {"failed": share("sidecar_requests_total", FAILED)},
             "The gateway's or a provider's doing; what callers get wrong does not count.",
             stat=True,
         ),
         Panel("Under way", "short", {"calls": "sum(sidecar_in_flight)"}, "Calls at this moment.", stat=True),
         Panel("Workers", "short", {"workers": "sidecar_workers_up"}, "Worker processes that serve.", stat=True),
-        Panel("Calls by outcome", "reqps", {"{{outcome}}": _rate("sidecar_requests_total", "outcome")}),
+        Panel("Calls by outcome", "reqps", {"{{outcome}}": rate("sidecar_requests_total", "outcome")}),
         Panel(
             "Time to the last byte",
             "s",
             {
-                "p50": _quantile("0.5", "sidecar_request_duration_seconds"),
-                "p95": _quantile("0.95", "sidecar_request_duration_seconds"),
-                "p99": _quantile("0.99", "sidecar_request_duration_seconds"),
+                "p50": quantile("0.5", "sidecar_request_duration_seconds"),
+                "p95": quantile("0.95", "sidecar_request_duration_seconds"),
+                "p99": quantile("0.99", "sidecar_request_duration_seconds"),
             },
         ),
         Panel(
             "Time to the first token",
             "s",
             {
-                "p50": _quantile("0.5", "sidecar_time_to_first_token_seconds"),
-                "p95": _quantile("0.95", "sidecar_time_to_first_token_seconds"),
+                "p50": quantile("0.5", "sidecar_time_to_first_token_seconds"),
+                "p95": quantile("0.95", "sidecar_time_to_first_token_seconds"),
             },
             "Streams only.",
         ),
@@ -69,30 +48,30 @@ OVERVIEW = Dashboard(
             "What the gateway itself adds",
             "s",
             {
-                "p50": _quantile("0.5", "sidecar_overhead_seconds"),
-                "p99": _quantile("0.99", "sidecar_overhead_seconds"),
+                "p50": quantile("0.5", "sidecar_overhead_seconds"),
+                "p99": quantile("0.99", "sidecar_overhead_seconds"),
             },
             "The total less the waits for provider and client.",
         ),
-        Panel("Tokens", "short", {"{{kind}}": _rate("sidecar_tokens_total", "kind")}, "A second."),
+        Panel("Tokens", "short", {"{{kind}}": rate("sidecar_tokens_total", "kind")}, "A second."),
     ),
 )
 ROUTES_AND_CONSUMERS = Dashboard(
     "sidecar-routes",
     "LLM gateway: routes and consumers",
     (
-        Panel("Calls by route", "reqps", {"{{route}}": _rate("sidecar_requests_total", "route", OURS)}),
-        Panel("Calls by consumer", "reqps", {"{{consumer}}": _rate("sidecar_requests_total", "consumer", OURS)}),
+        Panel("Calls by route", "reqps", {"{{route}}": rate("sidecar_requests_total", "route", OURS)}),
+        Panel("Calls by consumer", "reqps", {"{{consumer}}": rate("sidecar_requests_total", "consumer", OURS)}),
         Panel(
             "Failed by route",
             "percentunit",
-            {"{{route}}": _share("sidecar_requests_total", FAILED, "route", OURS)},
+            {"{{route}}": share("sidecar_requests_total", FAILED, "route", OURS)},
         ),
         Panel(
             "Turned away by a limit or a budget",
             "reqps",
             {
-                "{{route}} {{consumer}}": _rate(
+                "{{route}} {{consumer}}": rate(
                     "sidecar_requests_total", "route, consumer", f'{OURS}, outcome=~"rate_limited|budget_exceeded"'
                 )
             },
@@ -100,25 +79,25 @@ ROUTES_AND_CONSUMERS = Dashboard(
         Panel(
             "Time to the last byte, p95",
             "s",
-            {"{{route}}": _quantile("0.95", "sidecar_request_duration_seconds", "route", ROUTES)},
+            {"{{route}}": quantile("0.95", "sidecar_request_duration_seconds", "route", ROUTES)},
         ),
         Panel(
             "Time to the first token, p95",
             "s",
-            {"{{route}}": _quantile("0.95", "sidecar_time_to_first_token_seconds", "route", ROUTES)},
+            {"{{route}}": quantile("0.95", "sidecar_time_to_first_token_seconds", "route", ROUTES)},
         ),
         Panel("Under way", "short", {"{{route}}": f"sum by (route) (sidecar_in_flight{{{ROUTES}}})"}),
-        Panel("Tokens by consumer", "short", {"{{consumer}}": _rate("sidecar_tokens_total", "consumer", OURS)}),
-        Panel("Tokens by route", "short", {"{{route}} {{kind}}": _rate("sidecar_tokens_total", "route, kind", OURS)}),
+        Panel("Tokens by consumer", "short", {"{{consumer}}": rate("sidecar_tokens_total", "consumer", OURS)}),
+        Panel("Tokens by route", "short", {"{{route}} {{kind}}": rate("sidecar_tokens_total", "route, kind", OURS)}),
         Panel(
             "Money by consumer, dollars an hour",
             "currencyUSD",
-            {"{{consumer}}": f"{_rate('sidecar_spend_micro_dollars_total', 'consumer', OURS)} * 3600 / 1e6"},
+            {"{{consumer}}": f"{rate('sidecar_spend_micro_dollars_total', 'consumer', OURS)} * 3600 / 1e6"},
         ),
         Panel(
             "Money by route, dollars an hour",
             "currencyUSD",
-            {"{{route}}": f"{_rate('sidecar_spend_micro_dollars_total', 'route', OURS)} * 3600 / 1e6"},
+            {"{{route}}": f"{rate('sidecar_spend_micro_dollars_total', 'route', OURS)} * 3600 / 1e6"},
         ),
         Panel(
             "Budgets",
@@ -129,13 +108,13 @@ ROUTES_AND_CONSUMERS = Dashboard(
         Panel(
             "Tokens without a price",
             "short",
-            {"{{route}}": _rate("sidecar_unpriced_tokens_total", "route", ROUTES)},
+            {"{{route}}": rate("sidecar_unpriced_tokens_total", "route", ROUTES)},
             "No money was counted for them.",
         ),
         Panel(
             "Refused by our limits",
             "reqps",
-            {"{{route}} {{unit}}": _rate("sidecar_limited_total", "route, unit", ROUTES)},
+            {"{{route}} {{unit}}": rate("sidecar_limited_total", "route, unit", ROUTES)},
         ),
     ),
     ("route", "consumer"),
@@ -144,28 +123,28 @@ PROVIDERS = Dashboard(
     "sidecar-providers",
     "LLM gateway: providers",
     (
-        Panel("Attempts", "reqps", {"{{provider}}": _rate("sidecar_upstream_requests_total", "provider")}),
+        Panel("Attempts", "reqps", {"{{provider}}": rate("sidecar_upstream_requests_total", "provider")}),
         Panel(
             "Attempts by outcome",
             "reqps",
-            {"{{provider}} {{outcome}}": _rate("sidecar_upstream_requests_total", "provider, outcome")},
+            {"{{provider}} {{outcome}}": rate("sidecar_upstream_requests_total", "provider, outcome")},
         ),
         Panel(
             "Failed attempts",
             "percentunit",
-            {"{{provider}}": _share("sidecar_upstream_requests_total", 'outcome=~"upstream_.*"', "provider")},
+            {"{{provider}}": share("sidecar_upstream_requests_total", 'outcome=~"upstream_.*"', "provider")},
         ),
         Panel(
             "Keys that are rejected",
             "reqps",
             {
-                "{{provider}}": _rate(
+                "{{provider}}": rate(
                     "sidecar_upstream_requests_total", "provider", 'outcome="upstream_rejected_credentials"'
                 )
             },
         ),
-        Panel("Retries", "reqps", {"{{route}} {{reason}}": _rate("sidecar_retries_total", "route, reason")}),
-        Panel("Fallbacks", "reqps", {"{{route}} {{reason}}": _rate("sidecar_fallbacks_total", "route, reason")}),
+        Panel("Retries", "reqps", {"{{route}} {{reason}}": rate("sidecar_retries_total", "route, reason")}),
+        Panel("Fallbacks", "reqps", {"{{route}} {{reason}}": rate("sidecar_fallbacks_total", "route, reason")}),
         Panel(
             "Ejected upstreams",
             "short",
@@ -194,21 +173,21 @@ FRONTS = Dashboard(
             "0: what is on disk cannot be used, or waits for `sidecar reload`.",
             True,
         ),
-        Panel("Requests by class", "reqps", {"{{class}}": _rate("sidecar_front_requests_total", "class")}),
-        Panel("Requests by path group", "reqps", {"{{group}}": _rate("sidecar_front_requests_total", "group")}),
+        Panel("Requests by class", "reqps", {"{{class}}": rate("sidecar_front_requests_total", "class")}),
+        Panel("Requests by path group", "reqps", {"{{group}}": rate("sidecar_front_requests_total", "group")}),
         Panel(
             "Refused at the front",
             "reqps",
             {
-                "credentials": _rate("sidecar_front_auth_failures_total"),
-                "too large": _rate("sidecar_front_too_large_total"),
-                "no worker reached": _rate("sidecar_front_connect_errors_total"),
+                "credentials": rate("sidecar_front_auth_failures_total"),
+                "too large": rate("sidecar_front_too_large_total"),
+                "no worker reached": rate("sidecar_front_connect_errors_total"),
             },
         ),
         Panel(
             "Time to the last byte at the front, p95",
             "s",
-            {"{{group}}": _quantile("0.95", "sidecar_front_request_duration_seconds", "group")},
+            {"{{group}}": quantile("0.95", "sidecar_front_request_duration_seconds", "group")},
         ),
         Panel(
             "Workers started again",
@@ -254,18 +233,16 @@ STORE = Dashboard(
             "Time of a script",
             "s",
             {
-                "p50": _quantile("0.5", "sidecar_store_script_seconds"),
-                "p99": _quantile("0.99", "sidecar_store_script_seconds"),
+                "p50": quantile("0.5", "sidecar_store_script_seconds"),
+                "p99": quantile("0.99", "sidecar_store_script_seconds"),
             },
             "What a call waits for the store.",
         ),
-        Panel(
-            "Scripts", "ops", {"scripts": _rate("sidecar_store_script_seconds_count")}, "Each admits up to 32 calls."
-        ),
+        Panel("Scripts", "ops", {"scripts": rate("sidecar_store_script_seconds_count")}, "Each admits up to 32 calls."),
         Panel(
             "Decided without the store",
             "reqps",
-            {"{{policy}}": _rate("sidecar_store_decisions_total", "policy")},
+            {"{{policy}}": rate("sidecar_store_decisions_total", "policy")},
             "deny: refused with 503.",
         ),
         Panel(

@@ -1,143 +1,17 @@
-"""Generates docs/reference/providers.md: what each provider's row and format supports, determined by running the
-code.
-
-A feature is supported if `encode` accepts a request that uses it; a refusal is a "-" in the table. Whether a
-provider's model then does it is up to the provider. How each row was verified comes from the table of laws
-(tests/adapters/laws.py).
-"""
+"""Generates docs/reference/providers.md: features (`provider_features`), members and quirks of each provider."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from typing import Any
 
-from adapters import FORMATS, Context, GatewayError, Provider, ProviderSide, Target, Task, side_of
+from adapters import Provider, Task
 from adapters.echo_names import ECHOES, MESSAGE, PARTS
 from adapters.members import CHAT, DROPPABLE, NEVER_DROPPED, PROVIDERS_OWN, SHORT_NAMES, Meaning
 from adapters.providers import ALIASES, PROVIDERS
-from sidecar.v1 import inference_pb2 as pb
-from tests.adapters.laws import ROWS
 from tests.adapters.outcomes import LEFT_OUT, REFUSED, examples_for, outcome, row_of
+from tools.provider_features import CHAT_FEATURES, EMBED_FEATURES, NO, feature_cells, provider_side, task_cells
 from tools.wrapping import wrapped
-
-_CONTEXT = Context(0, lambda prefix: prefix + "1")
-# Names that formats depend on: MosaicML's chat only knows llama-2.
-_MODEL = "llama2-70b-chat"
-# What a provider requires in every call of a kind, so that a refusal only concerns the feature.
-_OPTIONS = {"input_type": "search_document", "default_max_tokens": 100}
-_YES, _NO = "yes", "-"
-# Rows verified against servers that tests start on this machine; MLflow's and llama.cpp's others come from their
-# fixtures.
-_LOCAL_SERVER = {
-    "llama.cpp": "the embedded model is served by llama.cpp",
-    "local": "the embedded model",
-    "mlflow-model-serving": "`mlflow models serve`",
-}
-
-
-def _chat(**fields: Any) -> pb.ChatRequest:
-    return pb.ChatRequest(messages=[pb.Message(role=pb.ROLE_USER, content=[pb.ContentPart(text="hi")])], **fields)
-
-
-def _with_part(**part: Any) -> pb.ChatRequest:
-    request = _chat()
-    request.messages[0].content.add(**part)
-    return request
-
-
-def _conversation() -> pb.ChatRequest:
-    request = _chat()
-    request.messages.insert(0, pb.Message(role=pb.ROLE_SYSTEM, content=[pb.ContentPart(text="Be brief.")]))
-    request.messages.add(role=pb.ROLE_ASSISTANT).content.add(text="Hello.")
-    request.messages.add(role=pb.ROLE_USER).content.add(text="And now?")
-    return request
-
-
-_TOOL = pb.Tool(function=pb.FunctionTool(name="f", parameters_json='{"type":"object","properties":{}}'))
-_SCHEMA = pb.ResponseFormat(json_schema=pb.JsonSchemaFormat(name="s", schema_json='{"type":"object"}'))
-# Column -> a request that uses the feature.
-_CHAT_FEATURES: dict[str, pb.ChatRequest] = {
-    "system, turns": _conversation(),
-    "tools": _chat(tools=[_TOOL]),
-    "images": _with_part(image=pb.Image(data=b"\x89PNG", mime_type="image/png")),
-    "files": _with_part(file=pb.File(data=b"%PDF-1.4", mime_type="application/pdf", filename="a.pdf")),
-    "audio": _with_part(audio=pb.Audio(data=b"RIFF", format="wav")),
-    "JSON schema": _chat(response_format=_SCHEMA),
-    "JSON object": _chat(response_format=pb.ResponseFormat(json_object=pb.JsonObjectFormat())),
-    "reasoning effort": _chat(reasoning_effort="high"),
-    "stop": _chat(stop=["END"]),
-    "n": _chat(n=2),
-    "seed": _chat(seed=1),
-    "logprobs": _chat(logprobs=True),
-}
-_EMBED_FEATURES: dict[str, pb.EmbedRequest] = {
-    "several texts": pb.EmbedRequest(inputs=[pb.EmbedInput(text="a"), pb.EmbedInput(text="b")]),
-    "token ids": pb.EmbedRequest(inputs=[pb.EmbedInput(tokens=pb.Tokens(ids=[1]))]),
-    "dimensions": pb.EmbedRequest(inputs=[pb.EmbedInput(text="a")], dimensions=8),
-}
-
-
-def _target(row: Provider, model: str = _MODEL) -> Target:
-    return Target(row, model, "http://127.0.0.1", _OPTIONS)
-
-
-def _takes(side: ProviderSide | None, request: Any, row: Provider, *, stream: bool = False) -> bool:
-    if side is None or (stream and side.stream is None):
-        return False
-    try:
-        side.encode(request, _target(row), stream, _CONTEXT)
-    except GatewayError:
-        return False
-    return True
-
-
-def _side(row: Provider, task: Task, model: str = _MODEL) -> ProviderSide | None:
-    return side_of(FORMATS[row.format], _target(row, model), task)
-
-
-def _completions(row: Provider) -> str:
-    """Whether completions have their own API or use the provider's chat."""
-    own = FORMATS[row.format].provider.get(Task.COMPLETIONS)
-    legacy: Iterable[str] = row.options.get("completions_models", ())
-    found = {_path(_side(row, Task.COMPLETIONS, model), own) for model in (_MODEL, *legacy)}
-    if len(found) > 1:
-        return "by chat; own for " + ", ".join(legacy)
-    return found.pop()
-
-
-def _path(side: ProviderSide | None, own: ProviderSide | None) -> str:
-    if side is None:
-        return _NO
-    return "own" if side is own else "by chat"
-
-
-def _streams(row: Provider) -> str:
-    tasks = [task for task in (Task.CHAT, Task.COMPLETIONS) if (side := _side(row, task)) and side.stream]
-    return ", ".join(tasks) or _NO
-
-
-def _verified(row: Provider) -> str:
-    sources = ["recording"] if any(law.provider is row and law.shared for law in ROWS) else []
-    if row.name in _LOCAL_SERVER:
-        sources.append(f"local server ({_LOCAL_SERVER[row.name]})")
-    return ", ".join(sources) or "specification"
-
-
-def _mark(taken: bool) -> str:
-    return _YES if taken else _NO
-
-
-def _task_cells(row: Provider) -> tuple[str, ...]:
-    chat, embeddings = (_mark(_side(row, task) is not None) for task in (Task.CHAT, Task.EMBEDDINGS))
-    return row.format, chat, _completions(row), embeddings, _streams(row), _verified(row)
-
-
-def _feature_cells(row: Provider) -> tuple[str, ...]:
-    chat, embed = _side(row, Task.CHAT), _side(row, Task.EMBEDDINGS)
-    features = [_mark(_takes(chat, request, row)) for request in _CHAT_FEATURES.values()]
-    return (*features, *(_mark(_takes(embed, request, row)) for request in _EMBED_FEATURES.values()))
-
 
 _ENDS = {
     "done": "its end marker",
@@ -154,14 +28,14 @@ def _quirks(row: Provider) -> tuple[str, ...]:
         forbidden = f"all except {', '.join(f'`{name}`' for name in sorted(row.takes))}"
     end = _ENDS[row.stream_end]
     usage = "on request" if row.include_usage else "without request, or never"
-    return renamed or _NO, forbidden or _NO, _left_out(row), end, usage
+    return renamed or NO, forbidden or NO, _left_out(row), end, usage
 
 
 def _left_out(row: Provider) -> str:
     """In few words: strict providers leave out all but a few of a long list."""
     leaves = row.leaves & (MESSAGE | PARTS)
     if not leaves:
-        return _NO
+        return NO
     if leaves == PARTS:
         return "thinking parts"
     kept = ", ".join(f"`{name}`" for name in sorted((MESSAGE | PARTS) - leaves))
@@ -200,7 +74,7 @@ def _member_cells(row: Provider) -> tuple[str, ...]:
 
 
 def _listed(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in sorted(names)) or _NO
+    return ", ".join(f"`{name}`" for name in sorted(names)) or NO
 
 
 def _like_openai(row: Provider) -> bool:
@@ -246,7 +120,7 @@ def _features_part(rows: list[Provider]) -> list[str]:
         "(only the provider's documentation). Completions *by chat* are sent to the provider's chat API as one user",
         "message; *own* are its text completions.",
         "",
-        *_table(("format", "chat", "completions", "embeddings", "streams", "verified by"), _task_cells, rows),
+        *_table(("format", "chat", "completions", "embeddings", "streams", "verified by"), task_cells, rows),
         "",
         f"Other accepted names: {aliases}.",
         "",
@@ -256,13 +130,13 @@ def _features_part(rows: list[Provider]) -> list[str]:
         "provider. *-*: the gateway refuses it by name, unless the route drops it ([below](#members)). The last three",
         "columns are about embeddings.",
         "",
-        *_table((*_CHAT_FEATURES, *_EMBED_FEATURES), _feature_cells, rows, merged=True),
+        *_table((*CHAT_FEATURES, *EMBED_FEATURES), feature_cells, rows, merged=True),
         "",
     ]
 
 
 def _members_part(rows: list[Provider]) -> list[str]:
-    chatting = [row for row in rows if _side(row, Task.CHAT) is not None]
+    chatting = [row for row in rows if provider_side(row, Task.CHAT) is not None]
     return [
         "## Members",
         "",

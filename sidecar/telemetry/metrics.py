@@ -2,7 +2,7 @@
 file.
 
 R routes (plus "unknown"), O = 5 operations, C consumers (the users file's plus "local"), K outcomes ("ok" and the
-kinds: tools/metrics_page.py counts them), P providers in use, U upstreams of all routes. Series are created on first
+kinds: tools/metrics_tables.py lists them), P providers in use, U upstreams of all routes. Series are created on first
 use. The supervisor's own metrics are in supervisor/metrics/.
 """
 
