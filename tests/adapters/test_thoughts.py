@@ -273,5 +273,8 @@ def test_many_thoughts_cost_as_much_as_they_are_long() -> None:
         assert encoded({"role": "assistant", "content": "x", **members}, "anthropic").left_out == ()
         return time.process_time() - started
 
+    def least(count: int) -> float:
+        return min(seconds(count) for _ in range(3))  # what else the machine does can only add to a measurement
+
     seconds(100)
-    assert seconds(10_000) < 40 * seconds(1_000)
+    assert least(10_000) < 40 * least(1_000)
