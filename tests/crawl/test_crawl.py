@@ -176,7 +176,7 @@ def _opened_in_envoy(folder: Path) -> None:
         if any(f'- {{"match": {{"path": "{target.path}"' in line for target in OPENED) and '"route": *core' in line:
             lines[number] = line.replace('"route": *core', f'"typed_per_filter_config": {{{off}}}, "route": *core')
             opened += 1
-        if "rest_answer: &off" in line:
+        if "rest_answer: *off" in line and "{" not in line:
             lines[number] = f"                  {off}\n{line}"
             opened += 1
     assert opened == len(OPENED) + 1

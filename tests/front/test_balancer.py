@@ -88,7 +88,7 @@ async def test_behind_a_balancer_each_caller_has_calls_of_its_own(running: Runni
         await reached(lambda: len(core.calls) == 5, 30)
         refused = await call(CALLER)
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
-        assert "one address may have 2 under way" in refused.json()["error"]["message"]
+        assert "the limit for one address is 2" in refused.json()["error"]["message"]
         for each in held:
             each.cancel()
         await asyncio.gather(*held, return_exceptions=True)

@@ -101,7 +101,7 @@ def test_users_envoy_cannot_take_are_left_out_and_said(tmp_path: Path, caplog: p
     file.write_text(f"# by hand\n{alice}\n\nbob:$2y$05$abc\nalice:{{SHA}}{'A' * 27}=")
     write_users(file, target)
     assert _lines(target) == [alice]
-    assert "'bob' cannot come in through Envoy" in caplog.text
+    assert "'bob' cannot log in through Envoy" in caplog.text
 
 
 @pytest.mark.parametrize("text", ["", None])
