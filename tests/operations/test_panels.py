@@ -35,6 +35,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
         gateway.refuse_a_large_body()
         held = gateway.hold()
         attempts = tuple(key for key in gateway.came[before:] if not key[1].startswith("sim:gate"))
+        gateway.wait_until_archived()
         _scraped(gateway)
         at_s = time.time()
         yield Seen(gateway, at_s - began_s, at_s, attempts)

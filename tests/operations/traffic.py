@@ -129,6 +129,11 @@ class Gateway:
         wait_until(tried, 30)
         aside.rename(link)
 
+    def wait_until_archived(self) -> None:
+        """Rows of the ledger are folded, and written to the archive, a moment after their calls."""
+        waiting = ("sidecar_ledger_waiting_rows", "sidecar_archive_waiting_rows")
+        wait_until(lambda: all(self.stack.metric(each) == 0 for each in waiting), 30)
+
     def hold(self) -> list[threading.Thread]:
         threads = [threading.Thread(target=self._ask, args=("held",), daemon=True) for _ in range(HELD)]
         for thread in threads:
