@@ -198,6 +198,7 @@ async def test_a_body_without_end_is_not_read_without_end(running: Running, prog
             while True:
                 writer.write(PIECE)
                 await writer.drain()
+                await asyncio.sleep(0)  # without a turn of the loop a lost connection goes unnoticed
                 if writer.transport.is_closing():
                     break
         assert time.monotonic() - began_s < 20
