@@ -13,7 +13,6 @@ import json
 import math
 import os
 import platform
-import signal
 import sys
 import tempfile
 import time
@@ -30,7 +29,7 @@ from bench.race_rows import CALLS_PER_S, STREAMS_PER_S, Outcome, Round, rows_of
 from bench.run import Measured, measure
 from bench.stack import is_alive, upstream
 from bench.systems import DIRECT, REFERENCE, SYSTEMS
-from bench.target import System, Target
+from bench.target import System, Target, end_on_sigterm
 
 IN_FLIGHT = 32
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "benchmark.md"
@@ -166,5 +165,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # systems run in separate sessions and must be ended
+    end_on_sigterm()
     sys.exit(main())

@@ -7,6 +7,7 @@ import os
 import signal
 import ssl
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -49,6 +50,37 @@ class System:
     by_grpc: bool = False
 
 
+class _Termination:
+    """SIGTERM as SystemExit, so that systems, which run in separate sessions, are ended; delivered later while held."""
+
+    def __init__(self) -> None:
+        self._is_held = self._has_come = False
+
+    def install(self) -> None:
+        signal.signal(signal.SIGTERM, self._on_signal)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        self._is_held = True
+        try:
+            yield
+        finally:
+            self._is_held = False
+
+    def deliver(self) -> None:
+        if self._has_come:
+            sys.exit(1)
+
+    def _on_signal(self, *_: object) -> None:
+        self._has_come = True
+        if not self._is_held:
+            sys.exit(1)
+
+
+_termination = _Termination()
+end_on_sigterm = _termination.install
+
+
 @contextmanager
 def running(command: list[str], folder: Path, target: Target, env: dict[str, str] | None = None) -> Iterator[Target]:
     """Starts a program and waits for its first chat. Raises RuntimeError with its output if that fails.
@@ -56,13 +88,16 @@ def running(command: list[str], folder: Path, target: Target, env: dict[str, str
     Of the caller's environment it only gets PATH: a proxy or a provider's key there must not affect the race.
     """
     log = folder / "output.log"
+    process = None
     home = {"HOME": str(folder), "PATH": os.environ.get("PATH", ""), "LANG": "C.UTF-8", "DO_NOT_TRACK": "true"}
-    with log.open("w") as output:
-        process = subprocess.Popen(
-            command, cwd=folder, env={**home, **(env or {})}, stdout=output, stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )  # fmt: skip
     try:
+        # A SIGTERM inside Popen would lose the process that was just started.
+        with log.open("w") as output, _termination.held():
+            process = subprocess.Popen(
+                command, cwd=folder, env={**home, **(env or {})}, stdout=output, stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )  # fmt: skip
+        _termination.deliver()
         end_s = time.monotonic() + START_DEADLINE_S
         while not _answers(target):
             if process.poll() is not None or time.monotonic() > end_s:
@@ -70,7 +105,8 @@ def running(command: list[str], folder: Path, target: Target, env: dict[str, str
             time.sleep(_POLL_S)
         yield replace(target, pid=process.pid)
     finally:
-        _end(process)
+        if process is not None:
+            _end(process)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
