@@ -78,7 +78,7 @@ def test_a_configuration_without_its_consumers_waits_until_it_is_confirmed(tmp_p
             wait_until(lambda: it.metric("sidecar_config_unconfirmed") == 0)
         else:
             assert _reload(it)[0] == 0
-        it.process.wait_for_line("Loaded because the operator confirmed it: `consumers` is missing")
+        it.process.wait_for_line("Applied, because an operator confirmed it: `consumers` is missing")
         assert _hashes(it) == {line.group(1)}
         assert it.metric("sidecar_config_last_reload_successful") == 1
 
