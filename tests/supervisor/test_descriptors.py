@@ -33,10 +33,10 @@ def shortage(hard: int, concurrent: int, *, front: bool) -> str:
 @pytest.mark.parametrize(
     ("hard", "concurrent", "front", "words"),
     [
-        (1024, 1000, True, "is 1024, but a worker can need 3280 and the front can need 4352:"),
-        (3500, 1000, True, "is 3500, but the front can need 4352:"),
+        (1024, 1000, True, "is 1024, but a worker may need 3280 and the front may need 4352:"),
+        (3500, 1000, True, "is 3500, but the front may need 4352:"),
         (3500, 1000, False, None),
-        (3500, 2000, False, "is 3500, but a worker can need 5280:"),
+        (3500, 2000, False, "is 3500, but a worker may need 5280:"),
         (8192, 1000, True, None),
     ],
 )
