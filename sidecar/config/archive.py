@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from sidecar.config import fields
-from sidecar.config.ca_bundle import ca_bundle
-from sidecar.config.kinds import TEXT, Kind, plain
+from sidecar.config.kinds import TEXT, Kind, long_duration
 from sidecar.config.problems import Report
 from sidecar.config.scope import Scope
-from sidecar.config.secrets import secret
 from sidecar.config.section import Entries, Field, Section
+from sidecar.config.server_fields import CA, PASSWORD
 from sidecar.config.yaml_tree import MappingEntry
 from sidecar.domain.snapshot import PostgresServer
 
@@ -67,10 +66,6 @@ def _url(entry: MappingEntry, path: str, scope: Scope) -> _Url | None:
     return None
 
 
-def _secret(entry: MappingEntry, path: str, scope: Scope) -> Any:
-    return secret(entry.value, path, scope.report, scope.sources)
-
-
 def _server(url: _Url, username: str = "", **rest: Any) -> PostgresServer:
     return PostgresServer(url.host, url.port, url.database, username or url.username, tls=url.tls, **rest)
 
@@ -90,32 +85,12 @@ POSTGRES = Section(
             "The server and the database. TLS verifies the server, and is the default for another machine.",
             required=True,
         ),
-        Field(
-            "ca",
-            Kind({"type": "string"}, "path", ca_bundle),
-            "CA certificates to verify the server with.",
-            default="the system's",
-        ),
+        CA,
         Field("username", TEXT, "The user, if the URL names none.", default="the gateway's own"),
-        Field(
-            "password",
-            Kind({"type": "string"}, "key", _secret),
-            "Written like a provider key: `$NAME` or `file:PATH`.",
-            default="none",
-        ),
+        PASSWORD,
         Field(
             "keep_rows",
-            Kind(
-                {
-                    "oneOf": [
-                        {"type": "number", "minimum": _KEPT_S[0], "maximum": _KEPT_S[1]},
-                        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(ms|s|m|h|d)?$"},
-                    ]
-                },
-                "2d to 3660d",
-                plain(fields.long_duration, *_KEPT_S),
-                'Seconds, or text such as "62d".',
-            ),
+            long_duration(*_KEPT_S, "2d to 3660d", 'Seconds, or text such as "62d".'),
             "How long the row of a call is kept. Sums are kept forever.",
             attribute="rows_kept_s",
             default="62d",

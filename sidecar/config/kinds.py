@@ -105,10 +105,22 @@ def _duration_text(seconds: float) -> str:
     return f"{seconds * 1000:g}ms" if seconds < 1 else f"{seconds:g}s"
 
 
-_DURATIONS: list[Schema] = [
-    {"type": "number", "minimum": 0.001, "maximum": fields.DURATION_S_MAX},
-    {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(ms|s|m|h|d)?$"},
-]
+def _durations(least_s: float, most_s: float) -> list[Schema]:
+    return [
+        {"type": "number", "minimum": least_s, "maximum": most_s},
+        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(ms|s|m|h|d)?$"},
+    ]
+
+
+def long_duration(
+    least_s: float, most_s: float, words: str, written: str, text: Callable[[Any], str] = str, unit: str = ""
+) -> Kind:
+    """A duration that may be longer than the day at which DURATION ends."""
+    read = plain(fields.long_duration, least_s, most_s)
+    return Kind({"oneOf": _durations(least_s, most_s)}, words, read, written, text, unit)
+
+
+_DURATIONS = _durations(0.001, fields.DURATION_S_MAX)
 _DURATION_WRITTEN = 'Seconds, or text such as "500ms", "30s", "5m", "1h"; 1ms to 24h.'
 DURATION = Kind({"oneOf": _DURATIONS}, "time", plain(fields.duration), _DURATION_WRITTEN, _duration_text, "_s")
 # 0.0 is off. YAML 1.1 reads `off` as false.

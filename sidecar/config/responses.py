@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from sidecar.config import fields
 from sidecar.config.encryption_key import ENCRYPTION_KEY
-from sidecar.config.kinds import Kind, plain, size
+from sidecar.config.kinds import long_duration, size
 from sidecar.config.problems import Report
 from sidecar.config.section import Entries, Field, Section
 from sidecar.domain.snapshot import Remembering
@@ -26,15 +25,9 @@ RESPONSES = Section(
     (
         Field(
             "remember",
-            Kind(
-                {
-                    "oneOf": [
-                        {"type": "number", "minimum": _REMEMBER_S[0], "maximum": _REMEMBER_S[1]},
-                        {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?(ms|s|m|h|d)?$"},
-                    ]
-                },
+            long_duration(
+                *_REMEMBER_S,
                 "time",
-                plain(fields.long_duration, *_REMEMBER_S),
                 'Seconds, or text such as "30m", "1h", "7d"; 1s to 30d.',
                 lambda seconds: f"{seconds:g}s",
                 "_s",

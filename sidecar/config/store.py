@@ -9,13 +9,12 @@ from urllib.parse import SplitResult, urlsplit
 
 from sidecar.config import fields
 from sidecar.config.archive import ARCHIVE
-from sidecar.config.ca_bundle import ca_bundle
 from sidecar.config.encryption_key import ENCRYPTION_KEY
 from sidecar.config.kinds import BOOLEAN, DURATION, TEXT, Kind
 from sidecar.config.problems import Report
 from sidecar.config.scope import Scope
-from sidecar.config.secrets import secret
 from sidecar.config.section import Entries, Field, Section
+from sidecar.config.server_fields import CA, PASSWORD
 from sidecar.config.yaml_tree import MappingEntry
 from sidecar.domain.snapshot import RedisServer, SharedStore
 
@@ -63,10 +62,6 @@ def _installation(entry: MappingEntry, path: str, scope: Scope) -> str | None:
         return written
     scope.report.error(entry.line, path, "is no name", "letters, digits, `_`, `.` and `-`, 64 at most")
     return None
-
-
-def _secret(entry: MappingEntry, path: str, scope: Scope) -> Any:
-    return secret(entry.value, path, scope.report, scope.sources)
 
 
 def _server(url: _Url, **rest: Any) -> RedisServer:
@@ -131,19 +126,9 @@ REDIS = Section(
             "cluster, or sentinels.",
             required=True,
         ),
-        Field(
-            "ca",
-            Kind({"type": "string"}, "path", ca_bundle),
-            "CA certificates to verify the server with.",
-            default="the system's",
-        ),
+        CA,
         Field("username", TEXT, "A user of the server's ACL.", default="the default user"),
-        Field(
-            "password",
-            Kind({"type": "string"}, "key", _secret),
-            "Written like a provider key: `$NAME` or `file:PATH`.",
-            default="none",
-        ),
+        PASSWORD,
         Field("cluster", BOOLEAN, "Whether the server is a cluster; all keys are in one slot.", default="false"),
         Field("sentinel", TEXT, "The name of the master, if the URL lists sentinels.", default="none"),
     ),

@@ -66,6 +66,18 @@ async def sentinels(folder: Path, master: int, count: int = 3) -> AsyncIterator[
             await process.wait()
 
 
+async def fail_over(fleet: Fleet, master: RedisProcess, replica: RedisProcess) -> None:
+    """The master dies while there are calls, which are decided without it; the replica has all of them afterwards."""
+    async with fleet.calling():
+        await fleet.more(BEFORE)
+        master.kill()
+        await promoted(replica)
+        await fleet.up()
+        await fleet.more(AFTER)
+    assert fleet.outcomes["ok without the store"]
+    await fleet.agreed(replica)
+
+
 async def test_sentinels_promote_a_replica_and_nothing_is_lost_or_booked_twice(
     provider: Provider, redis: RedisProcess, tmp_path: Path
 ) -> None:
@@ -76,14 +88,7 @@ async def test_sentinels_promote_a_replica_and_nothing_is_lost_or_booked_twice(
             addresses = ((HOST, free_port()), *((HOST, port) for port in ports))  # the first is down
             store = SharedStore(RedisServer(addresses, sentinel="mine"))
             async with Fleet(provider, snapshot(provider, "allow"), store, tmp_path) as fleet:
-                async with fleet.calling():
-                    await fleet.more(BEFORE)
-                    redis.kill()
-                    await promoted(replica)
-                    await fleet.up()
-                    await fleet.more(AFTER)
-                assert fleet.outcomes["ok without the store"]
-                await fleet.agreed(replica)
+                await fail_over(fleet, redis, replica)
                 redis.start()  # as a master, until the sentinels make it a replica
                 async with fleet.calling():
                     await fleet.more(BEFORE)
@@ -118,11 +123,4 @@ async def test_a_cluster_promotes_a_replica_and_nothing_is_lost_or_booked_twice(
         await linked(replica)
         store = SharedStore(RedisServer(((HOST, first.port), (HOST, second.port)), cluster=True))
         async with Fleet(provider, snapshot(provider, "allow"), store, tmp_path) as fleet:
-            async with fleet.calling():
-                await fleet.more(BEFORE)
-                third.kill()
-                await promoted(replica)
-                await fleet.up()
-                await fleet.more(AFTER)
-            assert fleet.outcomes["ok without the store"]
-            await fleet.agreed(replica)
+            await fail_over(fleet, third, replica)
