@@ -7,6 +7,7 @@ tools unchanged so that prompts stay cached, while a shorter list is a different
 
 from __future__ import annotations
 
+from adapters.copies import copied
 from adapters.json_object import Obj, of_request
 from adapters.refusals import invalid
 from sidecar.v1 import inference_pb2 as pb
@@ -29,8 +30,7 @@ def only_allowed(request: pb.ChatRequest) -> pb.ChatRequest:
     if mode not in _MODES:
         raise of_request("tool_choice.allowed_tools.mode", "one of auto, required")
     kept = [tool for tool in request.tools if _name(tool) in names]
-    made = pb.ChatRequest()
-    made.CopyFrom(request)
+    made = copied(request)
     if kept:
         made.tool_choice.mode = _MODES[mode]
         made.ClearField("tools")

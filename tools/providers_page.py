@@ -197,5 +197,6 @@ def _quirks_part(rows: list[Provider]) -> list[str]:
         "- White space at the end of a final assistant message, which the model is to continue, is removed.",
         "- The results of parallel tool calls come first in their turn, even if the user's text came between them.",
         "",
-        "Anthropic and Cohere have no `tool_choice: allowed_tools`; they get only the tools that it names.",
+        "Anthropic, Cohere and text-generation-inference have no `tool_choice: allowed_tools`; they get only the tools that",
+        "it names.",
     ]

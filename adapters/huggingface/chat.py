@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import msgspec
 
+from adapters.allowed_tools import only_allowed
 from adapters.contract import Context, HttpCall, ProviderSide, Target, Task
 from adapters.copies import copied
 from adapters.fit import Fit
@@ -39,7 +40,7 @@ def below_v1(target: Target) -> Target:
 
 def _encode(request: pb.ChatRequest, target: Target, stream: bool, context: Context) -> HttpCall:
     fit = Fit(target)
-    request = _with_grammar(fit_chat(request, PLACES, fit), fit)
+    request = _with_grammar(only_allowed(fit_chat(request, PLACES, fit)), fit)
     call: HttpCall = _CHAT.encode(request, below_v1(target), stream, context)
     return call._replace(left_out=tuple(dict.fromkeys((*fit.left_out(), *call.left_out))))
 

@@ -37,6 +37,15 @@ def test_a_schema_for_the_answer_stands_where_the_server_looks_for_it() -> None:
     assert body_of(response_format=pb.ResponseFormat(text=pb.TextFormat())) == PLAIN
 
 
+def test_allowed_tools_are_those_that_are_sent() -> None:
+    tools = [pb.Tool(function=pb.FunctionTool(name=name, parameters_json="{}")) for name in ("a", "b")]
+    named = {"mode": "required", "tools": [{"type": "function", "function": {"name": "b"}}]}
+    choice = pb.ToolChoice(other_json=json.dumps({"type": "allowed_tools", "allowed_tools": named}))
+    body = body_of(tools=tools, tool_choice=choice)
+    assert [tool["function"]["name"] for tool in body["tools"]] == ["b"]
+    assert body["tool_choice"] == "required"
+
+
 def test_the_newer_name_of_the_limit_becomes_the_one_it_knows() -> None:
     assert body_of(max_completion_tokens=5) == PLAIN | {"max_tokens": 5}
 
